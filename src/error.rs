@@ -1,0 +1,112 @@
+//! Every way a call of this crate can fail, as one enum.
+//!
+//! The contract: a caller's mistake, a damaged file, a missing driver or a failing GPU comes back as an [`Error`] that
+//! names what was given and what was expected; it never panics.
+
+use std::fmt;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with what was given and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument has another shape than the call needs.
+    #[error("{argument} has shape {given}, expected {expected}")]
+    Shape {
+        /// Which argument, by its name in the call or the plan.
+        argument: String,
+        /// The shape it needs.
+        expected: Shape,
+        /// The shape it has.
+        given: Shape,
+    },
+
+    /// A configuration that describes no network or no training: a zero size, an overflow, a rate that is not a number.
+    #[error("invalid configuration: {0}")]
+    Config(String),
+
+    /// A size beyond what the adapter, or this crate's 32-bit indices, allow.
+    #[error("{what} needs {asked}, but {limit} allows {allowed}")]
+    Limit {
+        /// What is too large.
+        what: String,
+        /// The name of the limit.
+        limit: &'static str,
+        /// How much was asked for.
+        asked: u64,
+        /// How much there may be.
+        allowed: u64,
+    },
+
+    /// No adapter answers to what was looked for.
+    #[error("no adapter for {wanted}; {}; {hint}", present(.found))]
+    NoAdapter {
+        /// What was looked for.
+        wanted: String,
+        /// The adapters that are there, one line each.
+        found: Vec<String>,
+        /// What to do about it.
+        hint: &'static str,
+    },
+
+    /// The device is gone: unplugged, reset, or destroyed by the application.
+    #[error("the GPU device was lost: {0}")]
+    DeviceLost(String),
+
+    /// The device has no memory left for what was asked.
+    #[error("out of GPU memory while {0}")]
+    OutOfMemory(String),
+
+    /// The driver or wgpu refused an operation; a defect of this crate or of the driver.
+    #[error("the GPU refused an operation while {doing}: {message}")]
+    Gpu {
+        /// What the crate was doing.
+        doing: String,
+        /// wgpu's own words.
+        message: String,
+    },
+
+    /// A checkpoint that cannot be read, does not fit, or cannot be written.
+    #[error("checkpoint {path}: {what}")]
+    Checkpoint {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// Input that cannot be learnt from or answered: an unknown symbol, an id out of range, too short a text.
+    #[error("{0}")]
+    Data(String),
+
+    /// Loss or gradient stopped being finite. The weights are those before the step.
+    #[error("training diverged at step {step}: {what} is not finite; the weights are unchanged since the step before")]
+    Diverged {
+        /// The step, counted from 1.
+        step: u64,
+        /// The loss or the gradient norm.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn shape(argument: &str, expected: &[usize], given: &[usize]) -> Self {
+        Error::Shape { argument: argument.to_owned(), expected: Shape(expected.to_vec()), given: Shape(given.to_vec()) }
+    }
+}
+
+/// A shape as it is printed: `[50, 32, 128]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape(pub Vec<usize>);
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+fn present(found: &[String]) -> String {
+    if found.is_empty() { "this machine has none".to_owned() } else { format!("there are: {}", found.join("; ")) }
+}

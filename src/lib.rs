@@ -1,0 +1,6 @@
+//! Recurrent neural networks on any GPU.
+pub mod error;
+pub mod model;
+pub mod plan;
+pub use error::{Error, Result};
+pub use model::{Activation, Cell, Config, Init, Input, Layout, Model, ReadOut};

@@ -1,0 +1,27 @@
+//! The Elman cell: h_t = act(W·x_t + b_W + U·h_(t-1) + b_U), one gate (Elman, *Finding Structure in Time*, 1990).
+
+use serde::{Deserialize, Serialize};
+
+/// One: the pre-activation itself.
+pub(crate) const GATES: usize = 1;
+
+/// The function around an Elman cell's sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// The hyperbolic tangent.
+    #[default]
+    Tanh,
+    /// max(0, x).
+    Relu,
+}
+
+impl Activation {
+    /// As `elman.wgsl` counts them.
+    pub(crate) fn variant(self) -> u32 {
+        match self {
+            Activation::Tanh => 0,
+            Activation::Relu => 1,
+        }
+    }
+}

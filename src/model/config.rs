@@ -1,0 +1,130 @@
+//! The configuration of a network: plain data, checked once, stored in every checkpoint.
+
+use serde::{Deserialize, Serialize};
+
+use super::cells::{Activation, Cell};
+use crate::error::{Error, Result};
+
+/// What the network reads at every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// One of this many symbols, by its id. W·x is then the gathering of a column of W; no one-hot vector exists.
+    Tokens(usize),
+    /// A vector of this many real numbers.
+    Dense(usize),
+}
+
+impl Input {
+    /// I: the number of symbols or of features.
+    pub fn size(self) -> usize {
+        match self {
+            Input::Tokens(n) | Input::Dense(n) => n,
+        }
+    }
+}
+
+/// Where the label is read out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum ReadOut {
+    /// At every step: T·B labels.
+    #[default]
+    EveryStep,
+    /// At the last step: B labels.
+    Last,
+}
+
+/// How parameters are drawn before training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// Everything uniform in ±1/√H, as PyTorch draws it.
+    #[default]
+    Uniform,
+    /// Weights uniform in ±√(6 / (fan-in + fan-out)), biases zero (Glorot & Bengio 2010).
+    Glorot,
+    /// U orthogonal (Saxe et al. 2014), the rest as [`Init::Glorot`].
+    Orthogonal,
+    /// U the identity (the IRNN of Le, Jaitly & Hinton 2015, meant for [`Activation::Relu`]), the rest as
+    /// [`Init::Glorot`].
+    Identity,
+}
+
+/// What a network is: a cell, its sizes, its read-out, and how its parameters are drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is read at every step.
+    pub input: Input,
+    /// The recurrent cell.
+    pub cell: Cell,
+    /// H, the number of hidden units.
+    pub hidden: usize,
+    /// O, the number of outputs of the read-out V.
+    pub outputs: usize,
+    /// Where the label is read out.
+    pub read_out: ReadOut,
+    /// How parameters are drawn.
+    pub init: Init,
+    /// Where the drawing starts.
+    pub seed: u64,
+}
+
+impl Config {
+    /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
+    pub fn elman(input: Input, hidden: usize, outputs: usize) -> Self {
+        Config {
+            input,
+            cell: Cell::Elman(Activation::Tanh),
+            hidden,
+            outputs,
+            read_out: ReadOut::EveryStep,
+            init: Init::Uniform,
+            seed: 0,
+        }
+    }
+
+    /// The same network with another cell.
+    pub fn with_cell(self, cell: Cell) -> Self {
+        Config { cell, ..self }
+    }
+
+    /// The same network, read out elsewhere.
+    pub fn with_read_out(self, read_out: ReadOut) -> Self {
+        Config { read_out, ..self }
+    }
+
+    /// The same network with its parameters drawn in another way.
+    pub fn with_init(self, init: Init) -> Self {
+        Config { init, ..self }
+    }
+
+    /// The same network drawn from another seed.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Config { seed, ..self }
+    }
+
+    /// How many labels a window of T steps and B sequences has: T·B or B.
+    pub fn labels(&self, steps: usize, batch: usize) -> usize {
+        match self.read_out {
+            ReadOut::EveryStep => steps * batch,
+            ReadOut::Last => batch,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        for (what, size) in
+            [("inputs (I)", self.input.size()), ("hidden units (H)", self.hidden), ("outputs (O)", self.outputs)]
+        {
+            if size == 0 {
+                return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Drawing the parameters of a fresh network, all from one seed, in f64, in the order of the layout.
+
+use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
+
+use super::{
+    config::{Config, Init},
+    parameters::Layout,
+};
+
+/// The flat values of a fresh network.
+pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
+    let mut rng = ChaCha12Rng::seed_from_u64(config.seed);
+    let mut values = vec![0.0; layout.len()];
+    for parameter in layout.parameters() {
+        let out = &mut values[parameter.range()];
+        let recurrent = parameter.name.starts_with("weight_hh");
+        match (config.init, parameter.shape.as_slice()) {
+            (Init::Uniform, _) => uniform(&mut rng, 1.0 / (config.hidden as f64).sqrt(), out),
+            // One square block a gate.
+            (Init::Orthogonal, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| orthogonal(&mut rng, n, u)),
+            (Init::Identity, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| identity(n, u)),
+            (_, &[rows, cols]) => {
+                // The fans of one gate's matrix, not of the stack of them.
+                let rows = if parameter.name == "weight" { rows } else { rows / config.cell.gates() };
+                uniform(&mut rng, (6.0 / (rows + cols) as f64).sqrt(), out);
+            }
+            _ => {}
+        }
+    }
+    values
+}
+
+fn uniform(rng: &mut ChaCha12Rng, bound: f64, out: &mut [f32]) {
+    for value in out {
+        *value = rng.random_range(-bound..=bound) as f32;
+    }
+}
+
+fn identity(n: usize, out: &mut [f32]) {
+    for i in 0..n {
+        out[i * n + i] = 1.0;
+    }
+}
+
+/// A random orthogonal matrix: rows of Gaussian noise, made orthonormal by Gram–Schmidt, done twice for accuracy.
+fn orthogonal(rng: &mut ChaCha12Rng, n: usize, out: &mut [f32]) {
+    let mut q: Vec<Vec<f64>> = Vec::with_capacity(n);
+    while q.len() < n {
+        let mut row: Vec<f64> = (0..n).map(|_| gaussian(rng)).collect();
+        for _ in 0..2 {
+            for done in &q {
+                let along: f64 = done.iter().zip(&row).map(|(a, b)| a * b).sum();
+                row.iter_mut().zip(done).for_each(|(r, d)| *r -= along * d);
+            }
+        }
+        let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        // A row that lies in the span of those before it is drawn again.
+        if norm > 1e-6 {
+            row.iter_mut().for_each(|v| *v /= norm);
+            q.push(row);
+        }
+    }
+    for (value, drawn) in out.iter_mut().zip(q.iter().flatten()) {
+        *value = *drawn as f32;
+    }
+}
+
+/// A standard normal number by the method of Box and Muller.
+fn gaussian(rng: &mut ChaCha12Rng) -> f64 {
+    let (radius, angle): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}

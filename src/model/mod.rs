@@ -1,0 +1,115 @@
+//! What a network is: its configuration, its named parameters and their values on the host.
+//!
+//! Nothing here computes: a [`Model`] is data that a plan is made from and an executor is filled with.
+//!
+//! Legend, used throughout the crate: **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units,
+//! **G** gates of the cell, **O** outputs. W is input-to-hidden, U hidden-to-hidden, V hidden-to-label.
+
+mod cells;
+mod config;
+mod init;
+mod parameters;
+
+pub use cells::{Activation, Cell};
+pub use config::{Config, Init, Input, ReadOut};
+pub(crate) use parameters::MAX_ELEMENTS;
+pub use parameters::{Layout, Parameter};
+
+use crate::error::{Error, Result};
+
+/// A network's configuration and the values of its parameters, on the host.
+///
+/// ```
+/// use recurrent::{Config, Input, Model};
+/// let model = Model::new(Config::elman(Input::Tokens(65), 128, 65))?;
+/// assert_eq!(model.parameter("weight_hh_l0").map(<[f32]>::len), Some(128 * 128));
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    config: Config,
+    layout: Layout,
+    /// All parameters, flat, as `layout` says; the gaps between tensors are zero.
+    values: Vec<f32>,
+}
+
+impl Model {
+    /// A network with freshly drawn parameters, the same for the same configuration (its seed included).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for sizes whose product overflows.
+    pub fn new(config: Config) -> Result<Self> {
+        let layout = Layout::new(&config)?;
+        let values = init::draw(&config, &layout);
+        Ok(Model { config, layout, values })
+    }
+
+    /// A network with the given parameters.
+    ///
+    /// `tensors` yields a name, a shape and the values, row by row.
+    ///
+    /// # Errors
+    /// As [`Model::new`]; [`Error::Data`] for a tensor that is missing, unknown or given twice and for a value that is
+    /// not finite; [`Error::Shape`] for one of another shape.
+    pub fn from_tensors<'a>(
+        config: Config,
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+    ) -> Result<Self> {
+        let layout = Layout::new(&config)?;
+        let mut values = vec![0.0; layout.len()];
+        let mut missing: Vec<&str> = layout.parameters().iter().map(|p| p.name.as_str()).collect();
+        for (name, shape, given) in tensors {
+            let parameter =
+                layout.get(name).ok_or_else(|| Error::Data(format!("the model has no parameter `{name}`")))?;
+            let Some(at) = missing.iter().position(|m| *m == name) else {
+                return Err(Error::Data(format!("parameter `{name}` is given twice")));
+            };
+            missing.swap_remove(at);
+            if shape != parameter.shape {
+                return Err(Error::shape(name, &parameter.shape, shape));
+            }
+            if given.len() != parameter.len() {
+                return Err(Error::shape(name, &[parameter.len()], &[given.len()]));
+            }
+            if let Some(at) = given.iter().position(|v| !v.is_finite()) {
+                return Err(Error::Data(format!("parameter `{name}` holds {} at element {at}", given[at])));
+            }
+            values[parameter.range()].copy_from_slice(given);
+        }
+        if missing.is_empty() {
+            Ok(Model { config, layout, values })
+        } else {
+            Err(Error::Data(format!("no values for the parameters {}", missing.join(", "))))
+        }
+    }
+
+    pub(crate) fn from_flat(config: Config, layout: Layout, values: Vec<f32>) -> Self {
+        debug_assert_eq!(layout.len(), values.len());
+        Model { config, layout, values }
+    }
+
+    /// What the network is.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names, shapes and places of the parameters.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The values of one parameter, row by row, or `None` where the model has none of that name.
+    pub fn parameter(&self, name: &str) -> Option<&[f32]> {
+        self.layout.get(name).map(|p| &self.values[p.range()])
+    }
+
+    /// All parameters in order: name, shape, values.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
+        self.layout.parameters().iter().map(|p| (p.name.as_str(), p.shape.as_slice(), &self.values[p.range()]))
+    }
+
+    /// All parameters in one flat slice, as [`Layout`] places them.
+    pub fn flat(&self) -> &[f32] {
+        &self.values
+    }
+}

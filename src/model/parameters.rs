@@ -1,0 +1,119 @@
+//! The table of named parameters: which tensors a configuration has, their shapes, and their places in one flat buffer.
+//!
+//! Parameters, gradients and optimiser moments all lie in flat buffers of this layout, so that clipping and updating
+//! are one pass each however many tensors there are. Names and shapes are PyTorch's.
+
+use std::ops::Range;
+
+use super::config::Config;
+use crate::error::{Error, Result};
+
+/// Tensors start at multiples of this many elements: 256 bytes, WebGPU's alignment of a binding.
+const ALIGNMENT: usize = 64;
+
+/// One named tensor of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// PyTorch's name: `weight_ih_l0`.
+    pub name: String,
+    /// The shape, row-major.
+    pub shape: Vec<usize>,
+    /// Where it starts in the flat buffers, in elements.
+    pub offset: usize,
+}
+
+impl Parameter {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Never: no parameter has a size of zero.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where the values lie in a flat buffer.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+}
+
+/// All parameters of a network and their places.
+///
+/// | name | shape | role |
+/// |---|---|---|
+/// | `weight_ih_l0` | `[G·H, I]` | W, input to hidden |
+/// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
+/// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U |
+/// | `weight`, `bias` | `[O, H]`, `[O]` | V, the read-out |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    parameters: Vec<Parameter>,
+    len: usize,
+}
+
+impl Layout {
+    /// The parameters of `config`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for more elements than 32-bit indices reach.
+    pub fn new(config: &Config) -> Result<Self> {
+        config.check()?;
+        let (inputs, hidden, outputs) = (config.input.size(), config.hidden, config.outputs);
+        let rows = hidden.saturating_mul(config.cell.gates());
+        let mut layout = Layout { parameters: Vec::new(), len: 0 };
+        layout.push("weight_ih_l0", &[rows, inputs])?;
+        layout.push("weight_hh_l0", &[rows, hidden])?;
+        layout.push("bias_ih_l0", &[rows])?;
+        layout.push("bias_hh_l0", &[rows])?;
+        layout.push("weight", &[outputs, hidden])?;
+        layout.push("bias", &[outputs])?;
+        Ok(layout)
+    }
+
+    fn push(&mut self, name: &str, shape: &[usize]) -> Result<()> {
+        let offset = self.len;
+        let asked = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        let end = asked.saturating_add(offset as u64).saturating_add(ALIGNMENT as u64);
+        if end > MAX_ELEMENTS {
+            return Err(Error::Limit {
+                what: format!("parameter `{name}` {shape:?}, with those before it,"),
+                limit: "the crate's 32-bit indices (elements)",
+                asked: end,
+                allowed: MAX_ELEMENTS,
+            });
+        }
+        self.len = (offset + asked as usize).next_multiple_of(ALIGNMENT);
+        self.parameters.push(Parameter { name: name.to_owned(), shape: shape.to_vec(), offset });
+        Ok(())
+    }
+
+    /// The parameters in order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The parameter of that name.
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|p| p.name == name)
+    }
+
+    /// The length of a flat buffer, in elements, gaps included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: every network has parameters.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of trainable values, gaps not counted.
+    pub fn count(&self) -> usize {
+        self.parameters.iter().map(Parameter::len).sum()
+    }
+}
+
+/// Shaders index with `u32`, and a few products of an index and a stride need the head-room.
+pub(crate) const MAX_ELEMENTS: u64 = 1 << 31;

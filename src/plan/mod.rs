@@ -1,0 +1,207 @@
+//! The plan: for one window size and one purpose, the list of operations over named tensors.
+//!
+//! A plan computes nothing and knows no GPU type. Printing it shows the whole step; counting it gives dispatches and
+//! bytes before anything is allocated. Both executors replay it, so every operation has a twin to be checked against.
+//!
+//! One training step, time outermost in memory (`[T, B, ·]`) so that a step is one contiguous slice:
+//!
+//! 1. X·Wᵀ + b_W for all T at once (for tokens a gathering of columns of W);
+//! 2. the recurrence, by one dispatch a step or one for the whole sequence;
+//! 3. H·Vᵀ + c for all T at once, then loss and its gradient in one kernel;
+//! 4. the same backwards: the read-out for all T, the reverse recurrence, then dU, dW and the biases' gradients as one
+//!    product each over T·B;
+//! 5. norm, clip and update over the flat buffers.
+
+mod build;
+mod op;
+mod recipe;
+mod target;
+mod tensor;
+
+use std::fmt;
+
+pub use build::Outputs;
+pub use op::{
+    Combine, Gather, GatherGradient, LossGradient, MatMul, Measure, Op, Recurrence, Schedule as RecurrenceSchedule,
+    Transpose, Update, WeightGradient,
+};
+pub use recipe::{Clip, Loss, Optimizer, Recipe, Schedule};
+pub use target::Target;
+pub use tensor::{Element, Storage, Tensor, TensorId, View};
+
+use crate::error::{Error, Result};
+use crate::model::{Config, Layout};
+
+/// The number of steps whose metrics the device keeps before they must be read.
+pub const METRICS_SLOTS: usize = 1024;
+
+/// What one run of a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Purpose {
+    /// Outputs only.
+    Infer,
+    /// Outputs and the loss against targets.
+    Evaluate(Loss),
+    /// Loss, gradients, clipping and the update of the parameters.
+    Train(Recipe),
+}
+
+/// Which part of a step an operation belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// From inputs to outputs.
+    Forward,
+    /// Loss and its gradient.
+    Loss,
+    /// From the gradient of the outputs to that of every parameter.
+    Backward,
+    /// Metrics, clipping and the update.
+    Update,
+}
+
+/// An operation and the part of the step it belongs to.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The part of the step.
+    pub phase: Phase,
+    /// The operation.
+    pub op: Op,
+}
+
+/// Operations over tensors, in order.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    tensors: Vec<Tensor>,
+    stages: Vec<Stage>,
+}
+
+/// Bytes that an executor allocates for a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// Parameters, gradients, optimiser moments and metrics: shared by all plans of an executor.
+    pub shared: u64,
+    /// What the host uploads before a run.
+    pub inputs: u64,
+    /// Activations, histories and everything else.
+    pub scratch: u64,
+}
+
+impl Bytes {
+    /// All of it.
+    pub fn total(self) -> u64 {
+        self.shared + self.inputs + self.scratch
+    }
+}
+
+impl Plan {
+    /// A plan with no operations; [`Plan::tensor`] and [`Plan::push`] fill it.
+    pub fn empty() -> Self {
+        Plan { tensors: Vec::new(), stages: Vec::new() }
+    }
+
+    /// The plan of one run over a window of `steps` steps and `batch` sequences, and where its inputs and outputs are.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size of zero or a rate out of its range, [`Error::Limit`] for a tensor that the target
+    /// cannot hold.
+    pub fn new(
+        config: &Config,
+        purpose: Purpose,
+        steps: usize,
+        batch: usize,
+        target: &Target,
+    ) -> Result<(Self, Outputs)> {
+        for (what, size) in [("steps (T)", steps), ("sequences in a batch (B)", batch)] {
+            if size == 0 {
+                return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
+            }
+        }
+        if let Purpose::Train(recipe) = purpose {
+            recipe.check()?;
+        }
+        let layout = Layout::new(config)?;
+        build::build(config, &layout, purpose, steps, batch, target)
+    }
+
+    /// Adds a tensor.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where it has more elements than 32-bit indices reach.
+    pub fn tensor(&mut self, name: &str, shape: &[usize], element: Element, storage: Storage) -> Result<TensorId> {
+        let tensor = Tensor::new(name, shape, element, storage)?;
+        self.tensors.push(tensor);
+        Ok(TensorId(self.tensors.len() - 1))
+    }
+
+    /// Adds an operation at the end.
+    pub fn push(&mut self, phase: Phase, op: Op) {
+        self.stages.push(Stage { phase, op });
+    }
+
+    /// The tensors, in the order of their ids.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// One tensor.
+    pub fn get(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// The tensor of that name.
+    pub fn find(&self, name: &str) -> Option<TensorId> {
+        self.tensors.iter().position(|t| t.name == name).map(TensorId)
+    }
+
+    /// The operations, in order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// How many dispatches a GPU needs for one part of the step.
+    pub fn dispatches(&self, phase: Phase) -> usize {
+        self.stages.iter().filter(|s| s.phase == phase).map(|s| s.op.dispatches()).sum()
+    }
+
+    /// What an executor allocates, the same on every executor.
+    pub fn bytes(&self) -> Bytes {
+        let mut bytes = Bytes::default();
+        for tensor in &self.tensors {
+            *match tensor.storage {
+                Storage::Shared => &mut bytes.shared,
+                Storage::Input => &mut bytes.inputs,
+                Storage::Scratch => &mut bytes.scratch,
+            } += tensor.bytes();
+        }
+        bytes
+    }
+
+    pub(crate) fn check_limits(&self, target: &Target) -> Result<()> {
+        let inputs = self.bytes().inputs;
+        let whole = self.tensors.iter().map(|t| (t.name.as_str(), t.bytes())).chain([("all inputs of a run", inputs)]);
+        for (name, bytes) in whole {
+            if bytes > target.binding_bytes {
+                return Err(Error::Limit {
+                    what: format!("tensor `{name}` (bytes)"),
+                    limit: "the adapter's max_storage_buffer_binding_size",
+                    asked: bytes,
+                    allowed: target.binding_bytes,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for tensor in &self.tensors {
+            writeln!(f, "{tensor}")?;
+        }
+        for Stage { phase, op } in &self.stages {
+            let phase = format!("{phase:?}").to_lowercase();
+            writeln!(f, "{phase:<9}{:<4}{}", format!("{}×", op.dispatches()), op.describe(self))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Named tensors and rectangular views of them. A tensor is a name, a shape and a lifetime; its values are the
+//! executor's.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::model::MAX_ELEMENTS;
+
+/// A tensor of one plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TensorId(pub(crate) usize);
+
+/// What a tensor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// Real numbers: f32 on the GPU, f32 or f64 on the CPU.
+    Real,
+    /// Unsigned integers: token ids, class ids, row numbers.
+    Id,
+}
+
+/// How long a tensor lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Written by the host before a run; the inputs of a plan are uploaded together.
+    Input,
+    /// Known by its name to all plans of an executor, and kept from run to run.
+    Shared,
+    /// Known to one plan. Kept from run to run, so a carried state can live here.
+    Scratch,
+}
+
+/// A named tensor, row-major.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// The name, from the literature where there is one.
+    pub name: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// What it holds.
+    pub element: Element,
+    /// How long it lives.
+    pub storage: Storage,
+}
+
+impl Tensor {
+    pub(super) fn new(name: &str, shape: &[usize], element: Element, storage: Storage) -> Result<Self> {
+        let asked = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        if asked > MAX_ELEMENTS {
+            return Err(Error::Limit {
+                what: format!("tensor `{name}` {shape:?}"),
+                limit: "the crate's 32-bit indices (elements)",
+                asked,
+                allowed: MAX_ELEMENTS,
+            });
+        }
+        Ok(Tensor { name: name.to_owned(), shape: shape.to_vec(), element, storage })
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes on the GPU, where every element has four.
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * 4
+    }
+}
+
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let element = if self.element == Element::Real { "real" } else { "id" };
+        let storage = format!("{:?}", self.storage).to_lowercase();
+        write!(f, "{storage:<9}{element:<6}{} {:?}", self.name, self.shape)
+    }
+}
+
+/// A contiguous, row-major matrix inside a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The tensor.
+    pub tensor: TensorId,
+    /// Where the matrix starts, in elements.
+    pub offset: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl View {
+    /// A matrix that starts at `offset` in `tensor`.
+    pub fn new(tensor: TensorId, offset: usize, rows: usize, cols: usize) -> Self {
+        View { tensor, offset, rows, cols }
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where its elements lie in the tensor.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+}
