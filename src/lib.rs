@@ -1,4 +1,5 @@
 //! Recurrent neural networks on any GPU.
+pub mod cpu;
 pub mod error;
 pub mod model;
 pub mod plan;

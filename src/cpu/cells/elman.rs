@@ -1,0 +1,24 @@
+//! The Elman cell's two pointwise functions; their twin is `shaders/elman.wgsl`.
+
+use crate::cpu::real::Real;
+use crate::model::Activation;
+
+pub(super) fn forward<T: Real>(activation: Activation, x: &[T], r: &[T], h: &mut [T]) {
+    for ((h, x), r) in h.iter_mut().zip(x).zip(r) {
+        *h = *x + *r;
+    }
+    match activation {
+        Activation::Tanh => T::tanh_slice(h),
+        Activation::Relu => h.iter_mut().for_each(|h| *h = h.max(T::zero())),
+    }
+}
+
+pub(super) fn backward<T: Real>(activation: Activation, dh: &[T], h: &[T], gates: &mut [T]) {
+    for ((gate, dh), h) in gates.iter_mut().zip(dh).zip(h) {
+        *gate = match activation {
+            Activation::Tanh => *dh * (T::one() - *h * *h),
+            Activation::Relu if *h > T::zero() => *dh,
+            Activation::Relu => T::zero(),
+        };
+    }
+}

@@ -1,0 +1,152 @@
+//! Holds the tensors of any number of plans and replays them.
+//!
+//! Shared tensors are one buffer for all plans; everything is allocated in [`Executor::prepare`] and nothing in
+//! [`Executor::run`], but for the list of slices by which threads share a tensor.
+
+use super::{
+    gather, loss, matmul,
+    memory::{Buffer, Memory},
+    real::Real,
+    recurrence, update,
+};
+use crate::error::{Error, Result};
+use crate::plan::{Element, Op, Plan, Storage, TensorId, View};
+
+/// A plan that an executor has prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlanId(pub(crate) usize);
+
+/// Runs plans on the CPU in f32 or f64.
+#[derive(Debug, Default)]
+pub struct Executor<T: Real> {
+    plans: Vec<Prepared>,
+    buffers: Vec<Buffer<T>>,
+    /// Buffers that all plans know by name.
+    shared: Vec<(String, usize)>,
+    scratch: Vec<T>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    plan: Plan,
+    /// Which buffer each tensor is.
+    slots: Vec<usize>,
+}
+
+impl<T: Real> Executor<T> {
+    /// An executor with no plans.
+    pub fn new() -> Self {
+        Executor { plans: Vec::new(), buffers: Vec::new(), shared: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
+    pub fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
+        let mut slots = Vec::with_capacity(plan.tensors().len());
+        for tensor in plan.tensors() {
+            let known = self.shared.iter().find(|(name, _)| *name == tensor.name && tensor.storage == Storage::Shared);
+            if let Some((_, slot)) = known {
+                let held = self.buffers[*slot].len();
+                if held != tensor.len() {
+                    return Err(Error::shape(&tensor.name, &[held], &tensor.shape));
+                }
+                slots.push(*slot);
+                continue;
+            }
+            let slot = self.buffers.len();
+            self.buffers.push(match tensor.element {
+                Element::Real => Buffer::Real(vec![T::zero(); tensor.len()]),
+                Element::Id => Buffer::Id(vec![0; tensor.len()]),
+            });
+            if tensor.storage == Storage::Shared {
+                self.shared.push((tensor.name.clone(), slot));
+            }
+            slots.push(slot);
+        }
+        self.plans.push(Prepared { plan, slots });
+        Ok(PlanId(self.plans.len() - 1))
+    }
+
+    /// The plan behind an id.
+    pub fn plan(&self, id: PlanId) -> &Plan {
+        &self.plans[id.0].plan
+    }
+
+    /// Writes a tensor of real numbers.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the length is another one.
+    pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
+        let name = &self.plans[plan.0].plan.get(tensor).name;
+        match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
+            Buffer::Real(held) if held.len() == values.len() => {
+                held.iter_mut().zip(values).for_each(|(held, value)| *held = T::from_f64(value));
+                Ok(())
+            }
+            held => Err(Error::shape(name, &[held.len()], &[values.len()])),
+        }
+    }
+
+    /// Writes a tensor of ids.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the length is another one.
+    pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
+        let name = &self.plans[plan.0].plan.get(tensor).name;
+        match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
+            Buffer::Id(held) if held.len() == ids.len() => {
+                held.copy_from_slice(ids);
+                Ok(())
+            }
+            held => Err(Error::shape(name, &[held.len()], &[ids.len()])),
+        }
+    }
+
+    /// The values of a tensor of real numbers; empty for one of ids.
+    pub fn read(&self, plan: PlanId, tensor: TensorId) -> &[T] {
+        match &self.buffers[self.plans[plan.0].slots[tensor.0]] {
+            Buffer::Real(values) => values,
+            Buffer::Id(_) => &[],
+        }
+    }
+
+    /// Runs all operations of a plan once.
+    pub fn run(&mut self, id: PlanId) {
+        let Executor { plans, buffers, scratch, .. } = self;
+        let Prepared { plan, slots } = &plans[id.0];
+        let mut memory = Memory { plan, buffers, slots, scratch };
+        for stage in plan.stages() {
+            run(&stage.op, &mut memory);
+        }
+    }
+}
+
+fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
+    match op {
+        Op::Copy { from, to } => copy(from, to, memory),
+        Op::Zero { tensor } => {
+            let mut values = memory.take(*tensor);
+            values.fill(T::zero());
+            memory.put(*tensor, values);
+        }
+        Op::Gather(op) => gather::gather(op, memory),
+        Op::Transpose(op) => matmul::transpose(op, memory),
+        Op::MatMul(op) => matmul::matmul(op, memory),
+        Op::Forward(op) => recurrence::forward(op, memory),
+        Op::Backward { recurrence, upstream } => recurrence::backward(recurrence, *upstream, memory),
+        Op::LossGradient(op) => loss::loss_gradient(op, memory),
+        Op::WeightGradient(op) => matmul::weight_gradient(op, memory),
+        Op::GatherGradient(op) => gather::gather_gradient(op, memory),
+        Op::Combine(op) => update::combine(op, memory),
+        Op::Measure(op) => update::measure(op, memory),
+        Op::Update(op) => update::update(op, memory),
+    }
+}
+
+fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
+    let mut tensor = memory.take(to.tensor);
+    tensor[to.range()].copy_from_slice(memory.view(from));
+    memory.put(to.tensor, tensor);
+}

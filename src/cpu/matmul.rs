@@ -1,0 +1,125 @@
+//! Products: the one door to the `gemm` crate, and the operations that are made of it.
+
+use gemm::Parallelism;
+
+use super::{memory::Memory, real::Real};
+use crate::plan::{MatMul, Transpose, WeightGradient};
+
+/// A matrix by its first element and the distances between rows and between columns.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a, T> {
+    pub values: &'a [T],
+    pub row: usize,
+    pub col: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    pub fn new(values: &'a [T], cols: usize) -> Self {
+        Matrix { values, row: cols, col: 1 }
+    }
+
+    pub fn turned(self, turn: bool) -> Self {
+        if turn { Matrix { row: self.col, col: self.row, ..self } } else { self }
+    }
+
+    fn reaches(&self, rows: usize, cols: usize) -> bool {
+        (rows - 1) * self.row + (cols - 1) * self.col < self.values.len()
+    }
+}
+
+/// `out = a·b`, or `out += a·b`; a `[m, k]`, b `[k, n]`, out `[m, n]` row-major.
+#[allow(unsafe_code)]
+pub(super) fn product<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    out: &mut [T],
+    add: bool,
+    parallelism: Parallelism,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(out.len() >= m * n && (k == 0 || (a.reaches(m, k) && b.reaches(k, n))), "a product out of bounds");
+    // Slices are at most isize::MAX bytes long, so no stride inside one is cut.
+    let [out_row, a_row, a_col, b_row, b_col] = [n, a.row, a.col, b.row, b.col].map(|stride| stride as isize);
+    // SAFETY: the assertion above holds every index that gemm forms, (m-1, n-1) the largest of out's, (m-1, k-1) of
+    // a's and (k-1, n-1) of b's, inside its slice; `out` is exclusive, so it overlaps neither `a` nor `b`.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            out_row,
+            add,
+            a.values.as_ptr(),
+            a_col,
+            a_row,
+            b.values.as_ptr(),
+            b_col,
+            b_row,
+            T::one(),
+            T::one(),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// As many threads as the pool has, where the work is worth it (gemm decides).
+pub(super) fn threads() -> Parallelism {
+    Parallelism::Rayon(0)
+}
+
+pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
+    let mut tensor = memory.take(op.out.tensor);
+    let out = &mut tensor[op.out.range()];
+    if let Some(bias) = &op.bias {
+        let bias = memory.view(bias);
+        out.chunks_exact_mut(op.out.cols).for_each(|row| row.copy_from_slice(bias));
+    }
+    let a = Matrix::new(memory.view(&op.a), op.a.cols).turned(op.transpose_a);
+    let b = Matrix::new(memory.view(&op.b), op.b.cols).turned(op.transpose_b);
+    let k = if op.transpose_a { op.a.rows } else { op.a.cols };
+    product((op.out.rows, op.out.cols, k), a, b, out, op.bias.is_some(), threads());
+    memory.put(op.out.tensor, tensor);
+}
+
+pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Memory<'_, T>) {
+    let mut tensor = memory.take(op.out.tensor);
+    let input = memory.view(&op.input);
+    let out = &mut tensor[op.out.range()];
+    for (i, row) in input.chunks_exact(op.input.cols).enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            out[j * op.input.rows + i] = *value;
+        }
+    }
+    memory.put(op.out.tensor, tensor);
+}
+
+pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<'_, T>) {
+    let mut tensor = memory.take(op.slices);
+    let (d, x) = (memory.view(&op.d), memory.view(&op.x));
+    let (rows, m, n) = (op.d.rows, op.d.cols, op.x.cols);
+    let (cuts, flat) = memory.matrix(op.slices);
+    for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
+        let part = rows * s / cuts..rows * (s + 1) / cuts;
+        let (d, x) = (&d[part.start * m..part.end * m], &x[part.start * n..part.end * n]);
+        let weight = &mut slice[op.weight..op.weight + m * n];
+        product((m, n, part.len()), Matrix::new(d, m).turned(true), Matrix::new(x, n), weight, false, threads());
+        sum_rows(d, &mut slice[op.bias..op.bias + m]);
+    }
+    memory.put(op.slices, tensor);
+}
+
+/// `out = Σ_r d[r]`.
+pub(super) fn sum_rows<T: Real>(d: &[T], out: &mut [T]) {
+    out.fill(T::zero());
+    for row in d.chunks_exact(out.len()) {
+        out.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
+    }
+}

@@ -1,0 +1,140 @@
+//! Combining the gradient's slices, measuring and clipping it, and the optimiser's step over the flat buffers.
+
+use rayon::prelude::*;
+
+use super::{memory::Memory, real::Real};
+use crate::plan::{Clip, Combine, Measure, Optimizer, Update};
+
+/// Elements that are worth a thread's while.
+const ELEMENTS_A_TASK: usize = 1 << 15;
+/// Columns of a row of the metrics.
+const METRICS: usize = 4;
+
+pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
+    let mut gradients = memory.take(op.gradients);
+    let mut partials = memory.take(op.partials);
+    let slices = memory.real(op.slices);
+    let flat = gradients.len();
+    gradients.copy_from_slice(&slices[..flat]);
+    for slice in slices.chunks_exact(flat).skip(1) {
+        gradients.iter_mut().zip(slice).for_each(|(sum, value)| *sum += *value);
+    }
+    for (block, partial) in gradients.chunks(Combine::BLOCK).zip(partials.chunks_exact_mut(3)) {
+        let finite = block.iter().all(|g| g.is_finite());
+        let max = block.iter().filter(|g| g.is_finite()).fold(T::zero(), |max, g| max.max(g.abs()));
+        let sum = if max.is_zero() {
+            0.0
+        } else {
+            block.iter().map(|g| (*g / max).as_f64()).filter(|g| g.is_finite()).map(|g| g * g).sum()
+        };
+        partial.copy_from_slice(&[max, T::from_f64(sum), if finite { T::one() } else { T::zero() }]);
+    }
+    memory.put(op.gradients, gradients);
+    memory.put(op.partials, partials);
+}
+
+pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
+    let mut metrics = memory.take(op.metrics);
+    let loss = memory.real(op.row_loss).iter().map(|l| l.as_f64()).sum::<f64>();
+    let (norm, finite) = op.partials.map_or((0.0, true), |partials| {
+        let partials = memory.real(partials);
+        let largest = partials.chunks_exact(3).fold(0.0f64, |max, p| max.max(p[0].as_f64()));
+        let sum: f64 = partials
+            .chunks_exact(3)
+            .map(|p| p[1].as_f64() * if largest > 0.0 { (p[0].as_f64() / largest).powi(2) } else { 0.0 })
+            .sum();
+        (largest * sum.sqrt(), partials.chunks_exact(3).all(|p| p[2].is_one()))
+    });
+    let scale = match op.clip {
+        Clip::None | Clip::Value(_) => 1.0,
+        Clip::Norm(bound) => (bound / (norm + 1e-6)).min(1.0),
+        // A gradient of zero has no direction to keep.
+        Clip::Normalize(bound) if norm > 0.0 => bound / norm,
+        Clip::Normalize(_) => 1.0,
+    };
+    let row = [loss, norm, scale].map(T::from_f64);
+    let finite = finite && row.iter().all(|v| v.is_finite());
+    let slot = slot(memory.real(op.hyper));
+    metrics[slot..slot + 3].copy_from_slice(&row);
+    metrics[slot + 3] = if finite { T::one() } else { T::zero() };
+    memory.put(op.metrics, metrics);
+}
+
+/// Where this step's row of the metrics starts.
+fn slot<T: Real>(hyper: &[T]) -> usize {
+    hyper[3].as_f64() as usize * METRICS
+}
+
+pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
+    let hyper = memory.real(op.hyper);
+    let metrics = &memory.real(op.metrics)[slot(hyper)..][..METRICS];
+    if metrics[3].is_zero() {
+        return;
+    }
+    let (rate, corrections, scale) = (hyper[0], [hyper[1], hyper[2]], metrics[2]);
+    let clipped = |g: T| match op.clip {
+        Clip::Value(bound) => g.max(T::from_f64(-bound)).min(T::from_f64(bound)),
+        _ => g * scale,
+    };
+    let mut parameters = memory.take(op.parameters);
+    let mut moments: Vec<Vec<T>> = op.moments.iter().map(|id| memory.take(*id)).collect();
+    let gradients = memory.real(op.gradients);
+    let constant = T::from_f64;
+    match (op.optimizer, moments.as_mut_slice()) {
+        (Optimizer::Sgd { momentum }, [velocity]) => {
+            let momentum = constant(momentum);
+            each(&mut parameters, gradients, velocity, |p, g, v| {
+                *v = momentum * *v + clipped(g);
+                *p = *p - rate * *v;
+            });
+        }
+        (Optimizer::RmsProp { alpha, epsilon }, [square]) => {
+            let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
+            each(&mut parameters, gradients, square, |p, g, v| {
+                let g = clipped(g);
+                *v = alpha * *v + rest * g * g;
+                *p = *p - rate * g / (v.sqrt() + epsilon);
+            });
+        }
+        (Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, [first, second]) => {
+            let ([beta1, rest1], [beta2, rest2]) =
+                ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant));
+            let (epsilon, keep) = (constant(epsilon), T::one() - rate * constant(weight_decay));
+            let (step, root) = (rate / corrections[0], corrections[1].sqrt());
+            each_of_two(&mut parameters, gradients, (first, second), |p, g, m, v| {
+                let g = clipped(g);
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *p = keep * *p - step * *m / (v.sqrt() / root + epsilon);
+            });
+        }
+        _ => unreachable!("an optimiser with another number of moments"),
+    }
+    memory.put(op.parameters, parameters);
+    for (id, values) in op.moments.iter().zip(moments) {
+        memory.put(*id, values);
+    }
+}
+
+/// `rule` at every element of parameters, gradients and one moment.
+fn each<T: Real>(p: &mut [T], g: &[T], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
+    p.par_chunks_mut(ELEMENTS_A_TASK)
+        .zip(g.par_chunks(ELEMENTS_A_TASK))
+        .zip(m.par_chunks_mut(ELEMENTS_A_TASK))
+        .for_each(|((p, g), m)| p.iter_mut().zip(g).zip(m).for_each(|((p, g), m)| rule(p, *g, m)));
+}
+
+/// `rule` at every element of parameters, gradients and two moments.
+fn each_of_two<T: Real>(
+    p: &mut [T],
+    g: &[T],
+    (m, v): (&mut [T], &mut [T]),
+    rule: impl Fn(&mut T, T, &mut T, &mut T) + Sync,
+) {
+    p.par_chunks_mut(ELEMENTS_A_TASK)
+        .zip(g.par_chunks(ELEMENTS_A_TASK))
+        .zip(m.par_chunks_mut(ELEMENTS_A_TASK).zip(v.par_chunks_mut(ELEMENTS_A_TASK)))
+        .for_each(|((p, g), (m, v))| {
+            p.iter_mut().zip(g).zip(m.iter_mut().zip(v)).for_each(|((p, g), (m, v))| rule(p, *g, m, v));
+        });
+}
