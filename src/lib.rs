@@ -1,7 +1,75 @@
-//! Recurrent neural networks on any GPU.
+//! Recurrent neural networks on any GPU: trained by back-propagation through time in WGSL compute shaders through
+//! [`wgpu`], without CUDA, Python or a framework; on the CPU where there is no GPU.
+//!
+//! A [`Model`] is data, a [`plan::Plan`] is data, and an executor, on the GPU or on the CPU, runs the plan. Build a
+//! model, train it, keep it, and let it speak:
+//!
+//! ```
+//! use recurrent::data::{Alphabet, Windows};
+//! use recurrent::{Config, Device, Input, Loss, Model, Recipe, Stream, Trainer, sample};
+//!
+//! let text = "the quick brown fox jumps over the lazy dog. ".repeat(20);
+//! let alphabet = Alphabet::of(&text)?;
+//! let windows = Windows::new(alphabet.encode(&text)?, 10, 4)?; // 10 steps, 4 sequences at once
+//!
+//! let device = Device::best(); // a hardware GPU, else the CPU
+//! let model = Model::new(Config::elman(Input::Tokens(alphabet.len()), 32, alphabet.len()))?;
+//! let mut trainer = Trainer::new(&device, &model, Recipe::new(Loss::CrossEntropy))?;
+//! for step in 0..60 {
+//!     trainer.step(&windows.get(step))?; // truncated BPTT: the hidden state is carried on the device
+//! }
+//! let losses = trainer.metrics()?; // the only call that waits
+//! assert!(losses.last().unwrap().loss < losses[0].loss);
+//!
+//! let path = std::env::temp_dir().join("fox.safetensors"); // PyTorch reads it too
+//! trainer.model()?.save(&path)?;
+//! let mut stream = Stream::new(&device, &Model::load(&path)?, 1)?;
+//! let mut symbol = alphabet.encode("t")?[0];
+//! for _ in 0..20 {
+//!     let outputs = stream.step_tokens(&[symbol])?;
+//!     symbol = sample(outputs, 0.0, 0.0)? as u32; // temperature 0: the likeliest
+//!     print!("{}", alphabet.decode(&[symbol]));
+//! }
+//! # std::fs::remove_file(path).unwrap();
+//! # Ok::<(), recurrent::Error>(())
+//! ```
+//!
+//! # Legend
+//!
+//! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
+//! **R** labels (T·B, or B where only the last step is read out). W is input-to-hidden, U hidden-to-hidden, V
+//! hidden-to-label. Tensors are row-major with time outermost: `[T, B, ·]`.
+//!
+//! # Waiting
+//!
+//! [`Trainer::step`] submits work and returns. Calls that wait for the GPU have an `_async` form; the form without it
+//! keeps the thread, and does not exist on wasm32.
+//!
+//! # Errors
+//!
+//! Every fallible call returns [`Error`]; nothing panics on data, on a file or on what a driver does.
+//!
+//! # An application's own device
+//!
+//! `wgpu` is re-exported. [`gpu::Gpu::from_wgpu`] takes a device and a queue that the application already has.
+
+pub mod checkpoint;
 pub mod cpu;
+pub mod data;
+pub mod device;
 pub mod error;
+pub mod gpu;
 pub mod model;
 pub mod plan;
+pub mod stream;
+pub mod train;
+
+pub use checkpoint::Checkpoint;
+pub use data::{Batch, Inputs, Start, Targets};
+pub use device::Device;
 pub use error::{Error, Result};
 pub use model::{Activation, Cell, Config, Init, Input, Layout, Model, ReadOut};
+pub use plan::{Clip, Loss, Optimizer, Recipe, Schedule};
+pub use stream::{Stream, sample};
+pub use train::{Metrics, Trainer};
+pub use wgpu;

@@ -10,11 +10,7 @@ use super::{
     recurrence, update,
 };
 use crate::error::{Error, Result};
-use crate::plan::{Element, Op, Plan, Storage, TensorId, View};
-
-/// A plan that an executor has prepared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PlanId(pub(crate) usize);
+use crate::plan::{Element, Op, Plan, PlanId, Storage, TensorId, View};
 
 /// Runs plans on the CPU in f32 or f64.
 #[derive(Debug, Default)]
@@ -109,6 +105,21 @@ impl<T: Real> Executor<T> {
         match &self.buffers[self.plans[plan.0].slots[tensor.0]] {
             Buffer::Real(values) => values,
             Buffer::Id(_) => &[],
+        }
+    }
+
+    /// Copies one plan's tensor over another's of the same size.
+    pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) {
+        let values = self.read(from.0, from.1).to_vec();
+        if let Buffer::Real(held) = &mut self.buffers[self.plans[to.0.0].slots[to.1.0]] {
+            *held = values;
+        }
+    }
+
+    /// Sets a tensor to zero.
+    pub(crate) fn zero(&mut self, plan: PlanId, tensor: TensorId) {
+        if let Buffer::Real(held) = &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
+            held.fill(T::zero());
         }
     }
 

@@ -14,5 +14,5 @@ mod real;
 mod recurrence;
 mod update;
 
-pub use executor::{Executor, PlanId};
+pub use executor::Executor;
 pub use real::Real;

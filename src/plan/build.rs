@@ -213,7 +213,9 @@ impl Builder<'_> {
         let mask = self.real("mask", &[outputs.rows], Storage::Input)?;
         let count = self.real("count", &[1], Storage::Input)?;
         let hyper = self.real("hyper", &[4], Storage::Input)?;
-        let metrics = self.real("metrics", &[METRICS_SLOTS, 4], Storage::Shared)?;
+        // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its own.
+        let storage = if gradient { Storage::Shared } else { Storage::Scratch };
+        let metrics = self.real("metrics", &[METRICS_SLOTS, 4], storage)?;
         let row_loss = self.real("row_loss", &[outputs.rows], Storage::Scratch)?;
         let op = LossGradient { loss, outputs, targets, mask, count, row_loss, gradient };
         self.plan.push(Phase::Loss, Op::LossGradient(op));
@@ -285,7 +287,7 @@ impl Builder<'_> {
         self.plan.push(Phase::Update, Op::Combine(Combine { slices, gradients, partials }));
         self.measure(loss, row_loss, Some((partials, recipe)));
         let mut moments = Vec::new();
-        for name in ["first_moment", "second_moment"].iter().take(recipe.optimizer.moments()) {
+        for name in MOMENTS.iter().take(recipe.optimizer.moments()) {
             moments.push(self.real(name, &[flat], Storage::Shared)?);
         }
         let training =
@@ -304,6 +306,36 @@ impl Builder<'_> {
         );
         Ok(training)
     }
+}
+
+/// The tensors that all plans of a training share, and no operations: for an executor to hold them before any window.
+pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
+    let mut plan = Plan::empty();
+    let mut real = |name: &str, shape: &[usize]| plan.tensor(name, shape, Element::Real, Storage::Shared);
+    let parameters = real("parameters", &[layout.len()])?;
+    let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None };
+    if let Some(recipe) = recipe {
+        for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moments()) {
+            *slot = Some(real(name, &[layout.len()])?);
+        }
+        all.metrics = Some(real("metrics", &[METRICS_SLOTS, 4])?);
+    }
+    plan.check_limits(target)?;
+    Ok((plan, all))
+}
+
+/// The optimiser's moments, by name.
+const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
+
+/// The tensors of a training that outlive every window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedTensors {
+    /// `[flat]`.
+    pub parameters: TensorId,
+    /// `[flat]` each.
+    pub moments: [Option<TensorId>; 2],
+    /// `[METRICS_SLOTS, 4]`.
+    pub metrics: Option<TensorId>,
 }
 
 /// What the forward pass leaves for the passes after it.

@@ -20,7 +20,8 @@ mod tensor;
 
 use std::fmt;
 
-pub use build::Outputs;
+pub(crate) use build::SharedTensors;
+pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use op::{
     Combine, Gather, GatherGradient, LossGradient, MatMul, Measure, Op, Recurrence, Schedule as RecurrenceSchedule,
     Transpose, Update, WeightGradient,
@@ -31,6 +32,10 @@ pub use tensor::{Element, Storage, Tensor, TensorId, View};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout};
+
+/// A plan that an executor has prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlanId(pub(crate) usize);
 
 /// The number of steps whose metrics the device keeps before they must be read.
 pub const METRICS_SLOTS: usize = 1024;
@@ -121,6 +126,12 @@ impl Plan {
         }
         let layout = Layout::new(config)?;
         build::build(config, &layout, purpose, steps, batch, target)
+    }
+
+    /// The tensors that outlive every window, and no operations.
+    pub(crate) fn shared(config: &Config, recipe: Option<&Recipe>, target: &Target) -> Result<(Self, SharedTensors)> {
+        recipe.map_or(Ok(()), Recipe::check)?;
+        build::shared(&Layout::new(config)?, recipe, target)
     }
 
     /// Adds a tensor.

@@ -1,0 +1,50 @@
+// adam: θ ← θ·(1 − η·λ), m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², θ ← θ − η/c₁·m / (√v/√c₂ + ε), g the clipped
+// gradient; nothing is written where the finite flag is 0.
+//
+// in      hyper       [4]: η, c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, row of the metrics
+// in      metrics     [slots, 4]: loss, norm, scale, finite
+// in      gradients   [flat]
+// in-out  parameters  θ [flat]
+// in-out  first       m [flat]
+// in-out  second      v [flat]
+
+struct Params {
+    flat: u32,
+    slots: u32,
+    by_value: u32,
+    bound: f32,
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> hyper: array<f32>;
+@group(0) @binding(2) var<storage, read> metrics: array<f32>;
+@group(0) @binding(3) var<storage, read> gradients: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> first: array<f32>;
+@group(0) @binding(6) var<storage, read_write> second: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    if i >= params.flat || !may_update() {
+        return;
+    }
+    let rate = hyper[0];
+    let g = clipped(gradients[i]);
+    let m = params.beta1 * first[i] + params.one_minus_beta1 * g;
+    let v = params.beta2 * second[i] + params.one_minus_beta2 * g * g;
+    first[i] = m;
+    second[i] = v;
+    let decayed = parameters[i] * (1.0 - rate * params.weight_decay);
+    parameters[i] = decayed - rate / hyper[1] * m / (sqrt(v) / sqrt(hyper[2]) + params.epsilon);
+}

@@ -1,0 +1,19 @@
+// What the optimisers share: the row of the metrics that measure.wgsl left for this step, and clipping by it.
+// The kernel binds hyper and metrics and has slots, by_value and bound among its parameters.
+
+fn slot() -> u32 {
+    return min(u32(hyper[3]), params.slots - 1u);
+}
+
+/// Whether loss and gradient were finite. Where not, nothing at all may be written.
+fn may_update() -> bool {
+    return metrics[4u * slot() + 3u] != 0.0;
+}
+
+/// An element of the gradient, held within ±bound where by_value is 1, else scaled.
+fn clipped(g: f32) -> f32 {
+    if params.by_value != 0u {
+        return clamp(g, -params.bound, params.bound);
+    }
+    return g * metrics[4u * slot() + 2u];
+}

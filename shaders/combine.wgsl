@@ -1,0 +1,66 @@
+// combine: gradients[i] = Σ_s slices[s, i], s in order; assigns. Each block of 2048 elements leaves in partials its
+// largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if all of it is finite, else 0.
+//
+// in   slices     [S, flat]
+// out  gradients  [flat]
+// out  partials   [blocks, 3]
+//
+// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two.
+
+struct Params {
+    flat: u32,
+    slices: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> slices: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradients: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+
+const THREADS: u32 = 256u;
+const BLOCK: u32 = 2048u;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let block = linear(workgroup, grid);
+    if block >= (params.flat + BLOCK - 1u) / BLOCK {
+        return;
+    }
+    let first = block * BLOCK + lid;
+    let end = min((block + 1u) * BLOCK, params.flat);
+
+    var largest = 0.0;
+    var broken = 0.0;
+    for (var i = first; i < end; i += THREADS) {
+        var g = 0.0;
+        for (var s = 0u; s < params.slices; s += 1u) {
+            g += slices[s * params.flat + i];
+        }
+        gradients[i] = g;
+        let finite = is_finite_bits(g);
+        largest = max(largest, select(0.0, abs(g), finite));
+        broken = select(1.0, broken, finite);
+    }
+    let m = reduce_max(lid, largest);
+    let any_broken = reduce_max(lid, broken);
+
+    var sum = 0.0;
+    if m > 0.0 {
+        for (var i = first; i < end; i += THREADS) {
+            // What this thread has just written.
+            let g = gradients[i];
+            let scaled = ratio(select(0.0, g, is_finite_bits(g)), m);
+            sum = fma(scaled, scaled, sum);
+        }
+    }
+    let total = reduce_sum(lid, sum);
+    if lid == 0u {
+        partials[3u * block] = m;
+        partials[3u * block + 1u] = total;
+        partials[3u * block + 2u] = 1.0 - any_broken;
+    }
+}

@@ -1,0 +1,68 @@
+// cross_entropy: row_loss[r] = mask[r] / count · (ln Σ_o exp(y[r, o]) − y[r, target]), each position's part of the
+// mean; assigns. Where with_gradient is 1 the outputs become mask[r] / count · (softmax(y) − one-hot target).
+//
+// in-out  outputs   y [R, O] at outputs_offset
+// in      targets   [R] class ids below O
+// in      mask      [R], 0 or 1; a row of mask 0 gives exact zeros, whatever it holds
+// in      count     [1]: the number of positions that count
+// out     row_loss  [R]
+//
+// One workgroup a row. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    outputs_offset: u32,
+    with_gradient: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> outputs: array<f32>;
+@group(0) @binding(2) var<storage, read> targets: array<u32>;
+@group(0) @binding(3) var<storage, read> mask: array<f32>;
+@group(0) @binding(4) var<storage, read> count: array<f32>;
+@group(0) @binding(5) var<storage, read_write> row_loss: array<f32>;
+
+const THREADS: u32 = 64u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let row = linear(workgroup, grid);
+    if row >= params.rows {
+        return;
+    }
+    let first = params.outputs_offset + row * params.columns;
+    let class_id = targets[row];
+    let counts = mask[row] != 0.0;
+    let part = mask[row] / count[0];
+
+    // The lowest finite number: every thread has a maximum, those past the last column too.
+    var largest = -0x1.fffffep+127f;
+    for (var o = lid; o < params.columns; o += THREADS) {
+        largest = max(largest, outputs[first + o]);
+    }
+    let shift = reduce_max(lid, largest);
+    var sum = 0.0;
+    var chosen = 0.0;
+    for (var o = lid; o < params.columns; o += THREADS) {
+        let y = outputs[first + o];
+        sum += exp(y - shift);
+        chosen += select(0.0, y - shift, o == class_id);
+    }
+    let total = reduce_sum(lid, sum);
+
+    // The thread that met the target's output knows it.
+    if lid == class_id % THREADS {
+        row_loss[row] = select(0.0, part * (log(total) - chosen), counts);
+    }
+    if params.with_gradient != 0u {
+        for (var o = lid; o < params.columns; o += THREADS) {
+            let softmax = exp(outputs[first + o] - shift) / total;
+            outputs[first + o] = select(0.0, part * (softmax - select(0.0, 1.0, o == class_id)), counts);
+        }
+    }
+}

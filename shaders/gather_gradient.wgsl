@@ -1,0 +1,98 @@
+// gather_gradient: weight[j, v] = Σ d[r, j] over the rows r whose token is v, and bias[j] = Σ_r d[r, j]; assigns every
+// element of both in every slice, zeros where a token does not occur.
+//
+// in   d       [R, M] at d_offset
+// in   order   [R] row numbers, by token
+// in   starts  [I + 1]: the rows of token v are order[starts[v]..starts[v + 1]]
+// out  slices  [S, flat]: [M, I] at weight_offset and [M] at bias_offset of every slice
+//
+// Slice s takes elements ⌊n·s/S⌋ to ⌊n·(s+1)/S⌋ of a token's n rows, and of all R rows for the bias.
+// One workgroup a token (I stands for the bias), a block of 32 columns and a slice; 8 groups of threads share its rows.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    symbols: u32,
+    slices: u32,
+    slice_stride: u32,
+    d_offset: u32,
+    weight_offset: u32,
+    bias_offset: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> d: array<f32>;
+@group(0) @binding(2) var<storage, read> order: array<u32>;
+@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(4) var<storage, read_write> slices: array<f32>;
+
+const COLUMNS: u32 = 32u;
+const GROUPS: u32 = 8u;
+
+var<workgroup> sums: array<f32, GROUPS * COLUMNS>;
+
+/// d at the place-th row that is summed, column j; 0 past the end.
+fn element(place: u32, end: u32, j: u32, all_rows: bool) -> f32 {
+    if place >= end || j >= params.columns {
+        return 0.0;
+    }
+    var row = place;
+    if !all_rows {
+        row = order[place];
+    }
+    if row >= params.rows {
+        return 0.0;
+    }
+    return d[params.d_offset + row * params.columns + j];
+}
+
+@compute @workgroup_size(32, 8)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let blocks = (params.columns + COLUMNS - 1u) / COLUMNS;
+    let index = linear(workgroup, grid);
+    let v = index / blocks;
+    let slice = workgroup.z;
+    if v > params.symbols || slice >= params.slices {
+        return;
+    }
+    let j = (index % blocks) * COLUMNS + local.x;
+    let all_rows = v == params.symbols;
+    var first = 0u;
+    var count = params.rows;
+    if !all_rows {
+        first = min(starts[v], params.rows);
+        count = min(max(starts[v + 1u], first), params.rows) - first;
+    }
+    let begin = first + slice_start(count, slice, params.slices);
+    let end = first + slice_start(count, slice + 1u, params.slices);
+
+    var sum = vec4(0.0);
+    for (var place = begin + local.y; place < end; place += 4u * GROUPS) {
+        sum += vec4(
+            element(place, end, j, all_rows),
+            element(place + GROUPS, end, j, all_rows),
+            element(place + 2u * GROUPS, end, j, all_rows),
+            element(place + 3u * GROUPS, end, j, all_rows),
+        );
+    }
+    let at = local.y * COLUMNS + local.x;
+    sums[at] = (sum.x + sum.y) + (sum.z + sum.w);
+    workgroupBarrier();
+    for (var groups = GROUPS / 2u; groups > 0u; groups /= 2u) {
+        if local.y < groups {
+            sums[at] += sums[at + groups * COLUMNS];
+        }
+        workgroupBarrier();
+    }
+    if local.y == 0u && j < params.columns {
+        var out = params.bias_offset + j;
+        if !all_rows {
+            out = params.weight_offset + j * params.symbols + v;
+        }
+        slices[slice * params.slice_stride + out] = sums[local.x];
+    }
+}

@@ -1,0 +1,32 @@
+// Functions that every kernel may use; appended to its source.
+
+/// tanh, exactly ±1 beyond ±15, where some drivers' own overflows to NaN. A NaN stays NaN, so that divergence shows.
+fn safe_tanh(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    let magnitude = bits & 0x7fffffffu;
+    let sign = bitcast<f32>((bits & 0x80000000u) | 0x3f800000u);
+    // 0x41700000 is 15.
+    let value = select(tanh(clamp(x, -15.0, 15.0)), sign, magnitude > 0x41700000u);
+    return select(value, x, magnitude > 0x7f800000u);
+}
+
+/// Whether x is neither infinite nor NaN, by its exponent: drivers may assume away what a comparison would tell.
+fn is_finite_bits(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+/// a / b for |a| <= b. Drivers divide by a reciprocal, which is flushed to zero for the largest b: those are scaled.
+fn ratio(a: f32, b: f32) -> f32 {
+    let down = select(1.0, 0x1p-64f, b > 0x1p+64f);
+    return (a * down) / (b * down);
+}
+
+/// Where slice s of `length` things begins: ⌊length·s / slices⌋, with no product that overflows.
+fn slice_start(length: u32, s: u32, slices: u32) -> u32 {
+    return (length / slices) * s + (length % slices) * s / slices;
+}
+
+/// The number of a workgroup in a linear grid that is spread over x and y.
+fn linear(workgroup: vec3<u32>, grid: vec3<u32>) -> u32 {
+    return workgroup.x + workgroup.y * grid.x;
+}

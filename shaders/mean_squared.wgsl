@@ -1,0 +1,55 @@
+// mean_squared: row_loss[r] = mask[r] / (count·O) · Σ_o (y[r, o] − target[r, o])², each position's part of the mean;
+// assigns. Where with_gradient is 1 the outputs become 2·mask[r] / (count·O) · (y − target).
+//
+// in-out  outputs   y [R, O] at outputs_offset
+// in      targets   [R, O]
+// in      mask      [R], 0 or 1; a row of mask 0 gives exact zeros, whatever it holds
+// in      count     [1]: the number of positions that count
+// out     row_loss  [R]
+//
+// One workgroup a row.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    outputs_offset: u32,
+    with_gradient: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> outputs: array<f32>;
+@group(0) @binding(2) var<storage, read> targets: array<f32>;
+@group(0) @binding(3) var<storage, read> mask: array<f32>;
+@group(0) @binding(4) var<storage, read> count: array<f32>;
+@group(0) @binding(5) var<storage, read_write> row_loss: array<f32>;
+
+const THREADS: u32 = 64u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let row = linear(workgroup, grid);
+    if row >= params.rows {
+        return;
+    }
+    let first = row * params.columns;
+    let counts = mask[row] != 0.0;
+    let part = mask[row] / (count[0] * f32(params.columns));
+
+    var sum = 0.0;
+    for (var o = lid; o < params.columns; o += THREADS) {
+        let at = params.outputs_offset + first + o;
+        let difference = outputs[at] - targets[first + o];
+        sum = fma(difference, difference, sum);
+        if params.with_gradient != 0u {
+            outputs[at] = select(0.0, 2.0 * part * difference, counts);
+        }
+    }
+    let total = reduce_sum(lid, sum);
+    if lid == 0u {
+        row_loss[row] = select(0.0, part * total, counts);
+    }
+}

@@ -1,0 +1,78 @@
+// measure: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
+// metrics; assigns that row alone.
+//
+// in      row_loss  [R]: the loss is their sum
+// in      partials  [blocks, 3] of combine; not read where blocks is 0: the norm is then 0 and the scale 1
+// in      hyper     [4]: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, row of the metrics
+// in-out  metrics   [slots, 4]
+//
+// norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
+// clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it.
+
+struct Params {
+    rows: u32,
+    blocks: u32,
+    slots: u32,
+    clip: u32,
+    bound: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> row_loss: array<f32>;
+@group(0) @binding(2) var<storage, read> partials: array<f32>;
+@group(0) @binding(3) var<storage, read> hyper: array<f32>;
+@group(0) @binding(4) var<storage, read_write> metrics: array<f32>;
+
+const THREADS: u32 = 256u;
+/// Added to a norm that is divided by, as PyTorch does.
+const CLIP_EPSILON: f32 = 1e-6;
+/// The same for normalising, where short gradients are meant to grow: it only keeps the scale finite.
+const NORMALIZE_EPSILON: f32 = 1e-30;
+const LARGEST_SCALE: f32 = 3e38;
+
+fn clip_scale(norm: f32) -> f32 {
+    if params.clip == 1u {
+        return min(1.0, params.bound / (norm + CLIP_EPSILON));
+    }
+    // A gradient of zero has no direction to be scaled along.
+    if params.clip == 2u && norm > 0.0 {
+        return min(params.bound / (norm + NORMALIZE_EPSILON), LARGEST_SCALE);
+    }
+    return 1.0;
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lid: u32) {
+    var part = 0.0;
+    for (var r = lid; r < params.rows; r += THREADS) {
+        part += row_loss[r];
+    }
+    let loss = reduce_sum(lid, part);
+
+    var largest = 0.0;
+    var broken = 0.0;
+    for (var i = lid; i < params.blocks; i += THREADS) {
+        largest = max(largest, partials[3u * i]);
+        broken = max(broken, 1.0 - partials[3u * i + 2u]);
+    }
+    let m = reduce_max(lid, largest);
+    let any_broken = reduce_max(lid, broken);
+
+    var sum = 0.0;
+    if m > 0.0 {
+        for (var i = lid; i < params.blocks; i += THREADS) {
+            let scaled = ratio(partials[3u * i], m);
+            sum += partials[3u * i + 1u] * scaled * scaled;
+        }
+    }
+    let norm = m * sqrt(reduce_sum(lid, sum));
+
+    let slot = u32(hyper[3]);
+    if lid == 0u && slot < params.slots {
+        let finite = any_broken == 0.0 && is_finite_bits(loss) && is_finite_bits(norm);
+        metrics[4u * slot] = loss;
+        metrics[4u * slot + 1u] = norm;
+        metrics[4u * slot + 2u] = clip_scale(norm);
+        metrics[4u * slot + 3u] = select(0.0, 1.0, finite);
+    }
+}

@@ -1,0 +1,41 @@
+// rms_prop: v ← α·v + (1 − α)·g², θ ← θ − η·g / (√v + ε), g the clipped gradient; nothing is written where the finite
+// flag is 0.
+//
+// in      hyper       [4]: η, –, –, row of the metrics
+// in      metrics     [slots, 4]: loss, norm, scale, finite
+// in      gradients   [flat]
+// in-out  parameters  θ [flat]
+// in-out  square      v [flat]
+
+struct Params {
+    flat: u32,
+    slots: u32,
+    by_value: u32,
+    bound: f32,
+    alpha: f32,
+    one_minus_alpha: f32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> hyper: array<f32>;
+@group(0) @binding(2) var<storage, read> metrics: array<f32>;
+@group(0) @binding(3) var<storage, read> gradients: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> square: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    if i >= params.flat || !may_update() {
+        return;
+    }
+    let g = clipped(gradients[i]);
+    let v = params.alpha * square[i] + params.one_minus_alpha * g * g;
+    square[i] = v;
+    parameters[i] -= hyper[0] * g / (sqrt(v) + params.epsilon);
+}

@@ -1,0 +1,37 @@
+// sgd: v ← μ·v + g, θ ← θ − η·v, g the clipped gradient; nothing is written where the finite flag is 0.
+//
+// in      hyper       [4]: η, –, –, row of the metrics
+// in      metrics     [slots, 4]: loss, norm, scale, finite
+// in      gradients   [flat]
+// in-out  parameters  θ [flat]
+// in-out  velocity    v [flat]
+
+struct Params {
+    flat: u32,
+    slots: u32,
+    by_value: u32,
+    bound: f32,
+    momentum: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> hyper: array<f32>;
+@group(0) @binding(2) var<storage, read> metrics: array<f32>;
+@group(0) @binding(3) var<storage, read> gradients: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> velocity: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    if i >= params.flat || !may_update() {
+        return;
+    }
+    let v = params.momentum * velocity[i] + clipped(gradients[i]);
+    velocity[i] = v;
+    parameters[i] -= hyper[0] * v;
+}

@@ -1,0 +1,261 @@
+//! Checkpoints: a network, and all that its training needs to go on exactly, in one safetensors file.
+//!
+//! The contract: a file is replaced whole or left as it was, and every number survives bit for bit; what is loaded has
+//! been checked against its own configuration, and any other file is an [`Error::Checkpoint`].
+//!
+//! | tensor (F32) | shape | what |
+//! |---|---|---|
+//! | `weight_ih_l0` … `bias` | as in [`Layout`] | the parameters, under PyTorch's names |
+//! | `moments.0.<parameter>`, `moments.1.<parameter>` | as the parameter | what the optimiser remembers |
+//! | `state` | `[B, H]` | the hidden state that the next window carries on from |
+//!
+//! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe and
+//! steps done, or null) and the application's `notes`.
+
+mod decode;
+mod file;
+mod strict;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::path::Path;
+
+use safetensors::{Dtype, View};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::model::{Config, Layout, Model};
+use crate::plan::Recipe;
+
+/// The version of the metadata; another number is refused.
+const FORMAT: u64 = 1;
+/// The metadata's only key. One, because safetensors writes several in the order of a hash map.
+const KEY: &str = "recurrent";
+/// What stands for the path of a checkpoint that is no file.
+const MEMORY: &str = "<memory>";
+/// What is wrong with a checkpoint, before it is known by which path.
+type Checked<T> = std::result::Result<T, String>;
+
+/// A network, and optionally where its training stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The network.
+    pub model: Model,
+    /// What exact resumption needs; `None` for a network alone.
+    pub training: Option<Training>,
+    /// The application's own: an alphabet, a position in a text.
+    pub notes: BTreeMap<String, String>,
+}
+
+/// Where a training stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// How the network is trained.
+    pub recipe: Recipe,
+    /// Steps done.
+    pub steps: u64,
+    /// What the optimiser remembers: as many buffers as [`crate::plan::Optimizer::moments`] says, each flat, as
+    /// [`Layout`] places the parameters, with zeros in the gaps.
+    pub moments: Vec<Vec<f32>>,
+    /// The hidden state that the next window carries on from, if there was a window.
+    pub state: Option<State>,
+}
+
+/// A carried hidden state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// B.
+    pub batch: usize,
+    /// `[B, H]`.
+    pub values: Vec<f32>,
+}
+
+/// The JSON under the metadata's key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: u64,
+    config: Config,
+    training: Option<Progress>,
+    notes: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    recipe: Recipe,
+    steps: u64,
+}
+
+impl From<Model> for Checkpoint {
+    fn from(model: Model) -> Self {
+        Checkpoint { model, training: None, notes: BTreeMap::new() }
+    }
+}
+
+impl Model {
+    /// Writes the network alone; see [`Checkpoint::save`].
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        Checkpoint::from(self.clone()).save(path)
+    }
+
+    /// The network of any checkpoint.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Checkpoint::load(path)?.model)
+    }
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint to a file, replacing one that is there in a single step.
+    ///
+    /// A new file gets the permissions of any new file, a replaced one keeps its own; a symbolic link is followed. The
+    /// call returns when the disk has it all.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the training does not fit the model, a number is not finite, or the file cannot be
+    /// written; an old file is then as it was.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        self.encode().and_then(|bytes| file::Place::of(path)?.write(&bytes)).map_err(named(path.display()))
+    }
+
+    /// Reads and checks a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a file that is missing, damaged, by another program, or at odds with itself.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        file::read(path).and_then(|bytes| decode::decode(&bytes)).map_err(named(path.display()))
+    }
+
+    /// The bytes of the file, the same for the same checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the training does not fit the model, or a number is not finite.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.encode().map_err(named(MEMORY))
+    }
+
+    /// The checkpoint of a file's bytes.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode::decode(bytes).map_err(named(MEMORY))
+    }
+
+    /// Whether a checkpoint can be written to this path: to be asked before a long training.
+    ///
+    /// Nothing is left behind and an old file stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the folder does not exist or cannot be written to, or where something stands at the
+    /// path that may not be replaced: a folder, a device, a read-only file.
+    pub fn probe(path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        file::Place::of(path).and_then(|place| place.temporary()).map(drop).map_err(named(path.display()))
+    }
+
+    fn encode(&self) -> Checked<Vec<u8>> {
+        let (config, layout) = (self.model.config(), self.model.layout());
+        let mut tensors = tensors("", layout, self.model.flat());
+        if let Some(training) = &self.training {
+            training.check(layout, config.hidden)?;
+            for (k, moments) in training.moments.iter().enumerate() {
+                tensors.extend(self::tensors(&moments_prefix(k), layout, moments));
+            }
+            if let Some(State { batch, values }) = &training.state {
+                tensors.push(("state".to_owned(), Tensor { shape: vec![*batch, config.hidden], values }));
+            }
+        }
+        for (name, tensor) in &tensors {
+            check_finite(name, tensor.values)?;
+        }
+        let header = Header {
+            format: FORMAT,
+            config: config.clone(),
+            training: self.training.as_ref().map(|t| Progress { recipe: t.recipe, steps: t.steps }),
+            notes: self.notes.clone(),
+        };
+        let header = serde_json::to_string(&header).map_err(text)?;
+        safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), header)]))).map_err(text)
+    }
+}
+
+impl Training {
+    fn check(&self, layout: &Layout, hidden: usize) -> Checked<()> {
+        self.recipe.check().map_err(text)?;
+        let (expected, given) = (self.recipe.optimizer.moments(), self.moments.len());
+        if given != expected {
+            return Err(format!("the optimiser keeps {expected} moments, {given} given"));
+        }
+        if let Some(moments) = self.moments.iter().find(|m| m.len() != layout.len()) {
+            return Err(format!("moments have {} elements, expected {}", moments.len(), layout.len()));
+        }
+        match &self.state {
+            Some(State { batch, values }) if *batch == 0 || batch.checked_mul(hidden) != Some(values.len()) => {
+                let given = values.len();
+                Err(format!("the carried state has {given} elements, expected [{batch}, {hidden}] and not none"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A tensor as safetensors writes it.
+struct Tensor<'a> {
+    shape: Vec<usize>,
+    values: &'a [f32],
+}
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
+/// The tensors of a flat buffer.
+fn tensors<'a>(prefix: &str, layout: &Layout, flat: &'a [f32]) -> Vec<(String, Tensor<'a>)> {
+    let parameters = layout.parameters().iter();
+    parameters
+        .map(|p| (format!("{prefix}{}", p.name), Tensor { shape: p.shape.clone(), values: &flat[p.range()] }))
+        .collect()
+}
+
+fn moments_prefix(k: usize) -> String {
+    format!("moments.{k}.")
+}
+
+fn check_finite(name: &str, values: &[f32]) -> Checked<()> {
+    match values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+        Some((at, value)) => Err(format!("tensor `{name}` holds {value} at element {at}")),
+        None => Ok(()),
+    }
+}
+
+fn named(path: impl Display) -> impl Fn(String) -> Error {
+    move |what| Error::Checkpoint { path: path.to_string(), what }
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}

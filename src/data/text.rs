@@ -1,0 +1,108 @@
+//! Text as ids: an alphabet of the distinct symbols of a text, and the reading of a file.
+//!
+//! The contract: encoding and decoding are inverse for every text over the alphabet, and a symbol or byte that does
+//! not belong is reported with its place.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Distinct symbols (`char`s), numbered from 0: the id of a symbol is its rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alphabet {
+    symbols: Vec<char>,
+    ids: HashMap<char, u32>,
+}
+
+impl Alphabet {
+    /// The distinct symbols of a text, in the order of their code points.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the text is empty.
+    pub fn of(text: &str) -> Result<Self> {
+        let distinct: BTreeSet<char> = text.chars().collect();
+        Self::from_symbols(&String::from_iter(distinct))
+    }
+
+    /// The given symbols in the given order: what [`Alphabet::symbols`] returned.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there are none, or one appears twice.
+    pub fn from_symbols(symbols: &str) -> Result<Self> {
+        let symbols: Vec<char> = symbols.chars().collect();
+        if symbols.is_empty() {
+            return Err(Error::Data("the text is empty: an alphabet needs at least one symbol".into()));
+        }
+        let mut ids = HashMap::with_capacity(symbols.len());
+        for (id, &symbol) in (0u32..).zip(&symbols) {
+            if ids.insert(symbol, id).is_some() {
+                return Err(Error::Data(format!("symbol {symbol:?} appears twice in the alphabet")));
+            }
+        }
+        Ok(Alphabet { symbols, ids })
+    }
+
+    /// The number of symbols.
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Never: every alphabet has a symbol.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
+    /// All symbols by rising id, for [`Alphabet::from_symbols`].
+    pub fn symbols(&self) -> String {
+        self.symbols.iter().collect()
+    }
+
+    /// The id of every symbol of a text.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a symbol that the alphabet has not: which one, and its line and column, counted from 1.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let (mut line, mut column) = (1u64, 0u64);
+        text.chars()
+            .map(|symbol| {
+                column += 1;
+                let id = self.ids.get(&symbol).copied().ok_or_else(|| {
+                    let count = self.len();
+                    Error::Data(format!(
+                        "symbol {symbol:?} at line {line}, column {column} is not among the {count} of the alphabet"
+                    ))
+                });
+                if symbol == '\n' {
+                    (line, column) = (line + 1, 0);
+                }
+                id
+            })
+            .collect()
+    }
+
+    /// The symbol of an id, or `None` where the alphabet ends before it.
+    pub fn symbol(&self, id: u32) -> Option<char> {
+        self.symbols.get(id as usize).copied()
+    }
+
+    /// The text of some ids; an id beyond the alphabet becomes U+FFFD, the replacement character.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        ids.iter().map(|&id| self.symbol(id).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    }
+}
+
+/// The text of a UTF-8 file, as it stands.
+///
+/// # Errors
+/// [`Error::Data`] that names the file: where it cannot be read, and where it is not UTF-8, with the byte offset
+/// (counted from 0) and the line (counted from 1).
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|e| Error::Data(format!("cannot read {}: {e}", path.display())))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let offset = e.utf8_error().valid_up_to();
+        let line = e.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count() + 1;
+        Error::Data(format!("{} is not UTF-8 text: invalid byte at offset {offset}, line {line}", path.display()))
+    })
+}

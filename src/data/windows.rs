@@ -1,0 +1,143 @@
+//! A long sequence of ids as windows: for truncated back-propagation through time, and for evaluation.
+//!
+//! The contract: the sequence is cut into B contiguous tracks that are walked side by side, T steps a window, the state
+//! carried from window to window; the target of every id is the id after it. Batches are time-major, `[T, B]`.
+
+use super::{Batch, Start};
+use crate::error::{Error, Result};
+
+/// A long sequence of ids, cut for training.
+///
+/// With n ids, a track is L = (n − 1) / B long and an epoch has L / T windows. Track b holds the ids from b·L on, and
+/// window w of it those from b·L + w·T on. What is left at the end of a track (fewer than T ids) and of the sequence
+/// (fewer than B) is not used.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    ids: Vec<u32>,
+    steps: usize,
+    batch: usize,
+    track: usize,
+}
+
+impl Windows {
+    /// Cuts `ids` into windows of `steps` (T) by `batch` (B).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size of zero, [`Error::Data`] for fewer than T·B + 1 ids.
+    pub fn new(ids: Vec<u32>, steps: usize, batch: usize) -> Result<Self> {
+        check_sizes(steps, batch)?;
+        let needed = steps as u128 * batch as u128 + 1;
+        if (ids.len() as u128) < needed {
+            let given = ids.len();
+            return Err(Error::Data(format!(
+                "a window of {steps} steps and {batch} sequences needs at least {needed} ids, {given} given"
+            )));
+        }
+        let track = (ids.len() - 1) / batch;
+        Ok(Windows { ids, steps, batch, track })
+    }
+
+    /// The number of windows in an epoch.
+    pub fn len(&self) -> usize {
+        self.track / self.steps
+    }
+
+    /// Never: there is at least one window.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One window, its index taken modulo [`Windows::len`]: an epoch follows the other.
+    ///
+    /// Window 0 starts from zeros, every other from what the one before left.
+    pub fn get(&self, index: usize) -> Batch {
+        window(&self.ids, self.track, self.steps, self.batch, index % self.len())
+    }
+}
+
+/// A long sequence of ids, cut for evaluation: an iterator over batches in which every target counts exactly once.
+///
+/// With n ids there are n − 1 targets and tracks of L = ⌈(n − 1) / B⌉; positions past the end of a track or of the
+/// sequence hold id 0 and are masked. Clone it to walk it again.
+#[derive(Clone, Debug)]
+pub struct Held {
+    ids: Vec<u32>,
+    steps: usize,
+    batch: usize,
+    track: usize,
+    next: usize,
+}
+
+impl Held {
+    /// Cuts `ids` into at most `batch` (B) tracks, walked in windows of at most `steps` (T).
+    ///
+    /// There are fewer tracks where some would be empty, and fewer steps where no track is that long.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size of zero, [`Error::Data`] for fewer than 2 ids.
+    pub fn new(ids: Vec<u32>, steps: usize, batch: usize) -> Result<Self> {
+        check_sizes(steps, batch)?;
+        if ids.len() < 2 {
+            let given = ids.len();
+            return Err(Error::Data(format!(
+                "an evaluation needs at least 2 ids, a symbol and its next: {given} given"
+            )));
+        }
+        let targets = ids.len() - 1;
+        let track = targets.div_ceil(batch);
+        Ok(Held { ids, steps: steps.min(track), batch: targets.div_ceil(track), track, next: 0 })
+    }
+}
+
+impl Iterator for Held {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let index = self.next;
+        if index >= self.track.div_ceil(self.steps) {
+            return None;
+        }
+        self.next += 1;
+        Some(window(&self.ids, self.track, self.steps, self.batch, index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.track.div_ceil(self.steps) - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Held {}
+
+/// Window `index` over tracks of `track` ids; what lies past the end of a track or of the ids is masked.
+fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -> Batch {
+    let size = steps * batch;
+    let (mut tokens, mut targets, mut mask) = (Vec::with_capacity(size), Vec::with_capacity(size), vec![true; size]);
+    for t in 0..steps {
+        let at = index * steps + t;
+        for b in 0..batch {
+            let pair = ids.get(b * track + at..).and_then(|rest| rest.first_chunk());
+            let [token, target] = match pair {
+                Some(&pair) if at < track => pair,
+                _ => {
+                    mask[t * batch + b] = false;
+                    [0, 0]
+                }
+            };
+            tokens.push(token);
+            targets.push(target);
+        }
+    }
+    let mask = mask.contains(&false).then_some(mask);
+    let start = if index == 0 { Start::Zero } else { Start::Carry };
+    Batch { mask, start, ..Batch::tokens(steps, batch, tokens, targets) }
+}
+
+fn check_sizes(steps: usize, batch: usize) -> Result<()> {
+    for (what, size) in [("steps (T)", steps), ("sequences in a batch (B)", batch)] {
+        if size == 0 {
+            return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! Where a network runs: a GPU, or the CPU where there is none. The one switch between the two executors.
+
+use std::ops::Range;
+
+use crate::cpu;
+use crate::error::{Error, Result};
+use crate::gpu::{self, Gpu, Select, Wait};
+use crate::plan::{Plan, PlanId, Target, TensorId};
+
+/// A GPU or the CPU. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Device {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Cpu,
+    Gpu(Gpu),
+}
+
+impl Device {
+    /// A hardware GPU if there is one, else the CPU; a log line says which.
+    ///
+    /// A software adapter (llvmpipe, SwiftShader, WARP) is slower than the CPU executor, so it is taken only where
+    /// `WGPU_ADAPTER_NAME` names it.
+    pub async fn best_async() -> Device {
+        match Gpu::new_async(&Select::Hardware).await {
+            Ok(gpu) => {
+                let device = Device::from_gpu(gpu);
+                log::info!("using {}", device.name());
+                device
+            }
+            Err(error) => {
+                log::info!("using {}: {error}", Device::cpu().name());
+                Device::cpu()
+            }
+        }
+    }
+
+    /// The best GPU there is, a software one if there is no other.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is none at all.
+    pub async fn gpu_async() -> Result<Device> {
+        Gpu::new_async(&Select::Any).await.map(Device::from_gpu)
+    }
+
+    /// The device that a user names: `best`, `cpu`, `gpu`, `gpu:INDEX` or `gpu:NAME`, where NAME is part of an
+    /// adapter's name in any case.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] with the list of those there are; [`Error::Config`] for any other text.
+    pub async fn parse_async(text: &str) -> Result<Device> {
+        match (text, text.strip_prefix("gpu:")) {
+            ("best", _) => Ok(Self::best_async().await),
+            ("cpu", _) => Ok(Self::cpu()),
+            ("gpu", _) => Self::gpu_async().await,
+            (_, Some(which)) if !which.is_empty() => {
+                let select = which.parse().map_or_else(|_| Select::Name(which.to_owned()), Select::Index);
+                Gpu::new_async(&select).await.map(Device::from_gpu)
+            }
+            _ => Err(Error::Config(format!(
+                "there is no device `{text}`, expected best, cpu, gpu, gpu:INDEX or gpu:NAME"
+            ))),
+        }
+    }
+
+    /// The CPU executor, in f32, on as many threads as rayon has.
+    pub fn cpu() -> Device {
+        Device { kind: Kind::Cpu }
+    }
+
+    /// A GPU that is already open, perhaps the application's own.
+    pub fn from_gpu(gpu: Gpu) -> Device {
+        Device { kind: Kind::Gpu(gpu) }
+    }
+
+    /// What it is, in a few words: `NVIDIA H200 (Vulkan)`, `CPU (2 threads)`.
+    pub fn name(&self) -> String {
+        match &self.kind {
+            Kind::Cpu => format!("CPU ({} threads)", rayon::current_num_threads()),
+            Kind::Gpu(gpu) => format!("{} ({})", gpu.adapter().name, gpu.adapter().backend),
+        }
+    }
+
+    /// Whether it is a GPU, be it a software one.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.kind, Kind::Gpu(_))
+    }
+
+    /// What plans for it are shaped by.
+    pub fn target(&self) -> Target {
+        match &self.kind {
+            Kind::Cpu => Target::cpu(),
+            Kind::Gpu(gpu) => gpu.target(),
+        }
+    }
+
+    pub(crate) fn executor(&self) -> Executor {
+        match &self.kind {
+            Kind::Cpu => Executor::Cpu(cpu::Executor::new()),
+            Kind::Gpu(gpu) => Executor::Gpu(gpu::Executor::new(gpu.clone())),
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Device {
+    /// [`Device::best_async`], waiting.
+    pub fn best() -> Device {
+        pollster::block_on(Self::best_async())
+    }
+
+    /// [`Device::gpu_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn gpu() -> Result<Device> {
+        pollster::block_on(Self::gpu_async())
+    }
+
+    /// [`Device::parse_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse(text: &str) -> Result<Device> {
+        pollster::block_on(Self::parse_async(text))
+    }
+}
+
+/// Either executor.
+#[derive(Debug)]
+pub(crate) enum Executor {
+    Cpu(cpu::Executor<f32>),
+    Gpu(gpu::Executor),
+}
+
+impl Executor {
+    pub async fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
+        match self {
+            Executor::Cpu(cpu) => cpu.prepare(plan),
+            Executor::Gpu(gpu) => gpu.prepare_async(plan).await,
+        }
+    }
+
+    pub fn plan(&self, id: PlanId) -> &Plan {
+        match self {
+            Executor::Cpu(cpu) => cpu.plan(id),
+            Executor::Gpu(gpu) => gpu.plan(id),
+        }
+    }
+
+    pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => cpu.write(plan, tensor, values),
+            Executor::Gpu(gpu) => gpu.write(plan, tensor, values),
+        }
+    }
+
+    pub fn write_f32(&mut self, plan: PlanId, tensor: TensorId, values: &[f32]) -> Result<()> {
+        self.write(plan, tensor, values.iter().map(|v| f64::from(*v)))
+    }
+
+    pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => cpu.write_ids(plan, tensor, ids),
+            Executor::Gpu(gpu) => gpu.write_ids(plan, tensor, ids),
+        }
+    }
+
+    pub fn run(&mut self, plan: PlanId) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => {
+                cpu.run(plan);
+                Ok(())
+            }
+            Executor::Gpu(gpu) => gpu.run(plan),
+        }
+    }
+
+    pub fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => {
+                cpu.copy(from, to);
+                Ok(())
+            }
+            Executor::Gpu(gpu) => gpu.copy(from, to),
+        }
+    }
+
+    pub fn zero(&mut self, plan: PlanId, tensor: TensorId) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => {
+                cpu.zero(plan, tensor);
+                Ok(())
+            }
+            Executor::Gpu(gpu) => gpu.zero(plan, tensor),
+        }
+    }
+
+    /// Reads part of a tensor into `out`, which keeps its memory from call to call.
+    pub async fn read_into(
+        &mut self,
+        plan: PlanId,
+        tensor: TensorId,
+        range: Range<usize>,
+        wait: Wait,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => {
+                out.clear();
+                out.extend_from_slice(&cpu.read(plan, tensor)[range]);
+                Ok(())
+            }
+            Executor::Gpu(gpu) => gpu.read_into(plan, tensor, range, wait, out).await,
+        }
+    }
+
+    pub async fn read(&mut self, plan: PlanId, tensor: TensorId, wait: Wait) -> Result<Vec<f32>> {
+        let mut out = Vec::new();
+        let len = self.plan(plan).get(tensor).len();
+        self.read_into(plan, tensor, 0..len, wait, &mut out).await?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,170 @@
+//! A wgpu device and queue, ours or the application's, with the pipelines made on it so far.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::adapter::{self, Adapter, Select};
+use super::kernels::{Access, Kernel};
+use super::wait::scoped;
+use crate::error::{Error, Result};
+use crate::plan::Target;
+
+/// A GPU to run on. Cheap to clone; clones share the device and its compiled kernels.
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    adapter: Adapter,
+    pipelines: Mutex<HashMap<&'static str, Pipeline>>,
+    /// Why the device was lost, once it is.
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+/// A kernel compiled for this device.
+#[derive(Clone)]
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// Opens the adapter that `select` asks for, with all the memory it offers.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] with the list of those there are; [`Error::Gpu`] where the driver refuses a device.
+    pub async fn new_async(select: &Select) -> Result<Self> {
+        let adapter = adapter::find(select).await?;
+        let offered = adapter.limits();
+        let limits = wgpu::Limits {
+            max_buffer_size: offered.max_buffer_size,
+            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+            ..wgpu::Limits::default()
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("recurrent"),
+            required_limits: limits.or_worse_values_from(&offered),
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::Gpu { doing: "opening the device".to_owned(), message: error.to_string() })?;
+        let gpu = Gpu::from_wgpu(device, queue);
+        let lost = Arc::clone(&gpu.inner.lost);
+        gpu.inner.device.set_device_lost_callback(move |reason, message| {
+            *lock(&lost) = Some(if message.is_empty() { format!("{reason:?}") } else { message });
+        });
+        Ok(gpu)
+    }
+
+    /// [`Gpu::new_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(select: &Select) -> Result<Self> {
+        pollster::block_on(Self::new_async(select))
+    }
+
+    /// Runs on the application's own device and queue. Its callbacks for errors and for device loss stay the
+    /// application's; errors of this crate's work are caught apart and returned.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let adapter = Adapter::new(0, &device.adapter_info(), &device.limits());
+        let inner = Inner { device, queue, adapter, pipelines: Mutex::default(), lost: Arc::default() };
+        Gpu { inner: Arc::new(inner) }
+    }
+
+    /// The adapter, with the limits that this device was opened with; its index is 0.
+    pub fn adapter(&self) -> &Adapter {
+        &self.inner.adapter
+    }
+
+    /// What plans for this device are shaped by.
+    pub fn target(&self) -> Target {
+        let adapter = &self.inner.adapter;
+        Target {
+            binding_bytes: adapter.max_binding_bytes.min(adapter.max_buffer_bytes),
+            parallel: true,
+            workgroup_bytes: adapter.workgroup_bytes,
+        }
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// The error of a lost device, once it is lost.
+    pub(super) fn alive(&self) -> Result<()> {
+        lock(&self.inner.lost).as_ref().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.clone())))
+    }
+
+    /// The kernel's pipeline, compiled at its first use on this device.
+    pub(super) async fn pipeline(&self, kernel: &'static Kernel) -> Result<Pipeline> {
+        if let Some(known) = lock(&self.inner.pipelines).get(kernel.name) {
+            return Ok(known.clone());
+        }
+        let (pipeline, caught) = scoped(self.device(), "compiling a kernel", || compile(self.device(), kernel));
+        caught.wait().await?;
+        lock(&self.inner.pipelines).insert(kernel.name, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gpu").field("adapter", &self.inner.adapter).finish_non_exhaustive()
+    }
+}
+
+/// A lock that a panic elsewhere does not close: what it guards is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn compile(device: &wgpu::Device, kernel: &Kernel) -> Pipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.name),
+        source: wgpu::ShaderSource::Wgsl(kernel.source.concat().into()),
+    });
+    let uniform = wgpu::BufferBindingType::Uniform;
+    let storage = kernel
+        .bindings
+        .iter()
+        .map(|binding| (wgpu::BufferBindingType::Storage { read_only: binding.access == Access::Read }, false, None));
+    let size = wgpu::BufferSize::new(kernel.params_size as u64);
+    let entries: Vec<_> = std::iter::once((uniform, true, size))
+        .chain(storage)
+        .zip(0..)
+        .map(|((ty, has_dynamic_offset, min_binding_size), binding)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size },
+            count: None,
+        })
+        .collect();
+    let layout = device
+        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(kernel.name),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.name),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some(kernel.entry),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    Pipeline { pipeline, layout }
+}

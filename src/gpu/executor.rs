@@ -1,0 +1,434 @@
+//! Holds the tensors of any number of plans on the GPU and replays them, each run as one command buffer.
+//!
+//! Buffers, pipelines and bind groups are made in [`Executor::prepare`]; a run uploads the plan's inputs in one write
+//! and submits. Nothing waits but [`Executor::read`].
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::task::Poll;
+
+use super::context::{Gpu, Pipeline};
+use super::kernels::{self, Command, MAX_PARAMS_BYTES};
+use super::wait::{Caught, Wait, map, scoped};
+use crate::error::{Error, Result};
+use crate::plan::{Element, Plan, PlanId, Storage, Tensor, TensorId, View};
+
+/// Runs plans on a GPU.
+pub struct Executor {
+    gpu: Gpu,
+    plans: Vec<Prepared>,
+    /// Buffers that all plans know by name.
+    shared: Vec<(String, Place)>,
+    /// Where tensors are copied to be read by the host.
+    staging: Option<wgpu::Buffer>,
+    /// Error scopes whose outcome is not known yet; only a browser has any.
+    caught: Vec<Caught>,
+}
+
+struct Prepared {
+    plan: Plan,
+    /// Where each tensor is.
+    places: Vec<Place>,
+    /// The host's side of all inputs, and whether it changed since it was uploaded.
+    inputs: Vec<u8>,
+    changed: bool,
+    input_buffer: wgpu::Buffer,
+    encoded: Vec<Encoded>,
+}
+
+/// A part of a buffer, in bytes.
+#[derive(Clone)]
+struct Place {
+    buffer: wgpu::Buffer,
+    offset: u64,
+    size: u64,
+}
+
+/// A command with everything it needs at hand.
+enum Encoded {
+    Dispatch { pipeline: wgpu::ComputePipeline, group: wgpu::BindGroup, params: u32, grid: [u32; 3] },
+    Copy { from: Place, to: Place },
+    Zero(Place),
+}
+
+/// Storage buffers are bound from multiples of this many bytes: WebGPU's default, which every adapter meets.
+const ALIGNMENT: u64 = 256;
+
+const STORAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+
+impl Executor {
+    /// An executor with no plans.
+    pub fn new(gpu: Gpu) -> Self {
+        Executor { gpu, plans: Vec::new(), shared: Vec::new(), staging: None, caught: Vec::new() }
+    }
+
+    /// The GPU it runs on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Allocates a plan's tensors, zeroed, and compiles its kernels; tensors it shares with earlier plans keep their
+    /// values.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a tensor or a grid beyond the device's limits, [`Error::OutOfMemory`], [`Error::DeviceLost`],
+    /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
+    pub async fn prepare_async(&mut self, plan: Plan) -> Result<PlanId> {
+        self.gpu.alive()?;
+        plan.check_limits(&self.gpu.target())?;
+        let commands = kernels::lower(&plan)?;
+        let gpu = self.gpu.clone();
+        let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));
+        caught.wait().await?;
+        let (places, input_buffer, input_bytes) = allocated?;
+        let mut pipelines = HashMap::new();
+        for command in &commands {
+            if let Command::Dispatch(dispatch) = command {
+                pipelines.insert(dispatch.kernel.name, gpu.pipeline(dispatch.kernel).await?);
+            }
+        }
+        let (encoded, caught) =
+            scoped(gpu.device(), "binding a plan's tensors", || encode(&gpu, &commands, &places, &pipelines));
+        caught.wait().await?;
+        let inputs = vec![0; input_bytes];
+        self.plans.push(Prepared { plan, places, inputs, changed: true, input_buffer, encoded });
+        Ok(PlanId(self.plans.len() - 1))
+    }
+
+    /// [`Executor::prepare_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
+        pollster::block_on(self.prepare_async(plan))
+    }
+
+    fn allocate(&mut self, plan: &Plan) -> Result<(Vec<Place>, wgpu::Buffer, usize)> {
+        let device = self.gpu.device();
+        let buffer = |label: &str, size: u64| {
+            let descriptor =
+                wgpu::BufferDescriptor { label: Some(label), size, usage: STORAGE, mapped_at_creation: false };
+            device.create_buffer(&descriptor)
+        };
+        let is_input = |tensor: &&Tensor| tensor.storage == Storage::Input;
+        let end = plan.tensors().iter().filter(is_input).map(|t| t.bytes().next_multiple_of(ALIGNMENT)).sum::<u64>();
+        let input_buffer = buffer("inputs", end.max(ALIGNMENT));
+        let mut offset = 0;
+        let mut places = Vec::with_capacity(plan.tensors().len());
+        for tensor in plan.tensors() {
+            let size = tensor.bytes();
+            let known = self.shared.iter().find(|(name, _)| *name == tensor.name);
+            let place = match (tensor.storage, known) {
+                (Storage::Input, _) => {
+                    let place = Place { buffer: input_buffer.clone(), offset, size };
+                    offset += size.next_multiple_of(ALIGNMENT);
+                    place
+                }
+                (Storage::Shared, Some((_, place))) if place.size == size => place.clone(),
+                (Storage::Shared, Some((_, place))) => {
+                    return Err(Error::shape(&tensor.name, &[(place.size / 4) as usize], &tensor.shape));
+                }
+                _ => Place { buffer: buffer(&tensor.name, size), offset: 0, size },
+            };
+            if tensor.storage == Storage::Shared && known.is_none() {
+                self.shared.push((tensor.name.clone(), place.clone()));
+            }
+            places.push(place);
+        }
+        let input_bytes = usize::try_from(offset).map_err(|_| {
+            Error::Config(format!("the inputs of a run take {offset} bytes, more than this machine addresses"))
+        })?;
+        Ok((places, input_buffer, input_bytes))
+    }
+
+    /// The plan behind an id.
+    pub fn plan(&self, id: PlanId) -> &Plan {
+        &self.plans[id.0].plan
+    }
+
+    /// Writes a tensor of real numbers, rounded to f32. An input is uploaded with the next run.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the length is another one, [`Error::DeviceLost`].
+    pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
+        self.write_words(plan, tensor, Element::Real, values.map(|value| (value as f32).to_bits()))
+    }
+
+    /// Writes a tensor of ids.
+    ///
+    /// # Errors
+    /// As [`Executor::write`].
+    pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
+        self.write_words(plan, tensor, Element::Id, ids.iter().copied())
+    }
+
+    fn write_words(
+        &mut self,
+        plan: PlanId,
+        tensor: TensorId,
+        element: Element,
+        words: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<()> {
+        self.gpu.alive()?;
+        let prepared = &mut self.plans[plan.0];
+        let declared = prepared.plan.get(tensor);
+        if declared.len() != words.len() || declared.element != element {
+            return Err(Error::shape(&declared.name, &declared.shape, &[words.len()]));
+        }
+        let place = &prepared.places[tensor.0];
+        if declared.storage == Storage::Input {
+            let range = place.offset as usize..(place.offset + place.size) as usize;
+            let bytes = &mut prepared.inputs[range];
+            bytes.chunks_exact_mut(4).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
+            prepared.changed = true;
+            return Ok(());
+        }
+        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        let queue = self.gpu.queue();
+        let ((), caught) = scoped(self.gpu.device(), "writing a tensor", || {
+            queue.write_buffer(&place.buffer, place.offset, &bytes);
+        });
+        self.settle(caught)
+    }
+
+    /// Runs all operations of a plan once: one upload, one command buffer, no waiting.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Gpu`]; in a browser at the next call that waits.
+    pub fn run(&mut self, id: PlanId) -> Result<()> {
+        self.gpu.alive()?;
+        let (gpu, prepared) = (&self.gpu, &mut self.plans[id.0]);
+        let ((), caught) = scoped(gpu.device(), "running a plan", || {
+            if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
+                gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
+            }
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            record(&mut encoder, &prepared.encoded);
+            gpu.queue().submit([encoder.finish()]);
+        });
+        self.settle(caught)
+    }
+
+    /// Copies one plan's tensor over another's of the same size.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) -> Result<()> {
+        let place = |(plan, tensor): (PlanId, TensorId)| &self.plans[plan.0].places[tensor.0];
+        let command = [Encoded::Copy { from: place(from).clone(), to: place(to).clone() }];
+        self.submit(&command, "copying a tensor")
+    }
+
+    /// Sets a tensor to zero.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub(crate) fn zero(&mut self, plan: PlanId, tensor: TensorId) -> Result<()> {
+        let command = [Encoded::Zero(self.plans[plan.0].places[tensor.0].clone())];
+        self.submit(&command, "clearing a tensor")
+    }
+
+    fn submit(&mut self, commands: &[Encoded], doing: &'static str) -> Result<()> {
+        self.gpu.alive()?;
+        let gpu = &self.gpu;
+        let ((), caught) = scoped(gpu.device(), doing, || {
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            record(&mut encoder, commands);
+            gpu.queue().submit([encoder.finish()]);
+        });
+        self.settle(caught)
+    }
+
+    /// Reads part of a tensor of real numbers into `out`, which keeps its memory from call to call.
+    ///
+    /// # Errors
+    /// As [`Executor::run`], for this and all earlier calls that did not wait.
+    pub(crate) async fn read_into(
+        &mut self,
+        plan: PlanId,
+        tensor: TensorId,
+        range: Range<usize>,
+        wait: Wait,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        for caught in std::mem::take(&mut self.caught) {
+            caught.wait().await?;
+        }
+        self.gpu.alive()?;
+        let gpu = self.gpu.clone();
+        let place = self.plans[plan.0].places[tensor.0].clone();
+        let bytes = range.len() as u64 * 4;
+        let (staging, caught) = scoped(gpu.device(), "reading a tensor back", || {
+            let staging = self.staging.take().filter(|s| s.size() >= bytes).unwrap_or_else(|| {
+                gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("staging"),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            });
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let start = place.offset + range.start as u64 * 4;
+            encoder.copy_buffer_to_buffer(&place.buffer, start, &staging, 0, bytes);
+            gpu.queue().submit([encoder.finish()]);
+            staging
+        });
+        caught.wait().await?;
+        map(gpu.device(), &staging, bytes, wait).await.map_err(|error| gpu.alive().err().unwrap_or(error))?;
+        out.clear();
+        {
+            let view = staging.get_mapped_range(0..bytes).map_err(|error| Error::Gpu {
+                doing: "reading a tensor back".to_owned(),
+                message: error.to_string(),
+            })?;
+            out.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }
+        staging.unmap();
+        self.staging = Some(staging);
+        Ok(())
+    }
+
+    /// The values of a tensor of real numbers, waiting for all work before it.
+    ///
+    /// # Errors
+    /// As [`Executor::run`], for this and all earlier calls that did not wait.
+    pub async fn read_async(&mut self, plan: PlanId, tensor: TensorId) -> Result<Vec<f32>> {
+        let (len, mut out) = (self.plan(plan).get(tensor).len(), Vec::new());
+        self.read_into(plan, tensor, 0..len, Wait::Yield, &mut out).await?;
+        Ok(out)
+    }
+
+    /// [`Executor::read_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(&mut self, plan: PlanId, tensor: TensorId) -> Result<Vec<f32>> {
+        let (len, mut out) = (self.plan(plan).get(tensor).len(), Vec::new());
+        pollster::block_on(self.read_into(plan, tensor, 0..len, Wait::Block, &mut out))?;
+        Ok(out)
+    }
+
+    /// The outcome of error scopes now, if it is known; else it is kept for the next call that waits.
+    fn settle(&mut self, mut caught: Caught) -> Result<()> {
+        match caught.now() {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                self.caught.push(caught);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("gpu", &self.gpu).field("plans", &self.plans.len()).finish_non_exhaustive()
+    }
+}
+
+fn encode(
+    gpu: &Gpu,
+    commands: &[Command],
+    places: &[Place],
+    pipelines: &HashMap<&'static str, Pipeline>,
+) -> Vec<Encoded> {
+    let device = gpu.device();
+    let dispatches: Vec<_> =
+        commands.iter().filter_map(|c| if let Command::Dispatch(d) = c { Some(d) } else { None }).collect();
+    let mut bytes = vec![0; dispatches.len().max(1) * MAX_PARAMS_BYTES];
+    for (slot, dispatch) in bytes.chunks_exact_mut(MAX_PARAMS_BYTES).zip(&dispatches) {
+        slot[..dispatch.params.len()].copy_from_slice(&dispatch.params);
+    }
+    let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("parameters of dispatches"),
+        size: bytes.len() as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue().write_buffer(&uniform, 0, &bytes);
+
+    // The T dispatches of a recurrence by steps differ in their parameters alone, so they share one bind group.
+    let mut groups: HashMap<(&str, &[TensorId]), wgpu::BindGroup> = HashMap::new();
+    let mut params = 0;
+    let part = |view: &View| {
+        let place = &places[view.tensor.0];
+        Place {
+            buffer: place.buffer.clone(),
+            offset: place.offset + view.offset as u64 * 4,
+            size: view.len() as u64 * 4,
+        }
+    };
+    let mut encoded = Vec::with_capacity(commands.len());
+    for command in commands {
+        match command {
+            Command::Copy { from, to } => encoded.push(Encoded::Copy { from: part(from), to: part(to) }),
+            Command::Zero { tensor } => encoded.push(Encoded::Zero(places[tensor.0].clone())),
+            Command::Dispatch(dispatch) => {
+                let compiled = &pipelines[dispatch.kernel.name];
+                let group = groups.entry((dispatch.kernel.name, dispatch.tensors.as_slice())).or_insert_with(|| {
+                    bind(device, &uniform, dispatch.kernel.params_size, &compiled.layout, &dispatch.tensors, places)
+                });
+                encoded.push(Encoded::Dispatch {
+                    pipeline: compiled.pipeline.clone(),
+                    group: group.clone(),
+                    params,
+                    grid: dispatch.grid,
+                });
+                params += MAX_PARAMS_BYTES as u32;
+            }
+        }
+    }
+    encoded
+}
+
+fn bind(
+    device: &wgpu::Device,
+    uniform: &wgpu::Buffer,
+    params_size: usize,
+    layout: &wgpu::BindGroupLayout,
+    tensors: &[TensorId],
+    places: &[Place],
+) -> wgpu::BindGroup {
+    let whole = |buffer, offset, size| {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) })
+    };
+    let storage = tensors.iter().map(|tensor| {
+        let place = &places[tensor.0];
+        whole(&place.buffer, place.offset, place.size)
+    });
+    let entries: Vec<_> = std::iter::once(whole(uniform, 0, params_size as u64))
+        .chain(storage)
+        .zip(0..)
+        .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
+        .collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+}
+
+/// Copies stand between passes, dispatches inside them.
+fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded]) {
+    let mut rest = commands;
+    while let Some(first) = rest.first() {
+        match first {
+            Encoded::Copy { from, to } => {
+                encoder.copy_buffer_to_buffer(&from.buffer, from.offset, &to.buffer, to.offset, from.size);
+                rest = &rest[1..];
+            }
+            Encoded::Zero(place) => {
+                encoder.clear_buffer(&place.buffer, place.offset, Some(place.size));
+                rest = &rest[1..];
+            }
+            Encoded::Dispatch { .. } => {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                while let Some(Encoded::Dispatch { pipeline, group, params, grid: [x, y, z] }) = rest.first() {
+                    pass.set_pipeline(pipeline);
+                    pass.set_bind_group(0, group, &[*params]);
+                    pass.dispatch_workgroups(*x, *y, *z);
+                    rest = &rest[1..];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the kernels share: declaring one, and turning sizes, views and tensors into the numbers of a dispatch.
+//!
+//! The contract: a dispatch that is made here touches only elements that its tensors have, in numbers that the shaders'
+//! 32 bits hold; anything else is an error.
+
+use super::{Access, Binding, Command, Dispatch, Kernel, MAX_GRID};
+use crate::error::{Error, Result};
+use crate::plan::{Plan, Tensor, TensorId, View};
+
+/// The WGSL of a file in `shaders/`.
+macro_rules! shader {
+    ($file:expr) => {
+        include_str!(concat!("../../../shaders/", $file))
+    };
+}
+pub(super) use shader;
+
+/// The `Params` struct of a shader in Rust, with a table of its fields.
+macro_rules! params {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, bytemuck::NoUninit)]
+        struct $name { $($field: $ty),* }
+
+        impl $name {
+            const SIZE: usize = size_of::<$name>();
+            const FIELDS: &'static [$crate::gpu::kernels::Field] = &[$($crate::gpu::kernels::Field {
+                name: stringify!($field),
+                offset: std::mem::offset_of!($name, $field),
+                ty: stringify!($ty),
+            }),*];
+        }
+    };
+}
+pub(super) use params;
+
+/// The entry point of every shader.
+pub(super) const ENTRY: &str = "main";
+
+pub(super) const fn read(name: &'static str) -> Binding {
+    Binding { name, access: Access::Read }
+}
+
+pub(super) const fn write(name: &'static str) -> Binding {
+    Binding { name, access: Access::ReadWrite }
+}
+
+/// A size as the shaders know it.
+pub(super) fn number(value: usize) -> Result<u32> {
+    u32::try_from(value).map_err(|_| Error::Limit {
+        what: "a size in the plan".to_owned(),
+        limit: "the crate's 32-bit indices (elements)",
+        asked: value as u64,
+        allowed: u64::from(u32::MAX),
+    })
+}
+
+pub(super) fn tensor(plan: &Plan, id: TensorId) -> Result<&Tensor> {
+    plan.tensors().get(id.0).ok_or_else(|| Error::Config(format!("the plan has no tensor number {}", id.0)))
+}
+
+/// Where a view starts, once it is known to have the shape that is needed and to lie inside its tensor.
+pub(super) fn place(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
+    if [view.rows, view.cols] != shape || view.rows == 0 || view.cols == 0 {
+        return Err(Error::shape(argument, &shape, &[view.rows, view.cols]));
+    }
+    inside(argument, view.offset, shape, tensor(plan, view.tensor)?.len())
+}
+
+/// Where a matrix starts, once it is known to lie inside `len` elements.
+pub(super) fn inside(argument: &str, offset: usize, [rows, cols]: [usize; 2], len: usize) -> Result<u32> {
+    let end = rows.checked_mul(cols).and_then(|n| n.checked_add(offset));
+    if end.is_none_or(|end| end > len) {
+        return Err(Error::Config(format!("{argument} [{rows}, {cols}] at {offset} is not inside its {len} elements")));
+    }
+    number(offset)
+}
+
+/// Nothing, once a tensor is known to have as many elements as the shape that is needed.
+pub(super) fn holds(plan: &Plan, id: TensorId, shape: &[usize]) -> Result<()> {
+    let tensor = tensor(plan, id)?;
+    let needed = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    if needed == Some(tensor.len()) { Ok(()) } else { Err(Error::shape(&tensor.name, shape, &tensor.shape)) }
+}
+
+/// The two sizes of a tensor that is a matrix.
+pub(super) fn matrix(plan: &Plan, id: TensorId) -> Result<[usize; 2]> {
+    let tensor = tensor(plan, id)?;
+    match *tensor.shape.as_slice() {
+        [rows, cols] => Ok([rows, cols]),
+        _ => Err(Error::Config(format!("tensor `{}` has shape {:?}, expected a matrix", tensor.name, tensor.shape))),
+    }
+}
+
+/// How many tiles of `side` cover `length`.
+pub(super) fn tiles(length: usize, side: usize) -> u64 {
+    length.div_ceil(side) as u64
+}
+
+/// A dispatch of `workgroups` workgroups, spread over x and y, in each of `slices` layers.
+pub(super) fn dispatch(
+    kernel: &'static Kernel,
+    tensors: Vec<TensorId>,
+    params: &impl bytemuck::NoUninit,
+    workgroups: u64,
+    slices: usize,
+) -> Result<Command> {
+    debug_assert_eq!(tensors.len(), kernel.bindings.len());
+    debug_assert_eq!(size_of_val(params), kernel.params_size);
+    let bound = || tensors.iter().zip(kernel.bindings);
+    for (tensor, binding) in bound() {
+        if binding.access == Access::ReadWrite && bound().filter(|(other, _)| *other == tensor).count() > 1 {
+            return Err(Error::Config(format!("{} writes `{}` and is given it once more", kernel.name, binding.name)));
+        }
+    }
+    let [x, y] = spread(kernel.name, workgroups)?;
+    let [z, _] = spread(kernel.name, slices as u64)?;
+    Ok(Command::Dispatch(Dispatch { kernel, tensors, params: bytemuck::bytes_of(params).to_vec(), grid: [x, y, z] }))
+}
+
+/// A linear grid over two dimensions, with fewer than one row of workgroups to spare.
+fn spread(kernel: &str, workgroups: u64) -> Result<[u32; 2]> {
+    let widest = u64::from(MAX_GRID);
+    let beyond = || Error::Limit {
+        what: format!("the grid of {kernel} (workgroups)"),
+        limit: "the adapter's max_compute_workgroups_per_dimension",
+        asked: workgroups,
+        allowed: widest * widest,
+    };
+    let y = workgroups.div_ceil(widest).max(1);
+    let x = workgroups.div_ceil(y).max(1);
+    match (u32::try_from(x), u32::try_from(y)) {
+        (Ok(x), Ok(y)) if y <= MAX_GRID => Ok([x, y]),
+        _ => Err(beyond()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linear_grid_holds_every_workgroup_and_wastes_less_than_a_row() {
+        let widest = u64::from(MAX_GRID);
+        for workgroups in [1, 2, widest - 1, widest, widest + 1, 3 * widest + 7, widest * widest] {
+            let [x, y] = spread("k", workgroups).unwrap().map(u64::from);
+            assert!(x <= widest && y <= widest, "{workgroups}: {x}×{y}");
+            assert!((workgroups..workgroups + x.max(y)).contains(&(x * y)), "{workgroups}: {x}×{y}");
+        }
+        assert!(matches!(spread("k", widest * widest + 1), Err(Error::Limit { .. })));
+    }
+}

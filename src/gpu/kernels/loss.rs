@@ -1,0 +1,55 @@
+//! `cross_entropy.wgsl` and `mean_squared.wgsl`: each position's part of the mean loss, and its gradient in place.
+//!
+//! The contract: both have the same bindings and parameters, so a loss is a choice of kernel.
+
+use super::{
+    Binding, Command, Kernel,
+    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, write},
+};
+use crate::error::Result;
+use crate::plan::{Loss, LossGradient, Plan};
+
+params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32 });
+
+const BINDINGS: &[Binding] = &[write("outputs"), read("targets"), read("mask"), read("count"), write("row_loss")];
+
+pub(super) static CROSS_ENTROPY: Kernel = Kernel {
+    name: "cross_entropy",
+    entry: ENTRY,
+    source: &[shader!("cross_entropy.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    bindings: BINDINGS,
+    workgroup: [64, 1, 1],
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+};
+
+pub(super) static MEAN_SQUARED: Kernel = Kernel {
+    name: "mean_squared",
+    source: &[shader!("mean_squared.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    ..CROSS_ENTROPY
+};
+
+pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
+    let (rows, columns) = (op.outputs.rows, op.outputs.cols);
+    let kernel = match op.loss {
+        Loss::CrossEntropy => {
+            holds(plan, op.targets, &[rows])?;
+            &CROSS_ENTROPY
+        }
+        Loss::MeanSquared => {
+            holds(plan, op.targets, &[rows, columns])?;
+            &MEAN_SQUARED
+        }
+    };
+    holds(plan, op.mask, &[rows])?;
+    holds(plan, op.count, &[1])?;
+    holds(plan, op.row_loss, &[rows])?;
+    let params = Params {
+        rows: number(rows)?,
+        columns: number(columns)?,
+        outputs_offset: place(plan, "outputs", &op.outputs, [rows, columns])?,
+        with_gradient: u32::from(op.gradient),
+    };
+    let tensors = vec![op.outputs.tensor, op.targets, op.mask, op.count, op.row_loss];
+    dispatch(kernel, tensors, &params, rows as u64, 1)
+}

@@ -1,0 +1,101 @@
+//! `matmul.wgsl`: every matrix product, those of the weight gradients included.
+//!
+//! The contract: a transposition is a choice of strides, and a weight gradient is dᵀ·x with the rows cut into slices.
+
+use super::{
+    Command, Kernel,
+    launch::{ENTRY, dispatch, inside, matrix, number, params, place, read, shader, tiles, write},
+};
+use crate::error::Result;
+use crate::plan::{MatMul, Plan, View, WeightGradient};
+
+params!(Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    a_offset: u32,
+    a_row: u32,
+    a_col: u32,
+    b_offset: u32,
+    b_row: u32,
+    b_col: u32,
+    has_bias: u32,
+    bias_offset: u32,
+    out_offset: u32,
+    slices: u32,
+    slice_stride: u32,
+    has_sum: u32,
+    sum_offset: u32,
+});
+
+pub(super) static MATMUL: Kernel = Kernel {
+    name: "matmul",
+    entry: ENTRY,
+    source: &[shader!("matmul.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("a"), read("b"), read("bias"), write("out")],
+    workgroup: [64, 1, 1],
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+};
+
+/// The side of the square of the result that a workgroup makes.
+const TILE: usize = 32;
+
+/// The sizes of op(view) and its strides from row to row and from column to column.
+fn turned(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
+    let stride = number(view.cols)?;
+    Ok(if transpose { ([view.cols, view.rows], [1, stride]) } else { ([view.rows, view.cols], [stride, 1]) })
+}
+
+pub(super) fn matmul(plan: &Plan, op: &MatMul) -> Result<Command> {
+    let ([m, k], [a_row, a_col]) = turned(&op.a, op.transpose_a)?;
+    let ([_, n], [b_row, b_col]) = turned(&op.b, op.transpose_b)?;
+    let b_shape = if op.transpose_b { [n, k] } else { [k, n] };
+    let params = Params {
+        m: number(m)?,
+        n: number(n)?,
+        k: number(k)?,
+        a_offset: place(plan, "a", &op.a, [op.a.rows, op.a.cols])?,
+        a_row,
+        a_col,
+        b_offset: place(plan, "b", &op.b, b_shape)?,
+        b_row,
+        b_col,
+        has_bias: u32::from(op.bias.is_some()),
+        bias_offset: op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, n]))?,
+        out_offset: place(plan, "out", &op.out, [m, n])?,
+        slices: 1,
+        slice_stride: 0,
+        has_sum: 0,
+        sum_offset: 0,
+    };
+    // Something must be bound where there is no bias.
+    let bias = op.bias.map_or(op.b.tensor, |bias| bias.tensor);
+    let tensors = vec![op.a.tensor, op.b.tensor, bias, op.out.tensor];
+    dispatch(&MATMUL, tensors, &params, tiles(m, TILE) * tiles(n, TILE), 1)
+}
+
+pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Command> {
+    let (m, n, rows) = (op.d.cols, op.x.cols, op.d.rows);
+    let [slices, flat] = matrix(plan, op.slices)?;
+    let params = Params {
+        m: number(m)?,
+        n: number(n)?,
+        k: number(rows)?,
+        a_offset: place(plan, "d", &op.d, [rows, m])?,
+        a_row: 1,
+        a_col: number(m)?,
+        b_offset: place(plan, "x", &op.x, [rows, n])?,
+        b_row: number(n)?,
+        b_col: 1,
+        has_bias: 0,
+        bias_offset: 0,
+        out_offset: inside("weight", op.weight, [m, n], flat)?,
+        slices: number(slices)?,
+        slice_stride: number(flat)?,
+        has_sum: 1,
+        sum_offset: inside("bias", op.bias, [1, m], flat)?,
+    };
+    let tensors = vec![op.d.tensor, op.x.tensor, op.x.tensor, op.slices];
+    dispatch(&MATMUL, tensors, &params, tiles(m, TILE) * tiles(n, TILE), slices)
+}

@@ -1,0 +1,160 @@
+//! The kernels: what Rust must know of each shader in `shaders/`, and the lowering of a plan to a list of commands.
+//!
+//! The contract: a kernel is data and lowering is data, without a wgpu type; `tests/border.rs` holds every kernel
+//! against its WGSL, and every lowered plan against the plan's own count of dispatches.
+
+mod gather;
+mod launch;
+mod loss;
+mod matmul;
+mod recurrence;
+mod transpose;
+mod update;
+
+use crate::error::Result;
+use crate::plan::{Op, Plan, TensorId, View};
+
+/// The most bytes that a dispatch's parameters have: one step of the alignment of a uniform's dynamic offset.
+pub const MAX_PARAMS_BYTES: usize = 256;
+
+/// The most workgroups along one dimension of a grid, by WebGPU's default limits.
+pub const MAX_GRID: u32 = 65_535;
+
+/// A shader and all that a pipeline, a bind group and a dispatch of it need.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// The name: its shader's, for a recurrence followed by the cell's.
+    pub name: &'static str,
+    /// The entry point.
+    pub entry: &'static str,
+    /// The WGSL, in pieces to be put together.
+    pub source: &'static [&'static str],
+    /// The storage buffers, those of bindings 1, 2, … of group 0. Binding 0 is the uniform of the parameters.
+    pub bindings: &'static [Binding],
+    /// Threads of a workgroup.
+    pub workgroup: [u32; 3],
+    /// The fields of the parameters.
+    pub params: &'static [Field],
+    /// Bytes of the parameters.
+    pub params_size: usize,
+}
+
+/// A storage buffer of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its name in the shader.
+    pub name: &'static str,
+    /// What the shader may do with it.
+    pub access: Access,
+}
+
+/// What a kernel does with a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Writes it, and may read it.
+    ReadWrite,
+}
+
+/// A field of a kernel's parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, the same in Rust and in WGSL.
+    pub name: &'static str,
+    /// Where it starts, in bytes.
+    pub offset: usize,
+    /// `u32` or `f32`.
+    pub ty: &'static str,
+}
+
+/// One dispatch of a kernel.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// The tensors, whole, in the order of the kernel's bindings.
+    pub tensors: Vec<TensorId>,
+    /// The bytes of the parameters, at most [`MAX_PARAMS_BYTES`].
+    pub params: Vec<u8>,
+    /// Workgroups, at most [`MAX_GRID`] along each dimension.
+    pub grid: [u32; 3],
+}
+
+/// What an executor does, in order.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Runs a kernel.
+    Dispatch(Dispatch),
+    /// Copies between two tensors.
+    Copy {
+        /// Read.
+        from: View,
+        /// Written.
+        to: View,
+    },
+    /// Sets a whole tensor to zero.
+    Zero {
+        /// Written.
+        tensor: TensorId,
+    },
+}
+
+/// Every kernel, those of the recurrence once for every cell.
+pub fn all() -> &'static [&'static Kernel] {
+    static ALL: [&Kernel; 15] = [
+        &matmul::MATMUL,
+        &transpose::TRANSPOSE,
+        &gather::GATHER,
+        &gather::GATHER_GRADIENT,
+        &recurrence::ELMAN.step_forward,
+        &recurrence::ELMAN.step_backward,
+        &recurrence::ELMAN.sequence_forward,
+        &recurrence::ELMAN.sequence_backward,
+        &loss::CROSS_ENTROPY,
+        &loss::MEAN_SQUARED,
+        &update::COMBINE,
+        &update::MEASURE,
+        &update::SGD,
+        &update::RMS_PROP,
+        &update::ADAM,
+    ];
+    &ALL
+}
+
+/// The commands that run a plan, each operation's in turn.
+///
+/// # Errors
+/// [`Error::Limit`](crate::Error::Limit) for a size that 32-bit numbers or a grid cannot hold;
+/// [`Error::Shape`](crate::Error::Shape) or [`Error::Config`](crate::Error::Config) for an operation whose tensors do
+/// not fit together, which none that [`Plan::new`] makes is.
+pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
+    let mut commands = Vec::new();
+    for stage in plan.stages() {
+        match &stage.op {
+            Op::Copy { from, to } => {
+                launch::place(plan, "from", from, [to.rows, to.cols])?;
+                launch::place(plan, "to", to, [to.rows, to.cols])?;
+                commands.push(Command::Copy { from: *from, to: *to });
+            }
+            Op::Zero { tensor } => {
+                launch::tensor(plan, *tensor)?;
+                commands.push(Command::Zero { tensor: *tensor });
+            }
+            Op::Gather(op) => commands.push(gather::gather(plan, op)?),
+            Op::Transpose(op) => commands.push(transpose::transpose(plan, op)?),
+            Op::MatMul(op) => commands.push(matmul::matmul(plan, op)?),
+            Op::Forward(op) => commands.extend(recurrence::forward(plan, op)?),
+            Op::Backward { recurrence, upstream } => {
+                commands.extend(recurrence::backward(plan, recurrence, *upstream)?);
+            }
+            Op::LossGradient(op) => commands.push(loss::loss(plan, op)?),
+            Op::WeightGradient(op) => commands.push(matmul::weight_gradient(plan, op)?),
+            Op::GatherGradient(op) => commands.push(gather::gather_gradient(plan, op)?),
+            Op::Combine(op) => commands.push(update::combine(plan, op)?),
+            Op::Measure(op) => commands.push(update::measure(plan, op)?),
+            Op::Update(op) => commands.push(update::update(plan, op)?),
+        }
+    }
+    Ok(commands)
+}

@@ -1,0 +1,37 @@
+//! `transpose.wgsl`: a matrix turned over.
+//!
+//! The contract: only U needs it, so that the whole-sequence recurrence reads it along rows.
+
+use super::{
+    Command, Kernel,
+    launch::{ENTRY, dispatch, number, params, place, read, shader, tiles, write},
+};
+use crate::error::Result;
+use crate::plan::{Plan, Transpose};
+
+params!(Params { m: u32, n: u32, input_offset: u32, out_offset: u32 });
+
+pub(super) static TRANSPOSE: Kernel = Kernel {
+    name: "transpose",
+    entry: ENTRY,
+    source: &[shader!("transpose.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("input"), write("out")],
+    workgroup: [32, 8, 1],
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+};
+
+/// The side of the square that a workgroup turns over.
+const TILE: usize = 32;
+
+pub(super) fn transpose(plan: &Plan, op: &Transpose) -> Result<Command> {
+    let (m, n) = (op.input.rows, op.input.cols);
+    let params = Params {
+        m: number(m)?,
+        n: number(n)?,
+        input_offset: place(plan, "input", &op.input, [m, n])?,
+        out_offset: place(plan, "out", &op.out, [n, m])?,
+    };
+    let tensors = vec![op.input.tensor, op.out.tensor];
+    dispatch(&TRANSPOSE, tensors, &params, tiles(m, TILE) * tiles(n, TILE), 1)
+}

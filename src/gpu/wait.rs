@@ -1,0 +1,122 @@
+//! Waiting for the GPU, and catching what it complains of.
+//!
+//! Validation errors, lack of memory and device loss come back as [`Error`]s; none of them reaches wgpu's own handler,
+//! which panics.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Error, Result};
+
+/// How a call waits for the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// By keeping the thread.
+    #[cfg(not(target_arch = "wasm32"))]
+    Block,
+    /// By giving the thread back until the GPU is done.
+    Yield,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+#[cfg(target_arch = "wasm32")]
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// What the error scopes around some work caught; known at once on a native device, later in a browser.
+pub(super) struct Caught {
+    doing: &'static str,
+    scopes: Vec<BoxFuture<Option<wgpu::Error>>>,
+}
+
+impl Caught {
+    /// The outcome, if it is known.
+    pub fn now(&mut self) -> Poll<Result<()>> {
+        self.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The outcome.
+    pub async fn wait(mut self) -> Result<()> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while let Some(scope) = self.scopes.last_mut() {
+            match scope.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => drop(self.scopes.pop()),
+                Poll::Ready(Some(error)) => {
+                    self.scopes.clear();
+                    return Poll::Ready(Err(translate(self.doing, error)));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn translate(doing: &'static str, error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory(doing.to_owned()),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::Gpu { doing: doing.to_owned(), message: description }
+        }
+    }
+}
+
+/// Does `work` inside error scopes; `doing` is what an error will say was being done.
+pub(super) fn scoped<R>(device: &wgpu::Device, doing: &'static str, work: impl FnOnce() -> R) -> (R, Caught) {
+    let [memory, internal, validation] =
+        [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
+            .map(|filter| device.push_error_scope(filter));
+    let result = work();
+    // The last pushed is the first popped; the last in the list is the first asked.
+    let validation: BoxFuture<_> = Box::pin(validation.pop());
+    let internal: BoxFuture<_> = Box::pin(internal.pop());
+    let memory: BoxFuture<_> = Box::pin(memory.pop());
+    (result, Caught { doing, scopes: vec![validation, internal, memory] })
+}
+
+/// Waits until `buffer` can be read by the host.
+pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64, wait: Wait) -> Result<()> {
+    let shared = Arc::new(Mutex::new(Mapping { outcome: None, waker: None }));
+    let signal = Arc::clone(&shared);
+    buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
+        let mut mapping = signal.lock().unwrap_or_else(PoisonError::into_inner);
+        mapping.outcome = Some(outcome.is_ok());
+        if let Some(waker) = mapping.waker.take() {
+            waker.wake();
+        }
+    });
+    #[cfg(not(target_arch = "wasm32"))]
+    match wait {
+        Wait::Block => drop(device.poll(wgpu::PollType::wait_indefinitely())),
+        // Nobody else drives a native device, so a thread does while this task sleeps.
+        Wait::Yield => {
+            let device = device.clone();
+            drop(std::thread::spawn(move || device.poll(wgpu::PollType::wait_indefinitely())));
+        }
+    }
+    #[cfg(target_arch = "wasm32")]
+    let _ = (device, wait);
+    let mapped = poll_fn(|context| {
+        let mut mapping = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match mapping.outcome {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                mapping.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+    .await;
+    if mapped { Ok(()) } else { Err(Error::DeviceLost("a buffer could not be read back".to_owned())) }
+}
+
+struct Mapping {
+    /// Whether the buffer was mapped.
+    outcome: Option<bool>,
+    waker: Option<Waker>,
+}

@@ -1,0 +1,257 @@
+//! Inference step by step with carried state: for sampling, and for use inside an application's loop.
+//!
+//! Nothing of this crate is allocated in a step after the first.
+
+use std::collections::HashMap;
+
+use crate::data::Inputs;
+use crate::device::{Device, Executor};
+use crate::error::{Error, Result};
+use crate::gpu::Wait;
+use crate::model::{Config, Input, Model};
+use crate::plan::{Outputs, Plan, PlanId, Purpose};
+
+/// B sequences that a model reads side by side, one step at a time or many at once.
+#[derive(Debug)]
+pub struct Stream {
+    device: Device,
+    config: Config,
+    executor: Executor,
+    batch: usize,
+    /// By the number of steps.
+    plans: HashMap<usize, (PlanId, Outputs)>,
+    /// The plan whose tensor holds the state.
+    current: (PlanId, Outputs),
+    outputs: Vec<f32>,
+}
+
+/// What a step reads.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Tokens(&'a [u32]),
+    Dense(&'a [f32]),
+}
+
+impl Stream {
+    /// A stream of `batch` sequences, in the zero state.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a batch of 0, [`Error::Limit`] for a model larger than the device's limits, and what a
+    /// failing GPU returns.
+    pub async fn new_async(device: &Device, model: &Model, batch: usize) -> Result<Self> {
+        let config = model.config().clone();
+        let mut executor = device.executor();
+        let current = prepare(device, &config, &mut executor, 1, batch).await?;
+        executor.write_f32(current.0, current.1.parameters, model.flat())?;
+        let plans = HashMap::from([(1, current)]);
+        Ok(Stream { device: device.clone(), config, executor, batch, plans, current, outputs: Vec::new() })
+    }
+
+    /// Reads one symbol of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of symbols, [`Error::Data`] for an id out of range or a model that reads
+    /// vectors, [`Error::DeviceLost`].
+    pub async fn step_tokens_async(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        self.run(1, Step::Tokens(ids), Wait::Yield).await
+    }
+
+    /// Reads one vector of each sequence, `[B, I]`, and returns the outputs `[B, O]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite or a model that reads
+    /// symbols, [`Error::DeviceLost`].
+    pub async fn step_async(&mut self, x: &[f32]) -> Result<&[f32]> {
+        self.run(1, Step::Dense(x), Wait::Yield).await
+    }
+
+    /// Reads `steps` steps at once, `[T, B]` symbols or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
+    /// `[B, O]` where the model is read out at the last step. It leaves the same state as so many single steps.
+    ///
+    /// # Errors
+    /// As [`Stream::step_tokens_async`] and [`Stream::step_async`]; [`Error::Config`] for no steps at all.
+    pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
+        let step = match inputs {
+            Inputs::Tokens(ids) => Step::Tokens(ids),
+            Inputs::Dense(x) => Step::Dense(x),
+        };
+        self.run(steps, step, Wait::Yield).await
+    }
+
+    async fn run(&mut self, steps: usize, inputs: Step<'_>, wait: Wait) -> Result<&[f32]> {
+        self.check(steps, inputs)?;
+        let (id, tensors) = match self.plans.get(&steps) {
+            Some(known) => *known,
+            None => {
+                let made = prepare(&self.device, &self.config, &mut self.executor, steps, self.batch).await?;
+                self.plans.insert(steps, made);
+                made
+            }
+        };
+        match inputs {
+            Step::Tokens(ids) => self.executor.write_ids(id, tensors.inputs, ids)?,
+            Step::Dense(x) => self.executor.write_f32(id, tensors.inputs, x)?,
+        }
+        if self.current.0 != id {
+            self.executor.copy((self.current.0, self.current.1.state), (id, tensors.state))?;
+            self.current = (id, tensors);
+        }
+        self.executor.run(id)?;
+        let len = self.config.labels(steps, self.batch) * self.config.outputs;
+        self.executor.read_into(id, tensors.outputs, 0..len, wait, &mut self.outputs).await?;
+        Ok(&self.outputs)
+    }
+
+    fn check(&self, steps: usize, inputs: Step<'_>) -> Result<()> {
+        match (self.config.input, inputs) {
+            (Input::Tokens(symbols), Step::Tokens(ids)) => {
+                if steps.checked_mul(self.batch) != Some(ids.len()) {
+                    return Err(Error::shape("tokens", &[steps, self.batch], &[ids.len()]));
+                }
+                match ids.iter().position(|id| *id as usize >= symbols) {
+                    None => Ok(()),
+                    Some(at) => Err(Error::Data(format!(
+                        "token {at} is id {}, but the model knows {symbols} symbols (0 to {})",
+                        ids[at],
+                        symbols - 1
+                    ))),
+                }
+            }
+            (Input::Dense(features), Step::Dense(x)) => {
+                if steps.checked_mul(self.batch).and_then(|n| n.checked_mul(features)) != Some(x.len()) {
+                    return Err(Error::shape("x", &[steps, self.batch, features], &[x.len()]));
+                }
+                match x.iter().position(|v| !v.is_finite()) {
+                    None => Ok(()),
+                    Some(at) => Err(Error::Data(format!("element {at} of x is {}", x[at]))),
+                }
+            }
+            (Input::Tokens(_), Step::Dense(_)) => {
+                Err(Error::Data("the model reads symbols, but was given vectors".to_owned()))
+            }
+            (Input::Dense(_), Step::Tokens(_)) => {
+                Err(Error::Data("the model reads vectors, but was given symbols".to_owned()))
+            }
+        }
+    }
+
+    /// Back to the zero state.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn reset(&mut self) -> Result<()> {
+        self.executor.zero(self.current.0, self.current.1.state)
+    }
+
+    /// The hidden state `[B, H]`.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn state_async(&mut self) -> Result<Vec<f32>> {
+        self.executor.read(self.current.0, self.current.1.state, Wait::Yield).await
+    }
+
+    /// Goes on from the hidden state `[B, H]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another length, [`Error::DeviceLost`].
+    pub fn set_state(&mut self, state: &[f32]) -> Result<()> {
+        self.executor.write_f32(self.current.0, self.current.1.state, state)
+    }
+
+    /// What it runs.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// The forms that keep the thread while they wait.
+#[cfg(not(target_arch = "wasm32"))]
+impl Stream {
+    /// [`Stream::new_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(device: &Device, model: &Model, batch: usize) -> Result<Self> {
+        pollster::block_on(Self::new_async(device, model, batch))
+    }
+
+    /// [`Stream::step_tokens_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step_tokens(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        pollster::block_on(self.run(1, Step::Tokens(ids), Wait::Block))
+    }
+
+    /// [`Stream::step_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step(&mut self, x: &[f32]) -> Result<&[f32]> {
+        pollster::block_on(self.run(1, Step::Dense(x), Wait::Block))
+    }
+
+    /// [`Stream::sequence_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sequence(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
+        let step = match inputs {
+            Inputs::Tokens(ids) => Step::Tokens(ids),
+            Inputs::Dense(x) => Step::Dense(x),
+        };
+        pollster::block_on(self.run(steps, step, Wait::Block))
+    }
+
+    /// [`Stream::state_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn state(&mut self) -> Result<Vec<f32>> {
+        pollster::block_on(self.executor.read(self.current.0, self.current.1.state, Wait::Block))
+    }
+}
+
+async fn prepare(
+    device: &Device,
+    config: &Config,
+    executor: &mut Executor,
+    steps: usize,
+    batch: usize,
+) -> Result<(PlanId, Outputs)> {
+    let (plan, tensors) = Plan::new(config, Purpose::Infer, steps, batch, &device.target())?;
+    Ok((executor.prepare(plan).await?, tensors))
+}
+
+/// A symbol drawn from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 the likeliest.
+///
+/// # Errors
+/// [`Error::Config`] for a temperature that is negative or not finite, [`Error::Data`] for outputs that are empty or
+/// not finite.
+pub fn sample(outputs: &[f32], temperature: f64, uniform: f64) -> Result<usize> {
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return Err(Error::Config(format!("the temperature is {temperature}, expected a number of at least 0")));
+    }
+    if let Some(at) = outputs.iter().position(|y| !y.is_finite()) {
+        return Err(Error::Data(format!("output {at} is {}, so nothing can be drawn", outputs[at])));
+    }
+    let likeliest = (0..outputs.len()).max_by(|a, b| outputs[*a].total_cmp(&outputs[*b]).then(b.cmp(a)));
+    let Some(likeliest) = likeliest else {
+        return Err(Error::Data("there are no outputs to draw from".to_owned()));
+    };
+    let max = f64::from(outputs[likeliest]);
+    let weight = |y: &f32| ((f64::from(*y) - max) / temperature).exp();
+    let mut left = uniform * outputs.iter().map(weight).sum::<f64>();
+    if temperature == 0.0 || !left.is_finite() {
+        return Ok(likeliest);
+    }
+    for (i, y) in outputs.iter().enumerate() {
+        left -= weight(y);
+        if left < 0.0 {
+            return Ok(i);
+        }
+    }
+    // Rounding may leave a crumb after the last; it belongs to the likeliest.
+    Ok(likeliest)
+}

@@ -1,0 +1,476 @@
+//! Training: one plan for each window size, replayed for every batch.
+//!
+//! [`Trainer::step`] uploads, submits and returns; nothing is read back until [`Trainer::metrics`].
+
+use std::collections::HashMap;
+
+use crate::checkpoint::{Checkpoint, State, Training};
+use crate::data::{Batch, Inputs, Start, Targets};
+use crate::device::{Device, Executor};
+use crate::error::{Error, Result};
+use crate::gpu::Wait;
+use crate::model::{Config, Layout, Model};
+use crate::plan::{
+    LossInputs, METRICS_SLOTS, Outputs, Plan, PlanId, Purpose, Recipe, SharedTensors, TensorId, TrainingTensors,
+};
+
+/// What a step was like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// The mean loss over the positions that count: nats for cross-entropy.
+    pub loss: f64,
+    /// The global norm of the gradient before clipping.
+    pub norm: f64,
+    /// What the gradient was multiplied by: below 1 where its norm was clipped.
+    pub scale: f64,
+}
+
+/// Trains a model on a device.
+#[derive(Debug)]
+pub struct Trainer {
+    device: Device,
+    config: Config,
+    layout: Layout,
+    recipe: Recipe,
+    executor: Executor,
+    /// The tensors that outlive every window.
+    shared: (PlanId, SharedTensors),
+    plans: HashMap<(Kind, usize, usize), Prepared>,
+    /// Steps done.
+    steps: u64,
+    /// Steps whose metrics were read from the device.
+    read: u64,
+    /// Metrics read from the device but not yet by the caller.
+    metrics: Vec<[f32; 4]>,
+    carried: Carried,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Evaluate,
+    Train,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Prepared {
+    id: PlanId,
+    tensors: Outputs,
+    loss: LossInputs,
+    training: Option<TrainingTensors>,
+    batch: usize,
+}
+
+/// Where the hidden state that the last window left is.
+#[derive(Clone, Debug, Default)]
+enum Carried {
+    /// There was no window yet.
+    #[default]
+    Nowhere,
+    /// On the device, in a plan's tensor, for that many sequences.
+    Device(PlanId, TensorId, usize),
+    /// On the host, from a checkpoint.
+    Host(State),
+}
+
+impl Trainer {
+    /// A trainer that starts from `model`'s parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a rate or a bound out of its range, [`Error::Limit`] for a model larger than the device's
+    /// limits, and what a failing GPU returns.
+    pub async fn new_async(device: &Device, model: &Model, recipe: Recipe) -> Result<Self> {
+        let (config, layout) = (model.config().clone(), model.layout().clone());
+        let (plan, tensors) = Plan::shared(&config, Some(&recipe), &device.target())?;
+        let mut executor = device.executor();
+        let id = executor.prepare(plan).await?;
+        executor.write_f32(id, tensors.parameters, model.flat())?;
+        Ok(Trainer {
+            device: device.clone(),
+            config,
+            layout,
+            recipe,
+            executor,
+            shared: (id, tensors),
+            plans: HashMap::new(),
+            steps: 0,
+            read: 0,
+            metrics: Vec::new(),
+            carried: Carried::Nowhere,
+        })
+    }
+
+    /// A trainer that goes on exactly where the checkpoint was made.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the checkpoint holds a model alone, [`Error::Shape`] where its moments are not the
+    /// model's, and as [`Trainer::new_async`].
+    pub async fn resume_async(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
+        let Some(training) = &checkpoint.training else {
+            return Err(Error::Data("the checkpoint holds a model but no training to resume".to_owned()));
+        };
+        let mut trainer = Self::new_async(device, &checkpoint.model, training.recipe).await?;
+        let (id, tensors) = trainer.shared;
+        let moments = training.recipe.optimizer.moments();
+        if training.moments.len() != moments {
+            return Err(Error::shape("the optimiser's moments", &[moments], &[training.moments.len()]));
+        }
+        for (tensor, values) in tensors.moments.iter().flatten().zip(&training.moments) {
+            trainer.executor.write_f32(id, *tensor, values)?;
+        }
+        trainer.steps = training.steps;
+        trainer.read = training.steps;
+        if let Some(state) = &training.state {
+            trainer.carried = Carried::Host(state.clone());
+        }
+        Ok(trainer)
+    }
+
+    /// Makes the plan of windows of `steps` steps and `batch` sequences ready, so that the first of them does not wait
+    /// for kernels to compile. In a browser this must come before [`Trainer::step`].
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
+    pub async fn prepare_async(&mut self, steps: usize, batch: usize) -> Result<()> {
+        self.prepared(Kind::Train, steps, batch).await.map(|_| ())
+    }
+
+    async fn prepared(&mut self, kind: Kind, steps: usize, batch: usize) -> Result<Prepared> {
+        if let Some(known) = self.plans.get(&(kind, steps, batch)) {
+            return Ok(*known);
+        }
+        let purpose = match kind {
+            Kind::Evaluate => Purpose::Evaluate(self.recipe.loss),
+            Kind::Train => Purpose::Train(self.recipe),
+        };
+        let (plan, tensors) = Plan::new(&self.config, purpose, steps, batch, &self.device.target())?;
+        log::debug!("a plan for {steps} steps and {batch} sequences:\n{plan}");
+        let Some(loss) = tensors.loss else { unreachable!("training and evaluation have a loss") };
+        let id = self.executor.prepare(plan).await?;
+        let prepared = Prepared { id, tensors, loss, training: tensors.training, batch };
+        self.plans.insert((kind, steps, batch), prepared);
+        Ok(prepared)
+    }
+
+    /// One step of training on one window. It does not wait for the device, except for the first window of each size,
+    /// whose kernels are compiled.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::Data`] for a batch that does not fit the model, [`Error::Limit`],
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]. A loss that is not finite shows in [`Trainer::metrics`].
+    pub async fn step_async(&mut self, batch: &Batch) -> Result<()> {
+        self.step_waiting(batch, Wait::Yield).await
+    }
+
+    async fn step_waiting(&mut self, batch: &Batch, wait: Wait) -> Result<()> {
+        batch.check(&self.config, self.recipe.loss)?;
+        let prepared = self.prepared(Kind::Train, batch.steps, batch.size).await?;
+        if self.steps - self.read == METRICS_SLOTS as u64 {
+            self.drain(wait).await?;
+        }
+        let carried = std::mem::take(&mut self.carried);
+        begin(&mut self.executor, &prepared, &batch.start, &carried).inspect_err(|_| self.carried = carried)?;
+        let step = self.steps + 1;
+        let rate = self.recipe.learning_rate * self.recipe.schedule.factor(step);
+        let [first, second] = self.recipe.optimizer.corrections(step);
+        let slot = (self.steps % METRICS_SLOTS as u64) as f64;
+        upload(&mut self.executor, &self.config, &prepared, batch, [rate, first, second, slot])?;
+        self.executor.run(prepared.id)?;
+        self.steps = step;
+        self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.size);
+        Ok(())
+    }
+
+    /// Reads the metrics of all steps that were not read yet from the device.
+    async fn drain(&mut self, wait: Wait) -> Result<()> {
+        let unread = self.steps - self.read;
+        let (id, SharedTensors { metrics: Some(tensor), .. }) = self.shared else {
+            unreachable!("a training has metrics");
+        };
+        if unread > 0 {
+            let rows = self.executor.read(id, tensor, wait).await?;
+            for step in self.read..self.steps {
+                let row = (step % METRICS_SLOTS as u64) as usize * 4;
+                self.metrics.push([rows[row], rows[row + 1], rows[row + 2], rows[row + 3]]);
+            }
+            self.read = self.steps;
+        }
+        Ok(())
+    }
+
+    /// The metrics of every step since the last call, oldest first. This is the call that waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] with the first step whose loss or gradient was not finite; such a step changed no weight,
+    /// and the metrics of this call's other steps are dropped with it. [`Error::DeviceLost`].
+    pub async fn metrics_async(&mut self) -> Result<Vec<Metrics>> {
+        self.metrics_waiting(Wait::Yield).await
+    }
+
+    async fn metrics_waiting(&mut self, wait: Wait) -> Result<Vec<Metrics>> {
+        self.drain(wait).await?;
+        let first = self.steps - self.metrics.len() as u64 + 1;
+        let rows = std::mem::take(&mut self.metrics);
+        (first..)
+            .zip(rows)
+            .map(|(step, [loss, norm, scale, finite])| {
+                if finite == 1.0 {
+                    Ok(Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into() })
+                } else {
+                    Err(Error::Diverged { step, what: if loss.is_finite() { "the gradient" } else { "the loss" } })
+                }
+            })
+            .collect()
+    }
+
+    /// The mean loss over all positions of `batches` that count. Neither the weights nor the carried state of the
+    /// training change.
+    ///
+    /// # Errors
+    /// As [`Trainer::step_async`]; [`Error::Data`] without any batch; [`Error::Diverged`] for a loss that is not finite.
+    pub async fn evaluate_async<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
+        self.evaluate_waiting(batches, Wait::Yield).await
+    }
+
+    async fn evaluate_waiting<I: IntoIterator<Item = Batch>>(&mut self, batches: I, wait: Wait) -> Result<f64> {
+        let (mut sum, mut count) = (0.0, 0.0);
+        let mut carried = Carried::Nowhere;
+        // Windows of one plan whose losses are still on the device: how many positions of each count.
+        let mut waiting: Vec<f64> = Vec::new();
+        let mut last: Option<Prepared> = None;
+        for batch in batches {
+            batch.check(&self.config, self.recipe.loss)?;
+            let prepared = self.prepared(Kind::Evaluate, batch.steps, batch.size).await?;
+            if let Some(last) = last.filter(|last| last.id != prepared.id || waiting.len() == METRICS_SLOTS) {
+                sum += self.collect(&last, &waiting, wait).await?;
+                waiting.clear();
+            }
+            begin(&mut self.executor, &prepared, &batch.start, &carried)?;
+            upload(&mut self.executor, &self.config, &prepared, &batch, [0.0, 1.0, 1.0, waiting.len() as f64])?;
+            self.executor.run(prepared.id)?;
+            carried = Carried::Device(prepared.id, prepared.tensors.state, batch.size);
+            waiting.push(batch.count(&self.config) as f64);
+            count += batch.count(&self.config) as f64;
+            last = Some(prepared);
+        }
+        let Some(last) = last else {
+            return Err(Error::Data("there is no batch to evaluate".to_owned()));
+        };
+        sum += self.collect(&last, &waiting, wait).await?;
+        let loss = sum / count;
+        if loss.is_finite() { Ok(loss) } else { Err(Error::Diverged { step: self.steps, what: "the evaluated loss" }) }
+    }
+
+    /// Σ loss · count over the windows of an evaluation's plan.
+    async fn collect(&mut self, prepared: &Prepared, counts: &[f64], wait: Wait) -> Result<f64> {
+        let rows = self.executor.read(prepared.id, prepared.loss.metrics, wait).await?;
+        Ok(rows.chunks_exact(4).zip(counts).map(|(row, count)| f64::from(row[0]) * count).sum())
+    }
+
+    /// The model as it is now.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] and what else a failing GPU returns.
+    pub async fn model_async(&mut self) -> Result<Model> {
+        self.model_waiting(Wait::Yield).await
+    }
+
+    async fn model_waiting(&mut self, wait: Wait) -> Result<Model> {
+        let (id, tensors) = self.shared;
+        let values = self.executor.read(id, tensors.parameters, wait).await?;
+        Ok(Model::from_flat(self.config.clone(), self.layout.clone(), values))
+    }
+
+    /// The hidden state `[B, H]` that the last window left, with its B; none before the first.
+    ///
+    /// # Errors
+    /// As [`Trainer::model_async`].
+    pub async fn state_async(&mut self) -> Result<Option<State>> {
+        self.state_waiting(Wait::Yield).await
+    }
+
+    async fn state_waiting(&mut self, wait: Wait) -> Result<Option<State>> {
+        match self.carried.clone() {
+            Carried::Nowhere => Ok(None),
+            Carried::Host(state) => Ok(Some(state)),
+            Carried::Device(id, tensor, batch) => {
+                Ok(Some(State { batch, values: self.executor.read(id, tensor, wait).await? }))
+            }
+        }
+    }
+
+    /// All that an exact resumption needs: parameters, moments, the carried state, the recipe and the step. What the
+    /// application must remember, a position in its data say, goes into the notes.
+    ///
+    /// # Errors
+    /// As [`Trainer::model_async`].
+    pub async fn checkpoint_async(&mut self) -> Result<Checkpoint> {
+        self.checkpoint_waiting(Wait::Yield).await
+    }
+
+    async fn checkpoint_waiting(&mut self, wait: Wait) -> Result<Checkpoint> {
+        let model = self.model_waiting(wait).await?;
+        let (id, tensors) = self.shared;
+        let mut moments = Vec::new();
+        for tensor in tensors.moments.into_iter().flatten() {
+            moments.push(self.executor.read(id, tensor, wait).await?);
+        }
+        let state = self.state_waiting(wait).await?;
+        let training = Training { recipe: self.recipe, steps: self.steps, moments, state };
+        Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// How it trains.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// What it trains.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it trains.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// The forms that keep the thread while they wait.
+#[cfg(not(target_arch = "wasm32"))]
+impl Trainer {
+    /// [`Trainer::new_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(device: &Device, model: &Model, recipe: Recipe) -> Result<Self> {
+        pollster::block_on(Self::new_async(device, model, recipe))
+    }
+
+    /// [`Trainer::resume_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resume(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
+        pollster::block_on(Self::resume_async(device, checkpoint))
+    }
+
+    /// [`Trainer::step_async`]; it does not wait but for the first window of each size.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step(&mut self, batch: &Batch) -> Result<()> {
+        pollster::block_on(self.step_waiting(batch, Wait::Block))
+    }
+
+    /// [`Trainer::metrics_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
+        pollster::block_on(self.metrics_waiting(Wait::Block))
+    }
+
+    /// [`Trainer::evaluate_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evaluate<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
+        pollster::block_on(self.evaluate_waiting(batches, Wait::Block))
+    }
+
+    /// [`Trainer::model_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn model(&mut self) -> Result<Model> {
+        pollster::block_on(self.model_waiting(Wait::Block))
+    }
+
+    /// [`Trainer::state_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn state(&mut self) -> Result<Option<State>> {
+        pollster::block_on(self.state_waiting(Wait::Block))
+    }
+
+    /// [`Trainer::checkpoint_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint> {
+        pollster::block_on(self.checkpoint_waiting(Wait::Block))
+    }
+}
+
+/// Puts the state that a window starts from in its place.
+fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, carried: &Carried) -> Result<()> {
+    let state = plan.tensors.state;
+    match (start, carried) {
+        (Start::Zero, _) => executor.zero(plan.id, state),
+        (Start::Given(values), _) => executor.write_f32(plan.id, state, values),
+        (Start::Carry, Carried::Nowhere) => {
+            Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()))
+        }
+        (Start::Carry, Carried::Device(_, _, batch)) | (Start::Carry, Carried::Host(State { batch, .. }))
+            if *batch != plan.batch =>
+        {
+            Err(Error::shape("the carried state's batch", &[plan.batch], &[*batch]))
+        }
+        (Start::Carry, Carried::Device(id, ..)) if *id == plan.id => Ok(()),
+        (Start::Carry, Carried::Device(id, tensor, _)) => executor.copy((*id, *tensor), (plan.id, state)),
+        (Start::Carry, Carried::Host(held)) => executor.write_f32(plan.id, state, &held.values),
+    }
+}
+
+/// Writes everything a run reads from the host.
+fn upload(executor: &mut Executor, config: &Config, plan: &Prepared, batch: &Batch, hyper: [f64; 4]) -> Result<()> {
+    let (id, loss) = (plan.id, plan.loss);
+    match &batch.inputs {
+        Inputs::Tokens(tokens) => {
+            executor.write_ids(id, plan.tensors.inputs, tokens)?;
+            if let Some((order, starts)) = plan.training.and_then(|training| training.by_token) {
+                let (rows, firsts) = sort_by_token(tokens, config.input.size());
+                executor.write_ids(id, order, &rows)?;
+                executor.write_ids(id, starts, &firsts)?;
+            }
+        }
+        Inputs::Dense(x) => executor.write_f32(id, plan.tensors.inputs, x)?,
+    }
+    match &batch.targets {
+        Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
+        Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
+    }
+    let counts = |r: usize| batch.mask.as_ref().is_none_or(|mask| mask[r]);
+    let labels = config.labels(batch.steps, batch.size);
+    executor.write(id, loss.mask, (0..labels).map(|r| f64::from(u8::from(counts(r)))))?;
+    executor.write(id, loss.count, std::iter::once(batch.count(config) as f64))?;
+    executor.write(id, loss.hyper, hyper.into_iter())
+}
+
+/// The rows of each token, by counting: `order[starts[v]..starts[v + 1]]` are those of v.
+fn sort_by_token(tokens: &[u32], symbols: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0; symbols + 1];
+    for &token in tokens {
+        starts[token as usize + 1] += 1;
+    }
+    for v in 0..symbols {
+        starts[v + 1] += starts[v];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; tokens.len()];
+    for (row, &token) in (0..).zip(tokens) {
+        let place = &mut next[token as usize];
+        order[*place as usize] = row;
+        *place += 1;
+    }
+    (order, starts)
+}

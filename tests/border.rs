@@ -1,0 +1,335 @@
+//! The border between Rust and WGSL: every kernel is what its shader says, and every plan lowers to what it counts.
+//!
+//! The contract: no GPU is needed, and the comparison itself is shown to fail on planted faults.
+
+use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use recurrent::gpu::kernels::{
+    Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID, MAX_PARAMS_BYTES, all, lower,
+};
+use recurrent::plan::{Clip, Combine, Loss, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target};
+use recurrent::{Activation, Cell, Config, Error, Input, ReadOut};
+
+/// WebGPU's default limits, which every adapter has.
+const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
+const MAX_INVOCATIONS: u32 = 256;
+const MAX_STORAGE_BUFFERS: usize = 8;
+
+fn parse(kernel: &Kernel) -> Result<Module, String> {
+    let source = kernel.source.concat();
+    let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
+    let (flags, capabilities) = (naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    naga::valid::Validator::new(flags, capabilities)
+        .validate(&module)
+        .map_err(|e| format!("{}: {}", kernel.name, e.emit_to_string(&source)))?;
+    Ok(module)
+}
+
+/// Holds what Rust says of a kernel against its shader; the error is the first difference.
+fn compare(kernel: &Kernel) -> Result<(), String> {
+    let module = parse(kernel)?;
+    let same = |what: &str, rust: &dyn std::fmt::Debug, wgsl: &dyn std::fmt::Debug| {
+        let (rust, wgsl) = (format!("{rust:?}"), format!("{wgsl:?}"));
+        if rust == wgsl { Ok(()) } else { Err(format!("{}: {what} is {rust} in Rust, {wgsl} in WGSL", kernel.name)) }
+    };
+
+    same("the number of entry points", &1, &module.entry_points.len())?;
+    let entry = &module.entry_points[0];
+    same("the stage", &ShaderStage::Compute, &entry.stage)?;
+    same("the entry point", &kernel.entry, &entry.name)?;
+    same("the workgroup", &kernel.workgroup, &entry.workgroup_size)?;
+
+    let mut bindings = Vec::new();
+    let mut uniform = None;
+    for (_, global) in module.global_variables.iter() {
+        let name = global.name.clone().unwrap_or_default();
+        let Some(at) = &global.binding else { continue };
+        same("the group", &0, &at.group)?;
+        match global.space {
+            AddressSpace::Uniform => uniform = Some((at.binding, global.ty)),
+            AddressSpace::Storage { access } => bindings.push((at.binding, name, access)),
+            space => return Err(format!("{}: {name} is bound in {space:?}", kernel.name)),
+        }
+    }
+    bindings.sort_by_key(|b| b.0);
+    let declared: Vec<_> = (1u32..)
+        .zip(kernel.bindings)
+        .map(|(index, Binding { name, access })| {
+            let access = match access {
+                Access::Read => StorageAccess::LOAD,
+                Access::ReadWrite => StorageAccess::LOAD | StorageAccess::STORE,
+            };
+            (index, name.to_string(), access)
+        })
+        .collect();
+    same("the list of bindings", &declared, &bindings)?;
+
+    let (index, ty) = uniform.ok_or_else(|| format!("{}: no uniform", kernel.name))?;
+    same("the uniform's binding", &0, &index)?;
+    let TypeInner::Struct { members, span } = &module.types[ty].inner else {
+        return Err(format!("{}: the uniform is not a struct", kernel.name));
+    };
+    let mut fields = Vec::new();
+    for member in members {
+        let ty = match module.types[member.ty].inner {
+            TypeInner::Scalar(s) if (s.kind, s.width) == (ScalarKind::Uint, 4) => "u32",
+            TypeInner::Scalar(s) if (s.kind, s.width) == (ScalarKind::Float, 4) => "f32",
+            ref other => return Err(format!("{}: a parameter is {other:?}", kernel.name)),
+        };
+        fields.push((member.name.clone().unwrap_or_default(), member.offset as usize, ty));
+    }
+    let declared: Vec<_> =
+        kernel.params.iter().map(|Field { name, offset, ty }| (name.to_string(), *offset, *ty)).collect();
+    same("the list of parameters", &declared, &fields)?;
+    same("the size of the parameters", &kernel.params_size, &(*span as usize))
+}
+
+/// Bytes of workgroup memory, as WGSL lays it out.
+fn workgroup_bytes(module: &Module) -> u32 {
+    let workgroup = module.global_variables.iter().filter(|(_, g)| g.space == AddressSpace::WorkGroup);
+    workgroup.map(|(_, g)| module.types[g.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum()
+}
+
+#[test]
+fn every_kernel_is_what_its_shader_says() {
+    for kernel in all() {
+        compare(kernel).unwrap();
+    }
+}
+
+#[test]
+fn every_kernel_has_a_name_of_its_own() {
+    let mut names: Vec<_> = all().iter().map(|k| k.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all().len());
+}
+
+#[test]
+fn every_shader_file_belongs_to_a_kernel() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(all().iter().any(|k| k.source.contains(&text.as_str())), "{} is not used", path.display());
+    }
+}
+
+#[test]
+fn every_kernel_keeps_to_the_default_limits() {
+    for kernel in all() {
+        let bytes = workgroup_bytes(&parse(kernel).unwrap());
+        assert!(bytes <= MAX_WORKGROUP_BYTES, "{}: {bytes} bytes of workgroup memory", kernel.name);
+        assert!(kernel.workgroup.iter().product::<u32>() <= MAX_INVOCATIONS, "{}: invocations", kernel.name);
+        assert!(kernel.bindings.len() <= MAX_STORAGE_BUFFERS, "{}: storage buffers", kernel.name);
+        assert!(kernel.params_size <= MAX_PARAMS_BYTES, "{}: parameters", kernel.name);
+    }
+}
+
+#[test]
+fn constants_that_rust_shares_have_its_values() {
+    let constant = |kernel: &Kernel, name: &str| {
+        let module = parse(kernel).unwrap();
+        let found = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).map(|(_, c)| c.init);
+        match module.global_expressions[found.unwrap()] {
+            naga::Expression::Literal(Literal::U32(value)) => value as usize,
+            ref other => panic!("{}: {name} is {other:?}", kernel.name),
+        }
+    };
+    let named = |name: &str| *all().iter().find(|k| k.name == name).unwrap();
+    assert_eq!(constant(named("combine"), "BLOCK"), Combine::BLOCK);
+    for activation in [Activation::Tanh, Activation::Relu] {
+        let cell = Cell::Elman(activation);
+        for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
+            assert_eq!(constant(named(&format!("{driver}_{}", cell.name())), "GATES"), cell.gates());
+        }
+    }
+}
+
+/// The kernel that the faults are planted in.
+fn sound() -> Kernel {
+    let kernel = **all().iter().find(|k| k.name == "matmul").unwrap();
+    assert_eq!(compare(&kernel), Ok(()));
+    kernel
+}
+
+fn fails(fault: Kernel, word: &str) {
+    let message = compare(&fault).expect_err("a planted fault was not seen");
+    assert!(message.contains(word), "{message}");
+}
+
+fn fields(change: impl Fn(&mut Vec<Field>)) -> &'static [Field] {
+    let mut fields = sound().params.to_vec();
+    change(&mut fields);
+    fields.leak()
+}
+
+fn bindings(change: impl Fn(&mut Vec<Binding>)) -> &'static [Binding] {
+    let mut bindings = sound().bindings.to_vec();
+    change(&mut bindings);
+    bindings.leak()
+}
+
+#[test]
+fn a_planted_fault_in_the_parameters_is_seen() {
+    for params in [
+        fields(|f| f[3].offset += 4),
+        fields(|f| f[3].name = "elsewhere"),
+        fields(|f| f[3].ty = "f32"),
+        fields(|f| f.swap(0, 1)),
+        fields(|f| f.truncate(15)),
+        fields(|f| f.clear()),
+    ] {
+        fails(Kernel { params, ..sound() }, "the list of parameters");
+    }
+    fails(Kernel { params_size: sound().params_size + 4, ..sound() }, "the size of the parameters");
+}
+
+#[test]
+fn a_planted_fault_in_the_bindings_is_seen() {
+    for bindings in [
+        bindings(|b| b[0].access = Access::ReadWrite),
+        bindings(|b| b[3].access = Access::Read),
+        bindings(|b| b[1].name = "elsewhere"),
+        bindings(|b| b.swap(0, 1)),
+        bindings(|b| b.truncate(3)),
+    ] {
+        fails(Kernel { bindings, ..sound() }, "the list of bindings");
+    }
+}
+
+#[test]
+fn a_planted_fault_in_the_entry_or_the_source_is_seen() {
+    fails(Kernel { workgroup: [128, 1, 1], ..sound() }, "the workgroup");
+    fails(Kernel { workgroup: [1, 64, 1], ..sound() }, "the workgroup");
+    fails(Kernel { entry: "start", ..sound() }, "the entry point");
+    fails(Kernel { source: &["@compute @workgroup_size(1) fn main() { x = 1; }"], ..sound() }, "x");
+    let unbound = ["@compute @workgroup_size(64) fn main() {}"];
+    fails(Kernel { source: unbound.to_vec().leak(), ..sound() }, "the list of bindings");
+}
+
+/// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
+fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
+    let adam = Recipe::new(Loss::CrossEntropy);
+    let recipes = [
+        adam,
+        adam.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
+        adam.with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1),
+        adam.with_clip(Clip::Normalize(1.0)).with_optimizer(Optimizer::adam_w(0.1), 0.1),
+        Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1),
+    ];
+    let mut purposes =
+        vec![Purpose::Infer, Purpose::Evaluate(Loss::CrossEntropy), Purpose::Evaluate(Loss::MeanSquared)];
+    purposes.extend(recipes.map(Purpose::Train));
+    for input in [Input::Tokens(1), Input::Tokens(65), Input::Dense(1), Input::Dense(7)] {
+        for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
+            for cell in [Cell::Elman(Activation::Tanh), Cell::Elman(Activation::Relu)] {
+                for read_out in [ReadOut::EveryStep, ReadOut::Last] {
+                    let config = Config::elman(input, hidden, outputs).with_cell(cell).with_read_out(read_out);
+                    for purpose in &purposes {
+                        for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32)] {
+                            for target in [Target::cpu(), Target::webgpu()] {
+                                let (plan, _) = Plan::new(&config, *purpose, steps, batch, &target).unwrap();
+                                check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
+    let Dispatch { kernel, tensors, params, grid } = dispatch;
+    let what = format!("{what}: {}", kernel.name);
+    assert!(all().iter().any(|k| std::ptr::eq(*k, *kernel)), "{what} is not among all kernels");
+    assert_eq!(params.len(), kernel.params_size, "{what}: parameters");
+    assert!(params.len() <= MAX_PARAMS_BYTES, "{what}: parameters");
+    assert_eq!(tensors.len(), kernel.bindings.len(), "{what}: tensors");
+    assert!(grid.iter().all(|n| (1..=MAX_GRID).contains(n)), "{what}: grid {grid:?}");
+    for (tensor, binding) in tensors.iter().zip(kernel.bindings) {
+        let uses = tensors.iter().filter(|t| *t == tensor).count();
+        let name = &plan.get(*tensor).name;
+        assert!(binding.access == Access::Read || uses == 1, "{what}: `{name}` is bound {uses} times and written");
+    }
+}
+
+#[test]
+fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
+    let mut used = std::collections::BTreeSet::new();
+    for_every_plan(|what, plan| {
+        let mut commands = lower(plan).unwrap().into_iter();
+        // Operation by operation, so that no surplus of one hides a lack of another.
+        for stage in plan.stages() {
+            match stage.op {
+                Op::Copy { from, to } => {
+                    let same = |c: &Command| matches!(c, Command::Copy { from: f, to: t } if (*f, *t) == (from, to));
+                    assert!(commands.next().as_ref().is_some_and(same), "{what}: copy");
+                }
+                Op::Zero { tensor } => {
+                    let same = |c: &Command| matches!(c, Command::Zero { tensor: t } if *t == tensor);
+                    assert!(commands.next().as_ref().is_some_and(same), "{what}: zero");
+                }
+                _ => {
+                    let mut kernels = Vec::new();
+                    for _ in 0..stage.op.dispatches() {
+                        let Some(Command::Dispatch(dispatch)) = commands.next() else {
+                            panic!("{what}: a dispatch is missing of {:?}", stage.op);
+                        };
+                        check_dispatch(what, plan, &dispatch);
+                        kernels.push(dispatch.kernel.name);
+                    }
+                    used.extend(kernels.iter().copied());
+                    kernels.dedup();
+                    assert_eq!(kernels.len(), 1, "{what}: one operation, several kernels");
+                }
+            }
+        }
+        assert!(commands.next().is_none(), "{what}: more commands than operations");
+    });
+    let declared: std::collections::BTreeSet<_> = all().iter().map(|k| k.name).collect();
+    assert_eq!(used, declared, "kernels that no plan uses");
+}
+
+#[test]
+fn steps_are_walked_forwards_and_then_backwards() {
+    let config = Config::elman(Input::Dense(2), 5, 3);
+    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    let (plan, _) = Plan::new(&config, purpose, 3, 2, &Target::webgpu()).unwrap();
+    let steps_of = |name: &str| -> Vec<u32> {
+        let commands = lower(&plan).unwrap();
+        let t = commands.iter().filter_map(|c| match c {
+            Command::Dispatch(d) if d.kernel.name == name => {
+                let at = d.kernel.params.iter().find(|f| f.name == "t").unwrap().offset;
+                Some(u32::from_ne_bytes(d.params[at..at + 4].try_into().unwrap()))
+            }
+            _ => None,
+        });
+        t.collect()
+    };
+    assert_eq!(steps_of("step_forward_elman"), [0, 1, 2]);
+    assert_eq!(steps_of("step_backward_elman"), [2, 1, 0]);
+}
+
+#[test]
+fn an_operation_whose_views_do_not_fit_is_an_error() {
+    let config = Config::elman(Input::Dense(2), 5, 3);
+    let (plan, outputs) = Plan::new(&config, Purpose::Infer, 3, 2, &Target::webgpu()).unwrap();
+    let good = plan.stages().iter().find_map(|s| if let Op::MatMul(m) = &s.op { Some(m.clone()) } else { None });
+    let good = good.unwrap();
+
+    let lowered = |change: &dyn Fn(&mut recurrent::plan::MatMul)| {
+        let (mut plan, mut op) = (plan.clone(), good.clone());
+        change(&mut op);
+        plan.push(Phase::Forward, Op::MatMul(op));
+        lower(&plan)
+    };
+    assert!(lowered(&|_| {}).is_ok());
+    assert!(matches!(lowered(&|op| op.b.cols += 1), Err(Error::Shape { .. })));
+    assert!(matches!(lowered(&|op| op.out.rows = 1), Err(Error::Shape { .. })));
+    assert!(matches!(lowered(&|op| op.out.offset = usize::MAX), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|op| op.out.offset += 1), Err(Error::Config(_))));
+    // Read and written in one dispatch.
+    assert!(matches!(lowered(&|op| op.b.tensor = op.out.tensor), Err(Error::Config(_))));
+    assert_ne!(good.out.tensor, outputs.parameters);
+}

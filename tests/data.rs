@@ -1,0 +1,292 @@
+//! Batches, alphabets and windows.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+use std::io::Write;
+
+use proptest::prelude::*;
+use recurrent::data::{Alphabet, Held, Windows, read_text};
+use recurrent::plan::Loss;
+use recurrent::{Batch, Config, Error, Input, Inputs, ReadOut, Start, Targets};
+
+fn tokens_config() -> Config {
+    Config::elman(Input::Tokens(5), 3, 4)
+}
+
+fn dense_config() -> Config {
+    Config::elman(Input::Dense(2), 3, 2)
+}
+
+/// T = 2, B = 3 over 5 symbols and 4 classes.
+fn tokens_batch() -> Batch {
+    Batch::tokens(2, 3, vec![0, 1, 2, 3, 4, 0], vec![3, 2, 1, 0, 3, 3])
+}
+
+/// T = 2, B = 3, I = 2, O = 2.
+fn dense_batch() -> Batch {
+    Batch::dense(2, 3, vec![0.5; 12], Targets::Values(vec![0.25; 12]))
+}
+
+fn refused(batch: &Batch, config: &Config, loss: Loss) -> Error {
+    batch.check(config, loss).expect_err("a bad batch passed the check")
+}
+
+fn assert_says(error: &Error, words: &[&str]) {
+    let text = error.to_string();
+    for word in words {
+        assert!(text.contains(word), "{text:?} does not say {word:?}");
+    }
+}
+
+#[test]
+fn good_batches_pass() {
+    tokens_batch().check(&tokens_config(), Loss::CrossEntropy).unwrap();
+    dense_batch().check(&dense_config(), Loss::MeanSquared).unwrap();
+    let given = Batch { start: Start::Given(vec![0.1; 9]), mask: Some(vec![true; 6]), ..tokens_batch() };
+    given.check(&tokens_config(), Loss::CrossEntropy).unwrap();
+    let last = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..tokens_batch() };
+    last.check(&tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy).unwrap();
+}
+
+#[test]
+fn a_wrong_length_is_reported_with_both_shapes() {
+    let config = tokens_config();
+    let cases = [
+        (Batch { inputs: Inputs::Tokens(vec![0; 5]), ..tokens_batch() }, "inputs", "[2, 3]", "[5]"),
+        (Batch { targets: Targets::Classes(vec![0; 7]), ..tokens_batch() }, "targets", "[6]", "[7]"),
+        (Batch { mask: Some(vec![true; 3]), ..tokens_batch() }, "mask", "[6]", "[3]"),
+        (Batch { start: Start::Given(vec![0.0; 8]), ..tokens_batch() }, "start", "[3, 3]", "[8]"),
+    ];
+    for (batch, argument, expected, given) in cases {
+        let error = refused(&batch, &config, Loss::CrossEntropy);
+        assert!(matches!(error, Error::Shape { .. }), "{error:?}");
+        assert_says(&error, &[argument, expected, given]);
+    }
+    let short = Batch { inputs: Inputs::Dense(vec![0.0; 6]), ..dense_batch() };
+    assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["inputs", "[2, 3, 2]", "[6]"]);
+    let short = Batch { targets: Targets::Values(vec![0.0; 6]), ..dense_batch() };
+    assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["targets", "[6, 2]", "[6]"]);
+    // At the last step there is one label a sequence.
+    let last = config.with_read_out(ReadOut::Last);
+    assert_says(&refused(&tokens_batch(), &last, Loss::CrossEntropy), &["targets", "[3]", "[6]"]);
+}
+
+#[test]
+fn an_id_out_of_range_is_reported_with_its_place() {
+    let batch = Batch { inputs: Inputs::Tokens(vec![0, 1, 2, 3, 5, 0]), ..tokens_batch() };
+    let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
+    assert_says(&error, &["inputs[4]", "step 1, sequence 1", "id 5", "5 symbols"]);
+    let batch = Batch { targets: Targets::Classes(vec![0, 0, 4, 0, 0, 0]), ..tokens_batch() };
+    let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
+    assert_says(&error, &["targets[2]", "step 0, sequence 2", "id 4", "4 outputs"]);
+    // Masked positions are read by the kernels too.
+    let batch = Batch { mask: Some(vec![true, true, false, true, true, true]), ..batch };
+    refused(&batch, &tokens_config(), Loss::CrossEntropy);
+    let last = Batch { targets: Targets::Classes(vec![0, u32::MAX, 0]), ..tokens_batch() };
+    let error = refused(&last, &tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy);
+    assert_says(&error, &["targets[1]", "step 1, sequence 1", "id 4294967295"]);
+}
+
+#[test]
+fn inputs_and_targets_must_be_of_the_kind_that_network_and_loss_need() {
+    let error = refused(&tokens_batch(), &dense_config(), Loss::CrossEntropy);
+    assert_says(&error, &["reads dense inputs", "batch has tokens"]);
+    let error = refused(&dense_batch(), &tokens_config(), Loss::MeanSquared);
+    assert_says(&error, &["reads tokens", "batch has dense inputs"]);
+    let error = refused(&tokens_batch(), &tokens_config(), Loss::MeanSquared);
+    assert_says(&error, &["needs real numbers", "batch has classes"]);
+    let error = refused(&dense_batch(), &dense_config(), Loss::CrossEntropy);
+    assert_says(&error, &["needs classes", "batch has real numbers"]);
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut values = vec![0.0; 12];
+        values[7] = bad;
+        let inputs = Batch { inputs: Inputs::Dense(values.clone()), ..dense_batch() };
+        assert_says(&refused(&inputs, &dense_config(), Loss::MeanSquared), &["inputs[7]", &bad.to_string()]);
+        let targets = Batch { targets: Targets::Values(values.clone()), ..dense_batch() };
+        assert_says(&refused(&targets, &dense_config(), Loss::MeanSquared), &["targets[7]", &bad.to_string()]);
+        let start = Batch { start: Start::Given(values[..9].to_vec()), ..dense_batch() };
+        assert_says(&refused(&start, &dense_config(), Loss::MeanSquared), &["start[7]", &bad.to_string()]);
+    }
+}
+
+#[test]
+fn a_batch_without_anything_to_learn_from_is_refused() {
+    let batch = Batch { mask: Some(vec![false; 6]), ..tokens_batch() };
+    assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["none of the 6 positions"]);
+    let batch = Batch::tokens(0, 3, vec![], vec![]);
+    assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["steps (T) is 0"]);
+    let batch = Batch::tokens(3, 0, vec![], vec![]);
+    assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["sequences in a batch (B) is 0"]);
+}
+
+#[test]
+fn sizes_whose_product_overflows_are_refused() {
+    let half = 1usize << (usize::BITS / 2);
+    // The product wraps to 0, which an empty vector would fit.
+    let batch = Batch::tokens(half, half, vec![], vec![]);
+    assert!(matches!(refused(&batch, &tokens_config(), Loss::CrossEntropy), Error::Shape { .. }));
+    let batch = Batch::dense(half, half, vec![], Targets::Values(vec![]));
+    assert!(matches!(refused(&batch, &dense_config(), Loss::MeanSquared), Error::Shape { .. }));
+}
+
+#[test]
+fn positions_that_count_are_counted() {
+    assert_eq!(tokens_batch().count(&tokens_config()), 6);
+    assert_eq!(dense_batch().count(&dense_config()), 6);
+    let masked = Batch { mask: Some(vec![true, false, true, true, false, false]), ..tokens_batch() };
+    assert_eq!(masked.count(&tokens_config()), 3);
+}
+
+#[test]
+fn an_alphabet_numbers_symbols_by_code_point() {
+    let alphabet = Alphabet::of("ba€\nab").unwrap();
+    assert_eq!(alphabet.symbols(), "\nab€");
+    assert_eq!(alphabet.len(), 4);
+    assert_eq!(alphabet.encode("a€b\n").unwrap(), [1, 3, 2, 0]);
+    assert_eq!(alphabet.symbol(3), Some('€'));
+    assert_eq!(alphabet.symbol(4), None);
+    assert_eq!(alphabet.decode(&[2, 1, 9]), "ba\u{fffd}");
+}
+
+#[test]
+fn given_symbols_keep_their_order_and_must_be_distinct() {
+    let alphabet = Alphabet::from_symbols("zay").unwrap();
+    assert_eq!(alphabet.symbols(), "zay");
+    assert_eq!(alphabet.encode("ayz").unwrap(), [1, 2, 0]);
+    assert_says(&Alphabet::from_symbols("abca").unwrap_err(), &["'a'", "twice"]);
+    assert_says(&Alphabet::from_symbols("").unwrap_err(), &["empty"]);
+    assert_says(&Alphabet::of("").unwrap_err(), &["empty"]);
+}
+
+#[test]
+fn an_unknown_symbol_is_reported_with_its_line_and_column() {
+    let alphabet = Alphabet::of("ab\n").unwrap();
+    assert_says(&alphabet.encode("ab\n\nabéa").unwrap_err(), &["'é'", "line 3, column 3", "3 of the alphabet"]);
+    assert_says(&alphabet.encode("\t").unwrap_err(), &["'\\t'", "line 1, column 1"]);
+}
+
+#[test]
+fn a_text_file_is_read_as_it_stands() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all("one\r\ntwo €".as_bytes()).unwrap();
+    assert_eq!(read_text(file.path()).unwrap(), "one\r\ntwo €");
+    file.write_all(b"\nab\xffcd").unwrap();
+    let error = read_text(file.path()).unwrap_err();
+    assert_says(&error, &[&file.path().display().to_string(), "not UTF-8", "offset 15", "line 3"]);
+    assert_says(&read_text("no/such/file.txt").unwrap_err(), &["no/such/file.txt", "cannot read"]);
+}
+
+#[test]
+fn windows_are_time_major_and_walk_every_track() {
+    // n = 14: L = 13 / 2 = 6 ids a track, two windows of three; id 12 is only a target and id 13 is not used.
+    let windows = Windows::new((0..14).collect(), 3, 2).unwrap();
+    assert_eq!(windows.len(), 2);
+    let first = Batch::tokens(3, 2, vec![0, 6, 1, 7, 2, 8], vec![1, 7, 2, 8, 3, 9]);
+    let second = Batch::tokens(3, 2, vec![3, 9, 4, 10, 5, 11], vec![4, 10, 5, 11, 6, 12]);
+    let second = Batch { start: Start::Carry, ..second };
+    assert_eq!(windows.get(0), first);
+    assert_eq!(windows.get(1), second);
+    assert_eq!(windows.get(2), first, "the next epoch starts from zeros");
+    assert_eq!(windows.get(usize::MAX), second);
+}
+
+#[test]
+fn too_few_ids_for_a_window_are_reported_with_what_is_needed() {
+    assert!(Windows::new(vec![0; 7], 3, 2).is_ok());
+    assert_says(&Windows::new(vec![0; 6], 3, 2).unwrap_err(), &["at least 7 ids", "6 given"]);
+    let error = Windows::new(vec![0; 6], usize::MAX, usize::MAX).unwrap_err();
+    assert!(matches!(error, Error::Data(_)), "{error:?}");
+    assert!(matches!(Windows::new(vec![0; 6], 0, 2), Err(Error::Config(_))));
+    assert!(matches!(Windows::new(vec![0; 6], 2, 0), Err(Error::Config(_))));
+}
+
+#[test]
+fn a_held_out_text_ends_in_masked_positions() {
+    // Five targets in two tracks of three: the second track is one short.
+    let batches: Vec<Batch> = Held::new((10..16).collect(), 2, 2).unwrap().collect();
+    let first = Batch::tokens(2, 2, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
+    let second = Batch::tokens(2, 2, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
+    let second = Batch { mask: Some(vec![true, false, false, false]), start: Start::Carry, ..second };
+    assert_eq!(batches, [first, second]);
+}
+
+#[test]
+fn a_held_out_text_may_be_as_short_as_one_target() {
+    let batches: Vec<Batch> = Held::new(vec![3, 4], usize::MAX, usize::MAX).unwrap().collect();
+    assert_eq!(batches, [Batch::tokens(1, 1, vec![3], vec![4])]);
+    assert_says(&Held::new(vec![3], 2, 2).unwrap_err(), &["at least 2 ids", "1 given"]);
+    assert!(matches!(Held::new(vec![3, 4], 0, 1), Err(Error::Config(_))));
+    assert!(matches!(Held::new(vec![3, 4], 1, 0), Err(Error::Config(_))));
+}
+
+/// The (token, target) pairs that count, track by track, in the order a carried state sees them.
+fn walks(batches: &[Batch]) -> Vec<Vec<(u32, u32)>> {
+    let mut walks = vec![Vec::new(); batches[0].size];
+    for (index, batch) in batches.iter().enumerate() {
+        assert_eq!(batch.start, if index == 0 { Start::Zero } else { Start::Carry });
+        assert_eq!(batch.size, walks.len());
+        let (Inputs::Tokens(tokens), Targets::Classes(targets)) = (&batch.inputs, &batch.targets) else {
+            panic!("not a batch of tokens")
+        };
+        assert_eq!(tokens.len(), batch.steps * batch.size);
+        for (at, pair) in tokens.iter().copied().zip(targets.iter().copied()).enumerate() {
+            if batch.mask.as_ref().is_none_or(|mask| mask[at]) {
+                walks[at % batch.size].push(pair);
+            }
+        }
+    }
+    walks
+}
+
+proptest! {
+    #[test]
+    fn every_held_out_target_counts_exactly_once(n in 2u32..200, steps in 1usize..20, batch in 1usize..20) {
+        // Distinct ids: a pair names its place in the text.
+        let held = Held::new((0..n).collect(), steps, batch).unwrap();
+        let announced = held.len();
+        let batches: Vec<Batch> = held.collect();
+        prop_assert_eq!(batches.len(), announced);
+        let config = Config::elman(Input::Tokens(n as usize), 1, n as usize);
+        for one in &batches {
+            prop_assert!(one.steps <= steps && one.size <= batch);
+            // So that no batch is masked altogether.
+            one.check(&config, Loss::CrossEntropy).unwrap();
+        }
+        let counted: usize = batches.iter().map(|b| b.count(&config)).sum();
+        prop_assert_eq!(counted, n as usize - 1);
+        // Tracks one after the other are the text in order: nothing twice, nothing left out, no track out of step.
+        let seen: Vec<(u32, u32)> = walks(&batches).concat();
+        let text: Vec<(u32, u32)> = (0..n - 1).map(|i| (i, i + 1)).collect();
+        prop_assert_eq!(seen, text);
+    }
+
+    #[test]
+    fn windows_use_every_target_but_the_tail(extra in 0usize..100, steps in 1usize..20, batch in 1usize..20) {
+        let n = steps * batch + 1 + extra;
+        let windows = Windows::new((0..n as u32).collect(), steps, batch).unwrap();
+        let batches: Vec<Batch> = (0..windows.len()).map(|i| windows.get(i)).collect();
+        let track = (n - 1) / batch;
+        for (b, walk) in walks(&batches).into_iter().enumerate() {
+            prop_assert!(track - walk.len() < steps);
+            let expected: Vec<(u32, u32)> = (b * track..b * track + walk.len()).map(|i| (i as u32, i as u32 + 1)).collect();
+            prop_assert_eq!(walk, expected);
+        }
+        prop_assert!(batches.iter().all(|b| b.mask.is_none() && b.steps == steps && b.size == batch));
+    }
+
+    #[test]
+    fn decoding_undoes_encoding(text in "\\PC{1,40}") {
+        let alphabet = Alphabet::of(&text).unwrap();
+        prop_assert_eq!(alphabet.decode(&alphabet.encode(&text).unwrap()), text);
+        prop_assert_eq!(Alphabet::from_symbols(&alphabet.symbols()).unwrap(), alphabet);
+    }
+}
