@@ -1,6 +1,7 @@
 //! The border between Rust and WGSL: every kernel is what its shader says, and every plan lowers to what it counts.
 //!
 //! The contract: no GPU is needed, and the comparison itself is shown to fail on planted faults.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy takes a test's helpers for the crate's code")]
 
 use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use recurrent::gpu::kernels::{
