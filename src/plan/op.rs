@@ -204,7 +204,7 @@ impl Combine {
 pub struct Measure {
     /// `[R]`.
     pub row_loss: TensorId,
-    /// `[blocks, 3]` of [`Combine`], where there is a gradient; else norm and scale are 0.
+    /// `[blocks, 3]` of [`Combine`], where there is a gradient; else the norm is 0 and the scale 1.
     pub partials: Option<TensorId>,
     /// Decides the scale.
     pub clip: Clip,

@@ -152,6 +152,7 @@ impl Schedule {
 /// How a network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What is minimised.
     pub loss: Loss,

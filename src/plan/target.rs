@@ -36,14 +36,15 @@ impl Target {
 
     /// Whether the recurrence of one sequence fits one workgroup and is small enough to be faster there.
     ///
-    /// Every workgroup reads all of U at every step: up to 2^18 elements that costs less than a dispatch a step does.
+    /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to it,
+    /// and a step costs less than a dispatch does.
     pub(crate) fn whole_sequence(&self, steps: usize, hidden: usize, gates: usize) -> bool {
         let rows = gates * hidden;
         self.parallel
             && steps >= WHOLE_SEQUENCE_STEPS
             && hidden <= WHOLE_SEQUENCE_HIDDEN
             && rows <= WHOLE_SEQUENCE_ROWS
-            && rows * hidden <= 1 << 18
+            && rows * hidden <= 1 << 16
             && self.workgroup_bytes as usize >= 4 * (WHOLE_SEQUENCE_HIDDEN + WHOLE_SEQUENCE_ROWS)
     }
 }

@@ -9,7 +9,8 @@ pub(super) fn forward<T: Real>(activation: Activation, x: &[T], r: &[T], h: &mut
     }
     match activation {
         Activation::Tanh => T::tanh_slice(h),
-        Activation::Relu => h.iter_mut().for_each(|h| *h = h.max(T::zero())),
+        // Not max(h, 0): that turns NaN into 0 and hides a divergence.
+        Activation::Relu => h.iter_mut().for_each(|h| *h = if *h <= T::zero() { T::zero() } else { *h }),
     }
 }
 
