@@ -45,18 +45,17 @@ const ROW: u32 = 9u;
 var<workgroup> tile_a: array<vec4<f32>, CHUNK * ROW>;
 var<workgroup> tile_b: array<vec4<f32>, CHUNK * ROW>;
 
+// Without a branch: sixteen of them in a row, inlined, are more than some drivers' compilers can bear. What lies
+// outside is read from the first element and replaced by zero.
+
 fn load_a(m: u32, k: u32, k_end: u32) -> f32 {
-    if m < params.m && k < k_end {
-        return a[params.a_offset + m * params.a_row + k * params.a_col];
-    }
-    return 0.0;
+    let inside = (m < params.m) & (k < k_end);
+    return select(0.0, a[params.a_offset + select(0u, m * params.a_row + k * params.a_col, inside)], inside);
 }
 
 fn load_b(k: u32, n: u32, k_end: u32) -> f32 {
-    if n < params.n && k < k_end {
-        return b[params.b_offset + k * params.b_row + n * params.b_col];
-    }
-    return 0.0;
+    let inside = (n < params.n) & (k < k_end);
+    return select(0.0, b[params.b_offset + select(0u, k * params.b_row + n * params.b_col, inside)], inside);
 }
 
 fn load_a4(m: u32, k: u32, k_end: u32) -> vec4<f32> {
