@@ -1,0 +1,192 @@
+//! A network on any executor: a window of data goes in, the tensors that a test asks for come out.
+//!
+//! It fills what the plan names as inputs and knows no arithmetic, but for the product that carries the gradient from
+//! the first step to the initial state, which no plan computes.
+
+use recurrent::plan::{Outputs, Plan, PlanId, Purpose, Target, TensorId};
+use recurrent::{Config, Input, Layout, ReadOut};
+
+use super::{executor::Execute, random::Random};
+
+/// What a network reads.
+#[derive(Clone, Debug)]
+pub enum Inputs {
+    /// `[T, B]`.
+    Tokens(Vec<u32>),
+    /// `[T, B, I]`.
+    Dense(Vec<f64>),
+}
+
+/// What a loss compares with.
+#[derive(Clone, Debug)]
+pub enum Targets {
+    /// `[R]`.
+    Classes(Vec<u32>),
+    /// `[R, O]`.
+    Values(Vec<f64>),
+}
+
+/// One window of data.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// T.
+    pub steps: usize,
+    /// B.
+    pub batch: usize,
+    /// What is read.
+    pub inputs: Inputs,
+    /// What the outputs are held against.
+    pub targets: Targets,
+    /// `[R]` zeros and ones.
+    pub mask: Vec<f64>,
+    /// `[B, H]`, before the first step.
+    pub state: Vec<f64>,
+}
+
+impl Window {
+    /// Random data for a network; `classes` where the loss is the cross entropy.
+    pub fn random(random: &mut Random, config: &Config, classes: bool, steps: usize, batch: usize) -> Self {
+        let labels = if config.read_out == ReadOut::EveryStep { steps * batch } else { batch };
+        Window {
+            steps,
+            batch,
+            inputs: match config.input {
+                Input::Tokens(symbols) => Inputs::Tokens(random.ids(steps * batch, symbols)),
+                Input::Dense(size) => Inputs::Dense(random.reals(steps * batch * size, 1.0)),
+                _ => unreachable!("an input that the tests do not know"),
+            },
+            targets: if classes {
+                Targets::Classes(random.ids(labels, config.outputs))
+            } else {
+                Targets::Values(random.reals(labels * config.outputs, 1.0))
+            },
+            mask: random.mask(labels),
+            state: random.reals(batch * config.hidden, 1.0),
+        }
+    }
+}
+
+/// Random parameters, flat; the gaps between tensors are zero.
+pub fn random_parameters(random: &mut Random, layout: &Layout, bound: f64) -> Vec<f64> {
+    let mut flat = vec![0.0; layout.len()];
+    for parameter in layout.parameters() {
+        flat[parameter.range()].copy_from_slice(&random.reals(parameter.len(), bound));
+    }
+    flat
+}
+
+/// A prepared plan and what is where in it.
+pub struct Prepared {
+    /// The executor's name of it.
+    pub id: PlanId,
+    /// The plan itself.
+    pub plan: Plan,
+    /// Its inputs and outputs.
+    pub at: Outputs,
+}
+
+/// One row of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metrics {
+    pub loss: f64,
+    pub norm: f64,
+    pub scale: f64,
+    pub finite: f64,
+}
+
+/// An executor that holds one network.
+pub struct Network<E: Execute> {
+    pub executor: E,
+    pub config: Config,
+    pub layout: Layout,
+    pub target: Target,
+}
+
+impl<E: Execute> Network<E> {
+    /// A network whose parameters are not written yet.
+    pub fn new(executor: E, config: &Config, target: Target) -> Self {
+        let layout = Layout::new(config).expect("a configuration of a network");
+        Network { executor, config: config.clone(), layout, target }
+    }
+
+    /// Plans and allocates a run over windows of that size.
+    pub fn prepare(&mut self, purpose: Purpose, steps: usize, batch: usize) -> Prepared {
+        let (plan, at) = Plan::new(&self.config, purpose, steps, batch, &self.target).expect("a plan");
+        Prepared { id: self.executor.prepare(plan.clone()), plan, at }
+    }
+
+    /// Writes a tensor of a plan.
+    pub fn write(&mut self, prepared: &Prepared, tensor: TensorId, values: &[f64]) {
+        self.executor.write(prepared.id, tensor, values);
+    }
+
+    /// Writes all of a window's data, then runs the plan. `hyper` is learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ and slot.
+    pub fn run(&mut self, prepared: &Prepared, window: &Window, hyper: [f64; 4]) {
+        let Prepared { id, plan, at } = prepared;
+        let executor = &mut self.executor;
+        executor.write(*id, at.state, &window.state);
+        match &window.inputs {
+            Inputs::Tokens(tokens) => executor.write_ids(*id, at.inputs, tokens),
+            Inputs::Dense(x) => executor.write(*id, at.inputs, x),
+        }
+        if let Some(loss) = at.loss {
+            match &window.targets {
+                Targets::Classes(classes) => executor.write_ids(*id, loss.targets, classes),
+                Targets::Values(values) => executor.write(*id, loss.targets, values),
+            }
+            executor.write(*id, loss.mask, &window.mask);
+            executor.write(*id, loss.count, &[window.mask.iter().sum()]);
+            executor.write(*id, loss.hyper, &hyper);
+        }
+        if let (Some((order, starts)), Inputs::Tokens(tokens)) = (at.training.and_then(|t| t.by_token), &window.inputs)
+        {
+            let (by_token, first) = sort_by_token(tokens, plan.get(starts).len() - 1);
+            executor.write_ids(*id, order, &by_token);
+            executor.write_ids(*id, starts, &first);
+        }
+        executor.run(*id);
+    }
+
+    /// Reads a tensor of a plan.
+    pub fn read(&mut self, prepared: &Prepared, tensor: TensorId) -> Vec<f64> {
+        self.executor.read(prepared.id, tensor)
+    }
+
+    /// The row of the metrics at `slot`.
+    pub fn metrics(&mut self, prepared: &Prepared, slot: usize) -> Metrics {
+        let at = prepared.at.loss.expect("a plan with a loss").metrics;
+        let row = &self.read(prepared, at)[slot * 4..][..4];
+        Metrics { loss: row[0], norm: row[1], scale: row[2], finite: row[3] }
+    }
+
+    /// `[B, H]`: the gradient of the initial state after a training run: that of the first step's gates times U.
+    pub fn state_gradient(&mut self, prepared: &Prepared, batch: usize, parameters: &[f64]) -> Vec<f64> {
+        let u = self.layout.get("weight_hh_l0").expect("U");
+        let (rows, hidden) = (u.shape[0], u.shape[1]);
+        let u = &parameters[u.range()];
+        let gates = prepared.plan.find("gates").expect("the tensor of the gates");
+        let gates = self.read(prepared, gates);
+        let mut gradient = vec![0.0; batch * hidden];
+        for b in 0..batch {
+            for row in 0..rows {
+                for h in 0..hidden {
+                    gradient[b * hidden + h] += gates[b * rows + row] * u[row * hidden + h];
+                }
+            }
+        }
+        gradient
+    }
+}
+
+/// How many slices the weight gradients of a training plan are cut into.
+pub fn slices(plan: &Plan) -> usize {
+    plan.find("gradient_slices").map_or(0, |id| plan.get(id).shape[0])
+}
+
+/// Rows sorted by token, and where each token's begin: as the gather gradient reads them.
+pub fn sort_by_token(tokens: &[u32], symbols: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
+    order.sort_by_key(|&row| tokens[row as usize]);
+    let starts = (0..=symbols).map(|v| tokens.iter().filter(|&&t| (t as usize) < v).count() as u32).collect();
+    (order, starts)
+}

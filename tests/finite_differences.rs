@@ -1,0 +1,217 @@
+//! The gradients of the f64 executor against central differences of its loss: every element of every parameter and of
+//! the initial state, for every combination of a cell's activation, input, loss and read-out.
+//!
+//! The loss comes from an evaluation plan, the gradients from a training plan, so a fault in what the two share is left
+//! for `tests/pytorch.rs`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use recurrent::plan::{Clip, Loss, Op, Optimizer, Purpose, Recipe, RecurrenceSchedule, Target};
+use recurrent::{Activation, Cell, Config, Input, ReadOut, cpu};
+
+use common::compare::{DIFFERENCES, EXACT, F64, assert_close};
+use common::network::{Network, Prepared, Targets, Window, random_parameters, slices};
+use common::random::Random;
+
+type Net = Network<cpu::Executor<f64>>;
+
+/// The distance of the two inner points of a central difference from its centre.
+const STEP: f64 = 1e-4;
+/// No pre-activation may be nearer to the kink of max(0, x) than this, several times what a step moves it by.
+const KINK_MARGIN: f64 = 2e-3;
+/// Sizes that differ from each other.
+const INPUTS: usize = 3;
+const HIDDEN: usize = 4;
+const OUTPUTS: usize = 5;
+/// Only the gradient of the mean is looked at: nothing is clipped, and the rate is 0.
+const HYPER: [f64; 4] = [0.0, 1.0, 1.0, 7.0];
+const SLOT: usize = 7;
+
+fn recipe(loss: Loss) -> Recipe {
+    Recipe::new(loss).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1)
+}
+
+/// All networks of these tests.
+fn configs() -> Vec<Config> {
+    let mut configs = Vec::new();
+    for activation in [Activation::Tanh, Activation::Relu] {
+        for input in [Input::Dense(INPUTS), Input::Tokens(INPUTS)] {
+            for read_out in [ReadOut::EveryStep, ReadOut::Last] {
+                let config = Config::elman(input, HIDDEN, OUTPUTS).with_cell(Cell::Elman(activation));
+                configs.push(config.with_read_out(read_out));
+            }
+        }
+    }
+    configs
+}
+
+#[test]
+fn gradients_are_those_of_the_loss_over_one_step() {
+    for config in configs() {
+        for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
+            check(&config, loss, 1, 3, Target::cpu());
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_the_loss_over_seven_steps() {
+    for config in configs() {
+        for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
+            check(&config, loss, 7, 3, Target::cpu());
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_the_loss_where_the_sums_are_sliced_and_the_sequence_is_whole() {
+    for config in configs() {
+        let train = check(&config, Loss::CrossEntropy, 5, 40, Target::webgpu());
+        assert_eq!(slices(&train.plan), 3, "200 rows, in slices of at least 64");
+        let whole = train.plan.stages().iter().filter(
+            |s| matches!(&s.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceSchedule::Whole),
+        );
+        assert_eq!(whole.count(), 2);
+    }
+}
+
+#[test]
+fn how_a_plan_is_cut_does_not_change_its_numbers() {
+    for config in configs() {
+        let mut random = Random::new(5);
+        let (steps, batch) = (5, 40);
+        let window = Window::random(&mut random, &config, true, steps, batch);
+        let [cpu, webgpu] = [Target::cpu(), Target::webgpu()].map(|target| {
+            let mut net = Net::new(cpu::Executor::new(), &config, target);
+            let train = net.prepare(Purpose::Train(recipe(Loss::CrossEntropy)), steps, batch);
+            let parameters = random_parameters(&mut Random::new(6), &net.layout, 0.6);
+            net.write(&train, train.at.parameters, &parameters);
+            net.run(&train, &window, HYPER);
+            let metrics = net.metrics(&train, SLOT);
+            let gradients = net.read(&train, train.at.training.unwrap().gradients);
+            (slices(&train.plan), [metrics.loss, metrics.norm, metrics.scale, metrics.finite], gradients)
+        });
+        assert_eq!((cpu.0, webgpu.0), (1, 3));
+        assert_close("metrics", &webgpu.1, &cpu.1, F64);
+        assert_close("gradients", &webgpu.2, &cpu.2, F64);
+    }
+}
+
+#[test]
+fn positions_that_do_not_count_may_hold_anything() {
+    for config in configs() {
+        let mut random = Random::new(8);
+        for (loss, classes) in [(Loss::CrossEntropy, true), (Loss::MeanSquared, false)] {
+            let clean = Window::random(&mut random, &config, classes, 7, 3);
+            let mut dirty = clean.clone();
+            let masked = |at: usize| clean.mask[at] == 0.0;
+            match &mut dirty.targets {
+                Targets::Classes(ids) => (0..ids.len()).filter(|&r| masked(r)).for_each(|r| ids[r] = u32::MAX),
+                Targets::Values(values) => {
+                    (0..values.len()).filter(|&i| masked(i / OUTPUTS)).for_each(|i| values[i] = f64::NAN);
+                }
+            }
+            let [clean, dirty] = [clean, dirty].map(|window| {
+                let mut net = Net::new(cpu::Executor::new(), &config, Target::cpu());
+                let train = net.prepare(Purpose::Train(recipe(loss)), 7, 3);
+                let parameters = random_parameters(&mut Random::new(9), &net.layout, 0.6);
+                net.write(&train, train.at.parameters, &parameters);
+                net.run(&train, &window, HYPER);
+                net.read(&train, train.at.training.unwrap().gradients)
+            });
+            assert_close("gradients", &dirty, &clean, EXACT);
+        }
+    }
+}
+
+/// Every element of every parameter and of the initial state; gives the training run back.
+fn check(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target) -> Prepared {
+    let what = format!("{config:?}, {loss:?}, T {steps}, B {batch}");
+    let (mut net, window, mut parameters) = draw(config, loss, steps, batch, target);
+    let train = net.prepare(Purpose::Train(recipe(loss)), steps, batch);
+    let evaluate = net.prepare(Purpose::Evaluate(loss), steps, batch);
+    net.write(&train, train.at.parameters, &parameters);
+    net.run(&train, &window, HYPER);
+    let metrics = net.metrics(&train, SLOT);
+    let gradients = net.read(&train, train.at.training.unwrap().gradients);
+    let state_gradient = net.state_gradient(&train, batch, &parameters);
+
+    let norm = gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
+    assert_close(&format!("{what}: loss"), &[metrics.loss], &[evaluated(&mut net, &evaluate, &window)], F64);
+    assert_close(&format!("{what}: norm"), &[metrics.norm], &[norm], F64);
+
+    for parameter in net.layout.parameters().to_vec() {
+        let want: Vec<f64> = parameter
+            .range()
+            .map(|at| {
+                let centre = parameters[at];
+                let difference = central_difference(|step| {
+                    parameters[at] = centre + step;
+                    net.write(&evaluate, evaluate.at.parameters, &parameters);
+                    evaluated(&mut net, &evaluate, &window)
+                });
+                parameters[at] = centre;
+                difference
+            })
+            .collect();
+        assert_close(&format!("{what}: {}", parameter.name), &gradients[parameter.range()], &want, DIFFERENCES);
+    }
+
+    net.write(&evaluate, evaluate.at.parameters, &parameters);
+    let mut moved = window.clone();
+    let want: Vec<f64> = (0..window.state.len())
+        .map(|at| {
+            let difference = central_difference(|step| {
+                moved.state[at] = window.state[at] + step;
+                evaluated(&mut net, &evaluate, &moved)
+            });
+            moved.state[at] = window.state[at];
+            difference
+        })
+        .collect();
+    assert_close(&format!("{what}: initial state"), &state_gradient, &want, DIFFERENCES);
+    train
+}
+
+/// The derivative at 0 by four points, wrong by the fifth derivative times STEP⁴ / 30.
+fn central_difference(mut f: impl FnMut(f64) -> f64) -> f64 {
+    let [a, b, c, d] = [-2.0, -1.0, 1.0, 2.0].map(|n| f(n * STEP));
+    (a - d + 8.0 * (c - b)) / (12.0 * STEP)
+}
+
+fn evaluated(net: &mut Net, evaluate: &Prepared, window: &Window) -> f64 {
+    net.run(evaluate, window, HYPER);
+    net.metrics(evaluate, SLOT).loss
+}
+
+/// A network, data and parameters, drawn again until no pre-activation is near the kink of max(0, x).
+fn draw(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target) -> (Net, Window, Vec<f64>) {
+    for seed in 0..100 {
+        let mut random = Random::new(seed);
+        let mut net = Net::new(cpu::Executor::new(), config, target);
+        let window = Window::random(&mut random, config, loss == Loss::CrossEntropy, steps, batch);
+        let parameters = random_parameters(&mut random, &net.layout, 0.8);
+        let far = |a: &f64| a.abs() > KINK_MARGIN;
+        if config.cell == Cell::Elman(Activation::Tanh)
+            || pre_activations(&mut net, &window, &parameters).iter().all(far)
+        {
+            return (net, window, parameters);
+        }
+    }
+    panic!("every draw has a pre-activation near the kink");
+}
+
+/// W·x_t + b_W + U·h_(t-1) + b_U for all T, from the tensors of an inference run.
+fn pre_activations(net: &mut Net, window: &Window, parameters: &[f64]) -> Vec<f64> {
+    let infer = net.prepare(Purpose::Infer, window.steps, window.batch);
+    net.write(&infer, infer.at.parameters, parameters);
+    net.run(&infer, window, HYPER);
+    let [gates, history] = ["gates", "history"].map(|name| infer.plan.find(name).unwrap());
+    let (gates, history) = (net.read(&infer, gates), net.read(&infer, history));
+    let of = |name: &str| &parameters[net.layout.get(name).unwrap().range()];
+    let (u, b) = (of("weight_hh_l0"), of("bias_hh_l0"));
+    let sum =
+        |row: usize, j: usize| -> f64 { (0..HIDDEN).map(|k| history[row * HIDDEN + k] * u[j * HIDDEN + k]).sum() };
+    (0..gates.len()).map(|at| gates[at] + b[at % HIDDEN] + sum(at / HIDDEN, at % HIDDEN)).collect()
+}
