@@ -58,16 +58,17 @@ pub fn check_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) 
         }
     }
     let scale = tolerance.floor * want.iter().fold(0.0f64, |max, v| max.max(v.abs()));
-    // How far beyond its allowance an element is; 0 / 0 is two equal zeros.
+    // Two equal numbers are close even where the scale is 0.
     let error = |i: usize| {
         let difference = (got[i] - want[i]).abs();
         if difference == 0.0 { 0.0 } else { difference / want[i].abs().max(scale) }
     };
-    let worst = (0..want.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
-    if error(worst) <= tolerance.relative {
+    let within = |&i: &usize| error(i) <= tolerance.relative;
+    let wrong = (0..want.len()).filter(|i| !within(i)).count();
+    if wrong == 0 {
         return Ok(());
     }
-    let wrong = (0..want.len()).filter(|&i| !(error(i) <= tolerance.relative)).count();
+    let worst = (0..want.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
     Err(format!(
         "{what}: {wrong} of {} elements are off; the worst, {worst}: got {:e}, want {:e}, error {:.2e}, allowed {:e} \
          relative to max(|want|, {scale:.2e})",
