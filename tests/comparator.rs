@@ -8,7 +8,7 @@ use common::compare::{EXACT, Tolerance, assert_close, check_close};
 
 const WANT: [f64; 4] = [1.0, -200.0, 0.5, 0.0];
 /// One part in a thousand of each element; of the largest, 200, a hundredth is the least scale: 2.
-const TOLERANCE: Tolerance = Tolerance { relative: 1e-3, floor: 0.01 };
+const TOLERANCE: Tolerance = Tolerance { relative: 1e-3, floor: 0.01, least: 0.0 };
 
 /// What the comparator says to `WANT` with one element replaced.
 fn with(index: usize, value: f64) -> Result<(), String> {
@@ -33,6 +33,15 @@ fn an_error_within_the_tolerance_passes_and_one_beyond_it_fails() {
     assert!(with(3, 0.0021).is_err());
     assert!(with(2, 0.5019).is_ok());
     assert!(with(2, 0.4979).is_err());
+}
+
+#[test]
+fn a_least_scale_holds_where_all_elements_are_small() {
+    let of_ones = Tolerance { least: 1.0, ..TOLERANCE };
+    assert!(check_close("small", &[0.0009], &[0.0], of_ones).is_ok());
+    assert!(check_close("small", &[0.0011], &[0.0], of_ones).is_err());
+    assert!(check_close("large", &[1000.9], &[1000.0], of_ones).is_ok());
+    assert!(check_close("large", &[1001.1], &[1000.0], of_ones).is_err());
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! One operation with its data, and the comparison of what the GPU and its twin, in f64, make of it.
+//!
+//! Everything that an operation may not read is NaN, and so is everything that it has to write. What it assigns is compared
+//! range by range; the rest of its outputs has to be NaN still.
+
+use std::ops::Range;
+
+use recurrent::cpu;
+use recurrent::plan::{Element, Op, Phase, Plan, Storage, TensorId, View};
+
+use crate::common::compare::{Tolerance, check_close};
+use crate::common::executor::{Execute, gpu};
+
+/// One operation and all of its tensors.
+#[derive(Clone)]
+pub struct Case {
+    name: String,
+    /// The tensors, and no operation.
+    plan: Plan,
+    reals: Vec<(TensorId, Vec<f64>)>,
+    ids: Vec<(TensorId, Vec<u32>)>,
+    outputs: Vec<Output>,
+    op: Option<Op>,
+}
+
+#[derive(Clone)]
+struct Output {
+    tensor: TensorId,
+    /// Ranges that are assigned, each compared by itself.
+    assigned: Vec<(Range<usize>, Tolerance)>,
+    /// Ranges that may hold anything afterwards.
+    free: Vec<Range<usize>>,
+}
+
+impl Case {
+    /// A case with no tensors; `name` is what a failure says.
+    pub fn new(name: String) -> Self {
+        Case { name, plan: Plan::empty(), reals: Vec::new(), ids: Vec::new(), outputs: Vec::new(), op: None }
+    }
+
+    /// A tensor of numbers, to be read.
+    pub fn real(&mut self, name: &str, shape: &[usize], values: Vec<f64>) -> TensorId {
+        let id = self.plan.tensor(name, shape, Element::Real, Storage::Scratch).unwrap();
+        self.reals.push((id, values));
+        id
+    }
+
+    /// A tensor of ids, to be read.
+    pub fn ids(&mut self, name: &str, ids: Vec<u32>) -> TensorId {
+        let id = self.plan.tensor(name, &[ids.len()], Element::Id, Storage::Input).unwrap();
+        self.ids.push((id, ids));
+        id
+    }
+
+    /// A matrix, to be read, inside a larger tensor.
+    pub fn matrix(&mut self, name: &str, rows: usize, cols: usize, values: Vec<f64>) -> View {
+        assert_eq!(values.len(), rows * cols);
+        let (before, after) = MARGINS;
+        let mut all = vec![f64::NAN; before + values.len() + after];
+        all[before..before + values.len()].copy_from_slice(&values);
+        View::new(self.real(name, &[all.len()], all), before, rows, cols)
+    }
+
+    /// A tensor, to be written.
+    pub fn out(&mut self, name: &str, shape: &[usize], assigned: Vec<Range<usize>>, tolerance: Tolerance) -> TensorId {
+        let poison = vec![f64::NAN; shape.iter().product()];
+        self.in_out(name, shape, poison, assigned.into_iter().map(|range| (range, tolerance)).collect())
+    }
+
+    /// A matrix, to be written, inside a larger tensor.
+    pub fn out_matrix(&mut self, name: &str, rows: usize, cols: usize, tolerance: Tolerance) -> View {
+        let (before, after) = MARGINS;
+        let len = rows * cols;
+        let tensor = self.out(name, &[before + len + after], vec![before..before + len], tolerance);
+        View::new(tensor, before, rows, cols)
+    }
+
+    /// A tensor, to be read and written.
+    pub fn in_out(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        values: Vec<f64>,
+        assigned: Vec<(Range<usize>, Tolerance)>,
+    ) -> TensorId {
+        let tensor = self.real(name, shape, values);
+        self.outputs.push(Output { tensor, assigned, free: Vec::new() });
+        tensor
+    }
+
+    /// Lets a range of an output hold anything.
+    pub fn leave_free(&mut self, tensor: TensorId, range: Range<usize>) {
+        self.outputs.iter_mut().filter(|o| o.tensor == tensor).for_each(|o| o.free.push(range.clone()));
+    }
+
+    /// Sets the operation.
+    pub fn with(mut self, op: Op) -> Self {
+        self.op = Some(op);
+        self
+    }
+
+    /// The same data with another operation, or with none.
+    pub fn with_fault(&self, change: impl FnOnce(&mut Op) -> bool) -> Self {
+        let mut faulty = self.clone();
+        if let Some(op) = &mut faulty.op
+            && !change(op)
+        {
+            faulty.op = None;
+        }
+        faulty
+    }
+
+    /// Panics unless the GPU's results are those of the twin.
+    #[track_caller]
+    pub fn check(&self) {
+        if let Err(message) = self.compare(&self.run(gpu())) {
+            panic!("{message}");
+        }
+    }
+
+    /// Whether `got` are the results of the twin.
+    pub fn compare(&self, got: &[Vec<f64>]) -> Result<(), String> {
+        let want = self.run(cpu::Executor::<f64>::new());
+        for ((output, got), want) in self.outputs.iter().zip(got).zip(&want) {
+            let what = format!("{}: {}", self.name, self.plan.get(output.tensor).name);
+            let mut known = vec![false; want.len()];
+            for (range, tolerance) in &output.assigned {
+                let what = format!("{what}{range:?}");
+                check_close(&what, &got[range.clone()], &want[range.clone()], *tolerance)?;
+                known[range.clone()].fill(true);
+            }
+            output.free.iter().for_each(|range| known[range.clone()].fill(true));
+            for (side, values) in [("the GPU", got), ("the twin", want)] {
+                if let Some(at) = (0..known.len()).find(|&at| !known[at] && !values[at].is_nan()) {
+                    return Err(format!("{what}[{at}] is not the operation's, but {side} wrote {}", values[at]));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The outputs after one run.
+    pub fn run<E: Execute>(&self, mut executor: E) -> Vec<Vec<f64>> {
+        let mut plan = self.plan.clone();
+        self.op.iter().for_each(|op| plan.push(Phase::Forward, op.clone()));
+        let id = executor.prepare(plan);
+        self.reals.iter().for_each(|(tensor, values)| executor.write(id, *tensor, values));
+        self.ids.iter().for_each(|(tensor, ids)| executor.write_ids(id, *tensor, ids));
+        executor.run(id);
+        self.outputs.iter().map(|output| executor.read(id, output.tensor)).collect()
+    }
+}
+
+/// Elements before and after a matrix inside its tensor.
+const MARGINS: (usize, usize) = (5, 67);

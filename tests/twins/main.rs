@@ -1,0 +1,290 @@
+//! Every kernel against its twin: plans of one operation over sizes around the borders of tiles, on random data, whatever
+//! may not be read and whatever must be written poisoned with NaN.
+//!
+//! Tiles are 32 wide for products and transpositions, 16 deep along a product's sum, 16 for a step of a recurrence, 64
+//! threads for a loss, 256 for an update, and 2048 elements for a block of the norm.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod case;
+mod faults;
+mod products;
+mod recurrences;
+mod training;
+
+use recurrent::plan::{Clip, Loss, Optimizer, RecurrenceSchedule};
+use recurrent::{Activation, cpu};
+
+use common::compare::Tolerance;
+use common::executor::gpu;
+use common::random::Random;
+use recurrences::Sizes;
+use training::Measured;
+
+/// Around a tile of 32, and a prime.
+const TILES: [usize; 5] = [1, 31, 32, 33, 37];
+/// Either way of a recurrence.
+const SCHEDULES: [RecurrenceSchedule; 2] = [RecurrenceSchedule::Steps, RecurrenceSchedule::Whole];
+const ACTIVATIONS: [Activation; 2] = [Activation::Tanh, Activation::Relu];
+/// More workgroups than one dimension of a grid has.
+const BEYOND_A_GRID: usize = 65_535 + 3;
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn matmul() {
+    let mut random = Random::new(1);
+    for m in TILES {
+        for n in TILES {
+            for k in [1, 15, 16, 17, 33, 37] {
+                for turned in [[false, false], [false, true], [true, false], [true, true]] {
+                    products::matmul(&mut random, [m, n, k], turned, (m + n + k) % 2 == 0).check();
+                }
+            }
+        }
+    }
+    products::matmul(&mut random, [97, 101, 103], [false, true], true).check();
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn transpose_copy_and_zero() {
+    let mut random = Random::new(2);
+    for m in TILES {
+        for n in [1, 31, 32, 33, 37, 97] {
+            products::transpose(&mut random, m, n).check();
+            products::copy(&mut random, m, n).check();
+            products::zero(m * n).check();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn gather() {
+    let mut random = Random::new(3);
+    for [rows, width, symbols] in
+        [[1, 1, 1], [1, 255, 2], [1, 256, 3], [257, 1, 5], [37, 31, 65], [64, 32, 1], [13, 97, 101]]
+    {
+        products::gather(&mut random, rows, width, symbols).check();
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn weight_gradient() {
+    let mut random = Random::new(4);
+    for (m, n) in [(1, 1), (31, 33), (32, 32), (33, 1), (1, 37), (37, 65)] {
+        for rows in [1, 15, 16, 17, 64, 97] {
+            // With more slices than rows, some are sums of nothing.
+            for slices in [1, 2, 3, 16] {
+                products::weight_gradient(&mut random, rows, m, n, slices).check();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn gather_gradient() {
+    let mut random = Random::new(5);
+    for (width, symbols) in [(1, 1), (31, 2), (32, 65), (33, 3), (37, 7), (65, 37)] {
+        for rows in [1, 7, 32, 33, 97, 260] {
+            for slices in [1, 2, 3, 16] {
+                products::gather_gradient(&mut random, rows, width, symbols, slices).check();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_around_the_tiles_of_a_step() {
+    let mut random = Random::new(6);
+    for schedule in SCHEDULES {
+        for activation in ACTIVATIONS {
+            for steps in [1, 2, 5] {
+                for (batch, hidden) in
+                    [(1, 1), (1, 16), (15, 17), (16, 15), (16, 16), (17, 33), (2, 31), (3, 32), (5, 37), (33, 1)]
+                {
+                    let sizes = Sizes { steps, batch, hidden, activation, schedule };
+                    recurrences::forward(&mut random, sizes).check();
+                    recurrences::backward(&mut random, sizes).check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_around_the_threads_of_a_workgroup() {
+    let mut random = Random::new(7);
+    for schedule in SCHEDULES {
+        for hidden in [63, 64, 65, 127, 128, 129, 255, 256, 257, 521, 1024] {
+            let sizes = Sizes { steps: 3, batch: 2, hidden, activation: Activation::Tanh, schedule };
+            recurrences::forward(&mut random, sizes).check();
+            recurrences::backward(&mut random, sizes).check();
+        }
+    }
+}
+
+/// What the hidden state is after one step of pre-activations `x` with U zero, so that h = act(x + b_U).
+fn activated(activation: Activation, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
+    let hidden = x.len();
+    let sizes = Sizes { steps: 1, batch: 1, hidden, activation, schedule };
+    recurrences::forward_of(&mut Random::new(8), sizes, x.to_vec(), vec![0.0; hidden * hidden], tolerance)
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn activations_hold_far_from_zero() {
+    let ends =
+        [-1e30, -1000.0, -100.0, -89.0, -44.0, -20.0, -15.0, -9.0, 9.0, 15.0, 20.0, 44.0, 89.0, 100.0, 1000.0, 1e30];
+    for schedule in SCHEDULES {
+        for x in ends {
+            activated(Activation::Tanh, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
+            activated(Activation::Relu, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_nan_is_not_hidden_by_an_activation() {
+    for schedule in SCHEDULES {
+        for activation in ACTIVATIONS {
+            let case = activated(activation, schedule, &[1.0, f64::NAN, -1.0], common::compare::EXACT);
+            for history in [case.run(gpu()), case.run(cpu::Executor::<f32>::new())] {
+                let is_nan: Vec<bool> = history[0][3..].iter().map(|h| h.is_nan()).collect();
+                // With U zero and NaN in h_1 nothing else is touched.
+                assert_eq!(is_nan, [false, true, false], "{activation:?}, {schedule:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn losses() {
+    let mut random = Random::new(9);
+    for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
+        for width in [1, 2, 63, 64, 65, 127, 130] {
+            for rows in [1, 2, 37] {
+                for gradient in [false, true] {
+                    training::loss(&mut random, loss, [rows, width], gradient, 4.0).check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn cross_entropy_of_outputs_whose_exponential_overflows() {
+    let mut random = Random::new(10);
+    for bound in [100.0, 1e4] {
+        training::loss(&mut random, Loss::CrossEntropy, [37, 65], true, bound).check();
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn combine() {
+    let mut random = Random::new(11);
+    for flat in [1, 255, 256, 257, 2047, 2048, 2049, 4097, 5003] {
+        for slices in [1, 2, 16] {
+            training::combine(&mut random, flat, slices, 1.0, &[]).check();
+        }
+    }
+    // Squares that would overflow or vanish in f32, and zeros.
+    for bound in [1e30, 1e-25, 0.0] {
+        training::combine(&mut random, 2049, 3, bound, &[]).check();
+    }
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        training::combine(&mut random, 4097, 2, 1.0, &[(4096, value)]).check();
+        training::combine(&mut random, 4097, 2, 1.0, &[(4097 + 5, value), (2047, value)]).check();
+        training::combine(&mut random, 1, 1, 1.0, &[(0, value)]).check();
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn measure() {
+    let mut random = Random::new(12);
+    for clip in [Clip::None, Clip::Value(0.1), Clip::Norm(0.5), Clip::Norm(1e6), Clip::Normalize(5.0)] {
+        for (rows, blocks) in [(1, 1), (255, 2), (256, 255), (257, 256), (1000, 257), (3, 1000)] {
+            for slot in [0, 1, 1023] {
+                let row_loss = random.reals(rows, 1.0).iter().map(|v| v.abs()).collect();
+                let partials = Some(training::partials(&mut random, blocks, 2.0));
+                let given = Measured { row_loss, partials, clip, slot, finite: true };
+                training::measure(&format!("{rows} rows, {blocks} blocks"), given).check();
+            }
+        }
+    }
+    let row_loss = vec![0.5; 300];
+    let given = Measured { row_loss, partials: None, clip: Clip::None, slot: 9, finite: true };
+    training::measure("without a gradient", given).check();
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn measure_at_the_ends_of_f32() {
+    let flagged = |name: &str, loss: f64, partials: &[f64], clip: Clip, finite: bool| {
+        let given = Measured { row_loss: vec![0.25, loss], partials: Some(partials.to_vec()), clip, slot: 2, finite };
+        training::measure(name, given).check();
+    };
+    let one = [1.0, 2.0, 1.0];
+    for clip in [Clip::None, Clip::Norm(0.5), Clip::Normalize(5.0)] {
+        flagged("of large gradients", 0.5, &[1e30, 1000.0, 1.0, 1e-30, 7.0, 1.0], clip, true);
+        flagged("of small gradients", 0.5, &[1e-25, 1000.0, 1.0, 1e-30, 7.0, 1.0], clip, true);
+        flagged("of no gradient", 0.5, &[0.0, 0.0, 1.0], clip, true);
+        flagged("of a gradient that is not finite", 0.5, &[1.0, 2.0, 1.0, 1.0, 2.0, 0.0], clip, false);
+        flagged("of a loss that is NaN", f64::NAN, &one, clip, false);
+        flagged("of a loss that is infinite", f64::INFINITY, &one, clip, false);
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_norm_beyond_f32_is_flagged() {
+    let (partials, clip) = (Some(vec![3e38, 1000.0, 1.0]), Clip::Norm(0.5));
+    let given = Measured { row_loss: vec![0.5], partials, clip, slot: 0, finite: false };
+    let case = training::measure("of a norm beyond f32", given);
+    for metrics in [case.run(gpu()), case.run(cpu::Executor::<f32>::new())] {
+        assert_eq!(metrics[0][3], 0.0);
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn update() {
+    let mut random = Random::new(13);
+    for optimizer in
+        [Optimizer::sgd(0.0), Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam(), Optimizer::adam_w(0.01)]
+    {
+        for clip in [Clip::None, Clip::Norm(1.0), Clip::Value(0.25), Clip::Normalize(1.0)] {
+            for flat in [1, 255, 256, 257, 1009] {
+                for finite in [true, false] {
+                    training::update(&mut random, optimizer, clip, flat, finite).check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn grids_of_more_workgroups_than_one_dimension_has() {
+    let mut random = Random::new(14);
+    products::matmul(&mut random, [32 * BEYOND_A_GRID, 1, 1], [false, false], true).check();
+    products::transpose(&mut random, 32 * BEYOND_A_GRID, 1).check();
+    products::gather_gradient(&mut random, 50, 1, BEYOND_A_GRID, 1).check();
+    training::loss(&mut random, Loss::CrossEntropy, [BEYOND_A_GRID, 3], true, 4.0).check();
+    for schedule in SCHEDULES {
+        let sizes = Sizes { steps: 2, batch: 16 * BEYOND_A_GRID, hidden: 1, activation: Activation::Tanh, schedule };
+        recurrences::forward(&mut random, sizes).check();
+        recurrences::backward(&mut random, sizes).check();
+    }
+}

@@ -1,0 +1,117 @@
+//! Losses, the norm, and the optimisers: cases of any size.
+
+use recurrent::plan::{
+    Clip, Combine, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, TensorId, Update, View,
+};
+
+use crate::case::Case;
+use crate::common::compare::{EXACT, F32_POINTWISE, F32_SUM, Tolerance};
+use crate::common::random::Random;
+
+/// The loss of `rows` positions of `width` outputs in ±`bound`. Where a position does not count, outputs are NaN and the
+/// target is nonsense.
+pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient: bool, bound: f64) -> Case {
+    let mut case = Case::new(format!("{loss:?} of {rows}×{width} in ±{bound}, gradient {gradient}"));
+    let mask = random.mask(rows);
+    let counts = |row: usize| mask[row] == 1.0;
+    // The gradient of the cross entropy is a difference of two such parts.
+    let part = Tolerance { least: 1.0 / mask.iter().sum::<f64>(), ..F32_POINTWISE };
+    let mut y = random.reals(rows * width, bound);
+    (0..y.len()).filter(|at| !counts(at / width)).for_each(|at| y[at] = f64::NAN);
+    let targets = if loss == Loss::CrossEntropy {
+        let mut classes = random.ids(rows, width);
+        (0..rows).filter(|&row| !counts(row)).for_each(|row| classes[row] = u32::MAX - row as u32);
+        case.ids("targets", classes)
+    } else {
+        let mut values = random.reals(rows * width, bound);
+        (0..values.len()).filter(|at| !counts(at / width)).for_each(|at| values[at] = f64::NAN);
+        case.real("targets", &[rows, width], values)
+    };
+    let (before, after) = (3, 70);
+    let mut all = vec![f64::NAN; before + y.len() + after];
+    all[before..before + y.len()].copy_from_slice(&y);
+    let row = |row: usize| before + row * width..before + (row + 1) * width;
+    // Where no gradient is asked for, rows that do not count keep what they hold.
+    let assigned =
+        (0..rows).filter(|&r| gradient || counts(r)).map(|r| (row(r), if gradient { part } else { EXACT })).collect();
+    let tensor = case.in_out("outputs", &[all.len()], all, assigned);
+    let outputs = View::new(tensor, before, rows, width);
+    let count = case.real("count", &[1], vec![mask.iter().sum()]);
+    let mask = case.real("mask", &[rows], mask);
+    let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows).collect(), F32_SUM);
+    case.with(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient }))
+}
+
+/// `count` slices of `flat` elements in ±`bound`, some of them replaced.
+pub fn combine(random: &mut Random, flat: usize, count: usize, bound: f64, replaced: &[(usize, f64)]) -> Case {
+    let mut case = Case::new(format!("combine {flat} in {count} slices in ±{bound:e}, {replaced:?}"));
+    let mut values = random.reals(count * flat, bound);
+    replaced.iter().for_each(|&(at, value)| values[at] = value);
+    let slices = case.real("slices", &[count, flat], values);
+    let finite: Vec<_> =
+        (0..flat).filter(|at| !replaced.iter().any(|(r, v)| r % flat == *at && !v.is_finite())).collect();
+    let runs = finite.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1).collect();
+    let gradients = case.out("gradients", &[flat], runs, Tolerance { least: bound, ..F32_SUM });
+    (0..flat).filter(|at| !finite.contains(at)).for_each(|at| case.leave_free(gradients, at..at + 1));
+    let blocks = flat.div_ceil(Combine::BLOCK);
+    let apart = (0..blocks * 3).map(|at| at..at + 1).collect();
+    let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
+    case.with(Op::Combine(Combine { slices, gradients, partials }))
+}
+
+/// What a measurement reads.
+pub struct Measured {
+    pub row_loss: Vec<f64>,
+    /// `[blocks, 3]`.
+    pub partials: Option<Vec<f64>>,
+    pub clip: Clip,
+    pub slot: usize,
+    /// Whether all numbers of the row are finite, and so can be compared.
+    pub finite: bool,
+}
+
+/// Loss, norm, scale and flag in one row of the metrics.
+pub fn measure(name: &str, given: Measured) -> Case {
+    let Measured { row_loss, partials, clip, slot, finite } = given;
+    let mut case = Case::new(format!("measure {name}, {clip:?}, slot {slot}"));
+    let row_loss = case.real("row_loss", &[row_loss.len()], row_loss);
+    let partials = partials.map(|p| case.real("partials", &[p.len() / 3, 3], p));
+    let hyper = case.real("hyper", &[4], vec![f64::NAN, f64::NAN, f64::NAN, slot as f64]);
+    let row = slot * 4..slot * 4 + 4;
+    let compared = if finite { row.clone() } else { row.end - 1..row.end };
+    let metrics = case.out("metrics", &[METRICS_SLOTS, 4], compared.map(|at| at..at + 1).collect(), F32_POINTWISE);
+    case.leave_free(metrics, row);
+    case.with(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }))
+}
+
+/// Partials of `blocks` blocks with magnitudes up to `largest`.
+pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
+    let (magnitudes, sums) = (random.reals(blocks, largest), random.reals(blocks, 900.0));
+    magnitudes.iter().zip(&sums).flat_map(|(m, s)| [m.abs(), s.abs() + 1.0, 1.0]).collect()
+}
+
+/// A step of an optimiser over `flat` elements; `finite` is the flag of the metrics.
+pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize, finite: bool) -> Case {
+    let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {flat} elements, finite {finite}"));
+    let slot = 517;
+    let hyper = case.real("hyper", &[4], [0.05, 0.271, 0.003, slot as f64].map(|v| f64::from(v as f32)).to_vec());
+    let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
+    rows[slot * 4 + 2..slot * 4 + 4].copy_from_slice(&[0.375, if finite { 1.0 } else { 0.0 }]);
+    let metrics = case.real("metrics", &[METRICS_SLOTS, 4], rows);
+    let gradients = case.real("gradients", &[flat], random.reals(flat, 1.0));
+    let tolerance = if finite { F32_POINTWISE } else { EXACT };
+    let mut changed =
+        |name: &str, values: Vec<f64>| -> TensorId { case.in_out(name, &[flat], values, vec![(0..flat, tolerance)]) };
+    let parameters = changed("parameters", random.reals(flat, 1.0));
+    // A mean of squares is not negative; the first moment of Adam and the velocity may be.
+    let squares = |values: Vec<f64>| values.into_iter().map(|v| f64::from((v * v) as f32)).collect();
+    let moments = match optimizer {
+        Optimizer::Sgd { .. } => vec![changed("velocity", random.reals(flat, 1.0))],
+        Optimizer::RmsProp { .. } => vec![changed("square", squares(random.reals(flat, 1.0)))],
+        Optimizer::Adam { .. } => {
+            vec![changed("first", random.reals(flat, 1.0)), changed("second", squares(random.reals(flat, 1.0)))]
+        }
+        _ => unreachable!("an optimiser that the tests do not know"),
+    };
+    case.with(Op::Update(Update { optimizer, clip, hyper, metrics, gradients, parameters, moments }))
+}
