@@ -193,25 +193,9 @@ fn draw(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target)
         let window = Window::random(&mut random, config, loss == Loss::CrossEntropy, steps, batch);
         let parameters = random_parameters(&mut random, &net.layout, 0.8);
         let far = |a: &f64| a.abs() > KINK_MARGIN;
-        if config.cell == Cell::Elman(Activation::Tanh)
-            || pre_activations(&mut net, &window, &parameters).iter().all(far)
-        {
+        if config.cell == Cell::Elman(Activation::Tanh) || net.pre_activations(&window, &parameters).iter().all(far) {
             return (net, window, parameters);
         }
     }
     panic!("every draw has a pre-activation near the kink");
-}
-
-/// W·x_t + b_W + U·h_(t-1) + b_U for all T, from the tensors of an inference run.
-fn pre_activations(net: &mut Net, window: &Window, parameters: &[f64]) -> Vec<f64> {
-    let infer = net.prepare(Purpose::Infer, window.steps, window.batch);
-    net.write(&infer, infer.at.parameters, parameters);
-    net.run(&infer, window, HYPER);
-    let [gates, history] = ["gates", "history"].map(|name| infer.plan.find(name).unwrap());
-    let (gates, history) = (net.read(&infer, gates), net.read(&infer, history));
-    let of = |name: &str| &parameters[net.layout.get(name).unwrap().range()];
-    let (u, b) = (of("weight_hh_l0"), of("bias_hh_l0"));
-    let sum =
-        |row: usize, j: usize| -> f64 { (0..HIDDEN).map(|k| history[row * HIDDEN + k] * u[j * HIDDEN + k]).sum() };
-    (0..gates.len()).map(|at| gates[at] + b[at % HIDDEN] + sum(at / HIDDEN, at % HIDDEN)).collect()
 }

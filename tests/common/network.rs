@@ -1,7 +1,7 @@
 //! A network on any executor: a window of data goes in, the tensors that a test asks for come out.
 //!
-//! It fills what the plan names as inputs and knows no arithmetic, but for the product that carries the gradient from
-//! the first step to the initial state, which no plan computes.
+//! It fills what the plan names as inputs and knows no arithmetic, but for two products with U that no plan leaves behind:
+//! the gradient of the initial state, and what goes into an activation.
 
 use recurrent::plan::{Outputs, Plan, PlanId, Purpose, Target, TensorId};
 use recurrent::{Config, Input, Layout, ReadOut};
@@ -159,6 +159,17 @@ impl<E: Execute> Network<E> {
         Metrics { loss: row[0], norm: row[1], scale: row[2], finite: row[3] }
     }
 
+    /// `[T, B, H]`: what goes into an Elman cell's activation.
+    pub fn pre_activations(&mut self, window: &Window, parameters: &[f64]) -> Vec<f64> {
+        let infer = self.prepare(Purpose::Infer, window.steps, window.batch);
+        self.write(&infer, infer.at.parameters, parameters);
+        self.run(&infer, window, [0.0; 4]);
+        let [gates, history] = ["gates", "history"].map(|name| infer.plan.find(name).expect("a tensor of the plan"));
+        let (gates, history) = (self.read(&infer, gates), self.read(&infer, history));
+        let of = |name: &str| &parameters[self.layout.get(name).expect("a parameter").range()];
+        sum_of_inputs(&gates, &history, of("weight_hh_l0"), of("bias_hh_l0"))
+    }
+
     /// `[B, H]`: the gradient of the initial state after a training run: that of the first step's gates times U.
     pub fn state_gradient(&mut self, prepared: &Prepared, batch: usize, parameters: &[f64]) -> Vec<f64> {
         let u = self.layout.get("weight_hh_l0").expect("U");
@@ -176,6 +187,14 @@ impl<E: Execute> Network<E> {
         }
         gradient
     }
+}
+
+/// W·x_t + b_W + U·h_(t-1) + b_U for all T, from the tensors of a run; one gate.
+fn sum_of_inputs(gates: &[f64], history: &[f64], u: &[f64], b: &[f64]) -> Vec<f64> {
+    let hidden = b.len();
+    let recurrent =
+        |row: usize, j: usize| -> f64 { (0..hidden).map(|k| history[row * hidden + k] * u[j * hidden + k]).sum() };
+    (0..gates.len()).map(|at| gates[at] + b[at % hidden] + recurrent(at / hidden, at % hidden)).collect()
 }
 
 /// How many slices the weight gradients of a training plan are cut into.
