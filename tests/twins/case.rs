@@ -62,7 +62,13 @@ impl Case {
     }
 
     /// A tensor, to be written.
-    pub fn out(&mut self, name: &str, shape: &[usize], assigned: Vec<Range<usize>>, tolerance: Tolerance) -> TensorId {
+    pub fn out(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        assigned: impl IntoIterator<Item = Range<usize>>,
+        tolerance: Tolerance,
+    ) -> TensorId {
         let poison = vec![f64::NAN; shape.iter().product()];
         self.in_out(name, shape, poison, assigned.into_iter().map(|range| (range, tolerance)).collect())
     }
@@ -71,7 +77,7 @@ impl Case {
     pub fn out_matrix(&mut self, name: &str, rows: usize, cols: usize, tolerance: Tolerance) -> View {
         let (before, after) = MARGINS;
         let len = rows * cols;
-        let tensor = self.out(name, &[before + len + after], vec![before..before + len], tolerance);
+        let tensor = self.out(name, &[before + len + after], std::iter::once(before..before + len), tolerance);
         View::new(tensor, before, rows, cols)
     }
 
@@ -99,15 +105,18 @@ impl Case {
         self
     }
 
-    /// The same data with another operation, or with none.
-    pub fn with_fault(&self, change: impl FnOnce(&mut Op) -> bool) -> Self {
-        let mut faulty = self.clone();
-        if let Some(op) = &mut faulty.op
-            && !change(op)
-        {
-            faulty.op = None;
+    /// The same data with a changed operation.
+    pub fn changed(&self, change: impl FnOnce(&mut Op)) -> Self {
+        let mut changed = self.clone();
+        if let Some(op) = &mut changed.op {
+            change(op);
         }
-        faulty
+        changed
+    }
+
+    /// The same data with no operation.
+    pub fn without_operation(&self) -> Self {
+        Case { op: None, ..self.clone() }
     }
 
     /// Panics unless the GPU's results are those of the twin.

@@ -1,6 +1,6 @@
 //! Planted faults: a plan with one operation replaced by a wrong one is told from the right one by the same comparison.
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, RecurrenceSchedule};
+use recurrent::plan::{Clip, Loss, Op, Optimizer, Recurrence};
 use recurrent::{Activation, Cell};
 
 use crate::case::Case;
@@ -14,19 +14,15 @@ use crate::{SCHEDULES, products};
 #[track_caller]
 fn seen(case: &Case, fault: impl FnOnce(&mut Op)) {
     case.check();
-    let wrong = case.with_fault(|op| {
-        fault(op);
-        true
-    });
-    assert!(case.compare(&wrong.run(gpu())).is_err(), "a planted fault was not seen");
-    let nothing = case.with_fault(|_| false);
-    assert!(case.compare(&nothing.run(gpu())).is_err(), "a missing operation was not seen");
+    assert!(case.compare(&case.changed(fault).run(gpu())).is_err(), "a planted fault was not seen");
+    assert!(case.compare(&case.without_operation().run(gpu())).is_err(), "a missing operation was not seen");
 }
 
+/// What is done to the fields of one kind of operation.
 macro_rules! fault {
-    ($variant:ident, $change:expr) => {
+    ($variant:ident, $op:ident => $change:expr) => {
         |op: &mut Op| match op {
-            Op::$variant(op) => $change(op),
+            Op::$variant($op) => $change,
             other => panic!("{other:?}"),
         }
     };
@@ -37,9 +33,9 @@ macro_rules! fault {
 fn faults_in_products_are_seen() {
     let mut random = Random::new(20);
     let matmul = products::matmul(&mut random, [33, 33, 33], [false, true], true);
-    seen(&matmul, fault!(MatMul, |op: &mut recurrent::plan::MatMul| op.transpose_b = false));
-    seen(&matmul, fault!(MatMul, |op: &mut recurrent::plan::MatMul| op.bias = None));
-    seen(&matmul, fault!(MatMul, |op: &mut recurrent::plan::MatMul| op.out.offset += 1));
+    seen(&matmul, fault!(MatMul, op => op.transpose_b = false));
+    seen(&matmul, fault!(MatMul, op => op.bias = None));
+    seen(&matmul, fault!(MatMul, op => op.out.offset += 1));
     let transpose = products::transpose(&mut random, 33, 33);
     seen(&transpose, |op| {
         let Op::Transpose(right) = op else { panic!("{op:?}") };
@@ -52,17 +48,12 @@ fn faults_in_products_are_seen() {
         *op = Op::Zero { tensor: to.tensor };
     });
     let gather = products::gather(&mut random, 7, 5, 3);
-    seen(&gather, fault!(Gather, |op: &mut recurrent::plan::Gather| op.weight.offset -= 1));
+    seen(&gather, fault!(Gather, op => op.weight.offset -= 1));
     let weight_gradient = products::weight_gradient(&mut random, 50, 33, 33, 2);
-    seen(
-        &weight_gradient,
-        fault!(WeightGradient, |op: &mut recurrent::plan::WeightGradient| {
-            std::mem::swap(&mut op.d, &mut op.x);
-        }),
-    );
-    seen(&weight_gradient, fault!(WeightGradient, |op: &mut recurrent::plan::WeightGradient| op.bias += 1));
+    seen(&weight_gradient, fault!(WeightGradient, op => std::mem::swap(&mut op.d, &mut op.x)));
+    seen(&weight_gradient, fault!(WeightGradient, op => op.bias += 1));
     let gather_gradient = products::gather_gradient(&mut random, 50, 5, 7, 2);
-    seen(&gather_gradient, fault!(GatherGradient, |op: &mut recurrent::plan::GatherGradient| op.weight += 1));
+    seen(&gather_gradient, fault!(GatherGradient, op => op.weight += 1));
 }
 
 #[test]
@@ -73,17 +64,18 @@ fn faults_in_recurrences_are_seen() {
     for schedule in SCHEDULES {
         let sizes = Sizes { steps: 3, batch: 2, hidden: 17, activation: Activation::Tanh, schedule };
         let forward = recurrences::forward(&mut random, sizes);
-        seen(&forward, fault!(Forward, |op: &mut recurrent::plan::Recurrence| op.cell = relu));
+        seen(&forward, fault!(Forward, op => op.cell = relu));
+        seen(&forward, fault!(Forward, op => op.bias.offset += 1));
         seen(
             &forward,
-            fault!(Forward, |op: &mut recurrent::plan::Recurrence| {
+            fault!(Forward, op => {
                 // U where its transposition is needed, and the other way round.
                 let turned = op.weight_transposed.replace(op.weight).unwrap();
                 op.weight = turned;
             }),
         );
         let backward = recurrences::backward(&mut random, sizes);
-        let recurrence = |change: fn(&mut recurrent::plan::Recurrence)| {
+        let recurrence = |change: fn(&mut Recurrence)| {
             move |op: &mut Op| {
                 let Op::Backward { recurrence, .. } = op else { panic!("{op:?}") };
                 change(recurrence);
@@ -92,11 +84,6 @@ fn faults_in_recurrences_are_seen() {
         seen(&backward, recurrence(|op| op.cell = Cell::Elman(Activation::Relu)));
         seen(&backward, recurrence(|op| op.weight.offset -= 1));
     }
-    // A whole sequence that takes each step for the first one, as a batch three times as large would.
-    let schedule = RecurrenceSchedule::Whole;
-    let sizes = Sizes { steps: 3, batch: 1, hidden: 17, activation: Activation::Tanh, schedule };
-    let forward = recurrences::forward(&mut random, sizes);
-    seen(&forward, fault!(Forward, |op: &mut recurrent::plan::Recurrence| op.bias.offset += 1));
 }
 
 #[test]
@@ -105,7 +92,7 @@ fn faults_in_training_are_seen() {
     let mut random = Random::new(22);
     for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
         let case = training::loss(&mut random, loss, [37, 5], true, 2.0);
-        seen(&case, fault!(LossGradient, |op: &mut recurrent::plan::LossGradient| op.gradient = false));
+        seen(&case, fault!(LossGradient, op => op.gradient = false));
     }
     let combine = training::combine(&mut random, 2049, 2, 1.0, &[]);
     seen(&combine, |op| {
@@ -115,12 +102,12 @@ fn faults_in_training_are_seen() {
     let partials = Some(training::partials(&mut random, 3, 2.0));
     let given = Measured { row_loss: vec![0.5; 9], partials, clip: Clip::Norm(0.5), slot: 3, finite: true };
     let measure = training::measure("nine rows", given);
-    seen(&measure, fault!(Measure, |op: &mut recurrent::plan::Measure| op.clip = Clip::None));
-    seen(&measure, fault!(Measure, |op: &mut recurrent::plan::Measure| op.partials = None));
+    seen(&measure, fault!(Measure, op => op.clip = Clip::None));
+    seen(&measure, fault!(Measure, op => op.partials = None));
     let adam = training::update(&mut random, Optimizer::adam_w(0.01), Clip::Value(0.25), 257, true);
-    seen(&adam, fault!(Update, |op: &mut recurrent::plan::Update| op.clip = Clip::None));
-    seen(&adam, fault!(Update, |op: &mut recurrent::plan::Update| op.optimizer = Optimizer::adam()));
-    seen(&adam, fault!(Update, |op: &mut recurrent::plan::Update| op.moments.swap(0, 1)));
+    seen(&adam, fault!(Update, op => op.clip = Clip::None));
+    seen(&adam, fault!(Update, op => op.optimizer = Optimizer::adam()));
+    seen(&adam, fault!(Update, op => op.moments.swap(0, 1)));
     let sgd = training::update(&mut random, Optimizer::sgd(0.9), Clip::None, 257, true);
-    seen(&sgd, fault!(Update, |op: &mut recurrent::plan::Update| op.optimizer = Optimizer::rms_prop()));
+    seen(&sgd, fault!(Update, op => op.optimizer = Optimizer::rms_prop()));
 }

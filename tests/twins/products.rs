@@ -38,8 +38,7 @@ pub fn copy(random: &mut Random, m: usize, n: usize) -> Case {
 /// A tensor zeroed.
 pub fn zero(len: usize) -> Case {
     let mut case = Case::new(format!("zero {len}"));
-    let all = std::iter::once(0..len).collect();
-    let tensor = case.out("tensor", &[len], all, EXACT);
+    let tensor = case.out("tensor", &[len], std::iter::once(0..len), EXACT);
     case.with(Op::Zero { tensor })
 }
 

@@ -4,7 +4,7 @@ use recurrent::plan::{Op, Recurrence, RecurrenceSchedule};
 use recurrent::{Activation, Cell};
 
 use crate::case::Case;
-use crate::common::compare::{F32_RECURRENCE, Tolerance};
+use crate::common::compare::{EXACT, F32_RECURRENCE, Tolerance};
 use crate::common::random::Random;
 
 /// What a recurrence's case is made of.
@@ -49,7 +49,7 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, gates: Vec<f64>, u: Vec<f64
     let mut slots = vec![f64::NAN; len];
     slots[..first].copy_from_slice(&random.reals(first, 1.0));
     let shape = [steps + 1, batch, hidden];
-    let history = case.in_out("history", &shape, slots, vec![(0..first, tolerance), (first..len, tolerance)]);
+    let history = case.in_out("history", &shape, slots, vec![(0..first, EXACT), (first..len, tolerance)]);
     let cell = Cell::Elman(activation);
     case.with(Op::Forward(Recurrence {
         cell,
@@ -78,8 +78,7 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     );
     let history = case.real("history", &[steps + 1, batch, hidden], slots);
     let upstream = case.real("upstream", &[steps, batch, hidden], random.reals(len, 1.0));
-    let all = std::iter::once(0..len).collect();
-    let gates = case.out("gates", &[steps, batch, hidden], all, F32_RECURRENCE);
+    let gates = case.out("gates", &[steps, batch, hidden], std::iter::once(0..len), F32_RECURRENCE);
     // Only forwards reads a bias.
     let bias = case.matrix("bias", 1, hidden, vec![f64::NAN; hidden]);
     let cell = Cell::Elman(activation);

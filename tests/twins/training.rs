@@ -38,7 +38,7 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
     let outputs = View::new(tensor, before, rows, width);
     let count = case.real("count", &[1], vec![mask.iter().sum()]);
     let mask = case.real("mask", &[rows], mask);
-    let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows).collect(), F32_SUM);
+    let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows), F32_SUM);
     case.with(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient }))
 }
 
@@ -50,11 +50,11 @@ pub fn combine(random: &mut Random, flat: usize, count: usize, bound: f64, repla
     let slices = case.real("slices", &[count, flat], values);
     let finite: Vec<_> =
         (0..flat).filter(|at| !replaced.iter().any(|(r, v)| r % flat == *at && !v.is_finite())).collect();
-    let runs = finite.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1).collect();
+    let runs = finite.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1);
     let gradients = case.out("gradients", &[flat], runs, Tolerance { least: bound, ..F32_SUM });
     (0..flat).filter(|at| !finite.contains(at)).for_each(|at| case.leave_free(gradients, at..at + 1));
     let blocks = flat.div_ceil(Combine::BLOCK);
-    let apart = (0..blocks * 3).map(|at| at..at + 1).collect();
+    let apart = (0..blocks * 3).map(|at| at..at + 1);
     let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
     case.with(Op::Combine(Combine { slices, gradients, partials }))
 }
@@ -79,7 +79,7 @@ pub fn measure(name: &str, given: Measured) -> Case {
     let hyper = case.real("hyper", &[4], vec![f64::NAN, f64::NAN, f64::NAN, slot as f64]);
     let row = slot * 4..slot * 4 + 4;
     let compared = if finite { row.clone() } else { row.end - 1..row.end };
-    let metrics = case.out("metrics", &[METRICS_SLOTS, 4], compared.map(|at| at..at + 1).collect(), F32_POINTWISE);
+    let metrics = case.out("metrics", &[METRICS_SLOTS, 4], compared.map(|at| at..at + 1), F32_POINTWISE);
     case.leave_free(metrics, row);
     case.with(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }))
 }
