@@ -105,12 +105,16 @@ impl Trainer {
     /// A trainer that goes on exactly where the checkpoint was made.
     ///
     /// # Errors
-    /// [`Error::Data`] where the checkpoint holds a model alone, [`Error::Shape`] where its moments are not the
-    /// model's, and as [`Trainer::new_async`].
+    /// [`Error::Data`] where the checkpoint holds a model alone or counts more steps than there can be,
+    /// [`Error::Shape`] where its moments are not the model's, and as [`Trainer::new_async`].
     pub async fn resume_async(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
         let Some(training) = &checkpoint.training else {
             return Err(Error::Data("the checkpoint holds a model but no training to resume".to_owned()));
         };
+        // No training counts that far, but a file can hold any number, and steps are added to it.
+        if training.steps > u64::MAX / 2 {
+            return Err(Error::Data(format!("the checkpoint counts {} steps, too many to go on", training.steps)));
+        }
         let mut trainer = Self::new_async(device, &checkpoint.model, training.recipe).await?;
         let (id, tensors) = trainer.shared;
         let moments = training.recipe.optimizer.moments();

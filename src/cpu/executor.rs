@@ -75,13 +75,13 @@ impl<T: Real> Executor<T> {
     /// # Errors
     /// [`Error::Shape`] where the length is another one.
     pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
-        let name = &self.plans[plan.0].plan.get(tensor).name;
+        let declared = self.plans[plan.0].plan.get(tensor);
         match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
             Buffer::Real(held) if held.len() == values.len() => {
                 held.iter_mut().zip(values).for_each(|(held, value)| *held = T::from_f64(value));
                 Ok(())
             }
-            held => Err(Error::shape(name, &[held.len()], &[values.len()])),
+            _ => Err(Error::shape(&declared.name, &declared.shape, &[values.len()])),
         }
     }
 
@@ -90,13 +90,13 @@ impl<T: Real> Executor<T> {
     /// # Errors
     /// [`Error::Shape`] where the length is another one.
     pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
-        let name = &self.plans[plan.0].plan.get(tensor).name;
+        let declared = self.plans[plan.0].plan.get(tensor);
         match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
             Buffer::Id(held) if held.len() == ids.len() => {
                 held.copy_from_slice(ids);
                 Ok(())
             }
-            held => Err(Error::shape(name, &[held.len()], &[ids.len()])),
+            _ => Err(Error::shape(&declared.name, &declared.shape, &[ids.len()])),
         }
     }
 
@@ -110,9 +110,9 @@ impl<T: Real> Executor<T> {
 
     /// Copies one plan's tensor over another's of the same size.
     pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) {
-        let values = self.read(from.0, from.1).to_vec();
-        if let Buffer::Real(held) = &mut self.buffers[self.plans[to.0.0].slots[to.1.0]] {
-            *held = values;
+        let slots = [from, to].map(|(plan, tensor)| self.plans[plan.0].slots[tensor.0]);
+        if let Ok([Buffer::Real(from), Buffer::Real(to)]) = self.buffers.get_disjoint_mut(slots) {
+            to.copy_from_slice(from);
         }
     }
 

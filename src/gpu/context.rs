@@ -72,7 +72,8 @@ impl Gpu {
     }
 
     /// Runs on the application's own device and queue. Its callbacks for errors and for device loss stay the
-    /// application's; errors of this crate's work are caught apart and returned.
+    /// application's; errors of this crate's work are caught apart and returned. wgpu tells only that callback of a
+    /// loss, so here it shows at the next call that waits.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let adapter = Adapter::new(0, &device.adapter_info(), &device.limits());
         let inner = Inner { device, queue, adapter, pipelines: Mutex::default(), lost: Arc::default() };

@@ -83,12 +83,15 @@ pub(super) fn scoped<R>(device: &wgpu::Device, doing: &'static str, work: impl F
 pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64, wait: Wait) -> Result<()> {
     let shared = Arc::new(Mutex::new(Mapping { outcome: None, waker: None }));
     let signal = Arc::clone(&shared);
-    buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-        let mut mapping = signal.lock().unwrap_or_else(PoisonError::into_inner);
-        mapping.outcome = Some(outcome.is_ok());
-        if let Some(waker) = mapping.waker.take() {
-            waker.wake();
-        }
+    // A lost device refuses the call itself, too; the outcome says as much as the refusal.
+    let ((), _) = scoped(device, "mapping a buffer", || {
+        buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
+            let mut mapping = signal.lock().unwrap_or_else(PoisonError::into_inner);
+            mapping.outcome = Some(outcome.is_ok());
+            if let Some(waker) = mapping.waker.take() {
+                waker.wake();
+            }
+        });
     });
     #[cfg(not(target_arch = "wasm32"))]
     match wait {

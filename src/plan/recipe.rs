@@ -142,7 +142,7 @@ impl Schedule {
             Schedule::Cosine { warm_up, .. } if done < warm_up => step as f64 / warm_up as f64,
             Schedule::Cosine { warm_up, total, floor } => {
                 let length = total.saturating_sub(warm_up).max(1);
-                let at = ((done - warm_up) as f64 / length as f64).min(1.0);
+                let at = ((step - warm_up) as f64 / length as f64).min(1.0);
                 floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * at).cos())
             }
         }
