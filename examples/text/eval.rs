@@ -1,0 +1,34 @@
+//! The command `eval`: the loss of a trained network on one part of a text.
+//!
+//! The contract: every character of the part but its first is predicted once, from a state of zeros at the beginning
+//! of each of the batch's tracks, as validation does while training.
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use recurrent::{Loss, Recipe, Trainer, data::Held};
+
+use crate::{
+    args::{Common, EvalArgs},
+    devices, notes,
+    report::{Event, Report, finite, loss, thousands},
+    text::{self, Text},
+};
+
+pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
+    let (checkpoint, notes) = notes::load(&args.checkpoint)?;
+    let data = args.data.as_deref().or(notes.settings.data.as_deref());
+    let text = Text::load(data)?;
+    text.check_alphabet(&notes.alphabet)?;
+    let split = args.split.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+    let part = text.part(args.split, &notes.settings)?.to_vec();
+    let characters = part.len();
+    let held = Held::new(part, notes.settings.seq_length, notes.settings.batch_size)
+        .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
+    let report = Report::new(common.json);
+    let device = devices::open(common, &report)?;
+    let mut trainer = Trainer::new(&device, &checkpoint.model, Recipe::new(Loss::CrossEntropy))?;
+    let nats = finite(trainer.evaluate(held)?, "loss")?;
+    report.event(&Event::Evaluation { split: &split, nats, characters })?;
+    let (name, count) = (text::name(data), thousands(characters));
+    report.line(&format!("{split} part of {name}: {} over {count} characters", loss(nats)))
+}

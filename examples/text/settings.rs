@@ -1,0 +1,133 @@
+//! What a training run is: every choice that its weights depend on, kept in the checkpoint's notes.
+//!
+//! The contract: the same settings and text give the same run; a resumed run has those it started with, and an option
+//! that says otherwise is an error.
+
+use anyhow::{Result, bail, ensure};
+use recurrent::{Activation, Cell, Clip, Config, Init, Input, Loss, Optimizer, Recipe, Schedule};
+use serde::{Deserialize, Serialize};
+
+use crate::args::{OptimizerName, TrainArgs};
+
+/// Every field but `clip` is named after its option.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Settings {
+    /// A file, or `None` for the embedded source.
+    pub data: Option<String>,
+    pub hidden: usize,
+    pub seq_length: usize,
+    pub batch_size: usize,
+    pub epochs: u64,
+    learning_rate: f64,
+    learning_rate_decay: f64,
+    learning_rate_decay_after: u64,
+    optimizer: OptimizerName,
+    momentum: f64,
+    weight_decay: f64,
+    clip: Clip,
+    pub train_fraction: f64,
+    pub validation_fraction: f64,
+    activation: Activation,
+    init: Init,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            data: None,
+            hidden: 256,
+            seq_length: 50,
+            batch_size: 32,
+            epochs: 18,
+            learning_rate: 3e-3,
+            learning_rate_decay: 0.9,
+            learning_rate_decay_after: 8,
+            optimizer: OptimizerName::Adam,
+            momentum: 0.0,
+            weight_decay: 0.01,
+            clip: Clip::Norm(5.0),
+            train_fraction: 0.9,
+            validation_fraction: 0.05,
+            activation: Activation::Tanh,
+            init: Init::Uniform,
+            seed: 0,
+        }
+    }
+}
+
+impl Settings {
+    /// Those of a fresh run.
+    pub fn fresh(args: &TrainArgs) -> Result<Self> {
+        Settings::default().with(args)
+    }
+
+    /// Those of a run that goes on; it may be longer, and its text may have moved.
+    pub fn resumed(self, args: &TrainArgs) -> Result<Self> {
+        let asked = self.clone().with(args)?;
+        let had = Settings { data: asked.data.clone(), epochs: asked.epochs, ..self };
+        let (asked_fields, had_fields) = (serde_json::to_value(&asked)?, serde_json::to_value(&had)?);
+        for (field, had) in had_fields.as_object().into_iter().flatten() {
+            let asked = &asked_fields[field];
+            if asked != had {
+                let option = if field == "clip" { "clipping".into() } else { format!("--{}", field.replace('_', "-")) };
+                bail!("{option} {asked} contradicts the checkpoint, which has {had}: leave it out to resume");
+            }
+        }
+        Ok(asked)
+    }
+
+    /// These, except where an option says otherwise.
+    fn with(self, args: &TrainArgs) -> Result<Self> {
+        let settings = Settings {
+            data: args.data.clone().or(self.data),
+            hidden: args.hidden.unwrap_or(self.hidden),
+            seq_length: args.seq_length.unwrap_or(self.seq_length),
+            batch_size: args.batch_size.unwrap_or(self.batch_size),
+            epochs: args.epochs.unwrap_or(self.epochs),
+            learning_rate: args.learning_rate.unwrap_or(self.learning_rate),
+            learning_rate_decay: args.learning_rate_decay.unwrap_or(self.learning_rate_decay),
+            learning_rate_decay_after: args.learning_rate_decay_after.unwrap_or(self.learning_rate_decay_after),
+            optimizer: args.optimizer.unwrap_or(self.optimizer),
+            momentum: args.momentum.unwrap_or(self.momentum),
+            weight_decay: args.weight_decay.unwrap_or(self.weight_decay),
+            clip: args.clip.clip().unwrap_or(self.clip),
+            train_fraction: args.train_fraction.unwrap_or(self.train_fraction),
+            validation_fraction: args.validation_fraction.unwrap_or(self.validation_fraction),
+            activation: args.activation.map_or(self.activation, Into::into),
+            init: args.init.map_or(self.init, Into::into),
+            seed: args.seed.unwrap_or(self.seed),
+        };
+        ensure!(settings.epochs > 0, "--epochs is 0, expected at least 1");
+        let (sgd, adam_w) = (OptimizerName::Sgd, OptimizerName::Adamw);
+        ensure!(args.momentum.is_none() || settings.optimizer == sgd, "--momentum is an option of --optimizer sgd");
+        let decays = args.weight_decay.is_some();
+        ensure!(!decays || settings.optimizer == adam_w, "--weight-decay is an option of --optimizer adamw");
+        Ok(settings)
+    }
+
+    /// The network for an alphabet of this many symbols.
+    pub fn config(&self, symbols: usize) -> Config {
+        Config::elman(Input::Tokens(symbols), self.hidden, symbols)
+            .with_cell(Cell::Elman(self.activation))
+            .with_init(self.init)
+            .with_seed(self.seed)
+    }
+
+    /// How it is trained, where an epoch has this many steps.
+    pub fn recipe(&self, epoch: u64) -> Recipe {
+        let optimizer = match self.optimizer {
+            OptimizerName::Sgd => Optimizer::sgd(self.momentum),
+            OptimizerName::Rmsprop => Optimizer::rms_prop(),
+            OptimizerName::Adam => Optimizer::adam(),
+            OptimizerName::Adamw => Optimizer::adam_w(self.weight_decay),
+        };
+        let after = self.learning_rate_decay_after.saturating_mul(epoch);
+        let decay = Schedule::StepDecay { after, every: epoch, factor: self.learning_rate_decay };
+        let schedule = if self.learning_rate_decay == 1.0 { Schedule::Constant } else { decay };
+        Recipe::new(Loss::CrossEntropy)
+            .with_clip(self.clip)
+            .with_optimizer(optimizer, self.learning_rate)
+            .with_schedule(schedule)
+    }
+}

@@ -1,0 +1,88 @@
+//! A text as the network meets it: its alphabet, its ids, and the parts that are learnt, validated and tested.
+//!
+//! The contract: the parts lie in this order, do not overlap, and together are the whole text.
+
+use anyhow::{Context, Result, bail, ensure};
+use recurrent::data::{Alphabet, read_text};
+
+use crate::{args::Split, settings::Settings, source};
+
+pub struct Text {
+    pub alphabet: Alphabet,
+    pub ids: Vec<u32>,
+    /// Tells this text from any other.
+    pub fingerprint: String,
+}
+
+impl Text {
+    /// The text of a file, or the embedded source.
+    pub fn load(data: Option<&str>) -> Result<Self> {
+        let text = match data {
+            Some(path) => read_text(path)?,
+            None => source::text(),
+        };
+        let alphabet = Alphabet::of(&text).with_context(|| name(data))?;
+        let ids = alphabet.encode(&text)?;
+        Ok(Text { alphabet, ids, fingerprint: fingerprint(&text) })
+    }
+
+    /// Fails where the text's alphabet is not `expected`, the checkpoint's.
+    pub fn check_alphabet(&self, expected: &Alphabet) -> Result<()> {
+        let (here, there) = (self.alphabet.symbols(), expected.symbols());
+        if here == there {
+            return Ok(());
+        }
+        let mut differences = Vec::new();
+        for (symbols, others, what) in
+            [(&here, &there, "that the checkpoint has not"), (&there, &here, "fewer than the checkpoint")]
+        {
+            let only: Vec<char> = symbols.chars().filter(|c| !others.contains(*c)).collect();
+            if !only.is_empty() {
+                differences.push(format!("{} {what} ({})", count(only.len(), "symbol"), first(&only)));
+            }
+        }
+        bail!("the text has another alphabet than the checkpoint's: {}", differences.join(" and "))
+    }
+
+    /// One part of the text.
+    pub fn part(&self, split: Split, settings: &Settings) -> Result<&[u32]> {
+        let (train, validation) = (settings.train_fraction, settings.validation_fraction);
+        ensure!(train > 0.0 && train <= 1.0, "--train-fraction is {train}, expected above 0 and at most 1");
+        ensure!(
+            // Some room for rounding: 0.7 + 0.2 + 0.1 is not 1.
+            validation >= 0.0 && train + validation <= 1.0 + 1e-9,
+            "--validation-fraction is {validation}, expected 0 to {}, what --train-fraction leaves",
+            1.0 - train
+        );
+        let at = |fraction: f64| ((self.ids.len() as f64 * fraction).round() as usize).min(self.ids.len());
+        let (a, b) = (at(train), at(train + validation));
+        Ok(match split {
+            Split::Train => &self.ids[..a],
+            Split::Validation => &self.ids[a..b],
+            Split::Test => &self.ids[b..],
+            Split::All => &self.ids,
+        })
+    }
+}
+
+/// What a text is called.
+pub fn name(data: Option<&str>) -> String {
+    data.map_or_else(|| "the source of this crate".to_owned(), str::to_owned)
+}
+
+/// `1 symbol`, `2 symbols`.
+pub fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn first(symbols: &[char]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = symbols.iter().take(SHOWN).map(|c| format!("{c:?}")).collect();
+    shown.join(", ") + if symbols.len() > SHOWN { ", …" } else { "" }
+}
+
+/// Length and FNV-1a hash.
+fn fingerprint(text: &str) -> String {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    format!("{}-{hash:016x}", text.len())
+}
