@@ -73,3 +73,8 @@ pub use plan::{Clip, Loss, Optimizer, Recipe, Schedule};
 pub use stream::{Stream, sample};
 pub use train::{Metrics, Trainer};
 pub use wgpu;
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
