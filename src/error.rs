@@ -28,7 +28,7 @@ pub enum Error {
     Config(String),
 
     /// A size beyond what the adapter, or this crate's 32-bit indices, allow.
-    #[error("{what} needs {asked}, but {limit} allows {allowed}")]
+    #[error("{what} needs {asked}; the limit is {allowed} ({limit})")]
     Limit {
         /// What is too large.
         what: String,

@@ -154,8 +154,11 @@ impl Stream {
     /// Goes on from the hidden state `[B, H]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another length, [`Error::DeviceLost`].
+    /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite, [`Error::DeviceLost`].
     pub fn set_state(&mut self, state: &[f32]) -> Result<()> {
+        if let Some(at) = state.iter().position(|v| !v.is_finite()) {
+            return Err(Error::Data(format!("element {at} of the state is {}", state[at])));
+        }
         self.executor.write_f32(self.current.0, self.current.1.state, state)
     }
 

@@ -104,7 +104,7 @@ fn sizes_whose_product_overflows() {
     ] {
         let error = Model::new(config).unwrap_err();
         assert!(matches!(error, Error::Limit { asked, allowed: 0x8000_0000, .. } if asked > 1 << 31), "{error:?}");
-        assert!(error.to_string().contains("but the crate's 32-bit indices (elements) allows 2147483648"), "{error}");
+        assert!(error.to_string().contains("the limit is 2147483648 (elements that 32-bit indices reach)"), "{error}");
     }
     let batch = |steps, size| Batch { steps, size, ..good() };
     for (steps, size) in [(huge, 2), (2, huge), (huge, huge), (1 << 63, 2)] {
@@ -308,7 +308,7 @@ fn models_and_windows_larger_than_the_adapter_allows() {
     let large = Model::new(Config::elman(Input::Tokens(5), 600, 6)).unwrap();
     let asked = large.flat().len() as u64 * 4;
     let limit = "the adapter's max_storage_buffer_binding_size";
-    let expected = format!("tensor `parameters` (bytes) needs {asked}, but {limit} allows {ALLOWED}");
+    let expected = format!("tensor `parameters` (bytes) needs {asked}; the limit is {ALLOWED} ({limit})");
     let error = Trainer::new(&gpu, &large, Recipe::new(Loss::CrossEntropy)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error:?}");
     assert_eq!(error.to_string(), expected);

@@ -141,16 +141,15 @@ fn run<E: Execute>(
         {
             all.push((format!("{name} of step {step}"), vec![value]));
         }
+        // Flat, so that an error is measured against the largest gradient there is: that of a bias of one unit is a sum
+        // of terms that may cancel almost wholly, and what rounding leaves of it has the size of the terms.
         let mut keep = |network: &mut Network<E>, prepared: &Prepared, name: &str, tensor| {
-            let flat = network.read(prepared, tensor);
-            for parameter in network.layout.parameters() {
-                all.push((format!("{name} {} after step {step}", parameter.name), flat[parameter.range()].to_vec()));
-            }
+            all.push((format!("{name} after step {step}"), network.read(prepared, tensor)));
         };
-        keep(network, &train, "gradient of", training.gradients);
-        keep(network, &train, "parameter", train.at.parameters);
+        keep(network, &train, "gradients", training.gradients);
+        keep(network, &train, "parameters", train.at.parameters);
         for moment in training.moments.into_iter().flatten() {
-            keep(network, &train, "moment of", moment);
+            keep(network, &train, "moment", moment);
         }
     }
     all.push(("final state".to_owned(), network.read(&train, train.at.state)));

@@ -159,6 +159,9 @@ fn a_state_is_kept_set_and_reset(device: &Device) {
     // A call that is refused leaves the state alone.
     let there = stream.state().unwrap();
     assert!(matches!(stream.set_state(&[0.0; 5]), Err(Error::Shape { .. })));
+    let mut state = stream.state().unwrap();
+    state[1] = f32::NAN;
+    assert!(matches!(stream.set_state(&state), Err(Error::Data(what)) if what == "element 1 of the state is NaN"));
     assert!(stream.step(&[0.0; 5]).is_err() && stream.step_tokens(&[0; BATCH]).is_err());
     assert!(stream.sequence(0, &Inputs::Dense(Vec::new())).is_err());
     assert_same("the state after refused calls", &stream.state().unwrap(), &there);

@@ -79,7 +79,7 @@ impl Layout {
         if end > MAX_ELEMENTS {
             return Err(Error::Limit {
                 what: format!("parameter `{name}` {shape:?}, with those before it,"),
-                limit: "the crate's 32-bit indices (elements)",
+                limit: "elements that 32-bit indices reach",
                 asked: end,
                 allowed: MAX_ELEMENTS,
             });

@@ -49,7 +49,7 @@ impl Tensor {
         if asked > MAX_ELEMENTS {
             return Err(Error::Limit {
                 what: format!("tensor `{name}` {shape:?}"),
-                limit: "the crate's 32-bit indices (elements)",
+                limit: "elements that 32-bit indices reach",
                 asked,
                 allowed: MAX_ELEMENTS,
             });

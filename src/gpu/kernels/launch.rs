@@ -50,7 +50,7 @@ pub(super) const fn write(name: &'static str) -> Binding {
 pub(super) fn number(value: usize) -> Result<u32> {
     u32::try_from(value).map_err(|_| Error::Limit {
         what: "a size in the plan".to_owned(),
-        limit: "the crate's 32-bit indices (elements)",
+        limit: "elements that 32-bit indices reach",
         asked: value as u64,
         allowed: u64::from(u32::MAX),
     })
