@@ -8,8 +8,8 @@ use recurrent::plan::{
 };
 use recurrent::{Config, Error, Input, Layout, Model, ReadOut};
 
-/// No device: the recurrence goes step by step, and a sum is not cut.
-const BY_STEPS: Target = Target { binding_bytes: u64::MAX, parallel: false, workgroup_bytes: 0 };
+/// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
+const BY_STEPS: Target = Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0 };
 
 fn train() -> Purpose {
     Purpose::Train(Recipe::new(Loss::CrossEntropy))
@@ -40,6 +40,13 @@ fn dispatches_of_a_text_model_by_steps() {
 }
 
 #[test]
+fn dispatches_of_a_text_model_on_the_cpu() {
+    // As by steps, and U transposed once, for the products of all steps to read it row by row.
+    let plan = plan(&text(), train(), 50, 32, &Target::cpu());
+    assert_eq!(dispatches(&plan), [1 + 1 + 50 + 1, 1, 2 + 50 + 2, 3]);
+}
+
+#[test]
 fn dispatches_of_a_text_model_as_a_whole_sequence() {
     // Forward: gather, U transposed, the sequence, read-out. Backward: read-out, dV, the sequence, dU, dW.
     let plan = plan(&text(), train(), 50, 32, &Target::webgpu());
@@ -57,7 +64,7 @@ fn dispatches_without_training() {
 #[test]
 fn dispatches_stay_within_their_bounds() {
     let optimizers = [Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam()];
-    for target in [BY_STEPS, Target::webgpu(), Target { workgroup_bytes: 0, ..Target::webgpu() }] {
+    for target in [BY_STEPS, Target::webgpu()] {
         for input in [Input::Tokens(7), Input::Dense(7)] {
             for read_out in [ReadOut::EveryStep, ReadOut::Last] {
                 for (steps, batch, hidden) in [(1, 1, 1), (2, 3, 33), (4, 1, 256), (50, 32, 257), (100, 2, 1025)] {

@@ -13,7 +13,7 @@ use recurrent::{Activation, Cell, Config, Input, Model, ReadOut, cpu};
 
 use common::compare::{F32_NETWORK, check_close};
 use common::executor::{Execute, gpu};
-use common::network::{Network, Prepared, Window};
+use common::network::{Network, Window};
 use common::random::Random;
 
 /// A network, how it is trained, and the size of a window.
@@ -141,15 +141,12 @@ fn run<E: Execute>(
         {
             all.push((format!("{name} of step {step}"), vec![value]));
         }
-        // Flat, so that an error is measured against the largest gradient there is: that of a bias of one unit is a sum
-        // of terms that may cancel almost wholly, and what rounding leaves of it has the size of the terms.
-        let mut keep = |network: &mut Network<E>, prepared: &Prepared, name: &str, tensor| {
-            all.push((format!("{name} after step {step}"), network.read(prepared, tensor)));
-        };
-        keep(network, &train, "gradients", training.gradients);
-        keep(network, &train, "parameters", train.at.parameters);
-        for moment in training.moments.into_iter().flatten() {
-            keep(network, &train, "moment", moment);
+        // Flat, so that a parameter whose gradient is a small difference is measured against the larger ones.
+        let moments = training.moments.into_iter().flatten().map(|moment| ("moments", moment));
+        for (name, tensor) in
+            [("gradients", training.gradients), ("parameters", train.at.parameters)].into_iter().chain(moments)
+        {
+            all.push((format!("{name} of step {step}"), network.read(&train, tensor)));
         }
     }
     all.push(("final state".to_owned(), network.read(&train, train.at.state)));

@@ -24,7 +24,10 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
     let (hidden, width) = (op.hidden, op.weight.rows);
     scratch.resize(op.batch * width, T::zero());
     let bands = Bands::new(op);
-    let turned = Matrix::new(weight, hidden).turned(true);
+    let turned = match &op.weight_transposed {
+        Some(turned) => Matrix::new(memory.view(turned), width),
+        None => Matrix::new(weight, hidden).turned(true),
+    };
 
     // One step of one band: h_(t-1) and W·x to h_t.
     let step = |rows: usize, before: &[T], x: &[T], h: &mut [T], r: &mut [T]| {

@@ -172,11 +172,14 @@ impl Builder<'_> {
             history,
             schedule: RecurrenceSchedule::Steps,
         };
-        if self.target.whole_sequence(steps, hidden, self.config.cell.gates()) {
+        let whole = self.target.whole_sequence(steps, hidden, self.config.cell.gates());
+        if whole || self.target.transposes(steps) {
             let turned = self.real("weight_hh_l0.transposed", &[hidden, self.gates], Storage::Scratch)?;
             let turned = View::new(turned, 0, hidden, self.gates);
             self.plan.push(Phase::Forward, Op::Transpose(Transpose { input: weight, out: turned }));
             recurrence.weight_transposed = Some(turned);
+        }
+        if whole {
             recurrence.schedule = RecurrenceSchedule::Whole;
         }
         self.plan.push(Phase::Forward, Op::Forward(recurrence.clone()));

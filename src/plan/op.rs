@@ -106,7 +106,8 @@ pub struct Recurrence {
     pub hidden: usize,
     /// U `[G·H, H]`.
     pub weight: View,
-    /// Uᵀ `[H, G·H]`, there if the schedule is [`Schedule::Whole`]; only forwards.
+    /// Uᵀ `[H, G·H]`, where the device reads U better so, and always if the schedule is [`Schedule::Whole`]; only
+    /// forwards.
     pub weight_transposed: Option<View>,
     /// b_U `[1, G·H]`; only forwards.
     pub bias: View,
