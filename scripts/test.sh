@@ -65,5 +65,5 @@ else
     echo "$found"
 fi
 
-# All targets, and the examples in the documentation.
+# Tests of the library and of the examples, and the examples in the documentation.
 cargo test "$@"

@@ -26,8 +26,7 @@ struct Params {
 const THREADS: u32 = 256u;
 /// Added to a norm that is divided by, as PyTorch does.
 const CLIP_EPSILON: f32 = 1e-6;
-/// The same for normalising, where short gradients are meant to grow: it only keeps the scale finite.
-const NORMALIZE_EPSILON: f32 = 1e-30;
+/// Normalising makes short gradients grow; this keeps the scale finite.
 const LARGEST_SCALE: f32 = 3e38;
 
 fn clip_scale(norm: f32) -> f32 {
@@ -36,7 +35,7 @@ fn clip_scale(norm: f32) -> f32 {
     }
     // A gradient of zero has no direction to be scaled along.
     if params.clip == 2u && norm > 0.0 {
-        return min(params.bound / (norm + NORMALIZE_EPSILON), LARGEST_SCALE);
+        return min(params.bound / norm, LARGEST_SCALE);
     }
     return 1.0;
 }

@@ -32,7 +32,10 @@ impl Device {
                 device
             }
             Err(error) => {
-                log::info!("using {}: {error}", Device::cpu().name());
+                // To find none is usual; that one was named or did not open is not.
+                let usual = matches!(error, Error::NoAdapter { .. }) && std::env::var_os("WGPU_ADAPTER_NAME").is_none();
+                let level = if usual { log::Level::Info } else { log::Level::Warn };
+                log::log!(level, "using {}: {error}", Device::cpu().name());
                 Device::cpu()
             }
         }
@@ -57,8 +60,16 @@ impl Device {
             ("cpu", _) => Ok(Self::cpu()),
             ("gpu", _) => Self::gpu_async().await,
             (_, Some(which)) if !which.is_empty() => {
-                let select = which.parse().map_or_else(|_| Select::Name(which.to_owned()), Select::Index);
-                Gpu::new_async(&select).await.map(Device::from_gpu)
+                let by_name = Select::Name(which.to_owned());
+                let gpu = match which.parse().map(Select::Index) {
+                    // A number that is no index may still be part of a name: 4090.
+                    Ok(by_index) => match Gpu::new_async(&by_index).await {
+                        Err(missing @ Error::NoAdapter { .. }) => Gpu::new_async(&by_name).await.map_err(|_| missing),
+                        opened => opened,
+                    },
+                    Err(_) => Gpu::new_async(&by_name).await,
+                };
+                gpu.map(Device::from_gpu)
             }
             _ => Err(Error::Config(format!(
                 "there is no device `{text}`, expected best, cpu, gpu, gpu:INDEX or gpu:NAME"

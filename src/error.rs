@@ -56,7 +56,7 @@ pub enum Error {
     DeviceLost(String),
 
     /// The device has no memory left for what was asked.
-    #[error("out of GPU memory while {0}")]
+    #[error("out of memory while {0}")]
     OutOfMemory(String),
 
     /// The driver or wgpu refused an operation; a defect of this crate or of the driver.
@@ -81,8 +81,8 @@ pub enum Error {
     #[error("{0}")]
     Data(String),
 
-    /// Loss or gradient stopped being finite. The weights are those before the step.
-    #[error("training diverged at step {step}: {what} is not finite; the weights are unchanged since the step before")]
+    /// Loss or gradient stopped being finite. That step changed no weight; later steps that were finite did.
+    #[error("training diverged at step {step}: {what} is not finite; that step changed no weight")]
     Diverged {
         /// The step, counted from 1.
         step: u64,

@@ -1,6 +1,7 @@
 //! Inference step by step with carried state: for sampling, and for use inside an application's loop.
 //!
-//! Nothing of this crate is allocated in a step after the first.
+//! No tensor, buffer or pipeline is made in a step after the first. On the CPU a step of one sequence allocates nothing
+//! at all, but for a waker in the forms that wait; where many are read side by side, threads and `gemm` do.
 
 use std::collections::HashMap;
 
@@ -66,7 +67,8 @@ impl Stream {
     }
 
     /// Reads `steps` steps at once, `[T, B]` symbols or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
-    /// `[B, O]` where the model is read out at the last step. It leaves the same state as so many single steps.
+    /// `[B, O]` where the model is read out at the last step. It leaves the same state as so many single steps. What a
+    /// number of steps needs on the device is kept for the next time.
     ///
     /// # Errors
     /// As [`Stream::step_tokens_async`] and [`Stream::step_async`]; [`Error::Config`] for no steps at all.

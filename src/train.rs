@@ -133,7 +133,7 @@ impl Trainer {
     }
 
     /// Makes the plan of windows of `steps` steps and `batch` sequences ready, so that the first of them does not wait
-    /// for kernels to compile. In a browser this must come before [`Trainer::step`].
+    /// for kernels to compile.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
@@ -159,7 +159,9 @@ impl Trainer {
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
-    /// whose kernels are compiled.
+    /// whose kernels are compiled, and where the metrics of [`METRICS_SLOTS`] steps were not read: it reads them then.
+    ///
+    /// What a size of window needs on the device is kept for the next one of that size; pad windows to a few lengths.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::Data`] for a batch that does not fit the model, [`Error::Limit`],
@@ -305,8 +307,9 @@ impl Trainer {
         }
     }
 
-    /// All that an exact resumption needs: parameters, moments, the carried state, the recipe and the step. What the
-    /// application must remember, a position in its data say, goes into the notes.
+    /// All that an exact resumption needs: parameters, moments, the carried state (unless a diverged step left it not
+    /// finite), the recipe and the step. What the application must remember, a position in its data say, goes into the
+    /// notes. Metrics that were not read yet are not part of it: read them first.
     ///
     /// # Errors
     /// As [`Trainer::model_async`].
@@ -321,7 +324,8 @@ impl Trainer {
         for tensor in tensors.moments.into_iter().flatten() {
             moments.push(self.executor.read(id, tensor, wait).await?);
         }
-        let state = self.state_waiting(wait).await?;
+        // What a diverged step left is nothing to go on from.
+        let state = self.state_waiting(wait).await?.filter(|state| state.values.iter().all(|v| v.is_finite()));
         let training = Training { recipe: self.recipe, steps: self.steps, moments, state };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }
@@ -366,7 +370,15 @@ impl Trainer {
         pollster::block_on(Self::resume_async(device, checkpoint))
     }
 
-    /// [`Trainer::step_async`]; it does not wait but for the first window of each size.
+    /// [`Trainer::prepare_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare(&mut self, steps: usize, batch: usize) -> Result<()> {
+        pollster::block_on(self.prepare_async(steps, batch))
+    }
+
+    /// [`Trainer::step_async`], which waits only where that says.
     ///
     /// # Errors
     /// As there.

@@ -237,7 +237,7 @@ fn recipes_out_of_range() {
         recipe.with_optimizer(Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, 0.1)
     };
     for v in [f64::NAN, -0.1, 0.0, f64::INFINITY] {
-        let positive = format!("is {v}, expected a finite number above 0");
+        let positive = format!("is {v}, expected a number above 0 that f32 can hold");
         assert_eq!(refused(recipe.with_optimizer(Optimizer::adam(), v)), format!("the learning rate {positive}"));
         for clip in [Clip::Norm(v), Clip::Value(v), Clip::Normalize(v)] {
             assert_eq!(refused(recipe.with_clip(clip)), format!("the clipping bound {positive}"));

@@ -218,16 +218,16 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn a_step_on_the_cpu_allocates_nothing_after_the_first() {
     assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter must count");
-    for config in configs() {
-        let mut stream = open(&Device::cpu(), &config, BATCH);
-        let [one, four] = [1, 4].map(|steps| inputs(&config, steps, BATCH));
+    let wide = Config::elman(Input::Tokens(65), 256, 65);
+    for (config, batch) in configs().into_iter().map(|config| (config, BATCH)).chain([(wide, 1)]) {
+        let mut stream = open(&Device::cpu(), &config, batch);
+        let one = inputs(&config, 1, batch);
         let state = stream.state().unwrap();
         let mut round = || {
             match &one {
                 Inputs::Tokens(ids) => now(stream.step_tokens_async(ids)).map(drop).unwrap(),
                 Inputs::Dense(x) => now(stream.step_async(x)).map(drop).unwrap(),
             }
-            now(stream.sequence_async(4, &four)).unwrap();
             stream.set_state(&state).unwrap();
             now(stream.sequence_async(1, &one)).unwrap();
             stream.reset().unwrap();

@@ -289,16 +289,30 @@ fn a_checkpoint_of_something_else_is_an_error() {
 }
 
 #[test]
+fn one_file_in_two_roles_is_an_error() {
+    let room = Room::new().trained();
+    let before = std::fs::read(room.path("data.txt")).unwrap();
+    for roles in [["--checkpoint", "data.txt"], ["--plot", "./data.txt"], ["--plot", "out/text.safetensors"]] {
+        fail(room.command(&[&["--data", "data.txt", "--epochs", "1"], &roles[..]].concat()), &["named twice"]);
+    }
+    assert_eq!(std::fs::read(room.path("data.txt")).unwrap(), before);
+}
+
+#[test]
 fn another_text_is_an_error() {
     let room = Room::new().trained();
     room.file("other.txt", text(3000).replace('g', "Q"));
     let words = ["another alphabet", "1 symbol that the checkpoint has not ('Q')", "('g')"];
     let resume = ["--resume", "out/text.safetensors", "--epochs", "2"];
     fail(room.command(&[&resume[..], &["--data", "other.txt"]].concat()), &words);
-    fail(room.command(&["eval", "--data", "other.txt"]), &words);
+    fail(room.command(&["eval", "--data", "other.txt"]), &["other.txt", "'Q'"]);
+    // Fewer symbols than the network knows are no hindrance.
+    room.file("few.txt", text(3000).replace('g', "e"));
+    succeed(room.command(&["eval", "--data", "few.txt", "--split", "all"]));
     // The same symbols, but not the same text.
     room.file("data.txt", text(3100));
     fail(room.command(&resume), &["data.txt", "no longer"]);
+    fail(room.command(&["eval"]), &["data.txt", "no longer"]);
     succeed(room.command(&["eval", "--data", "data.txt"]));
 }
 

@@ -155,7 +155,7 @@ pub struct EvalArgs {
     /// The trained network
     #[arg(long, value_name = "FILE", default_value = CHECKPOINT)]
     pub checkpoint: PathBuf,
-    /// A UTF-8 text over the same alphabet [default: the text that was learnt]
+    /// A UTF-8 text of symbols that the network knows [default: the text that was learnt]
     #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
     /// Which part of the text, divided as for training

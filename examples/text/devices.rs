@@ -14,7 +14,7 @@ use crate::{
 pub fn open(common: &Common, report: &Report) -> Result<Device> {
     let device = Device::parse(&common.device)?;
     let name = device.name();
-    let why = if common.device == "best" && !device.is_gpu() { "; there is no hardware GPU" } else { "" };
+    let why = if common.device == "best" && !device.is_gpu() { "; no hardware GPU was found" } else { "" };
     report.event(&Event::Device { name: &name, gpu: device.is_gpu() })?;
     report.line(&format!("device: {name}{why}"))?;
     Ok(device)

@@ -3,7 +3,7 @@
 //! The contract: every character of the part but its first is predicted once, from a state of zeros at the beginning
 //! of each of the batch's tracks, as validation does while training.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use recurrent::{Loss, Recipe, Trainer, data::Held};
 
@@ -17,8 +17,13 @@ use crate::{
 pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
     let (checkpoint, notes) = notes::load(&args.checkpoint)?;
     let data = args.data.as_deref().or(notes.settings.data.as_deref());
-    let text = Text::load(data)?;
-    text.check_alphabet(&notes.alphabet)?;
+    let text = Text::load_with(data, &notes.alphabet)?;
+    // The parts of another text are others: what was learnt may be in its test part.
+    ensure!(
+        args.data.is_some() || text.fingerprint == notes.fingerprint,
+        "{} is no longer the text that was learnt; name one with --data",
+        text::name(data)
+    );
     let split = args.split.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
     let part = text.part(args.split, &notes.settings)?.to_vec();
     let characters = part.len();

@@ -35,7 +35,8 @@ use anyhow::Result;
 use args::{Command, Common};
 
 fn main() -> ExitCode {
-    env_logger::init();
+    // Of the crate its warnings, of others what RUST_LOG asks for.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("recurrent=warn")).init();
     let (command, common) = args::parse();
     match execute(&command, &common) {
         Ok(code) => code,

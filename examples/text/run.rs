@@ -50,6 +50,14 @@ impl Run {
         let plot = args.plot.as_deref().unwrap_or(Path::new(PLOT)).to_owned();
         make_folder(&path)?;
         make_folder(&plot)?;
+        let data = notes.settings.data.as_deref().map(Path::new);
+        for (a, b) in [(Some(path.as_path()), plot.as_path()), (data, path.as_path()), (data, plot.as_path())] {
+            ensure!(
+                !a.is_some_and(|a| same_file(a, b)),
+                "{} is named twice: text, checkpoint and plot are three files",
+                b.display()
+            );
+        }
         Checkpoint::probe(&path)?;
         plot::probe(&plot)?;
         let device = devices::open(common, report)?;
@@ -153,4 +161,13 @@ fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) 
         settings.batch_size,
         settings.seq_length,
     )
+}
+
+/// Whether two paths lead to one file, which need not exist yet.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+    };
+    real(a).is_some_and(|a| real(b) == Some(a))
 }

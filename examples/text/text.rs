@@ -17,13 +17,18 @@ pub struct Text {
 impl Text {
     /// The text of a file, or the embedded source.
     pub fn load(data: Option<&str>) -> Result<Self> {
-        let text = match data {
-            Some(path) => read_text(path)?,
-            None => source::text(),
-        };
+        let text = read(data)?;
         let alphabet = Alphabet::of(&text).with_context(|| name(data))?;
         let ids = alphabet.encode(&text)?;
         Ok(Text { alphabet, ids, fingerprint: fingerprint(&text) })
+    }
+
+    /// The text of a file, or the embedded source, in the symbols of a model that has learnt them.
+    pub fn load_with(data: Option<&str>, alphabet: &Alphabet) -> Result<Self> {
+        let text = read(data)?;
+        ensure!(!text.is_empty(), "{} is empty", name(data));
+        let ids = alphabet.encode(&text).with_context(|| name(data))?;
+        Ok(Text { alphabet: alphabet.clone(), ids, fingerprint: fingerprint(&text) })
     }
 
     /// Fails where the text's alphabet is not `expected`, the checkpoint's.
@@ -63,6 +68,13 @@ impl Text {
             Split::All => &self.ids,
         })
     }
+}
+
+fn read(data: Option<&str>) -> Result<String> {
+    Ok(match data {
+        Some(path) => read_text(path)?,
+        None => source::text(),
+    })
 }
 
 /// What a text is called.

@@ -2,6 +2,9 @@
 //!
 //! Shared tensors are one buffer for all plans; everything is allocated in [`Executor::prepare`] and nothing in
 //! [`Executor::run`], but for the list of slices by which threads share a tensor.
+//!
+//! This is the level below [`crate::Trainer`] and [`crate::Stream`], which check what they are given: here an id of
+//! another executor, an id out of range or a plan whose operations do not fit its tensors is a panic.
 
 use super::{
     gather, loss, matmul,
@@ -38,7 +41,7 @@ impl<T: Real> Executor<T> {
     /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
+    /// [`Error::Shape`] where a shared tensor has another length in an earlier plan, [`Error::OutOfMemory`].
     pub fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
         let mut slots = Vec::with_capacity(plan.tensors().len());
         for tensor in plan.tensors() {
@@ -53,8 +56,8 @@ impl<T: Real> Executor<T> {
             }
             let slot = self.buffers.len();
             self.buffers.push(match tensor.element {
-                Element::Real => Buffer::Real(vec![T::zero(); tensor.len()]),
-                Element::Id => Buffer::Id(vec![0; tensor.len()]),
+                Element::Real => Buffer::Real(zeros(T::zero(), tensor.len())?),
+                Element::Id => Buffer::Id(zeros(0, tensor.len())?),
             });
             if tensor.storage == Storage::Shared {
                 self.shared.push((tensor.name.clone(), slot));
@@ -132,6 +135,14 @@ impl<T: Real> Executor<T> {
             run(&stage.op, &mut memory);
         }
     }
+}
+
+fn zeros<V: Clone>(zero: V, len: usize) -> Result<Vec<V>> {
+    let mut values = Vec::new();
+    let out = |_| Error::OutOfMemory(format!("allocating a plan's tensors ({len} elements)"));
+    values.try_reserve_exact(len).map_err(out)?;
+    values.resize(len, zero);
+    Ok(values)
 }
 
 fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {

@@ -7,6 +7,8 @@ use crate::plan::{Clip, Combine, Measure, Optimizer, Update};
 
 /// Elements that are worth a thread's while.
 const ELEMENTS_A_TASK: usize = 1 << 15;
+/// The largest factor on a gradient, which f32 can hold.
+const LARGEST_SCALE: f64 = 3e38;
 /// Columns of a row of the metrics.
 const METRICS: usize = 4;
 
@@ -49,7 +51,7 @@ pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
         Clip::None | Clip::Value(_) => 1.0,
         Clip::Norm(bound) => (bound / (norm + 1e-6)).min(1.0),
         // A gradient of zero has no direction to keep.
-        Clip::Normalize(bound) if norm > 0.0 => bound / norm,
+        Clip::Normalize(bound) if norm > 0.0 => (bound / norm).min(LARGEST_SCALE),
         Clip::Normalize(_) => 1.0,
     };
     let row = [loss, norm, scale].map(T::from_f64);

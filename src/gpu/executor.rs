@@ -79,9 +79,16 @@ impl Executor {
         plan.check_limits(&self.gpu.target())?;
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
+        let known = self.shared.len();
         let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));
-        caught.wait().await?;
-        let (places, input_buffer, input_bytes) = allocated?;
+        let (places, input_buffer, input_bytes) = match caught.wait().await.and(allocated) {
+            Ok(allocated) => allocated,
+            Err(error) => {
+                // Buffers that could not be made must not be found by the next plan.
+                self.shared.truncate(known);
+                return Err(error);
+            }
+        };
         let mut pipelines = HashMap::new();
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {

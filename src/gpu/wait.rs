@@ -95,11 +95,15 @@ pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64
     });
     #[cfg(not(target_arch = "wasm32"))]
     match wait {
-        Wait::Block => drop(device.poll(wgpu::PollType::wait_indefinitely())),
+        Wait::Block => drive(device, &shared),
         // Nobody else drives a native device, so a thread does while this task sleeps.
         Wait::Yield => {
-            let device = device.clone();
-            drop(std::thread::spawn(move || device.poll(wgpu::PollType::wait_indefinitely())));
+            let (device, shared) = (device.clone(), Arc::clone(&shared));
+            let driver = std::thread::Builder::new().name("recurrent: wait for the GPU".to_owned());
+            driver.spawn(move || drive(&device, &shared)).map_err(|error| Error::Gpu {
+                doing: "starting a thread that waits".to_owned(),
+                message: error.to_string(),
+            })?;
         }
     }
     #[cfg(target_arch = "wasm32")]
@@ -116,6 +120,22 @@ pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64
     })
     .await;
     if mapped { Ok(()) } else { Err(Error::DeviceLost("a buffer could not be read back".to_owned())) }
+}
+
+/// Drives the device until all its work is done; if that fails, the mapping has failed.
+///
+/// wgpu panics where the driver reports a loss while it is waited for; here that is a failure like any other.
+#[cfg(not(target_arch = "wasm32"))]
+fn drive(device: &wgpu::Device, shared: &Mutex<Mapping>) {
+    let poll = std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::wait_indefinitely()));
+    let polled = std::panic::catch_unwind(poll);
+    if !matches!(polled, Ok(Ok(_))) {
+        let mut mapping = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        mapping.outcome.get_or_insert(false);
+        if let Some(waker) = mapping.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 struct Mapping {

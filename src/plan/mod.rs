@@ -188,12 +188,13 @@ impl Plan {
     }
 
     pub(crate) fn check_limits(&self, target: &Target) -> Result<()> {
-        let inputs = self.bytes().inputs;
-        let whole = self.tensors.iter().map(|t| (t.name.as_str(), t.bytes())).chain([("all inputs of a run", inputs)]);
-        for (name, bytes) in whole {
+        // All inputs lie in one buffer, which is uploaded at once.
+        let inputs = ("all inputs of a run".to_owned(), self.bytes().inputs);
+        let tensors = self.tensors.iter().map(|t| (format!("tensor `{}`", t.name), t.bytes()));
+        for (name, bytes) in tensors.chain([inputs]) {
             if bytes > target.binding_bytes {
                 return Err(Error::Limit {
-                    what: format!("tensor `{name}` (bytes)"),
+                    what: format!("{name} (bytes)"),
                     limit: "the adapter's max_storage_buffer_binding_size",
                     asked: bytes,
                     allowed: target.binding_bytes,

@@ -26,7 +26,7 @@ pub enum Clip {
     Norm(f64),
     /// Each element held within ± this value.
     Value(f64),
-    /// Scaled to this global norm, up or down.
+    /// Scaled to this global norm, up or down; by 3·10³⁸ at the most.
     Normalize(f64),
 }
 
@@ -195,10 +195,11 @@ impl Recipe {
 
     pub(crate) fn check(&self) -> Result<()> {
         let positive = |what: &str, v: f64| {
-            if v.is_finite() && v > 0.0 {
+            // In f32 too, where a number that is too small becomes 0 and one that is too large infinite.
+            if v > 0.0 && (v as f32).is_normal() {
                 Ok(())
             } else {
-                Err(Error::Config(format!("{what} is {v}, expected a finite number above 0")))
+                Err(Error::Config(format!("{what} is {v}, expected a number above 0 that f32 can hold")))
             }
         };
         let fraction = |what: &str, v: f64| {
