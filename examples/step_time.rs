@@ -36,7 +36,7 @@ struct Args {
     /// How long each phase is repeated; at least 5 times, at most 200
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// What is timed: CELL:B,T,I,H,V
+    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru
     #[arg(required = true)]
     work: Vec<String>,
 }
@@ -67,11 +67,16 @@ fn run(args: &Args) -> Result<()> {
     for text in &args.work {
         let (cell, sizes) = text.split_once(':').with_context(|| not_work(text))?;
         let work = Work::parse(sizes).with_context(|| not_work(text))?;
-        if cell == "elman" {
-            time(&device, args.seconds, cell, &work)?;
-        } else {
-            eprintln!("skipped {text}: there is no cell `{cell}`");
-        }
+        let config: fn(Input, usize, usize) -> Config = match cell {
+            "elman" => Config::elman,
+            "lstm" => Config::lstm,
+            "gru" => Config::gru,
+            _ => {
+                eprintln!("skipped {text}: there is no cell `{cell}`");
+                continue;
+            }
+        };
+        time(&device, args.seconds, (cell, config(Input::Dense(work.inputs), work.hidden, work.classes)), &work)?;
     }
     Ok(())
 }
@@ -90,10 +95,10 @@ impl Work {
 }
 
 /// Both phases of one piece of work.
-fn time(device: &Device, seconds: f64, cell: &str, work: &Work) -> Result<()> {
+fn time(device: &Device, seconds: f64, (cell, config): (&str, Config), work: &Work) -> Result<()> {
     let &Work { batch, steps, inputs, hidden, classes } = work;
     // The model first: it refuses sizes that the data could not be drawn for.
-    let model = Model::new(Config::elman(Input::Dense(inputs), hidden, classes))?;
+    let model = Model::new(config)?;
     let labels = steps.checked_mul(batch).context("T·B overflows")?;
     let values = labels.checked_mul(inputs).context("T·B·I overflows")?;
     let mut rng = ChaCha12Rng::seed_from_u64(0);

@@ -9,25 +9,29 @@ torch 2.15.0 on a CPU. From the repository root:
 Seeds are fixed: a rerun with the same versions on the same kind of machine
 gives the same bytes.
 
-The model is nn.RNN(I, H), time-major and with bias, followed by nn.Linear(H, O).
-T is the number of steps, B the batch size. Tensors of one case, F64 except where
+The model is nn.RNN, nn.LSTM or nn.GRU of I, H and L layers, time-major and with
+bias, followed by nn.Linear(H, O). T is the number of steps, B the batch size, G the
+number of gates (1, 4, 3). Tensors of one case, F64 except where
 said:
 
-    weight_ih_l0 [H,I]  weight_hh_l0 [H,H]  bias_ih_l0 [H]  bias_hh_l0 [H]
+    weight_ih_l0 [G·H,I]  weight_hh_l0 [G·H,H]  bias_ih_l0 [G·H]  bias_hh_l0 [G·H]
+    weight_ih_l1 [G·H,H]  …   the second layer's, if there is one
     weight [O,H]  bias [O]    the read-out
     x [T,B,I]                 input "dense"
-    tokens [T,B] I32          input "tokens": ids below I, one-hot into the same RNN
-    h0 [1,B,H]  hn [1,B,H]    hidden state before the first and after the last step
+    tokens [T,B] I32          input "tokens": ids below I, one-hot into the same model
+    h0 [L,B,H]  hn [L,B,H]    hidden state before the first and after the last step
+    c0 [L,B,H]  cn [L,B,H]    the same of an LSTM's c
     targets                   cross_entropy: class ids, I32, shaped like mask
                               mse: shaped like logits
     mask                      1 = counted, 0 = not; readout "every" [T,B], "last" [B]
     logits                    readout "every" [T,B,O], "last" [B,O]
     loss [1]                  mean over the counted positions (mse: and over O)
     grad.<parameter>          d loss / d parameter, shaped like the parameter
-    grad.h0 [1,B,H]           d loss / d h0
-    norm [1]                  global 2-norm of the parameter gradients, h0 left out
+    grad.h0 [L,B,H]           d loss / d h0; of an LSTM grad.c0 too
+    norm [1]                  global 2-norm of the parameter gradients, the states left out
 
-Metadata: `case`, JSON with cell, activation, input, readout, loss, T, B, I, H, O.
+Metadata: `case`, JSON with cell, activation ("" but for elman), input, readout, loss,
+T, B, I, H, O and, in the later cases, layers (1 where it is left out).
 
 optimizer_*.safetensors: the parameters, x, h0, targets and mask of the first case,
 and step1.<parameter>, step2.<parameter>, step3.<parameter>: the parameters after
@@ -49,7 +53,7 @@ from torch.nn import functional
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 
 # The seed, a tag for the file name, and the columns of `case`.
-COLUMNS = ("cell", "activation", "input", "readout", "loss", "T", "B", "I", "H", "O")
+COLUMNS = ("cell", "activation", "input", "readout", "loss", "T", "B", "I", "H", "O", "layers")
 CASES = [
     (1, "", "elman", "tanh", "dense", "every", "cross_entropy", 6, 3, 5, 7, 4),
     (2, "", "elman", "relu", "dense", "every", "cross_entropy", 6, 3, 5, 7, 4),
@@ -59,6 +63,18 @@ CASES = [
     (6, "", "elman", "tanh", "dense", "every", "mse", 6, 3, 5, 7, 4),
     (7, "_t1_b1", "elman", "tanh", "dense", "every", "cross_entropy", 1, 1, 5, 7, 4),
     (8, "_h33", "elman", "tanh", "dense", "every", "cross_entropy", 9, 5, 17, 33, 4),
+    (9, "_l2", "elman", "tanh", "dense", "every", "cross_entropy", 6, 3, 5, 7, 4, 2),
+    (10, "_l2", "elman", "relu", "tokens", "last", "cross_entropy", 6, 3, 11, 7, 4, 2),
+    (11, "", "lstm", "", "dense", "every", "cross_entropy", 6, 3, 5, 7, 4, 1),
+    (12, "", "lstm", "", "tokens", "last", "cross_entropy", 6, 3, 11, 7, 4, 1),
+    (13, "_l2", "lstm", "", "tokens", "every", "cross_entropy", 6, 3, 11, 7, 4, 2),
+    (14, "_l2", "lstm", "", "dense", "last", "mse", 6, 3, 5, 7, 4, 2),
+    (15, "_h33", "lstm", "", "dense", "every", "cross_entropy", 9, 5, 17, 33, 4, 1),
+    (16, "", "gru", "", "dense", "every", "cross_entropy", 6, 3, 5, 7, 4, 1),
+    (17, "", "gru", "", "tokens", "last", "cross_entropy", 6, 3, 11, 7, 4, 1),
+    (18, "_l2", "gru", "", "tokens", "every", "cross_entropy", 6, 3, 11, 7, 4, 2),
+    (19, "_l2", "gru", "", "dense", "last", "mse", 6, 3, 5, 7, 4, 2),
+    (20, "_h33", "gru", "", "dense", "every", "cross_entropy", 9, 5, 17, 33, 4, 1),
 ]
 
 # The file name's recipe, the class, its arguments, the kind of clipping and its value.
@@ -79,7 +95,11 @@ def build(seed, case):
     """The model, its parameters by name, and a batch."""
     generator = torch.Generator().manual_seed(seed)
     T, B, I, H, O = (case[size] for size in "TBIHO")
-    rnn = nn.RNN(I, H, nonlinearity=case["activation"])
+    layers = case.get("layers", 1)
+    if case["cell"] == "elman":
+        rnn = nn.RNN(I, H, layers, nonlinearity=case["activation"])
+    else:
+        rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[case["cell"]](I, H, layers)
     readout = nn.Linear(H, O)
     parameters = dict(rnn.named_parameters()) | dict(readout.named_parameters())
     for parameter in parameters.values():
@@ -90,8 +110,9 @@ def build(seed, case):
         batch["tokens"] = torch.randint(I, (T, B), generator=generator, dtype=torch.int32)
     else:
         batch["x"] = torch.randn(T, B, I, generator=generator)
-    h0 = torch.empty(1, B, H)
-    batch["h0"] = nn.init.uniform_(h0, -1, 1, generator=generator).requires_grad_()
+    for state in ("h0", "c0") if case["cell"] == "lstm" else ("h0",):
+        values = torch.empty(layers, B, H)
+        batch[state] = nn.init.uniform_(values, -1, 1, generator=generator).requires_grad_()
     positions = (T, B) if case["readout"] == "every" else (B,)
     if case["loss"] == "cross_entropy":
         batch["targets"] = torch.randint(O, positions, generator=generator, dtype=torch.int32)
@@ -106,19 +127,24 @@ def build(seed, case):
 
 
 def forward(case, rnn, readout, batch):
-    """The logits, the last hidden state, and the loss."""
+    """The logits, the states after the last step by name, and the loss."""
     if case["input"] == "tokens":
         x = functional.one_hot(batch["tokens"].long(), case["I"]).to(torch.float64)
     else:
         x = batch["x"]
-    hidden, hn = rnn(x, batch["h0"])
+    if case["cell"] == "lstm":
+        hidden, (hn, cn) = rnn(x, (batch["h0"], batch["c0"]))
+        states = {"hn": hn, "cn": cn}
+    else:
+        hidden, hn = rnn(x, batch["h0"])
+        states = {"hn": hn}
     logits = readout(hidden if case["readout"] == "every" else hidden[-1])
     counted = batch["mask"] == 1
     if case["loss"] == "cross_entropy":
         loss = functional.cross_entropy(logits[counted], batch["targets"][counted].long())
     else:
         loss = functional.mse_loss(logits[counted], batch["targets"][counted])
-    return logits, hn, loss
+    return logits, states, loss
 
 
 def copies(tensors, prefix=""):
@@ -138,11 +164,11 @@ def write(name, tensors, metadata):
 
 def write_case(name, seed, case):
     rnn, readout, parameters, batch = build(seed, case)
-    logits, hn, loss = forward(case, rnn, readout, batch)
+    logits, states, loss = forward(case, rnn, readout, batch)
     loss.backward()
     tensors = copies(parameters) | copies(batch)
-    tensors |= copies({"logits": logits, "hn": hn, "loss": loss.reshape(1)})
-    differentiated = parameters | {"h0": batch["h0"]}
+    tensors |= copies({"logits": logits} | states | {"loss": loss.reshape(1)})
+    differentiated = parameters | {name: batch[name] for name in ("h0", "c0") if name in batch}
     tensors |= copies({key: value.grad for key, value in differentiated.items()}, "grad.")
     # An infinite bound: the norm, and nothing clipped.
     norm = nn.utils.clip_grad_norm_(parameters.values(), float("inf"))
@@ -179,9 +205,9 @@ def main():
 
     cases = []
     for seed, tag, *values in CASES:
-        case = dict(zip(COLUMNS, values, strict=True))
+        case = dict(zip(COLUMNS, values))
         cases.append((seed, case))
-        write_case("_".join(values[:5]) + tag, seed, case)
+        write_case("_".join(filter(None, values[:5])) + tag, seed, case)
     for recipe in OPTIMIZERS:
         write_optimizer(*recipe, *cases[0])
 

@@ -1,11 +1,14 @@
 // The Elman cell: h = act(x + r), x = W·x_t + b_W and r = U·h_(t-1) + b_U. Variant 0 is tanh, 1 is relu.
 //
-// A cell is GATES and two pointwise functions; the drivers (step_*.wgsl, sequence_*.wgsl) know nothing else of it.
+// A cell is two constants, three pointwise functions and, if it keeps more than its gates and h, binding 5; the drivers
+// (step_*.wgsl, sequence_*.wgsl) know nothing else of it.
 
 const GATES: u32 = 1u;
+/// Whether h_(t-1) reaches h_t by another path than U.
+const PASSES_H: bool = false;
 
 /// h_t of one unit.
-fn cell_forward(variant: u32, x: array<f32, GATES>, r: array<f32, GATES>, h_prev: f32) -> f32 {
+fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
     let a = x[0] + r[0];
     if variant == 0u {
         return safe_tanh(a);
@@ -14,10 +17,18 @@ fn cell_forward(variant: u32, x: array<f32, GATES>, r: array<f32, GATES>, h_prev
     return select(a, 0.0, a <= 0.0);
 }
 
-/// The gradient of the pre-activations of one unit, from that of h_t and from h_t itself.
-fn cell_backward(variant: u32, dh: f32, h: f32) -> array<f32, GATES> {
-    if variant == 0u {
-        return array<f32, GATES>(dh * (1.0 - h * h));
+/// The gradient of r of one unit, from that of h_t; assigns the gradient of x to the gates.
+fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
+    let h = history[at.unit + at.slot];
+    var gradient = dh * (1.0 - h * h);
+    if variant == 1u {
+        gradient = select(0.0, dh, h > 0.0);
     }
-    return array<f32, GATES>(select(0.0, dh, h > 0.0));
+    gates[at.gate] = gradient;
+    return Gradient(array<f32, GATES>(gradient), 0.0);
+}
+
+/// Element i of the gradient of r [T, B, G·H], of a step that is done.
+fn recurrent_gradient(i: u32) -> f32 {
+    return gates[i];
 }

@@ -14,6 +14,11 @@ fn safe_tanh(x: f32) -> f32 {
     return select(value, x, magnitude > 0x7f800000u);
 }
 
+/// 1 / (1 + e^-x), by way of tanh, which cannot overflow.
+fn sigmoid(x: f32) -> f32 {
+    return 0.5 + 0.5 * safe_tanh(0.5 * x);
+}
+
 /// Whether x is neither infinite nor NaN, by its exponent: drivers may assume away what a comparison would tell.
 fn is_finite_bits(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;

@@ -1,12 +1,12 @@
 // sequence_backward: a whole recurrence backwards, one workgroup a sequence from end to end; the cell is appended.
 //
-//   for t = T..1: dh_t = upstream_t + Uᵀ·(gradient of the pre-activations at t + 1), nothing from beyond the last step;
-//   the gradient of the pre-activations at t = cell_backward(dh_t, h_t); assigns all gates.
+//   for t = T..1: dh_t = upstream_t + Uᵀ·(gradient of r at t + 1), nothing from beyond the last step; it takes
+//   upstream_t's place; cell_backward(dh_t) assigns slot t of the gates, the gradient of x, and returns that of r.
 //
-// in   weight    U [G·H, H] at weight_offset: neighbouring threads read neighbouring elements
-// in   upstream  [T, B, H]
-// in   history   [T+1, B, H]
-// out  gates     [T, B, G·H]
+// in      weight    U [G·H, H] at weight_offset: neighbouring threads read neighbouring elements
+// in-out  upstream  [T, B, H]: all of it; the step before is added to where the cell passes h
+// in      history   [T+1, B, H]
+// in-out  gates     [T, B, G·H]: what the cell left there forwards; all is written
 //
 // H <= 1024 and G·H <= 2048; the plan sees to it. Where there are more threads than units they share each sum.
 
@@ -20,7 +20,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> upstream: array<f32>;
+@group(0) @binding(2) var<storage, read_write> upstream: array<f32>;
 @group(0) @binding(3) var<storage, read> history: array<f32>;
 @group(0) @binding(4) var<storage, read_write> gates: array<f32>;
 
@@ -56,15 +56,6 @@ fn partial_sum(unit: u32, begin: u32, end: u32) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-/// (upstream, h) of unit j of a sequence's step, whose row of units starts at `at`.
-fn load_unit(at: u32, j: u32) -> vec2<f32> {
-    if j < params.hidden {
-        // h_t lies one slot further on: slot 0 is the initial state.
-        return vec2(upstream[at + j], history[at + params.batch * params.hidden + j]);
-    }
-    return vec2(0.0);
-}
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -90,7 +81,10 @@ fn main(
         let t = params.steps - 1u - step;
         let at = (t * params.batch + b) * hidden;
         // This thread's first unit's, so that the wait overlaps the sums.
-        var unit = load_unit(at, lid);
+        var above = 0.0;
+        if lid < hidden {
+            above = upstream[at + lid];
+        }
         // Nothing comes from beyond the last step.
         if step > 0u {
             for (var j = lid % width; j < hidden; j += width) {
@@ -100,19 +94,23 @@ fn main(
         workgroupBarrier();
         for (var j = lid; j < hidden; j += THREADS) {
             if j != lid {
-                unit = load_unit(at, j);
+                above = upstream[at + j];
             }
-            var dh = unit.x;
+            var dh = above;
             if step > 0u {
                 for (var q = 0u; q < groups; q += 1u) {
                     dh += sums[q * width + j];
                 }
             }
-            var gradient = cell_backward(params.variant, dh, unit.y);
-            let out = at * GATES + j;
+            let unit = place(t, params.steps, b, j, params.batch, hidden);
+            upstream[unit.unit] = dh;
+            var gradient = cell_backward(params.variant, unit, dh);
             for (var g = 0u; g < GATES; g += 1u) {
-                gates[out + g * hidden] = gradient[g];
-                dr[g * hidden + j] = gradient[g];
+                dr[g * hidden + j] = gradient.r[g];
+            }
+            // To where this same thread finds it at the next turn.
+            if PASSES_H && !unit.is_first {
+                upstream[unit.unit - unit.slot] += gradient.h_before;
             }
         }
         workgroupBarrier();

@@ -4,7 +4,7 @@
 //
 // in      turned   Uᵀ [H, G·H] at turned_offset, so that neighbouring threads read neighbouring elements
 // in      bias     b_U [G·H] at bias_offset
-// in      gates    [T, B, G·H]: x = W·x_t + b_W
+// in-out  gates    [T, B, G·H]: x = W·x_t + b_W; what the cell leaves there
 // in-out  history  [T+1, B, H]: slot 0 is read, the others written
 //
 // H <= 1024 and G·H <= 2048; the plan sees to it. Where there are more threads than outputs they share each sum.
@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> turned: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> gates: array<f32>;
+@group(0) @binding(3) var<storage, read_write> gates: array<f32>;
 @group(0) @binding(4) var<storage, read_write> history: array<f32>;
 
 const THREADS: u32 = 256u;
@@ -106,9 +106,10 @@ fn main(
                     r[g] += sums[q * width + g * hidden + j];
                 }
             }
-            let new_h = cell_forward(params.variant, x, r, h[j]);
+            let unit = place(t, params.steps, b, j, params.batch, hidden);
+            let new_h = cell_forward(params.variant, unit, x, r, h[j]);
             h[j] = new_h;
-            history[((t + 1u) * params.batch + b) * hidden + j] = new_h;
+            history[unit.unit + unit.slot] = new_h;
         }
         workgroupBarrier();
     }

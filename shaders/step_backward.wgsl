@@ -1,12 +1,12 @@
 // step_backward: one time step t of a recurrence's back-propagation over the whole batch; the cell is appended.
 //
-//   dh_t = upstream_t + Uᵀ·(gradient of the pre-activations at t + 1), nothing from beyond the last step;
-//   the gradient of the pre-activations at t = cell_backward(dh_t, h_t); assigns slot t of the gates.
+//   dh_t = upstream_t + Uᵀ·(gradient of r at t + 1), nothing from beyond the last step; it takes upstream_t's place;
+//   cell_backward(dh_t) assigns slot t of the gates, the gradient of x, and returns that of r.
 //
 // in      weight    U [G·H, H] at weight_offset
-// in      upstream  [T, B, H]
+// in-out  upstream  [T, B, H]: slot t is read and written; slot t - 1 is added to where the cell passes h
 // in      history   [T+1, B, H]
-// in-out  gates     [T, B, G·H]: slot t + 1 is read, slot t written
+// in-out  gates     [T, B, G·H]: slot t + 1 may be read, slot t written; what the cell left there forwards is read
 //
 // One workgroup a tile of 16 sequences × 16 units, one thread a unit of a sequence; the sum over the G·H gates goes
 // through workgroup memory in chunks of 32.
@@ -22,7 +22,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> upstream: array<f32>;
+@group(0) @binding(2) var<storage, read_write> upstream: array<f32>;
 @group(0) @binding(3) var<storage, read> history: array<f32>;
 @group(0) @binding(4) var<storage, read_write> gates: array<f32>;
 
@@ -57,12 +57,8 @@ fn main(
     let inside = b < params.batch && j < hidden;
 
     var dh = 0.0;
-    var h = 0.0;
     if inside {
-        let at = (params.t * params.batch + b) * hidden + j;
-        dh = upstream[at];
-        // h_t lies one slot further on: slot 0 is the initial state.
-        h = history[at + params.batch * hidden];
+        dh = upstream[(params.t * params.batch + b) * hidden + j];
     }
 
     if params.t + 1u < params.steps {
@@ -73,7 +69,7 @@ fn main(
                 let k = chunk + i % CHUNK;
                 var d = 0.0;
                 if row < params.batch && k < rows {
-                    d = gates[next + row * rows + k];
+                    d = recurrent_gradient(next + row * rows + k);
                 }
                 tile_d[(i / CHUNK) * ROW + i % CHUNK] = d;
             }
@@ -100,10 +96,11 @@ fn main(
     }
 
     if inside {
-        var gradient = cell_backward(params.variant, dh, h);
-        let at = (params.t * params.batch + b) * rows + j;
-        for (var g = 0u; g < GATES; g += 1u) {
-            gates[at + g * hidden] = gradient[g];
+        let at = place(params.t, params.steps, b, j, params.batch, hidden);
+        upstream[at.unit] = dh;
+        let gradient = cell_backward(params.variant, at, dh);
+        if PASSES_H && !at.is_first {
+            upstream[at.unit - at.slot] += gradient.h_before;
         }
     }
 }

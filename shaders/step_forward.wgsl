@@ -4,7 +4,7 @@
 //
 // in      weight   U [G·H, H] at weight_offset
 // in      bias     b_U [G·H] at bias_offset
-// in      gates    [T, B, G·H]: x = W·x_t + b_W
+// in-out  gates    [T, B, G·H]: x = W·x_t + b_W; what the cell leaves there
 // in-out  history  [T+1, B, H]: slot t is read, slot t + 1 written
 //
 // One workgroup a tile of 16 sequences × 16 units, one thread a unit of a sequence with all its gates; the sum over
@@ -12,6 +12,7 @@
 
 struct Params {
     t: u32,
+    steps: u32,
     batch: u32,
     hidden: u32,
     variant: u32,
@@ -22,7 +23,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> gates: array<f32>;
+@group(0) @binding(3) var<storage, read_write> gates: array<f32>;
 @group(0) @binding(4) var<storage, read_write> history: array<f32>;
 
 const TILE: u32 = 16u;
@@ -53,9 +54,8 @@ fn main(
     let b = first_b + local_b;
     let j = first_j + local_j;
     let inside = b < params.batch && j < hidden;
-    // The slots of h_(t-1) and of h_t.
+    // The slot of h_(t-1).
     let before = params.t * params.batch * hidden;
-    let after = before + params.batch * hidden;
 
     var x: array<f32, GATES>;
     var r: array<f32, GATES>;
@@ -103,7 +103,7 @@ fn main(
     }
 
     if inside {
-        let at = b * hidden + j;
-        history[after + at] = cell_forward(params.variant, x, r, history[before + at]);
+        let at = place(params.t, params.steps, b, j, params.batch, hidden);
+        history[at.unit + at.slot] = cell_forward(params.variant, at, x, r, history[at.unit]);
     }
 }

@@ -16,7 +16,7 @@
 //! let model = Model::new(Config::elman(Input::Tokens(alphabet.len()), 32, alphabet.len()))?;
 //! let mut trainer = Trainer::new(&device, &model, Recipe::new(Loss::CrossEntropy))?;
 //! for step in 0..60 {
-//!     trainer.step(&windows.get(step))?; // truncated BPTT: the hidden state is carried on the device
+//!     trainer.step(&windows.get(step))?; // truncated BPTT: the state is carried on the device
 //! }
 //! let losses = trainer.metrics()?; // the only call that waits
 //! assert!(losses.last().unwrap().loss < losses[0].loss);
@@ -37,8 +37,8 @@
 //! # Legend
 //!
 //! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
-//! **R** labels (T·B, or B where only the last step is read out). W is input-to-hidden, U hidden-to-hidden, V
-//! hidden-to-label. Tensors are row-major with time outermost: `[T, B, ·]`.
+//! **R** labels (T·B, or B where only the last step is read out), **L** layers, **S** states of the cell (h; of an LSTM h
+//! and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with time outermost: `[T, B, ·]`.
 //!
 //! # Waiting
 //!

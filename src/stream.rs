@@ -145,7 +145,7 @@ impl Stream {
         self.executor.zero(self.current.0, self.current.1.state)
     }
 
-    /// The hidden state `[B, H]`.
+    /// The state `[S, L, B, H]`: h of every layer, and then c where the cell has one.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -153,7 +153,7 @@ impl Stream {
         self.executor.read(self.current.0, self.current.1.state, Wait::Yield).await
     }
 
-    /// Goes on from the hidden state `[B, H]`.
+    /// Goes on from the state `[S, L, B, H]`.
     ///
     /// # Errors
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite, [`Error::DeviceLost`].

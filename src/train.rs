@@ -63,7 +63,7 @@ struct Prepared {
     batch: usize,
 }
 
-/// Where the hidden state that the last window left is.
+/// Where the state that the last window left is.
 #[derive(Clone, Debug, Default)]
 enum Carried {
     /// There was no window yet.
@@ -289,7 +289,7 @@ impl Trainer {
         Ok(Model::from_flat(self.config.clone(), self.layout.clone(), values))
     }
 
-    /// The hidden state `[B, H]` that the last window left, with its B; none before the first.
+    /// The state `[S, L, B, H]` that the last window left, with its B; none before the first.
     ///
     /// # Errors
     /// As [`Trainer::model_async`].

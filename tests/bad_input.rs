@@ -143,14 +143,14 @@ fn batches_of_another_shape() {
     let short = Batch { mask: Some(vec![true; 3]), ..good() };
     assert_eq!(refused_tokens(short), "mask has shape [3], expected [8]");
     let short = Batch { start: Start::Given(vec![0.0; 15]), ..good() };
-    assert_eq!(refused_tokens(short), "start has shape [15], expected [2, 8]");
+    assert_eq!(refused_tokens(short), "start has shape [15], expected [1, 1, 2, 8]");
     // Labels at every step, for a network that is read out at the last.
     let last = tokens().with_read_out(ReadOut::Last);
     assert_eq!(refused(&last, Loss::CrossEntropy, good()), "targets has shape [8], expected [2]");
 
     assert_eq!(words(stream(&tokens()).step_tokens(&[1])), "tokens has shape [1], expected [1, 2]");
     assert_eq!(words(stream(&dense()).step(&[1.0; 5])), "x has shape [5], expected [1, 2, 3]");
-    assert_eq!(words(stream(&dense()).set_state(&[1.0; 5])), "state has shape [5], expected [2, 8]");
+    assert_eq!(words(stream(&dense()).set_state(&[1.0; 5])), "state has shape [5], expected [1, 1, 2, 8]");
 }
 
 #[test]

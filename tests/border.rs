@@ -138,8 +138,7 @@ fn constants_that_rust_shares_have_its_values() {
     };
     let named = |name: &str| *all().iter().find(|k| k.name == name).unwrap();
     assert_eq!(constant(named("combine"), "BLOCK"), Combine::BLOCK);
-    for activation in [Activation::Tanh, Activation::Relu] {
-        let cell = Cell::Elman(activation);
+    for cell in [Cell::Elman(Activation::Tanh), Cell::Elman(Activation::Relu), Cell::Lstm, Cell::Gru] {
         for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
             assert_eq!(constant(named(&format!("{driver}_{}", cell.name())), "GATES"), cell.gates());
         }
@@ -223,9 +222,10 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     purposes.extend(recipes.map(Purpose::Train));
     for input in [Input::Tokens(1), Input::Tokens(65), Input::Dense(1), Input::Dense(7)] {
         for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
-            for cell in [Cell::Elman(Activation::Tanh), Cell::Elman(Activation::Relu)] {
+            let elman = |activation| (Cell::Elman(activation), 1);
+            for (cell, layers) in [elman(Activation::Tanh), elman(Activation::Relu), (Cell::Lstm, 2), (Cell::Gru, 1)] {
                 for read_out in [ReadOut::EveryStep, ReadOut::Last] {
-                    let config = Config::elman(input, hidden, outputs).with_cell(cell).with_read_out(read_out);
+                    let config = Config::new(cell, input, hidden, outputs).with_layers(layers).with_read_out(read_out);
                     for purpose in &purposes {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32)] {
                             for target in [Target::cpu(), Target::webgpu()] {

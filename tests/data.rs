@@ -60,7 +60,7 @@ fn a_wrong_length_is_reported_with_both_shapes() {
         (Batch { inputs: Inputs::Tokens(vec![0; 5]), ..tokens_batch() }, "inputs", "[2, 3]", "[5]"),
         (Batch { targets: Targets::Classes(vec![0; 7]), ..tokens_batch() }, "targets", "[6]", "[7]"),
         (Batch { mask: Some(vec![true; 3]), ..tokens_batch() }, "mask", "[6]", "[3]"),
-        (Batch { start: Start::Given(vec![0.0; 8]), ..tokens_batch() }, "start", "[3, 3]", "[8]"),
+        (Batch { start: Start::Given(vec![0.0; 8]), ..tokens_batch() }, "start", "[1, 1, 3, 3]", "[8]"),
     ];
     for (batch, argument, expected, given) in cases {
         let error = refused(&batch, &config, Loss::CrossEntropy);

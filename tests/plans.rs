@@ -54,6 +54,18 @@ fn dispatches_of_a_text_model_as_a_whole_sequence() {
 }
 
 #[test]
+fn dispatches_of_an_lstm_of_two_layers() {
+    let config = Config::lstm(Input::Tokens(65), 128, 65).with_layers(2);
+    // Forward: each layer's product with W and 50 steps, then the read-out. Backward: read-out, dV; each layer's 50
+    // steps, dU and dW, and what the layer below hears.
+    let steps = plan(&config, train(), 50, 32, &BY_STEPS);
+    assert_eq!(dispatches(&steps), [2 * (1 + 50) + 1, 1, 2 + 2 * (50 + 2) + 1, 3]);
+    // With U transposed and one dispatch a layer, as 4·128·128 elements of U are few enough.
+    let whole = plan(&config, train(), 50, 32, &Target::webgpu());
+    assert_eq!(dispatches(&whole), [2 * (1 + 1 + 1) + 1, 1, 2 + 2 * (1 + 2) + 1, 3]);
+}
+
+#[test]
 fn dispatches_without_training() {
     let infer = plan(&text(), Purpose::Infer, 50, 32, &Target::webgpu());
     assert_eq!(dispatches(&infer), [4, 0, 0, 0]);
@@ -157,7 +169,8 @@ fn a_plan_prints_every_tensor_and_every_operation() {
         }
     }
     let all = with_all.map(|plan| plan.to_string()).concat();
-    for line in ["elman forward (Whole) history ← gates", "elman backward (Steps) gates ← upstream", "by Adam"] {
+    for line in ["elman forward (Whole) history_l0 ← gates_l0", "elman backward (Steps) gates_l0 ← upstream", "by Adam"]
+    {
         assert!(all.contains(line), "`{line}` is not in\n{all}");
     }
 }

@@ -19,7 +19,7 @@ use common::compare::{EXACT, F32_NETWORK, F32_PARAMETERS, F64, Tolerance, assert
 use common::executor::{Execute, gpu};
 use common::network::{Inputs, Metrics, Network, Targets, Window};
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 20] = [
     "elman_tanh_dense_every_cross_entropy",
     "elman_relu_dense_every_cross_entropy",
     "elman_tanh_tokens_every_cross_entropy",
@@ -28,6 +28,18 @@ const CASES: [&str; 8] = [
     "elman_tanh_dense_every_mse",
     "elman_tanh_dense_every_cross_entropy_t1_b1",
     "elman_tanh_dense_every_cross_entropy_h33",
+    "elman_tanh_dense_every_cross_entropy_l2",
+    "elman_relu_tokens_last_cross_entropy_l2",
+    "lstm_dense_every_cross_entropy",
+    "lstm_tokens_last_cross_entropy",
+    "lstm_tokens_every_cross_entropy_l2",
+    "lstm_dense_last_mse_l2",
+    "lstm_dense_every_cross_entropy_h33",
+    "gru_dense_every_cross_entropy",
+    "gru_tokens_last_cross_entropy",
+    "gru_tokens_every_cross_entropy_l2",
+    "gru_dense_last_mse_l2",
+    "gru_dense_every_cross_entropy_h33",
 ];
 
 const OPTIMIZERS: [&str; 7] = [
@@ -113,7 +125,7 @@ fn check_case<E: Execute>(executor: E, target: Target, name: &str, tolerance: To
 
     network.run(&infer, &window, [0.0; 4]);
     close("outputs", &network.read(&infer, infer.at.outputs), &fixture.real("logits"));
-    close("final state", &network.read(&infer, infer.at.state), &fixture.real("hn"));
+    close("final state", &network.read(&infer, infer.at.state), &fixture.state("hn", "cn"));
 
     // Any slot of the metrics will do, so each run has its own.
     network.run(&evaluate, &window, [0.0, 1.0, 1.0, 3.0]);
@@ -121,7 +133,7 @@ fn check_case<E: Execute>(executor: E, target: Target, name: &str, tolerance: To
     close("loss in evaluation", &[metrics.loss], &fixture.real("loss"));
     assert_eq!(metrics, Metrics { norm: 0.0, scale: 1.0, finite: 1.0, ..metrics }, "{name}: evaluation");
     close("outputs in evaluation", &network.read(&evaluate, evaluate.at.outputs), &fixture.real("logits"));
-    close("final state in evaluation", &network.read(&evaluate, evaluate.at.state), &fixture.real("hn"));
+    close("final state in evaluation", &network.read(&evaluate, evaluate.at.state), &fixture.state("hn", "cn"));
 
     // At a rate of 0 no parameter changes: what is tested here is the gradient.
     network.run(&train, &window, [0.0, 1.0, 1.0, 1023.0]);
@@ -129,7 +141,7 @@ fn check_case<E: Execute>(executor: E, target: Target, name: &str, tolerance: To
     close("loss", &[metrics.loss], &fixture.real("loss"));
     close("norm", &[metrics.norm], &fixture.real("norm"));
     assert_eq!(metrics, Metrics { scale: 1.0, finite: 1.0, ..metrics }, "{name}: training");
-    close("final state in training", &network.read(&train, train.at.state), &fixture.real("hn"));
+    close("final state in training", &network.read(&train, train.at.state), &fixture.state("hn", "cn"));
     let gradients = network.read(&train, train.at.training.unwrap().gradients);
     let want = fixture.parameters(&network.layout, "grad.");
     for parameter in network.layout.parameters() {
@@ -139,7 +151,11 @@ fn check_case<E: Execute>(executor: E, target: Target, name: &str, tolerance: To
     let mut gaps = gradients;
     network.layout.parameters().iter().for_each(|p| gaps[p.range()].fill(0.0));
     assert!(gaps.iter().all(|&g| g == 0.0), "{name}: a gradient in a gap between tensors");
-    close("gradient of h0", &network.state_gradient(&train, batch, &parameters), &fixture.real("grad.h0"));
+    close(
+        "gradient of the initial state",
+        &network.state_gradient(&train, &window, &parameters),
+        &fixture.state("grad.h0", "grad.c0"),
+    );
     assert_close(name, &network.read(&train, train.at.parameters), &held, EXACT);
 }
 
@@ -206,6 +222,15 @@ impl Fixture {
         self.reals.get(tensor).unwrap_or_else(|| panic!("{}: no tensor {tensor}", self.name)).clone()
     }
 
+    /// `[S, L, B, H]`: h, and then c where the cell has one.
+    fn state(&self, h: &str, c: &str) -> Vec<f64> {
+        let mut state = self.real(h);
+        if self.choice("cell") == "lstm" {
+            state.extend(self.real(c));
+        }
+        state
+    }
+
     fn id(&self, tensor: &str) -> Vec<u32> {
         self.ids.get(tensor).unwrap_or_else(|| panic!("{}: no tensor {tensor}", self.name)).clone()
     }
@@ -219,23 +244,25 @@ impl Fixture {
     }
 
     fn config(&self) -> Config {
-        assert_eq!(self.choice("cell"), "elman");
         let input = match self.choice("input") {
             "tokens" => Input::Tokens(self.size("I")),
             "dense" => Input::Dense(self.size("I")),
             other => panic!("{}: input {other}", self.name),
         };
-        let activation = match self.choice("activation") {
-            "tanh" => Activation::Tanh,
-            "relu" => Activation::Relu,
-            other => panic!("{}: activation {other}", self.name),
+        let cell = match (self.choice("cell"), self.choice("activation")) {
+            ("elman", "tanh") => Cell::Elman(Activation::Tanh),
+            ("elman", "relu") => Cell::Elman(Activation::Relu),
+            ("lstm", "") => Cell::Lstm,
+            ("gru", "") => Cell::Gru,
+            other => panic!("{}: cell and activation {other:?}", self.name),
         };
+        let layers = if self.case["layers"].is_null() { 1 } else { self.size("layers") };
         let read_out = match self.choice("readout") {
             "every" => ReadOut::EveryStep,
             "last" => ReadOut::Last,
             other => panic!("{}: read-out {other}", self.name),
         };
-        Config::elman(input, self.size("H"), self.size("O")).with_cell(Cell::Elman(activation)).with_read_out(read_out)
+        Config::new(cell, input, self.size("H"), self.size("O")).with_layers(layers).with_read_out(read_out)
     }
 
     fn loss(&self) -> Loss {
@@ -283,7 +310,7 @@ impl Fixture {
             inputs: if dense { Inputs::Dense(self.real("x")) } else { Inputs::Tokens(self.id("tokens")) },
             targets: if classes { Targets::Classes(self.id("targets")) } else { Targets::Values(self.real("targets")) },
             mask: self.real("mask"),
-            state: self.real("h0"),
+            state: self.state("h0", "c0"),
         }
     }
 

@@ -42,8 +42,14 @@ fn windows() -> Windows {
     windows
 }
 
+/// The network that a recipe trains: two layers of an LSTM for one of them, an Elman network for the others.
 fn start(device: &Device, recipe: Recipe) -> Trainer {
-    let config = Config::elman(Input::Tokens(5), 18, 5).with_init(Init::Orthogonal).with_seed(2);
+    let input = Input::Tokens(5);
+    let config = match recipe.optimizer {
+        Optimizer::RmsProp { .. } => Config::lstm(input, 18, 5).with_layers(2),
+        _ => Config::elman(input, 18, 5).with_init(Init::Orthogonal),
+    };
+    let config = config.with_seed(2);
     Trainer::new(device, &Model::new(config).unwrap(), recipe).unwrap()
 }
 

@@ -194,6 +194,18 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bytes() {
 }
 
 #[test]
+fn every_cell_learns_resumes_and_writes_in_layers() {
+    for cell in ["lstm", "gru"] {
+        let room = Room::new();
+        succeed(room.train(&["--epochs", "1", "--cell", cell, "--layers", "2"]));
+        let resume = ["--resume", "out/text.safetensors", "--epochs", "2"];
+        fail(room.command(&[&resume[..], &["--layers", "1"]].concat()), &["--layers 1", "2"]);
+        succeed(room.command(&resume));
+        succeed(room.command(&["sample", "--length", "20"]));
+    }
+}
+
+#[test]
 fn a_sample_is_that_of_its_seed() {
     let room = Room::new().trained();
     let sample = |args: &[&str]| {
@@ -240,7 +252,7 @@ fn a_text_that_cannot_be_learnt_is_an_error() {
 #[test]
 fn an_option_that_makes_no_sense_is_an_error() {
     let room = Room::new();
-    let cases: [(&[&str], &[&str]); 10] = [
+    let cases: [(&[&str], &[&str]); 12] = [
         (&["--hidden", "0"], &["hidden", "is 0"]),
         (&["--seq-length", "0"], &["steps", "is 0"]),
         (&["--batch-size", "0"], &["sequences", "is 0"]),
@@ -251,6 +263,8 @@ fn an_option_that_makes_no_sense_is_an_error() {
         (&["--validation-fraction", "0.2"], &["--validation-fraction is 0.2"]),
         (&["--momentum", "0.9"], &["--optimizer sgd"]),
         (&["--weight-decay", "0.1"], &["--optimizer adamw"]),
+        (&["--cell", "gru", "--activation", "relu"], &["--cell elman"]),
+        (&["--layers", "0"], &["layers (L)", "is 0"]),
     ];
     for (args, words) in cases {
         fail(room.command(&[&["--data", "data.txt"], args].concat()), words);
@@ -321,6 +335,8 @@ fn an_option_that_contradicts_the_checkpoint_is_an_error() {
     let room = Room::new().trained();
     let resume = |args: &[&str]| room.command(&[&["--resume", "out/text.safetensors", "--epochs", "2"], args].concat());
     fail(resume(&["--hidden", "256"]), &["--hidden 256", "24"]);
+    fail(resume(&["--cell", "lstm"]), &["--cell", "lstm", "elman"]);
+    fail(resume(&["--layers", "2"]), &["--layers 2", "1"]);
     fail(resume(&["--activation", "relu"]), &["--activation", "relu", "tanh"]);
     fail(resume(&["--clip-value", "5"]), &["clipping"]);
     fail(resume(&["--optimizer", "sgd"]), &["--optimizer", "sgd", "adam"]);

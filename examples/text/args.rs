@@ -94,7 +94,13 @@ pub struct TrainArgs {
     /// The share after it that is measured after every epoch; the rest is for `eval` [default: 0.05]
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub validation_fraction: Option<f64>,
-    /// [default: tanh]
+    /// [default: elman]
+    #[arg(long)]
+    pub cell: Option<CellName>,
+    /// Layers of cells, each reading the one below [default: 1]
+    #[arg(long)]
+    pub layers: Option<usize>,
+    /// Of elman [default: tanh]
     #[arg(long)]
     pub activation: Option<ActivationName>,
     /// How the weights are drawn [default: uniform]
@@ -178,6 +184,14 @@ pub enum OptimizerName {
     Rmsprop,
     Adam,
     Adamw,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CellName {
+    Elman,
+    Lstm,
+    Gru,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

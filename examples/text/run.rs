@@ -151,10 +151,12 @@ fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) 
     let parameters: usize = model.layout().parameters().iter().map(|p| p.len()).sum();
     format!(
         "text: {}, {} characters over {} symbols\n\
-         network: {} hidden units, {} parameters; an epoch is {} steps of {} × {} characters",
+         network: {}, {} of {} hidden units, {} parameters; an epoch is {} steps of {} × {} characters",
         text::name(settings.data.as_deref()),
         thousands(text.ids.len()),
         text.alphabet.len(),
+        settings.cell().name(),
+        text::count(settings.layers, "layer"),
         settings.hidden,
         thousands(parameters),
         windows.len(),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use recurrent::{Activation, Cell, Clip, Config, Init, Input, Loss, Optimizer, Recipe, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{OptimizerName, TrainArgs};
+use crate::args::{CellName, OptimizerName, TrainArgs};
 
 /// Every field but `clip` is named after its option.
 #[derive(Clone, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Settings {
     clip: Clip,
     pub train_fraction: f64,
     pub validation_fraction: f64,
+    cell: CellName,
+    pub layers: usize,
     activation: Activation,
     init: Init,
     pub seed: u64,
@@ -49,6 +51,8 @@ impl Default for Settings {
             clip: Clip::Norm(5.0),
             train_fraction: 0.9,
             validation_fraction: 0.05,
+            cell: CellName::Elman,
+            layers: 1,
             activation: Activation::Tanh,
             init: Init::Uniform,
             seed: 0,
@@ -94,6 +98,8 @@ impl Settings {
             clip: args.clip.clip().unwrap_or(self.clip),
             train_fraction: args.train_fraction.unwrap_or(self.train_fraction),
             validation_fraction: args.validation_fraction.unwrap_or(self.validation_fraction),
+            cell: args.cell.unwrap_or(self.cell),
+            layers: args.layers.unwrap_or(self.layers),
             activation: args.activation.map_or(self.activation, Into::into),
             init: args.init.map_or(self.init, Into::into),
             seed: args.seed.unwrap_or(self.seed),
@@ -103,15 +109,26 @@ impl Settings {
         ensure!(args.momentum.is_none() || settings.optimizer == sgd, "--momentum is an option of --optimizer sgd");
         let decays = args.weight_decay.is_some();
         ensure!(!decays || settings.optimizer == adam_w, "--weight-decay is an option of --optimizer adamw");
+        let elman = settings.cell == CellName::Elman;
+        ensure!(args.activation.is_none() || elman, "--activation is an option of --cell elman");
         Ok(settings)
     }
 
     /// The network for an alphabet of this many symbols.
     pub fn config(&self, symbols: usize) -> Config {
-        Config::elman(Input::Tokens(symbols), self.hidden, symbols)
-            .with_cell(Cell::Elman(self.activation))
+        Config::new(self.cell(), Input::Tokens(symbols), self.hidden, symbols)
+            .with_layers(self.layers)
             .with_init(self.init)
             .with_seed(self.seed)
+    }
+
+    /// The cell of every layer.
+    pub fn cell(&self) -> Cell {
+        match self.cell {
+            CellName::Elman => Cell::Elman(self.activation),
+            CellName::Lstm => Cell::Lstm,
+            CellName::Gru => Cell::Gru,
+        }
     }
 
     /// How it is trained, where an epoch has this many steps.

@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Checked<Checkpoint> {
             let moments = (0..recipe.optimizer.moments()).map(|k| flat(&moments_prefix(k))).collect::<Checked<_>>()?;
             let state = match metadata.info("state") {
                 None => None,
-                Some(info) => Some(State { batch: info.shape[0], values: values("state")? }),
+                Some(info) => Some(State { batch: info.shape.get(2).copied().unwrap_or(0), values: values("state")? }),
             };
             Some(Training { recipe, steps, moments, state })
         }
@@ -107,10 +107,11 @@ fn check_tensors(metadata: &Metadata, header: &Header, layout: &Layout) -> Check
         .flat_map(|prefix| layout.parameters().iter().map(move |p| (format!("{prefix}{}", p.name), p.shape.clone())))
         .collect();
     if let (Some(_), Some(state)) = (&header.training, metadata.info("state")) {
-        let hidden = header.config.hidden;
-        if !matches!(*state.shape, [batch, h] if batch > 0 && h == hidden) {
+        let fits = |batch: usize| batch > 0 && *state.shape == header.config.state(batch);
+        if !state.shape.get(2).copied().is_some_and(fits) {
+            let [states, layers, _, hidden] = header.config.state(1);
             return Err(format!(
-                "tensor `state` has shape {:?}, expected [B, {hidden}] with B at least 1",
+                "tensor `state` has shape {:?}, expected [{states}, {layers}, B, {hidden}] with B at least 1",
                 state.shape
             ));
         }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `weight_ih_l0` … `bias` | as in [`Layout`] | the parameters, under PyTorch's names |
 //! | `moments.0.<parameter>`, `moments.1.<parameter>` | as the parameter | what the optimiser remembers |
-//! | `state` | `[B, H]` | the hidden state that the next window carries on from |
+//! | `state` | `[S, L, B, H]` | the state that the next window carries on from |
 //!
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe and
 //! steps done, or null) and the application's `notes`.
@@ -58,16 +58,16 @@ pub struct Training {
     /// What the optimiser remembers: as many buffers as [`crate::plan::Optimizer::moments`] says, each flat, as
     /// [`Layout`] places the parameters, with zeros in the gaps.
     pub moments: Vec<Vec<f32>>,
-    /// The hidden state that the next window carries on from, if there was a window.
+    /// The state that the next window carries on from, if there was a window.
     pub state: Option<State>,
 }
 
-/// A carried hidden state.
+/// A carried state: h of every layer, and c where the cell has one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// B.
     pub batch: usize,
-    /// `[B, H]`.
+    /// `[S, L, B, H]`, as [`Config::state`] says.
     pub values: Vec<f32>,
 }
 
@@ -167,12 +167,12 @@ impl Checkpoint {
         let (config, layout) = (self.model.config(), self.model.layout());
         let mut tensors = tensors("", layout, self.model.flat());
         if let Some(training) = &self.training {
-            training.check(layout, config.hidden)?;
+            training.check(layout, config)?;
             for (k, moments) in training.moments.iter().enumerate() {
                 tensors.extend(self::tensors(&moments_prefix(k), layout, moments));
             }
             if let Some(State { batch, values }) = &training.state {
-                tensors.push(("state".to_owned(), Tensor { shape: vec![*batch, config.hidden], values }));
+                tensors.push(("state".to_owned(), Tensor { shape: config.state(*batch).to_vec(), values }));
             }
         }
         for (name, tensor) in &tensors {
@@ -190,7 +190,7 @@ impl Checkpoint {
 }
 
 impl Training {
-    fn check(&self, layout: &Layout, hidden: usize) -> Checked<()> {
+    fn check(&self, layout: &Layout, config: &Config) -> Checked<()> {
         self.recipe.check().map_err(text)?;
         let (expected, given) = (self.recipe.optimizer.moments(), self.moments.len());
         if given != expected {
@@ -200,11 +200,15 @@ impl Training {
             return Err(format!("moments have {} elements, expected {}", moments.len(), layout.len()));
         }
         match &self.state {
-            Some(State { batch, values }) if *batch == 0 || batch.checked_mul(hidden) != Some(values.len()) => {
-                let given = values.len();
-                Err(format!("the carried state has {given} elements, expected [{batch}, {hidden}] and not none"))
+            Some(State { batch, values }) => {
+                let (shape, given) = (config.state(*batch), values.len());
+                let expected = shape.iter().try_fold(1usize, |len, size| len.checked_mul(*size));
+                if *batch == 0 || expected != Some(given) {
+                    return Err(format!("the carried state has {given} elements, expected {shape:?} and not none"));
+                }
+                Ok(())
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

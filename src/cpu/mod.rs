@@ -12,6 +12,7 @@ mod matmul;
 mod memory;
 mod real;
 mod recurrence;
+mod steps;
 mod update;
 
 pub use executor::Executor;

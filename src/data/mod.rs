@@ -31,14 +31,14 @@ pub enum Targets {
     Values(Vec<f32>),
 }
 
-/// The hidden state before the first step.
+/// The state before the first step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
     /// Zeros.
     Zero,
     /// What the window before left on the device; no gradient crosses the border.
     Carry,
-    /// `[B, H]`: these numbers.
+    /// `[S, L, B, H]`, as [`Config::state`] says: these numbers.
     Given(Vec<f32>),
 }
 
@@ -118,7 +118,7 @@ impl Batch {
             }
         }
         if let Start::Given(state) = &self.start {
-            check_len("start", &[self.size, config.hidden], state.len())?;
+            check_len("start", &config.state(self.size), state.len())?;
             check_finite("start", state)?;
         }
         Ok(())

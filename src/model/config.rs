@@ -54,6 +54,9 @@ pub enum Init {
     Identity,
 }
 
+/// So many that nobody trains them; a number from a damaged file must not ask for millions of tensors.
+const MAX_LAYERS: usize = 1024;
+
 /// What a network is: a cell, its sizes, its read-out, and how its parameters are drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -65,6 +68,8 @@ pub struct Config {
     pub cell: Cell,
     /// H, the number of hidden units.
     pub hidden: usize,
+    /// L, the number of layers, each reading the one below; at most 1024.
+    pub layers: usize,
     /// O, the number of outputs of the read-out V.
     pub outputs: usize,
     /// Where the label is read out.
@@ -78,20 +83,32 @@ pub struct Config {
 impl Config {
     /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
     pub fn elman(input: Input, hidden: usize, outputs: usize) -> Self {
-        Config {
-            input,
-            cell: Cell::Elman(Activation::Tanh),
-            hidden,
-            outputs,
-            read_out: ReadOut::EveryStep,
-            init: Init::Uniform,
-            seed: 0,
-        }
+        Self::new(Cell::Elman(Activation::Tanh), input, hidden, outputs)
+    }
+
+    /// An LSTM of one layer, with a linear read-out V at every step.
+    pub fn lstm(input: Input, hidden: usize, outputs: usize) -> Self {
+        Self::new(Cell::Lstm, input, hidden, outputs)
+    }
+
+    /// A GRU of one layer, with a linear read-out V at every step.
+    pub fn gru(input: Input, hidden: usize, outputs: usize) -> Self {
+        Self::new(Cell::Gru, input, hidden, outputs)
+    }
+
+    /// One layer of a cell, read one way, with a linear read-out V at every step.
+    pub fn new(cell: Cell, input: Input, hidden: usize, outputs: usize) -> Self {
+        Config { input, cell, hidden, layers: 1, outputs, read_out: ReadOut::EveryStep, init: Init::Uniform, seed: 0 }
     }
 
     /// The same network with another cell.
     pub fn with_cell(self, cell: Cell) -> Self {
         Config { cell, ..self }
+    }
+
+    /// The same network with this many layers.
+    pub fn with_layers(self, layers: usize) -> Self {
+        Config { layers, ..self }
     }
 
     /// The same network, read out elsewhere.
@@ -117,13 +134,27 @@ impl Config {
         }
     }
 
+    /// The shape of the carried state: S (h, and c where the cell has one), L, B, H.
+    pub fn state(&self, batch: usize) -> [usize; 4] {
+        [self.cell.states(), self.layers, batch, self.hidden]
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
-        for (what, size) in
-            [("inputs (I)", self.input.size()), ("hidden units (H)", self.hidden), ("outputs (O)", self.outputs)]
-        {
+        for (what, size) in [
+            ("inputs (I)", self.input.size()),
+            ("hidden units (H)", self.hidden),
+            ("layers (L)", self.layers),
+            ("outputs (O)", self.outputs),
+        ] {
             if size == 0 {
                 return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
             }
+        }
+        if self.layers > MAX_LAYERS {
+            return Err(Error::Config(format!(
+                "the number of layers (L) is {}, expected at most {MAX_LAYERS}",
+                self.layers
+            )));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod config;
 mod init;
 mod parameters;
 
+pub(crate) use cells::CellMemory;
 pub use cells::{Activation, Cell};
 pub use config::{Config, Init, Input, ReadOut};
 pub(crate) use parameters::MAX_ELEMENTS;

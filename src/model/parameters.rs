@@ -43,7 +43,7 @@ impl Parameter {
 ///
 /// | name | shape | role |
 /// |---|---|---|
-/// | `weight_ih_l0` | `[G·H, I]` | W, input to hidden |
+/// | `weight_ih_l0` | `[G·H, I]` | W of layer 0, input to hidden; of the layers above `[G·H, H]` |
 /// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
 /// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U |
 /// | `weight`, `bias` | `[O, H]`, `[O]` | V, the read-out |
@@ -60,13 +60,16 @@ impl Layout {
     /// [`Error::Config`] for a size of zero, [`Error::Limit`] for more elements than 32-bit indices reach.
     pub fn new(config: &Config) -> Result<Self> {
         config.check()?;
-        let (inputs, hidden, outputs) = (config.input.size(), config.hidden, config.outputs);
+        let (hidden, outputs) = (config.hidden, config.outputs);
         let rows = hidden.saturating_mul(config.cell.gates());
         let mut layout = Layout { parameters: Vec::new(), len: 0 };
-        layout.push("weight_ih_l0", &[rows, inputs])?;
-        layout.push("weight_hh_l0", &[rows, hidden])?;
-        layout.push("bias_ih_l0", &[rows])?;
-        layout.push("bias_hh_l0", &[rows])?;
+        for layer in 0..config.layers {
+            let inputs = if layer == 0 { config.input.size() } else { hidden };
+            layout.push(&format!("weight_ih_l{layer}"), &[rows, inputs])?;
+            layout.push(&format!("weight_hh_l{layer}"), &[rows, hidden])?;
+            layout.push(&format!("bias_ih_l{layer}"), &[rows])?;
+            layout.push(&format!("bias_hh_l{layer}"), &[rows])?;
+        }
         layout.push("weight", &[outputs, hidden])?;
         layout.push("bias", &[outputs])?;
         Ok(layout)

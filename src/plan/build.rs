@@ -7,7 +7,7 @@ use super::{
     tensor::{Element, Storage, TensorId, View},
 };
 use crate::error::Result;
-use crate::model::{Config, Input, Layout, ReadOut};
+use crate::model::{CellMemory, Config, Input, Layout, ReadOut};
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Outputs {
     pub inputs: TensorId,
     /// `[R, O]`: the read-out; after a training run, its gradient.
     pub outputs: TensorId,
-    /// `[B, H]`: the initial state before a run, the final state after it.
+    /// `[S, L, B, H]`: the initial state of every layer before a run, the final state after it.
     pub state: TensorId,
     /// The inputs of a loss.
     pub loss: Option<LossInputs>,
@@ -108,9 +108,6 @@ impl Builder<'_> {
                 all.training = Some(self.train(&forward, recipe, inputs, row_loss)?);
             }
         }
-        let last = View::new(forward.history, self.rows * self.config.hidden, self.batch, self.config.hidden);
-        let state = View::new(forward.state, 0, self.batch, self.config.hidden);
-        self.plan.push(Phase::Update, Op::Copy { from: last, to: state });
         Ok(all)
     }
 
@@ -131,74 +128,105 @@ impl Builder<'_> {
     }
 
     fn forward(&mut self) -> Result<ForwardTensors> {
-        let (steps, batch, hidden, outputs) = (self.steps, self.batch, self.config.hidden, self.config.outputs);
-        let state = self.real("state", &[batch, hidden], Storage::Scratch)?;
-        let gates = self.real("gates", &[steps, batch, self.gates], Storage::Scratch)?;
-        let history = self.real("history", &[steps.saturating_add(1), batch, hidden], Storage::Scratch)?;
-        self.plan.push(
-            Phase::Forward,
-            Op::Copy { from: View::new(state, 0, batch, hidden), to: View::new(history, 0, batch, hidden) },
-        );
-
-        let (weight, bias) = (self.parameter("weight_ih_l0"), self.parameter("bias_ih_l0"));
-        let out = View::new(gates, 0, self.rows, self.gates);
-        let inputs = match self.config.input {
-            Input::Tokens(_) => {
-                let tokens = self.id("tokens", &[steps, batch])?;
-                self.plan.push(Phase::Forward, Op::Gather(Gather { tokens, weight, bias, out }));
-                tokens
-            }
+        let state = self.real("state", &self.config.state(self.batch), Storage::Scratch)?;
+        let (inputs, mut below) = match self.config.input {
+            Input::Tokens(_) => (self.id("tokens", &[self.steps, self.batch])?, None),
             Input::Dense(size) => {
-                let x = self.real("x", &[steps, batch, size], Storage::Input)?;
-                let a = View::new(x, 0, self.rows, size);
-                self.plan.push(
-                    Phase::Forward,
-                    Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias: Some(bias), out }),
-                );
-                x
+                let x = self.real("x", &[self.steps, self.batch, size], Storage::Input)?;
+                (x, Some(View::new(x, 0, self.rows, size)))
             }
         };
+        let mut layers = Vec::with_capacity(self.config.layers);
+        for layer in 0..self.config.layers {
+            let recurrence = self.layer(layer, state, inputs, below)?;
+            below = Some(View::new(recurrence.history, self.batch * self.config.hidden, self.rows, self.config.hidden));
+            layers.push(recurrence);
+        }
+        let labels = self.config.labels(self.steps, self.batch);
+        let outputs = self.real("outputs", &[labels, self.config.outputs], Storage::Scratch)?;
+        let outputs = View::new(outputs, 0, labels, self.config.outputs);
+        let a = self.read_rows(layers[layers.len() - 1].history);
+        let (weight, bias) = (self.parameter("weight"), self.parameter("bias"));
+        self.plan.push(
+            Phase::Forward,
+            Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias: Some(bias), out: outputs }),
+        );
+        Ok(ForwardTensors { inputs, state, outputs, layers })
+    }
 
-        let weight = self.parameter("weight_hh_l0");
-        let mut recurrence = Recurrence {
-            cell: self.config.cell,
+    /// One layer over all T: the products with W at once, then the recurrence. `below` is `[T·B, ·]`; without it the
+    /// layer reads tokens.
+    fn layer(&mut self, layer: usize, state: TensorId, tokens: TensorId, below: Option<View>) -> Result<Recurrence> {
+        let (steps, batch, hidden, cell) = (self.steps, self.batch, self.config.hidden, self.config.cell);
+        let [gates, history] =
+            [("gates", vec![steps, batch, self.gates]), ("history", vec![steps.saturating_add(1), batch, hidden])]
+                .map(|(name, shape)| self.real(&format!("{name}_l{layer}"), &shape, Storage::Scratch));
+        let (gates, history) = (gates?, history?);
+        let memory = match cell.memory() {
+            CellMemory::None => None,
+            CellMemory::State => Some(("cells", vec![steps.saturating_add(1), batch, hidden])),
+            CellMemory::Recurrent => Some(("recurrent", vec![steps, batch, self.gates])),
+        };
+        let memory =
+            memory.map(|(name, shape)| self.real(&format!("{name}_l{layer}"), &shape, Storage::Scratch)).transpose()?;
+
+        // Each state by its place in `state` and its history.
+        let second = memory.filter(|_| cell.memory() == CellMemory::State);
+        let states = [Some(history), second].into_iter().flatten().enumerate().map(|(s, tensor)| {
+            let place = (s * self.config.layers + layer) * batch * hidden;
+            (View::new(state, place, batch, hidden), tensor)
+        });
+        let states: Vec<_> = states.collect();
+        for (state, tensor) in &states {
+            self.plan.push(Phase::Forward, Op::Copy { from: *state, to: View::new(*tensor, 0, batch, hidden) });
+        }
+
+        let (weight, bias) =
+            (self.parameter(&format!("weight_ih_l{layer}")), self.parameter(&format!("bias_ih_l{layer}")));
+        let out = View::new(gates, 0, self.rows, self.gates);
+        self.plan.push(
+            Phase::Forward,
+            match below {
+                None => Op::Gather(Gather { tokens, weight, bias, out }),
+                Some(a) => {
+                    Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias: Some(bias), out })
+                }
+            },
+        );
+
+        let weight = self.parameter(&format!("weight_hh_l{layer}"));
+        let bias = self.parameter(&format!("bias_hh_l{layer}"));
+        let (mut weight_transposed, mut schedule) = (None, RecurrenceSchedule::Steps);
+        let whole = self.target.whole_sequence(steps, hidden, cell.gates());
+        if whole || self.target.transposes(steps) {
+            let name = format!("weight_hh_l{layer}.transposed");
+            let turned = View::new(self.real(&name, &[hidden, self.gates], Storage::Scratch)?, 0, hidden, self.gates);
+            self.plan.push(Phase::Forward, Op::Transpose(Transpose { input: weight, out: turned }));
+            weight_transposed = Some(turned);
+        }
+        if whole {
+            schedule = RecurrenceSchedule::Whole;
+        }
+        let recurrence = Recurrence {
+            cell,
             steps,
             batch,
             hidden,
             weight,
-            weight_transposed: None,
-            bias: self.parameter("bias_hh_l0"),
+            weight_transposed,
+            bias,
             gates,
             history,
-            schedule: RecurrenceSchedule::Steps,
+            memory,
+            schedule,
         };
-        let whole = self.target.whole_sequence(steps, hidden, self.config.cell.gates());
-        if whole || self.target.transposes(steps) {
-            let turned = self.real("weight_hh_l0.transposed", &[hidden, self.gates], Storage::Scratch)?;
-            let turned = View::new(turned, 0, hidden, self.gates);
-            self.plan.push(Phase::Forward, Op::Transpose(Transpose { input: weight, out: turned }));
-            recurrence.weight_transposed = Some(turned);
-        }
-        if whole {
-            recurrence.schedule = RecurrenceSchedule::Whole;
-        }
         self.plan.push(Phase::Forward, Op::Forward(recurrence.clone()));
-
-        let labels = self.config.labels(steps, batch);
-        let outputs = View::new(self.real("outputs", &[labels, outputs], Storage::Scratch)?, 0, labels, outputs);
-        let read = self.read_rows(history);
-        self.plan.push(
-            Phase::Forward,
-            Op::MatMul(MatMul {
-                a: read,
-                transpose_a: false,
-                b: self.parameter("weight"),
-                transpose_b: true,
-                bias: Some(self.parameter("bias")),
-                out: outputs,
-            }),
-        );
-        Ok(ForwardTensors { inputs, state, gates, history, outputs, recurrence })
+        // Now, because the backward pass writes over a second state.
+        for (state, tensor) in states {
+            let last = View::new(tensor, self.rows * hidden, batch, hidden);
+            self.plan.push(Phase::Forward, Op::Copy { from: last, to: state });
+        }
+        Ok(recurrence)
     }
 
     /// The rows of the history that are read out: slots 1 to T, or T alone.
@@ -206,6 +234,13 @@ impl Builder<'_> {
         let hidden = self.config.hidden;
         let labels = self.config.labels(self.steps, self.batch);
         View::new(history, (self.rows + self.batch - labels) * hidden, labels, hidden)
+    }
+
+    /// `out = d·weight`: the gradient of what a product with `weight` read.
+    fn input_gradient(&mut self, d: View, weight: &str, out: View) {
+        let b = self.parameter(weight);
+        let op = MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out };
+        self.plan.push(Phase::Backward, Op::MatMul(op));
     }
 
     fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossInputs, TensorId)> {
@@ -248,42 +283,53 @@ impl Builder<'_> {
             |this: &Self, weight: &str, bias: &str| (this.parameter(weight).offset, this.parameter(bias).offset);
 
         // The read-out, whose outputs are now their gradient.
-        let upstream = self.real("upstream", &[self.steps, self.batch, hidden], Storage::Scratch)?;
+        let mut upstream = self.real("upstream", &[self.steps, self.batch, hidden], Storage::Scratch)?;
         if self.config.read_out == ReadOut::Last {
             self.plan.push(Phase::Backward, Op::Zero { tensor: upstream });
         }
         let d = forward.outputs;
-        let read = self.read_rows(forward.history);
+        let top = &forward.layers[forward.layers.len() - 1];
+        let x = self.read_rows(top.history);
         let out = View::new(upstream, (self.rows - d.rows) * hidden, d.rows, hidden);
-        let v = self.parameter("weight");
-        self.plan.push(
-            Phase::Backward,
-            Op::MatMul(MatMul { a: d, transpose_a: false, b: v, transpose_b: false, bias: None, out }),
-        );
+        self.input_gradient(d, "weight", out);
         let (weight, bias) = place(self, "weight", "bias");
-        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x: read, slices, weight, bias }));
+        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
 
-        // The recurrence, which turns the gates into their gradients; then U, W and their biases.
-        self.plan.push(Phase::Backward, Op::Backward { recurrence: forward.recurrence.clone(), upstream });
-        let d = View::new(forward.gates, 0, self.rows, self.gates);
-        let before = View::new(forward.history, 0, self.rows, hidden);
-        let (weight, bias) = place(self, "weight_hh_l0", "bias_hh_l0");
-        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x: before, slices, weight, bias }));
-        let (weight, bias) = place(self, "weight_ih_l0", "bias_ih_l0");
-        let by_token = match self.config.input {
-            Input::Tokens(symbols) => {
-                let order = self.id("order", &[self.rows])?;
-                let starts = self.id("starts", &[symbols + 1])?;
-                let op = GatherGradient { d, order, starts, slices, weight, bias };
-                self.plan.push(Phase::Backward, Op::GatherGradient(op));
-                Some((order, starts))
+        // Each layer's recurrence, which turns the gates into their gradients; then U, W and their biases, and what the
+        // layer below is to hear.
+        let mut by_token = None;
+        for (layer, recurrence) in forward.layers.iter().enumerate().rev() {
+            self.plan.push(Phase::Backward, Op::Backward { recurrence: recurrence.clone(), upstream });
+            let d = View::new(recurrence.recurrent_gradient(), 0, self.rows, self.gates);
+            let x = View::new(recurrence.history, 0, self.rows, hidden);
+            let (weight, bias) = place(self, &format!("weight_hh_l{layer}"), &format!("bias_hh_l{layer}"));
+            self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
+
+            let d = View::new(recurrence.gates, 0, self.rows, self.gates);
+            let (weight, bias) = place(self, &format!("weight_ih_l{layer}"), &format!("bias_ih_l{layer}"));
+            let x = match (layer.checked_sub(1), self.config.input) {
+                (Some(below), _) => {
+                    let below = forward.layers[below].history;
+                    View::new(below, self.batch * hidden, self.rows, hidden)
+                }
+                (None, Input::Dense(size)) => View::new(forward.inputs, 0, self.rows, size),
+                (None, Input::Tokens(symbols)) => {
+                    let order = self.id("order", &[self.rows])?;
+                    let starts = self.id("starts", &[symbols + 1])?;
+                    let op = GatherGradient { d, order, starts, slices, weight, bias };
+                    self.plan.push(Phase::Backward, Op::GatherGradient(op));
+                    by_token = Some((order, starts));
+                    continue;
+                }
+            };
+            self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
+            if layer > 0 {
+                let name = format!("upstream_l{}", layer - 1);
+                upstream = self.real(&name, &[self.steps, self.batch, hidden], Storage::Scratch)?;
+                let out = View::new(upstream, 0, self.rows, hidden);
+                self.input_gradient(d, &format!("weight_ih_l{layer}"), out);
             }
-            Input::Dense(size) => {
-                let x = View::new(forward.inputs, 0, self.rows, size);
-                self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
-                None
-            }
-        };
+        }
 
         let gradients = self.real("gradients", &[flat], Storage::Shared)?;
         let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Scratch)?;
@@ -345,8 +391,6 @@ pub(crate) struct SharedTensors {
 struct ForwardTensors {
     inputs: TensorId,
     state: TensorId,
-    gates: TensorId,
-    history: TensorId,
     outputs: View,
-    recurrence: Recurrence,
+    layers: Vec<Recurrence>,
 }

@@ -8,7 +8,7 @@ use super::{
     recipe::{Clip, Loss, Optimizer},
     tensor::{TensorId, View},
 };
-use crate::model::Cell;
+use crate::model::{Cell, CellMemory};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub enum Op {
     Backward {
         /// As forwards.
         recurrence: Recurrence,
-        /// `[T, B, H]`: the gradient of h_1 to h_T that comes from above.
+        /// `[T, B, H]`: the gradient of h_1 to h_T that comes from above, read; the whole gradient of h_t, written.
         upstream: TensorId,
     },
     /// Loss and the gradient of the outputs.
@@ -111,12 +111,26 @@ pub struct Recurrence {
     pub weight_transposed: Option<View>,
     /// b_U `[1, G·H]`; only forwards.
     pub bias: View,
-    /// `[T, B, G·H]`. Forwards: W·x + b_W, read. Backwards: the gradient of the pre-activations, written.
+    /// `[T, B, G·H]`. Forwards: W·x + b_W, read; a cell that needs them later leaves its activated gates in their
+    /// place. Backwards: the gradient of W·x + b_W, written.
     pub gates: TensorId,
     /// h `[T+1, B, H]`, slot 0 the initial state. Forwards: slots 1 to T are written. Backwards: read.
     pub history: TensorId,
+    /// What the cell keeps beside gates and h: c `[T+1, B, H]` of an LSTM (slot 0 the initial state; backwards its
+    /// gradient takes its place), U·h + b_U `[T, B, G·H]` of a GRU (backwards its gradient).
+    pub memory: Option<TensorId>,
     /// How it is cut into dispatches.
     pub schedule: Schedule,
+}
+
+impl Recurrence {
+    /// `[T, B, G·H]`: after the backward pass, the gradient of U·h + b_U.
+    pub fn recurrent_gradient(&self) -> TensorId {
+        match (self.cell.memory(), self.memory) {
+            (CellMemory::Recurrent, Some(memory)) => memory,
+            _ => self.gates,
+        }
+    }
 }
 
 /// How a recurrence is cut into dispatches.

@@ -172,7 +172,7 @@ fn the_file_is_plain_safetensors_under_pytorchs_names() {
     assert_eq!(shape("weight_ih_l0"), [3, 4]);
     assert_eq!(shape("moments.1.bias_hh_l0"), [3]);
     assert_eq!(shape("weight"), [2, 3]);
-    assert_eq!(shape("state"), [2, 3]);
+    assert_eq!(shape("state"), [1, 1, 2, 3]);
     let weight = tensors.tensor("weight").unwrap();
     let values: Vec<u8> = model().parameter("weight").unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(weight.data(), values);
@@ -186,7 +186,7 @@ fn the_metadata_is_one_key_and_stays_readable() {
     assert_eq!(metadata.len(), 1, "more than one key has the order of a hash map");
     // Files that are out there are read by these names: changing one needs a new format number.
     let expected = concat!(
-        r#"{"format":1,"config":{"input":{"tokens":4},"cell":{"elman":"tanh"},"hidden":3,"outputs":2,"#,
+        r#"{"format":1,"config":{"input":{"tokens":4},"cell":{"elman":"tanh"},"hidden":3,"layers":1,"outputs":2,"#,
         r#""read_out":"every_step","init":"uniform","seed":18446744073709551615},"training":null,"notes":{}}"#
     );
     assert_eq!(metadata["recurrent"], expected);

@@ -4,7 +4,7 @@
 //! the gradient of the initial state, and what goes into an activation.
 
 use recurrent::plan::{Outputs, Plan, PlanId, Purpose, Target, TensorId};
-use recurrent::{Config, Input, Layout, ReadOut};
+use recurrent::{Cell, Config, Input, Layout, ReadOut};
 
 use super::{executor::Execute, random::Random};
 
@@ -39,7 +39,7 @@ pub struct Window {
     pub targets: Targets,
     /// `[R]` zeros and ones.
     pub mask: Vec<f64>,
-    /// `[B, H]`, before the first step.
+    /// `[S, L, B, H]`, before the first step.
     pub state: Vec<f64>,
 }
 
@@ -61,7 +61,7 @@ impl Window {
                 Targets::Values(random.reals(labels * config.outputs, 1.0))
             },
             mask: random.mask(labels),
-            state: random.reals(batch * config.hidden, 1.0),
+            state: random.reals(config.state(batch).iter().product(), 1.0),
         }
     }
 }
@@ -159,29 +159,53 @@ impl<E: Execute> Network<E> {
         Metrics { loss: row[0], norm: row[1], scale: row[2], finite: row[3] }
     }
 
-    /// `[T, B, H]`: what goes into an Elman cell's activation.
+    /// `[T, B, H]`: what goes into an Elman cell's activation, of one layer.
     pub fn pre_activations(&mut self, window: &Window, parameters: &[f64]) -> Vec<f64> {
         let infer = self.prepare(Purpose::Infer, window.steps, window.batch);
         self.write(&infer, infer.at.parameters, parameters);
         self.run(&infer, window, [0.0; 4]);
-        let [gates, history] = ["gates", "history"].map(|name| infer.plan.find(name).expect("a tensor of the plan"));
+        let [gates, history] =
+            ["gates_l0", "history_l0"].map(|name| infer.plan.find(name).expect("a tensor of the plan"));
         let (gates, history) = (self.read(&infer, gates), self.read(&infer, history));
         let of = |name: &str| &parameters[self.layout.get(name).expect("a parameter").range()];
         sum_of_inputs(&gates, &history, of("weight_hh_l0"), of("bias_hh_l0"))
     }
 
-    /// `[B, H]`: the gradient of the initial state after a training run: that of the first step's gates times U.
-    pub fn state_gradient(&mut self, prepared: &Prepared, batch: usize, parameters: &[f64]) -> Vec<f64> {
-        let u = self.layout.get("weight_hh_l0").expect("U");
-        let (rows, hidden) = (u.shape[0], u.shape[1]);
-        let u = &parameters[u.range()];
-        let gates = prepared.plan.find("gates").expect("the tensor of the gates");
-        let gates = self.read(prepared, gates);
-        let mut gradient = vec![0.0; batch * hidden];
-        for b in 0..batch {
-            for row in 0..rows {
-                for h in 0..hidden {
-                    gradient[b * hidden + h] += gates[b * rows + row] * u[row * hidden + h];
+    /// `[S, L, B, H]`: the gradient of the initial state after a training run. Of h_0 it is that of the first step's
+    /// U·h_0 + b_U times U, and for a GRU z of the direct path; of c_0 the run itself leaves it behind.
+    pub fn state_gradient(&mut self, prepared: &Prepared, window: &Window, parameters: &[f64]) -> Vec<f64> {
+        let (batch, hidden, layers) = (window.batch, self.config.hidden, self.config.layers);
+        let mut gradient = Vec::new();
+        for layer in 0..layers {
+            let u = self.layout.get(&format!("weight_hh_l{layer}")).expect("U").clone();
+            let (rows, u) = (u.shape[0], &parameters[u.range()]);
+            let of_sum = prepared.plan.find(&format!("recurrent_l{layer}"));
+            let of_sum = of_sum.or_else(|| prepared.plan.find(&format!("gates_l{layer}"))).expect("a gradient of U·h");
+            let of_sum = self.read(prepared, of_sum);
+            gradient.extend((0..batch * hidden).map(|at| {
+                let (b, h) = (at / hidden, at % hidden);
+                (0..rows).map(|row| of_sum[b * rows + row] * u[row * hidden + h]).sum::<f64>()
+            }));
+        }
+        for layer in 0..layers {
+            if let Some(cells) = prepared.plan.find(&format!("cells_l{layer}")) {
+                gradient.extend_from_slice(&self.read(prepared, cells)[batch * hidden..][..batch * hidden]);
+            }
+        }
+        if self.config.cell == Cell::Gru {
+            let dh: Vec<Vec<f64>> = (0..layers)
+                .map(|layer| if layer + 1 == layers { "upstream".to_owned() } else { format!("upstream_l{layer}") })
+                .map(|name| self.read(prepared, prepared.plan.find(&name).expect("the gradients of h")))
+                .collect();
+            let infer = self.prepare(Purpose::Infer, window.steps, batch);
+            self.write(&infer, infer.at.parameters, parameters);
+            self.run(&infer, window, [0.0; 4]);
+            for (layer, dh) in dh.iter().enumerate() {
+                let gates = infer.plan.find(&format!("gates_l{layer}")).expect("the gates");
+                let gates = self.read(&infer, gates);
+                for at in 0..batch * hidden {
+                    let z = gates[at / hidden * 3 * hidden + hidden + at % hidden];
+                    gradient[layer * batch * hidden + at] += dh[at] * z;
                 }
             }
         }

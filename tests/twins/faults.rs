@@ -62,7 +62,7 @@ fn faults_in_recurrences_are_seen() {
     let mut random = Random::new(21);
     let relu = Cell::Elman(Activation::Relu);
     for schedule in SCHEDULES {
-        let sizes = Sizes { steps: 3, batch: 2, hidden: 17, activation: Activation::Tanh, schedule };
+        let sizes = Sizes { steps: 3, batch: 2, hidden: 17, cell: Cell::Elman(Activation::Tanh), schedule };
         let forward = recurrences::forward(&mut random, sizes);
         seen(&forward, fault!(Forward, op => op.cell = relu));
         seen(&forward, fault!(Forward, op => op.bias.offset += 1));
@@ -83,6 +83,12 @@ fn faults_in_recurrences_are_seen() {
         };
         seen(&backward, recurrence(|op| op.cell = Cell::Elman(Activation::Relu)));
         seen(&backward, recurrence(|op| op.weight.offset -= 1));
+        for cell in [Cell::Lstm, Cell::Gru] {
+            let forward = recurrences::forward(&mut random, Sizes { cell, ..sizes });
+            seen(&forward, fault!(Forward, op => op.bias.offset += 1));
+            let backward = recurrences::backward(&mut random, Sizes { cell, ..sizes });
+            seen(&backward, recurrence(|op| op.weight.offset -= 1));
+        }
     }
 }
 

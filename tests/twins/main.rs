@@ -15,7 +15,7 @@ mod recurrences;
 mod training;
 
 use recurrent::plan::{Clip, Loss, Optimizer, RecurrenceSchedule};
-use recurrent::{Activation, cpu};
+use recurrent::{Activation, Cell, cpu};
 
 use common::compare::Tolerance;
 use common::executor::gpu;
@@ -27,7 +27,9 @@ use training::Measured;
 const TILES: [usize; 5] = [1, 31, 32, 33, 37];
 /// Either way of a recurrence.
 const SCHEDULES: [RecurrenceSchedule; 2] = [RecurrenceSchedule::Steps, RecurrenceSchedule::Whole];
-const ACTIVATIONS: [Activation; 2] = [Activation::Tanh, Activation::Relu];
+const TANH: Cell = Cell::Elman(Activation::Tanh);
+const RELU: Cell = Cell::Elman(Activation::Relu);
+const CELLS: [Cell; 4] = [TANH, RELU, Cell::Lstm, Cell::Gru];
 /// More workgroups than one dimension of a grid has.
 const BEYOND_A_GRID: usize = 65_535 + 3;
 
@@ -103,12 +105,12 @@ fn gather_gradient() {
 fn recurrence_around_the_tiles_of_a_step() {
     let mut random = Random::new(6);
     for schedule in SCHEDULES {
-        for activation in ACTIVATIONS {
+        for cell in CELLS {
             for steps in [1, 2, 5] {
                 for (batch, hidden) in
                     [(1, 1), (1, 16), (15, 17), (16, 15), (16, 16), (17, 33), (2, 31), (3, 32), (5, 37), (33, 1)]
                 {
-                    let sizes = Sizes { steps, batch, hidden, activation, schedule };
+                    let sizes = Sizes { steps, batch, hidden, cell, schedule };
                     recurrences::forward(&mut random, sizes).check();
                     recurrences::backward(&mut random, sizes).check();
                 }
@@ -123,17 +125,25 @@ fn recurrence_around_the_threads_of_a_workgroup() {
     let mut random = Random::new(7);
     for schedule in SCHEDULES {
         for hidden in [63, 64, 65, 127, 128, 129, 255, 256, 257, 521, 1024] {
-            let sizes = Sizes { steps: 3, batch: 2, hidden, activation: Activation::Tanh, schedule };
+            let sizes = Sizes { steps: 3, batch: 2, hidden, cell: TANH, schedule };
             recurrences::forward(&mut random, sizes).check();
             recurrences::backward(&mut random, sizes).check();
+        }
+        // G·H around 256 and at the most that a workgroup takes.
+        for (cell, sizes) in [(Cell::Lstm, [63, 64, 65, 127, 257, 512]), (Cell::Gru, [85, 86, 128, 129, 257, 682])] {
+            for hidden in sizes {
+                let sizes = Sizes { steps: 3, batch: 2, hidden, cell, schedule };
+                recurrences::forward(&mut random, sizes).check();
+                recurrences::backward(&mut random, sizes).check();
+            }
         }
     }
 }
 
 /// What the hidden state is after one step of pre-activations `x` with U zero, so that h = act(x + b_U).
-fn activated(activation: Activation, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
+fn activated(cell: Cell, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
     let hidden = x.len();
-    let sizes = Sizes { steps: 1, batch: 1, hidden, activation, schedule };
+    let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule };
     recurrences::forward_of(&mut Random::new(8), sizes, x.to_vec(), vec![0.0; hidden * hidden], tolerance)
 }
 
@@ -144,8 +154,8 @@ fn activations_hold_far_from_zero() {
         [-1e30, -1000.0, -100.0, -89.0, -44.0, -20.0, -15.0, -9.0, 9.0, 15.0, 20.0, 44.0, 89.0, 100.0, 1000.0, 1e30];
     for schedule in SCHEDULES {
         for x in ends {
-            activated(Activation::Tanh, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
-            activated(Activation::Relu, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
+            activated(TANH, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
+            activated(RELU, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
         }
     }
 }
@@ -154,12 +164,12 @@ fn activations_hold_far_from_zero() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_nan_is_not_hidden_by_an_activation() {
     for schedule in SCHEDULES {
-        for activation in ACTIVATIONS {
-            let case = activated(activation, schedule, &[1.0, f64::NAN, -1.0], common::compare::EXACT);
+        for cell in [TANH, RELU] {
+            let case = activated(cell, schedule, &[1.0, f64::NAN, -1.0], common::compare::EXACT);
             for history in [case.run(gpu()), case.run(cpu::Executor::<f32>::new())] {
                 let is_nan: Vec<bool> = history[0][3..].iter().map(|h| h.is_nan()).collect();
                 // With U zero and NaN in h_1 nothing else is touched.
-                assert_eq!(is_nan, [false, true, false], "{activation:?}, {schedule:?}");
+                assert_eq!(is_nan, [false, true, false], "{cell:?}, {schedule:?}");
             }
         }
     }
@@ -284,7 +294,7 @@ fn grids_of_more_workgroups_than_one_dimension_has() {
     training::loss(&mut random, Loss::CrossEntropy, [BEYOND_A_GRID, 3], true, 4.0).check();
     // A workgroup takes 16 sequences of a step, or one from end to end.
     for (schedule, batch) in SCHEDULES.into_iter().zip([16 * BEYOND_A_GRID, BEYOND_A_GRID]) {
-        let sizes = Sizes { steps: 1, batch, hidden: 1, activation: Activation::Tanh, schedule };
+        let sizes = Sizes { steps: 1, batch, hidden: 1, cell: TANH, schedule };
         recurrences::forward(&mut random, sizes).check();
         recurrences::backward(&mut random, sizes).check();
     }

@@ -1,9 +1,10 @@
 //! The Elman cell's two pointwise functions; their twin is `shaders/elman.wgsl`.
 
+use super::{Backward, Forward};
 use crate::cpu::real::Real;
 use crate::model::Activation;
 
-pub(super) fn forward<T: Real>(activation: Activation, x: &[T], r: &[T], h: &mut [T]) {
+pub(super) fn forward<T: Real>(activation: Activation, Forward { x, r, h, .. }: Forward<'_, T>) {
     for ((h, x), r) in h.iter_mut().zip(x).zip(r) {
         *h = *x + *r;
     }
@@ -14,7 +15,7 @@ pub(super) fn forward<T: Real>(activation: Activation, x: &[T], r: &[T], h: &mut
     }
 }
 
-pub(super) fn backward<T: Real>(activation: Activation, dh: &[T], h: &[T], gates: &mut [T]) {
+pub(super) fn backward<T: Real>(activation: Activation, Backward { dh, gates, h, .. }: Backward<'_, T>) {
     for ((gate, dh), h) in gates.iter_mut().zip(dh).zip(h) {
         *gate = match activation {
             Activation::Tanh => *dh * (T::one() - *h * *h),

@@ -102,7 +102,7 @@ pub enum Command {
 
 /// Every kernel, those of the recurrence once for every cell.
 pub fn all() -> &'static [&'static Kernel] {
-    static ALL: [&Kernel; 15] = [
+    static ALL: [&Kernel; 23] = [
         &matmul::MATMUL,
         &transpose::TRANSPOSE,
         &gather::GATHER,
@@ -111,6 +111,14 @@ pub fn all() -> &'static [&'static Kernel] {
         &recurrence::ELMAN.step_backward,
         &recurrence::ELMAN.sequence_forward,
         &recurrence::ELMAN.sequence_backward,
+        &recurrence::LSTM.step_forward,
+        &recurrence::LSTM.step_backward,
+        &recurrence::LSTM.sequence_forward,
+        &recurrence::LSTM.sequence_backward,
+        &recurrence::GRU.step_forward,
+        &recurrence::GRU.step_backward,
+        &recurrence::GRU.sequence_forward,
+        &recurrence::GRU.sequence_backward,
         &loss::CROSS_ENTROPY,
         &loss::MEAN_SQUARED,
         &update::COMBINE,

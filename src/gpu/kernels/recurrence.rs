@@ -8,10 +8,18 @@ use super::{
     launch::{ENTRY, dispatch, holds, number, params, place, read, shader, tiles, write},
 };
 use crate::error::{Error, Result};
-use crate::model::Cell;
+use crate::model::{Cell, CellMemory};
 use crate::plan::{Plan, Recurrence, RecurrenceSchedule, TensorId};
 
-params!(StepForwardParams { t: u32, batch: u32, hidden: u32, variant: u32, weight_offset: u32, bias_offset: u32 });
+params!(StepForwardParams {
+    t: u32,
+    steps: u32,
+    batch: u32,
+    hidden: u32,
+    variant: u32,
+    weight_offset: u32,
+    bias_offset: u32
+});
 
 params!(StepBackwardParams { t: u32, steps: u32, batch: u32, hidden: u32, variant: u32, weight_offset: u32 });
 
@@ -39,7 +47,12 @@ macro_rules! driver {
         Kernel {
             name: concat!($driver, "_", $cell),
             entry: ENTRY,
-            source: &[shader!(concat!($driver, ".wgsl")), shader!(concat!($cell, ".wgsl")), shader!("math.wgsl")],
+            source: &[
+                shader!(concat!($driver, ".wgsl")),
+                shader!(concat!($cell, ".wgsl")),
+                shader!("place.wgsl"),
+                shader!("math.wgsl"),
+            ],
             bindings: $bindings,
             workgroup: [256, 1, 1],
             params: <$params>::FIELDS,
@@ -49,41 +62,45 @@ macro_rules! driver {
 }
 
 macro_rules! drivers {
-    ($cell:literal) => {
+    ($cell:literal $(, $memory:literal)?) => {
         Drivers {
             step_forward: driver!(
                 "step_forward",
                 $cell,
                 StepForwardParams,
-                &[read("weight"), read("bias"), read("gates"), write("history")]
+                &[read("weight"), read("bias"), write("gates"), write("history") $(, write($memory))?]
             ),
             step_backward: driver!(
                 "step_backward",
                 $cell,
                 StepBackwardParams,
-                &[read("weight"), read("upstream"), read("history"), write("gates")]
+                &[read("weight"), write("upstream"), read("history"), write("gates") $(, write($memory))?]
             ),
             sequence_forward: driver!(
                 "sequence_forward",
                 $cell,
                 SequenceForwardParams,
-                &[read("turned"), read("bias"), read("gates"), write("history")]
+                &[read("turned"), read("bias"), write("gates"), write("history") $(, write($memory))?]
             ),
             sequence_backward: driver!(
                 "sequence_backward",
                 $cell,
                 SequenceBackwardParams,
-                &[read("weight"), read("upstream"), read("history"), write("gates")]
+                &[read("weight"), write("upstream"), read("history"), write("gates") $(, write($memory))?]
             ),
         }
     };
 }
 
 pub(super) static ELMAN: Drivers = drivers!("elman");
+pub(super) static LSTM: Drivers = drivers!("lstm", "memory");
+pub(super) static GRU: Drivers = drivers!("gru", "memory");
 
 fn drivers(cell: Cell) -> &'static Drivers {
     match cell {
         Cell::Elman(_) => &ELMAN,
+        Cell::Lstm => &LSTM,
+        Cell::Gru => &GRU,
     }
 }
 
@@ -95,6 +112,12 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<usize> {
     let rows = op.cell.gates().saturating_mul(op.hidden);
     holds(plan, op.gates, &[op.steps, op.batch, rows])?;
     holds(plan, op.history, &[op.steps.saturating_add(1), op.batch, op.hidden])?;
+    match (op.cell.memory(), op.memory) {
+        (CellMemory::None, None) => {}
+        (CellMemory::State, Some(c)) => holds(plan, c, &[op.steps.saturating_add(1), op.batch, op.hidden])?,
+        (CellMemory::Recurrent, Some(u)) => holds(plan, u, &[op.steps, op.batch, rows])?,
+        _ => return Err(Error::Config(format!("the tensor that a cell of kind {} keeps", op.cell.name()))),
+    }
     Ok(rows)
 }
 
@@ -107,8 +130,9 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
         RecurrenceSchedule::Steps => {
             let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
             let step = |t| {
-                let params = StepForwardParams { t, batch, hidden, variant, weight_offset, bias_offset };
-                let tensors = vec![op.weight.tensor, op.bias.tensor, op.gates, op.history];
+                let params = StepForwardParams { t, steps, batch, hidden, variant, weight_offset, bias_offset };
+                let mut tensors = vec![op.weight.tensor, op.bias.tensor, op.gates, op.history];
+                tensors.extend(op.memory);
                 let workgroups = tiles(op.batch, TILE) * tiles(op.hidden, TILE);
                 dispatch(&drivers(op.cell).step_forward, tensors, &params, workgroups, 1)
             };
@@ -120,7 +144,8 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
             })?;
             let turned_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
             let params = SequenceForwardParams { steps, batch, hidden, variant, turned_offset, bias_offset };
-            let tensors = vec![turned.tensor, op.bias.tensor, op.gates, op.history];
+            let mut tensors = vec![turned.tensor, op.bias.tensor, op.gates, op.history];
+            tensors.extend(op.memory);
             let kernel = &drivers(op.cell).sequence_forward;
             Ok(vec![dispatch(kernel, tensors, &params, u64::from(batch), 1)?])
         }
@@ -133,7 +158,8 @@ pub(super) fn backward(plan: &Plan, op: &Recurrence, upstream: TensorId) -> Resu
     let (steps, batch, hidden) = (number(op.steps)?, number(op.batch)?, number(op.hidden)?);
     let variant = op.cell.variant();
     let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
-    let tensors = vec![op.weight.tensor, upstream, op.history, op.gates];
+    let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates];
+    tensors.extend(op.memory);
     match op.schedule {
         RecurrenceSchedule::Steps => {
             let step = |t| {

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::CellMemory;
+
 /// One: the pre-activation itself.
 pub(crate) const GATES: usize = 1;
+
+pub(crate) const MEMORY: CellMemory = CellMemory::None;
 
 /// The function around an Elman cell's sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -1,0 +1,51 @@
+// The LSTM cell, gates i, f, g, o: c = f·c_(t-1) + i·g, h = o·tanh(c).
+//
+// in-out  gates   [T, B, 4·H]: x; forwards the activated gates, backwards the gradient of x take its place
+// in-out  memory  c [T+1, B, H], slot 0 the initial state; backwards the gradient of c_(t-1) takes c_t's place
+
+const GATES: u32 = 4u;
+const PASSES_H: bool = false;
+
+@group(0) @binding(5) var<storage, read_write> memory: array<f32>;
+
+fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
+    let i = sigmoid(x[0] + r[0]);
+    let f = sigmoid(x[1] + r[1]);
+    let g = safe_tanh(x[2] + r[2]);
+    let o = sigmoid(x[3] + r[3]);
+    let c = f * memory[at.unit] + i * g;
+    gates[at.gate] = i;
+    gates[at.gate + at.hidden] = f;
+    gates[at.gate + 2u * at.hidden] = g;
+    gates[at.gate + 3u * at.hidden] = o;
+    memory[at.unit + at.slot] = c;
+    return o * safe_tanh(c);
+}
+
+fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
+    let i = gates[at.gate];
+    let f = gates[at.gate + at.hidden];
+    let g = gates[at.gate + 2u * at.hidden];
+    let o = gates[at.gate + 3u * at.hidden];
+    let tanh_c = safe_tanh(memory[at.unit + at.slot]);
+    var dc = dh * o * (1.0 - tanh_c * tanh_c);
+    if !at.is_last {
+        dc += memory[at.unit + 2u * at.slot];
+    }
+    let gradient = array<f32, GATES>(
+        dc * g * i * (1.0 - i),
+        dc * memory[at.unit] * f * (1.0 - f),
+        dc * i * (1.0 - g * g),
+        dh * tanh_c * o * (1.0 - o),
+    );
+    gates[at.gate] = gradient[0];
+    gates[at.gate + at.hidden] = gradient[1];
+    gates[at.gate + 2u * at.hidden] = gradient[2];
+    gates[at.gate + 3u * at.hidden] = gradient[3];
+    memory[at.unit + at.slot] = dc * f;
+    return Gradient(gradient, 0.0);
+}
+
+fn recurrent_gradient(i: u32) -> f32 {
+    return gates[i];
+}

@@ -1,0 +1,12 @@
+//! Long short-term memory, gates in the order i, f, g, o (PyTorch's; Hochreiter & Schmidhuber 1997; Gers et al. 2000):
+//!
+//! i, f, o = σ(W·x_t + b_W + U·h_(t-1) + b_U), g = tanh(the same), each with its own block of rows;
+//! c_t = f ⊙ c_(t-1) + i ⊙ g, h_t = o ⊙ tanh(c_t).
+
+use super::CellMemory;
+
+/// i, f, g, o.
+pub(crate) const GATES: usize = 4;
+
+/// c.
+pub(crate) const MEMORY: CellMemory = CellMemory::State;
