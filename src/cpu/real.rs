@@ -44,8 +44,8 @@ impl Real for f32 {
     }
 }
 
-/// tanh as a quotient of polynomials, without a branch, so that a loop over it becomes vector instructions; the C
-/// library's takes ten times as long and half of an Elman step.
+/// tanh as a quotient of polynomials, without a branch, so that a loop over it becomes vector instructions, which a call
+/// of the C library's does not.
 ///
 /// The coefficients are the minimax fit on ±7.9 that Eigen uses (`generic_fast_tanh_float`, MPL-2.0).
 #[inline]

@@ -43,7 +43,7 @@ impl Target {
     /// Whether the recurrence of one sequence fits one workgroup and is small enough to be faster there.
     ///
     /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to it,
-    /// and a step costs less than a dispatch does.
+    /// and a step should cost less than a dispatch does: reckoned, not yet measured on hardware.
     pub(crate) fn whole_sequence(&self, steps: usize, hidden: usize, gates: usize) -> bool {
         let rows = gates * hidden;
         self.parallel
