@@ -13,7 +13,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, Clip, Config, Device, Input, Inputs, Loss, Model, Optimizer, Recipe, Stream, Targets, Trainer};
+use recurrent::{
+    Batch, Clip, Config, Device, Input, Loss, Model, Optimizer, Recipe, Sequences, Stream, Targets, Trainer,
+};
 use serde_json::json;
 
 /// Repeats before the clock starts: the first compiles kernels and fills caches.
@@ -116,12 +118,12 @@ fn time(device: &Device, seconds: f64, (cell, config): (&str, Config), work: &Wo
     };
 
     let mut stream = Stream::new(device, &model, batch)?;
-    let x = Inputs::Dense(x);
-    print("forward", timed(seconds, || Ok(stream.sequence(steps, &x).map(drop)?))?);
+    let sequences = Sequences::dense(steps, batch, x);
+    print("forward", timed(seconds, || Ok(stream.sequence(steps, &sequences.inputs).map(drop)?))?);
 
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-3);
     let mut trainer = Trainer::new(device, &model, recipe)?;
-    let window = Batch { inputs: x, ..Batch::dense(steps, batch, Vec::new(), Targets::Classes(y)) };
+    let window = Batch { sequences, targets: Targets::Classes(y), mask: None };
     print(
         "train",
         timed(seconds, || {

@@ -1,12 +1,15 @@
 // adam: θ ← θ·(1 − η·λ), m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², θ ← θ − η/c₁·m / (√v/√c₂ + ε), g the clipped
-// gradient; nothing is written where the finite flag is 0.
+// gradient and λ 0 where an element does not decay; nothing is written where the flag is 0 or the element is frozen.
 //
-// in      hyper       [4]: η, c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, row of the metrics
+// in      hyper       [6]: η, c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, row of the metrics, –, –
 // in      metrics     [slots, 4]: loss, norm, scale, finite
 // in      gradients   [flat]
+// in      exempt      [flat]: bit 1 where an element is frozen, bit 2 where it does not decay
 // in-out  parameters  θ [flat]
 // in-out  first       m [flat]
 // in-out  second      v [flat]
+
+const NOT_DECAYED: u32 = 2u;
 
 struct Params {
     flat: u32,
@@ -25,9 +28,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> hyper: array<f32>;
 @group(0) @binding(2) var<storage, read> metrics: array<f32>;
 @group(0) @binding(3) var<storage, read> gradients: array<f32>;
-@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
-@group(0) @binding(5) var<storage, read_write> first: array<f32>;
-@group(0) @binding(6) var<storage, read_write> second: array<f32>;
+@group(0) @binding(4) var<storage, read> exempt: array<u32>;
+@group(0) @binding(5) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(6) var<storage, read_write> first: array<f32>;
+@group(0) @binding(7) var<storage, read_write> second: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -36,7 +40,7 @@ fn main(
     @builtin(local_invocation_index) lid: u32,
 ) {
     let i = linear(workgroup, grid) * 256u + lid;
-    if i >= params.flat || !may_update() {
+    if i >= params.flat || !may_update(i) {
         return;
     }
     let rate = hyper[0];
@@ -45,6 +49,7 @@ fn main(
     let v = params.beta2 * second[i] + params.one_minus_beta2 * g * g;
     first[i] = m;
     second[i] = v;
-    let decayed = parameters[i] * (1.0 - rate * params.weight_decay);
+    let decay = select(params.weight_decay, 0.0, (exempt[i] & NOT_DECAYED) != 0u);
+    let decayed = parameters[i] * (1.0 - rate * decay);
     parameters[i] = decayed - rate / hyper[1] * m / (sqrt(v) / sqrt(hyper[2]) + params.epsilon);
 }

@@ -1,13 +1,16 @@
 // What the optimisers share: the row of the metrics that measure.wgsl left for this step, and clipping by it.
-// The kernel binds hyper and metrics and has slots, by_value and bound among its parameters.
+// The kernel binds hyper, metrics and exempt and has slots, by_value and bound among its parameters.
+
+const FROZEN: u32 = 1u;
 
 fn slot() -> u32 {
     return min(u32(hyper[3]), params.slots - 1u);
 }
 
-/// Whether loss and gradient were finite. Where not, nothing at all may be written.
-fn may_update() -> bool {
-    return metrics[4u * slot() + 3u] != 0.0;
+/// Whether loss and gradient were finite and all of the step's windows are in, and element i is not frozen. Where not,
+/// nothing at all may be written.
+fn may_update(i: u32) -> bool {
+    return metrics[4u * slot() + 3u] != 0.0 && (exempt[i] & FROZEN) == 0u;
 }
 
 /// An element of the gradient, held within ±bound where by_value is 1, else scaled.

@@ -1,9 +1,12 @@
-// combine: gradients[i] = Σ_s slices[s, i], s in order; assigns. Each block of 2048 elements leaves in partials its
-// largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if all of it is finite, else 0.
+// combine: gradients[i] = Σ_s slices[s, i], s in order, added to what is there where `keep` is not 0; 0 where the element
+// is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
+// all of it is finite, else 0.
 //
-// in   slices     [S, flat]
-// out  gradients  [flat]
-// out  partials   [blocks, 3]
+// in      slices     [S, flat]
+// in      hyper      [6]: –, –, –, –, keep, –
+// in      exempt     [flat]: bit 1 where an element is frozen
+// in-out  gradients  [flat]: read where keep is not 0, assigned always
+// out     partials   [blocks, 3]
 //
 // One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two.
 
@@ -14,11 +17,14 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> slices: array<f32>;
-@group(0) @binding(2) var<storage, read_write> gradients: array<f32>;
-@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(2) var<storage, read> hyper: array<f32>;
+@group(0) @binding(3) var<storage, read> exempt: array<u32>;
+@group(0) @binding(4) var<storage, read_write> gradients: array<f32>;
+@group(0) @binding(5) var<storage, read_write> partials: array<f32>;
 
 const THREADS: u32 = 256u;
 const BLOCK: u32 = 2048u;
+const FROZEN: u32 = 1u;
 
 @compute @workgroup_size(256)
 fn main(
@@ -33,12 +39,20 @@ fn main(
     let first = block * BLOCK + lid;
     let end = min((block + 1u) * BLOCK, params.flat);
 
+    let keep = hyper[4] != 0.0;
     var largest = 0.0;
     var broken = 0.0;
     for (var i = first; i < end; i += THREADS) {
         var g = 0.0;
+        // No product with a factor of 0: what is there may be of a step that diverged.
+        if keep {
+            g = gradients[i];
+        }
         for (var s = 0u; s < params.slices; s += 1u) {
             g += slices[s * params.flat + i];
+        }
+        if (exempt[i] & FROZEN) != 0u {
+            g = 0.0;
         }
         gradients[i] = g;
         let finite = is_finite_bits(g);

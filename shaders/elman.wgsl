@@ -1,7 +1,8 @@
 // The Elman cell: h = act(x + r), x = W·x_t + b_W and r = U·h_(t-1) + b_U. Variant 0 is tanh, 1 is relu.
 //
-// A cell is two constants, three pointwise functions and, if it keeps more than its gates and h, binding 5; the drivers
-// (step_*.wgsl, sequence_*.wgsl) know nothing else of it.
+// A cell is two constants, three pointwise functions and, if it keeps more than its gates and h, binding 7; the drivers
+// (step_*.wgsl, sequence_*.wgsl) know nothing else of it. One whose products with U follow on each other has three
+// functions more (gru_before.wgsl); to the others one_product.wgsl is appended.
 
 const GATES: u32 = 1u;
 /// Whether h_(t-1) reaches h_t by another path than U.
@@ -17,9 +18,10 @@ fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GAT
     return select(a, 0.0, a <= 0.0);
 }
 
-/// The gradient of r of one unit, from that of h_t; assigns the gradient of x to the gates.
+/// The gradient of r of one unit, from that of h_t (0 at a step that does not count); assigns the gradient of x to the
+/// gates.
 fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
-    let h = history[at.unit + at.slot];
+    let h = history[at.now];
     var gradient = dh * (1.0 - h * h);
     if variant == 1u {
         gradient = select(0.0, dh, h > 0.0);
@@ -28,7 +30,7 @@ fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
     return Gradient(array<f32, GATES>(gradient), 0.0);
 }
 
-/// Element i of the gradient of r [T, B, G·H], of a step that is done.
+/// Element i of the gradient of r [T, B, D·G·H], of a step that is done.
 fn recurrent_gradient(i: u32) -> f32 {
     return gates[i];
 }

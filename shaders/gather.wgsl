@@ -1,24 +1,35 @@
-// gather: out[r, j] = weight[j, tokens[r]] + bias[j], which is W·x + b for one-hot x; assigns.
+// gather: out[r, j] = weight[j, tokens[r]]·m(b, tokens[r]) + bias[j], which is W·x + b for one-hot x; assigns.
 //
-// in   tokens  [R] ids below I; any other id gives the bias alone
-// in   weight  [G·H, I] at weight_offset
-// in   bias    [G·H] at bias_offset
-// out  out     [R, G·H] at out_offset
+// in   tokens  [R] ids below I from first on; any other id gives the bias alone
+// in   weight  [N, I] at weight_offset
+// in   bias    [N] at bias_offset, read where has_bias is 1
+// in   keys    [sites, 2]: m is what dropout draws at b·I + token, read where has_mask is 1; else m is 1
+// out  out     [R, N] at out_offset
+//
+// Row r is of sequence b = r mod batch. One thread an element; random.wgsl is appended.
 
 struct Params {
     rows: u32,
     columns: u32,
     symbols: u32,
+    first: u32,
+    batch: u32,
     weight_offset: u32,
+    has_bias: u32,
     bias_offset: u32,
     out_offset: u32,
+    has_mask: u32,
+    site: u32,
+    threshold: u32,
+    kept: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read> keys: array<u32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -31,10 +42,18 @@ fn main(
         return;
     }
     let j = i % params.columns;
-    let token = tokens[i / params.columns];
-    var value = bias[params.bias_offset + j];
+    let r = i / params.columns;
+    let token = tokens[params.first + r];
+    var value = 0.0;
     if token < params.symbols {
-        value += weight[params.weight_offset + j * params.symbols + token];
+        value = weight[params.weight_offset + j * params.symbols + token];
+        if params.has_mask != 0u {
+            let position = r % params.batch * params.symbols + token;
+            value *= drawn(params.site, params.threshold, params.kept, position);
+        }
+    }
+    if params.has_bias != 0u {
+        value += bias[params.bias_offset + j];
     }
     out[params.out_offset + i] = value;
 }

@@ -1,13 +1,15 @@
-// gather_gradient: weight[j, v] = Σ d[r, j] over the rows r whose token is v, and bias[j] = Σ_r d[r, j]; assigns every
-// element of both in every slice, zeros where a token does not occur.
+// gather_gradient: weight[j, v] = Σ d[r, j]·m(b, v) over the rows r whose token is v, and bias[j] = Σ_r d[r, j]; assigns
+// every element of both in every slice, zeros where a token does not occur.
 //
 // in   d       [R, M] at d_offset
 // in   order   [R] row numbers, by token
 // in   starts  [I + 1]: the rows of token v are order[starts[v]..starts[v + 1]]
-// out  slices  [S, flat]: [M, I] at weight_offset and [M] at bias_offset of every slice
+// in   keys    [sites, 2]: m is what dropout draws at b·I + v, read where has_mask is 1; else m is 1
+// out  slices  [S, flat]: [M, I] at weight_offset and, where has_bias is 1, [M] at bias_offset of every slice
 //
 // Slice s takes elements ⌊n·s/S⌋ to ⌊n·(s+1)/S⌋ of a token's n rows, and of all R rows for the bias.
-// One workgroup a token (I stands for the bias), a block of 32 columns and a slice; 8 groups of threads share its rows.
+// One workgroup a token (I stands for the bias), a block of 32 columns and a slice; 8 groups of threads share its
+// rows. Row r is of sequence b = r mod batch. random.wgsl is appended.
 
 struct Params {
     rows: u32,
@@ -17,22 +19,30 @@ struct Params {
     slice_stride: u32,
     d_offset: u32,
     weight_offset: u32,
+    has_bias: u32,
     bias_offset: u32,
+    batch: u32,
+    has_mask: u32,
+    site: u32,
+    threshold: u32,
+    kept: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> d: array<f32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
-@group(0) @binding(4) var<storage, read_write> slices: array<f32>;
+@group(0) @binding(4) var<storage, read> keys: array<u32>;
+@group(0) @binding(5) var<storage, read_write> slices: array<f32>;
 
 const COLUMNS: u32 = 32u;
 const GROUPS: u32 = 8u;
 
 var<workgroup> sums: array<f32, GROUPS * COLUMNS>;
 
-/// d at the place-th row that is summed, column j; 0 past the end.
-fn element(place: u32, end: u32, j: u32, all_rows: bool) -> f32 {
+/// d at the place-th row that is summed for v, column j; 0 past the end.
+fn element(place: u32, end: u32, j: u32, v: u32) -> f32 {
+    let all_rows = v == params.symbols;
     if place >= end || j >= params.columns {
         return 0.0;
     }
@@ -43,7 +53,11 @@ fn element(place: u32, end: u32, j: u32, all_rows: bool) -> f32 {
     if row >= params.rows {
         return 0.0;
     }
-    return d[params.d_offset + row * params.columns + j];
+    var value = d[params.d_offset + row * params.columns + j];
+    if params.has_mask != 0u && !all_rows {
+        value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.symbols + v);
+    }
+    return value;
 }
 
 @compute @workgroup_size(32, 8)
@@ -56,7 +70,8 @@ fn main(
     let index = linear(workgroup, grid);
     let v = index / blocks;
     let slice = workgroup.z;
-    if v > params.symbols || slice >= params.slices {
+    let groups_of_rows = params.symbols + params.has_bias;
+    if v >= groups_of_rows || slice >= params.slices {
         return;
     }
     let j = (index % blocks) * COLUMNS + local.x;
@@ -73,10 +88,10 @@ fn main(
     var sum = vec4(0.0);
     for (var place = begin + local.y; place < end; place += 4u * GROUPS) {
         sum += vec4(
-            element(place, end, j, all_rows),
-            element(place + GROUPS, end, j, all_rows),
-            element(place + 2u * GROUPS, end, j, all_rows),
-            element(place + 3u * GROUPS, end, j, all_rows),
+            element(place, end, j, v),
+            element(place + GROUPS, end, j, v),
+            element(place + 2u * GROUPS, end, j, v),
+            element(place + 3u * GROUPS, end, j, v),
         );
     }
     let at = local.y * COLUMNS + local.x;

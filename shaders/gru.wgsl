@@ -1,12 +1,12 @@
 // The GRU cell, gates r, z, n, reset after the product: n = tanh(x_n + r·u_n), h = (1 - z)·n + z·h_(t-1), u = U·h + b_U.
 //
-// in-out  gates   [T, B, 3·H]: x; forwards the activated gates, backwards the gradient of x take its place
-// in-out  memory  [T, B, 3·H]: u; backwards its gradient takes its place
+// in-out  gates   [T, B, D·3·H]: x; forwards the activated gates, backwards the gradient of x take its place
+// in-out  memory  [T, B, D·3·H]: u; backwards its gradient takes its place
 
 const GATES: u32 = 3u;
 const PASSES_H: bool = true;
 
-@group(0) @binding(5) var<storage, read_write> memory: array<f32>;
+@group(0) @binding(7) var<storage, read_write> memory: array<f32>;
 
 fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, u: array<f32, GATES>, h_before: f32) -> f32 {
     let r = sigmoid(x[0] + u[0]);
@@ -27,7 +27,7 @@ fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
     let n = gates[at.gate + 2u * at.hidden];
     let dn = dh * (1.0 - z) * (1.0 - n * n);
     let dr = dn * memory[at.gate + 2u * at.hidden] * r * (1.0 - r);
-    let dz = dh * (history[at.unit] - n) * z * (1.0 - z);
+    let dz = dh * (history[at.before] - n) * z * (1.0 - z);
     gates[at.gate] = dr;
     gates[at.gate + at.hidden] = dz;
     gates[at.gate + 2u * at.hidden] = dn;

@@ -1,12 +1,13 @@
 // measure: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
 // metrics; assigns that row alone.
 //
-// in      row_loss  [R]: the loss is their sum
+// in      row_loss  [R]: the loss is their sum, and what the row says already where `keep` is not 0
 // in      partials  [blocks, 3] of combine; not read where blocks is 0: the norm is then 0 and the scale 1
-// in      hyper     [4]: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, row of the metrics
+// in      hyper     [6]: –, –, –, row of the metrics, keep, more
 // in-out  metrics   [slots, 4]
 //
 // norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
+// Where `more` is not 0 the step has windows to come, and the flag is 0: there is no update yet.
 // clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it.
 
 struct Params {
@@ -46,7 +47,7 @@ fn main(@builtin(local_invocation_index) lid: u32) {
     for (var r = lid; r < params.rows; r += THREADS) {
         part += row_loss[r];
     }
-    let loss = reduce_sum(lid, part);
+    let sum_of_rows = reduce_sum(lid, part);
 
     var largest = 0.0;
     var broken = 0.0;
@@ -68,10 +69,14 @@ fn main(@builtin(local_invocation_index) lid: u32) {
 
     let slot = u32(hyper[3]);
     if lid == 0u && slot < params.slots {
+        var loss = sum_of_rows;
+        if hyper[4] != 0.0 {
+            loss += metrics[4u * slot];
+        }
         let finite = any_broken == 0.0 && is_finite_bits(loss) && is_finite_bits(norm);
         metrics[4u * slot] = loss;
         metrics[4u * slot + 1u] = norm;
         metrics[4u * slot + 2u] = clip_scale(norm);
-        metrics[4u * slot + 3u] = select(0.0, 1.0, finite);
+        metrics[4u * slot + 3u] = select(0.0, 1.0, finite && hyper[5] == 0.0);
     }
 }

@@ -1,8 +1,10 @@
-// sgd: v ← μ·v + g, θ ← θ − η·v, g the clipped gradient; nothing is written where the finite flag is 0.
+// sgd: v ← μ·v + g, θ ← θ − η·v, g the clipped gradient; nothing is written where the flag is 0 or the
+// element is frozen.
 //
-// in      hyper       [4]: η, –, –, row of the metrics
+// in      hyper       [6]: η, –, –, row of the metrics, –, –
 // in      metrics     [slots, 4]: loss, norm, scale, finite
 // in      gradients   [flat]
+// in      exempt      [flat]: bit 1 where an element is frozen
 // in-out  parameters  θ [flat]
 // in-out  velocity    v [flat]
 
@@ -18,8 +20,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> hyper: array<f32>;
 @group(0) @binding(2) var<storage, read> metrics: array<f32>;
 @group(0) @binding(3) var<storage, read> gradients: array<f32>;
-@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
-@group(0) @binding(5) var<storage, read_write> velocity: array<f32>;
+@group(0) @binding(4) var<storage, read> exempt: array<u32>;
+@group(0) @binding(5) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(6) var<storage, read_write> velocity: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -28,7 +31,7 @@ fn main(
     @builtin(local_invocation_index) lid: u32,
 ) {
     let i = linear(workgroup, grid) * 256u + lid;
-    if i >= params.flat || !may_update() {
+    if i >= params.flat || !may_update(i) {
         return;
     }
     let v = params.momentum * velocity[i] + clipped(gradients[i]);

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::cpu;
+use crate::data::{Inputs, Sequences, Start};
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Select, Wait};
-use crate::plan::{Plan, PlanId, Target, TensorId};
+use crate::plan::{Outputs, Plan, PlanId, Target, TensorId};
 
 /// A GPU or the CPU. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -177,6 +178,26 @@ impl Executor {
         match self {
             Executor::Cpu(cpu) => cpu.write_ids(plan, tensor, ids),
             Executor::Gpu(gpu) => gpu.write_ids(plan, tensor, ids),
+        }
+    }
+
+    /// Writes all that a network is to read, but for a state that is carried or given.
+    pub fn write_sequences(&mut self, plan: PlanId, to: &Outputs, sequences: &Sequences) -> Result<()> {
+        let lengths: Vec<u32> = (0..sequences.size).map(|b| sequences.length(b) as u32).collect();
+        self.write_ids(plan, to.lengths, &lengths)?;
+        if let Some(fresh) = to.fresh {
+            let is_fresh = sequences.start == Start::Zero;
+            self.write(plan, fresh, std::iter::once(f64::from(u8::from(is_fresh))))?;
+        }
+        match &sequences.inputs {
+            Inputs::Tokens(tokens) => self.write_ids(plan, to.inputs, tokens),
+            // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
+            Inputs::Dense(x) => {
+                let row = (x.len() / (sequences.steps * sequences.size)).max(1);
+                let valid = |at: usize| sequences.length(at / row % sequences.size) > at / row / sequences.size;
+                let values = x.iter().enumerate().map(|(at, v)| if valid(at) { f64::from(*v) } else { 0.0 });
+                self.write(plan, to.inputs, values)
+            }
         }
     }
 

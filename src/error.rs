@@ -92,6 +92,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error of an argument that is part of another one.
+    pub(crate) fn inside(self, whole: &str) -> Self {
+        match self {
+            Error::Shape { argument, expected, given } => {
+                Error::Shape { argument: format!("{whole}: {argument}"), expected, given }
+            }
+            Error::Config(what) => Error::Config(format!("{whole}: {what}")),
+            Error::Data(what) => Error::Data(format!("{whole}: {what}")),
+            other => other,
+        }
+    }
+
     pub(crate) fn shape(argument: &str, expected: &[usize], given: &[usize]) -> Self {
         Error::Shape { argument: argument.to_owned(), expected: Shape(expected.to_vec()), given: Shape(given.to_vec()) }
     }

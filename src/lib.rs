@@ -37,8 +37,8 @@
 //! # Legend
 //!
 //! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
-//! **R** labels (T·B, or B where only the last step is read out), **L** layers, **S** states of the cell (h; of an LSTM h
-//! and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with time outermost: `[T, B, ·]`.
+//! **R** labels (T·B, or B where only the last step is read out), **L** layers, **D** directions, **S** states of
+//! the cell (h; of an LSTM h and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with time outermost: `[T, B, ·]`.
 //!
 //! # Waiting
 //!
@@ -61,17 +61,19 @@ pub mod error;
 pub mod gpu;
 pub mod model;
 pub mod plan;
+pub mod predict;
 pub mod stream;
 pub mod train;
 
 pub use checkpoint::Checkpoint;
-pub use data::{Batch, Inputs, Start, Targets};
+pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Error, Result};
-pub use model::{Activation, Cell, Config, Init, Input, Layout, Model, ReadOut};
-pub use plan::{Clip, Loss, Optimizer, Recipe, Schedule};
+pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model, ReadOut, Reset};
+pub use plan::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+pub use predict::{Prediction, Predictor};
 pub use stream::{Stream, sample};
-pub use train::{Metrics, Trainer};
+pub use train::{EarlyStopping, Metrics, Trainer};
 pub use wgpu;
 
 /// The examples of the README, as tests.

@@ -9,7 +9,7 @@ use crate::data::Inputs;
 use crate::device::{Device, Executor};
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
-use crate::model::{Config, Input, Model};
+use crate::model::{Config, Directions, Input, Model, ReadOut};
 use crate::plan::{Outputs, Plan, PlanId, Purpose};
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
@@ -23,6 +23,8 @@ pub struct Stream {
     plans: HashMap<usize, (PlanId, Outputs)>,
     /// The plan whose tensor holds the state.
     current: (PlanId, Outputs),
+    /// The state before the first step.
+    start: Vec<f32>,
     outputs: Vec<f32>,
 }
 
@@ -34,18 +36,38 @@ enum Step<'a> {
 }
 
 impl Stream {
-    /// A stream of `batch` sequences, in the zero state.
+    /// A stream of `batch` sequences, in the initial state: zero, or the learnt one.
     ///
     /// # Errors
-    /// [`Error::Config`] for a batch of 0, [`Error::Limit`] for a model larger than the device's limits, and what a
+    /// [`Error::Config`] for a batch of 0 and for a model that reads both ways, and so needs the end of a sequence before
+    /// its first output ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger than the device's limits, and what a
     /// failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch: usize) -> Result<Self> {
         let config = model.config().clone();
+        match (config.directions, config.read_out) {
+            (Directions::Both, _) => {
+                return Err(Error::Config(
+                    "the model reads sequences both ways, so no output is known before the end of a sequence: a stream \
+                     needs a model of one direction; a Predictor runs this one over whole sequences"
+                        .to_owned(),
+                ));
+            }
+            (Directions::Forward, ReadOut::Mean) => {
+                return Err(Error::Config(
+                    "the model is read out from the mean over a whole sequence: a stream, which goes step by step, needs \
+                     a model read out at every step or at the last; a Predictor runs this one over whole sequences"
+                        .to_owned(),
+                ));
+            }
+            (Directions::Forward, ReadOut::EveryStep | ReadOut::Last) => {}
+        }
         let mut executor = device.executor();
         let current = prepare(device, &config, &mut executor, 1, batch).await?;
         executor.write_f32(current.0, current.1.parameters, model.flat())?;
+        let start = model.initial_state(batch);
+        executor.write_f32(current.0, current.1.state, &start)?;
         let plans = HashMap::from([(1, current)]);
-        Ok(Stream { device: device.clone(), config, executor, batch, plans, current, outputs: Vec::new() })
+        Ok(Stream { device: device.clone(), config, executor, batch, plans, current, start, outputs: Vec::new() })
     }
 
     /// Reads one symbol of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
@@ -137,15 +159,15 @@ impl Stream {
         }
     }
 
-    /// Back to the zero state.
+    /// Back to the initial state.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn reset(&mut self) -> Result<()> {
-        self.executor.zero(self.current.0, self.current.1.state)
+        self.executor.write_f32(self.current.0, self.current.1.state, &self.start)
     }
 
-    /// The state `[S, L, B, H]`: h of every layer, and then c where the cell has one.
+    /// The state `[S, L, B, D·H]`: h of every layer, and then c where the cell has one.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -153,7 +175,7 @@ impl Stream {
         self.executor.read(self.current.0, self.current.1.state, Wait::Yield).await
     }
 
-    /// Goes on from the state `[S, L, B, H]`.
+    /// Goes on from the state `[S, L, B, D·H]`.
     ///
     /// # Errors
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite, [`Error::DeviceLost`].
@@ -226,7 +248,10 @@ async fn prepare(
     batch: usize,
 ) -> Result<(PlanId, Outputs)> {
     let (plan, tensors) = Plan::new(config, Purpose::Infer, steps, batch, &device.target())?;
-    Ok((executor.prepare(plan).await?, tensors))
+    let id = executor.prepare(plan).await?;
+    // What is read is always valid to the end, and goes on from the state.
+    executor.write_ids(id, tensors.lengths, &vec![u32::try_from(steps).unwrap_or(u32::MAX); batch])?;
+    Ok((id, tensors))
 }
 
 /// A symbol drawn from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 the likeliest.

@@ -13,8 +13,8 @@ mod whole;
 use recurrent::data::{Held, Windows};
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Batch, Clip, Config, Device, Error, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Schedule, Start,
-    Stream, Targets, Trainer,
+    Batch, Clip, Config, Device, Error, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Schedule, Sequences,
+    Start, Stream, Targets, Trainer,
 };
 use whole::{bytes, rng};
 
@@ -42,6 +42,16 @@ fn good() -> Batch {
 /// A good batch for [`dense`], T = 4, B = 2.
 fn good_numbers() -> Batch {
     whole::batch(&mut rng(1), &dense(), Loss::MeanSquared, 4, 2)
+}
+
+/// The same batch, said to be of other sizes.
+fn sized(batch: Batch, steps: usize, size: usize) -> Batch {
+    Batch { sequences: Sequences { steps, size, ..batch.sequences }, ..batch }
+}
+
+/// The same batch, reading other inputs.
+fn reading(batch: Batch, inputs: Inputs) -> Batch {
+    Batch { sequences: Sequences { inputs, ..batch.sequences }, ..batch }
 }
 
 /// The error's words.
@@ -106,18 +116,17 @@ fn sizes_whose_product_overflows() {
         assert!(matches!(error, Error::Limit { asked, allowed: 0x8000_0000, .. } if asked > 1 << 31), "{error:?}");
         assert!(error.to_string().contains("the limit is 2147483648 (elements that 32-bit indices reach)"), "{error}");
     }
-    let batch = |steps, size| Batch { steps, size, ..good() };
     for (steps, size) in [(huge, 2), (2, huge), (huge, huge), (1 << 63, 2)] {
-        let said = refused(&tokens(), Loss::CrossEntropy, batch(steps, size));
+        let said = refused(&tokens(), Loss::CrossEntropy, sized(good(), steps, size));
         assert_eq!(said, format!("inputs has shape [8], expected [{steps}, {size}]"));
-        let said = refused(&dense(), Loss::MeanSquared, Batch { steps, size, ..good_numbers() });
+        let said = refused(&dense(), Loss::MeanSquared, sized(good_numbers(), steps, size));
         assert_eq!(said, format!("inputs has shape [24], expected [{steps}, {size}, 3]"));
         let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
         let error = pollster::block_on(trainer.prepare_async(steps, size)).unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error:?}");
     }
     // A length that is right only if the product wraps around.
-    let wrapped = Batch { steps: 1 << 63, size: 2, ..Batch::tokens(1, 1, Vec::new(), Vec::new()) };
+    let wrapped = Batch::tokens(1 << 63, 2, Vec::new(), Vec::new());
     let said = refused(&tokens(), Loss::CrossEntropy, wrapped);
     assert_eq!(said, format!("inputs has shape [0], expected [{}, 2]", 1u64 << 63));
     let said = words(stream(&tokens()).sequence(1 << 63, &Inputs::Tokens(Vec::new())));
@@ -132,17 +141,17 @@ fn sizes_whose_product_overflows() {
 fn batches_of_another_shape() {
     let refused_tokens = |batch| refused(&tokens(), Loss::CrossEntropy, batch);
     let refused_numbers = |batch| refused(&dense(), Loss::MeanSquared, batch);
-    let short = Batch { inputs: Inputs::Tokens(vec![0; 7]), ..good() };
+    let short = reading(good(), Inputs::Tokens(vec![0; 7]));
     assert_eq!(refused_tokens(short), "inputs has shape [7], expected [4, 2]");
     let short = Batch { targets: Targets::Classes(vec![0; 9]), ..good() };
     assert_eq!(refused_tokens(short), "targets has shape [9], expected [8]");
-    let narrow = Batch { inputs: Inputs::Dense(vec![0.0; 16]), ..good_numbers() };
+    let narrow = reading(good_numbers(), Inputs::Dense(vec![0.0; 16]));
     assert_eq!(refused_numbers(narrow), "inputs has shape [16], expected [4, 2, 3]");
     let narrow = Batch { targets: Targets::Values(vec![0.0; 8]), ..good_numbers() };
     assert_eq!(refused_numbers(narrow), "targets has shape [8], expected [8, 2]");
-    let short = Batch { mask: Some(vec![true; 3]), ..good() };
+    let short = good().with_mask(vec![true; 3]);
     assert_eq!(refused_tokens(short), "mask has shape [3], expected [8]");
-    let short = Batch { start: Start::Given(vec![0.0; 15]), ..good() };
+    let short = good().with_start(Start::Given(vec![0.0; 15]));
     assert_eq!(refused_tokens(short), "start has shape [15], expected [1, 1, 2, 8]");
     // Labels at every step, for a network that is read out at the last.
     let last = tokens().with_read_out(ReadOut::Last);
@@ -166,7 +175,7 @@ fn ids_out_of_range() {
     let said = refused(&tokens(), Loss::CrossEntropy, with(None, Some(7)));
     assert_eq!(said, "targets[7] (step 3, sequence 1) is id 6, but the network has 6 outputs, counted from 0");
     // What does not count is still read.
-    let hidden = Batch { mask: Some((0..8).map(|r| r != 5).collect()), ..with(Some(5), None) };
+    let hidden = with(Some(5), None).with_mask((0..8).map(|r| r != 5).collect());
     assert!(refused(&tokens(), Loss::CrossEntropy, hidden).starts_with("inputs[5]"));
     let said = words(stream(&tokens()).step_tokens(&[4, 5]));
     assert_eq!(said, "token 1 is id 5, but the model knows 5 symbols (0 to 4)");
@@ -177,9 +186,9 @@ fn ids_out_of_range() {
 fn numbers_that_are_not_finite() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let values = |count: usize, at: usize| (0..count).map(|i| if i == at { bad } else { 0.5 }).collect::<Vec<_>>();
-        let inputs = Batch { inputs: Inputs::Dense(values(24, 23)), ..good_numbers() };
+        let inputs = reading(good_numbers(), Inputs::Dense(values(24, 23)));
         let targets = Batch { targets: Targets::Values(values(16, 3)), ..good_numbers() };
-        let start = Batch { start: Start::Given(values(16, 0)), ..good_numbers() };
+        let start = good_numbers().with_start(Start::Given(values(16, 0)));
         for (batch, place) in [(inputs, "inputs[23]"), (targets, "targets[3]"), (start, "start[0]")] {
             let said = refused(&dense(), Loss::MeanSquared, batch);
             assert_eq!(said, format!("{place} is {bad}, expected a finite number"));
@@ -204,7 +213,7 @@ fn inputs_and_targets_of_the_wrong_kind() {
 
 #[test]
 fn nothing_that_counts() {
-    let masked = Batch { mask: Some(vec![false; 8]), ..good() };
+    let masked = good().with_mask(vec![false; 8]);
     let said = refused(&tokens(), Loss::CrossEntropy, masked);
     assert_eq!(said, "the mask leaves none of the 8 positions to learn from");
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
@@ -214,14 +223,14 @@ fn nothing_that_counts() {
 #[test]
 fn carrying_on_from_nothing_or_from_another_batch() {
     let nothing = "the batch carries on from the window before, but there was none";
-    let carry = Batch { start: Start::Carry, ..good() };
+    let carry = good().with_start(Start::Carry);
     assert_eq!(refused(&tokens(), Loss::CrossEntropy, carry.clone()), nothing);
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
     trainer.step(&good()).unwrap();
     assert_eq!(words(trainer.evaluate([carry])), nothing, "an evaluation does not carry on from the training");
-    let wider = Batch { start: Start::Carry, ..whole::batch(&mut rng(1), &tokens(), Loss::CrossEntropy, 4, 3) };
+    let wider = whole::batch(&mut rng(1), &tokens(), Loss::CrossEntropy, 4, 3).with_start(Start::Carry);
     assert_eq!(words(trainer.step(&wider)), "the carried state's batch has shape [2], expected [3]");
-    let fresh = Batch { start: Start::Zero, ..wider.clone() };
+    let fresh = wider.clone().with_start(Start::Zero);
     assert_eq!(words(trainer.evaluate([good(), wider])), "the carried state's batch has shape [2], expected [3]");
     assert!(trainer.step(&fresh).is_ok(), "training goes on");
 }

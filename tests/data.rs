@@ -12,7 +12,7 @@ use std::io::Write;
 use proptest::prelude::*;
 use recurrent::data::{Alphabet, Held, Windows, read_text};
 use recurrent::plan::Loss;
-use recurrent::{Batch, Config, Error, Input, Inputs, ReadOut, Start, Targets};
+use recurrent::{Batch, Config, Error, Input, Inputs, ReadOut, Sequences, Start, Targets};
 
 fn tokens_config() -> Config {
     Config::elman(Input::Tokens(5), 3, 4)
@@ -32,6 +32,11 @@ fn dense_batch() -> Batch {
     Batch::dense(2, 3, vec![0.5; 12], Targets::Values(vec![0.25; 12]))
 }
 
+/// The same batch, reading other inputs.
+fn reading(batch: Batch, inputs: Inputs) -> Batch {
+    Batch { sequences: Sequences { inputs, ..batch.sequences }, ..batch }
+}
+
 fn refused(batch: &Batch, config: &Config, loss: Loss) -> Error {
     batch.check(config, loss).expect_err("a bad batch passed the check")
 }
@@ -47,7 +52,7 @@ fn assert_says(error: &Error, words: &[&str]) {
 fn good_batches_pass() {
     tokens_batch().check(&tokens_config(), Loss::CrossEntropy).unwrap();
     dense_batch().check(&dense_config(), Loss::MeanSquared).unwrap();
-    let given = Batch { start: Start::Given(vec![0.1; 9]), mask: Some(vec![true; 6]), ..tokens_batch() };
+    let given = tokens_batch().with_start(Start::Given(vec![0.1; 9])).with_mask(vec![true; 6]);
     given.check(&tokens_config(), Loss::CrossEntropy).unwrap();
     let last = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..tokens_batch() };
     last.check(&tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy).unwrap();
@@ -57,17 +62,17 @@ fn good_batches_pass() {
 fn a_wrong_length_is_reported_with_both_shapes() {
     let config = tokens_config();
     let cases = [
-        (Batch { inputs: Inputs::Tokens(vec![0; 5]), ..tokens_batch() }, "inputs", "[2, 3]", "[5]"),
+        (reading(tokens_batch(), Inputs::Tokens(vec![0; 5])), "inputs", "[2, 3]", "[5]"),
         (Batch { targets: Targets::Classes(vec![0; 7]), ..tokens_batch() }, "targets", "[6]", "[7]"),
-        (Batch { mask: Some(vec![true; 3]), ..tokens_batch() }, "mask", "[6]", "[3]"),
-        (Batch { start: Start::Given(vec![0.0; 8]), ..tokens_batch() }, "start", "[1, 1, 3, 3]", "[8]"),
+        (tokens_batch().with_mask(vec![true; 3]), "mask", "[6]", "[3]"),
+        (tokens_batch().with_start(Start::Given(vec![0.0; 8])), "start", "[1, 1, 3, 3]", "[8]"),
     ];
     for (batch, argument, expected, given) in cases {
         let error = refused(&batch, &config, Loss::CrossEntropy);
         assert!(matches!(error, Error::Shape { .. }), "{error:?}");
         assert_says(&error, &[argument, expected, given]);
     }
-    let short = Batch { inputs: Inputs::Dense(vec![0.0; 6]), ..dense_batch() };
+    let short = reading(dense_batch(), Inputs::Dense(vec![0.0; 6]));
     assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["inputs", "[2, 3, 2]", "[6]"]);
     let short = Batch { targets: Targets::Values(vec![0.0; 6]), ..dense_batch() };
     assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["targets", "[6, 2]", "[6]"]);
@@ -78,18 +83,18 @@ fn a_wrong_length_is_reported_with_both_shapes() {
 
 #[test]
 fn an_id_out_of_range_is_reported_with_its_place() {
-    let batch = Batch { inputs: Inputs::Tokens(vec![0, 1, 2, 3, 5, 0]), ..tokens_batch() };
+    let batch = reading(tokens_batch(), Inputs::Tokens(vec![0, 1, 2, 3, 5, 0]));
     let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
     assert_says(&error, &["inputs[4]", "step 1, sequence 1", "id 5", "5 symbols"]);
     let batch = Batch { targets: Targets::Classes(vec![0, 0, 4, 0, 0, 0]), ..tokens_batch() };
     let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
     assert_says(&error, &["targets[2]", "step 0, sequence 2", "id 4", "4 outputs"]);
     // Masked positions are read by the kernels too.
-    let batch = Batch { mask: Some(vec![true, true, false, true, true, true]), ..batch };
+    let batch = batch.with_mask(vec![true, true, false, true, true, true]);
     refused(&batch, &tokens_config(), Loss::CrossEntropy);
     let last = Batch { targets: Targets::Classes(vec![0, u32::MAX, 0]), ..tokens_batch() };
     let error = refused(&last, &tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy);
-    assert_says(&error, &["targets[1]", "step 1, sequence 1", "id 4294967295"]);
+    assert_says(&error, &["targets[1] (sequence 1)", "id 4294967295"]);
 }
 
 #[test]
@@ -109,18 +114,18 @@ fn numbers_that_are_not_finite_are_refused() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut values = vec![0.0; 12];
         values[7] = bad;
-        let inputs = Batch { inputs: Inputs::Dense(values.clone()), ..dense_batch() };
+        let inputs = reading(dense_batch(), Inputs::Dense(values.clone()));
         assert_says(&refused(&inputs, &dense_config(), Loss::MeanSquared), &["inputs[7]", &bad.to_string()]);
         let targets = Batch { targets: Targets::Values(values.clone()), ..dense_batch() };
         assert_says(&refused(&targets, &dense_config(), Loss::MeanSquared), &["targets[7]", &bad.to_string()]);
-        let start = Batch { start: Start::Given(values[..9].to_vec()), ..dense_batch() };
+        let start = dense_batch().with_start(Start::Given(values[..9].to_vec()));
         assert_says(&refused(&start, &dense_config(), Loss::MeanSquared), &["start[7]", &bad.to_string()]);
     }
 }
 
 #[test]
 fn a_batch_without_anything_to_learn_from_is_refused() {
-    let batch = Batch { mask: Some(vec![false; 6]), ..tokens_batch() };
+    let batch = tokens_batch().with_mask(vec![false; 6]);
     assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["none of the 6 positions"]);
     let batch = Batch::tokens(0, 3, vec![], vec![]);
     assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["steps (T) is 0"]);
@@ -142,8 +147,75 @@ fn sizes_whose_product_overflows_are_refused() {
 fn positions_that_count_are_counted() {
     assert_eq!(tokens_batch().count(&tokens_config()), 6);
     assert_eq!(dense_batch().count(&dense_config()), 6);
-    let masked = Batch { mask: Some(vec![true, false, true, true, false, false]), ..tokens_batch() };
+    let masked = tokens_batch().with_mask(vec![true, false, true, true, false, false]);
     assert_eq!(masked.count(&tokens_config()), 3);
+}
+
+#[test]
+fn lengths_are_one_a_sequence_from_1_to_the_steps() {
+    let config = tokens_config();
+    tokens_batch().with_lengths(vec![1, 2, 1]).check(&config, Loss::CrossEntropy).unwrap();
+    for lengths in [vec![], vec![2; 2], vec![2; 4], vec![1; 6]] {
+        let given = format!("[{}]", lengths.len());
+        let error = refused(&tokens_batch().with_lengths(lengths), &config, Loss::CrossEntropy);
+        assert!(matches!(error, Error::Shape { .. }), "{error:?}");
+        assert_says(&error, &["lengths", &given, "[3]"]);
+    }
+    for bad in [0, 3, usize::MAX] {
+        let error = refused(&tokens_batch().with_lengths(vec![2, 1, bad]), &config, Loss::CrossEntropy);
+        assert_says(&error, &[&format!("lengths[2] is {bad}"), "1 to the 2 steps"]);
+    }
+    // The inputs alone say the same.
+    let sequences = dense_batch().with_lengths(vec![0; 3]).sequences;
+    assert_says(&sequences.check(&dense_config()).unwrap_err(), &["lengths[0] is 0"]);
+}
+
+#[test]
+fn padding_is_held_to_the_same_rules() {
+    let config = tokens_config();
+    let padded = |inputs, targets| Batch::tokens(2, 3, inputs, targets).with_lengths(vec![2, 1, 2]);
+    padded(vec![0; 6], vec![0; 6]).check(&config, Loss::CrossEntropy).unwrap();
+    let error = refused(&padded(vec![0, 0, 0, 0, 5, 0], vec![0; 6]), &config, Loss::CrossEntropy);
+    assert_says(&error, &["inputs[4] (step 1, sequence 1)", "id 5"]);
+    let error = refused(&padded(vec![0; 6], vec![0, 0, 0, 0, 4, 0]), &config, Loss::CrossEntropy);
+    assert_says(&error, &["targets[4] (step 1, sequence 1)", "id 4"]);
+    let mut values = vec![0.0; 12];
+    values[8] = f32::NAN;
+    let batch = Batch::dense(2, 3, values, Targets::Values(vec![0.0; 12])).with_lengths(vec![2, 1, 2]);
+    assert_says(&refused(&batch, &dense_config(), Loss::MeanSquared), &["inputs[8] is NaN"]);
+}
+
+#[test]
+fn neither_padding_nor_what_is_masked_counts() {
+    let config = tokens_config();
+    let padded = tokens_batch().with_lengths(vec![2, 1, 1]);
+    assert_eq!(padded.count(&config), 4);
+    // Of the valid positions 0, 1, 2 and 3 the mask leaves two; what it leaves of the padding is nothing.
+    let masked = padded.clone().with_mask(vec![true, false, false, true, true, true]);
+    masked.check(&config, Loss::CrossEntropy).unwrap();
+    assert_eq!(masked.count(&config), 2);
+    let nothing = padded.clone().with_mask(vec![false, false, false, false, true, true]);
+    assert_says(&refused(&nothing, &config, Loss::CrossEntropy), &["none of the 4 positions"]);
+    // One label a sequence counts however short the sequence is.
+    for read_out in [ReadOut::Last, ReadOut::Mean] {
+        let config = config.clone().with_read_out(read_out);
+        let labels = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..padded.clone() };
+        labels.check(&config, Loss::CrossEntropy).unwrap();
+        assert_eq!(labels.count(&config), 3);
+        assert_eq!(labels.clone().with_mask(vec![false, true, true]).count(&config), 2);
+        let nothing = labels.with_mask(vec![false; 3]);
+        assert_says(&refused(&nothing, &config, Loss::CrossEntropy), &["none of the 3 positions"]);
+        assert_says(&refused(&padded, &config, Loss::CrossEntropy), &["targets", "[3]", "[6]"]);
+        let large = Batch { targets: Targets::Classes(vec![0, 4, 0]), ..padded.clone() };
+        assert_says(&refused(&large, &config, Loss::CrossEntropy), &["targets[1] (sequence 1)", "id 4"]);
+    }
+}
+
+#[test]
+fn counting_a_batch_that_fits_nothing_does_not_panic() {
+    let batch = tokens_batch().with_lengths(vec![1]).with_mask(vec![true]);
+    batch.count(&tokens_config());
+    Batch::tokens(0, 0, vec![], vec![]).count(&tokens_config());
 }
 
 #[test]
@@ -192,7 +264,7 @@ fn windows_are_time_major_and_walk_every_track() {
     assert_eq!(windows.len(), 2);
     let first = Batch::tokens(3, 2, vec![0, 6, 1, 7, 2, 8], vec![1, 7, 2, 8, 3, 9]);
     let second = Batch::tokens(3, 2, vec![3, 9, 4, 10, 5, 11], vec![4, 10, 5, 11, 6, 12]);
-    let second = Batch { start: Start::Carry, ..second };
+    let second = second.with_start(Start::Carry);
     assert_eq!(windows.get(0), first);
     assert_eq!(windows.get(1), second);
     assert_eq!(windows.get(2), first, "the next epoch starts from zeros");
@@ -215,7 +287,7 @@ fn a_held_out_text_ends_in_masked_positions() {
     let batches: Vec<Batch> = Held::new((10..16).collect(), 2, 2).unwrap().collect();
     let first = Batch::tokens(2, 2, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
     let second = Batch::tokens(2, 2, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
-    let second = Batch { mask: Some(vec![true, false, false, false]), start: Start::Carry, ..second };
+    let second = second.with_mask(vec![true, false, false, false]).with_start(Start::Carry);
     assert_eq!(batches, [first, second]);
 }
 
@@ -230,17 +302,18 @@ fn a_held_out_text_may_be_as_short_as_one_target() {
 
 /// The (token, target) pairs that count, track by track, in the order a carried state sees them.
 fn walks(batches: &[Batch]) -> Vec<Vec<(u32, u32)>> {
-    let mut walks = vec![Vec::new(); batches[0].size];
+    let mut walks = vec![Vec::new(); batches[0].sequences.size];
     for (index, batch) in batches.iter().enumerate() {
-        assert_eq!(batch.start, if index == 0 { Start::Zero } else { Start::Carry });
-        assert_eq!(batch.size, walks.len());
-        let (Inputs::Tokens(tokens), Targets::Classes(targets)) = (&batch.inputs, &batch.targets) else {
+        let Sequences { steps, size, inputs, start, .. } = &batch.sequences;
+        assert_eq!(*start, if index == 0 { Start::Zero } else { Start::Carry });
+        assert_eq!(*size, walks.len());
+        let (Inputs::Tokens(tokens), Targets::Classes(targets)) = (inputs, &batch.targets) else {
             panic!("not a batch of tokens")
         };
-        assert_eq!(tokens.len(), batch.steps * batch.size);
+        assert_eq!(tokens.len(), steps * size);
         for (at, pair) in tokens.iter().copied().zip(targets.iter().copied()).enumerate() {
             if batch.mask.as_ref().is_none_or(|mask| mask[at]) {
-                walks[at % batch.size].push(pair);
+                walks[at % size].push(pair);
             }
         }
     }
@@ -257,7 +330,7 @@ proptest! {
         prop_assert_eq!(batches.len(), announced);
         let config = Config::elman(Input::Tokens(n as usize), 1, n as usize);
         for one in &batches {
-            prop_assert!(one.steps <= steps && one.size <= batch);
+            prop_assert!(one.sequences.steps <= steps && one.sequences.size <= batch);
             // So that no batch is masked altogether.
             one.check(&config, Loss::CrossEntropy).unwrap();
         }
@@ -280,7 +353,8 @@ proptest! {
             let expected: Vec<(u32, u32)> = (b * track..b * track + walk.len()).map(|i| (i as u32, i as u32 + 1)).collect();
             prop_assert_eq!(walk, expected);
         }
-        prop_assert!(batches.iter().all(|b| b.mask.is_none() && b.steps == steps && b.size == batch));
+        let whole = |b: &Batch| b.mask.is_none() && (b.sequences.steps, b.sequences.size) == (steps, batch);
+        prop_assert!(batches.iter().all(whole));
     }
 
     #[test]

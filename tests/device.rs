@@ -123,10 +123,10 @@ fn a_lost_device_is_an_error_at_every_call() {
             trainer.step(&other).and_then(|()| trainer.metrics().map(drop))
         }),
         ("a carried step", |mut trainer| {
-            trainer.step(&Batch { start: Start::Carry, ..batch() }).and_then(|()| trainer.state().map(drop))
+            trainer.step(&batch().with_start(Start::Carry)).and_then(|()| trainer.state().map(drop))
         }),
         ("a given step", |mut trainer| {
-            let given = Batch { start: Start::Given(vec![0.5; 48]), ..batch() };
+            let given = batch().with_start(Start::Given(vec![0.5; 48]));
             trainer.step(&given).and_then(|()| trainer.model().map(drop))
         }),
         ("metrics", |mut trainer| trainer.metrics().map(drop)),

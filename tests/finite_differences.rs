@@ -2,13 +2,13 @@
 //! the initial state, for every combination of cell, layers, input, loss and read-out.
 //!
 //! The loss comes from an evaluation plan, the gradients from a training plan, so a fault in what the two share is left
-//! for `tests/pytorch.rs`.
+//! for `tests/pytorch.rs`. With dropout both come from the training plan, whose keys, and so its masks, stay the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, Purpose, Recipe, RecurrenceSchedule, Target};
-use recurrent::{Activation, Cell, Config, Input, ReadOut, cpu};
+use recurrent::plan::{Clip, Dropout, Loss, Op, Optimizer, Purpose, Recipe, RecurrenceSchedule, Target};
+use recurrent::{Activation, Cell, Config, Directions, Input, ReadOut, Reset, cpu};
 
 use common::compare::{DIFFERENCES, EXACT, F64, assert_close};
 use common::network::{Network, Prepared, Targets, Window, random_parameters, slices};
@@ -43,17 +43,58 @@ fn configs() -> Vec<Config> {
         (elman(Activation::Tanh), 2),
         (Cell::Lstm, 1),
         (Cell::Lstm, 2),
-        (Cell::Gru, 1),
-        (Cell::Gru, 2),
+        (Cell::Gru(Reset::AfterProduct), 1),
+        (Cell::Gru(Reset::AfterProduct), 2),
+        (Cell::Gru(Reset::BeforeProduct), 1),
+        (Cell::Gru(Reset::BeforeProduct), 2),
     ] {
         for input in [Input::Dense(INPUTS), Input::Tokens(INPUTS)] {
-            for read_out in [ReadOut::EveryStep, ReadOut::Last] {
-                let config = Config::new(cell, input, HIDDEN, OUTPUTS).with_layers(layers);
-                configs.push(config.with_read_out(read_out));
+            for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                let config = Config::new(cell, input, HIDDEN, OUTPUTS).with_layers(layers).with_read_out(read_out);
+                // Every second learns its initial state: only then is there a gradient of it.
+                let learnt_start = configs.len() % 2 == 0;
+                configs.push(config.with_learnt_start(learnt_start));
             }
         }
     }
     configs
+}
+
+/// Every cell with both directions, with and without biases, over sequences of unequal length.
+fn structures() -> Vec<Config> {
+    let mut configs = configs();
+    for (number, config) in configs.iter_mut().enumerate() {
+        let directions = if number % 3 == 0 { Directions::Forward } else { Directions::Both };
+        *config = config.clone().with_directions(directions).with_bias(number % 4 < 2);
+    }
+    configs
+}
+
+#[test]
+fn gradients_are_those_of_the_loss_in_every_structure() {
+    for config in structures() {
+        for target in [Target::cpu(), Target::webgpu()] {
+            let lengths = Some(vec![3, 6, 1, 5]);
+            check_case(&Case { lengths: lengths.clone(), target, ..Case::of(&config, Loss::CrossEntropy, 6, 4) });
+            if config.learnt_start {
+                let case = Case { lengths, target, fresh: true, ..Case::of(&config, Loss::MeanSquared, 6, 4) };
+                check_case(&case);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
+    // Not of relu: its kinks are looked for without dropout.
+    for config in structures().into_iter().filter(|config| config.cell != Cell::Elman(Activation::Relu)) {
+        // Both kinds at once would hide neither's fault.
+        let kinds = [Dropout::between_layers(0.4), Dropout::variational(0.3, 0.4)];
+        for dropout in kinds.into_iter().skip(usize::from(config.layers == 1)) {
+            let recipe = recipe(Loss::CrossEntropy).with_dropout(dropout);
+            check_case(&Case { recipe, lengths: Some(vec![6, 2, 5]), ..Case::of(&config, Loss::CrossEntropy, 6, 3) });
+        }
+    }
 }
 
 #[test]
@@ -135,17 +176,45 @@ fn positions_that_do_not_count_may_hold_anything() {
     }
 }
 
-/// Every element of every parameter and of the initial state; gives the training run back.
+/// A network and what it is trained on.
+struct Case<'a> {
+    config: &'a Config,
+    recipe: Recipe,
+    steps: usize,
+    batch: usize,
+    /// `None` where all are as long as the window.
+    lengths: Option<Vec<u32>>,
+    /// Whether the learnt initial state is used.
+    fresh: bool,
+    target: Target,
+}
+
+impl<'a> Case<'a> {
+    fn of(config: &'a Config, loss: Loss, steps: usize, batch: usize) -> Self {
+        Case { config, recipe: recipe(loss), steps, batch, lengths: None, fresh: false, target: Target::cpu() }
+    }
+}
+
 fn check(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target) -> Prepared {
-    let what = format!("{config:?}, {loss:?}, T {steps}, B {batch}");
-    let (mut net, window, mut parameters) = draw(config, loss, steps, batch, target);
-    let train = net.prepare(Purpose::Train(recipe(loss)), steps, batch);
-    let evaluate = net.prepare(Purpose::Evaluate(loss), steps, batch);
+    check_case(&Case { target, ..Case::of(config, loss, steps, batch) })
+}
+
+/// Every element of every parameter and, where its gradient is there, of the initial state; gives the training run back.
+fn check_case(case: &Case<'_>) -> Prepared {
+    let Case { config, recipe, steps, batch, .. } = *case;
+    let what = format!("{config:?}, {recipe:?}, T {steps}, B {batch}, {:?}, fresh {}", case.lengths, case.fresh);
+    let (mut net, window, mut parameters) = draw(case);
+    let train = net.prepare(Purpose::Train(recipe), steps, batch);
+    let evaluate = if recipe.dropout == Dropout::NONE {
+        net.prepare(Purpose::Evaluate(recipe.loss), steps, batch)
+    } else {
+        net.prepare(Purpose::Train(recipe), steps, batch)
+    };
     net.write(&train, train.at.parameters, &parameters);
     net.run(&train, &window, HYPER);
     let metrics = net.metrics(&train, SLOT);
     let gradients = net.read(&train, train.at.training.unwrap().gradients);
-    let state_gradient = net.state_gradient(&train, &window, &parameters);
+    let state_gradient = config.learnt_start.then(|| net.state_gradient(&train));
 
     let norm = gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
     assert_close(&format!("{what}: loss"), &[metrics.loss], &[evaluated(&mut net, &evaluate, &window)], F64);
@@ -165,22 +234,26 @@ fn check(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target
                 difference
             })
             .collect();
+        let learnt = matches!(parameter.name.as_str(), "h_0" | "c_0");
+        assert_eq!(learnt && case.fresh, learnt && want.iter().any(|g| *g != 0.0), "{what}: {}", parameter.name);
         assert_close(&format!("{what}: {}", parameter.name), &gradients[parameter.range()], &want, DIFFERENCES);
     }
 
-    net.write(&evaluate, evaluate.at.parameters, &parameters);
-    let mut moved = window.clone();
-    let want: Vec<f64> = (0..window.state.len())
-        .map(|at| {
-            let difference = central_difference(|step| {
-                moved.state[at] = window.state[at] + step;
-                evaluated(&mut net, &evaluate, &moved)
-            });
-            moved.state[at] = window.state[at];
-            difference
-        })
-        .collect();
-    assert_close(&format!("{what}: initial state"), &state_gradient, &want, DIFFERENCES);
+    if let (Some(state_gradient), false) = (state_gradient, case.fresh) {
+        net.write(&evaluate, evaluate.at.parameters, &parameters);
+        let mut moved = window.clone();
+        let want: Vec<f64> = (0..window.state.len())
+            .map(|at| {
+                let difference = central_difference(|step| {
+                    moved.state[at] = window.state[at] + step;
+                    evaluated(&mut net, &evaluate, &moved)
+                });
+                moved.state[at] = window.state[at];
+                difference
+            })
+            .collect();
+        assert_close(&format!("{what}: initial state"), &state_gradient, &want, DIFFERENCES);
+    }
     train
 }
 
@@ -196,11 +269,16 @@ fn evaluated(net: &mut Net, evaluate: &Prepared, window: &Window) -> f64 {
 }
 
 /// A network, data and parameters, drawn again until no pre-activation is near the kink of max(0, x).
-fn draw(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target) -> (Net, Window, Vec<f64>) {
+fn draw(case: &Case<'_>) -> (Net, Window, Vec<f64>) {
+    let Case { config, recipe, steps, batch, .. } = *case;
     for seed in 0..100 {
         let mut random = Random::new(seed);
-        let mut net = Net::new(cpu::Executor::new(), config, target);
-        let window = Window::random(&mut random, config, loss == Loss::CrossEntropy, steps, batch);
+        let mut net = Net::new(cpu::Executor::new(), config, case.target);
+        let mut window = Window::random(&mut random, config, recipe.loss == Loss::CrossEntropy, steps, batch);
+        if let Some(lengths) = &case.lengths {
+            window = window.with_lengths(config, lengths.clone());
+        }
+        window.fresh = case.fresh;
         let parameters = random_parameters(&mut random, &net.layout, 0.8);
         let far = |a: &f64| a.abs() > KINK_MARGIN;
         if config.cell != Cell::Elman(Activation::Relu) || net.pre_activations(&window, &parameters).iter().all(far) {

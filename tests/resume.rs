@@ -37,8 +37,8 @@ fn recipes() -> Vec<(&'static str, Recipe)> {
 
 fn windows() -> Windows {
     let windows = Windows::new(whole::ids(&mut whole::rng(1), 130, 5), 4, 3).unwrap();
-    assert_eq!(windows.get(HALF).start, Start::Carry, "the state must be carried over the interruption");
-    assert!((HALF..2 * HALF).any(|step| windows.get(step).start == Start::Zero));
+    assert_eq!(windows.get(HALF).sequences.start, Start::Carry, "the state must be carried over the interruption");
+    assert!((HALF..2 * HALF).any(|step| windows.get(step).sequences.start == Start::Zero));
     windows
 }
 

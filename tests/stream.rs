@@ -18,8 +18,8 @@ use std::task::{Context, Poll, Waker};
 use rand::RngExt;
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Clip, Config, Device, Error, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Start, Stream,
-    Targets, Trainer, sample,
+    Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe,
+    Start, Stream, Targets, Trainer, sample,
 };
 use whole::{assert_close, assert_same, rng};
 
@@ -42,7 +42,7 @@ fn open(device: &Device, config: &Config, batch: usize) -> Stream {
 }
 
 fn inputs(config: &Config, steps: usize, batch: usize) -> Inputs {
-    whole::batch(&mut rng(7), config, Loss::MeanSquared, steps, batch).inputs
+    whole::batch(&mut rng(7), config, Loss::MeanSquared, steps, batch).sequences.inputs
 }
 
 /// The inputs of some steps, of all sequences or of one.
@@ -101,21 +101,19 @@ fn steps_pieces_and_the_whole_say_the_same(device: &Device) {
 
 fn a_stream_says_what_training_sees(device: &Device) {
     for config in configs() {
-        let batch = Batch {
-            targets: Targets::Values(vec![0.25; STEPS * BATCH * config.outputs]),
-            start: Start::Given(whole::reals(&mut rng(8), BATCH * HIDDEN, 0.9)),
-            ..whole::batch(&mut rng(7), &config, Loss::MeanSquared, STEPS, BATCH)
-        };
+        let state = whole::reals(&mut rng(8), BATCH * HIDDEN, 0.9);
+        let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, STEPS, BATCH);
+        let targets = Targets::Values(vec![0.25; STEPS * BATCH * config.outputs]);
+        let batch = Batch { targets, ..batch }.with_start(Start::Given(state.clone()));
         let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 1e-30);
         let mut trainer = Trainer::new(device, &Model::new(config.clone()).unwrap(), recipe).unwrap();
         trainer.step(&batch).unwrap();
 
         let mut stream = open(device, &config, BATCH);
-        let Start::Given(state) = &batch.start else { unreachable!() };
-        stream.set_state(state).unwrap();
+        stream.set_state(&state).unwrap();
         let mut sum = 0.0;
         for t in 0..STEPS {
-            let outputs = step(&mut stream, &cut(&config, &batch.inputs, t..t + 1, None));
+            let outputs = step(&mut stream, &cut(&config, &batch.sequences.inputs, t..t + 1, None));
             sum += outputs.iter().map(|y| (f64::from(*y) - 0.25).powi(2)).sum::<f64>();
         }
         let (want, got) = (sum / (STEPS * BATCH * config.outputs) as f64, trainer.metrics().unwrap()[0].loss);
@@ -167,7 +165,70 @@ fn a_state_is_kept_set_and_reset(device: &Device) {
     assert_same("the state after refused calls", &stream.state().unwrap(), &there);
 }
 
+/// Four learnt states of an LSTM of two layers, each unlike the others: h and then c of both.
+fn a_learnt_state_is_where_a_stream_begins(device: &Device) {
+    let config = Config::lstm(Input::Dense(4), HIDDEN, 2).with_layers(2).with_learnt_start(true).with_seed(4);
+    let model = Model::new(config.clone()).unwrap();
+    let learnt: Vec<f32> = (0..4 * HIDDEN).map(|at| (at as f32 * 0.7).sin()).collect();
+    let (h, c) = learnt.split_at(2 * HIDDEN);
+    let value = |name: &str, values: &[f32]| match name {
+        "h_0" => h.to_vec(),
+        "c_0" => c.to_vec(),
+        _ => values.to_vec(),
+    };
+    let tensors: Vec<_> = model.tensors().map(|(name, shape, values)| (name, shape, value(name, values))).collect();
+    let tensors = tensors.iter().map(|(name, shape, values)| (*name, *shape, values.as_slice()));
+    let model = Model::from_tensors(config.clone(), tensors).unwrap();
+    let want: Vec<f32> = learnt.chunks(HIDDEN).flat_map(|row| row.repeat(BATCH)).collect();
+    assert_same("the model's initial state", &model.initial_state(BATCH), &want);
+
+    let inputs = inputs(&config, STEPS, BATCH);
+    let mut stream = Stream::new(device, &model, BATCH).unwrap();
+    assert_same("the first state", &stream.state().unwrap(), &want);
+    let outputs = stream.sequence(STEPS, &inputs).unwrap().to_vec();
+    assert!(stream.state().unwrap() != want);
+    stream.reset().unwrap();
+    assert_same("the state after a reset", &stream.state().unwrap(), &want);
+    assert_same("the outputs after a reset", stream.sequence(STEPS, &inputs).unwrap(), &outputs);
+
+    // Zeros are another state, and one that can be set.
+    stream.set_state(&vec![0.0; want.len()]).unwrap();
+    assert!(stream.sequence(STEPS, &inputs).unwrap() != outputs);
+
+    // A training whose windows start from zero starts there too: at this rate it learns nothing.
+    let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, STEPS, BATCH);
+    let recipe = Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.0), 1e-30);
+    let mut trainer = Trainer::new(device, &model, recipe).unwrap();
+    trainer.step(&batch).unwrap();
+    stream.reset().unwrap();
+    stream.sequence(STEPS, &batch.sequences.inputs).unwrap();
+    let trained = trainer.state().unwrap().unwrap().values;
+    assert_close("the last state", &stream.state().unwrap(), &trained, OTHER_ROWS);
+}
+
+fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
+    let config = configs()[1].clone();
+    let both = config.clone().with_directions(Directions::Both);
+    let mean = config.clone().with_read_out(ReadOut::Mean);
+    let message = |config: Config| {
+        let error = Stream::new(device, &Model::new(config).unwrap(), 1).unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
+        error.to_string()
+    };
+    for (config, what, instead) in [
+        (both.clone(), "reads sequences both ways", "needs a model of one direction"),
+        (both.with_read_out(ReadOut::Mean), "reads sequences both ways", "needs a model of one direction"),
+        (mean, "the mean over a whole sequence", "a model read out at every step or at the last"),
+    ] {
+        let message = message(config);
+        assert!(message.contains(what) && message.contains(instead) && message.contains("a Predictor"), "{message}");
+    }
+    assert!(Stream::new(device, &Model::new(config.with_read_out(ReadOut::Last)).unwrap(), 1).is_ok());
+}
+
 whole::on_both!(
+    a_learnt_state_is_where_a_stream_begins,
+    a_model_that_needs_the_end_of_a_sequence_is_refused,
     steps_pieces_and_the_whole_say_the_same,
     a_stream_says_what_training_sees,
     sequences_of_a_batch_do_not_mix,

@@ -165,6 +165,24 @@ fn a_resumed_run_ends_in_the_same_bytes() {
     fail(room.command(&["--resume", "half.safetensors"]), &["4 epochs", "--epochs"]);
 }
 
+#[test]
+fn a_resumed_run_drops_out_what_it_would_have() {
+    let room = Room::new();
+    let dropout = ["--dropout", "0.3", "--dropout-inputs", "0.1", "--dropout-hidden", "0.2"];
+    let run = |more: &[&str]| {
+        succeed(room.train(
+            &[&dropout[..], &["--cell", "lstm", "--layers", "2", "--validation-fraction", "0.1"], more].concat(),
+        ));
+    };
+    run(&["--epochs", "3", "--checkpoint", "whole.safetensors"]);
+    run(&["--epochs", "1", "--checkpoint", "part.safetensors"]);
+    run(&["--epochs", "3", "--resume", "part.safetensors"]);
+    assert!(room.read("whole.safetensors") == room.read("part.safetensors"), "the checkpoints differ");
+    // What cannot be done is refused before anything is learnt.
+    fail(room.train(&["--dropout", "0.3"]), &["one layer", "--layers"]);
+    fail(room.train(&["--dropout-hidden", "1"]), &["hidden state", "below 1"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bytes() {

@@ -14,8 +14,8 @@ use recurrent::data::Windows;
 use recurrent::model::Activation;
 use recurrent::plan::METRICS_SLOTS;
 use recurrent::{
-    Batch, Cell, Clip, Config, Device, Error, Init, Input, Inputs, Loss, Metrics, Model, Optimizer, Recipe, Schedule,
-    Start, Stream, Targets, Trainer,
+    Batch, Cell, Clip, Config, Device, Error, Init, Input, Loss, Metrics, Model, Optimizer, Recipe, Schedule, Start,
+    Stream, Targets, Trainer,
 };
 use whole::{assert_close, assert_same, bytes, part, rng};
 
@@ -259,11 +259,11 @@ fn evaluation_disturbs_nothing(device: &Device) {
 
 /// The cross entropy of each position, from the outputs of a stream, in f64.
 fn by_hand(stream: &mut Stream, batch: &Batch, outputs: usize) -> Vec<f64> {
-    if batch.start == Start::Zero {
+    if batch.sequences.start == Start::Zero {
         stream.reset().unwrap();
     }
     let Targets::Classes(targets) = &batch.targets else { panic!("classes") };
-    let logits = stream.sequence(batch.steps, &batch.inputs).unwrap();
+    let logits = stream.sequence(batch.sequences.steps, &batch.sequences.inputs).unwrap();
     logits
         .chunks_exact(outputs)
         .zip(targets)
@@ -282,10 +282,9 @@ fn evaluation_is_the_mean_over_what_counts(device: &Device) {
     let model = learnt.model().unwrap();
 
     let mut random = rng(6);
-    let mut make = |steps: usize, size: usize, start: Start, counts: fn(usize) -> bool| Batch {
-        mask: Some((0..steps * size).map(counts).collect()),
-        start,
-        ..whole::batch(&mut random, &config, Loss::CrossEntropy, steps, size)
+    let mut make = |steps: usize, size: usize, start: Start, counts: fn(usize) -> bool| {
+        let batch = whole::batch(&mut random, &config, Loss::CrossEntropy, steps, size);
+        batch.with_start(start).with_mask((0..steps * size).map(counts).collect())
     };
     let batches = [
         make(5, 3, Start::Zero, |r| r != 7),
@@ -297,7 +296,7 @@ fn evaluation_is_the_mean_over_what_counts(device: &Device) {
     let (mut sum, mut count) = (0.0, 0.0);
     let mut streams = [3, 1].map(|size| Stream::new(device, &model, size).unwrap());
     for batch in &batches {
-        let losses = by_hand(&mut streams[usize::from(batch.size == 1)], batch, config.outputs);
+        let losses = by_hand(&mut streams[usize::from(batch.sequences.size == 1)], batch, config.outputs);
         for (loss, counts) in losses.iter().zip(batch.mask.as_ref().unwrap()) {
             (sum, count) = if *counts { (sum + loss, count + 1.0) } else { (sum, count) };
         }
@@ -333,7 +332,7 @@ fn a_carried_state_continues_the_window(device: &Device) {
             let mut short = trainer(device, &config, plain(loss, FROZEN));
             parts.iter().for_each(|part| short.step(part).unwrap());
             assert_close(&format!("the last state, cut at {cuts:?}"), &state(&mut short), &want, OTHER_ROWS);
-            let steps = parts.iter().map(|part| part.steps as f64);
+            let steps = parts.iter().map(|part| part.sequences.steps as f64);
             let mean = short.metrics().unwrap().iter().zip(steps).map(|(m, steps)| m.loss * steps).sum::<f64>() / 10.0;
             assert_near(&format!("the mean loss, cut at {cuts:?}"), mean, want_loss, 1e-6);
             let evaluated = short.evaluate(parts).unwrap();
@@ -355,8 +354,8 @@ fn a_window_starts_where_it_is_told(device: &Device) {
         held.values
     };
     let middle = after(&[&first]);
-    let given = Batch { start: Start::Given(middle), ..carried.clone() };
-    let zero = Batch { start: Start::Zero, ..carried.clone() };
+    let given = carried.clone().with_start(Start::Given(middle));
+    let zero = carried.clone().with_start(Start::Zero);
     let want = after(&[&first, &carried]);
     assert_same("from the given state", &after(&[&given]), &want);
     assert_same("from the given state, whatever was before", &after(&[&first, &zero, &given]), &want);
@@ -380,9 +379,9 @@ fn a_refused_batch_changes_nothing(device: &Device) {
     let mut random = rng(15);
     let wider = whole::batch(&mut random, &config, Loss::CrossEntropy, 4, 3);
     let refused = [
-        Batch { inputs: Inputs::Tokens(vec![9; 12]), ..wider.clone() },
-        Batch { start: Start::Carry, ..wider.clone() },
-        Batch { start: Start::Given(vec![0.0; 7]), ..wider },
+        Batch::tokens(4, 3, vec![9; 12], vec![0; 12]),
+        wider.clone().with_start(Start::Carry),
+        wider.with_start(Start::Given(vec![0.0; 7])),
     ];
     assert!(run(&refused) == run(&[]), "a refused batch left a trace");
 }

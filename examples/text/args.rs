@@ -14,8 +14,8 @@ pub const CHECKPOINT: &str = "out/text.safetensors";
 /// Where training leaves the plot of its losses.
 pub const PLOT: &str = "out/text.svg";
 
-/// A character-level network: an Elman network that learns a text by truncated back-propagation through time, and
-/// writes more of it.
+/// A character-level network: Elman, LSTM or GRU layers that learn a text by truncated back-propagation through time,
+/// and write more of it.
 ///
 /// Without a subcommand it trains; without --data it learns the source of this very crate.
 #[derive(Parser)]
@@ -100,6 +100,15 @@ pub struct TrainArgs {
     /// Layers of cells, each reading the one below [default: 1]
     #[arg(long)]
     pub layers: Option<usize>,
+    /// The probability that what a layer hands to the next is left out in training [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub dropout: Option<f64>,
+    /// The same of the symbols that the first layer reads, one choice a window [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub dropout_inputs: Option<f64>,
+    /// The same of the hidden state where it meets U, one choice a window [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub dropout_hidden: Option<f64>,
     /// Of elman [default: tanh]
     #[arg(long)]
     pub activation: Option<ActivationName>,

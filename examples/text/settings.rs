@@ -4,7 +4,7 @@
 //! that says otherwise is an error.
 
 use anyhow::{Result, bail, ensure};
-use recurrent::{Activation, Cell, Clip, Config, Init, Input, Loss, Optimizer, Recipe, Schedule};
+use recurrent::{Activation, Cell, Clip, Config, Dropout, Init, Input, Loss, Optimizer, Recipe, Reset, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{CellName, OptimizerName, TrainArgs};
@@ -29,6 +29,9 @@ pub struct Settings {
     pub validation_fraction: f64,
     cell: CellName,
     pub layers: usize,
+    dropout: f64,
+    dropout_inputs: f64,
+    dropout_hidden: f64,
     activation: Activation,
     init: Init,
     pub seed: u64,
@@ -53,6 +56,9 @@ impl Default for Settings {
             validation_fraction: 0.05,
             cell: CellName::Elman,
             layers: 1,
+            dropout: 0.0,
+            dropout_inputs: 0.0,
+            dropout_hidden: 0.0,
             activation: Activation::Tanh,
             init: Init::Uniform,
             seed: 0,
@@ -100,6 +106,9 @@ impl Settings {
             validation_fraction: args.validation_fraction.unwrap_or(self.validation_fraction),
             cell: args.cell.unwrap_or(self.cell),
             layers: args.layers.unwrap_or(self.layers),
+            dropout: args.dropout.unwrap_or(self.dropout),
+            dropout_inputs: args.dropout_inputs.unwrap_or(self.dropout_inputs),
+            dropout_hidden: args.dropout_hidden.unwrap_or(self.dropout_hidden),
             activation: args.activation.map_or(self.activation, Into::into),
             init: args.init.map_or(self.init, Into::into),
             seed: args.seed.unwrap_or(self.seed),
@@ -109,6 +118,8 @@ impl Settings {
         ensure!(args.momentum.is_none() || settings.optimizer == sgd, "--momentum is an option of --optimizer sgd");
         let decays = args.weight_decay.is_some();
         ensure!(!decays || settings.optimizer == adam_w, "--weight-decay is an option of --optimizer adamw");
+        let between = settings.dropout == 0.0 || settings.layers > 1;
+        ensure!(between, "--dropout acts between layers, and there is one layer: ask for more with --layers");
         let elman = settings.cell == CellName::Elman;
         ensure!(args.activation.is_none() || elman, "--activation is an option of --cell elman");
         Ok(settings)
@@ -127,7 +138,7 @@ impl Settings {
         match self.cell {
             CellName::Elman => Cell::Elman(self.activation),
             CellName::Lstm => Cell::Lstm,
-            CellName::Gru => Cell::Gru,
+            CellName::Gru => Cell::Gru(Reset::AfterProduct),
         }
     }
 
@@ -142,7 +153,10 @@ impl Settings {
         let after = self.learning_rate_decay_after.saturating_mul(epoch);
         let decay = Schedule::StepDecay { after, every: epoch, factor: self.learning_rate_decay };
         let schedule = if self.learning_rate_decay == 1.0 { Schedule::Constant } else { decay };
+        let variational = Dropout::variational(self.dropout_inputs, self.dropout_hidden);
+        let dropout = variational.with_outputs(self.dropout).with_seed(self.seed);
         Recipe::new(Loss::CrossEntropy)
+            .with_dropout(dropout)
             .with_clip(self.clip)
             .with_optimizer(optimizer, self.learning_rate)
             .with_schedule(schedule)

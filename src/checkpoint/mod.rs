@@ -7,30 +7,36 @@
 //! |---|---|---|
 //! | `weight_ih_l0` … `bias` | as in [`Layout`] | the parameters, under PyTorch's names |
 //! | `moments.0.<parameter>`, `moments.1.<parameter>` | as the parameter | what the optimiser remembers |
-//! | `state` | `[S, L, B, H]` | the state that the next window carries on from |
+//! | `state` | `[S, L, B, D·H]` | the state that the next window carries on from |
 //!
-//! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe and
-//! steps done, or null) and the application's `notes`.
+//! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
+//! done and names of what is frozen, or null) and the application's `notes`.
+//!
+//! Files of other programs, which hold a network's parameters and nothing else that is known of them, are read by
+//! [`Model::import`] and written by [`Model::export`], under whatever [`Names`] they have there.
 
 mod decode;
 mod file;
+mod pytorch;
 mod strict;
+mod tensors;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
-use safetensors::{Dtype, View};
 use serde::{Deserialize, Serialize};
+
+pub use pytorch::Names;
+use tensors::{Tensor, named_tensors, serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout, Model};
 use crate::plan::Recipe;
 
 /// The version of the metadata; another number is refused.
-const FORMAT: u64 = 1;
-/// The metadata's only key. One, because safetensors writes several in the order of a hash map.
+const FORMAT: u64 = 2;
+/// The metadata's only key.
 const KEY: &str = "recurrent";
 /// What stands for the path of a checkpoint that is no file.
 const MEMORY: &str = "<memory>";
@@ -55,6 +61,8 @@ pub struct Training {
     pub recipe: Recipe,
     /// Steps done.
     pub steps: u64,
+    /// The names of the parameters that are not trained, see [`crate::Trainer::freeze`].
+    pub frozen: Vec<String>,
     /// What the optimiser remembers: as many buffers as [`crate::plan::Optimizer::moments`] says, each flat, as
     /// [`Layout`] places the parameters, with zeros in the gaps.
     pub moments: Vec<Vec<f32>>,
@@ -67,8 +75,30 @@ pub struct Training {
 pub struct State {
     /// B.
     pub batch: usize,
-    /// `[S, L, B, H]`, as [`Config::state`] says.
+    /// `[S, L, B, D·H]`, as [`Config::state`] says.
     pub values: Vec<f32>,
+}
+
+impl State {
+    /// `[B, H]`: h of one layer and direction, both counted from 0, or `None` where the network has none such.
+    pub fn h(&self, config: &Config, layer: usize, direction: usize) -> Option<Vec<f32>> {
+        self.part(config, 0, layer, direction)
+    }
+
+    /// `[B, H]`: c of one layer and direction of an LSTM.
+    pub fn c(&self, config: &Config, layer: usize, direction: usize) -> Option<Vec<f32>> {
+        self.part(config, 1, layer, direction)
+    }
+
+    fn part(&self, config: &Config, state: usize, layer: usize, direction: usize) -> Option<Vec<f32>> {
+        let (width, hidden) = (config.width(), config.hidden);
+        if state >= config.cell.states() || layer >= config.layers || direction >= config.directions.count() {
+            return None;
+        }
+        let first = (state * config.layers + layer) * self.batch * width;
+        let rows = self.values.get(first..first + self.batch * width)?.chunks_exact(width);
+        Some(rows.flat_map(|row| &row[direction * hidden..(direction + 1) * hidden]).copied().collect())
+    }
 }
 
 /// The JSON under the metadata's key.
@@ -86,6 +116,7 @@ struct Header {
 struct Progress {
     recipe: Recipe,
     steps: u64,
+    frozen: Vec<String>,
 }
 
 impl From<Model> for Checkpoint {
@@ -165,33 +196,33 @@ impl Checkpoint {
 
     fn encode(&self) -> Checked<Vec<u8>> {
         let (config, layout) = (self.model.config(), self.model.layout());
-        let mut tensors = tensors("", layout, self.model.flat());
+        let mut tensors = named_tensors(layout, self.model.flat(), |p| p.name.clone());
         if let Some(training) = &self.training {
             training.check(layout, config)?;
             for (k, moments) in training.moments.iter().enumerate() {
-                tensors.extend(self::tensors(&moments_prefix(k), layout, moments));
+                let prefix = moments_prefix(k);
+                tensors.extend(named_tensors(layout, moments, |p| format!("{prefix}{}", p.name)));
             }
             if let Some(State { batch, values }) = &training.state {
                 tensors.push(("state".to_owned(), Tensor { shape: config.state(*batch).to_vec(), values }));
             }
         }
-        for (name, tensor) in &tensors {
-            check_finite(name, tensor.values)?;
-        }
+        let progress = |t: &Training| Progress { recipe: t.recipe, steps: t.steps, frozen: t.frozen.clone() };
         let header = Header {
             format: FORMAT,
             config: config.clone(),
-            training: self.training.as_ref().map(|t| Progress { recipe: t.recipe, steps: t.steps }),
+            training: self.training.as_ref().map(progress),
             notes: self.notes.clone(),
         };
         let header = serde_json::to_string(&header).map_err(text)?;
-        safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), header)]))).map_err(text)
+        serialize(tensors, KEY, header)
     }
 }
 
 impl Training {
     fn check(&self, layout: &Layout, config: &Config) -> Checked<()> {
         self.recipe.check().map_err(text)?;
+        check_frozen(layout, &self.frozen)?;
         let (expected, given) = (self.recipe.optimizer.moments(), self.moments.len());
         if given != expected {
             return Err(format!("the optimiser keeps {expected} moments, {given} given"));
@@ -213,47 +244,24 @@ impl Training {
     }
 }
 
-/// A tensor as safetensors writes it.
-struct Tensor<'a> {
-    shape: Vec<usize>,
-    values: &'a [f32],
-}
-
-impl View for Tensor<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values)
-    }
-}
-
-/// The tensors of a flat buffer.
-fn tensors<'a>(prefix: &str, layout: &Layout, flat: &'a [f32]) -> Vec<(String, Tensor<'a>)> {
-    let parameters = layout.parameters().iter();
-    parameters
-        .map(|p| (format!("{prefix}{}", p.name), Tensor { shape: p.shape.clone(), values: &flat[p.range()] }))
-        .collect()
-}
-
 fn moments_prefix(k: usize) -> String {
     format!("moments.{k}.")
 }
 
-fn check_finite(name: &str, values: &[f32]) -> Checked<()> {
-    match values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-        Some((at, value)) => Err(format!("tensor `{name}` holds {value} at element {at}")),
-        None => Ok(()),
+/// Whether these are parameters, each named once, that leave something to train.
+fn check_frozen(layout: &Layout, frozen: &[String]) -> Checked<()> {
+    for (at, name) in frozen.iter().enumerate() {
+        if layout.get(name).is_none() {
+            return Err(format!("the frozen parameter `{name}` is none of the network's"));
+        }
+        if frozen[..at].contains(name) {
+            return Err(format!("the parameter `{name}` is frozen twice"));
+        }
     }
+    if frozen.len() == layout.parameters().len() {
+        return Err("all parameters are frozen, expected at least one to train".to_owned());
+    }
+    Ok(())
 }
 
 fn named(path: impl Display) -> impl Fn(String) -> Error {

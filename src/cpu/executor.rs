@@ -7,13 +7,13 @@
 //! another executor, an id out of range or a plan whose operations do not fit its tensors is a panic.
 
 use super::{
-    gather, loss, matmul,
+    gather, loss, mask, matmul,
     memory::{Buffer, Memory},
     real::Real,
-    recurrence, update,
+    recurrence, state, update,
 };
 use crate::error::{Error, Result};
-use crate::plan::{Element, Op, Plan, PlanId, Storage, TensorId, View};
+use crate::plan::{Element, Op, Plan, PlanId, Storage, TensorId};
 
 /// Runs plans on the CPU in f32 or f64.
 #[derive(Debug, Default)]
@@ -147,28 +147,29 @@ fn zeros<V: Clone>(zero: V, len: usize) -> Result<Vec<V>> {
 
 fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
     match op {
-        Op::Copy { from, to } => copy(from, to, memory),
+        Op::Copy { from, to } => state::copy(from, to, memory),
         Op::Zero { tensor } => {
             let mut values = memory.take(*tensor);
             values.fill(T::zero());
             memory.put(*tensor, values);
         }
+        Op::Start(op) => state::start(op, memory),
+        Op::Mask(op) => mask::mask(op, memory),
         Op::Gather(op) => gather::gather(op, memory),
         Op::Transpose(op) => matmul::transpose(op, memory),
         Op::MatMul(op) => matmul::matmul(op, memory),
         Op::Forward(op) => recurrence::forward(op, memory),
-        Op::Backward { recurrence, upstream } => recurrence::backward(recurrence, *upstream, memory),
+        Op::Backward { recurrence, upstream, to_start } => {
+            recurrence::backward(recurrence, *upstream, *to_start, memory);
+        }
+        Op::Pool(op) => state::pool(op, memory),
+        Op::PoolGradient(op) => state::pool_gradient(op, memory),
         Op::LossGradient(op) => loss::loss_gradient(op, memory),
         Op::WeightGradient(op) => matmul::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),
+        Op::StartGradient(op) => state::start_gradient(op, memory),
         Op::Combine(op) => update::combine(op, memory),
         Op::Measure(op) => update::measure(op, memory),
         Op::Update(op) => update::update(op, memory),
     }
-}
-
-fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
-    let mut tensor = memory.take(to.tensor);
-    tensor[to.range()].copy_from_slice(memory.view(from));
-    memory.put(to.tensor, tensor);
 }

@@ -2,7 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::{matmul::sum_rows, memory::Memory, real::Real};
+use super::{
+    mask::Drawn,
+    matmul::{Matrix, sum_rows},
+    memory::Memory,
+    real::Real,
+};
 use crate::plan::{Gather, GatherGradient};
 
 /// Rows that are worth a thread's while.
@@ -10,20 +15,28 @@ const ROWS_A_TASK: usize = 256;
 
 pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
-    let (weight, bias, tokens) = (memory.view(&op.weight), memory.view(&op.bias), memory.ids(op.tokens));
+    let (weight, tokens) = (memory.view(&op.weight), &memory.ids(op.tokens)[op.first..]);
+    let bias = op.bias.map(|bias| memory.view(&bias));
+    let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let symbols = op.weight.cols;
-    let fill = |(rows, tokens): (&mut [T], &[u32])| {
-        for (row, token) in rows.chunks_exact_mut(op.out.cols).zip(tokens) {
+    let fill = |(task, (rows, tokens)): (usize, (&mut [T], &[u32]))| {
+        for (r, (row, token)) in rows.chunks_exact_mut(op.out.cols).zip(tokens).enumerate() {
+            let (b, token) = ((task * ROWS_A_TASK + r) % op.batch, *token as usize);
+            let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * symbols + token));
             for (j, value) in row.iter_mut().enumerate() {
-                *value = weight[j * symbols + *token as usize] + bias[j];
+                *value = weight[j * symbols + token] * factor;
+            }
+            if let Some(bias) = bias {
+                row.iter_mut().zip(bias).for_each(|(value, bias)| *value += *bias);
             }
         }
     };
-    let out = &mut tensor[op.out.range()];
+    let (out, tokens) = (&mut tensor[op.out.range()], &tokens[..op.out.rows]);
     if op.out.rows <= ROWS_A_TASK {
-        fill((out, tokens));
+        fill((0, (out, tokens)));
     } else {
-        out.par_chunks_mut(ROWS_A_TASK * op.out.cols).zip(tokens.par_chunks(ROWS_A_TASK)).for_each(fill);
+        let tasks = out.par_chunks_mut(ROWS_A_TASK * op.out.cols).zip(tokens.par_chunks(ROWS_A_TASK));
+        tasks.enumerate().for_each(fill);
     }
     memory.put(op.out.tensor, tensor);
 }
@@ -33,6 +46,7 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
     let mut sum = std::mem::take(memory.scratch);
     sum.resize(op.d.cols, T::zero());
     let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
+    let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
     let symbols = starts.len() - 1;
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
@@ -40,17 +54,20 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
             let (first, end) = (starts[token] as usize, starts[token + 1] as usize);
             let of_token = &order[first..end];
             let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
-            sum.fill(T::zero());
+            sum[..width].fill(T::zero());
             for &row in part {
-                let row = &d[row as usize * width..][..width];
-                sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
+                let row = row as usize;
+                let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * symbols + token));
+                sum.iter_mut().zip(&d[row * width..][..width]).for_each(|(sum, value)| *sum += *value * factor);
             }
-            for (j, value) in sum.iter().enumerate() {
+            for (j, value) in sum[..width].iter().enumerate() {
                 slice[op.weight + j * symbols + token] = *value;
             }
         }
-        let part = rows * s / cuts * width..rows * (s + 1) / cuts * width;
-        sum_rows(&d[part], &mut slice[op.bias..op.bias + width]);
+        if let Some(bias) = op.bias {
+            let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
+            sum_rows(Matrix::new(&d[first * width..], width), end - first, &mut slice[bias..bias + width]);
+        }
     }
     *memory.scratch = sum;
     memory.put(op.slices, tensor);

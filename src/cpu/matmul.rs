@@ -27,30 +27,38 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `out = a·b`, or `out += a·b`; a `[m, k]`, b `[k, n]`, out `[m, n]` row-major.
+/// Where a product goes: rows `row` apart, contiguous each.
+pub(super) struct Out<'a, T> {
+    pub values: &'a mut [T],
+    pub row: usize,
+}
+
+/// `out = a·b`, or `out += a·b`; a `[m, k]`, b `[k, n]`, out `[m, n]`.
 #[allow(unsafe_code)]
 pub(super) fn product<T: Real>(
     (m, n, k): (usize, usize, usize),
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
-    out: &mut [T],
+    out: Out<'_, T>,
     add: bool,
     parallelism: Parallelism,
 ) {
     if m == 0 || n == 0 {
         return;
     }
-    assert!(out.len() >= m * n && (k == 0 || (a.reaches(m, k) && b.reaches(k, n))), "a product out of bounds");
+    let reaches = (m - 1) * out.row + n <= out.values.len() && (m == 1 || out.row >= n);
+    assert!(reaches && (k == 0 || (a.reaches(m, k) && b.reaches(k, n))), "a product out of bounds");
     // Slices are at most isize::MAX bytes long, so no stride inside one is cut.
-    let [out_row, a_row, a_col, b_row, b_col] = [n, a.row, a.col, b.row, b.col].map(|stride| stride as isize);
+    let [out_row, a_row, a_col, b_row, b_col] = [out.row, a.row, a.col, b.row, b.col].map(|stride| stride as isize);
     // SAFETY: the assertion above holds every index that gemm forms, (m-1, n-1) the largest of out's, (m-1, k-1) of
-    // a's and (k-1, n-1) of b's, inside its slice; `out` is exclusive, so it overlaps neither `a` nor `b`.
+    // a's and (k-1, n-1) of b's, inside its slice, and no element of `out` has two indices; `out` is exclusive, so it
+    // overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.values.as_mut_ptr(),
             1,
             out_row,
             add,
@@ -82,10 +90,11 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
         let bias = memory.view(bias);
         out.chunks_exact_mut(op.out.cols).for_each(|row| row.copy_from_slice(bias));
     }
-    let a = Matrix::new(memory.view(&op.a), op.a.cols).turned(op.transpose_a);
-    let b = Matrix::new(memory.view(&op.b), op.b.cols).turned(op.transpose_b);
+    let a = Matrix::new(memory.view(&op.a), op.a.stride).turned(op.transpose_a);
+    let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
     let k = if op.transpose_a { op.a.rows } else { op.a.cols };
-    product((op.out.rows, op.out.cols, k), a, b, out, op.bias.is_some(), threads());
+    let sizes = (op.out.rows, op.out.cols, k);
+    product(sizes, a, b, Out { values: out, row: op.out.stride }, op.bias.is_some(), threads());
     memory.put(op.out.tensor, tensor);
 }
 
@@ -107,19 +116,22 @@ pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<
     let (rows, m, n) = (op.d.rows, op.d.cols, op.x.cols);
     let (cuts, flat) = memory.matrix(op.slices);
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
-        let part = rows * s / cuts..rows * (s + 1) / cuts;
-        let (d, x) = (&d[part.start * m..part.end * m], &x[part.start * n..part.end * n]);
-        let weight = &mut slice[op.weight..op.weight + m * n];
-        product((m, n, part.len()), Matrix::new(d, m).turned(true), Matrix::new(x, n), weight, false, threads());
-        sum_rows(d, &mut slice[op.bias..op.bias + m]);
+        let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
+        let [d, x] =
+            [(d, op.d.stride), (x, op.x.stride)].map(|(of, stride)| Matrix::new(&of[first * stride..], stride));
+        let weight = Out { values: &mut slice[op.weight..op.weight + m * n], row: n };
+        product((m, n, end - first), d.turned(true), x, weight, false, threads());
+        if let Some(bias) = op.bias {
+            sum_rows(d, end - first, &mut slice[bias..bias + m]);
+        }
     }
     memory.put(op.slices, tensor);
 }
 
-/// `out = Σ_r d[r]`.
-pub(super) fn sum_rows<T: Real>(d: &[T], out: &mut [T]) {
+/// `out = Σ_r d[r]` over the first rows of d.
+pub(super) fn sum_rows<T: Real>(d: Matrix<'_, T>, rows: usize, out: &mut [T]) {
     out.fill(T::zero());
-    for row in d.chunks_exact(out.len()) {
+    for row in d.values.chunks(d.row).take(rows) {
         out.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
     }
 }

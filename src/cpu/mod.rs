@@ -8,10 +8,12 @@ mod cells;
 mod executor;
 mod gather;
 mod loss;
+mod mask;
 mod matmul;
 mod memory;
 mod real;
 mod recurrence;
+mod state;
 mod steps;
 mod update;
 

@@ -1,14 +1,16 @@
-//! The recurrence forwards and backwards, written once for all cells.
+//! The recurrence forwards and backwards, written once for all cells, directions and lengths.
 //!
 //! Sequences of a batch do not depend on each other, so a batch is cut into as many bands of rows as there are threads,
 //! and each thread takes its band through all steps without waiting for the others.
+
+use std::ops::Range;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{
     cells::{self, Backward, Forward},
-    matmul::{Matrix, product},
+    matmul::{Matrix, Out, product},
     memory::Memory,
     real::Real,
     steps::Steps,
@@ -19,7 +21,7 @@ use crate::plan::{Recurrence, TensorId};
 /// Multiplications that are worth a thread's while.
 const PRODUCTS_A_TASK: usize = 1 << 18;
 
-/// What a thread owns of the tensors: its rows of every step.
+/// What a thread owns of the tensors: its rows of every slot, both directions of them.
 struct Band<'a, T> {
     /// The first of its rows in the batch.
     first: usize,
@@ -29,116 +31,279 @@ struct Band<'a, T> {
     gates: Steps<'a, T>,
     memory: Steps<'a, T>,
     scratch: &'a mut [T],
+    /// H zeros: the gradient of h where a step is not valid.
+    zeros: &'a [T],
+}
+
+/// What is only read.
+struct Inputs<'a, T> {
+    lengths: &'a [u32],
+    mask: Option<&'a [T]>,
+    weight: &'a [T],
+}
+
+impl<'a, T: Real> Inputs<'a, T> {
+    fn of(op: &Recurrence, memory: &'a Memory<'_, T>) -> Self {
+        Inputs {
+            lengths: memory.ids(op.lengths),
+            mask: op.mask.map(|mask| memory.real(mask)),
+            weight: memory.view(&op.weight),
+        }
+    }
+
+    fn counts(&self, op: &Recurrence, row: usize, time: usize) -> bool {
+        op.skipped + time < self.lengths[row] as usize
+    }
+}
+
+/// One direction of a band at one step.
+struct At {
+    direction: usize,
+    time: usize,
+    /// The slot of the state after the step; the state before it and the one after the next are in those beside it.
+    slot: usize,
+    is_last: bool,
+}
+
+impl At {
+    fn new(op: &Recurrence, direction: usize, step: usize) -> Self {
+        let slot = op.slot(direction, Some(step));
+        At { direction, time: slot - 1, slot, is_last: step + 1 == op.steps }
+    }
+
+    /// The slots before and after in the order of reading, from those below and above.
+    fn ordered<S>(&self, below: S, above: S) -> (S, S) {
+        if self.direction == 0 { (below, above) } else { (above, below) }
+    }
+}
+
+/// The gates, as columns of one direction, whose sums are the product's, and the product's number.
+fn products(op: &Recurrence) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let first = op.cell.first_gates() * op.hidden;
+    [0..first, first..op.rows()].into_iter().take(op.cell.products()).enumerate()
 }
 
 pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
     let mut tensors = Owned::take(op, op.history, memory);
-    let (weight, bias) = (memory.view(&op.weight), memory.view(&op.bias));
-    let turned = match &op.weight_transposed {
-        Some(turned) => Matrix::new(memory.view(turned), op.weight.rows),
-        None => Matrix::new(weight, op.hidden).turned(true),
+    let inputs = Inputs::of(op, memory);
+    let bias = op.bias.map(|bias| memory.view(&bias));
+    // Of one direction's U, the rows of a product turned over.
+    let turned = |direction: usize, rows: &Range<usize>| {
+        let row = direction * op.rows() + rows.start;
+        match &op.weight_transposed {
+            Some(turned) => Matrix { values: &memory.view(turned)[row..], row: op.weight.rows, col: 1 },
+            None => Matrix::new(&inputs.weight[row * op.hidden..], op.hidden).turned(true),
+        }
     };
-    tensors.bands(op, op.weight.rows, |mut band| {
-        for t in 0..op.steps {
-            let (h_before, h, _) = band.h.around(t);
-            band.scratch.chunks_exact_mut(bias.len()).for_each(|r| r.copy_from_slice(bias));
-            let sizes = (band.rows, bias.len(), op.hidden);
-            product(sizes, Matrix::new(h_before, op.hidden), turned, band.scratch, true, Parallelism::None);
-            forward_step(op, t, (h_before, h), band.gates.at(t), &mut band.memory, band.scratch);
+    tensors.bands(op, |mut band| {
+        let (hidden, width) = (op.hidden, op.width());
+        let (sums, masked) = band.scratch.split_at_mut(band.rows * op.rows());
+        for direction in 0..op.directions {
+            for step in 0..op.steps {
+                let at = At::new(op, direction, step);
+                match bias {
+                    Some(bias) => {
+                        let bias = &bias[direction * op.rows()..][..op.rows()];
+                        sums.chunks_exact_mut(bias.len()).for_each(|r| r.copy_from_slice(bias));
+                    }
+                    None => sums.fill(T::zero()),
+                }
+                for (number, part) in products(op) {
+                    let [below, h, above] = band.h.around(at.slot);
+                    let (h_before, _) = at.ordered(&*below, &*above);
+                    let operand = if number == 0 { h_before } else { &*band.memory.at(at.time) };
+                    let mut operand = Matrix { values: &operand[direction * hidden..], row: width, col: 1 };
+                    if let Some(mask) = inputs.mask {
+                        let mask = &mask[band.first * width + direction * hidden..];
+                        for ((out, x), m) in
+                            masked.chunks_mut(hidden).zip(operand.values.chunks(width)).zip(mask.chunks(width))
+                        {
+                            out.iter_mut().zip(x).zip(m).for_each(|((out, x), m)| *out = *x * *m);
+                        }
+                        operand = Matrix::new(masked, hidden);
+                    }
+                    let out = Out { values: &mut sums[part.start..], row: op.rows() };
+                    let sizes = (band.rows, part.len(), hidden);
+                    product(sizes, operand, turned(direction, &part), out, true, Parallelism::None);
+                    let is_done = number + 1 == op.cell.products();
+                    forward_step(op, &at, (h_before, h), (&mut band.gates, &mut band.memory), sums, is_done, |row| {
+                        inputs.counts(op, band.first + row, at.time)
+                    });
+                }
+            }
         }
     });
     tensors.put(op, op.history, memory);
 }
 
-/// h_t and what the cell keeps, row by row.
+/// h_t and what the cell keeps, or before a second product its operand, row by row.
 fn forward_step<T: Real>(
     op: &Recurrence,
-    t: usize,
+    at: &At,
     (h_before, h): (&[T], &mut [T]),
-    gates: &mut [T],
-    memory: &mut Steps<'_, T>,
-    r: &[T],
+    (gates, memory): (&mut Steps<'_, T>, &mut Steps<'_, T>),
+    sums: &[T],
+    is_done: bool,
+    counts: impl Fn(usize) -> bool,
 ) {
-    let (c_before, c, recurrent): (&[T], &mut [T], &mut [T]) = match op.cell.memory() {
-        CellMemory::None => (&[], &mut [], &mut []),
+    let (mut c_before, mut c, mut recurrent, mut operand): (&[T], &mut [T], &mut [T], &mut [T]) =
+        (&[], &mut [], &mut [], &mut []);
+    match op.cell.memory() {
+        CellMemory::None => {}
         CellMemory::State => {
-            let (c_before, c, _) = memory.around(t);
-            (c_before, c, &mut [])
+            let [below, now, above] = memory.around(at.slot);
+            (c_before, c) = (at.ordered(&*below, &*above).0, now);
         }
-        CellMemory::Recurrent => (&[], &mut [], memory.at(t)),
-    };
-    let (hidden, width) = (op.hidden, op.weight.rows);
-    for (row, x) in gates.chunks_exact_mut(width).enumerate() {
-        let (units, gates) = (row * hidden..(row + 1) * hidden, row * width..(row + 1) * width);
-        let row = Forward {
-            x,
-            r: &r[gates.clone()],
+        CellMemory::Recurrent => recurrent = memory.at(at.time),
+        CellMemory::Operand => operand = memory.at(at.time),
+    }
+    let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
+    for (row, (x, r)) in
+        gates.at(at.time).chunks_exact_mut(op.directions * rows).zip(sums.chunks_exact(rows)).enumerate()
+    {
+        let start = row * width + at.direction * hidden;
+        let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
+        let counts = counts(row);
+        let this = Forward {
+            x: &mut x[columns.clone()],
+            r,
             h_before: &h_before[units.clone()],
             h: &mut h[units.clone()],
             c_before: part(c_before, units.clone()),
-            c: part_mut(c, units),
-            recurrent: part_mut(recurrent, gates),
+            c: part_mut(c, units.clone()),
+            recurrent: part_mut(
+                recurrent,
+                row * op.directions * rows + columns.start..row * op.directions * rows + columns.end,
+            ),
+            operand: part_mut(operand, units.clone()),
+            counts,
         };
-        cells::forward(op.cell, row);
+        if is_done {
+            cells::forward(op.cell, this);
+            if !counts {
+                h[units.clone()].copy_from_slice(&h_before[units]);
+            }
+        } else {
+            cells::operand(op.cell, this);
+        }
     }
 }
 
-pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, memory: &mut Memory<'_, T>) {
+pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: bool, memory: &mut Memory<'_, T>) {
     let mut tensors = Owned::take(op, upstream, memory);
-    let (history, weight) = (memory.real(op.history), memory.view(&op.weight));
-    let (hidden, width) = (op.hidden, op.weight.rows);
-    tensors.bands(op, 0, |mut band| {
-        for t in (0..op.steps).rev() {
-            let (dh_before, dh) = band.h.with_before(t);
-            if t + 1 < op.steps {
-                // The gradient of U·h_t + b_U.
-                let later = match op.cell.memory() {
-                    CellMemory::Recurrent => band.memory.at(t + 1),
-                    _ => band.gates.at(t + 1),
-                };
-                let sizes = (band.rows, hidden, width);
-                product(sizes, Matrix::new(later, width), Matrix::new(weight, hidden), dh, true, Parallelism::None);
+    let inputs = Inputs::of(op, memory);
+    let history = memory.real(op.history);
+    tensors.bands(op, |mut band| {
+        for direction in 0..op.directions {
+            // What a cell hands around U to the state before the first step is added to nothing.
+            let (start, columns) =
+                (band.h.at(op.slot(direction, None)), direction * op.hidden..(direction + 1) * op.hidden);
+            start.chunks_exact_mut(op.width()).for_each(|row| row[columns.clone()].fill(T::zero()));
+            for step in (0..op.steps).rev() {
+                let at = At::new(op, direction, step);
+                if !at.is_last {
+                    into_operand(op, &inputs, &mut band, &At::new(op, direction, step + 1), Some(at.slot));
+                }
+                backward_step(op, &inputs, history, &at, &mut band, true);
+                if op.cell.products() == 2 {
+                    into_operand(op, &inputs, &mut band, &at, None);
+                    backward_step(op, &inputs, history, &at, &mut band, false);
+                }
             }
-            let before = (t * op.batch + band.first) * hidden;
-            let states = (&history[before..], &history[before + op.batch * hidden..]);
-            backward_step(op, t, (dh_before, dh), states, band.gates.at(t), &mut band.memory);
+            if to_start {
+                let first = At::new(op, direction, 0);
+                into_operand(op, &inputs, &mut band, &first, Some(op.slot(direction, None)));
+            }
         }
     });
     tensors.put(op, upstream, memory);
 }
 
-/// The gradients of a step's gates, row by row.
+/// Uᵀ times the gradient of a product's sums at a step: of the first product added to a slot of the gradients of h, of
+/// the second assigned to the scratch.
+fn into_operand<T: Real>(op: &Recurrence, inputs: &Inputs<'_, T>, band: &mut Band<'_, T>, at: &At, to: Option<usize>) {
+    let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
+    let split = op.cell.first_gates() * hidden;
+    let part = if to.is_some() { 0..split } else { split..rows };
+    let d = match op.cell.memory() {
+        CellMemory::Recurrent => band.memory.at(at.time),
+        _ => band.gates.at(at.time),
+    };
+    let d = Matrix { values: &d[at.direction * rows + part.start..], row: op.directions * rows, col: 1 };
+    let u = Matrix::new(&inputs.weight[(at.direction * rows + part.start) * hidden..], hidden);
+    let sizes = (band.rows, hidden, part.len());
+    if let (Some(slot), None) = (to, inputs.mask) {
+        let out = Out { values: &mut band.h.at(slot)[at.direction * hidden..], row: width };
+        product(sizes, d, u, out, true, Parallelism::None);
+        return;
+    }
+    let scratch = &mut band.scratch[..band.rows * hidden];
+    product(sizes, d, u, Out { values: scratch, row: hidden }, false, Parallelism::None);
+    if let Some(mask) = inputs.mask {
+        let mask = mask[band.first * width + at.direction * hidden..].chunks(width);
+        for (row, mask) in scratch.chunks_exact_mut(hidden).zip(mask) {
+            row.iter_mut().zip(mask).for_each(|(d, m)| *d = *d * *m);
+        }
+    }
+    if let Some(slot) = to {
+        let dh = band.h.at(slot)[at.direction * hidden..].chunks_mut(width);
+        for (dh, row) in dh.zip(scratch.chunks_exact(hidden)) {
+            dh.iter_mut().zip(row).for_each(|(dh, d)| *dh += *d);
+        }
+    }
+}
+
+/// The gradients of a step's gates, row by row; of those before a second product once its operand's gradient is known.
 fn backward_step<T: Real>(
     op: &Recurrence,
-    t: usize,
-    (dh_before, dh): (&mut [T], &[T]),
-    (h_before, h): (&[T], &[T]),
-    gates: &mut [T],
-    memory: &mut Steps<'_, T>,
+    inputs: &Inputs<'_, T>,
+    history: &[T],
+    at: &At,
+    band: &mut Band<'_, T>,
+    is_first: bool,
 ) {
-    let (c_before, c, dc, recurrent): (&[T], &mut [T], &[T], &mut [T]) = match op.cell.memory() {
-        CellMemory::None => (&[], &mut [], &[], &mut []),
+    let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
+    let slot = |slot: usize| &history[(slot * op.batch + band.first) * width..];
+    let (h_before, h) = (at.ordered(at.slot - 1, at.slot + 1).0, slot(at.slot));
+    let h_before = slot(h_before);
+    let [below, dh, above] = band.h.around(at.slot);
+    let (dh_before, _) = at.ordered(below, above);
+    let (mut c_before, mut c, mut dc, mut recurrent): (&[T], &mut [T], &[T], &mut [T]) = (&[], &mut [], &[], &mut []);
+    match op.cell.memory() {
+        CellMemory::None | CellMemory::Operand => {}
         CellMemory::State => {
-            let (c_before, c, dc) = memory.around(t);
-            (c_before, c, if t + 1 < op.steps { dc } else { &[] }, &mut [])
+            let [below, now, above] = band.memory.around(at.slot);
+            let (before, after) = at.ordered(&*below, &*above);
+            (c_before, c, dc) = (before, now, if at.is_last { &[] } else { after });
         }
-        CellMemory::Recurrent => (&[], &mut [], &[], memory.at(t)),
-    };
-    let (hidden, width) = (op.hidden, op.weight.rows);
-    for (row, x) in gates.chunks_exact_mut(width).enumerate() {
-        let units = row * hidden..(row + 1) * hidden;
-        let row = Backward {
-            dh: &dh[units.clone()],
-            gates: x,
+        CellMemory::Recurrent => recurrent = band.memory.at(at.time),
+    }
+    let zeros = &band.zeros[..hidden];
+    for (row, x) in band.gates.at(at.time).chunks_exact_mut(op.directions * rows).enumerate() {
+        let start = row * width + at.direction * hidden;
+        let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
+        let counts = inputs.counts(op, band.first + row, at.time);
+        if is_first && !counts {
+            dh_before[units.clone()].iter_mut().zip(&dh[units.clone()]).for_each(|(before, dh)| *before += *dh);
+        }
+        let gates = row * op.directions * rows;
+        let this = Backward {
+            dh: if counts { &dh[units.clone()] } else { zeros },
+            gates: &mut x[columns.clone()],
             h_before: &h_before[units.clone()],
             h: &h[units.clone()],
             c_before: part(c_before, units.clone()),
             c: part_mut(c, units.clone()),
             dc: part(dc, units.clone()),
-            recurrent: part_mut(recurrent, row * width..(row + 1) * width),
-            dh_before: part_mut(dh_before, units),
+            recurrent: part_mut(recurrent, gates + columns.start..gates + columns.end),
+            d_operand: part(band.scratch, row * hidden..(row + 1) * hidden),
+            dh_before: &mut dh_before[units],
         };
-        cells::backward(op.cell, row);
+        if is_first {
+            cells::backward(op.cell, this);
+        } else {
+            cells::operand_backward(op.cell, this);
+        }
     }
 }
 
@@ -179,30 +344,36 @@ impl<T: Real> Owned<T> {
         *memory.scratch = self.scratch;
     }
 
-    /// Does `work` for every band, each with `scratch` numbers a row, on threads of their own if there are several.
-    fn bands(&mut self, op: &Recurrence, scratch: usize, work: impl Fn(Band<'_, T>) + Sync) {
-        let (hidden, width) = (op.hidden, op.weight.rows);
+    /// Does `work` for every band, each with room for its sums and one operand, on threads of their own if there are
+    /// several.
+    fn bands(&mut self, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
+        let (width, gates) = (op.width(), op.directions * op.rows());
         let tasks = (op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK).max(1);
         let rows = op.batch.div_ceil(tasks.min(rayon::current_num_threads()).min(op.batch));
-        let kept = if op.cell.memory() == CellMemory::State { hidden } else { width };
-        self.scratch.resize(op.batch * scratch, T::zero());
+        let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
+        let scratch = op.rows() + op.hidden;
+        self.scratch.clear();
+        self.scratch.resize(op.hidden + op.batch * scratch, T::zero());
+        // No thread writes to these.
+        let (zeros, scratches) = self.scratch.split_at_mut(op.hidden);
+        let zeros = &*zeros;
         if rows == op.batch {
             work(Band {
                 first: 0,
                 rows,
-                h: Steps::whole(&mut self.h, op.batch * hidden),
-                gates: Steps::whole(&mut self.gates, op.batch * width),
+                h: Steps::whole(&mut self.h, op.batch * width),
+                gates: Steps::whole(&mut self.gates, op.batch * gates),
                 memory: Steps::whole(&mut self.memory, op.batch * kept),
-                scratch: &mut self.scratch,
+                scratch: scratches,
+                zeros,
             });
             return;
         }
-        let count = op.batch.div_ceil(rows);
-        let mut spare = self.scratch.chunks_mut((rows * scratch).max(1));
-        let h = Steps::cut(&mut self.h, op.batch, rows, hidden);
-        let gates = Steps::cut(&mut self.gates, op.batch, rows, width);
+        let mut spare = scratches.chunks_mut(rows * scratch);
+        let h = Steps::cut(&mut self.h, op.batch, rows, width);
+        let of_gates = Steps::cut(&mut self.gates, op.batch, rows, gates);
         let memory = Steps::cut(&mut self.memory, op.batch, rows, kept);
-        let bands: Vec<_> = (h.into_iter().zip(gates).zip(memory).enumerate())
+        let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory).enumerate())
             .map(|(band, ((h, gates), memory))| Band {
                 first: band * rows,
                 rows: rows.min(op.batch - band * rows),
@@ -210,9 +381,9 @@ impl<T: Real> Owned<T> {
                 gates,
                 memory,
                 scratch: spare.next().unwrap_or_default(),
+                zeros,
             })
             .collect();
-        debug_assert_eq!(bands.len(), count);
         bands.into_par_iter().for_each(&work);
     }
 }

@@ -1,65 +1,53 @@
 //! A tensor whose outermost dimension is time, whole or cut into bands of the batch, as one band sees it.
 
-/// The steps of one band. Of a tensor that is not there every step is empty.
+/// The slots of one band. Of a tensor that is not there every slot is empty.
 pub(super) enum Steps<'a, T> {
-    /// The whole batch, so many numbers a step.
+    /// The whole batch, so many numbers a slot.
     Whole(&'a mut [T], usize),
-    /// One slice a step.
+    /// One slice a slot.
     Cut(Vec<&'a mut [T]>),
 }
 
 impl<'a, T> Steps<'a, T> {
-    pub fn whole(values: &'a mut [T], step: usize) -> Self {
-        Steps::Whole(values, step)
+    pub fn whole(values: &'a mut [T], slot: usize) -> Self {
+        Steps::Whole(values, slot)
     }
 
     /// A tensor `[·, batch, width]` as bands of `rows` rows, the last perhaps with fewer.
     pub fn cut(values: &'a mut [T], batch: usize, rows: usize, width: usize) -> Vec<Self> {
         let mut bands: Vec<Vec<_>> = (0..batch.div_ceil(rows)).map(|_| Vec::new()).collect();
-        for step in values.chunks_exact_mut(batch * width) {
-            for (band, part) in bands.iter_mut().zip(step.chunks_mut(rows * width)) {
+        for slot in values.chunks_exact_mut(batch * width) {
+            for (band, part) in bands.iter_mut().zip(slot.chunks_mut(rows * width)) {
                 band.push(part);
             }
         }
         bands.into_iter().map(Steps::Cut).collect()
     }
 
-    /// Step t.
+    /// Slot t.
     pub fn at(&mut self, t: usize) -> &mut [T] {
         match self {
-            Steps::Whole(values, step) => &mut values[t * *step..(t + 1) * *step],
-            Steps::Cut(steps) => steps[t],
+            Steps::Whole([], _) => &mut [],
+            Steps::Whole(values, slot) => &mut values[t * *slot..(t + 1) * *slot],
+            Steps::Cut(slots) => slots.get_mut(t).map_or(&mut [], |slot| slot),
         }
     }
 
-    /// Steps t, t + 1 and, if there is one, t + 2.
-    pub fn around(&mut self, t: usize) -> (&[T], &mut [T], &[T]) {
+    /// Slots t - 1, t and, if there is one, t + 1.
+    pub fn around(&mut self, t: usize) -> [&mut [T]; 3] {
         match self {
-            Steps::Whole(values, step) => {
-                let (before, rest) = values[t * *step..].split_at_mut(*step);
-                let (now, after) = rest.split_at_mut(*step);
-                (before, now, after)
+            Steps::Whole([], _) => [&mut [], &mut [], &mut []],
+            Steps::Whole(values, slot) => {
+                let (below, rest) = values[(t - 1) * *slot..].split_at_mut(*slot);
+                let (at, above) = rest.split_at_mut(*slot);
+                let end = above.len().min(*slot);
+                [below, at, &mut above[..end]]
             }
-            Steps::Cut(steps) => {
-                let (before, rest) = steps.split_at_mut(t + 1);
-                let (now, after) = rest.split_at_mut(1);
-                (before[t], now[0], after.first().map_or(&[], |after| after))
-            }
-        }
-    }
-
-    /// Step t - 1, empty if there is none, and step t.
-    pub fn with_before(&mut self, t: usize) -> (&mut [T], &mut [T]) {
-        match self {
-            Steps::Whole(values, step) => {
-                let (before, now) = values.split_at_mut(t * *step);
-                let start = before.len().saturating_sub(*step);
-                (&mut before[start..], &mut now[..*step])
-            }
-            Steps::Cut(steps) => {
-                let (before, now) = steps.split_at_mut(t);
-                (before.last_mut().map_or(&mut [], |before| before), now[0])
-            }
+            Steps::Cut(slots) => match slots.get_mut(t - 1..) {
+                Some([below, at, above, ..]) => [below, at, above],
+                Some([below, at]) => [below, at, &mut []],
+                _ => [&mut [], &mut [], &mut []],
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{memory::Memory, real::Real};
-use crate::plan::{Clip, Combine, Measure, Optimizer, Update};
+use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Update};
 
 /// Elements that are worth a thread's while.
 const ELEMENTS_A_TASK: usize = 1 << 15;
@@ -11,16 +11,25 @@ const ELEMENTS_A_TASK: usize = 1 << 15;
 const LARGEST_SCALE: f64 = 3e38;
 /// Columns of a row of the metrics.
 const METRICS: usize = 4;
+/// Where `hyper` says which row of the metrics is this step's.
+const SLOT: usize = 3;
+/// Where it says whether to add to the gradient and the loss that are there.
+const KEEP: usize = 4;
+/// Where it says whether the step has more windows to come.
+const MORE: usize = 5;
 
 pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     let mut gradients = memory.take(op.gradients);
     let mut partials = memory.take(op.partials);
     let slices = memory.real(op.slices);
-    let flat = gradients.len();
-    gradients.copy_from_slice(&slices[..flat]);
-    for slice in slices.chunks_exact(flat).skip(1) {
+    if memory.real(op.hyper)[KEEP].is_zero() {
+        gradients.fill(T::zero());
+    }
+    for slice in slices.chunks_exact(gradients.len()) {
         gradients.iter_mut().zip(slice).for_each(|(sum, value)| *sum += *value);
     }
+    let frozen = memory.ids(op.exempt).iter().map(|bits| bits & FROZEN != 0);
+    gradients.iter_mut().zip(frozen).filter(|(_, frozen)| *frozen).for_each(|(g, _)| *g = T::zero());
     for (block, partial) in gradients.chunks(Combine::BLOCK).zip(partials.chunks_exact_mut(3)) {
         let finite = block.iter().all(|g| g.is_finite());
         let max = block.iter().filter(|g| g.is_finite()).fold(T::zero(), |max, g| max.max(g.abs()));
@@ -37,7 +46,10 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
 
 pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
     let mut metrics = memory.take(op.metrics);
-    let loss = memory.real(op.row_loss).iter().map(|l| l.as_f64()).sum::<f64>();
+    let hyper = memory.real(op.hyper);
+    let (slot, keep, more) = (slot(hyper), !hyper[KEEP].is_zero(), !hyper[MORE].is_zero());
+    let before = if keep { metrics[slot].as_f64() } else { 0.0 };
+    let loss = before + memory.real(op.row_loss).iter().map(|l| l.as_f64()).sum::<f64>();
     let (norm, finite) = op.partials.map_or((0.0, true), |partials| {
         let partials = memory.real(partials);
         let largest = partials.chunks_exact(3).fold(0.0f64, |max, p| max.max(p[0].as_f64()));
@@ -56,15 +68,14 @@ pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
     };
     let row = [loss, norm, scale].map(T::from_f64);
     let finite = finite && row.iter().all(|v| v.is_finite());
-    let slot = slot(memory.real(op.hyper));
     metrics[slot..slot + 3].copy_from_slice(&row);
-    metrics[slot + 3] = if finite { T::one() } else { T::zero() };
+    metrics[slot + 3] = if finite && !more { T::one() } else { T::zero() };
     memory.put(op.metrics, metrics);
 }
 
 /// Where this step's row of the metrics starts.
 fn slot<T: Real>(hyper: &[T]) -> usize {
-    hyper[3].as_f64() as usize * METRICS
+    hyper[SLOT].as_f64() as usize * METRICS
 }
 
 pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
@@ -80,19 +91,19 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
     };
     let mut parameters = memory.take(op.parameters);
     let mut moments: Vec<Vec<T>> = op.moments.iter().map(|id| memory.take(*id)).collect();
-    let gradients = memory.real(op.gradients);
+    let (gradients, exempt) = (memory.real(op.gradients), memory.ids(op.exempt));
     let constant = T::from_f64;
     match (op.optimizer, moments.as_mut_slice()) {
         (Optimizer::Sgd { momentum }, [velocity]) => {
             let momentum = constant(momentum);
-            each(&mut parameters, gradients, velocity, |p, g, v| {
+            each(&mut parameters, gradients, exempt, velocity, |p, g, v| {
                 *v = momentum * *v + clipped(g);
                 *p = *p - rate * *v;
             });
         }
         (Optimizer::RmsProp { alpha, epsilon }, [square]) => {
             let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
-            each(&mut parameters, gradients, square, |p, g, v| {
+            each(&mut parameters, gradients, exempt, square, |p, g, v| {
                 let g = clipped(g);
                 *v = alpha * *v + rest * g * g;
                 *p = *p - rate * g / (v.sqrt() + epsilon);
@@ -103,10 +114,11 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
                 ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant));
             let (epsilon, keep) = (constant(epsilon), T::one() - rate * constant(weight_decay));
             let (step, root) = (rate / corrections[0], corrections[1].sqrt());
-            each_of_two(&mut parameters, gradients, (first, second), |p, g, m, v| {
+            each_of_two(&mut parameters, gradients, exempt, (first, second), |p, g, bits, m, v| {
                 let g = clipped(g);
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
+                let keep = if bits & NOT_DECAYED == 0 { keep } else { T::one() };
                 *p = keep * *p - step * *m / (v.sqrt() / root + epsilon);
             });
         }
@@ -118,25 +130,36 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
     }
 }
 
-/// `rule` at every element of parameters, gradients and one moment.
-fn each<T: Real>(p: &mut [T], g: &[T], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
+/// `rule` at every element of parameters, gradients and one moment that is not frozen.
+fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
     p.par_chunks_mut(ELEMENTS_A_TASK)
-        .zip(g.par_chunks(ELEMENTS_A_TASK))
+        .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
         .zip(m.par_chunks_mut(ELEMENTS_A_TASK))
-        .for_each(|((p, g), m)| p.iter_mut().zip(g).zip(m).for_each(|((p, g), m)| rule(p, *g, m)));
+        .for_each(|((p, (g, exempt)), m)| {
+            for (((p, g), bits), m) in p.iter_mut().zip(g).zip(exempt).zip(m) {
+                if bits & FROZEN == 0 {
+                    rule(p, *g, m);
+                }
+            }
+        });
 }
 
-/// `rule` at every element of parameters, gradients and two moments.
+/// `rule` at every element of parameters, gradients, bits of what it is exempt from, and two moments that is not frozen.
 fn each_of_two<T: Real>(
     p: &mut [T],
     g: &[T],
+    exempt: &[u32],
     (m, v): (&mut [T], &mut [T]),
-    rule: impl Fn(&mut T, T, &mut T, &mut T) + Sync,
+    rule: impl Fn(&mut T, T, u32, &mut T, &mut T) + Sync,
 ) {
     p.par_chunks_mut(ELEMENTS_A_TASK)
-        .zip(g.par_chunks(ELEMENTS_A_TASK))
+        .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
         .zip(m.par_chunks_mut(ELEMENTS_A_TASK).zip(v.par_chunks_mut(ELEMENTS_A_TASK)))
-        .for_each(|((p, g), (m, v))| {
-            p.iter_mut().zip(g).zip(m.iter_mut().zip(v)).for_each(|((p, g), (m, v))| rule(p, *g, m, v));
+        .for_each(|((p, (g, exempt)), (m, v))| {
+            for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(exempt).zip(m.iter_mut().zip(v)) {
+                if bits & FROZEN == 0 {
+                    rule(p, *g, *bits, m, v);
+                }
+            }
         });
 }

@@ -1,16 +1,20 @@
-//! What a network is fed: batches of sequences, made by hand or cut from a text.
+//! What a network is fed: batches of sequences, made by hand, padded to one length or cut from a text.
 //!
 //! The contract: [`Batch::check`] passes only what every executor can run, lengths, ids and numbers alike, so nothing
 //! behind it looks at user data again; everything is laid out time outermost, `[T, B, ·]`.
 
+mod buckets;
+mod padded;
 mod text;
 mod windows;
 
+pub use buckets::Buckets;
+pub use padded::Example;
 pub use text::{Alphabet, read_text};
 pub use windows::{Held, Windows};
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Input, ReadOut};
+use crate::model::{Config, Directions, Input, ReadOut};
 use crate::plan::Loss;
 
 /// What is read, time outermost.
@@ -22,7 +26,7 @@ pub enum Inputs {
     Dense(Vec<f32>),
 }
 
-/// What the read-out is compared with; R is T·B, or B where the read-out is at the last step.
+/// What the read-out is compared with; R is T·B where every step is read out, else B: one label a sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Targets {
     /// `[R]`: class ids.
@@ -34,7 +38,7 @@ pub enum Targets {
 /// The state before the first step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
-    /// Zeros.
+    /// Zeros; of a network that learns its initial state, that one.
     Zero,
     /// What the window before left on the device; no gradient crosses the border.
     Carry,
@@ -42,105 +46,215 @@ pub enum Start {
     Given(Vec<f32>),
 }
 
-/// One window of T steps over B sequences, with what is expected of it.
+/// B sequences side by side, T steps long, for a network to read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+pub struct Sequences {
     /// T.
     pub steps: usize,
     /// B.
     pub size: usize,
     /// What is read.
     pub inputs: Inputs,
-    /// What is expected.
-    pub targets: Targets,
-    /// `[R]`: which positions count in the loss; `None` where all do.
-    pub mask: Option<Vec<bool>>,
-    /// The state before the window.
+    /// `[B]`: how many steps of each sequence are valid, from 1 to T; `None` where all are. What lies behind them is
+    /// padding: it must have the form of an input, and nothing comes of it.
+    pub lengths: Option<Vec<usize>>,
+    /// The state before the first step.
     pub start: Start,
 }
 
-impl Batch {
-    /// `[T, B]` ids to read and `[R]` classes expected, from a state of zeros; every position counts.
-    pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>, targets: Vec<u32>) -> Self {
-        let (inputs, targets) = (Inputs::Tokens(tokens), Targets::Classes(targets));
-        Batch { steps, size, inputs, targets, mask: None, start: Start::Zero }
+impl Sequences {
+    /// `[T, B]` ids to read, every step of them, from a state of zeros or the learnt one.
+    pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>) -> Self {
+        Sequences { steps, size, inputs: Inputs::Tokens(tokens), lengths: None, start: Start::Zero }
     }
 
-    /// `[T, B, I]` numbers to read, from a state of zeros; every position counts.
+    /// `[T, B, I]` numbers to read, every step of them, from a state of zeros or the learnt one.
+    pub fn dense(steps: usize, size: usize, inputs: Vec<f32>) -> Self {
+        Sequences { steps, size, inputs: Inputs::Dense(inputs), lengths: None, start: Start::Zero }
+    }
+
+    /// The same, of which only so many steps of each sequence are valid: `[B]`.
+    pub fn with_lengths(self, lengths: Vec<usize>) -> Self {
+        Sequences { lengths: Some(lengths), ..self }
+    }
+
+    /// The same, read from another state.
+    pub fn with_start(self, start: Start) -> Self {
+        Sequences { start, ..self }
+    }
+}
+
+/// One window of T steps over B sequences, with what is expected of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// What is read.
+    pub sequences: Sequences,
+    /// What is expected.
+    pub targets: Targets,
+    /// `[R]`: which positions count in the loss; `None` where all do that are no padding.
+    pub mask: Option<Vec<bool>>,
+}
+
+impl Batch {
+    /// `[T, B]` ids to read and `[R]` classes expected; every position counts.
+    pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>, targets: Vec<u32>) -> Self {
+        let sequences = Sequences::tokens(steps, size, tokens);
+        Batch { sequences, targets: Targets::Classes(targets), mask: None }
+    }
+
+    /// `[T, B, I]` numbers to read; every position counts.
     pub fn dense(steps: usize, size: usize, inputs: Vec<f32>, targets: Targets) -> Self {
-        Batch { steps, size, inputs: Inputs::Dense(inputs), targets, mask: None, start: Start::Zero }
+        Batch { sequences: Sequences::dense(steps, size, inputs), targets, mask: None }
+    }
+
+    /// The same, of which only so many steps of each sequence are valid: `[B]`.
+    pub fn with_lengths(self, lengths: Vec<usize>) -> Self {
+        Batch { sequences: self.sequences.with_lengths(lengths), ..self }
+    }
+
+    /// The same, read from another state.
+    pub fn with_start(self, start: Start) -> Self {
+        Batch { sequences: self.sequences.with_start(start), ..self }
+    }
+
+    /// The same, of which only some positions count in the loss: `[R]`.
+    pub fn with_mask(self, mask: Vec<bool>) -> Self {
+        Batch { mask: Some(mask), ..self }
     }
 
     /// Whether a network of this configuration can be trained on the batch with this loss.
     ///
-    /// Positions that the mask leaves out are held to the same rules: executors read them too.
+    /// Targets that the mask leaves out, and those of padding, are held to the same rules: executors read them too.
     ///
     /// # Errors
-    /// [`Error::Config`] for no steps or no sequences; [`Error::Shape`] for a length that is not that of its shape;
-    /// [`Error::Data`] for inputs or targets of the wrong kind, an id out of range, a number that is not finite, or a
-    /// mask that leaves nothing.
+    /// As [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for targets of
+    /// the wrong kind, an id out of range, a number that is not finite, or a mask that leaves padding at most.
     pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
-        for (what, size) in [("steps (T)", self.steps), ("sequences in a batch (B)", self.size)] {
-            if size == 0 {
-                return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
-            }
-        }
-        // Inputs come first: once their length is right, T·B cannot overflow.
-        match (&self.inputs, config.input) {
-            (Inputs::Tokens(ids), Input::Tokens(symbols)) => {
-                check_len("inputs", &[self.steps, self.size], ids.len())?;
-                self.check_ids("inputs", ids, symbols, "symbols", ReadOut::EveryStep)?;
-            }
-            (Inputs::Dense(values), Input::Dense(features)) => {
-                check_len("inputs", &[self.steps, self.size, features], values.len())?;
-                check_finite("inputs", values)?;
-            }
-            (Inputs::Tokens(_), _) => return Err(wrong_kind("network reads dense inputs", "tokens")),
-            (Inputs::Dense(_), _) => return Err(wrong_kind("network reads tokens", "dense inputs")),
-        }
-        let labels = config.labels(self.steps, self.size);
+        self.sequences.check(config)?;
+        let (steps, size) = (self.sequences.steps, self.sequences.size);
+        let labels = config.labels(steps, size);
         match (&self.targets, loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
                 check_len("targets", &[labels], ids.len())?;
-                self.check_ids("targets", ids, config.outputs, "outputs", config.read_out)?;
+                let every_step = config.read_out == ReadOut::EveryStep;
+                check_ids(ids, config.outputs, "outputs", |r| match every_step {
+                    true => self.sequences.position("targets", r),
+                    false => format!("targets[{r}] (sequence {r})"),
+                })?;
             }
             (Targets::Values(values), Loss::MeanSquared) => {
                 check_len("targets", &[labels, config.outputs], values.len())?;
                 check_finite("targets", values)?;
             }
-            (Targets::Classes(_), _) => return Err(wrong_kind("loss needs real numbers as targets", "classes")),
-            (Targets::Values(_), _) => return Err(wrong_kind("loss needs classes as targets", "real numbers")),
+            (Targets::Classes(_), _) => {
+                return Err(wrong_kind("loss needs real numbers as targets", "the batch has classes"));
+            }
+            (Targets::Values(_), _) => {
+                return Err(wrong_kind("loss needs classes as targets", "the batch has real numbers"));
+            }
         }
         if let Some(mask) = &self.mask {
             check_len("mask", &[labels], mask.len())?;
-            if !mask.contains(&true) {
-                return Err(Error::Data(format!("the mask leaves none of the {labels} positions to learn from")));
+            if self.count(config) == 0 {
+                let valid = (0..labels).filter(|&r| self.is_valid(config, r)).count();
+                return Err(Error::Data(format!("the mask leaves none of the {valid} positions to learn from")));
             }
-        }
-        if let Start::Given(state) = &self.start {
-            check_len("start", &config.state(self.size), state.len())?;
-            check_finite("start", state)?;
         }
         Ok(())
     }
 
-    /// How many positions count in the loss: the mask's, or all R where there is none.
+    /// How many positions of a batch that [`Batch::check`] passes count in the loss: those that are no padding and that
+    /// the mask, if there is one, leaves.
     pub fn count(&self, config: &Config) -> usize {
-        match (&self.mask, &self.targets) {
-            (Some(mask), _) => mask.iter().filter(|&&counts| counts).count(),
-            (None, Targets::Classes(ids)) => ids.len(),
-            (None, Targets::Values(values)) => values.len() / config.outputs.max(1),
+        self.counting(config).filter(|counts| *counts).count()
+    }
+
+    /// `[R]`: whether each position counts.
+    pub(crate) fn counting(&self, config: &Config) -> impl ExactSizeIterator<Item = bool> {
+        let left = |r| self.mask.as_ref().is_none_or(|mask| mask.get(r) == Some(&true));
+        let labels = config.labels(self.sequences.steps, self.sequences.size);
+        (0..labels).map(move |r| left(r) && self.is_valid(config, r))
+    }
+
+    /// Whether label r is none of padding.
+    fn is_valid(&self, config: &Config, r: usize) -> bool {
+        let size = self.sequences.size;
+        config.read_out != ReadOut::EveryStep || r / size < self.sequences.length(r % size)
+    }
+}
+
+impl Sequences {
+    /// Whether a network of this configuration can read them.
+    ///
+    /// Padding is held to the same rules as what is valid: executors read it too.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no steps or no sequences; [`Error::Shape`] for inputs, lengths or a given start of another
+    /// length; [`Error::Data`] for inputs of the wrong kind, an id out of range, a number that is not finite, or a
+    /// sequence of no valid steps or of more than T.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        check_size("steps (T)", self.steps)?;
+        check_size("sequences in a batch (B)", self.size)?;
+        // Inputs come first: once their length is right, T·B cannot overflow.
+        match (&self.inputs, config.input) {
+            (Inputs::Tokens(ids), Input::Tokens(symbols)) => {
+                check_len("inputs", &[self.steps, self.size], ids.len())?;
+                check_ids(ids, symbols, "symbols", |at| self.position("inputs", at))?;
+            }
+            (Inputs::Dense(values), Input::Dense(features)) => {
+                check_len("inputs", &[self.steps, self.size, features], values.len())?;
+                check_finite("inputs", values)?;
+            }
+            (Inputs::Tokens(_), _) => return Err(wrong_kind("network reads dense inputs", "the batch has tokens")),
+            (Inputs::Dense(_), _) => return Err(wrong_kind("network reads tokens", "the batch has dense inputs")),
+        }
+        if let Some(lengths) = &self.lengths {
+            check_len("lengths", &[self.size], lengths.len())?;
+            let steps = 1..=self.steps;
+            if let Some((b, length)) = lengths.iter().enumerate().find(|(_, length)| !steps.contains(length)) {
+                let steps = self.steps;
+                return Err(Error::Data(format!(
+                    "lengths[{b}] is {length}, expected 1 to the {steps} steps of the batch"
+                )));
+            }
+        }
+        match &self.start {
+            Start::Given(state) => {
+                check_len("start", &config.state(self.size), state.len())?;
+                check_finite("start", state)
+            }
+            Start::Carry if config.directions == Directions::Both => Err(Error::Data(
+                "the sequences carry on from the window before, but the network reads them both ways: what it knows of \
+                 the other end is not in that window, so give it whole sequences"
+                    .to_owned(),
+            )),
+            Start::Carry | Start::Zero => Ok(()),
         }
     }
 
-    fn check_ids(&self, argument: &str, ids: &[u32], allowed: usize, of: &str, read_out: ReadOut) -> Result<()> {
-        let Some((at, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= allowed) else { return Ok(()) };
-        let step = match read_out {
-            ReadOut::EveryStep => at / self.size,
-            ReadOut::Last => self.steps - 1,
-        };
-        let place = format!("{argument}[{at}] (step {step}, sequence {})", at % self.size);
-        Err(Error::Data(format!("{place} is id {id}, but the network has {allowed} {of}, counted from 0")))
+    /// How many steps of sequence `b` are valid.
+    pub(crate) fn length(&self, b: usize) -> usize {
+        self.lengths.as_ref().and_then(|lengths| lengths.get(b)).copied().unwrap_or(self.steps)
+    }
+
+    /// Element `at` of a `[T, B]` argument, as an error names it.
+    fn position(&self, argument: &str, at: usize) -> String {
+        format!("{argument}[{at}] (step {}, sequence {})", at / self.size, at % self.size)
+    }
+}
+
+fn check_size(what: &str, size: usize) -> Result<()> {
+    if size == 0 { Err(Error::Config(format!("the number of {what} is 0, expected at least 1"))) } else { Ok(()) }
+}
+
+fn check_ids(ids: &[u32], allowed: usize, of: &str, place: impl Fn(usize) -> String) -> Result<()> {
+    match ids.iter().position(|&id| id as usize >= allowed) {
+        Some(at) => Err(Error::Data(format!(
+            "{} is id {}, but the network has {allowed} {of}, counted from 0",
+            place(at),
+            ids[at]
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -158,5 +272,5 @@ fn check_finite(argument: &str, values: &[f32]) -> Result<()> {
 }
 
 fn wrong_kind(expected: &str, given: &str) -> Error {
-    Error::Data(format!("the {expected}, but the batch has {given}"))
+    Error::Data(format!("the {expected}, but {given}"))
 }

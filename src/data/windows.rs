@@ -3,7 +3,7 @@
 //! The contract: the sequence is cut into B contiguous tracks that are walked side by side, T steps a window, the state
 //! carried from window to window; the target of every id is the id after it. Batches are time-major, `[T, B]`.
 
-use super::{Batch, Start};
+use super::{Batch, Start, check_size};
 use crate::error::{Error, Result};
 
 /// A long sequence of ids, cut for training.
@@ -130,14 +130,10 @@ fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -
     }
     let mask = mask.contains(&false).then_some(mask);
     let start = if index == 0 { Start::Zero } else { Start::Carry };
-    Batch { mask, start, ..Batch::tokens(steps, batch, tokens, targets) }
+    Batch { mask, ..Batch::tokens(steps, batch, tokens, targets).with_start(start) }
 }
 
 fn check_sizes(steps: usize, batch: usize) -> Result<()> {
-    for (what, size) in [("steps (T)", steps), ("sequences in a batch (B)", batch)] {
-        if size == 0 {
-            return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
-        }
-    }
-    Ok(())
+    check_size("steps (T)", steps)?;
+    check_size("sequences in a batch (B)", batch)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cells::{Activation, Cell};
+use super::cells::{Activation, Cell, Reset};
 use crate::error::{Error, Result};
 
 /// What the network reads at every step.
@@ -33,8 +33,34 @@ pub enum ReadOut {
     /// At every step: T·B labels.
     #[default]
     EveryStep,
-    /// At the last step: B labels.
+    /// From the last state of each direction: B labels. That is the output at the last valid step; of the reverse
+    /// direction, which ends at the first step, the output there.
     Last,
+    /// From the mean of the outputs over the valid steps: B labels.
+    Mean,
+}
+
+/// Which ways every layer reads its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Directions {
+    /// From the first step to the last: a causal network, which a [`crate::Stream`] can run.
+    #[default]
+    Forward,
+    /// That way and, with weights of its own, from the last valid step to the first; the outputs stand side by side
+    /// (Schuster & Paliwal 1997).
+    Both,
+}
+
+impl Directions {
+    /// D, how many there are.
+    pub fn count(self) -> usize {
+        match self {
+            Directions::Forward => 1,
+            Directions::Both => 2,
+        }
+    }
 }
 
 /// How parameters are drawn before training.
@@ -58,7 +84,7 @@ pub enum Init {
 const MAX_LAYERS: usize = 1024;
 
 /// What a network is: a cell, its sizes, its read-out, and how its parameters are drawn.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -70,12 +96,21 @@ pub struct Config {
     pub hidden: usize,
     /// L, the number of layers, each reading the one below; at most 1024.
     pub layers: usize,
+    /// Which ways every layer reads its sequence.
+    pub directions: Directions,
+    /// Whether the layers have the biases b_W and b_U; the read-out has one always.
+    pub bias: bool,
+    /// Whether the state before the first step is learnt; else it is zero where none is given.
+    pub learnt_start: bool,
     /// O, the number of outputs of the read-out V.
     pub outputs: usize,
     /// Where the label is read out.
     pub read_out: ReadOut,
     /// How parameters are drawn.
     pub init: Init,
+    /// What the forget gate's two biases sum to before training, where that is not left to `init`: 1 lets an LSTM
+    /// remember from the start (Jozefowicz, Zaremba & Sutskever 2015).
+    pub forget_bias: Option<f64>,
     /// Where the drawing starts.
     pub seed: u64,
 }
@@ -91,14 +126,27 @@ impl Config {
         Self::new(Cell::Lstm, input, hidden, outputs)
     }
 
-    /// A GRU of one layer, with a linear read-out V at every step.
+    /// A GRU of one layer, reset after the product, with a linear read-out V at every step.
     pub fn gru(input: Input, hidden: usize, outputs: usize) -> Self {
-        Self::new(Cell::Gru, input, hidden, outputs)
+        Self::new(Cell::Gru(Reset::AfterProduct), input, hidden, outputs)
     }
 
     /// One layer of a cell, read one way, with a linear read-out V at every step.
     pub fn new(cell: Cell, input: Input, hidden: usize, outputs: usize) -> Self {
-        Config { input, cell, hidden, layers: 1, outputs, read_out: ReadOut::EveryStep, init: Init::Uniform, seed: 0 }
+        Config {
+            input,
+            cell,
+            hidden,
+            layers: 1,
+            directions: Directions::Forward,
+            bias: true,
+            learnt_start: false,
+            outputs,
+            read_out: ReadOut::EveryStep,
+            init: Init::Uniform,
+            forget_bias: None,
+            seed: 0,
+        }
     }
 
     /// The same network with another cell.
@@ -109,6 +157,26 @@ impl Config {
     /// The same network with this many layers.
     pub fn with_layers(self, layers: usize) -> Self {
         Config { layers, ..self }
+    }
+
+    /// The same network, its layers reading these ways.
+    pub fn with_directions(self, directions: Directions) -> Self {
+        Config { directions, ..self }
+    }
+
+    /// The same network with or without the layers' biases.
+    pub fn with_bias(self, bias: bool) -> Self {
+        Config { bias, ..self }
+    }
+
+    /// The same network, its initial state learnt or not.
+    pub fn with_learnt_start(self, learnt_start: bool) -> Self {
+        Config { learnt_start, ..self }
+    }
+
+    /// The same LSTM with its forget gates' biases set before training.
+    pub fn with_forget_bias(self, forget_bias: f64) -> Self {
+        Config { forget_bias: Some(forget_bias), ..self }
     }
 
     /// The same network, read out elsewhere.
@@ -130,13 +198,18 @@ impl Config {
     pub fn labels(&self, steps: usize, batch: usize) -> usize {
         match self.read_out {
             ReadOut::EveryStep => steps * batch,
-            ReadOut::Last => batch,
+            ReadOut::Last | ReadOut::Mean => batch,
         }
     }
 
-    /// The shape of the carried state: S (h, and c where the cell has one), L, B, H.
+    /// D·H, the width of a layer's output: the directions side by side.
+    pub fn width(&self) -> usize {
+        self.directions.count().saturating_mul(self.hidden)
+    }
+
+    /// The shape of the carried state: S (h, and c where the cell has one), L, B, D·H.
     pub fn state(&self, batch: usize) -> [usize; 4] {
-        [self.cell.states(), self.layers, batch, self.hidden]
+        [self.cell.states(), self.layers, batch, self.width()]
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -156,6 +229,18 @@ impl Config {
                 self.layers
             )));
         }
-        Ok(())
+        match self.forget_bias {
+            Some(value) if !(value as f32).is_finite() => {
+                Err(Error::Config(format!("the forget gate's bias is {value}, expected a finite number")))
+            }
+            Some(_) if self.cell.forget_gate().is_none() => Err(Error::Config(format!(
+                "a forget gate's bias is given, but a cell of kind {} has none",
+                self.cell.name()
+            ))),
+            Some(_) if !self.bias => {
+                Err(Error::Config("a forget gate's bias is given, but the layers have no biases".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -14,6 +14,10 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
     for parameter in layout.parameters() {
         let out = &mut values[parameter.range()];
         let recurrent = parameter.name.starts_with("weight_hh");
+        if matches!(parameter.name.as_str(), "h_0" | "c_0") {
+            // A learnt state starts where one that is not learnt stays.
+            continue;
+        }
         match (config.init, parameter.shape.as_slice()) {
             (Init::Uniform, _) => uniform(&mut rng, 1.0 / (config.hidden as f64).sqrt(), out),
             // One square block a gate.
@@ -25,6 +29,12 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
                 uniform(&mut rng, (6.0 / (rows + cols) as f64).sqrt(), out);
             }
             _ => {}
+        }
+        if let (Some(sum), Some(gate)) = (config.forget_bias, config.cell.forget_gate())
+            && parameter.name.starts_with("bias_")
+        {
+            let value = if parameter.name.starts_with("bias_ih") { sum as f32 } else { 0.0 };
+            out[gate * config.hidden..(gate + 1) * config.hidden].fill(value);
         }
     }
     values

@@ -3,16 +3,17 @@
 //! Nothing here computes: a [`Model`] is data that a plan is made from and an executor is filled with.
 //!
 //! Legend, used throughout the crate: **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units,
-//! **G** gates of the cell, **O** outputs. W is input-to-hidden, U hidden-to-hidden, V hidden-to-label.
+//! **G** gates of the cell, **O** outputs, **L** layers, **D** directions. W is input-to-hidden, U hidden-to-hidden, V hidden-to-label.
 
-mod cells;
+pub(crate) mod cells;
 mod config;
 mod init;
+mod keras;
 mod parameters;
 
-pub(crate) use cells::CellMemory;
-pub use cells::{Activation, Cell};
-pub use config::{Config, Init, Input, ReadOut};
+pub use cells::{Activation, Cell, Reset};
+pub(crate) use cells::{CellMemory, Record, table};
+pub use config::{Config, Directions, Init, Input, ReadOut};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
 
@@ -72,8 +73,8 @@ impl Model {
             if given.len() != parameter.len() {
                 return Err(Error::shape(name, &[parameter.len()], &[given.len()]));
             }
-            if let Some(at) = given.iter().position(|v| !v.is_finite()) {
-                return Err(Error::Data(format!("parameter `{name}` holds {} at element {at}", given[at])));
+            if let Some((at, value)) = find_not_finite(given) {
+                return Err(Error::Data(format!("parameter `{name}` holds {value} at element {at}")));
             }
             values[parameter.range()].copy_from_slice(given);
         }
@@ -109,8 +110,21 @@ impl Model {
         self.layout.parameters().iter().map(|p| (p.name.as_str(), p.shape.as_slice(), &self.values[p.range()]))
     }
 
+    /// `[S, L, B, D·H]`: the state of B sequences before their first step, learnt or zero.
+    pub fn initial_state(&self, batch: usize) -> Vec<f32> {
+        let width = self.config.width();
+        let learnt = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
+        let rows = learnt.flat_map(|state| state.chunks_exact(width));
+        let state: Vec<f32> = rows.flat_map(|row| std::iter::repeat_n(row, batch)).flatten().copied().collect();
+        if state.is_empty() { vec![0.0; self.config.state(batch).iter().product()] } else { state }
+    }
+
     /// All parameters in one flat slice, as [`Layout`] places them.
     pub fn flat(&self) -> &[f32] {
         &self.values
     }
+}
+
+fn find_not_finite(values: &[f32]) -> Option<(usize, f32)> {
+    values.iter().copied().enumerate().find(|(_, v)| !v.is_finite())
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::config::Config;
 use crate::error::{Error, Result};
 
-/// Tensors start at multiples of this many elements: 256 bytes, WebGPU's alignment of a binding.
+/// Groups of tensors start at multiples of this many elements: 256 bytes, WebGPU's alignment of a binding.
 const ALIGNMENT: usize = 64;
 
 /// One named tensor of the network.
@@ -43,10 +43,14 @@ impl Parameter {
 ///
 /// | name | shape | role |
 /// |---|---|---|
-/// | `weight_ih_l0` | `[G·H, I]` | W of layer 0, input to hidden; of the layers above `[G·H, H]` |
+/// | `weight_ih_l0` | `[G·H, I]` | W of layer 0, input to hidden; of the layers above `[G·H, D·H]` |
 /// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
-/// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U |
-/// | `weight`, `bias` | `[O, H]`, `[O]` | V, the read-out |
+/// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U, unless the layers have none |
+/// | `weight`, `bias` | `[O, D·H]`, `[O]` | V, the read-out |
+/// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learnt |
+///
+/// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
+/// without a gap, so that one product with both reads them as one matrix of D·G·H rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     parameters: Vec<Parameter>,
@@ -57,38 +61,51 @@ impl Layout {
     /// The parameters of `config`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for more elements than 32-bit indices reach.
+    /// [`Error::Config`] for a size of zero or an option that the cell has not, [`Error::Limit`] for more elements than
+    /// 32-bit indices reach.
     pub fn new(config: &Config) -> Result<Self> {
         config.check()?;
-        let (hidden, outputs) = (config.hidden, config.outputs);
+        let (hidden, outputs, width) = (config.hidden, config.outputs, config.width());
         let rows = hidden.saturating_mul(config.cell.gates());
+        let ways = ["", "_reverse"].into_iter().take(config.directions.count());
         let mut layout = Layout { parameters: Vec::new(), len: 0 };
         for layer in 0..config.layers {
-            let inputs = if layer == 0 { config.input.size() } else { hidden };
-            layout.push(&format!("weight_ih_l{layer}"), &[rows, inputs])?;
-            layout.push(&format!("weight_hh_l{layer}"), &[rows, hidden])?;
-            layout.push(&format!("bias_ih_l{layer}"), &[rows])?;
-            layout.push(&format!("bias_hh_l{layer}"), &[rows])?;
+            let inputs = if layer == 0 { config.input.size() } else { width };
+            let of = |name: &str| ways.clone().map(|way| format!("{name}_l{layer}{way}")).collect::<Vec<_>>();
+            layout.push(of("weight_ih"), &[rows, inputs])?;
+            layout.push(of("weight_hh"), &[rows, hidden])?;
+            if config.bias {
+                layout.push(of("bias_ih"), &[rows])?;
+                layout.push(of("bias_hh"), &[rows])?;
+            }
         }
-        layout.push("weight", &[outputs, hidden])?;
-        layout.push("bias", &[outputs])?;
+        layout.push(vec!["weight".to_owned()], &[outputs, width])?;
+        layout.push(vec!["bias".to_owned()], &[outputs])?;
+        if config.learnt_start {
+            let states = ["h_0", "c_0"].into_iter().take(config.cell.states());
+            layout.push(states.map(str::to_owned).collect(), &[config.layers, width])?;
+        }
         Ok(layout)
     }
 
-    fn push(&mut self, name: &str, shape: &[usize]) -> Result<()> {
-        let offset = self.len;
-        let asked = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
-        let end = asked.saturating_add(offset as u64).saturating_add(ALIGNMENT as u64);
-        if end > MAX_ELEMENTS {
-            return Err(Error::Limit {
-                what: format!("parameter `{name}` {shape:?}, with those before it,"),
-                limit: "elements that 32-bit indices reach",
-                asked: end,
-                allowed: MAX_ELEMENTS,
-            });
+    /// Tensors of one shape, without a gap between them.
+    fn push(&mut self, names: Vec<String>, shape: &[usize]) -> Result<()> {
+        for name in names {
+            let offset = self.len;
+            let asked = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+            let end = asked.saturating_add(offset as u64).saturating_add(ALIGNMENT as u64);
+            if end > MAX_ELEMENTS {
+                return Err(Error::Limit {
+                    what: format!("parameter `{name}` {shape:?}, with those before it,"),
+                    limit: "elements that 32-bit indices reach",
+                    asked: end,
+                    allowed: MAX_ELEMENTS,
+                });
+            }
+            self.len = offset + asked as usize;
+            self.parameters.push(Parameter { name, shape: shape.to_vec(), offset });
         }
-        self.len = (offset + asked as usize).next_multiple_of(ALIGNMENT);
-        self.parameters.push(Parameter { name: name.to_owned(), shape: shape.to_vec(), offset });
+        self.len = self.len.next_multiple_of(ALIGNMENT);
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 
 mod build;
 mod op;
+pub(crate) mod random;
 mod recipe;
 mod target;
 mod tensor;
@@ -23,10 +24,11 @@ use std::fmt;
 pub(crate) use build::SharedTensors;
 pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use op::{
-    Combine, Gather, GatherGradient, LossGradient, MatMul, Measure, Op, Recurrence, Schedule as RecurrenceSchedule,
-    Transpose, Update, WeightGradient,
+    Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
+    PoolGradient, PoolKind, Recurrence, Schedule as RecurrenceSchedule, Start, StartGradient, Transpose, Update,
+    WeightGradient,
 };
-pub use recipe::{Clip, Loss, Optimizer, Recipe, Schedule};
+pub use recipe::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub use target::Target;
 pub use tensor::{Element, Storage, Tensor, TensorId, View};
 
@@ -83,7 +85,7 @@ pub struct Plan {
 /// Bytes that an executor allocates for a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// Parameters, gradients, optimiser moments and metrics: shared by all plans of an executor.
+    /// Parameters, gradients, optimiser moments, metrics and what is exempt: shared by all plans of an executor.
     pub shared: u64,
     /// What the host uploads before a run.
     pub inputs: u64,
@@ -107,8 +109,8 @@ impl Plan {
     /// The plan of one run over a window of `steps` steps and `batch` sequences, and where its inputs and outputs are.
     ///
     /// # Errors
-    /// [`Error::Config`] for a size of zero or a rate out of its range, [`Error::Limit`] for a tensor that the target
-    /// cannot hold.
+    /// [`Error::Config`] for a size of zero, a rate out of its range or dropout between the layers of a network of one,
+    /// [`Error::Limit`] for a tensor that the target cannot hold.
     pub fn new(
         config: &Config,
         purpose: Purpose,
@@ -122,7 +124,7 @@ impl Plan {
             }
         }
         if let Purpose::Train(recipe) = purpose {
-            recipe.check()?;
+            recipe.check_for(config)?;
         }
         let layout = Layout::new(config)?;
         build::build(config, &layout, purpose, steps, batch, target)
@@ -130,7 +132,7 @@ impl Plan {
 
     /// The tensors that outlive every window, and no operations.
     pub(crate) fn shared(config: &Config, recipe: Option<&Recipe>, target: &Target) -> Result<(Self, SharedTensors)> {
-        recipe.map_or(Ok(()), Recipe::check)?;
+        recipe.map_or(Ok(()), |recipe| recipe.check_for(config))?;
         build::shared(&Layout::new(config)?, recipe, target)
     }
 

@@ -13,7 +13,7 @@ use crate::model::{Cell, CellMemory};
 /// One operation.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// `to = from`, element by element, between two tensors. Not a dispatch.
+    /// `to = from`, element by element, between two tensors. Not a dispatch where both are contiguous.
     Copy {
         /// Read.
         from: View,
@@ -25,6 +25,10 @@ pub enum Op {
         /// Written.
         tensor: TensorId,
     },
+    /// The initial state, where it is learnt.
+    Start(Start),
+    /// Dropout.
+    Mask(Mask),
     /// Columns of W by token id.
     Gather(Gather),
     /// A matrix turned over.
@@ -37,15 +41,24 @@ pub enum Op {
     Backward {
         /// As forwards.
         recurrence: Recurrence,
-        /// `[T, B, H]`: the gradient of h_1 to h_T that comes from above, read; the whole gradient of h_t, written.
+        /// `[T+D, B, D·H]`, slots as in the history. At the slots of h_1 to h_T the gradient that comes from above, read,
+        /// and the whole gradient of h_t, written; at the initial state's slot its gradient, written.
         upstream: TensorId,
+        /// Whether the gradient of the initial state is wanted; else part of it is left at its slot.
+        to_start: bool,
     },
+    /// One vector for each sequence from the outputs of all steps.
+    Pool(Pool),
+    /// The gradient of the outputs from that of [`Op::Pool`].
+    PoolGradient(PoolGradient),
     /// Loss and the gradient of the outputs.
     LossGradient(LossGradient),
     /// Gradients of a weight matrix and its bias.
     WeightGradient(WeightGradient),
     /// Gradients of W and its bias where the inputs are tokens.
     GatherGradient(GatherGradient),
+    /// The gradient of a learnt initial state.
+    StartGradient(StartGradient),
     /// Slices of the gradient summed, and the first stage of its norm.
     Combine(Combine),
     /// Loss, norm, clip scale and the finite flag.
@@ -54,16 +67,74 @@ pub enum Op {
     Update(Update),
 }
 
-/// `out[r, j] = weight[j, tokens[r]] + bias[j]`: W·x + b for one-hot x.
+/// `state[b] = learnt` for every sequence b where `fresh` is 1; else the state stays.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// `[S·L, D·H]`.
+    pub learnt: View,
+    /// `[1]`: 0 or 1.
+    pub fresh: TensorId,
+    /// `[S, L, B, D·H]`, written.
+    pub state: TensorId,
+}
+
+/// `weight[sl] = Σ_b` of the initial state's gradient, of one state of one layer, into the first slice; 0 unless fresh.
+#[derive(Clone, Debug)]
+pub struct StartGradient {
+    /// `[T+D, B, D·H]`.
+    pub from: TensorId,
+    /// In which slot of it each direction's gradient lies.
+    pub slots: Vec<usize>,
+    /// `[1]`: 0 or 1.
+    pub fresh: TensorId,
+    /// `[S, flat]`, written at `weight` of the first slice.
+    pub slices: TensorId,
+    /// Where `[D·H]` starts in a slice.
+    pub weight: usize,
+}
+
+/// Which elements a dropout keeps: those whose number, a hash of the seed, the step and the position, is at least
+/// `rate` of the way (the generator is [`super::random`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// `[sites, 2]`: a key for each place of the network, new in every step.
+    pub keys: TensorId,
+    /// Which key.
+    pub site: usize,
+    /// The probability p that an element is dropped; those kept are multiplied by 1 / (1 − p).
+    pub rate: f64,
+}
+
+/// `out[r, j] = input[r, j]·m(r mod period, j)`, m being 0 where dropped and 1 / (1 − p) where kept.
+#[derive(Clone, Debug)]
+pub struct Mask {
+    /// `[R, N]`; all ones where there is none.
+    pub input: Option<View>,
+    /// `[R, N]`, written.
+    pub out: View,
+    /// The position of an element is (r mod period)·N + j.
+    pub draw: Draw,
+    /// After how many rows the mask repeats: B for one mask over all steps, R for one without repetition.
+    pub period: usize,
+}
+
+/// `out[r, j] = weight[j, tokens[r]]·m(b, tokens[r]) + bias[j]`: W·x + b for one-hot x.
 #[derive(Clone, Debug)]
 pub struct Gather {
     /// `[R]` ids below I.
     pub tokens: TensorId,
-    /// `[G·H, I]`.
+    /// Of which row of the tokens the first is.
+    pub first: usize,
+    /// `[N, I]`.
     pub weight: View,
-    /// `[1, G·H]`.
-    pub bias: View,
-    /// `[R, G·H]`, written.
+    /// `[1, N]`.
+    pub bias: Option<View>,
+    /// m, by b·I + token; without it m is 1. A symbol that is dropped is so at every step of the sequence (Gal &
+    /// Ghahramani 2016).
+    pub draw: Option<Draw>,
+    /// B; row r is of sequence b = r mod B.
+    pub batch: usize,
+    /// `[R, N]`, written.
     pub out: View,
 }
 
@@ -94,51 +165,127 @@ pub struct MatMul {
 }
 
 /// The recurrence over T steps; forwards it fills the history, backwards it turns the gates into their gradients.
+///
+/// D directions run side by side, the second from the last step to the first. A sequence that is shorter holds its state
+/// while the others go on, so its final state is its last one, and the reverse direction starts at its own end.
 #[derive(Clone, Debug)]
 pub struct Recurrence {
     /// The cell.
     pub cell: Cell,
+    /// D, 1 or 2.
+    pub directions: usize,
     /// T.
     pub steps: usize,
+    /// How many steps of the sequences were done before the first of these.
+    pub skipped: usize,
     /// B.
     pub batch: usize,
     /// H.
     pub hidden: usize,
-    /// U `[G·H, H]`.
+    /// `[B]`: how many steps of each sequence are valid.
+    pub lengths: TensorId,
+    /// U `[D·G·H, H]`.
     pub weight: View,
-    /// Uᵀ `[H, G·H]`, where the device reads U better so, and always if the schedule is [`Schedule::Whole`]; only
+    /// Uᵀ `[H, D·G·H]`, where the device reads U better so, and always if the schedule is [`Schedule::Whole`]; only
     /// forwards.
     pub weight_transposed: Option<View>,
-    /// b_U `[1, G·H]`; only forwards.
-    pub bias: View,
-    /// `[T, B, G·H]`. Forwards: W·x + b_W, read; a cell that needs them later leaves its activated gates in their
+    /// b_U `[1, D·G·H]`; only forwards.
+    pub bias: Option<View>,
+    /// `[B, D·H]`: what multiplies the operand of every product with U, the same at all steps (Gal & Ghahramani 2016).
+    pub mask: Option<TensorId>,
+    /// `[T, B, D·G·H]`. Forwards: W·x + b_W, read; a cell that needs them later leaves its activated gates in their
     /// place. Backwards: the gradient of W·x + b_W, written.
     pub gates: TensorId,
-    /// h `[T+1, B, H]`, slot 0 the initial state. Forwards: slots 1 to T are written. Backwards: read.
+    /// h `[T+D, B, D·H]`. Of the forward direction slot 0 is the initial state and slot t + 1 is h after step t; of the
+    /// reverse direction slot T+1 is the initial state, and slot t + 1 again is h after step t. Forwards: slots 1 to T
+    /// are written. Backwards: read.
     pub history: TensorId,
-    /// What the cell keeps beside gates and h: c `[T+1, B, H]` of an LSTM (slot 0 the initial state; backwards its
-    /// gradient takes its place), U·h + b_U `[T, B, G·H]` of a GRU (backwards its gradient).
+    /// What the cell keeps beside gates and h: c `[T+D, B, D·H]` of an LSTM (slots as in the history; backwards the
+    /// gradient of the c before it takes a c's place), U·h + b_U `[T, B, D·G·H]` of a GRU (backwards its gradient), or
+    /// the second product's operand `[T, B, D·H]`.
     pub memory: Option<TensorId>,
     /// How it is cut into dispatches.
     pub schedule: Schedule,
 }
 
 impl Recurrence {
-    /// `[T, B, G·H]`: after the backward pass, the gradient of U·h + b_U.
+    /// `[T, B, D·G·H]`: after the backward pass, the gradient of U·h + b_U.
     pub fn recurrent_gradient(&self) -> TensorId {
         match (self.cell.memory(), self.memory) {
             (CellMemory::Recurrent, Some(memory)) => memory,
             _ => self.gates,
         }
     }
+
+    /// G·H.
+    pub(crate) fn rows(&self) -> usize {
+        self.cell.gates() * self.hidden
+    }
+
+    /// D·H.
+    pub(crate) fn width(&self) -> usize {
+        self.directions * self.hidden
+    }
+
+    /// The slot of a direction's state after a step, counted from 0 in the order in which it reads; before the first
+    /// with `None`.
+    pub(crate) fn slot(&self, direction: usize, step: Option<usize>) -> usize {
+        let done = step.map_or(0, |step| step + 1);
+        if direction == 0 { done } else { self.steps + 1 - done }
+    }
+}
+
+/// One vector for each sequence from the outputs of all steps.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Which.
+    pub kind: PoolKind,
+    /// D.
+    pub directions: usize,
+    /// T.
+    pub steps: usize,
+    /// How many steps of the sequences were done before the first of these; if any, their part of a mean is in `out`.
+    pub skipped: usize,
+    /// `[T+D, B, D·H]`: slots 1 to T are the outputs.
+    pub history: TensorId,
+    /// `[B]`.
+    pub lengths: TensorId,
+    /// `[B, D·H]`, written; added to where steps were skipped.
+    pub out: View,
+}
+
+/// What [`Pool`] makes of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Each direction's last state.
+    Last,
+    /// The mean over the valid steps.
+    Mean,
+}
+
+/// The gradient of a window's outputs from that of [`Pool`], all steps in one window.
+#[derive(Clone, Debug)]
+pub struct PoolGradient {
+    /// Which.
+    pub kind: PoolKind,
+    /// D.
+    pub directions: usize,
+    /// T.
+    pub steps: usize,
+    /// `[B, D·H]`.
+    pub d: View,
+    /// `[B]`.
+    pub lengths: TensorId,
+    /// `[T+D, B, D·H]`, slots 1 to T written.
+    pub upstream: TensorId,
 }
 
 /// How a recurrence is cut into dispatches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// One dispatch a step, each over the whole batch.
+    /// One dispatch a step and product with U, each over the whole batch and both directions.
     Steps,
-    /// One dispatch, in which each workgroup takes one sequence from end to end.
+    /// One dispatch, in which each workgroup takes one direction of one sequence from end to end.
     Whole,
 }
 
@@ -172,11 +319,11 @@ pub struct WeightGradient {
     pub slices: TensorId,
     /// Where `[M, N]` starts in a slice.
     pub weight: usize,
-    /// Where `[M]` starts in a slice.
-    pub bias: usize,
+    /// Where `[M]` starts in a slice, if there is a bias.
+    pub bias: Option<usize>,
 }
 
-/// `weight[j, v] = Σ d[r, j]` over the rows r whose token is v, and `bias = Σ_r d[r]`; cut into slices.
+/// `weight[j, v] = Σ d[r, j]·m(b, v)` over the rows r whose token is v, and `bias = Σ_r d[r]`; cut into slices.
 ///
 /// The host sorts the rows by token: those of v are `order[starts[v]..starts[v + 1]]`.
 #[derive(Clone, Debug)]
@@ -191,17 +338,37 @@ pub struct GatherGradient {
     pub slices: TensorId,
     /// Where `[M, I]` starts in a slice.
     pub weight: usize,
-    /// Where `[M]` starts in a slice.
-    pub bias: usize,
+    /// Where `[M]` starts in a slice, if there is a bias.
+    pub bias: Option<usize>,
+    /// m, as in [`Gather`].
+    pub draw: Option<Draw>,
+    /// B.
+    pub batch: usize,
 }
 
-/// `gradients = Σ_s slices[s]`; each block of [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of
+/// The length of the tensor `hyper`, which the host writes before every run of a loss: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ,
+/// slot of the metrics, keep, more. Of a step over several windows all but the first keep (add to the gradient and the
+/// loss that are there) and all but the last have more to come (do not update yet); both are 0 for a window alone.
+pub const HYPER: usize = 6;
+
+/// The bit of the tensor `exempt` that takes an element out of the training: it has no part in the gradient or its norm,
+/// and neither it nor its moments change.
+pub const FROZEN: u32 = 1;
+
+/// The bit of the tensor `exempt` that spares an element the weight decay.
+pub const NOT_DECAYED: u32 = 2;
+
+/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep, and 0 where frozen; each block of [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of
 /// squares over that magnitude squared, and whether all of it is finite (1 or 0).
 #[derive(Clone, Debug)]
 pub struct Combine {
     /// `[S, flat]`.
     pub slices: TensorId,
-    /// `[flat]`, written.
+    /// [`HYPER`].
+    pub hyper: TensorId,
+    /// `[flat]`: [`FROZEN`] elements.
+    pub exempt: TensorId,
+    /// `[flat]`, read where the step keeps, and written.
     pub gradients: TensorId,
     /// `[blocks, 3]`, written.
     pub partials: TensorId,
@@ -212,7 +379,8 @@ impl Combine {
     pub const BLOCK: usize = 2048;
 }
 
-/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of the metrics.
+/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of the metrics; the loss is added
+/// to the slot's where `hyper` says keep, and the flag is 0 where it says more.
 ///
 /// The norm is √Σg² without overflow: the partials carry their largest magnitude apart.
 #[derive(Clone, Debug)]
@@ -223,25 +391,27 @@ pub struct Measure {
     pub partials: Option<TensorId>,
     /// Decides the scale.
     pub clip: Clip,
-    /// `[4]`: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, slot.
+    /// [`HYPER`].
     pub hyper: TensorId,
-    /// `[METRICS_SLOTS, 4]`, one row written: loss, norm, scale, finite.
+    /// `[METRICS_SLOTS, 4]`, one row written: loss (read where the step keeps), norm, scale, finite.
     pub metrics: TensorId,
 }
 
-/// The optimiser's step over the flat buffers; nothing changes where this step's finite flag is 0.
+/// The optimiser's step over the flat buffers; nothing changes where this step's finite flag is 0, nor what is frozen.
 #[derive(Clone, Debug)]
 pub struct Update {
     /// The rule.
     pub optimizer: Optimizer,
     /// [`Clip::Value`] is applied here, the others through the scale.
     pub clip: Clip,
-    /// `[4]`: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, slot.
+    /// [`HYPER`].
     pub hyper: TensorId,
     /// `[METRICS_SLOTS, 4]`.
     pub metrics: TensorId,
     /// `[flat]`.
     pub gradients: TensorId,
+    /// `[flat]`: [`FROZEN`] and [`NOT_DECAYED`] elements.
+    pub exempt: TensorId,
     /// `[flat]`, read and written.
     pub parameters: TensorId,
     /// `[flat]`, read and written, as many as the optimiser keeps.
@@ -252,11 +422,11 @@ impl Op {
     /// How many dispatches a GPU needs for it.
     pub fn dispatches(&self) -> usize {
         match self {
-            Op::Copy { .. } | Op::Zero { .. } => 0,
-            Op::Forward(r) | Op::Backward { recurrence: r, .. } => match r.schedule {
-                Schedule::Steps => r.steps,
-                Schedule::Whole => 1,
-            },
+            Op::Copy { from, to } => usize::from(!(from.is_contiguous() && to.is_contiguous())),
+            Op::Zero { .. } => 0,
+            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == Schedule::Whole => 1,
+            Op::Forward(r) => r.steps * r.cell.products(),
+            Op::Backward { recurrence: r, to_start, .. } => r.steps * r.cell.products() + usize::from(*to_start),
             _ => 1,
         }
     }
@@ -269,6 +439,16 @@ impl Op {
         match self {
             Op::Copy { from, to } => format!("copy {} ← {}", view(to), view(from)),
             Op::Zero { tensor } => format!("zero {}", name(*tensor)),
+            Op::Start(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learnt)),
+            Op::StartGradient(o) => {
+                format!("start gradient {}[{}] ← {} slots {:?}", name(o.slices), o.weight, name(o.from), o.slots)
+            }
+            Op::Mask(o) => {
+                let input = o.input.map_or("1".to_owned(), |input| view(&input));
+                format!("mask {} ← {input}, site {}, p {}", view(&o.out), o.draw.site, o.draw.rate)
+            }
+            Op::Pool(o) => format!("pool {} ← {:?} of {}", view(&o.out), o.kind, name(o.history)),
+            Op::PoolGradient(o) => format!("pool gradient {} ← {} ({:?})", name(o.upstream), view(&o.d), o.kind),
             Op::Gather(o) => format!("gather {} ← {} by {}", view(&o.out), view(&o.weight), name(o.tokens)),
             Op::Transpose(o) => format!("transpose {} ← {}", view(&o.out), view(&o.input)),
             Op::MatMul(o) => {
@@ -290,7 +470,7 @@ impl Op {
                     view(&o.weight)
                 )
             }
-            Op::Backward { recurrence: o, upstream } => {
+            Op::Backward { recurrence: o, upstream, .. } => {
                 format!(
                     "{} backward ({:?}) {} ← {}, {}",
                     o.cell.name(),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::op::{FROZEN, NOT_DECAYED};
 use crate::error::{Error, Result};
+use crate::model::{Config, Layout};
 
 /// What is minimised: a mean over the positions that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +103,18 @@ impl Optimizer {
     }
 }
 
+/// Which parameters an optimiser's weight decay shrinks, if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// The weights: neither biases nor learnt initial states, which say where things lie and not how much inputs count.
+    #[default]
+    Weights,
+    /// All of them, as PyTorch's AdamW does where nobody makes groups.
+    All,
+}
+
 /// The learning rate as a plain function of the step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -149,6 +163,55 @@ impl Schedule {
     }
 }
 
+/// What is left out at random in training, each with a probability p, while what is kept is multiplied by 1 / (1 − p).
+///
+/// Masks are a function of the seed, the step and the position, the same on every executor, so a training repeats and
+/// resumes exactly. Evaluation and inference drop nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(deny_unknown_fields)]
+pub struct Dropout {
+    /// Of what a layer hands to the next, every element by itself, as PyTorch's `dropout` (Srivastava et al. 2014).
+    pub outputs: f64,
+    /// Of what the first layer reads, with one mask for all steps of a window; a symbol is dropped as a whole (Gal &
+    /// Ghahramani 2016).
+    pub inputs: f64,
+    /// Of h_(t-1) where it is multiplied with U, with one mask for all steps of a window (Gal & Ghahramani 2016).
+    pub hidden: f64,
+    /// Where the drawing starts.
+    pub seed: u64,
+}
+
+impl Dropout {
+    /// Nothing is left out.
+    pub const NONE: Dropout = Dropout { outputs: 0.0, inputs: 0.0, hidden: 0.0, seed: 0 };
+
+    /// Between layers, with this probability.
+    pub fn between_layers(p: f64) -> Self {
+        Dropout { outputs: p, ..Self::NONE }
+    }
+
+    /// Variational: on inputs and on the hidden state, with these probabilities.
+    pub fn variational(inputs: f64, hidden: f64) -> Self {
+        Dropout { inputs, hidden, ..Self::NONE }
+    }
+
+    /// The same, and between layers with this probability.
+    pub fn with_outputs(self, p: f64) -> Self {
+        Dropout { outputs: p, ..self }
+    }
+
+    /// Whether anything is left out.
+    pub(crate) fn is_none(&self) -> bool {
+        [self.outputs, self.inputs, self.hidden] == [0.0; 3]
+    }
+
+    /// The same, drawn from another seed.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Dropout { seed, ..self }
+    }
+}
+
 /// How a network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -164,6 +227,10 @@ pub struct Recipe {
     pub learning_rate: f64,
     /// How the rate changes with the step.
     pub schedule: Schedule,
+    /// What is left out at random.
+    pub dropout: Dropout,
+    /// What the optimiser's weight decay shrinks.
+    pub decay: Decay,
 }
 
 impl Recipe {
@@ -175,6 +242,8 @@ impl Recipe {
             optimizer: Optimizer::adam(),
             learning_rate: 2e-3,
             schedule: Schedule::Constant,
+            dropout: Dropout::NONE,
+            decay: Decay::Weights,
         }
     }
 
@@ -191,6 +260,41 @@ impl Recipe {
     /// The same with another schedule.
     pub fn with_schedule(self, schedule: Schedule) -> Self {
         Recipe { schedule, ..self }
+    }
+
+    /// The same with dropout.
+    pub fn with_dropout(self, dropout: Dropout) -> Self {
+        Recipe { dropout, ..self }
+    }
+
+    /// The same with weight decay of these parameters.
+    pub fn with_decay(self, decay: Decay) -> Self {
+        Recipe { decay, ..self }
+    }
+
+    /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `exempt` holds
+    /// them, where the parameters named in `frozen` are not trained. The gaps between tensors have neither.
+    pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Vec<u32> {
+        let mut exempt = vec![0; layout.len()];
+        for parameter in layout.parameters() {
+            let decays = self.decay == Decay::All || parameter.name.starts_with("weight");
+            let decay = if decays { 0 } else { NOT_DECAYED };
+            let update = if frozen.contains(&parameter.name) { FROZEN } else { 0 };
+            exempt[parameter.range()].fill(decay | update);
+        }
+        exempt
+    }
+
+    /// [`Recipe::check`], and whether a network has what is dropped.
+    pub(crate) fn check_for(&self, config: &Config) -> Result<()> {
+        self.check()?;
+        if self.dropout.outputs > 0.0 && config.layers == 1 {
+            let p = self.dropout.outputs;
+            return Err(Error::Config(format!(
+                "dropout between layers is {p}, but the network has one layer; expected 0, or at least two layers"
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -210,6 +314,9 @@ impl Recipe {
             }
         };
         positive("the learning rate", self.learning_rate)?;
+        fraction("dropout between layers", self.dropout.outputs)?;
+        fraction("dropout of inputs", self.dropout.inputs)?;
+        fraction("dropout of the hidden state", self.dropout.hidden)?;
         match self.clip {
             Clip::None => {}
             Clip::Norm(v) | Clip::Value(v) | Clip::Normalize(v) => positive("the clipping bound", v)?,

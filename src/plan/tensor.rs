@@ -81,7 +81,7 @@ impl fmt::Display for Tensor {
     }
 }
 
-/// A contiguous, row-major matrix inside a tensor.
+/// A row-major matrix inside a tensor, its rows contiguous or `stride` apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// The tensor.
@@ -92,12 +92,19 @@ pub struct View {
     pub rows: usize,
     /// Columns.
     pub cols: usize,
+    /// From a row to the next, in elements; 0 repeats one row.
+    pub stride: usize,
 }
 
 impl View {
-    /// A matrix that starts at `offset` in `tensor`.
+    /// A contiguous matrix that starts at `offset` in `tensor`.
     pub fn new(tensor: TensorId, offset: usize, rows: usize, cols: usize) -> Self {
-        View { tensor, offset, rows, cols }
+        View { tensor, offset, rows, cols, stride: cols }
+    }
+
+    /// The same number of rows, from `column` on, `cols` wide.
+    pub fn columns(self, column: usize, cols: usize) -> Self {
+        View { offset: self.offset + column, cols, ..self }
     }
 
     /// The number of elements.
@@ -110,8 +117,13 @@ impl View {
         self.len() == 0
     }
 
-    /// Where its elements lie in the tensor.
+    /// Whether its elements lie side by side.
+    pub fn is_contiguous(&self) -> bool {
+        self.stride == self.cols || self.rows == 1
+    }
+
+    /// From its first element to its last.
     pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.len()
+        self.offset..self.offset + self.rows.saturating_sub(1) * self.stride + self.cols
     }
 }

@@ -240,7 +240,7 @@ fn a_configuration_of_sizes_beyond_the_file_is_refused_before_they_are_allocated
 
 #[test]
 fn metadata_that_this_version_does_not_know_is_refused() {
-    assert_refused(&with_metadata(|own| own["format"] = json!(2)), &["format 2", "reads format 1"]);
+    assert_refused(&with_metadata(|own| own["format"] = json!(1)), &["format 1", "reads format 2"]);
     // Told apart before the rest is looked at, which may then be anything.
     assert_refused(&with_metadata(|own| *own = json!({"format": 7, "weights": []})), &["format 7"]);
     assert_refused(&with_metadata(|own| own["format"] = json!("one")), &["without the number `format`"]);

@@ -52,6 +52,14 @@ pub const F32_SUM: Tolerance = Tolerance { relative: 3e-6, floor: 1.0, least: 1.
 /// A recurrence over a few steps in f32, whose tanh drivers may get wrong by 1e-5 where it is not near zero.
 pub const F32_RECURRENCE: Tolerance = Tolerance { relative: 1e-5, floor: 1.0, least: 0.0 };
 
+/// Three steps of one gradient summed over its rows at once and in parts, in f32: each sum of some dozens of terms is rounded
+/// at other places, by 6e-8 of its largest terms, which may be several times the sum; measured below 6e-7.
+pub const ACCUMULATED: Tolerance = Tolerance { relative: 3e-6, floor: 1.0, least: 0.0 };
+
+/// A step of an optimiser, seen as the difference of weights in f32: these are below 1, so their rounding is below 6e-8,
+/// against steps of 1e-3 and more.
+pub const F32_STEP: Tolerance = Tolerance { relative: 2e-4, floor: 1.0, least: 0.0 };
+
 /// Panics where `got` and `want` differ; see [`check_close`].
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) {

@@ -6,5 +6,6 @@
 
 pub mod compare;
 pub mod executor;
+pub mod fixture;
 pub mod network;
 pub mod random;

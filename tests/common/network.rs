@@ -1,10 +1,10 @@
 //! A network on any executor: a window of data goes in, the tensors that a test asks for come out.
 //!
-//! It fills what the plan names as inputs and knows no arithmetic, but for two products with U that no plan leaves behind:
-//! the gradient of the initial state, and what goes into an activation.
+//! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind: what
+//! goes into an activation.
 
 use recurrent::plan::{Outputs, Plan, PlanId, Purpose, Target, TensorId};
-use recurrent::{Cell, Config, Input, Layout, ReadOut};
+use recurrent::{Config, Input, Layout, ReadOut};
 
 use super::{executor::Execute, random::Random};
 
@@ -39,14 +39,18 @@ pub struct Window {
     pub targets: Targets,
     /// `[R]` zeros and ones.
     pub mask: Vec<f64>,
-    /// `[S, L, B, H]`, before the first step.
+    /// `[B]`: how many steps of each sequence are valid.
+    pub lengths: Vec<u32>,
+    /// `[S, L, B, D·H]`, before the first step.
     pub state: Vec<f64>,
+    /// Whether a learnt initial state takes that state's place.
+    pub fresh: bool,
 }
 
 impl Window {
-    /// Random data for a network; `classes` where the loss is the cross entropy.
+    /// Random data for a network, all sequences of one length; `classes` where the loss is the cross entropy.
     pub fn random(random: &mut Random, config: &Config, classes: bool, steps: usize, batch: usize) -> Self {
-        let labels = if config.read_out == ReadOut::EveryStep { steps * batch } else { batch };
+        let labels = config.labels(steps, batch);
         Window {
             steps,
             batch,
@@ -61,8 +65,23 @@ impl Window {
                 Targets::Values(random.reals(labels * config.outputs, 1.0))
             },
             mask: random.mask(labels),
+            lengths: vec![steps as u32; batch],
             state: random.reals(config.state(batch).iter().product(), 1.0),
+            fresh: false,
         }
+    }
+
+    /// The same with sequences of these lengths; what lies behind them does not count.
+    pub fn with_lengths(mut self, config: &Config, lengths: Vec<u32>) -> Self {
+        if config.read_out == ReadOut::EveryStep {
+            let batch = self.batch;
+            let valid = |r: usize| r / batch < lengths[r % batch] as usize;
+            (0..self.mask.len()).filter(|&r| !valid(r)).for_each(|r| self.mask[r] = 0.0);
+            if self.mask.iter().all(|m| *m == 0.0) {
+                self.mask[0] = 1.0;
+            }
+        }
+        Window { lengths, ..self }
     }
 }
 
@@ -120,11 +139,20 @@ impl<E: Execute> Network<E> {
         self.executor.write(prepared.id, tensor, values);
     }
 
-    /// Writes all of a window's data, then runs the plan. `hyper` is learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ and slot.
+    /// Writes all of a window's data, then runs the plan; the window is a step of its own. `hyper` is learning rate, 1 − β₁ᵗ,
+    /// 1 − β₂ᵗ and slot.
     pub fn run(&mut self, prepared: &Prepared, window: &Window, hyper: [f64; 4]) {
         let Prepared { id, plan, at } = prepared;
         let executor = &mut self.executor;
         executor.write(*id, at.state, &window.state);
+        executor.write_ids(*id, at.lengths, &window.lengths);
+        if let Some(fresh) = at.fresh {
+            executor.write(*id, fresh, &[f64::from(u8::from(window.fresh))]);
+        }
+        if let Some(keys) = at.training.and_then(|training| training.keys) {
+            let len = plan.get(keys).len() as u32;
+            executor.write_ids(*id, keys, &(0..len).map(|i| i.wrapping_mul(0x9e37_79b9)).collect::<Vec<_>>());
+        }
         match &window.inputs {
             Inputs::Tokens(tokens) => executor.write_ids(*id, at.inputs, tokens),
             Inputs::Dense(x) => executor.write(*id, at.inputs, x),
@@ -136,7 +164,8 @@ impl<E: Execute> Network<E> {
             }
             executor.write(*id, loss.mask, &window.mask);
             executor.write(*id, loss.count, &[window.mask.iter().sum()]);
-            executor.write(*id, loss.hyper, &hyper);
+            let [rate, first, second, slot] = hyper;
+            executor.write(*id, loss.hyper, &[rate, first, second, slot, 0.0, 0.0]);
         }
         if let (Some((order, starts)), Inputs::Tokens(tokens)) = (at.training.and_then(|t| t.by_token), &window.inputs)
         {
@@ -159,7 +188,7 @@ impl<E: Execute> Network<E> {
         Metrics { loss: row[0], norm: row[1], scale: row[2], finite: row[3] }
     }
 
-    /// `[T, B, H]`: what goes into an Elman cell's activation, of one layer.
+    /// `[T, B, D·H]`: what goes into an Elman cell's activation, of one layer: W·x_t + b_W + U·h_(t-1) + b_U.
     pub fn pre_activations(&mut self, window: &Window, parameters: &[f64]) -> Vec<f64> {
         let infer = self.prepare(Purpose::Infer, window.steps, window.batch);
         self.write(&infer, infer.at.parameters, parameters);
@@ -167,58 +196,40 @@ impl<E: Execute> Network<E> {
         let [gates, history] =
             ["gates_l0", "history_l0"].map(|name| infer.plan.find(name).expect("a tensor of the plan"));
         let (gates, history) = (self.read(&infer, gates), self.read(&infer, history));
-        let of = |name: &str| &parameters[self.layout.get(name).expect("a parameter").range()];
-        sum_of_inputs(&gates, &history, of("weight_hh_l0"), of("bias_hh_l0"))
+        let of = |name: &str, direction: usize| {
+            let name = format!("{name}{}", ["", "_reverse"][direction]);
+            self.layout.get(&name).map(|parameter| &parameters[parameter.range()])
+        };
+        let (hidden, width) = (self.config.hidden, self.config.width());
+        let sum = |(at, gate): (usize, &f64)| {
+            let (row, direction, j) = (at / width, at % width / hidden, at % hidden);
+            // In the slot before the step's, or of the reverse direction after it.
+            let h = &history[(row + 2 * direction * window.batch) * width + direction * hidden..][..hidden];
+            let u = &of("weight_hh_l0", direction).expect("U")[j * hidden..][..hidden];
+            let recurrent: f64 = h.iter().zip(u).map(|(h, u)| h * u).sum();
+            gate + recurrent + of("bias_hh_l0", direction).map_or(0.0, |bias| bias[j])
+        };
+        gates.iter().enumerate().map(sum).collect()
     }
 
-    /// `[S, L, B, H]`: the gradient of the initial state after a training run. Of h_0 it is that of the first step's
-    /// U·h_0 + b_U times U, and for a GRU z of the direct path; of c_0 the run itself leaves it behind.
-    pub fn state_gradient(&mut self, prepared: &Prepared, window: &Window, parameters: &[f64]) -> Vec<f64> {
-        let (batch, hidden, layers) = (window.batch, self.config.hidden, self.config.layers);
+    /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it.
+    pub fn state_gradient(&mut self, prepared: &Prepared) -> Vec<f64> {
+        assert!(self.config.learnt_start, "only the plan of such a network goes back to the initial state");
+        let [states, layers, batch, width] = self.config.state(prepared.plan.get(prepared.at.lengths).len());
+        let directions = width / self.config.hidden;
+        let steps = prepared.plan.get(prepared.at.inputs).shape[0];
         let mut gradient = Vec::new();
-        for layer in 0..layers {
-            let u = self.layout.get(&format!("weight_hh_l{layer}")).expect("U").clone();
-            let (rows, u) = (u.shape[0], &parameters[u.range()]);
-            let of_sum = prepared.plan.find(&format!("recurrent_l{layer}"));
-            let of_sum = of_sum.or_else(|| prepared.plan.find(&format!("gates_l{layer}"))).expect("a gradient of U·h");
-            let of_sum = self.read(prepared, of_sum);
-            gradient.extend((0..batch * hidden).map(|at| {
-                let (b, h) = (at / hidden, at % hidden);
-                (0..rows).map(|row| of_sum[b * rows + row] * u[row * hidden + h]).sum::<f64>()
-            }));
-        }
-        for layer in 0..layers {
-            if let Some(cells) = prepared.plan.find(&format!("cells_l{layer}")) {
-                gradient.extend_from_slice(&self.read(prepared, cells)[batch * hidden..][..batch * hidden]);
-            }
-        }
-        if self.config.cell == Cell::Gru {
-            let dh: Vec<Vec<f64>> = (0..layers)
-                .map(|layer| if layer + 1 == layers { "upstream".to_owned() } else { format!("upstream_l{layer}") })
-                .map(|name| self.read(prepared, prepared.plan.find(&name).expect("the gradients of h")))
-                .collect();
-            let infer = self.prepare(Purpose::Infer, window.steps, batch);
-            self.write(&infer, infer.at.parameters, parameters);
-            self.run(&infer, window, [0.0; 4]);
-            for (layer, dh) in dh.iter().enumerate() {
-                let gates = infer.plan.find(&format!("gates_l{layer}")).expect("the gates");
-                let gates = self.read(&infer, gates);
-                for at in 0..batch * hidden {
-                    let z = gates[at / hidden * 3 * hidden + hidden + at % hidden];
-                    gradient[layer * batch * hidden + at] += dh[at] * z;
-                }
+        // Of h at its own slot, of c at that of the first step.
+        for (name, slots) in [("upstream", [0, steps + 1]), ("cells", [1, steps])].into_iter().take(states) {
+            for layer in 0..layers {
+                let tensor = prepared.plan.find(&format!("{name}_l{layer}")).expect("gradients of a state");
+                let values = self.read(prepared, tensor);
+                let at = |b: usize, j: usize| values[(slots[j * directions / width] * batch + b) * width + j];
+                gradient.extend((0..batch * width).map(|i| at(i / width, i % width)));
             }
         }
         gradient
     }
-}
-
-/// W·x_t + b_W + U·h_(t-1) + b_U for all T, from the tensors of a run; one gate.
-fn sum_of_inputs(gates: &[f64], history: &[f64], u: &[f64], b: &[f64]) -> Vec<f64> {
-    let hidden = b.len();
-    let recurrent =
-        |row: usize, j: usize| -> f64 { (0..hidden).map(|k| history[row * hidden + k] * u[j * hidden + k]).sum() };
-    (0..gates.len()).map(|at| gates[at] + b[at % hidden] + recurrent(at / hidden, at % hidden)).collect()
 }
 
 /// How many slices the weight gradients of a training plan are cut into.

@@ -1,14 +1,16 @@
 //! Planted faults: a plan with one operation replaced by a wrong one is told from the right one by the same comparison.
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, Recurrence};
+use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, Recurrence};
 use recurrent::{Activation, Cell};
 
 use crate::case::Case;
 use crate::common::executor::gpu;
 use crate::common::random::Random;
-use crate::recurrences::{self, Sizes};
+use crate::products::{self, Gathering, Weighting};
+use crate::recurrences::{self, Options, Sizes};
+use crate::states::{self, Pooling};
 use crate::training::{self, Measured};
-use crate::{SCHEDULES, products};
+use crate::{GRU, GRU_BEFORE, SCHEDULES, masks};
 
 /// The case passes as it is, and fails with the operation changed and with none.
 #[track_caller]
@@ -42,18 +44,63 @@ fn faults_in_products_are_seen() {
         *op = Op::Copy { from: right.input, to: right.out };
     });
     // The margins around what is written would be zeros too.
-    let copy = products::copy(&mut random, 3, 5);
+    let copy = states::copy(&mut random, 3, 5);
     seen(&copy, |op| {
         let Op::Copy { to, .. } = op else { panic!("{op:?}") };
         *op = Op::Zero { tensor: to.tensor };
     });
-    let gather = products::gather(&mut random, 7, 5, 3);
+    let drawn = Gathering { draw: true, first: 2, ..Gathering::PLAIN };
+    let gather = products::gather(&mut random, [7, 5, 3], drawn);
     seen(&gather, fault!(Gather, op => op.weight.offset -= 1));
-    let weight_gradient = products::weight_gradient(&mut random, 50, 33, 33, 2);
+    seen(&gather, fault!(Gather, op => op.bias = None));
+    seen(&gather, fault!(Gather, op => op.first -= 1));
+    seen(&gather, fault!(Gather, op => op.draw = None));
+    seen(&gather, fault!(Gather, op => op.batch += 1));
+    let apart = Weighting { apart: [2, 0], ..Weighting::PLAIN };
+    let weight_gradient = products::weight_gradient(&mut random, 50, [33, 33], 2, apart);
     seen(&weight_gradient, fault!(WeightGradient, op => std::mem::swap(&mut op.d, &mut op.x)));
-    seen(&weight_gradient, fault!(WeightGradient, op => op.bias += 1));
-    let gather_gradient = products::gather_gradient(&mut random, 50, 5, 7, 2);
+    seen(&weight_gradient, fault!(WeightGradient, op => op.bias = op.bias.map(|bias| bias + 1)));
+    seen(&weight_gradient, fault!(WeightGradient, op => op.d.stride -= 2));
+    let gather_gradient = products::gather_gradient(&mut random, [50, 5, 7], 2, drawn);
     seen(&gather_gradient, fault!(GatherGradient, op => op.weight += 1));
+    seen(&gather_gradient, fault!(GatherGradient, op => op.draw = None));
+    seen(&gather_gradient, fault!(GatherGradient, op => op.batch += 1));
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn faults_in_masks_and_states_are_seen() {
+    let mut random = Random::new(23);
+    let mask = masks::mask(&mut random, [6, 50], 3, 0.4, true);
+    seen(&mask, fault!(Mask, op => op.draw.site = 0));
+    seen(&mask, fault!(Mask, op => op.draw.rate = 0.5));
+    seen(&mask, fault!(Mask, op => op.period = 6));
+    seen(&mask, fault!(Mask, op => op.input = None));
+    let columns = states::copy_columns(&mut random, [3, 5], 5, 5);
+    // The columns of the other direction.
+    seen(&columns, |op| {
+        let Op::Copy { from, .. } = op else { panic!("{op:?}") };
+        from.offset -= 5;
+    });
+    seen(&columns, |op| {
+        let Op::Copy { to, .. } = op else { panic!("{op:?}") };
+        to.offset += 5;
+    });
+    let start = states::start(&mut random, [2, 3, 5], true);
+    seen(&start, fault!(Start, op => op.learnt.offset += 1));
+    let start_gradient = states::start_gradient(&mut random, [4, 3, 5], &[0, 3], true);
+    seen(&start_gradient, fault!(StartGradient, op => op.slots.reverse()));
+    let sizes = Pooling { kind: PoolKind::Last, directions: 2, steps: 4, batch: 3, hidden: 5, skipped: 0, spare: 0 };
+    for directions in [1, 2] {
+        let mean = Pooling { kind: PoolKind::Mean, directions, ..sizes };
+        seen(&states::pool(&mut random, mean), fault!(Pool, op => op.skipped = 1));
+        seen(&states::pool(&mut random, mean), fault!(Pool, op => op.steps -= 1));
+        seen(&states::pool(&mut random, mean), fault!(Pool, op => op.kind = PoolKind::Last));
+        seen(&states::pool_gradient(&mut random, mean), fault!(PoolGradient, op => op.steps -= 1));
+        seen(&states::pool_gradient(&mut random, mean), fault!(PoolGradient, op => op.kind = PoolKind::Last));
+    }
+    seen(&states::pool(&mut random, sizes), fault!(Pool, op => op.directions = 1));
+    seen(&states::pool_gradient(&mut random, sizes), fault!(PoolGradient, op => op.directions = 1));
 }
 
 #[test]
@@ -62,10 +109,17 @@ fn faults_in_recurrences_are_seen() {
     let mut random = Random::new(21);
     let relu = Cell::Elman(Activation::Relu);
     for schedule in SCHEDULES {
-        let sizes = Sizes { steps: 3, batch: 2, hidden: 17, cell: Cell::Elman(Activation::Tanh), schedule };
+        let sizes = Sizes {
+            steps: 3,
+            batch: 2,
+            hidden: 17,
+            cell: Cell::Elman(Activation::Tanh),
+            schedule,
+            options: Options::PLAIN,
+        };
         let forward = recurrences::forward(&mut random, sizes);
         seen(&forward, fault!(Forward, op => op.cell = relu));
-        seen(&forward, fault!(Forward, op => op.bias.offset += 1));
+        seen(&forward, fault!(Forward, op => op.bias.iter_mut().for_each(|bias| bias.offset += 1)));
         seen(
             &forward,
             fault!(Forward, op => {
@@ -75,21 +129,56 @@ fn faults_in_recurrences_are_seen() {
             }),
         );
         let backward = recurrences::backward(&mut random, sizes);
-        let recurrence = |change: fn(&mut Recurrence)| {
-            move |op: &mut Op| {
-                let Op::Backward { recurrence, .. } = op else { panic!("{op:?}") };
-                change(recurrence);
-            }
-        };
         seen(&backward, recurrence(|op| op.cell = Cell::Elman(Activation::Relu)));
         seen(&backward, recurrence(|op| op.weight.offset -= 1));
-        for cell in [Cell::Lstm, Cell::Gru] {
+        for cell in [Cell::Lstm, GRU, GRU_BEFORE] {
             let forward = recurrences::forward(&mut random, Sizes { cell, ..sizes });
-            seen(&forward, fault!(Forward, op => op.bias.offset += 1));
+            seen(&forward, fault!(Forward, op => op.bias.iter_mut().for_each(|bias| bias.offset += 1)));
             let backward = recurrences::backward(&mut random, Sizes { cell, ..sizes });
             seen(&backward, recurrence(|op| op.weight.offset -= 1));
         }
     }
+}
+
+/// A change of the recurrence that goes backwards.
+fn recurrence(change: fn(&mut Recurrence)) -> impl FnOnce(&mut Op) {
+    move |op: &mut Op| {
+        let Op::Backward { recurrence, .. } = op else { panic!("{op:?}") };
+        change(recurrence);
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn faults_in_a_recurrence_s_options_are_seen() {
+    let mut random = Random::new(24);
+    for schedule in SCHEDULES {
+        for cell in [Cell::Elman(Activation::Tanh), Cell::Lstm, GRU, GRU_BEFORE] {
+            for directions in [1, 2] {
+                let options =
+                    Options { directions, unequal: true, mask: true, to_start: true, skipped: 1, ..Options::PLAIN };
+                let sizes = Sizes { steps: 4, batch: 3, hidden: 17, cell, schedule, options };
+                let forward = recurrences::forward(&mut random, sizes);
+                seen(&forward, fault!(Forward, op => op.mask = None));
+                seen(&forward, fault!(Forward, op => op.bias = None));
+                // Every length off by one.
+                seen(&forward, fault!(Forward, op => op.skipped = 0));
+                seen(&forward, fault!(Forward, op => op.skipped += 1));
+                // The second direction from a step too early.
+                seen(&forward, fault!(Forward, op => op.steps -= 1));
+                let backward = recurrences::backward(&mut random, sizes);
+                seen(&backward, recurrence(|op| op.mask = None));
+                seen(&backward, recurrence(|op| op.skipped = 0));
+                seen(&backward, recurrence(|op| op.skipped += 1));
+                seen(&backward, fault_to_start);
+            }
+        }
+    }
+}
+
+fn fault_to_start(op: &mut Op) {
+    let Op::Backward { to_start, .. } = op else { panic!("{op:?}") };
+    *to_start = false;
 }
 
 #[test]

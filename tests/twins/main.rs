@@ -10,17 +10,21 @@ mod common;
 
 mod case;
 mod faults;
+mod masks;
 mod products;
 mod recurrences;
+mod states;
 mod training;
 
-use recurrent::plan::{Clip, Loss, Optimizer, RecurrenceSchedule};
-use recurrent::{Activation, Cell, cpu};
+use recurrent::plan::{Clip, Loss, Optimizer, PoolKind, RecurrenceSchedule};
+use recurrent::{Activation, Cell, Reset, cpu};
 
 use common::compare::Tolerance;
 use common::executor::gpu;
 use common::random::Random;
-use recurrences::Sizes;
+use products::{Gathering, Weighting};
+use recurrences::{Options, Sizes};
+use states::Pooling;
 use training::Measured;
 
 /// Around a tile of 32, and a prime.
@@ -29,7 +33,19 @@ const TILES: [usize; 5] = [1, 31, 32, 33, 37];
 const SCHEDULES: [RecurrenceSchedule; 2] = [RecurrenceSchedule::Steps, RecurrenceSchedule::Whole];
 const TANH: Cell = Cell::Elman(Activation::Tanh);
 const RELU: Cell = Cell::Elman(Activation::Relu);
-const CELLS: [Cell; 4] = [TANH, RELU, Cell::Lstm, Cell::Gru];
+const GRU: Cell = Cell::Gru(Reset::AfterProduct);
+const GRU_BEFORE: Cell = Cell::Gru(Reset::BeforeProduct);
+const CELLS: [Cell; 5] = [TANH, RELU, Cell::Lstm, GRU, GRU_BEFORE];
+/// Options such that every two of them meet in every combination.
+const PAIRS: [Options; 7] = [
+    Options::PLAIN,
+    Options { directions: 2, unequal: true, bias: false, mask: true, to_start: true, skipped: 0, spare: 0 },
+    Options { directions: 1, unequal: true, bias: false, mask: false, to_start: true, skipped: 3, spare: 2 },
+    Options { directions: 2, unequal: false, bias: true, mask: false, to_start: true, skipped: 0, spare: 2 },
+    Options { directions: 1, unequal: false, bias: false, mask: true, to_start: false, skipped: 2, spare: 1 },
+    Options { directions: 2, unequal: true, bias: true, mask: false, to_start: false, skipped: 2, spare: 0 },
+    Options { directions: 1, unequal: true, bias: true, mask: true, to_start: true, skipped: 0, spare: 0 },
+];
 /// More workgroups than one dimension of a grid has.
 const BEYOND_A_GRID: usize = 65_535 + 3;
 
@@ -51,13 +67,15 @@ fn matmul() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
-fn transpose_copy_and_zero() {
+fn transpose_copies_and_zero() {
     let mut random = Random::new(2);
     for m in TILES {
         for n in [1, 31, 32, 33, 37, 97] {
             products::transpose(&mut random, m, n).check();
-            products::copy(&mut random, m, n).check();
-            products::zero(m * n).check();
+            states::copy(&mut random, m, n).check();
+            states::copy_columns(&mut random, [m, n], 0, n).check();
+            states::copy_columns(&mut random, [m, n], 3, 1).check();
+            states::zero(m * n).check();
         }
     }
 }
@@ -66,11 +84,14 @@ fn transpose_copy_and_zero() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn gather() {
     let mut random = Random::new(3);
-    for [rows, width, symbols] in
-        [[1, 1, 1], [1, 255, 2], [1, 256, 3], [257, 1, 5], [37, 31, 65], [64, 32, 1], [13, 97, 101]]
-    {
-        products::gather(&mut random, rows, width, symbols).check();
+    for sizes in [[1, 1, 1], [1, 255, 2], [1, 256, 3], [257, 1, 5], [37, 31, 65], [64, 32, 1], [13, 97, 101]] {
+        products::gather(&mut random, sizes, Gathering::PLAIN).check();
+        for (bias, draw, first) in [(false, false, 5), (true, true, 0), (false, true, 1)] {
+            products::gather(&mut random, sizes, Gathering { bias, draw, first }).check();
+        }
     }
+    // More rows than a thread of the twin takes, of a batch that does not divide them.
+    products::gather(&mut random, [521, 3, 7], Gathering { draw: true, ..Gathering::PLAIN }).check();
 }
 
 #[test]
@@ -81,7 +102,21 @@ fn weight_gradient() {
         for rows in [1, 15, 16, 17, 64, 97] {
             // With more slices than rows, some are sums of nothing.
             for slices in [1, 2, 3, 16] {
-                products::weight_gradient(&mut random, rows, m, n, slices).check();
+                products::weight_gradient(&mut random, rows, [m, n], slices, Weighting::PLAIN).check();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn weight_gradient_of_columns() {
+    let mut random = Random::new(15);
+    for sizes in [[1, 1], [31, 33], [33, 32], [37, 65]] {
+        for rows in [1, 17, 97] {
+            for (bias, apart) in [(false, [0, 0]), (true, [1, 0]), (false, [0, 5]), (true, [37, 3])] {
+                let options = Weighting { bias, apart };
+                products::weight_gradient(&mut random, rows, sizes, 2, options).check();
             }
         }
     }
@@ -94,7 +129,65 @@ fn gather_gradient() {
     for (width, symbols) in [(1, 1), (31, 2), (32, 65), (33, 3), (37, 7), (65, 37)] {
         for rows in [1, 7, 32, 33, 97, 260] {
             for slices in [1, 2, 3, 16] {
-                products::gather_gradient(&mut random, rows, width, symbols, slices).check();
+                let sizes = [rows, width, symbols];
+                products::gather_gradient(&mut random, sizes, slices, Gathering::PLAIN).check();
+                let options = Gathering { bias: slices == 2, draw: slices != 1, first: 0 };
+                products::gather_gradient(&mut random, sizes, slices, options).check();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn masks() {
+    let mut random = Random::new(16);
+    for sizes in [[1, 1], [1, 255], [1, 256], [257, 1], [37, 31], [12usize, 97]] {
+        let [rows, _] = sizes;
+        for (rate, period) in [(0.0, 1), (0.4, rows), (0.999, rows.div_ceil(3)), (1e-9, 1)] {
+            for with_input in [false, true] {
+                masks::check_bits(&masks::mask(&mut random, sizes, period, rate, with_input));
+            }
+        }
+    }
+    // Whatever the rate: what is kept is one number for all executors.
+    for rate in [0.1, 1.0 / 3.0, 0.5, 0.7, 0.99] {
+        masks::check_bits(&masks::mask(&mut random, [61, 67], 61, rate, true));
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn starts() {
+    let mut random = Random::new(17);
+    for fresh in [false, true] {
+        for sizes in [[1, 1, 1], [1, 3, 85], [2, 1, 128], [4, 7, 37], [6, 5, 8], [1, 257, 1]] {
+            states::start(&mut random, sizes, fresh).check();
+        }
+        for sizes in [[1, 1, 1], [2, 3, 255], [3, 1, 256], [4, 7, 257], [9, 37, 31]] {
+            let last = sizes[0] - 1;
+            for at in [vec![0], vec![last], vec![0, last], vec![last, 0]] {
+                states::start_gradient(&mut random, sizes, &at, fresh).check();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn pools() {
+    let mut random = Random::new(18);
+    for kind in [PoolKind::Last, PoolKind::Mean] {
+        for directions in [1, 2] {
+            for (steps, batch, hidden) in [(1, 1, 1), (1, 3, 85), (2, 2, 64), (5, 7, 37), (37, 2, 5), (3, 255, 1)] {
+                for (skipped, spare) in [(0, 0), (0, 3), (4, 1)] {
+                    let sizes = Pooling { kind, directions, steps, batch, hidden, skipped, spare };
+                    states::pool(&mut random, sizes).check();
+                }
+                for spare in [0, 2] {
+                    let sizes = Pooling { kind, directions, steps, batch, hidden, skipped: 0, spare };
+                    states::pool_gradient(&mut random, sizes).check();
+                }
             }
         }
     }
@@ -106,11 +199,13 @@ fn recurrence_around_the_tiles_of_a_step() {
     let mut random = Random::new(6);
     for schedule in SCHEDULES {
         for cell in CELLS {
+            let mut options = PAIRS.into_iter().cycle();
             for steps in [1, 2, 5] {
                 for (batch, hidden) in
                     [(1, 1), (1, 16), (15, 17), (16, 15), (16, 16), (17, 33), (2, 31), (3, 32), (5, 37), (33, 1)]
                 {
-                    let sizes = Sizes { steps, batch, hidden, cell, schedule };
+                    let options = options.next().unwrap();
+                    let sizes = Sizes { steps, batch, hidden, cell, schedule, options };
                     recurrences::forward(&mut random, sizes).check();
                     recurrences::backward(&mut random, sizes).check();
                 }
@@ -121,18 +216,43 @@ fn recurrence_around_the_tiles_of_a_step() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_with_every_option() {
+    let mut random = Random::new(19);
+    for schedule in SCHEDULES {
+        for cell in CELLS {
+            for number in 0..16 {
+                let [both, unequal, bias, mask] = [1, 2, 4, 8].map(|bit| number & bit != 0);
+                let directions = if both { 2 } else { 1 };
+                let options = Options { directions, unequal, bias, mask, ..Options::PLAIN };
+                let sizes = Sizes { steps: 4, batch: 3, hidden: 18, cell, schedule, options };
+                recurrences::forward(&mut random, sizes).check();
+                for to_start in [false, true] {
+                    let options = Options { to_start, ..options };
+                    recurrences::backward(&mut random, Sizes { options, ..sizes }).check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn recurrence_around_the_threads_of_a_workgroup() {
     let mut random = Random::new(7);
+    let mut options = PAIRS.into_iter().cycle();
     for schedule in SCHEDULES {
         for hidden in [63, 64, 65, 127, 128, 129, 255, 256, 257, 521, 1024] {
-            let sizes = Sizes { steps: 3, batch: 2, hidden, cell: TANH, schedule };
+            let options = options.next().unwrap();
+            let sizes = Sizes { steps: 2, batch: 2, hidden, cell: TANH, schedule, options };
             recurrences::forward(&mut random, sizes).check();
             recurrences::backward(&mut random, sizes).check();
         }
-        // G·H around 256 and at the most that a workgroup takes.
-        for (cell, sizes) in [(Cell::Lstm, [63, 64, 65, 127, 257, 512]), (Cell::Gru, [85, 86, 128, 129, 257, 682])] {
+        // G·H around 256 and at the most that a workgroup takes; of two products 2·H, that of the first, as well.
+        let of_gru = [85, 86, 128, 129, 257, 682];
+        for (cell, sizes) in [(Cell::Lstm, [63, 64, 65, 127, 257, 512]), (GRU, of_gru), (GRU_BEFORE, of_gru)] {
             for hidden in sizes {
-                let sizes = Sizes { steps: 3, batch: 2, hidden, cell, schedule };
+                let options = options.next().unwrap();
+                let sizes = Sizes { steps: 2, batch: 2, hidden, cell, schedule, options };
                 recurrences::forward(&mut random, sizes).check();
                 recurrences::backward(&mut random, sizes).check();
             }
@@ -143,7 +263,7 @@ fn recurrence_around_the_threads_of_a_workgroup() {
 /// What the hidden state is after one step of pre-activations `x` with U zero, so that h = act(x + b_U).
 fn activated(cell: Cell, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
     let hidden = x.len();
-    let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule };
+    let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule, options: Options::PLAIN };
     recurrences::forward_of(&mut Random::new(8), sizes, x.to_vec(), vec![0.0; hidden * hidden], tolerance)
 }
 
@@ -221,6 +341,42 @@ fn combine() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn combine_onto_what_is_there() {
+    let mut random = Random::new(15);
+    for flat in [1, 257, 2049, 5003] {
+        for count in [1.0, 16.0] {
+            let there = random.reals(flat, 1.0);
+            training::combine_onto(&mut random, there.clone(), true, [count, 1.0], &[]).check();
+            training::combine_onto(&mut random, there, false, [count, 1.0], &[]).check();
+        }
+    }
+    // What is not finite in one window of a step stays so, with whatever sign the next one comes.
+    for value in [f64::NAN, f64::INFINITY] {
+        let there = random.reals(300, 1.0);
+        training::combine_onto(&mut random, there, true, [2.0, 1.0], &[(300 + 5, value)]).check();
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn measure_of_windows_of_one_step() {
+    let mut random = Random::new(16);
+    for (before, more) in [(None, true), (Some(0.75), true), (Some(0.75), false)] {
+        for clip in [Clip::None, Clip::Norm(0.5)] {
+            let partials = Some(training::partials(&mut random, 3, 2.0));
+            let given = Measured { row_loss: vec![0.5; 300], partials, clip, slot: 7, finite: true };
+            training::measure_onto("a part", given, before, more).check();
+        }
+    }
+    for before in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let partials = Some(training::partials(&mut random, 3, 2.0));
+        let given = Measured { row_loss: vec![0.5; 3], partials, clip: Clip::None, slot: 7, finite: false };
+        training::measure_onto("after a loss that is not finite", given, Some(before), false).check();
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn measure() {
     let mut random = Random::new(12);
     for clip in [Clip::None, Clip::Value(0.1), Clip::Norm(0.5), Clip::Norm(1e6), Clip::Normalize(5.0)] {
@@ -290,11 +446,11 @@ fn grids_of_more_workgroups_than_one_dimension_has() {
     let mut random = Random::new(14);
     products::matmul(&mut random, [32 * BEYOND_A_GRID, 1, 1], [false, false], true).check();
     products::transpose(&mut random, 32 * BEYOND_A_GRID, 1).check();
-    products::gather_gradient(&mut random, 50, 1, BEYOND_A_GRID, 1).check();
+    products::gather_gradient(&mut random, [50, 1, BEYOND_A_GRID], 1, Gathering::PLAIN).check();
     training::loss(&mut random, Loss::CrossEntropy, [BEYOND_A_GRID, 3], true, 4.0).check();
     // A workgroup takes 16 sequences of a step, or one from end to end.
     for (schedule, batch) in SCHEDULES.into_iter().zip([16 * BEYOND_A_GRID, BEYOND_A_GRID]) {
-        let sizes = Sizes { steps: 1, batch, hidden: 1, cell: TANH, schedule };
+        let sizes = Sizes { steps: 1, batch, hidden: 1, cell: TANH, schedule, options: Options::PLAIN };
         recurrences::forward(&mut random, sizes).check();
         recurrences::backward(&mut random, sizes).check();
     }

@@ -1,6 +1,6 @@
-//! Products, gatherings and copies: cases of any size.
+//! Products and gatherings: cases of any size.
 
-use recurrent::plan::{Gather, GatherGradient, MatMul, Op, Transpose, WeightGradient};
+use recurrent::plan::{Draw, Gather, GatherGradient, MatMul, Op, Transpose, View, WeightGradient};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};
@@ -27,32 +27,45 @@ pub fn transpose(random: &mut Random, m: usize, n: usize) -> Case {
     case.with(Op::Transpose(Transpose { input, out }))
 }
 
-/// `[m, n]` copied.
-pub fn copy(random: &mut Random, m: usize, n: usize) -> Case {
-    let mut case = Case::new(format!("copy {m}×{n}"));
-    let from = case.matrix("from", m, n, random.reals(m * n, 1.0));
-    let to = case.out_matrix("to", m, n, EXACT);
-    case.with(Op::Copy { from, to })
+/// What a gathering and its gradient may have or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Gathering {
+    pub bias: bool,
+    pub draw: bool,
+    /// Rows of the tokens before the first that is gathered.
+    pub first: usize,
 }
 
-/// A tensor zeroed.
-pub fn zero(len: usize) -> Case {
-    let mut case = Case::new(format!("zero {len}"));
-    let tensor = case.out("tensor", &[len], std::iter::once(0..len), EXACT);
-    case.with(Op::Zero { tensor })
+impl Gathering {
+    /// From the first token on, with a bias and without dropout.
+    pub const PLAIN: Gathering = Gathering { bias: true, draw: false, first: 0 };
+
+    fn draw(self, random: &mut Random, case: &mut Case) -> Option<Draw> {
+        // Two keys before it are another site's, one after it too.
+        self.draw.then(|| Draw { keys: case.ids("keys", random.ids(8, 1 << 32)), site: 2, rate: 0.4 })
+    }
 }
+
+/// B of the gatherings: of no importance but for what dropout drops.
+const BATCH: usize = 3;
 
 /// Columns of `[width, symbols]` for `rows` tokens.
-pub fn gather(random: &mut Random, rows: usize, width: usize, symbols: usize) -> Case {
-    let mut case = Case::new(format!("gather {rows} rows of {width} for {symbols} symbols"));
-    let tokens = case.ids("tokens", random.ids(rows, symbols));
+pub fn gather(random: &mut Random, [rows, width, symbols]: [usize; 3], options: Gathering) -> Case {
+    let mut case = Case::new(format!("gather {rows} rows of {width} for {symbols} symbols, {options:?}"));
+    // What is not gathered is no symbol.
+    let mut tokens = vec![u32::MAX; options.first];
+    tokens.extend(random.ids(rows, symbols));
+    let tokens = case.ids("tokens", tokens);
     let weight = case.matrix("weight", width, symbols, random.reals(width * symbols, 1.0));
-    let bias = case.matrix("bias", 1, width, random.reals(width, 1.0));
-    let out = case.out_matrix("out", rows, width, F32_ROUNDING);
-    case.with(Op::Gather(Gather { tokens, weight, bias, out }))
+    let bias = options.bias.then(|| case.matrix("bias", 1, width, random.reals(width, 1.0)));
+    let draw = options.draw(random, &mut case);
+    // With dropout a product is rounded, and then its sum with the bias.
+    let out = case.out_matrix("out", rows, width, if options.draw { F32_SUM } else { F32_ROUNDING });
+    case.with(Op::Gather(Gather { tokens, first: options.first, weight, bias, draw, batch: BATCH, out }))
 }
 
-/// A slice of the flat gradient: something else, a weight of `weight` elements, a gap, a bias of `bias`, a gap.
+/// A slice of the flat gradient: something else, a weight of `weight` elements, a gap, a bias of `bias`, which may be
+/// none, a gap.
 struct Slices {
     weight: usize,
     bias: usize,
@@ -65,29 +78,54 @@ impl Slices {
         let at_bias = 3 + weight + 2;
         let flat = at_bias + bias + 7;
         let assigned = (0..count)
-            .flat_map(|s| [3..3 + weight, at_bias..at_bias + bias].map(|r| s * flat + r.start..s * flat + r.end));
+            .flat_map(|s| [3..3 + weight, at_bias..at_bias + bias].map(|r| s * flat + r.start..s * flat + r.end))
+            .filter(|range| !range.is_empty());
         Slices { weight: 3, bias: at_bias, flat, assigned: assigned.collect() }
     }
 }
 
+/// What a weight gradient may have or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighting {
+    pub bias: bool,
+    /// Columns of d and of x that are another's, before theirs and behind them.
+    pub apart: [usize; 2],
+}
+
+impl Weighting {
+    /// With a bias, the rows side by side.
+    pub const PLAIN: Weighting = Weighting { bias: true, apart: [0, 0] };
+}
+
+/// A matrix to be read whose rows have `apart` elements between them that are not.
+fn strided(case: &mut Case, name: &str, values: &[f64], cols: usize, apart: usize) -> View {
+    let rows = values.len() / cols;
+    let row = |row: &[f64]| [row, &vec![f64::NAN; apart]].concat();
+    let all = values.chunks_exact(cols).flat_map(row).collect();
+    case.matrix(name, rows, cols + apart, all).columns(0, cols)
+}
+
 /// `[rows, m]ᵀ·[rows, n]` in `count` slices.
-pub fn weight_gradient(random: &mut Random, rows: usize, m: usize, n: usize, count: usize) -> Case {
-    let mut case = Case::new(format!("weight gradient {m}×{n} from {rows} rows in {count} slices"));
-    let d = case.matrix("d", rows, m, random.reals(rows * m, 1.0));
-    let x = case.matrix("x", rows, n, random.reals(rows * n, 1.0));
-    let at = Slices::new(count, m * n, m);
+pub fn weight_gradient(random: &mut Random, rows: usize, [m, n]: [usize; 2], count: usize, options: Weighting) -> Case {
+    let mut case = Case::new(format!("weight gradient {m}×{n} from {rows} rows in {count} slices, {options:?}"));
+    let d = strided(&mut case, "d", &random.reals(rows * m, 1.0), m, options.apart[0]);
+    let x = strided(&mut case, "x", &random.reals(rows * n, 1.0), n, options.apart[1]);
+    let at = Slices::new(count, m * n, if options.bias { m } else { 0 });
     let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
-    case.with(Op::WeightGradient(WeightGradient { d, x, slices, weight: at.weight, bias: at.bias }))
+    let bias = options.bias.then_some(at.bias);
+    case.with(Op::WeightGradient(WeightGradient { d, x, slices, weight: at.weight, bias }))
 }
 
 /// `[rows, m]` summed by token, in `count` slices.
-pub fn gather_gradient(random: &mut Random, rows: usize, m: usize, symbols: usize, count: usize) -> Case {
-    let mut case = Case::new(format!("gather gradient {m}×{symbols} from {rows} rows in {count} slices"));
+pub fn gather_gradient(random: &mut Random, [rows, m, symbols]: [usize; 3], count: usize, options: Gathering) -> Case {
+    let mut case = Case::new(format!("gather gradient {m}×{symbols} from {rows} rows in {count} slices, {options:?}"));
     let d = case.matrix("d", rows, m, random.reals(rows * m, 1.0));
     let (by_token, first) = sort_by_token(&random.ids(rows, symbols), symbols);
     let order = case.ids("order", by_token);
     let starts = case.ids("starts", first);
-    let at = Slices::new(count, m * symbols, m);
+    let draw = options.draw(random, &mut case);
+    let at = Slices::new(count, m * symbols, if options.bias { m } else { 0 });
     let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
-    case.with(Op::GatherGradient(GatherGradient { d, order, starts, slices, weight: at.weight, bias: at.bias }))
+    let (weight, bias, batch) = (at.weight, options.bias.then_some(at.bias), BATCH);
+    case.with(Op::GatherGradient(GatherGradient { d, order, starts, slices, weight, bias, draw, batch }))
 }

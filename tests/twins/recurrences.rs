@@ -1,7 +1,9 @@
-//! The recurrence forwards and backwards, of every cell and in either schedule: cases of any size.
+//! The recurrence forwards and backwards, of every cell, with every option and in either schedule: cases of any size.
+
+use std::ops::Range;
 
 use recurrent::plan::{Op, Recurrence, RecurrenceSchedule, TensorId};
-use recurrent::{Activation, Cell};
+use recurrent::{Activation, Cell, Reset};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_RECURRENCE, Tolerance};
@@ -15,136 +17,272 @@ pub struct Sizes {
     pub hidden: usize,
     pub cell: Cell,
     pub schedule: RecurrenceSchedule,
+    pub options: Options,
+}
+
+/// What a recurrence may have or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// D.
+    pub directions: usize,
+    /// Whether the sequences have lengths of their own: of 1, of all steps, and between.
+    pub unequal: bool,
+    pub bias: bool,
+    pub mask: bool,
+    /// Backwards, whether the gradient of the initial state is wanted.
+    pub to_start: bool,
+    /// Steps that were done before.
+    pub skipped: usize,
+    /// Slots that the tensors have beyond the window.
+    pub spare: usize,
+}
+
+impl Options {
+    /// One direction of sequences of one length, with biases.
+    pub const PLAIN: Options =
+        Options { directions: 1, unequal: false, bias: true, mask: false, to_start: false, skipped: 0, spare: 0 };
 }
 
 impl Sizes {
     fn start(&self, direction: &str) -> Case {
-        let Sizes { steps, batch, hidden, cell, schedule } = self;
-        Case::new(format!("{direction}, T {steps}, B {batch}, H {hidden}, {cell:?}, {schedule:?}"))
+        let Sizes { steps, batch, hidden, cell, schedule, options } = self;
+        Case::new(format!("{direction}, T {steps}, B {batch}, H {hidden}, {cell:?}, {schedule:?}, {options:?}"))
     }
 
-    /// B·H, a slot of h; G·H, rows of U; and T·B·G·H, all gates.
-    fn counts(&self) -> (usize, usize, usize) {
-        let rows = self.cell.gates() * self.hidden;
-        (self.batch * self.hidden, rows, self.steps * self.batch * rows)
+    /// B·D·H, a slot of h.
+    fn slot(&self) -> usize {
+        self.batch * self.width()
     }
+
+    /// D·H.
+    fn width(&self) -> usize {
+        self.options.directions * self.hidden
+    }
+
+    /// D·G·H, rows of U.
+    fn rows(&self) -> usize {
+        self.cell.gates() * self.width()
+    }
+
+    /// T·B·D·G·H, all gates.
+    fn gates(&self) -> usize {
+        self.steps * self.batch * self.rows()
+    }
+
+    /// Slots 1 to T of a history.
+    fn inner(&self) -> Range<usize> {
+        self.slot()..(self.steps + 1) * self.slot()
+    }
+
+    /// Where the initial states lie in a history: slot 0 and, of the second direction, slot T + 1. Nobody reads the halves
+    /// that are the other direction's.
+    fn initial(&self) -> Vec<Range<usize>> {
+        if self.options.directions == 1 {
+            return std::iter::once(0..self.slot()).collect();
+        }
+        let half = |slot: usize, d: usize| {
+            (0..self.batch).map(move |b| {
+                let start = slot * self.slot() + b * self.width() + d * self.hidden;
+                start..start + self.hidden
+            })
+        };
+        half(0, 0).chain(half(self.steps + 1, 1)).collect()
+    }
+
+    /// The shape of a history.
+    fn history(&self) -> [usize; 3] {
+        [self.steps + self.options.directions + self.options.spare, self.batch, self.width()]
+    }
+
+    /// The shape of the gates.
+    fn gates_shape(&self) -> [usize; 3] {
+        [self.steps + self.options.spare, self.batch, self.rows()]
+    }
+
+    fn lengths(&self, random: &mut Random) -> Vec<u32> {
+        let end = self.options.skipped + self.steps;
+        if !self.options.unequal {
+            return vec![end as u32; self.batch];
+        }
+        // One of 1, one of all steps, the others drawn. Where steps were skipped some ended before these.
+        let drawn = random.ids(self.batch, end).into_iter().map(|length| length + 1);
+        drawn.enumerate().map(|(b, drawn)| [1, end as u32].get(b).copied().unwrap_or(drawn)).collect()
+    }
+
+    /// What the next tensors of both directions of a recurrence are: U, b_U, lengths and mask.
+    fn common(&self, random: &mut Random, case: &mut Case, tensors: &Tensors) -> Recurrence {
+        let Sizes { steps, batch, hidden, cell, schedule, options } = *self;
+        let rows = self.rows();
+        let Tensors { gates, history, memory, ref u, forward } = *tensors;
+        let turned: Vec<f64> = (0..hidden * rows).map(|at| u[at % rows * hidden + at / rows]).collect();
+        let weight = case.matrix("weight", rows, hidden, u.clone());
+        // Only forwards reads a bias or U turned over.
+        let weight_transposed = forward.then(|| case.matrix("weight_transposed", hidden, rows, turned));
+        let of_bias = if forward { random.reals(rows, 0.3) } else { vec![f64::NAN; rows] };
+        let bias = options.bias.then(|| case.matrix("bias", 1, rows, of_bias));
+        let mask = options.mask.then(|| {
+            let kept = random.mask(self.slot()).iter().map(|m| m * 1.5).collect();
+            case.real("mask", &[batch, self.width()], kept)
+        });
+        let lengths = case.ids("lengths", self.lengths(random));
+        Recurrence {
+            cell,
+            directions: options.directions,
+            steps,
+            skipped: options.skipped,
+            batch,
+            hidden,
+            lengths,
+            weight,
+            weight_transposed,
+            bias,
+            mask,
+            gates,
+            history,
+            memory,
+            schedule,
+        }
+    }
+}
+
+/// What forwards and backwards differ in.
+struct Tensors {
+    gates: TensorId,
+    history: TensorId,
+    memory: Option<TensorId>,
+    u: Vec<f64>,
+    forward: bool,
 }
 
 /// U so that a step neither shrinks nor grows much what comes in.
 fn recurrent_weights(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
     let hidden = sizes.hidden;
-    random.reals(sizes.counts().1 * hidden, 1.5 / (hidden as f64).sqrt())
+    random.reals(sizes.rows() * hidden, 1.5 / (hidden as f64).sqrt())
 }
 
-/// Slot 0 drawn, to be kept as it is, and the others to be written.
-fn from_slot_0(case: &mut Case, name: &str, random: &mut Random, sizes: &Sizes, tolerance: Tolerance) -> TensorId {
-    let first = sizes.counts().0;
-    let shape = [sizes.steps + 1, sizes.batch, sizes.hidden];
-    let mut slots = random.reals(first, 1.0);
-    let len = (sizes.steps + 1) * first;
-    slots.resize(len, f64::NAN);
-    case.in_out(name, &shape, slots, vec![(0..first, EXACT), (first..len, tolerance)])
+/// NaN, but for some ranges, which are drawn.
+fn drawn_in(random: &mut Random, len: usize, ranges: &[Range<usize>]) -> Vec<f64> {
+    let mut values = vec![f64::NAN; len];
+    ranges.iter().for_each(|range| values[range.clone()].copy_from_slice(&random.reals(range.len(), 1.0)));
+    values
+}
+
+/// The initial states drawn, to be kept as they are, and slots 1 to T to be written.
+fn from_initial(case: &mut Case, name: &str, random: &mut Random, sizes: &Sizes, tolerance: Tolerance) -> TensorId {
+    let shape = sizes.history();
+    let initial = sizes.initial();
+    let slots = drawn_in(random, shape.iter().product(), &initial);
+    let mut assigned: Vec<_> = initial.into_iter().map(|range| (range, EXACT)).collect();
+    assigned.push((sizes.inner(), tolerance));
+    case.in_out(name, &shape, slots, assigned)
 }
 
 /// h_1 to h_T, and what the cell keeps, from the state before and W·x + b_W.
 pub fn forward(random: &mut Random, sizes: Sizes) -> Case {
-    let gates = random.reals(sizes.counts().2, 1.0);
+    let gates = random.reals(sizes.gates(), 1.0);
     let weights = recurrent_weights(random, &sizes);
     forward_of(random, sizes, gates, weights, F32_RECURRENCE)
 }
 
 /// The same of given gates and given U.
-pub fn forward_of(random: &mut Random, sizes: Sizes, gates: Vec<f64>, u: Vec<f64>, tolerance: Tolerance) -> Case {
-    let Sizes { steps, batch, hidden, cell, schedule } = sizes;
-    let (_, rows, len) = sizes.counts();
+pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec<f64>, tolerance: Tolerance) -> Case {
     let mut case = sizes.start("forward");
-    let turned = (0..hidden * rows).map(|at| u[at % rows * hidden + at / rows]).collect();
-    let weight = case.matrix("weight", rows, hidden, u);
-    let weight_transposed = Some(case.matrix("weight_transposed", hidden, rows, turned));
-    let bias = case.matrix("bias", 1, rows, random.reals(rows, 0.3));
-    let shape = [steps, batch, rows];
-    let gates = match cell {
+    let (shape, len) = (sizes.gates_shape(), sizes.gates());
+    gates.resize(shape.iter().product(), f64::NAN);
+    let gates = match sizes.cell {
         Cell::Elman(_) => case.real("gates", &shape, gates),
         _ => case.in_out("gates", &shape, gates, vec![(0..len, tolerance)]),
     };
-    let history = from_slot_0(&mut case, "history", random, &sizes, tolerance);
-    let memory = match cell {
-        Cell::Lstm => Some(from_slot_0(&mut case, "cells", random, &sizes, tolerance)),
-        Cell::Gru => Some(case.out("recurrent", &shape, std::iter::once(0..len), tolerance)),
+    let history = from_initial(&mut case, "history", random, &sizes, tolerance);
+    let memory = match sizes.cell {
+        Cell::Lstm => Some(from_initial(&mut case, "cells", random, &sizes, tolerance)),
+        Cell::Gru(Reset::AfterProduct) => Some(case.out("recurrent", &shape, std::iter::once(0..len), tolerance)),
+        Cell::Gru(Reset::BeforeProduct) => {
+            let shape = [shape[0], sizes.batch, sizes.width()];
+            Some(case.out("operand", &shape, std::iter::once(0..sizes.steps * sizes.slot()), tolerance))
+        }
         _ => None,
     };
-    case.with(Op::Forward(Recurrence {
-        cell,
-        steps,
-        batch,
-        hidden,
-        weight,
-        weight_transposed,
-        bias,
-        gates,
-        history,
-        memory,
-        schedule,
-    }))
+    let op = sizes.common(random, &mut case, &Tensors { gates, history, memory, u, forward: true });
+    case.with(Op::Forward(op))
 }
 
 /// The gradients of the pre-activations from those of h_1 to h_T.
 pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
-    let Sizes { steps, batch, hidden, cell, schedule } = sizes;
-    let (slot, rows, len) = sizes.counts();
     let mut case = sizes.start("backward");
-    let weights = recurrent_weights(random, &sizes);
-    let weight = case.matrix("weight", rows, hidden, weights);
-    let mut slots = random.reals((steps + 1) * slot, 1.0);
-    match cell {
-        // Of relu about half are zeros; h_0 is not read.
-        Cell::Elman(activation) => {
-            if activation == Activation::Relu {
-                slots.iter_mut().for_each(|h| *h = h.max(0.0));
-            }
-            slots[..slot].fill(f64::NAN);
-        }
-        // Of a GRU h_T is not read, of an LSTM no h at all.
-        Cell::Gru => slots[steps * slot..].fill(f64::NAN),
-        _ => slots.fill(f64::NAN),
-    }
-    let history = case.real("history", &[steps + 1, batch, hidden], slots);
-    let above = random.reals(steps * slot, 1.0);
-    let upstream = case.in_out("upstream", &[steps, batch, hidden], above, vec![(0..steps * slot, F32_RECURRENCE)]);
-    let shape = [steps, batch, rows];
-    let all = vec![(0..len, F32_RECURRENCE)];
-    let gates = match cell {
-        Cell::Elman(_) => case.out("gates", &shape, std::iter::once(0..len), F32_RECURRENCE),
-        _ => case.in_out("gates", &shape, random.reals(len, 1.0), all.clone()),
+    let (len, inner) = (sizes.gates(), sizes.inner());
+    let u = recurrent_weights(random, &sizes);
+    let history = history_backwards(random, &sizes);
+    let history = case.real("history", &sizes.history(), history);
+
+    // Gradients from above are in ±1, and the initial state's is a sum of such.
+    let tolerance = Tolerance { least: 1.0, ..F32_RECURRENCE };
+    let shape = [sizes.steps + sizes.options.directions, sizes.batch, sizes.width()];
+    let above = drawn_in(random, shape.iter().product(), std::slice::from_ref(&inner));
+    let mut assigned = vec![(inner.clone(), F32_RECURRENCE)];
+    assigned.extend(sizes.initial().into_iter().map(|range| (range, tolerance)));
+    let upstream = case.in_out("upstream", &shape, above, assigned);
+
+    let shape = sizes.gates_shape();
+    let left = |random: &mut Random| {
+        let mut left = random.reals(len, 1.0);
+        left.resize(shape.iter().product(), f64::NAN);
+        left
     };
-    let memory = match cell {
+    let gates = match sizes.cell {
+        Cell::Elman(_) => case.out("gates", &shape, std::iter::once(0..len), F32_RECURRENCE),
+        _ => case.in_out("gates", &shape, left(random), vec![(0..len, F32_RECURRENCE)]),
+    };
+    let memory = match sizes.cell {
         Cell::Lstm => {
-            let c = random.reals((steps + 1) * slot, 1.0);
-            let kept = vec![(0..slot, EXACT), (slot..c.len(), F32_RECURRENCE)];
-            Some(case.in_out("cells", &[steps + 1, batch, hidden], c, kept))
+            let shape = sizes.history();
+            let initial = sizes.initial();
+            let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).collect();
+            let c = drawn_in(random, shape.iter().product(), &read);
+            let mut kept: Vec<_> = initial.into_iter().map(|range| (range, EXACT)).collect();
+            kept.push((inner, F32_RECURRENCE));
+            Some(case.in_out("cells", &shape, c, kept))
         }
-        Cell::Gru => {
-            // Only the candidate's part is read.
-            let mut u = random.reals(len, 1.0);
-            u.chunks_exact_mut(rows).for_each(|row| row[..2 * hidden].fill(f64::NAN));
-            Some(case.in_out("recurrent", &shape, u, all))
+        Cell::Gru(Reset::AfterProduct) => {
+            // Only the candidates' part is read.
+            let (mut u, hidden) = (left(random), sizes.hidden);
+            u.chunks_exact_mut(3 * hidden).for_each(|row| row[..2 * hidden].fill(f64::NAN));
+            Some(case.in_out("recurrent", &shape, u, vec![(0..len, F32_RECURRENCE)]))
+        }
+        // It is for the gradient of U alone.
+        Cell::Gru(Reset::BeforeProduct) => {
+            Some(case.out("operand", &[shape[0], sizes.batch, sizes.width()], [], F32_RECURRENCE))
         }
         _ => None,
     };
-    // Only forwards reads a bias.
-    let bias = case.matrix("bias", 1, rows, vec![f64::NAN; rows]);
-    let recurrence = Recurrence {
-        cell,
-        steps,
-        batch,
-        hidden,
-        weight,
-        weight_transposed: None,
-        bias,
-        gates,
-        history,
-        memory,
-        schedule,
-    };
-    case.with(Op::Backward { recurrence, upstream })
+    let recurrence = sizes.common(random, &mut case, &Tensors { gates, history, memory, u, forward: false });
+    case.with(Op::Backward { recurrence, upstream, to_start: sizes.options.to_start })
+}
+
+/// What a cell reads of the history backwards; the rest is NaN.
+fn history_backwards(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
+    let (slot, steps, inner) = (sizes.slot(), sizes.steps, sizes.inner());
+    let len = sizes.history().iter().product();
+    match sizes.cell {
+        // h_1 to h_T; of relu about half are zeros.
+        Cell::Elman(activation) => {
+            let mut slots = drawn_in(random, len, &[inner]);
+            if activation == Activation::Relu {
+                slots.iter_mut().filter(|h| !h.is_nan()).for_each(|h| *h = h.max(0.0));
+            }
+            slots
+        }
+        // h_0 to h_(T-1).
+        Cell::Gru(_) => {
+            let mut slots = drawn_in(random, len, &[sizes.initial(), vec![inner]].concat());
+            let last = |at: usize| match at % sizes.width() / sizes.hidden {
+                0 => at / slot == steps,
+                _ => at / slot == 1,
+            };
+            (0..len).filter(|at| last(*at)).for_each(|at| slots[at] = f64::NAN);
+            slots
+        }
+        // Nothing.
+        _ => vec![f64::NAN; len],
+    }
 }

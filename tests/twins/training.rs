@@ -1,7 +1,7 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::plan::{
-    Clip, Combine, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, TensorId, Update, View,
+    Clip, Combine, FROZEN, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, TensorId, Update, View,
 };
 
 use crate::case::Case;
@@ -42,21 +42,42 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
     case.with(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient }))
 }
 
-/// `count` slices of `flat` elements in ±`bound`, some of them replaced.
+/// `count` slices of `flat` elements in ±`bound`, some of them replaced; some of the others are frozen.
 pub fn combine(random: &mut Random, flat: usize, count: usize, bound: f64, replaced: &[(usize, f64)]) -> Case {
-    let mut case = Case::new(format!("combine {flat} in {count} slices in ±{bound:e}, {replaced:?}"));
+    let gradients = vec![f64::NAN; flat];
+    combine_onto(random, gradients, false, [count as f64, bound], replaced)
+}
+
+/// The same with a gradient that is there already, to be added to or not.
+pub fn combine_onto(
+    random: &mut Random,
+    gradients: Vec<f64>,
+    keep: bool,
+    [count, bound]: [f64; 2],
+    replaced: &[(usize, f64)],
+) -> Case {
+    let (flat, count) = (gradients.len(), count as usize);
+    let name = format!("combine {flat} in {count} slices in ±{bound:e}, {replaced:?}, keep {keep}");
+    let mut case = Case::new(name);
     let mut values = random.reals(count * flat, bound);
     replaced.iter().for_each(|&(at, value)| values[at] = value);
+    let mut bits = random.ids(flat, 4);
+    replaced.iter().for_each(|&(at, _)| bits[at % flat] &= !FROZEN);
+    // A frozen element does not count, whatever its gradient would be.
+    bits.iter().zip(&mut values).filter(|(bits, _)| **bits & FROZEN != 0).for_each(|(_, value)| *value = f64::INFINITY);
     let slices = case.real("slices", &[count, flat], values);
     let finite: Vec<_> =
         (0..flat).filter(|at| !replaced.iter().any(|(r, v)| r % flat == *at && !v.is_finite())).collect();
     let runs = finite.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1);
-    let gradients = case.out("gradients", &[flat], runs, Tolerance { least: bound, ..F32_SUM });
+    let tolerance = Tolerance { least: bound, ..F32_SUM };
+    let gradients = case.in_out("gradients", &[flat], gradients, runs.map(|run| (run, tolerance)).collect());
+    let hyper = case.real("hyper", &[HYPER], hyper(f64::NAN, keep, false));
+    let exempt = case.ids("exempt", bits);
     (0..flat).filter(|at| !finite.contains(at)).for_each(|at| case.leave_free(gradients, at..at + 1));
     let blocks = flat.div_ceil(Combine::BLOCK);
     let apart = (0..blocks * 3).map(|at| at..at + 1);
     let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
-    case.with(Op::Combine(Combine { slices, gradients, partials }))
+    case.with(Op::Combine(Combine { slices, hyper, exempt, gradients, partials }))
 }
 
 /// What a measurement reads.
@@ -70,16 +91,30 @@ pub struct Measured {
     pub finite: bool,
 }
 
+/// The tensor `hyper` of a kernel that reads no rates.
+fn hyper(slot: f64, keep: bool, more: bool) -> Vec<f64> {
+    let [keep, more] = [keep, more].map(|flag| f64::from(u8::from(flag)));
+    vec![f64::NAN, f64::NAN, f64::NAN, slot, keep, more]
+}
+
 /// Loss, norm, scale and flag in one row of the metrics.
 pub fn measure(name: &str, given: Measured) -> Case {
+    measure_onto(name, given, None, false)
+}
+
+/// The same where the step may have a loss already, and windows to come.
+pub fn measure_onto(name: &str, given: Measured, loss: Option<f64>, more: bool) -> Case {
     let Measured { row_loss, partials, clip, slot, finite } = given;
-    let mut case = Case::new(format!("measure {name}, {clip:?}, slot {slot}"));
+    let mut case = Case::new(format!("measure {name}, {clip:?}, slot {slot}, onto {loss:?}, more {more}"));
     let row_loss = case.real("row_loss", &[row_loss.len()], row_loss);
     let partials = partials.map(|p| case.real("partials", &[p.len() / 3, 3], p));
-    let hyper = case.real("hyper", &[4], vec![f64::NAN, f64::NAN, f64::NAN, slot as f64]);
+    let hyper = case.real("hyper", &[HYPER], hyper(slot as f64, loss.is_some(), more));
     let row = slot * 4..slot * 4 + 4;
     let compared = if finite { row.clone() } else { row.end - 1..row.end };
-    let metrics = case.out("metrics", &[METRICS_SLOTS, 4], compared.map(|at| at..at + 1), F32_POINTWISE);
+    let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
+    rows[slot * 4] = loss.unwrap_or(f64::NAN);
+    let compared = compared.map(|at| (at..at + 1, F32_POINTWISE)).collect();
+    let metrics = case.in_out("metrics", &[METRICS_SLOTS, 4], rows, compared);
     case.leave_free(metrics, row);
     case.with(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }))
 }
@@ -90,11 +125,17 @@ pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
     magnitudes.iter().zip(&sums).flat_map(|(m, s)| [m.abs(), s.abs() + 1.0, 1.0]).collect()
 }
 
-/// A step of an optimiser over `flat` elements; `finite` is the flag of the metrics.
+/// A step of an optimiser over `flat` elements, some of them frozen and some that do not decay; `finite` is the flag of the
+/// metrics.
 pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize, finite: bool) -> Case {
     let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {flat} elements, finite {finite}"));
     let slot = 517;
-    let hyper = case.real("hyper", &[4], [0.05, 0.271, 0.003, slot as f64].map(|v| f64::from(v as f32)).to_vec());
+    let mut hyper = [0.05, 0.271, 0.003, slot as f64].map(|v| f64::from(v as f32)).to_vec();
+    hyper.extend([f64::NAN, f64::NAN]);
+    let hyper = case.real("hyper", &[HYPER], hyper);
+    let bits = random.ids(flat, 4);
+    let frozen: Vec<_> = (0..flat).filter(|&at| bits[at] & FROZEN != 0).collect();
+    let exempt = case.ids("exempt", bits);
     let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
     rows[slot * 4 + 2..slot * 4 + 4].copy_from_slice(&[0.375, if finite { 1.0 } else { 0.0 }]);
     let metrics = case.real("metrics", &[METRICS_SLOTS, 4], rows);
@@ -106,8 +147,10 @@ pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize
     };
     let gradients = case.real("gradients", &[flat], drawn());
     let tolerance = if finite { F32_POINTWISE } else { EXACT };
-    let mut changed =
-        |name: &str, values: Vec<f64>| -> TensorId { case.in_out(name, &[flat], values, vec![(0..flat, tolerance)]) };
+    let mut changed = |name: &str, values: Vec<f64>| -> TensorId {
+        let kept = frozen.iter().map(|&at| (at..at + 1, EXACT));
+        case.in_out(name, &[flat], values, kept.chain([(0..flat, tolerance)]).collect())
+    };
     let parameters = changed("parameters", drawn().into_iter().map(|v| f64::from((v - 0.5) as f32)).collect());
     // A mean of squares is not negative; the first moment of Adam and the velocity may be.
     let squares = |values: Vec<f64>| values.into_iter().map(|v| f64::from((v * v) as f32)).collect();
@@ -119,5 +162,5 @@ pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize
         }
         _ => unreachable!("an optimiser that the tests do not know"),
     };
-    case.with(Op::Update(Update { optimizer, clip, hyper, metrics, gradients, parameters, moments }))
+    case.with(Op::Update(Update { optimizer, clip, hyper, metrics, gradients, exempt, parameters, moments }))
 }

@@ -13,7 +13,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, Checkpoint, Config, Device, Input, Inputs, Loss, ReadOut, Start, Targets, Trainer, wgpu};
+use recurrent::{
+    Batch, Checkpoint, Config, Device, Input, Inputs, Loss, ReadOut, Sequences, Start, Targets, Trainer, wgpu,
+};
 
 /// Declares each function `fn name(device: &Device)` as two tests, `cpu::name` and `gpu::name`.
 macro_rules! on_both {
@@ -76,14 +78,16 @@ pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, s
         Loss::MeanSquared => Targets::Values(reals(rng, labels * config.outputs, 1.0)),
         _ => Targets::Classes(ids(rng, labels, config.outputs)),
     };
-    Batch { steps, size, inputs, targets, mask: None, start: Start::Zero }
+    Batch { sequences: Sequences { steps, size, inputs, lengths: None, start: Start::Zero }, targets, mask: None }
 }
 
 /// The steps `range` of a batch that is read out at every step, as a window that carries on unless it is the first.
 pub fn part(whole: &Batch, config: &Config, range: std::ops::Range<usize>) -> Batch {
     assert_eq!(config.read_out, ReadOut::EveryStep, "only such a batch can be cut");
-    let rows = |width: usize| range.start * whole.size * width..range.end * whole.size * width;
-    let inputs = match &whole.inputs {
+    let Sequences { size, inputs, lengths, start, .. } = &whole.sequences;
+    assert_eq!(*lengths, None, "only such a batch can be cut");
+    let rows = |width: usize| range.start * size * width..range.end * size * width;
+    let inputs = match inputs {
         Inputs::Tokens(ids) => Inputs::Tokens(ids[rows(1)].to_vec()),
         Inputs::Dense(x) => Inputs::Dense(x[rows(config.input.size())].to_vec()),
     };
@@ -92,8 +96,9 @@ pub fn part(whole: &Batch, config: &Config, range: std::ops::Range<usize>) -> Ba
         Targets::Values(y) => Targets::Values(y[rows(config.outputs)].to_vec()),
     };
     let mask = whole.mask.as_ref().map(|mask| mask[rows(1)].to_vec());
-    let start = if range.start == 0 { whole.start.clone() } else { Start::Carry };
-    Batch { steps: range.len(), size: whole.size, inputs, targets, mask, start }
+    let start = if range.start == 0 { start.clone() } else { Start::Carry };
+    let sequences = Sequences { steps: range.len(), size: *size, inputs, lengths: None, start };
+    Batch { sequences, targets, mask }
 }
 
 /// All that a training is, as bytes: equal bytes are equal weights, moments, state, recipe and step, bit for bit.

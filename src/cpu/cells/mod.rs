@@ -2,10 +2,11 @@
 
 mod elman;
 mod gru;
+mod gru_before;
 mod lstm;
 
 use super::real::Real;
-use crate::model::Cell;
+use crate::model::{Cell, table};
 
 /// One sequence at one step, forwards. `x` holds W·x_t + b_W and is where a cell leaves what its gradient needs; `r`
 /// holds U·h_(t-1) + b_U; both are `[G·H]`, the others `[H]`.
@@ -19,11 +20,15 @@ pub(super) struct Forward<'a, T> {
     pub c: &'a mut [T],
     /// A GRU's copy of `r` `[G·H]`; empty for the others.
     pub recurrent: &'a mut [T],
+    /// What a second product's sums are over; empty for cells of one.
+    pub operand: &'a mut [T],
+    /// Whether the step is valid. If not, h is put back to what it was, but a second state is for the cell to hold.
+    pub counts: bool,
 }
 
 /// One sequence at one step, backwards.
 pub(super) struct Backward<'a, T> {
-    /// The whole gradient of h_t.
+    /// The whole gradient of h_t; zeros at a step that is not valid.
     pub dh: &'a [T],
     /// What forwards left in `x`; becomes the gradient of W·x_t + b_W.
     pub gates: &'a mut [T],
@@ -36,25 +41,45 @@ pub(super) struct Backward<'a, T> {
     pub dc: &'a [T],
     /// A GRU's U·h_(t-1) + b_U; becomes its gradient.
     pub recurrent: &'a mut [T],
-    /// The gradient of h_(t-1) so far, to which a GRU adds its direct path; empty at the first step.
+    /// The gradient of the second product's operand, once it is known.
+    pub d_operand: &'a [T],
+    /// The gradient of h_(t-1) so far, to which a GRU adds its direct path.
     pub dh_before: &'a mut [T],
 }
 
-pub(super) fn forward<T: Real>(cell: Cell, row: Forward<'_, T>) {
-    match cell {
-        Cell::Elman(activation) => elman::forward(activation, row),
-        Cell::Lstm => lstm::forward(row),
-        Cell::Gru => gru::forward(row),
-    }
+/// A cell's functions, under the names that its shader has for them.
+trait Pointwise {
+    fn forward<T: Real>(cell: Cell, row: Forward<'_, T>);
+
+    fn backward<T: Real>(cell: Cell, row: Backward<'_, T>);
+
+    /// Between two products: from the first gates' sums to the operand of the others'.
+    fn operand<T: Real>(_row: Forward<'_, T>) {}
+
+    /// Between two products backwards: from the operand's gradient to that of the first gates and of h_(t-1).
+    fn operand_backward<T: Real>(_row: Backward<'_, T>) {}
 }
 
-pub(super) fn backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
-    match cell {
-        Cell::Elman(activation) => elman::backward(activation, row),
-        Cell::Lstm => lstm::backward(row),
-        Cell::Gru => gru::backward(row),
-    }
+macro_rules! functions {
+    ($($file:ident: $cell:pat,)*) => {
+        pub(super) fn forward<T: Real>(cell: Cell, row: Forward<'_, T>) {
+            match cell { $($cell => $file::Functions::forward(cell, row),)* }
+        }
+
+        pub(super) fn backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
+            match cell { $($cell => $file::Functions::backward(cell, row),)* }
+        }
+
+        pub(super) fn operand<T: Real>(cell: Cell, row: Forward<'_, T>) {
+            match cell { $($cell => $file::Functions::operand(row),)* }
+        }
+
+        pub(super) fn operand_backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
+            match cell { $($cell => $file::Functions::operand_backward(row),)* }
+        }
+    };
 }
+table!(functions);
 
 /// σ(x) = (1 + tanh(x / 2)) / 2 of every element.
 fn sigmoid_slice<T: Real>(values: &mut [T]) {

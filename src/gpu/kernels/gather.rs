@@ -5,17 +5,32 @@
 use super::{
     Command, Kernel,
     launch::{ENTRY, dispatch, holds, inside, matrix, number, params, place, read, shader, tensor, tiles, write},
+    mask::{Drawn, drawn},
 };
 use crate::error::{Error, Result};
 use crate::plan::{Gather, GatherGradient, Plan};
 
-params!(GatherParams { rows: u32, columns: u32, symbols: u32, weight_offset: u32, bias_offset: u32, out_offset: u32 });
+params!(GatherParams {
+    rows: u32,
+    columns: u32,
+    symbols: u32,
+    first: u32,
+    batch: u32,
+    weight_offset: u32,
+    has_bias: u32,
+    bias_offset: u32,
+    out_offset: u32,
+    has_mask: u32,
+    site: u32,
+    threshold: u32,
+    kept: f32,
+});
 
 pub(super) static GATHER: Kernel = Kernel {
     name: "gather",
     entry: ENTRY,
-    source: &[shader!("gather.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("tokens"), read("weight"), read("bias"), write("out")],
+    source: &[shader!("gather.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("tokens"), read("weight"), read("bias"), read("keys"), write("out")],
     workgroup: [256, 1, 1],
     params: GatherParams::FIELDS,
     params_size: GatherParams::SIZE,
@@ -29,14 +44,20 @@ params!(GradientParams {
     slice_stride: u32,
     d_offset: u32,
     weight_offset: u32,
+    has_bias: u32,
     bias_offset: u32,
+    batch: u32,
+    has_mask: u32,
+    site: u32,
+    threshold: u32,
+    kept: f32,
 });
 
 pub(super) static GATHER_GRADIENT: Kernel = Kernel {
     name: "gather_gradient",
     entry: ENTRY,
-    source: &[shader!("gather_gradient.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("d"), read("order"), read("starts"), write("slices")],
+    source: &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("d"), read("order"), read("starts"), read("keys"), write("slices")],
     workgroup: [32, 8, 1],
     params: GradientParams::FIELDS,
     params_size: GradientParams::SIZE,
@@ -47,16 +68,26 @@ const COLUMNS: usize = 32;
 
 pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
     let (rows, columns, symbols) = (op.out.rows, op.out.cols, op.weight.cols);
-    holds(plan, op.tokens, &[rows])?;
+    let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let params = GatherParams {
         rows: number(rows)?,
         columns: number(columns)?,
         symbols: number(symbols)?,
+        first: inside("tokens", op.first, [1, rows], tensor(plan, op.tokens)?.len())?,
+        batch: number(op.batch.max(1))?,
         weight_offset: place(plan, "weight", &op.weight, [columns, symbols])?,
-        bias_offset: place(plan, "bias", &op.bias, [1, columns])?,
+        has_bias: u32::from(op.bias.is_some()),
+        bias_offset: op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, columns]))?,
         out_offset: place(plan, "out", &op.out, [rows, columns])?,
+        has_mask,
+        site,
+        threshold,
+        kept,
     };
-    let tensors = vec![op.tokens, op.weight.tensor, op.bias.tensor, op.out.tensor];
+    // Something must be bound where there is no bias or dropout.
+    let bias = op.bias.map_or(op.weight.tensor, |bias| bias.tensor);
+    let keys = op.draw.map_or(op.tokens, |draw| draw.keys);
+    let tensors = vec![op.tokens, op.weight.tensor, bias, keys, op.out.tensor];
     dispatch(&GATHER, tensors, &params, tiles(rows * columns, 256), 1)
 }
 
@@ -66,6 +97,8 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Comman
     let symbols = starts.len().checked_sub(1).ok_or_else(|| Error::shape(&starts.name, &[1], &starts.shape))?;
     let [slices, flat] = matrix(plan, op.slices)?;
     holds(plan, op.order, &[rows])?;
+    let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
+    let has_bias = u32::from(op.bias.is_some());
     let params = GradientParams {
         rows: number(rows)?,
         columns: number(columns)?,
@@ -74,9 +107,16 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Comman
         slice_stride: number(flat)?,
         d_offset: place(plan, "d", &op.d, [rows, columns])?,
         weight_offset: inside("weight", op.weight, [columns, symbols], flat)?,
-        bias_offset: inside("bias", op.bias, [1, columns], flat)?,
+        has_bias,
+        bias_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, columns], flat))?,
+        batch: number(op.batch.max(1))?,
+        has_mask,
+        site,
+        threshold,
+        kept,
     };
     // One more group than there are tokens: that of the bias.
-    let workgroups = tiles(symbols + 1, 1) * tiles(columns, COLUMNS);
-    dispatch(&GATHER_GRADIENT, vec![op.d.tensor, op.order, op.starts, op.slices], &params, workgroups, slices)
+    let workgroups = (tiles(symbols, 1) + u64::from(has_bias)) * tiles(columns, COLUMNS);
+    let keys = op.draw.map_or(op.order, |draw| draw.keys);
+    dispatch(&GATHER_GRADIENT, vec![op.d.tensor, op.order, op.starts, keys, op.slices], &params, workgroups, slices)
 }

@@ -60,12 +60,30 @@ pub(super) fn tensor(plan: &Plan, id: TensorId) -> Result<&Tensor> {
     plan.tensors().get(id.0).ok_or_else(|| Error::Config(format!("the plan has no tensor number {}", id.0)))
 }
 
-/// Where a view starts, once it is known to have the shape that is needed and to lie inside its tensor.
+/// Where a contiguous view starts, once it is known to have the shape that is needed and to lie inside its tensor.
 pub(super) fn place(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
+    let offset = strided(plan, argument, view, shape)?;
+    if view.is_contiguous() {
+        Ok(offset)
+    } else {
+        Err(Error::Config(format!("{argument} has rows {} apart, expected them side by side", view.stride)))
+    }
+}
+
+/// Where a view starts, its rows any distance apart.
+pub(super) fn strided(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
     if [view.rows, view.cols] != shape || view.rows == 0 || view.cols == 0 {
         return Err(Error::shape(argument, &shape, &[view.rows, view.cols]));
     }
-    inside(argument, view.offset, shape, tensor(plan, view.tensor)?.len())
+    let (offset, len) = (view.offset, tensor(plan, view.tensor)?.len());
+    let last = (view.rows - 1).checked_mul(view.stride).and_then(|n| n.checked_add(offset));
+    match last {
+        Some(last) if view.rows == 1 || view.stride >= view.cols || view.stride == 0 => {
+            inside(argument, last, [1, view.cols], len)?;
+            number(offset)
+        }
+        _ => Err(Error::Config(format!("{argument} {shape:?} has rows {} apart, which overlap", view.stride))),
+    }
 }
 
 /// Where a matrix starts, once it is known to lie inside `len` elements.

@@ -4,7 +4,7 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, inside, matrix, number, params, place, read, shader, tiles, write},
+    launch::{ENTRY, dispatch, inside, matrix, number, params, place, read, shader, strided, tiles, write},
 };
 use crate::error::Result;
 use crate::plan::{MatMul, Plan, View, WeightGradient};
@@ -82,19 +82,19 @@ pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Comman
         m: number(m)?,
         n: number(n)?,
         k: number(rows)?,
-        a_offset: place(plan, "d", &op.d, [rows, m])?,
+        a_offset: strided(plan, "d", &op.d, [rows, m])?,
         a_row: 1,
-        a_col: number(m)?,
-        b_offset: place(plan, "x", &op.x, [rows, n])?,
-        b_row: number(n)?,
+        a_col: number(op.d.stride)?,
+        b_offset: strided(plan, "x", &op.x, [rows, n])?,
+        b_row: number(op.x.stride)?,
         b_col: 1,
         has_bias: 0,
         bias_offset: 0,
         out_offset: inside("weight", op.weight, [m, n], flat)?,
         slices: number(slices)?,
         slice_stride: number(flat)?,
-        has_sum: 1,
-        sum_offset: inside("bias", op.bias, [1, m], flat)?,
+        has_sum: u32::from(op.bias.is_some()),
+        sum_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, m], flat))?,
     };
     let tensors = vec![op.d.tensor, op.x.tensor, op.x.tensor, op.slices];
     dispatch(&MATMUL, tensors, &params, tiles(m, TILE) * tiles(n, TILE), slices)

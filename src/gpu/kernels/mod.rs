@@ -6,10 +6,14 @@
 mod gather;
 mod launch;
 mod loss;
+mod mask;
 mod matmul;
 mod recurrence;
+mod state;
 mod transpose;
 mod update;
+
+use std::sync::LazyLock;
 
 use crate::error::Result;
 use crate::plan::{Op, Plan, TensorId, View};
@@ -102,31 +106,29 @@ pub enum Command {
 
 /// Every kernel, those of the recurrence once for every cell.
 pub fn all() -> &'static [&'static Kernel] {
-    static ALL: [&Kernel; 23] = [
-        &matmul::MATMUL,
-        &transpose::TRANSPOSE,
-        &gather::GATHER,
-        &gather::GATHER_GRADIENT,
-        &recurrence::ELMAN.step_forward,
-        &recurrence::ELMAN.step_backward,
-        &recurrence::ELMAN.sequence_forward,
-        &recurrence::ELMAN.sequence_backward,
-        &recurrence::LSTM.step_forward,
-        &recurrence::LSTM.step_backward,
-        &recurrence::LSTM.sequence_forward,
-        &recurrence::LSTM.sequence_backward,
-        &recurrence::GRU.step_forward,
-        &recurrence::GRU.step_backward,
-        &recurrence::GRU.sequence_forward,
-        &recurrence::GRU.sequence_backward,
-        &loss::CROSS_ENTROPY,
-        &loss::MEAN_SQUARED,
-        &update::COMBINE,
-        &update::MEASURE,
-        &update::SGD,
-        &update::RMS_PROP,
-        &update::ADAM,
-    ];
+    static ALL: LazyLock<Vec<&Kernel>> = LazyLock::new(|| {
+        let mut all = vec![
+            &matmul::MATMUL,
+            &transpose::TRANSPOSE,
+            &gather::GATHER,
+            &gather::GATHER_GRADIENT,
+            &mask::MASK,
+            &state::COPY,
+            &state::START,
+            &state::START_GRADIENT,
+            &state::POOL,
+            &state::POOL_GRADIENT,
+            &loss::CROSS_ENTROPY,
+            &loss::MEAN_SQUARED,
+            &update::COMBINE,
+            &update::MEASURE,
+            &update::SGD,
+            &update::RMS_PROP,
+            &update::ADAM,
+        ];
+        all.extend(recurrence::kernels());
+        all
+    });
     &ALL
 }
 
@@ -140,22 +142,23 @@ pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
     let mut commands = Vec::new();
     for stage in plan.stages() {
         match &stage.op {
-            Op::Copy { from, to } => {
-                launch::place(plan, "from", from, [to.rows, to.cols])?;
-                launch::place(plan, "to", to, [to.rows, to.cols])?;
-                commands.push(Command::Copy { from: *from, to: *to });
-            }
+            Op::Copy { from, to } => commands.push(state::copy(plan, from, to)?),
             Op::Zero { tensor } => {
                 launch::tensor(plan, *tensor)?;
                 commands.push(Command::Zero { tensor: *tensor });
             }
+            Op::Start(op) => commands.push(state::start(plan, op)?),
+            Op::Mask(op) => commands.push(mask::mask(plan, op)?),
             Op::Gather(op) => commands.push(gather::gather(plan, op)?),
             Op::Transpose(op) => commands.push(transpose::transpose(plan, op)?),
             Op::MatMul(op) => commands.push(matmul::matmul(plan, op)?),
             Op::Forward(op) => commands.extend(recurrence::forward(plan, op)?),
-            Op::Backward { recurrence, upstream } => {
-                commands.extend(recurrence::backward(plan, recurrence, *upstream)?);
+            Op::Backward { recurrence, upstream, to_start } => {
+                commands.extend(recurrence::backward(plan, recurrence, *upstream, *to_start)?);
             }
+            Op::Pool(op) => commands.push(state::pool(plan, op)?),
+            Op::PoolGradient(op) => commands.push(state::pool_gradient(plan, op)?),
+            Op::StartGradient(op) => commands.push(state::start_gradient(plan, op)?),
             Op::LossGradient(op) => commands.push(loss::loss(plan, op)?),
             Op::WeightGradient(op) => commands.push(matmul::weight_gradient(plan, op)?),
             Op::GatherGradient(op) => commands.push(gather::gather_gradient(plan, op)?),

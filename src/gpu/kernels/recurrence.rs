@@ -1,178 +1,239 @@
 //! The drivers of a recurrence, `step_*.wgsl` and `sequence_*.wgsl`, each compiled with every cell.
 //!
-//! The contract: a driver knows of a cell only its number of gates and its two pointwise functions, so another cell is
+//! The contract: a driver knows of a cell only its numbers of gates and its pointwise functions, so another cell is
 //! another WGSL file and another line here.
 
 use super::{
-    Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, tiles, write},
+    Binding, Command, Kernel,
+    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, tensor, tiles, write},
 };
 use crate::error::{Error, Result};
-use crate::model::{Cell, CellMemory};
+use crate::model::{Cell, CellMemory, Record, cells, table};
 use crate::plan::{Plan, Recurrence, RecurrenceSchedule, TensorId};
 
-params!(StepForwardParams {
-    t: u32,
+params!(Params {
+    step: u32,
+    product: u32,
     steps: u32,
+    skipped: u32,
     batch: u32,
     hidden: u32,
+    directions: u32,
     variant: u32,
     weight_offset: u32,
-    bias_offset: u32
-});
-
-params!(StepBackwardParams { t: u32, steps: u32, batch: u32, hidden: u32, variant: u32, weight_offset: u32 });
-
-params!(SequenceForwardParams {
-    steps: u32,
-    batch: u32,
-    hidden: u32,
-    variant: u32,
-    turned_offset: u32,
     bias_offset: u32,
+    has_bias: u32,
+    has_mask: u32,
+    to_start: u32,
 });
-
-params!(SequenceBackwardParams { steps: u32, batch: u32, hidden: u32, variant: u32, weight_offset: u32 });
 
 /// The kernels of one cell.
-pub(super) struct Drivers {
-    pub(super) step_forward: Kernel,
-    pub(super) step_backward: Kernel,
-    pub(super) sequence_forward: Kernel,
-    pub(super) sequence_backward: Kernel,
+struct Drivers {
+    step_forward: Kernel,
+    step_backward: Kernel,
+    sequence_forward: Kernel,
+    sequence_backward: Kernel,
+}
+
+/// A driver's buffers; the seventh is there for a cell that keeps something.
+const fn bindings(record: &Record, all: &'static [Binding; 7]) -> &'static [Binding] {
+    if matches!(record.memory, CellMemory::None) { all.split_at(6).0 } else { all }
+}
+
+/// A driver's WGSL in pieces; the last is there for a cell of one product.
+const fn source(record: &Record, all: &'static [&'static str; 5]) -> &'static [&'static str] {
+    if record.first_gates == record.gates { all } else { all.split_at(4).0 }
 }
 
 macro_rules! driver {
-    ($driver:literal, $cell:literal, $params:ty, $bindings:expr) => {
+    ($driver:literal, $cell:ident, $bindings:expr) => {
         Kernel {
-            name: concat!($driver, "_", $cell),
+            name: concat!($driver, "_", stringify!($cell)),
             entry: ENTRY,
-            source: &[
-                shader!(concat!($driver, ".wgsl")),
-                shader!(concat!($cell, ".wgsl")),
-                shader!("place.wgsl"),
-                shader!("math.wgsl"),
-            ],
-            bindings: $bindings,
+            source: source(
+                &cells::$cell::RECORD,
+                &[
+                    shader!(concat!($driver, ".wgsl")),
+                    shader!(concat!(stringify!($cell), ".wgsl")),
+                    shader!("recurrence.wgsl"),
+                    shader!("math.wgsl"),
+                    shader!("one_product.wgsl"),
+                ],
+            ),
+            bindings: bindings(&cells::$cell::RECORD, $bindings),
             workgroup: [256, 1, 1],
-            params: <$params>::FIELDS,
-            params_size: <$params>::SIZE,
+            params: Params::FIELDS,
+            params_size: Params::SIZE,
         }
     };
 }
+
+const LENGTHS: Binding = read("lengths");
+const MASK: Binding = read("mask");
+const MEMORY: Binding = write("memory");
 
 macro_rules! drivers {
-    ($cell:literal $(, $memory:literal)?) => {
-        Drivers {
-            step_forward: driver!(
-                "step_forward",
-                $cell,
-                StepForwardParams,
-                &[read("weight"), read("bias"), write("gates"), write("history") $(, write($memory))?]
-            ),
-            step_backward: driver!(
-                "step_backward",
-                $cell,
-                StepBackwardParams,
-                &[read("weight"), write("upstream"), read("history"), write("gates") $(, write($memory))?]
-            ),
-            sequence_forward: driver!(
-                "sequence_forward",
-                $cell,
-                SequenceForwardParams,
-                &[read("turned"), read("bias"), write("gates"), write("history") $(, write($memory))?]
-            ),
-            sequence_backward: driver!(
-                "sequence_backward",
-                $cell,
-                SequenceBackwardParams,
-                &[read("weight"), write("upstream"), read("history"), write("gates") $(, write($memory))?]
-            ),
+    ($($cell:ident: $pattern:pat,)*) => {
+        fn drivers(cell: Cell) -> &'static Drivers {
+            match cell { $($pattern => &$cell::DRIVERS,)* }
         }
+
+        /// Every cell's drivers.
+        pub(super) fn kernels() -> impl Iterator<Item = &'static Kernel> {
+            [$(&$cell::DRIVERS,)*].into_iter().flat_map(|d: &'static Drivers| {
+                [&d.step_forward, &d.step_backward, &d.sequence_forward, &d.sequence_backward]
+            })
+        }
+
+        $(mod $cell {
+            use super::*;
+
+            pub(super) static DRIVERS: Drivers = Drivers {
+                step_forward: driver!(
+                    "step_forward",
+                    $cell,
+                    &[read("weight"), read("bias"), write("gates"), write("history"), LENGTHS, MASK, MEMORY]
+                ),
+                step_backward: driver!(
+                    "step_backward",
+                    $cell,
+                    &[read("weight"), write("upstream"), read("history"), write("gates"), LENGTHS, MASK, MEMORY]
+                ),
+                sequence_forward: driver!(
+                    "sequence_forward",
+                    $cell,
+                    &[read("turned"), read("bias"), write("gates"), write("history"), LENGTHS, MASK, MEMORY]
+                ),
+                sequence_backward: driver!(
+                    "sequence_backward",
+                    $cell,
+                    &[read("weight"), write("upstream"), read("history"), write("gates"), LENGTHS, MASK, MEMORY]
+                ),
+            };
+        })*
     };
 }
-
-pub(super) static ELMAN: Drivers = drivers!("elman");
-pub(super) static LSTM: Drivers = drivers!("lstm", "memory");
-pub(super) static GRU: Drivers = drivers!("gru", "memory");
-
-fn drivers(cell: Cell) -> &'static Drivers {
-    match cell {
-        Cell::Elman(_) => &ELMAN,
-        Cell::Lstm => &LSTM,
-        Cell::Gru => &GRU,
-    }
-}
+table!(drivers);
 
 /// Sequences, and units, of the tile that a workgroup of a step takes.
 const TILE: usize = 16;
 
-/// G·H, once the tensors are known to have the recurrence's sizes.
-fn check(plan: &Plan, op: &Recurrence) -> Result<usize> {
-    let rows = op.cell.gates().saturating_mul(op.hidden);
-    holds(plan, op.gates, &[op.steps, op.batch, rows])?;
-    holds(plan, op.history, &[op.steps.saturating_add(1), op.batch, op.hidden])?;
+/// The step before the first: where the gradient of the initial state is summed.
+const START: u32 = u32::MAX;
+
+/// The parameters of a recurrence, once its tensors are known to have its sizes.
+fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
+    if !(1..=2).contains(&op.directions) || op.steps == 0 {
+        let (directions, steps) = (op.directions, op.steps);
+        return Err(Error::Config(format!("a recurrence of {directions} directions and {steps} steps")));
+    }
+    let (gates, width) = (op.directions.saturating_mul(op.rows()), op.width());
+    let slots = op.steps.saturating_add(op.directions);
+    reaches(plan, op.gates, op.steps, &[op.batch, gates])?;
+    reaches(plan, op.history, slots, &[op.batch, width])?;
+    holds(plan, op.lengths, &[op.batch])?;
+    op.mask.map_or(Ok(()), |mask| holds(plan, mask, &[op.batch, width]))?;
     match (op.cell.memory(), op.memory) {
         (CellMemory::None, None) => {}
-        (CellMemory::State, Some(c)) => holds(plan, c, &[op.steps.saturating_add(1), op.batch, op.hidden])?,
-        (CellMemory::Recurrent, Some(u)) => holds(plan, u, &[op.steps, op.batch, rows])?,
+        (CellMemory::State, Some(c)) => reaches(plan, c, slots, &[op.batch, width])?,
+        (CellMemory::Recurrent, Some(u)) => reaches(plan, u, op.steps, &[op.batch, gates])?,
+        (CellMemory::Operand, Some(s)) => reaches(plan, s, op.steps, &[op.batch, width])?,
         _ => return Err(Error::Config(format!("the tensor that a cell of kind {} keeps", op.cell.name()))),
     }
-    Ok(rows)
+    Ok(Params {
+        step: 0,
+        product: 0,
+        steps: number(op.steps)?,
+        skipped: number(op.skipped)?,
+        batch: number(op.batch)?,
+        hidden: number(op.hidden)?,
+        directions: number(op.directions)?,
+        variant: op.cell.variant(),
+        weight_offset: 0,
+        bias_offset: 0,
+        has_bias: 0,
+        has_mask: u32::from(op.mask.is_some()),
+        to_start: 0,
+    })
+}
+
+/// Nothing, once a tensor is known to have at least so many rows of that shape: a window may end before its tensors do.
+fn reaches(plan: &Plan, id: TensorId, rows: usize, shape: &[usize]) -> Result<()> {
+    let tensor = tensor(plan, id)?;
+    let needed = shape.iter().try_fold(rows, |n, &d| n.checked_mul(d));
+    if needed.is_some_and(|needed| needed <= tensor.len()) {
+        Ok(())
+    } else {
+        Err(Error::shape(&tensor.name, &[&[rows], shape].concat(), &tensor.shape))
+    }
+}
+
+/// The products of a cell's step.
+fn products(op: &Recurrence) -> std::ops::Range<u32> {
+    0..op.cell.products() as u32
+}
+
+fn workgroups(op: &Recurrence) -> u64 {
+    op.directions as u64 * tiles(op.batch, TILE) * tiles(op.hidden, TILE)
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
-    let rows = check(plan, op)?;
-    let (steps, batch, hidden) = (number(op.steps)?, number(op.batch)?, number(op.hidden)?);
-    let variant = op.cell.variant();
-    let bias_offset = place(plan, "bias", &op.bias, [1, rows])?;
+    let params = check(plan, op)?;
+    let rows = op.directions * op.rows();
+    let bias_offset = op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, rows]))?;
+    let params = Params { bias_offset, has_bias: u32::from(op.bias.is_some()), ..params };
+    // Something must be bound where there is no bias or mask.
+    let tensors = |weight: TensorId| {
+        let (bias, mask) = (op.bias.map_or(weight, |bias| bias.tensor), op.mask.unwrap_or(weight));
+        let mut tensors = vec![weight, bias, op.gates, op.history, op.lengths, mask];
+        tensors.extend(op.memory);
+        tensors
+    };
     match op.schedule {
         RecurrenceSchedule::Steps => {
             let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
-            let step = |t| {
-                let params = StepForwardParams { t, steps, batch, hidden, variant, weight_offset, bias_offset };
-                let mut tensors = vec![op.weight.tensor, op.bias.tensor, op.gates, op.history];
-                tensors.extend(op.memory);
-                let workgroups = tiles(op.batch, TILE) * tiles(op.hidden, TILE);
-                dispatch(&drivers(op.cell).step_forward, tensors, &params, workgroups, 1)
+            let run = |step, product| {
+                let params = Params { step, product, weight_offset, ..params };
+                dispatch(&drivers(op.cell).step_forward, tensors(op.weight.tensor), &params, workgroups(op), 1)
             };
-            (0..steps).map(step).collect()
+            (0..params.steps)
+                .flat_map(|step| products(op).map(move |product| (step, product)))
+                .map(|(s, p)| run(s, p))
+                .collect()
         }
         RecurrenceSchedule::Whole => {
             let turned = op.weight_transposed.ok_or_else(|| {
                 Error::Config("a recurrence over a whole sequence has no transposed weight".to_owned())
             })?;
-            let turned_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
-            let params = SequenceForwardParams { steps, batch, hidden, variant, turned_offset, bias_offset };
-            let mut tensors = vec![turned.tensor, op.bias.tensor, op.gates, op.history];
-            tensors.extend(op.memory);
+            let weight_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
+            let params = Params { weight_offset, ..params };
             let kernel = &drivers(op.cell).sequence_forward;
-            Ok(vec![dispatch(kernel, tensors, &params, u64::from(batch), 1)?])
+            Ok(vec![dispatch(kernel, tensors(turned.tensor), &params, (op.directions * op.batch) as u64, 1)?])
         }
     }
 }
 
-pub(super) fn backward(plan: &Plan, op: &Recurrence, upstream: TensorId) -> Result<Vec<Command>> {
-    let rows = check(plan, op)?;
-    holds(plan, upstream, &[op.steps, op.batch, op.hidden])?;
-    let (steps, batch, hidden) = (number(op.steps)?, number(op.batch)?, number(op.hidden)?);
-    let variant = op.cell.variant();
-    let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
-    let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates];
+pub(super) fn backward(plan: &Plan, op: &Recurrence, upstream: TensorId, to_start: bool) -> Result<Vec<Command>> {
+    let params = check(plan, op)?;
+    holds(plan, upstream, &[op.steps.saturating_add(op.directions), op.batch, op.width()])?;
+    let weight_offset = place(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
+    let params = Params { weight_offset, ..params };
+    let mask = op.mask.unwrap_or(op.weight.tensor);
+    let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, mask];
     tensors.extend(op.memory);
     match op.schedule {
         RecurrenceSchedule::Steps => {
-            let step = |t| {
-                let params = StepBackwardParams { t, steps, batch, hidden, variant, weight_offset };
-                let workgroups = tiles(op.batch, TILE) * tiles(op.hidden, TILE);
-                dispatch(&drivers(op.cell).step_backward, tensors.clone(), &params, workgroups, 1)
+            let steps = (0..params.steps).rev().flat_map(|step| products(op).map(move |product| (step, product)));
+            let run = |(step, product)| {
+                let params = Params { step, product, ..params };
+                dispatch(&drivers(op.cell).step_backward, tensors.clone(), &params, workgroups(op), 1)
             };
-            (0..steps).rev().map(step).collect()
+            steps.chain(to_start.then_some((START, 0))).map(run).collect()
         }
         RecurrenceSchedule::Whole => {
-            let params = SequenceBackwardParams { steps, batch, hidden, variant, weight_offset };
+            let params = Params { to_start: u32::from(to_start), ..params };
             let kernel = &drivers(op.cell).sequence_backward;
-            Ok(vec![dispatch(kernel, tensors, &params, u64::from(batch), 1)?])
+            Ok(vec![dispatch(kernel, tensors, &params, (op.directions * op.batch) as u64, 1)?])
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     launch::{ENTRY, dispatch, holds, matrix, number, params, read, shader, tensor, tiles, write},
 };
 use crate::error::{Error, Result};
-use crate::plan::{Clip, Combine, METRICS_SLOTS, Measure, Optimizer, Plan, Update};
+use crate::plan::{Clip, Combine, HYPER, METRICS_SLOTS, Measure, Optimizer, Plan, Update};
 
 params!(CombineParams { flat: u32, slices: u32 });
 
@@ -15,7 +15,7 @@ pub(super) static COMBINE: Kernel = Kernel {
     name: "combine",
     entry: ENTRY,
     source: &[shader!("combine.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("slices"), write("gradients"), write("partials")],
+    bindings: &[read("slices"), read("hyper"), read("exempt"), write("gradients"), write("partials")],
     workgroup: [256, 1, 1],
     params: CombineParams::FIELDS,
     params_size: CombineParams::SIZE,
@@ -39,7 +39,14 @@ pub(super) static SGD: Kernel = Kernel {
     name: "sgd",
     entry: ENTRY,
     source: &[shader!("sgd.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("hyper"), read("metrics"), read("gradients"), write("parameters"), write("velocity")],
+    bindings: &[
+        read("hyper"),
+        read("metrics"),
+        read("gradients"),
+        read("exempt"),
+        write("parameters"),
+        write("velocity"),
+    ],
     workgroup: [256, 1, 1],
     params: SgdParams::FIELDS,
     params_size: SgdParams::SIZE,
@@ -59,7 +66,14 @@ pub(super) static RMS_PROP: Kernel = Kernel {
     name: "rms_prop",
     entry: ENTRY,
     source: &[shader!("rms_prop.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("hyper"), read("metrics"), read("gradients"), write("parameters"), write("square")],
+    bindings: &[
+        read("hyper"),
+        read("metrics"),
+        read("gradients"),
+        read("exempt"),
+        write("parameters"),
+        write("square"),
+    ],
     workgroup: [256, 1, 1],
     params: RmsPropParams::FIELDS,
     params_size: RmsPropParams::SIZE,
@@ -86,6 +100,7 @@ pub(super) static ADAM: Kernel = Kernel {
         read("hyper"),
         read("metrics"),
         read("gradients"),
+        read("exempt"),
         write("parameters"),
         write("first"),
         write("second"),
@@ -97,14 +112,17 @@ pub(super) static ADAM: Kernel = Kernel {
 
 pub(super) fn combine(plan: &Plan, op: &Combine) -> Result<Command> {
     let [slices, flat] = matrix(plan, op.slices)?;
+    holds(plan, op.hyper, &[HYPER])?;
+    holds(plan, op.exempt, &[flat])?;
     holds(plan, op.gradients, &[flat])?;
     holds(plan, op.partials, &[flat.div_ceil(Combine::BLOCK), 3])?;
     let params = CombineParams { flat: number(flat)?, slices: number(slices)? };
-    dispatch(&COMBINE, vec![op.slices, op.gradients, op.partials], &params, tiles(flat, Combine::BLOCK), 1)
+    let tensors = vec![op.slices, op.hyper, op.exempt, op.gradients, op.partials];
+    dispatch(&COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1)
 }
 
 pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
-    holds(plan, op.hyper, &[4])?;
+    holds(plan, op.hyper, &[HYPER])?;
     holds(plan, op.metrics, &[METRICS_SLOTS, 4])?;
     let blocks = op.partials.map_or(Ok(0), |partials| matrix(plan, partials).map(|[blocks, _]| blocks))?;
     op.partials.map_or(Ok(()), |partials| holds(plan, partials, &[blocks, 3]))?;
@@ -127,9 +145,9 @@ pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
 
 pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let len = tensor(plan, op.parameters)?.len();
-    holds(plan, op.hyper, &[4])?;
+    holds(plan, op.hyper, &[HYPER])?;
     holds(plan, op.metrics, &[METRICS_SLOTS, 4])?;
-    for flat in op.moments.iter().chain([&op.gradients]) {
+    for flat in op.moments.iter().chain([&op.gradients, &op.exempt]) {
         holds(plan, *flat, &[len])?;
     }
     if op.moments.len() != op.optimizer.moments() {
@@ -141,7 +159,7 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
         _ => (0, 0.0),
     };
     let (flat, slots) = (number(len)?, number(METRICS_SLOTS)?);
-    let mut tensors = vec![op.hyper, op.metrics, op.gradients, op.parameters];
+    let mut tensors = vec![op.hyper, op.metrics, op.gradients, op.exempt, op.parameters];
     tensors.extend(&op.moments);
     let workgroups = tiles(len, 256);
     // 1 − α and 1 − β are taken in f64, as PyTorch does: in f32 they would lose half of their digits.

@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CellMemory;
+use super::{CellMemory, Record};
 
-/// One: the pre-activation itself.
-pub(crate) const GATES: usize = 1;
-
-pub(crate) const MEMORY: CellMemory = CellMemory::None;
+pub(crate) const RECORD: Record =
+    // The gate is the pre-activation itself.
+    Record { name: "elman", gates: 1, first_gates: 1, forget_gate: None, memory: CellMemory::None };
 
 /// The function around an Elman cell's sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -3,10 +3,8 @@
 //! i, f, o = σ(W·x_t + b_W + U·h_(t-1) + b_U), g = tanh(the same), each with its own block of rows;
 //! c_t = f ⊙ c_(t-1) + i ⊙ g, h_t = o ⊙ tanh(c_t).
 
-use super::CellMemory;
+use super::{CellMemory, Record};
 
-/// i, f, g, o.
-pub(crate) const GATES: usize = 4;
-
-/// c.
-pub(crate) const MEMORY: CellMemory = CellMemory::State;
+pub(crate) const RECORD: Record =
+    // The second state is c.
+    Record { name: "lstm", gates: 4, first_gates: 4, forget_gate: Some(1), memory: CellMemory::State };

@@ -1,14 +1,16 @@
-//! The cells, each a small record in its own file; this table is all that the rest of the crate knows of them.
+//! The cells, each a small record in its own file, and the table of them: all that the rest of the crate knows.
 //!
-//! A cell's arithmetic is two pointwise functions, in `cpu/cells` and in `shaders/`, under the same name.
+//! A cell's arithmetic is a few pointwise functions, in `cpu/cells` and in `shaders/`, in files of the record's name.
 
 pub(crate) mod elman;
 pub(crate) mod gru;
+pub(crate) mod gru_before;
 pub(crate) mod lstm;
 
 use serde::{Deserialize, Serialize};
 
 pub use elman::Activation;
+pub use gru::Reset;
 
 /// The recurrent cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,49 +21,86 @@ pub enum Cell {
     Elman(Activation),
     /// Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
     Lstm,
-    /// The gated recurrent unit (Cho et al. 2014), reset after the product as in PyTorch and cuDNN.
-    Gru,
+    /// The gated recurrent unit (Cho et al. 2014).
+    Gru(Reset),
+}
+
+/// Hands the table to another macro: for each cell the name of its files, and which cells these are.
+macro_rules! table {
+    ($make:ident) => {
+        $make! {
+            elman: $crate::model::Cell::Elman(_),
+            lstm: $crate::model::Cell::Lstm,
+            gru: $crate::model::Cell::Gru($crate::model::Reset::AfterProduct),
+            gru_before: $crate::model::Cell::Gru($crate::model::Reset::BeforeProduct),
+        }
+    };
+}
+pub(crate) use table;
+
+macro_rules! records {
+    ($($file:ident: $cell:pat,)*) => {
+        impl Cell {
+            pub(crate) const fn record(self) -> &'static Record {
+                match self { $($cell => &$file::RECORD,)* }
+            }
+        }
+    };
+}
+table!(records);
+
+/// What sequencing, plans and drivers know of a cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// The name of its files.
+    pub name: &'static str,
+    /// G: rows of W and U for every hidden unit. Gate k has rows k·H to (k + 1)·H.
+    pub gates: usize,
+    /// How many gates' recurrent sums are over h_(t-1); those of the others are over what the cell makes of it once these
+    /// are known.
+    pub first_gates: usize,
+    /// Which gate forgets, where one does.
+    pub forget_gate: Option<usize>,
+    /// What it keeps beside its gates and h.
+    pub memory: CellMemory,
 }
 
 impl Cell {
     /// G, the number of gates: rows of W and U for every hidden unit.
     pub fn gates(self) -> usize {
-        match self {
-            Cell::Elman(_) => elman::GATES,
-            Cell::Lstm => lstm::GATES,
-            Cell::Gru => gru::GATES,
-        }
+        self.record().gates
     }
 
     /// The name that the cell's shader, its twin and the documentation share.
     pub fn name(self) -> &'static str {
-        match self {
-            Cell::Elman(_) => "elman",
-            Cell::Lstm => "lstm",
-            Cell::Gru => "gru",
-        }
-    }
-
-    /// The number by which the cell's shader knows its options.
-    pub(crate) fn variant(self) -> u32 {
-        match self {
-            Cell::Elman(activation) => activation.variant(),
-            Cell::Lstm | Cell::Gru => 0,
-        }
-    }
-
-    /// What the cell keeps beside its gates and h.
-    pub(crate) fn memory(self) -> CellMemory {
-        match self {
-            Cell::Elman(_) => elman::MEMORY,
-            Cell::Lstm => lstm::MEMORY,
-            Cell::Gru => gru::MEMORY,
-        }
+        self.record().name
     }
 
     /// S, the number of states that are carried from step to step: h, and c where there is one.
     pub fn states(self) -> usize {
         if self.memory() == CellMemory::State { 2 } else { 1 }
+    }
+
+    /// The number by which the cell's shader knows its options.
+    pub(crate) fn variant(self) -> u32 {
+        if let Cell::Elman(activation) = self { activation.variant() } else { 0 }
+    }
+
+    pub(crate) fn memory(self) -> CellMemory {
+        self.record().memory
+    }
+
+    pub(crate) fn forget_gate(self) -> Option<usize> {
+        self.record().forget_gate
+    }
+
+    pub(crate) fn first_gates(self) -> usize {
+        self.record().first_gates
+    }
+
+    /// How many recurrent products a step takes, one after the other.
+    pub(crate) fn products(self) -> usize {
+        if self.first_gates() == self.gates() { 1 } else { 2 }
     }
 }
 
@@ -70,8 +109,10 @@ impl Cell {
 pub(crate) enum CellMemory {
     /// Nothing.
     None,
-    /// A second state c `[T+1, B, H]`, carried as h is.
+    /// A second state c `[T+D, B, D·H]`, carried as h is.
     State,
-    /// `[T, B, G·H]`: the recurrent part of the pre-activations, whose gradient is not that of the gates.
+    /// `[T, B, D·G·H]`: the recurrent part of the pre-activations, whose gradient is not that of the gates.
     Recurrent,
+    /// `[T, B, D·H]`: what the second product's sums are over.
+    Operand,
 }

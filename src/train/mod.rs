@@ -2,17 +2,24 @@
 //!
 //! [`Trainer::step`] uploads, submits and returns; nothing is read back until [`Trainer::metrics`].
 
+mod early_stopping;
+mod feed;
+mod frozen;
+#[cfg(not(target_arch = "wasm32"))]
+mod waiting;
+
+pub use early_stopping::EarlyStopping;
+
 use std::collections::HashMap;
 
 use crate::checkpoint::{Checkpoint, State, Training};
-use crate::data::{Batch, Inputs, Start, Targets};
+use crate::data::Batch;
 use crate::device::{Device, Executor};
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
-use crate::plan::{
-    LossInputs, METRICS_SLOTS, Outputs, Plan, PlanId, Purpose, Recipe, SharedTensors, TensorId, TrainingTensors,
-};
+use crate::plan::{METRICS_SLOTS, Plan, PlanId, Purpose, Recipe, SharedTensors, random};
+use feed::{Carried, Prepared, begin, upload};
 
 /// What a step was like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,33 +53,14 @@ pub struct Trainer {
     /// Metrics read from the device but not yet by the caller.
     metrics: Vec<[f32; 4]>,
     carried: Carried,
+    /// The names of the parameters that are not trained, in the layout's order.
+    frozen: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Evaluate,
     Train,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Prepared {
-    id: PlanId,
-    tensors: Outputs,
-    loss: LossInputs,
-    training: Option<TrainingTensors>,
-    batch: usize,
-}
-
-/// Where the state that the last window left is.
-#[derive(Clone, Debug, Default)]
-enum Carried {
-    /// There was no window yet.
-    #[default]
-    Nowhere,
-    /// On the device, in a plan's tensor, for that many sequences.
-    Device(PlanId, TensorId, usize),
-    /// On the host, from a checkpoint.
-    Host(State),
 }
 
 impl Trainer {
@@ -87,7 +75,7 @@ impl Trainer {
         let mut executor = device.executor();
         let id = executor.prepare(plan).await?;
         executor.write_f32(id, tensors.parameters, model.flat())?;
-        Ok(Trainer {
+        let mut trainer = Trainer {
             device: device.clone(),
             config,
             layout,
@@ -99,14 +87,17 @@ impl Trainer {
             read: 0,
             metrics: Vec::new(),
             carried: Carried::Nowhere,
-        })
+            frozen: Vec::new(),
+        };
+        trainer.write_exempt()?;
+        Ok(trainer)
     }
 
     /// A trainer that goes on exactly where the checkpoint was made.
     ///
     /// # Errors
     /// [`Error::Data`] where the checkpoint holds a model alone or counts more steps than there can be,
-    /// [`Error::Shape`] where its moments are not the model's, and as [`Trainer::new_async`].
+    /// [`Error::Shape`] where its moments are not the model's, as [`Trainer::freeze`] and as [`Trainer::new_async`].
     pub async fn resume_async(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
         let Some(training) = &checkpoint.training else {
             return Err(Error::Data("the checkpoint holds a model but no training to resume".to_owned()));
@@ -124,6 +115,7 @@ impl Trainer {
         for (tensor, values) in tensors.moments.iter().flatten().zip(&training.moments) {
             trainer.executor.write_f32(id, *tensor, values)?;
         }
+        trainer.freeze(&training.frozen)?;
         trainer.steps = training.steps;
         trainer.read = training.steps;
         if let Some(state) = &training.state {
@@ -167,25 +159,61 @@ impl Trainer {
     /// [`Error::Shape`] and [`Error::Data`] for a batch that does not fit the model, [`Error::Limit`],
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`]. A loss that is not finite shows in [`Trainer::metrics`].
     pub async fn step_async(&mut self, batch: &Batch) -> Result<()> {
-        self.step_waiting(batch, Wait::Yield).await
+        self.step_waiting(std::slice::from_ref(batch), Wait::Yield).await
     }
 
-    async fn step_waiting(&mut self, batch: &Batch, wait: Wait) -> Result<()> {
-        batch.check(&self.config, self.recipe.loss)?;
-        let prepared = self.prepared(Kind::Train, batch.steps, batch.size).await?;
+    /// One step of training on several windows, as if they were one: the loss is the mean over all positions of all of
+    /// them that count, and the gradient is that loss's, up to the rounding of its sums. So a batch that the device has no
+    /// room for is cut into parts, and sequences of very different lengths go into windows of their own.
+    ///
+    /// Windows run one after the other, each from its own [`Start`](crate::data::Start): `Carry` carries on from the one before it.
+    /// Nothing is read back between them and windows of one size share what they need on the device. It waits where
+    /// [`Trainer::step_async`] does.
+    ///
+    /// # Errors
+    /// [`Error::Data`] without any batch; else as [`Trainer::step_async`]. All are checked before any is run.
+    pub async fn step_over_async(&mut self, batches: &[Batch]) -> Result<()> {
+        self.step_waiting(batches, Wait::Yield).await
+    }
+
+    async fn step_waiting(&mut self, batches: &[Batch], wait: Wait) -> Result<()> {
+        let mut count = 0;
+        let mut left = None;
+        for (at, batch) in batches.iter().enumerate() {
+            let (start, size) = (&batch.sequences.start, batch.sequences.size);
+            let checked = batch.check(&self.config, self.recipe.loss);
+            checked
+                .and_then(|()| left.as_ref().unwrap_or(&self.carried).precedes(start, size))
+                .map_err(|error| if batches.len() == 1 { error } else { error.inside(&format!("batches[{at}]")) })?;
+            let prepared = self.prepared(Kind::Train, batch.sequences.steps, size).await?;
+            left = Some(Carried::Device(prepared.id, prepared.tensors.state, size));
+            count += batch.count(&self.config);
+        }
+        if batches.is_empty() {
+            return Err(Error::Data("there is no batch to learn from".to_owned()));
+        }
         if self.steps - self.read == METRICS_SLOTS as u64 {
             self.drain(wait).await?;
         }
-        let carried = std::mem::take(&mut self.carried);
-        begin(&mut self.executor, &prepared, &batch.start, &carried).inspect_err(|_| self.carried = carried)?;
         let step = self.steps + 1;
         let rate = self.recipe.learning_rate * self.recipe.schedule.factor(step);
         let [first, second] = self.recipe.optimizer.corrections(step);
         let slot = (self.steps % METRICS_SLOTS as u64) as f64;
-        upload(&mut self.executor, &self.config, &prepared, batch, [rate, first, second, slot])?;
-        self.executor.run(prepared.id)?;
+        for (at, batch) in batches.iter().enumerate() {
+            let prepared = self.prepared(Kind::Train, batch.sequences.steps, batch.sequences.size).await?;
+            let [keep, more] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
+            begin(&mut self.executor, &prepared, &batch.sequences.start, &self.carried)?;
+            let hyper = [rate, first, second, slot, keep, more];
+            upload(&mut self.executor, &self.config, &prepared, batch, count, hyper)?;
+            if let Some(keys) = prepared.training.and_then(|training| training.keys) {
+                let sites = self.executor.plan(prepared.id).get(keys).shape[0];
+                let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
+                self.executor.write_ids(prepared.id, keys, &drawn)?;
+            }
+            self.executor.run(prepared.id)?;
+            self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
+        }
         self.steps = step;
-        self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.size);
         Ok(())
     }
 
@@ -248,17 +276,19 @@ impl Trainer {
         let mut last: Option<Prepared> = None;
         for batch in batches {
             batch.check(&self.config, self.recipe.loss)?;
-            let prepared = self.prepared(Kind::Evaluate, batch.steps, batch.size).await?;
+            let prepared = self.prepared(Kind::Evaluate, batch.sequences.steps, batch.sequences.size).await?;
             if let Some(last) = last.filter(|last| last.id != prepared.id || waiting.len() == METRICS_SLOTS) {
                 sum += self.collect(&last, &waiting, wait).await?;
                 waiting.clear();
             }
-            begin(&mut self.executor, &prepared, &batch.start, &carried)?;
-            upload(&mut self.executor, &self.config, &prepared, &batch, [0.0, 1.0, 1.0, waiting.len() as f64])?;
+            begin(&mut self.executor, &prepared, &batch.sequences.start, &carried)?;
+            let (counting, slot) = (batch.count(&self.config), waiting.len() as f64);
+            let hyper = [0.0, 1.0, 1.0, slot, 0.0, 0.0];
+            upload(&mut self.executor, &self.config, &prepared, &batch, counting, hyper)?;
             self.executor.run(prepared.id)?;
-            carried = Carried::Device(prepared.id, prepared.tensors.state, batch.size);
-            waiting.push(batch.count(&self.config) as f64);
-            count += batch.count(&self.config) as f64;
+            carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
+            waiting.push(counting as f64);
+            count += counting as f64;
             last = Some(prepared);
         }
         let Some(last) = last else {
@@ -289,7 +319,7 @@ impl Trainer {
         Ok(Model::from_flat(self.config.clone(), self.layout.clone(), values))
     }
 
-    /// The state `[S, L, B, H]` that the last window left, with its B; none before the first.
+    /// The state `[S, L, B, D·H]` that the last window left, with its B; none before the first.
     ///
     /// # Errors
     /// As [`Trainer::model_async`].
@@ -308,7 +338,7 @@ impl Trainer {
     }
 
     /// All that an exact resumption needs: parameters, moments, the carried state (unless a diverged step left it not
-    /// finite), the recipe and the step. What the application must remember, a position in its data say, goes into the
+    /// finite), the recipe, the step and what is frozen. What the application must remember, a position in its data say, goes into the
     /// notes. Metrics that were not read yet are not part of it: read them first.
     ///
     /// # Errors
@@ -326,7 +356,7 @@ impl Trainer {
         }
         // What a diverged step left is nothing to go on from.
         let state = self.state_waiting(wait).await?.filter(|state| state.values.iter().all(|v| v.is_finite()));
-        let training = Training { recipe: self.recipe, steps: self.steps, moments, state };
+        let training = Training { recipe: self.recipe, steps: self.steps, frozen: self.frozen.clone(), moments, state };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }
 
@@ -349,144 +379,4 @@ impl Trainer {
     pub fn device(&self) -> &Device {
         &self.device
     }
-}
-
-/// The forms that keep the thread while they wait.
-#[cfg(not(target_arch = "wasm32"))]
-impl Trainer {
-    /// [`Trainer::new_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn new(device: &Device, model: &Model, recipe: Recipe) -> Result<Self> {
-        pollster::block_on(Self::new_async(device, model, recipe))
-    }
-
-    /// [`Trainer::resume_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn resume(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
-        pollster::block_on(Self::resume_async(device, checkpoint))
-    }
-
-    /// [`Trainer::prepare_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn prepare(&mut self, steps: usize, batch: usize) -> Result<()> {
-        pollster::block_on(self.prepare_async(steps, batch))
-    }
-
-    /// [`Trainer::step_async`], which waits only where that says.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn step(&mut self, batch: &Batch) -> Result<()> {
-        pollster::block_on(self.step_waiting(batch, Wait::Block))
-    }
-
-    /// [`Trainer::metrics_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
-        pollster::block_on(self.metrics_waiting(Wait::Block))
-    }
-
-    /// [`Trainer::evaluate_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn evaluate<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
-        pollster::block_on(self.evaluate_waiting(batches, Wait::Block))
-    }
-
-    /// [`Trainer::model_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn model(&mut self) -> Result<Model> {
-        pollster::block_on(self.model_waiting(Wait::Block))
-    }
-
-    /// [`Trainer::state_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn state(&mut self) -> Result<Option<State>> {
-        pollster::block_on(self.state_waiting(Wait::Block))
-    }
-
-    /// [`Trainer::checkpoint_async`], waiting.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn checkpoint(&mut self) -> Result<Checkpoint> {
-        pollster::block_on(self.checkpoint_waiting(Wait::Block))
-    }
-}
-
-/// Puts the state that a window starts from in its place.
-fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, carried: &Carried) -> Result<()> {
-    let state = plan.tensors.state;
-    match (start, carried) {
-        (Start::Zero, _) => executor.zero(plan.id, state),
-        (Start::Given(values), _) => executor.write_f32(plan.id, state, values),
-        (Start::Carry, Carried::Nowhere) => {
-            Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()))
-        }
-        (Start::Carry, Carried::Device(_, _, batch)) | (Start::Carry, Carried::Host(State { batch, .. }))
-            if *batch != plan.batch =>
-        {
-            Err(Error::shape("the carried state's batch", &[plan.batch], &[*batch]))
-        }
-        (Start::Carry, Carried::Device(id, ..)) if *id == plan.id => Ok(()),
-        (Start::Carry, Carried::Device(id, tensor, _)) => executor.copy((*id, *tensor), (plan.id, state)),
-        (Start::Carry, Carried::Host(held)) => executor.write_f32(plan.id, state, &held.values),
-    }
-}
-
-/// Writes everything a run reads from the host.
-fn upload(executor: &mut Executor, config: &Config, plan: &Prepared, batch: &Batch, hyper: [f64; 4]) -> Result<()> {
-    let (id, loss) = (plan.id, plan.loss);
-    match &batch.inputs {
-        Inputs::Tokens(tokens) => {
-            executor.write_ids(id, plan.tensors.inputs, tokens)?;
-            if let Some((order, starts)) = plan.training.and_then(|training| training.by_token) {
-                let (rows, firsts) = sort_by_token(tokens, config.input.size());
-                executor.write_ids(id, order, &rows)?;
-                executor.write_ids(id, starts, &firsts)?;
-            }
-        }
-        Inputs::Dense(x) => executor.write_f32(id, plan.tensors.inputs, x)?,
-    }
-    match &batch.targets {
-        Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
-        Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
-    }
-    let counts = |r: usize| batch.mask.as_ref().is_none_or(|mask| mask[r]);
-    let labels = config.labels(batch.steps, batch.size);
-    executor.write(id, loss.mask, (0..labels).map(|r| f64::from(u8::from(counts(r)))))?;
-    executor.write(id, loss.count, std::iter::once(batch.count(config) as f64))?;
-    executor.write(id, loss.hyper, hyper.into_iter())
-}
-
-/// The rows of each token, by counting: `order[starts[v]..starts[v + 1]]` are those of v.
-fn sort_by_token(tokens: &[u32], symbols: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0; symbols + 1];
-    for &token in tokens {
-        starts[token as usize + 1] += 1;
-    }
-    for v in 0..symbols {
-        starts[v + 1] += starts[v];
-    }
-    let mut next = starts.clone();
-    let mut order = vec![0; tokens.len()];
-    for (row, &token) in (0..).zip(tokens) {
-        let place = &mut next[token as usize];
-        order[*place as usize] = row;
-        *place += 1;
-    }
-    (order, starts)
 }

@@ -2,11 +2,15 @@
 //! and rates that no plan can be made of. No GPU is needed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod dispatches;
+
+use std::collections::BTreeSet;
+
 use recurrent::plan::{
-    Bytes, Clip, Element, Loss, METRICS_SLOTS, Op, Optimizer, Phase, Plan, Purpose, Recipe, RecurrenceSchedule,
+    Bytes, Clip, Dropout, Element, Loss, METRICS_SLOTS, Op, Optimizer, Plan, Purpose, Recipe, RecurrenceSchedule,
     Schedule, Storage, Target,
 };
-use recurrent::{Config, Error, Input, Layout, Model, ReadOut};
+use recurrent::{Activation, Cell, Config, Device, Directions, Error, Input, Layout, Model, ReadOut, Reset, Trainer};
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
 const BY_STEPS: Target = Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0 };
@@ -15,12 +19,19 @@ fn train() -> Purpose {
     Purpose::Train(Recipe::new(Loss::CrossEntropy))
 }
 
-fn plan(config: &Config, purpose: Purpose, steps: usize, batch: usize, target: &Target) -> Plan {
-    Plan::new(config, purpose, steps, batch, target).unwrap().0
+fn train_with(dropout: Dropout) -> Purpose {
+    Purpose::Train(Recipe::new(Loss::CrossEntropy).with_dropout(dropout))
 }
 
-fn dispatches(plan: &Plan) -> [usize; 4] {
-    [Phase::Forward, Phase::Loss, Phase::Backward, Phase::Update].map(|phase| plan.dispatches(phase))
+/// Dropout wherever there is some.
+fn of_all_kinds() -> Dropout {
+    let mut dropout = Dropout::variational(0.3, 0.4);
+    dropout.outputs = 0.5;
+    dropout
+}
+
+fn plan(config: &Config, purpose: Purpose, steps: usize, batch: usize, target: &Target) -> Plan {
+    Plan::new(config, purpose, steps, batch, target).unwrap().0
 }
 
 fn is_whole(plan: &Plan) -> bool {
@@ -32,68 +43,25 @@ fn text() -> Config {
     Config::elman(Input::Tokens(65), 128, 65)
 }
 
-#[test]
-fn dispatches_of_a_text_model_by_steps() {
-    // Forward: gather, 50 steps, read-out. Backward: read-out, dV, 50 steps, dU, dW. Update: combine, measure, update.
-    let plan = plan(&text(), train(), 50, 32, &BY_STEPS);
-    assert_eq!(dispatches(&plan), [1 + 50 + 1, 1, 2 + 50 + 2, 3]);
-}
-
-#[test]
-fn dispatches_of_a_text_model_on_the_cpu() {
-    // As by steps, and U transposed once, for the products of all steps to read it row by row.
-    let plan = plan(&text(), train(), 50, 32, &Target::cpu());
-    assert_eq!(dispatches(&plan), [1 + 1 + 50 + 1, 1, 2 + 50 + 2, 3]);
-}
-
-#[test]
-fn dispatches_of_a_text_model_as_a_whole_sequence() {
-    // Forward: gather, U transposed, the sequence, read-out. Backward: read-out, dV, the sequence, dU, dW.
-    let plan = plan(&text(), train(), 50, 32, &Target::webgpu());
-    assert_eq!(dispatches(&plan), [4, 1, 5, 3]);
-}
-
-#[test]
-fn dispatches_of_an_lstm_of_two_layers() {
-    let config = Config::lstm(Input::Tokens(65), 128, 65).with_layers(2);
-    // Forward: each layer's product with W and 50 steps, then the read-out. Backward: read-out, dV; each layer's 50
-    // steps, dU and dW, and what the layer below hears.
-    let steps = plan(&config, train(), 50, 32, &BY_STEPS);
-    assert_eq!(dispatches(&steps), [2 * (1 + 50) + 1, 1, 2 + 2 * (50 + 2) + 1, 3]);
-    // With U transposed and one dispatch a layer, as 4·128·128 elements of U are few enough.
-    let whole = plan(&config, train(), 50, 32, &Target::webgpu());
-    assert_eq!(dispatches(&whole), [2 * (1 + 1 + 1) + 1, 1, 2 + 2 * (1 + 2) + 1, 3]);
-}
-
-#[test]
-fn dispatches_without_training() {
-    let infer = plan(&text(), Purpose::Infer, 50, 32, &Target::webgpu());
-    assert_eq!(dispatches(&infer), [4, 0, 0, 0]);
-    let evaluate = plan(&text(), Purpose::Evaluate(Loss::CrossEntropy), 50, 32, &Target::webgpu());
-    assert_eq!(dispatches(&evaluate), [4, 1, 0, 1]);
-}
-
-#[test]
-fn dispatches_stay_within_their_bounds() {
-    let optimizers = [Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam()];
-    for target in [BY_STEPS, Target::webgpu()] {
-        for input in [Input::Tokens(7), Input::Dense(7)] {
-            for read_out in [ReadOut::EveryStep, ReadOut::Last] {
-                for (steps, batch, hidden) in [(1, 1, 1), (2, 3, 33), (4, 1, 256), (50, 32, 257), (100, 2, 1025)] {
-                    let config = Config::elman(input, hidden, 5).with_read_out(read_out);
-                    for optimizer in optimizers {
-                        let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 0.1);
-                        let plan = plan(&config, Purpose::Train(recipe), steps, batch, &target);
-                        let [forward, loss, backward, update] = dispatches(&plan);
-                        let recurrence = if is_whole(&plan) { 0 } else { steps };
-                        let what = format!("{config:?}, T {steps}, {target:?}: {:?}", dispatches(&plan));
-                        assert!(forward <= recurrence + 4 && loss == 1, "{what}");
-                        assert!(backward <= recurrence + 8 && update <= 4, "{what}");
+/// Every structure of a network, of one layer and of three.
+fn structures(input: Input, hidden: usize) -> Vec<Config> {
+    let mut all = Vec::new();
+    for cell in
+        [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)]
+    {
+        for directions in [Directions::Forward, Directions::Both] {
+            for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                for (learnt_start, bias) in [(false, true), (true, false)] {
+                    for layers in [1, 3] {
+                        let config = Config::new(cell, input, hidden, 5).with_layers(layers);
+                        let config = config.with_directions(directions).with_read_out(read_out);
+                        all.push(config.with_learnt_start(learnt_start).with_bias(bias));
                     }
                 }
             }
         }
     }
+    all
 }
 
 #[test]
@@ -137,11 +105,12 @@ fn bytes_are_the_sum_of_the_tensors() {
     let parameters: u64 = [4 * 5, 4 * 4, 4, 4, 6 * 4, 6].map(|n: u64| n.next_multiple_of(64)).iter().sum();
     assert_eq!(parameters, 6 * 64);
     let metrics = METRICS_SLOTS as u64 * 4;
-    let shared = parameters + metrics + parameters /* gradients */ + 2 * parameters /* Adam's moments */;
-    let inputs = 3 * 2 /* tokens */ + 6 /* targets */ + 6 /* mask */ + 1 /* count */ + 4 /* hyper */
+    let shared = parameters + metrics + parameters /* gradients */ + parameters /* exempt */
+        + 2 * parameters /* Adam's moments */;
+    let inputs = 3 * 2 /* tokens */ + 2 /* lengths */ + 6 /* targets */ + 6 /* mask */ + 1 /* count */ + 6 /* hyper */
         + 6 /* order */ + (5 + 1) /* starts */;
     let scratch = 2 * 4 /* state */ + 3 * 2 * 4 /* gates */ + 4 * 2 * 4 /* history */ + 6 * 6 /* outputs */
-        + 6 /* row_loss */ + parameters /* one slice of gradients */ + 3 * 2 * 4 /* upstream */
+        + 6 /* row_loss */ + parameters /* one slice of gradients */ + 4 * 2 * 4 /* upstream */
         + 3 /* one block of partials */;
     let plan = plan(&Config::elman(Input::Tokens(5), 4, 6), train(), 3, 2, &BY_STEPS);
     let bytes = plan.bytes();
@@ -150,10 +119,97 @@ fn bytes_are_the_sum_of_the_tensors() {
 }
 
 #[test]
+fn bytes_of_all_options_are_the_sum_of_the_tensors() {
+    // T 3, B 2, I 5 numbers, H 4, O 6, two layers of both directions: D·H is 8 and D·G·H 32.
+    let layers = [5, 8].map(|inputs: u64| [32 * inputs, 32 * 4, 32, 32]).concat();
+    let parameters: u64 = layers.into_iter().chain([6 * 8, 6, 2 * 2 * 8]).map(|n| n.next_multiple_of(64)).sum();
+    let shared = 5 * parameters + METRICS_SLOTS as u64 * 4;
+    let inputs = 3 * 2 * 5 /* x */ + 2 /* lengths */ + 5 * 2 /* keys */ + 1 /* fresh */ + 2 * 6 /* targets */
+        + 2 /* mask */ + 1 /* count */ + 6 /* hyper */;
+    let (gates, history) = (3 * 2 * 32, (3 + 2) * 2 * 8);
+    let scratch = 2 * 2 * 2 * 8 /* state */ + 3 * 2 * 5 /* x.dropped */ + 3 * 2 * 8 /* dropped_l0 */
+        + 2 * (gates + history + history /* cells */ + 2 * 8 /* hidden_mask */ + history /* upstream */)
+        + history /* masked_history */ + 2 * 8 /* pooled */ + 2 * 6 /* outputs */ + 2 /* row_loss */
+        + parameters /* one slice of gradients */ + 3 * parameters.div_ceil(2048) /* partials */;
+    let config = Config::lstm(Input::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Both);
+    let config = config.with_learnt_start(true).with_read_out(ReadOut::Mean);
+    let recipe = Recipe::new(Loss::MeanSquared).with_dropout(of_all_kinds());
+    let plan = plan(&config, Purpose::Train(recipe), 3, 2, &BY_STEPS);
+    assert_eq!(plan.bytes(), Bytes { shared: 4 * shared, inputs: 4 * inputs, scratch: 4 * scratch });
+    assert_eq!(plan.get(plan.find("upstream_l1").unwrap()).shape, [3 + 2, 2, 8]);
+    assert_eq!(plan.get(plan.find("lengths").unwrap()).shape, [2]);
+}
+
+/// The tensors that are larger where there are more steps.
+fn growing(config: &Config, purpose: Purpose, target: &Target) -> BTreeSet<String> {
+    let [short, long] = [128, 128 * 64].map(|steps| plan(config, purpose, steps, 2, target));
+    assert_eq!(short.tensors().len(), long.tensors().len());
+    let pairs = short.tensors().iter().zip(long.tensors());
+    let grown = pairs.filter(|(short, long)| {
+        assert_eq!(short.name, long.name);
+        short.shape != long.shape
+    });
+    grown.map(|(tensor, _)| tensor.name.clone()).collect()
+}
+
+#[test]
+fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_steps() {
+    for target in [Target::cpu(), Target::webgpu(), BY_STEPS] {
+        for config in structures(Input::Tokens(7), 33) {
+            let every_step = config.read_out == ReadOut::EveryStep;
+            let mut infer = BTreeSet::from(["tokens".to_owned()]);
+            infer.extend(every_step.then(|| "outputs".to_owned()));
+            let mut evaluate = infer.clone();
+            // Of the loss its inputs, and each position's part of it.
+            let of_loss = ["targets", "mask", "row_loss"].map(str::to_owned);
+            evaluate.extend(of_loss.into_iter().filter(|_| every_step));
+            if config.directions == Directions::Both {
+                // The second direction begins where the first ends. Two histories do, however many layers there are.
+                let mut layers = vec!["gates_l0", "history_l0"];
+                layers.extend((config.layers > 1).then_some("history_l1"));
+                layers.extend(match config.cell {
+                    Cell::Lstm => Some("cells_l0"),
+                    Cell::Gru(Reset::AfterProduct) => Some("recurrent_l0"),
+                    Cell::Gru(Reset::BeforeProduct) => Some("operand_l0"),
+                    _ => None,
+                });
+                infer.extend(layers.iter().map(|name| name.to_string()));
+                evaluate.extend(layers.iter().map(|name| name.to_string()));
+            }
+            assert_eq!(growing(&config, Purpose::Infer, &target), infer, "{config:?}");
+            assert_eq!(growing(&config, Purpose::Evaluate(Loss::CrossEntropy), &target), evaluate, "{config:?}");
+        }
+    }
+}
+
+#[test]
+fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
+    for config in structures(Input::Tokens(7), 33).into_iter().filter(|config| config.layers == 3) {
+        for target in [Target::cpu(), Target::webgpu(), BY_STEPS] {
+            let bytes = |layers: usize| {
+                let config = config.clone().with_layers(layers);
+                let plan = plan(&config, Purpose::Infer, 1000, 2, &target);
+                let of_layers = |name: &str| name == "state" || name.ends_with(".transposed");
+                let of_layers = plan.tensors().iter().filter(|tensor| of_layers(&tensor.name));
+                plan.bytes().scratch - of_layers.map(|tensor| tensor.bytes()).sum::<u64>()
+            };
+            assert_eq!(bytes(2), bytes(5), "{config:?}");
+        }
+    }
+}
+
+#[test]
 fn a_plan_prints_every_tensor_and_every_operation() {
     let with_all = [
         plan(&text().with_read_out(ReadOut::Last), train(), 50, 32, &Target::webgpu()),
         plan(&Config::elman(Input::Dense(3), 4, 5), train(), 2, 2, &BY_STEPS),
+        plan(
+            &text().with_directions(Directions::Both).with_learnt_start(true).with_read_out(ReadOut::Mean),
+            train_with(Dropout::variational(0.1, 0.2)),
+            5,
+            2,
+            &BY_STEPS,
+        ),
     ];
     for plan in &with_all {
         let printed = plan.to_string();
@@ -179,6 +235,11 @@ fn verb(op: &Op) -> &'static str {
     match op {
         Op::Copy { .. } => "copy",
         Op::Zero { .. } => "zero",
+        Op::Start(_) => "start state",
+        Op::Mask(_) => "mask ",
+        Op::Pool(_) => "pool pooled",
+        Op::PoolGradient(_) => "pool gradient upstream_l0",
+        Op::StartGradient(_) => "start gradient gradient_slices",
         Op::Gather(_) => "gather gates",
         Op::Transpose(_) => "transpose",
         Op::MatMul(_) => "matmul",
@@ -238,12 +299,53 @@ fn rates_out_of_their_range_are_named() {
         (decay(0, 0.5), "every 0 steps"),
         (decay(1, f64::NAN), "decay of the learning rate"),
         (cosine(1.5), "floor"),
+        (recipe().with_dropout(Dropout::between_layers(1.0)), "dropout between layers is 1"),
+        (recipe().with_dropout(Dropout::between_layers(f64::NAN)), "dropout between layers is NaN"),
+        (recipe().with_dropout(Dropout::variational(-0.1, 0.0)), "dropout of inputs is -0.1"),
+        (recipe().with_dropout(Dropout::variational(0.0, 1.5)), "dropout of the hidden state is 1.5"),
     ];
     for (recipe, what) in bad {
         let error = Plan::new(&text(), Purpose::Train(recipe), 2, 2, &Target::cpu()).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
         assert!(error.to_string().contains(what), "{error}");
     }
+}
+
+#[test]
+fn dropout_between_the_layers_of_a_network_of_one_is_refused() {
+    let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(Dropout::between_layers(0.5));
+    let by_plan = Plan::new(&text(), Purpose::Train(recipe), 2, 2, &Target::cpu()).unwrap_err();
+    let by_trainer = Trainer::new(&Device::cpu(), &Model::new(text()).unwrap(), recipe).unwrap_err();
+    for error in [by_plan, by_trainer] {
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
+        let words = "dropout between layers is 0.5, but the network has one layer";
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert!(Plan::new(&text().with_layers(2), Purpose::Train(recipe), 2, 2, &Target::cpu()).is_ok());
+    let zero = recipe.with_dropout(Dropout::between_layers(0.0));
+    assert!(Plan::new(&text(), Purpose::Train(zero), 2, 2, &Target::cpu()).is_ok());
+}
+
+#[test]
+fn a_forget_gate_s_bias_that_no_cell_has_is_refused() {
+    let lstm = Config::lstm(Input::Tokens(5), 4, 5);
+    for (config, what) in [
+        (text().with_forget_bias(1.0), "a cell of kind elman has none"),
+        (Config::gru(Input::Tokens(5), 4, 5).with_forget_bias(1.0), "a cell of kind gru has none"),
+        (lstm.clone().with_bias(false).with_forget_bias(1.0), "the layers have no biases"),
+        (lstm.clone().with_forget_bias(f64::NAN), "forget gate's bias is NaN"),
+        (lstm.clone().with_forget_bias(1e300), "expected a finite number"),
+    ] {
+        for error in [
+            Plan::new(&config, train(), 2, 2, &Target::cpu()).unwrap_err(),
+            Layout::new(&config).unwrap_err(),
+            Model::new(config).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Config(_)), "{error:?}");
+            assert!(error.to_string().contains(what), "{error}");
+        }
+    }
+    assert!(Plan::new(&lstm.with_forget_bias(1.0), train(), 2, 2, &Target::cpu()).is_ok());
 }
 
 #[test]

@@ -1,20 +1,12 @@
 //! A task that needs memory is learnt: to say, at the end, the symbol that was shown ten steps before.
 //!
 //! The same network on windows that are too short to hold the symbol must fail, or the test would prove nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and so do its helpers"
-)]
-
-mod whole;
-
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use recurrent::{Batch, Clip, Config, Device, Init, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Trainer};
 use recurrent::{Stream, Targets};
-use whole::rng;
+
+use crate::whole::{self, rng};
 
 /// Symbols that may have to be remembered; as many others distract.
 const SYMBOLS: usize = 8;
@@ -50,9 +42,11 @@ fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
     println!("seed {seed}: loss {:.3} to {:.4}", metrics[0].loss, metrics[STEPS - 1].loss);
 
     let held = recall(&mut rng(2000 + seed), unroll, 512);
-    let (Inputs::Tokens(_), Targets::Classes(answers)) = (&held.inputs, &held.targets) else { panic!("tokens") };
+    let (Inputs::Tokens(_), Targets::Classes(answers)) = (&held.sequences.inputs, &held.targets) else {
+        panic!("tokens")
+    };
     let mut stream = Stream::new(device, &trainer.model().unwrap(), 512).unwrap();
-    let outputs = stream.sequence(held.steps, &held.inputs).unwrap();
+    let outputs = stream.sequence(held.sequences.steps, &held.sequences.inputs).unwrap();
     let wrong = outputs
         .chunks_exact(SYMBOLS)
         .zip(answers)

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Makes tests/fixtures/keras/*.safetensors: arrays and outputs of Keras models, in f64.
+
+The tests only read the files. Those in the repository were made with keras 3.15.1 on
+torch 2.15.0 on a CPU. From the repository root:
+
+    pip install -r scripts/requirements.txt keras==3.15.1
+    python scripts/keras_fixtures.py
+
+Seeds are fixed. A model is L layers of SimpleRNN, LSTM or GRU of H units, each in a
+Bidirectional where the case says so, and Dense(O). Tensors of one case, F64:
+
+    weights.00, weights.01, ...   the arrays of model.get_weights(), in that order
+    x [T,B,I]                     the input (Keras has the batch first)
+    y                             the output: readout "every" [T,B,O], "last" [B,O]
+
+Metadata: `case`, JSON with cell, activation (of SimpleRNN, else ""), readout,
+bidirectional, bias (use_bias of the recurrent layers), dense_bias, T, B, I, H, O, L.
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "torch"
+
+import keras
+import numpy as np
+from safetensors.numpy import save_file
+
+FOLDER = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "keras"
+SIZES = dict(T=5, B=3, I=4, H=6, O=3)
+
+# The file's name, and where the case differs from one causal layer with biases, read at every step.
+CASES = {
+    "simple_rnn_tanh": dict(cell="elman", activation="tanh"),
+    "simple_rnn_relu_l2": dict(cell="elman", activation="relu", L=2),
+    "lstm": dict(cell="lstm"),
+    "lstm_l2_last": dict(cell="lstm", L=2, readout="last"),
+    "lstm_no_bias": dict(cell="lstm", bias=False),
+    "gru": dict(cell="gru"),
+    "gru_l2_last": dict(cell="gru", L=2, readout="last"),
+    "gru_no_bias": dict(cell="gru", bias=False, dense_bias=False),
+    "simple_rnn_bidirectional": dict(cell="elman", activation="tanh", bidirectional=True),
+    "lstm_bidirectional_l2": dict(cell="lstm", bidirectional=True, L=2),
+    "gru_bidirectional_l2_last": dict(cell="gru", bidirectional=True, L=2, readout="last"),
+    "gru_before": dict(cell="gru", reset="before"),
+    "gru_before_bidirectional_l2": dict(cell="gru", reset="before", bidirectional=True, L=2),
+}
+
+
+def build(case):
+    layers = [keras.Input((case["T"], case["I"]))]
+    for layer in range(case["L"]):
+        last = layer == case["L"] - 1
+        options = dict(use_bias=case["bias"], return_sequences=case["readout"] == "every" or not last)
+        if case["cell"] == "elman":
+            recurrent = keras.layers.SimpleRNN(case["H"], activation=case["activation"], **options)
+        elif case["cell"] == "gru":
+            recurrent = keras.layers.GRU(case["H"], reset_after=case.get("reset") != "before", **options)
+        else:
+            recurrent = keras.layers.LSTM(case["H"], **options)
+        layers.append(keras.layers.Bidirectional(recurrent) if case["bidirectional"] else recurrent)
+    layers.append(keras.layers.Dense(case["O"], use_bias=case["dense_bias"]))
+    return keras.Sequential(layers)
+
+
+def main():
+    keras.backend.set_floatx("float64")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for seed, (name, differs) in enumerate(CASES.items()):
+        case = dict(activation="", readout="every", bidirectional=False, bias=True, dense_bias=True, L=1)
+        case |= SIZES | differs
+        random = np.random.default_rng(seed)
+        # What an f32 holds, so that the outputs belong to the very weights that the crate takes.
+        draw = lambda shape: random.uniform(-0.8, 0.8, shape).astype("float32").astype("float64")
+        model = build(case)
+        model.set_weights([draw(w.shape) for w in model.get_weights()])
+        x = draw((case["B"], case["T"], case["I"]))
+        # A Dense layer without bias computes in f32 on torch, whatever the others do.
+        y = keras.ops.convert_to_numpy(model(x)).astype("float64")
+        # Some are views with the columns first, which safetensors writes as if they were not.
+        tensors = {f"weights.{k:02}": np.ascontiguousarray(w) for k, w in enumerate(model.get_weights())}
+        tensors["x"] = np.ascontiguousarray(x.swapaxes(0, 1))
+        tensors["y"] = np.ascontiguousarray(y.swapaxes(0, 1)) if case["readout"] == "every" else y
+        assert all(t.dtype == np.float64 and np.isfinite(t).all() for t in tensors.values()), name
+        path = FOLDER / f"{name}.safetensors"
+        save_file(tensors, path, {"case": json.dumps(case)})
+        print(f"{path.stat().st_size:7} {path.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+// mask: out[r, j] = input[r, j]·m(r mod period, j), m being 0 where dropout drops and `kept` where not; assigns.
+//
+// in   input  [R, N] at input_offset, read where has_input is 1; ones where not
+// in   keys   [sites, 2]
+// out  out    [R, N] at out_offset
+//
+// One thread an element; random.wgsl is appended.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    has_input: u32,
+    input_offset: u32,
+    out_offset: u32,
+    period: u32,
+    site: u32,
+    threshold: u32,
+    kept: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> keys: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    if i >= params.rows * params.columns {
+        return;
+    }
+    var value = 1.0;
+    if params.has_input != 0u {
+        value = input[params.input_offset + i];
+    }
+    out[params.out_offset + i] = value * drawn(params.site, params.threshold, params.kept, i % (params.period * params.columns));
+}

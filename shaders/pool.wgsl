@@ -1,0 +1,52 @@
+// pool: one vector for each sequence from the outputs of all steps, slots 1 to T of the history; assigns, but adds to a
+// mean whose first steps were skipped.
+//
+// in      history  [T+D, B, D·H]
+// in      lengths  [B]
+// in-out  out      [B, D·H] at out_offset
+//
+// Kind 0 is each direction's last state, 1 the mean over the valid steps. One thread an element, its sum in order.
+
+struct Params {
+    kind: u32,
+    steps: u32,
+    skipped: u32,
+    batch: u32,
+    hidden: u32,
+    columns: u32,
+    out_offset: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> history: array<f32>;
+@group(0) @binding(2) var<storage, read> lengths: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    let slot = params.batch * params.columns;
+    if i >= slot {
+        return;
+    }
+    if params.kind == 0u {
+        let last = select(params.steps, 1u, i % params.columns >= params.hidden);
+        out[params.out_offset + i] = history[last * slot + i];
+        return;
+    }
+    let length = lengths[i / params.columns];
+    let valid = min(max(length, params.skipped) - params.skipped, params.steps);
+    var sum = 0.0;
+    for (var t = 1u; t <= valid; t += 1u) {
+        sum += history[t * slot + i];
+    }
+    var mean = sum / f32(length);
+    if params.skipped > 0u {
+        mean += out[params.out_offset + i];
+    }
+    out[params.out_offset + i] = mean;
+}

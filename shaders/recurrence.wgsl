@@ -1,0 +1,93 @@
+// What the drivers of a recurrence (step_*.wgsl, sequence_*.wgsl) share: their parameters, where one unit of one sequence
+// lies at one step, and what a driver hears of a cell's gradient.
+//
+// D directions run side by side: the first from step 0 in time to step T - 1, the second the other way. A step counts
+// from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H] is the state after the step at time t; the
+// initial state is in slot 0 or, of the second direction, in slot T + 1.
+
+struct Params {
+    /// Of a driver of one step; backwards, 2^32 - 1 for the initial state before step 0.
+    step: u32,
+    /// Which of the cell's products, of a driver of one step.
+    product: u32,
+    steps: u32,
+    /// Steps of the sequences that were done before time 0.
+    skipped: u32,
+    batch: u32,
+    hidden: u32,
+    directions: u32,
+    variant: u32,
+    weight_offset: u32,
+    bias_offset: u32,
+    has_bias: u32,
+    has_mask: u32,
+    /// Whether a driver of a whole sequence goes on to the initial state, backwards.
+    to_start: u32,
+}
+
+struct Place {
+    /// Of gate 0 in [T, B, D·G·H]; the next gate is `hidden` further on.
+    gate: u32,
+    /// In [T, B, D·H].
+    unit: u32,
+    /// In a history: the state before the step, after it, and, unless it is the last, after the next.
+    before: u32,
+    now: u32,
+    next: u32,
+    /// H.
+    hidden: u32,
+    is_first: bool,
+    is_last: bool,
+    /// Whether the sequence is that long. If not, the driver holds h; a second state is for the cell to hold.
+    counts: bool,
+}
+
+struct Gradient {
+    /// Of the products' sums.
+    r: array<f32, GATES>,
+    /// Of h_(t-1) by a path around U.
+    h_before: f32,
+}
+
+/// When in time a step of direction d is.
+fn time_of(step: u32, d: u32) -> u32 {
+    return select(step, params.steps - 1u - step, d == 1u);
+}
+
+/// The slot of the state after a step of direction d; of the initial state for step 2^32 - 1.
+fn slot_of(step: u32, d: u32) -> u32 {
+    return select(step + 1u, params.steps - step, d == 1u);
+}
+
+/// The first unit of direction d of sequence b, at row t of [·, B, D·H].
+fn units_at(t: u32, b: u32, d: u32) -> u32 {
+    return ((t * params.batch + b) * params.directions + d) * params.hidden;
+}
+
+/// The first gate of direction d of sequence b at time t.
+fn gates_at(t: u32, b: u32, d: u32) -> u32 {
+    return units_at(t, b, d) * GATES;
+}
+
+fn place(step: u32, b: u32, d: u32, j: u32) -> Place {
+    let time = time_of(step, d);
+    return Place(
+        gates_at(time, b, d) + j,
+        units_at(time, b, d) + j,
+        units_at(slot_of(step - 1u, d), b, d) + j,
+        units_at(slot_of(step, d), b, d) + j,
+        units_at(slot_of(step + 1u, d), b, d) + j,
+        params.hidden,
+        step == 0u,
+        step + 1u == params.steps,
+        params.skipped + time < lengths[b],
+    );
+}
+
+/// What the operand of a product with U is multiplied by.
+fn mask_at(b: u32, d: u32, j: u32) -> f32 {
+    if params.has_mask == 0u {
+        return 1.0;
+    }
+    return mask[units_at(0u, b, d) + j];
+}

@@ -1,0 +1,41 @@
+// start_gradient: weight[j] = Σ_b source[slot, b, j], the slot being that of j's direction; 0 unless fresh is 1; assigns.
+//
+// in   source  [T+D, B, D·H]
+// in   fresh   [1]
+// out  slices  [S, flat]: [D·H] at weight_offset of the first slice
+//
+// One thread an element.
+
+struct Params {
+    batch: u32,
+    hidden: u32,
+    columns: u32,
+    first_slot: u32,
+    second_slot: u32,
+    weight_offset: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read> fresh: array<f32>;
+@group(0) @binding(3) var<storage, read_write> slices: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    if i >= params.columns {
+        return;
+    }
+    let slot = select(params.first_slot, params.second_slot, i >= params.hidden);
+    var sum = 0.0;
+    if fresh[0] != 0.0 {
+        for (var b = 0u; b < params.batch; b += 1u) {
+            sum += source[(slot * params.batch + b) * params.columns + i];
+        }
+    }
+    slices[params.weight_offset + i] = sum;
+}

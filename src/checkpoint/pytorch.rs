@@ -1,0 +1,160 @@
+//! A network's parameters in safetensors files of other programs: PyTorch's, whose names and layouts are this crate's.
+//!
+//! The contract: a file has every parameter, in its shape and in finite real numbers, or it gives no model; what is
+//! written comes back bit for bit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::Dtype;
+
+use super::tensors::{METADATA, Tensors, named_tensors, serialize};
+use super::{Checked, MEMORY, file, named};
+use crate::error::Result;
+use crate::model::{Config, Layout, Model, Parameter};
+
+/// What f32 holds, or is rounded to.
+const TYPES: [Dtype; 4] = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16];
+
+/// What a network's parameters are called in a file of another program.
+///
+/// Without any change they have the names of [`Layout`], which are those of a `torch.nn.RNN`, `LSTM` or `GRU` and of a
+/// `torch.nn.Linear`. In a PyTorch module, each is behind the names of the modules it lies in:
+///
+/// ```
+/// use recurrent::checkpoint::Names;
+/// // self.encoder.rnn = nn.LSTM(…); self.head = nn.Linear(…); self.start = nn.Parameter(…)
+/// let names = Names::new().recurrent("encoder.rnn.").read_out("head.").rename("h_0", "start");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    recurrent: String,
+    read_out: String,
+    /// From the model's names to the file's.
+    renamed: BTreeMap<String, String>,
+    ignore_others: bool,
+}
+
+impl Names {
+    /// The model's own names, and a file that holds nothing else.
+    pub fn new() -> Self {
+        Names::default()
+    }
+
+    /// What stands before the names of the recurrent layers' parameters, dot included: `encoder.rnn.` for
+    /// `encoder.rnn.weight_ih_l0`. It stands before a learnt initial state too, `h_0` and `c_0`, which PyTorch has not.
+    pub fn recurrent(self, prefix: impl Into<String>) -> Self {
+        Names { recurrent: prefix.into(), ..self }
+    }
+
+    /// What stands before the names of the read-out's parameters, dot included: `head.` for `head.weight`.
+    pub fn read_out(self, prefix: impl Into<String>) -> Self {
+        Names { read_out: prefix.into(), ..self }
+    }
+
+    /// The file's whole name of one parameter, whatever the prefixes say. A parameter that the model has not is an error
+    /// when the names are used.
+    pub fn rename(mut self, parameter: impl Into<String>, name: impl Into<String>) -> Self {
+        self.renamed.insert(parameter.into(), name.into());
+        self
+    }
+
+    /// To take a part out of a larger file: tensors that no parameter is read from are skipped, not an error.
+    pub fn ignore_others(self) -> Self {
+        Names { ignore_others: true, ..self }
+    }
+
+    /// The file's name of a parameter.
+    fn of(&self, parameter: &Parameter) -> String {
+        let name = parameter.name.as_str();
+        let prefix = if matches!(name, "weight" | "bias") { &self.read_out } else { &self.recurrent };
+        self.renamed.get(name).cloned().unwrap_or_else(|| format!("{prefix}{name}"))
+    }
+
+    /// Whether every parameter has a name of its own.
+    fn check(&self, layout: &Layout) -> Checked<()> {
+        let unknown: Vec<&str> =
+            self.renamed.keys().map(String::as_str).filter(|name| layout.get(name).is_none()).collect();
+        if !unknown.is_empty() {
+            return Err(format!("the model has no parameters {} to rename", unknown.join(", ")));
+        }
+        let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        for parameter in layout.parameters() {
+            let name = self.of(parameter);
+            if name == METADATA {
+                return Err(format!(
+                    "parameter `{}` cannot have the name {METADATA}: it is the format's",
+                    parameter.name
+                ));
+            }
+            if let Some(other) = taken.get(&name) {
+                return Err(format!("the parameters `{other}` and `{}` have one name: {name}", parameter.name));
+            }
+            taken.insert(name, &parameter.name);
+        }
+        Ok(())
+    }
+}
+
+impl Model {
+    /// A network of any program's safetensors file: one of PyTorch's, say, whose `state_dict` was saved by
+    /// `safetensors.torch.save_file`.
+    ///
+    /// The file holds exactly the parameters of `config`, under `names` and in the shapes of [`Layout`], unless
+    /// [`Names::ignore_others`] lets it hold more. Types F32, F64, F16 and BF16 are read; of F64, each number is rounded
+    /// to the nearest f32. Metadata is not needed and not looked at.
+    ///
+    /// # Errors
+    /// As [`Model::new`]; [`Error::Checkpoint`](crate::Error::Checkpoint) for a file that is missing or damaged, for
+    /// names that the model cannot have, for a number that is not finite or too large for f32, and, all in one message,
+    /// for tensors that the file lacks, that are unknown, of another shape, or of another type.
+    pub fn import(path: impl AsRef<Path>, config: Config, names: &Names) -> Result<Self> {
+        let (path, layout) = (path.as_ref(), Layout::new(&config)?);
+        file::read(path).and_then(|bytes| decode(&bytes, config, layout, names)).map_err(named(path.display()))
+    }
+
+    /// The network of a file's bytes; see [`Model::import`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import_bytes(bytes: &[u8], config: Config, names: &Names) -> Result<Self> {
+        let layout = Layout::new(&config)?;
+        decode(bytes, config, layout, names).map_err(named(MEMORY))
+    }
+
+    /// Writes the parameters to a plain safetensors file (F32, metadata `format: pt`) for PyTorch, replacing one that is
+    /// there in a single step.
+    ///
+    /// What [`Names::ignore_others`] says does not matter here. [`Model::save`] is for files that this crate is to read.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) for names that the model cannot have, for a number that is not
+    /// finite, and where the file cannot be written; an old file is then as it was.
+    pub fn export(&self, path: impl AsRef<Path>, names: &Names) -> Result<()> {
+        let path = path.as_ref();
+        encode(self, names).and_then(|bytes| file::Place::of(path)?.write(&bytes)).map_err(named(path.display()))
+    }
+
+    /// The bytes of the file, the same for the same network and names; see [`Model::export`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn export_bytes(&self, names: &Names) -> Result<Vec<u8>> {
+        encode(self, names).map_err(named(MEMORY))
+    }
+}
+
+fn decode(bytes: &[u8], config: Config, layout: Layout, names: &Names) -> Checked<Model> {
+    names.check(&layout)?;
+    let file = Tensors::parse(bytes)?;
+    let expected = layout.parameters().iter().map(|p| (names.of(p), p.shape.clone())).collect();
+    file.check(&expected, &TYPES, names.ignore_others)?;
+    let values = file.flat(&layout, |p| names.of(p))?;
+    Ok(Model::from_flat(config, layout, values))
+}
+
+fn encode(model: &Model, names: &Names) -> Checked<Vec<u8>> {
+    names.check(model.layout())?;
+    // What PyTorch's own tools write, and some of them ask for.
+    serialize(named_tensors(model.layout(), model.flat(), |p| names.of(p)), "format", "pt".to_owned())
+}

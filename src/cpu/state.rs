@@ -1,0 +1,79 @@
+//! Where sequences begin and end: copies of states, learnt initial states, and one vector made of all outputs.
+
+use super::{memory::Memory, real::Real};
+use crate::plan::{Pool, PoolGradient, PoolKind, Start, StartGradient, View};
+
+pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
+    let mut tensor = memory.take(to.tensor);
+    let from_values = memory.view(from);
+    for (row, out) in tensor[to.range()].chunks_mut(to.stride).enumerate() {
+        out[..to.cols].copy_from_slice(&from_values[row * from.stride..][..from.cols]);
+    }
+    memory.put(to.tensor, tensor);
+}
+
+pub(super) fn start<T: Real>(op: &Start, memory: &mut Memory<'_, T>) {
+    if memory.real(op.fresh)[0].is_zero() {
+        return;
+    }
+    let mut state = memory.take(op.state);
+    let learnt = memory.view(&op.learnt);
+    let batch = state.len() / learnt.len();
+    for (rows, learnt) in state.chunks_exact_mut(batch * op.learnt.cols).zip(learnt.chunks_exact(op.learnt.cols)) {
+        rows.chunks_exact_mut(op.learnt.cols).for_each(|row| row.copy_from_slice(learnt));
+    }
+    memory.put(op.state, state);
+}
+
+pub(super) fn start_gradient<T: Real>(op: &StartGradient, memory: &mut Memory<'_, T>) {
+    let mut slices = memory.take(op.slices);
+    let shape = &memory.plan.get(op.from).shape;
+    let (batch, width) = (shape[1], shape[2]);
+    let hidden = width / op.slots.len();
+    let (from, fresh) = (memory.real(op.from), memory.real(op.fresh)[0]);
+    for (j, sum) in slices[op.weight..op.weight + width].iter_mut().enumerate() {
+        let slot = op.slots[j / hidden];
+        *sum = if fresh.is_zero() { T::zero() } else { (0..batch).map(|b| from[(slot * batch + b) * width + j]).sum() };
+    }
+    memory.put(op.slices, slices);
+}
+
+pub(super) fn pool<T: Real>(op: &Pool, memory: &mut Memory<'_, T>) {
+    let mut tensor = memory.take(op.out.tensor);
+    let (history, lengths) = (memory.real(op.history), memory.ids(op.lengths));
+    let (batch, width) = (op.out.rows, op.out.cols);
+    for (b, row) in tensor[op.out.range()].chunks_exact_mut(width).enumerate() {
+        let valid = (lengths[b] as usize).saturating_sub(op.skipped).min(op.steps);
+        for (j, out) in row.iter_mut().enumerate() {
+            let at = |slot: usize| history[(slot * batch + b) * width + j];
+            *out = match op.kind {
+                PoolKind::Last => at(if j / (width / op.directions) == 0 { op.steps } else { 1 }),
+                PoolKind::Mean => {
+                    let sum: T = (1..=valid).map(at).sum();
+                    let part = sum / T::from_f64(f64::from(lengths[b]));
+                    if op.skipped == 0 { part } else { *out + part }
+                }
+            };
+        }
+    }
+    memory.put(op.out.tensor, tensor);
+}
+
+pub(super) fn pool_gradient<T: Real>(op: &PoolGradient, memory: &mut Memory<'_, T>) {
+    let mut upstream = memory.take(op.upstream);
+    let (d, lengths) = (memory.view(&op.d), memory.ids(op.lengths));
+    let (batch, width) = (op.d.rows, op.d.cols);
+    for (t, slot) in upstream.chunks_exact_mut(batch * width).skip(1).take(op.steps).enumerate() {
+        for (b, row) in slot.chunks_exact_mut(width).enumerate() {
+            for (j, out) in row.iter_mut().enumerate() {
+                let d = d[b * width + j];
+                *out = match op.kind {
+                    PoolKind::Last if t == (if j / (width / op.directions) == 0 { op.steps - 1 } else { 0 }) => d,
+                    PoolKind::Mean if t < lengths[b] as usize => d / T::from_f64(f64::from(lengths[b])),
+                    PoolKind::Last | PoolKind::Mean => T::zero(),
+                };
+            }
+        }
+    }
+    memory.put(op.upstream, upstream);
+}

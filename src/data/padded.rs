@@ -1,0 +1,199 @@
+//! Sequences of unequal length as one batch: side by side, padded behind the end of each.
+//!
+//! The contract: what is padded here passes [`Batch::check`] with the loss that its targets are for; padding is id 0 or
+//! 0.0, of inputs and targets alike, and the lengths say where it begins.
+
+use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
+use crate::error::{Error, Result};
+use crate::model::{Config, Input, MAX_ELEMENTS, ReadOut};
+
+/// One sequence of T steps, with what is expected of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// `[T]` ids or `[T, I]` numbers.
+    pub inputs: Inputs,
+    /// `[T]` ids or `[T, O]` numbers where every step is read out, else one id or `[O]` numbers.
+    pub targets: Targets,
+}
+
+impl Example {
+    /// `[T]` ids to read, and the classes expected: `[T]`, or one.
+    pub fn tokens(tokens: Vec<u32>, targets: Vec<u32>) -> Self {
+        Example { inputs: Inputs::Tokens(tokens), targets: Targets::Classes(targets) }
+    }
+
+    /// `[T, I]` numbers to read, and what is expected.
+    pub fn dense(inputs: Vec<f32>, targets: Targets) -> Self {
+        Example { inputs: Inputs::Dense(inputs), targets }
+    }
+}
+
+impl Sequences {
+    /// Lays B sequences, each `[T]` ids or `[T, I]` numbers with a T of its own, side by side, padded to the longest.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a configuration that is none; [`Error::Data`] for no sequences, or one that is empty, of
+    /// the wrong kind, no whole number of steps, with an id out of range or a number that is not finite;
+    /// [`Error::Limit`] for more elements than 32-bit indices reach.
+    pub fn pad<'a>(inputs: impl IntoIterator<Item = &'a Inputs>, config: &Config) -> Result<Self> {
+        config.check()?;
+        let inputs: Vec<&Inputs> = inputs.into_iter().collect();
+        let mut longest = 0;
+        for (b, inputs) in inputs.iter().enumerate() {
+            longest = longest.max(check_inputs(&format!("sequences[{b}]"), inputs, config)?);
+        }
+        check_padded(longest, inputs.len(), config)?;
+        Ok(Self::laid(&inputs, longest, config))
+    }
+
+    /// Lays checked inputs side by side, padded to `steps`.
+    fn laid(inputs: &[&Inputs], steps: usize, config: &Config) -> Self {
+        let lengths: Vec<usize> = inputs.iter().map(|inputs| length(inputs, config)).collect();
+        let ids =
+            inputs.iter().filter_map(|inputs| if let Inputs::Tokens(ids) = inputs { Some(&ids[..]) } else { None });
+        let reals = inputs.iter().filter_map(|inputs| if let Inputs::Dense(x) = inputs { Some(&x[..]) } else { None });
+        Sequences {
+            steps,
+            size: inputs.len(),
+            inputs: match config.input {
+                Input::Tokens(_) => Inputs::Tokens(side_by_side(&ids.collect::<Vec<_>>(), steps, 1)),
+                Input::Dense(features) => Inputs::Dense(side_by_side(&reals.collect::<Vec<_>>(), steps, features)),
+            },
+            lengths: lengths.iter().any(|&length| length < steps).then_some(lengths),
+            start: Start::Zero,
+        }
+    }
+}
+
+impl Batch {
+    /// Lays examples side by side, padded to the longest; they start from a state of zeros or the learnt one.
+    ///
+    /// # Errors
+    /// As [`Sequences::pad`]; [`Error::Shape`] for targets of another length than the sequence asks for; [`Error::Data`]
+    /// for targets of two kinds, or with an id out of range or a number that is not finite.
+    pub fn pad<'a>(examples: impl IntoIterator<Item = &'a Example>, config: &Config) -> Result<Self> {
+        let examples: Vec<&Example> = examples.into_iter().collect();
+        let longest = check_examples(&examples, config)?;
+        check_padded(longest, examples.len(), config)?;
+        Ok(Self::laid(&examples, longest, config))
+    }
+
+    /// Lays checked examples side by side, padded to `steps`.
+    pub(super) fn laid(examples: &[&Example], steps: usize, config: &Config) -> Self {
+        let inputs: Vec<&Inputs> = examples.iter().map(|example| &example.inputs).collect();
+        let (mut classes, mut values) = (Vec::new(), Vec::new());
+        for example in examples {
+            match &example.targets {
+                Targets::Classes(ids) => classes.push(&ids[..]),
+                Targets::Values(reals) => values.push(&reals[..]),
+            }
+        }
+        // One label a sequence is a read-out of one step.
+        let labels = config.labels(steps, 1);
+        let targets = if values.is_empty() {
+            Targets::Classes(side_by_side(&classes, labels, 1))
+        } else {
+            Targets::Values(side_by_side(&values, labels, config.outputs))
+        };
+        Batch { sequences: Sequences::laid(&inputs, steps, config), targets, mask: None }
+    }
+}
+
+/// `[T_b, width]` each, to `[T, B, width]` with zeros behind the end of each.
+fn side_by_side<V: Copy + Default>(sequences: &[&[V]], steps: usize, width: usize) -> Vec<V> {
+    let mut laid = vec![V::default(); steps * sequences.len() * width];
+    for (b, sequence) in sequences.iter().enumerate() {
+        for (t, row) in sequence.chunks_exact(width).enumerate() {
+            laid[(t * sequences.len() + b) * width..][..width].copy_from_slice(row);
+        }
+    }
+    laid
+}
+
+/// The steps of checked inputs.
+pub(super) fn length(inputs: &Inputs, config: &Config) -> usize {
+    match inputs {
+        Inputs::Tokens(ids) => ids.len(),
+        Inputs::Dense(x) => x.len() / config.input.size(),
+    }
+}
+
+/// Whether a network can be trained on all of them, and the steps of the longest.
+pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<usize> {
+    config.check()?;
+    let mut longest = 0;
+    for (b, example) in examples.iter().enumerate() {
+        let steps = check_inputs(&format!("examples[{b}].inputs"), &example.inputs, config)?;
+        longest = longest.max(steps);
+        let name = format!("examples[{b}].targets");
+        let labels = config.labels(steps, 1);
+        match (&example.targets, &examples[0].targets) {
+            (Targets::Classes(ids), Targets::Classes(_)) => {
+                check_len(&name, &[labels], ids.len())?;
+                check_ids(ids, config.outputs, "outputs", |at| format!("{name}[{at}]"))?;
+            }
+            (Targets::Values(reals), Targets::Values(_)) => {
+                check_len(&name, &[labels, config.outputs], reals.len())?;
+                check_finite(&name, reals)?;
+            }
+            (Targets::Classes(_), _) => return Err(two_kinds(&name, "classes", "real numbers")),
+            (Targets::Values(_), _) => return Err(two_kinds(&name, "real numbers", "classes")),
+        }
+    }
+    Ok(longest)
+}
+
+fn two_kinds(argument: &str, given: &str, expected: &str) -> Error {
+    Error::Data(format!("{argument} are {given}, expected {expected}, as those of examples[0] are"))
+}
+
+/// Whether a network can read them, and how many steps they are.
+fn check_inputs(argument: &str, inputs: &Inputs, config: &Config) -> Result<usize> {
+    let given = match (inputs, config.input) {
+        (Inputs::Tokens(ids), Input::Tokens(symbols)) => {
+            check_ids(ids, symbols, "symbols", |at| format!("{argument}[{at}]"))?;
+            ids.len()
+        }
+        (Inputs::Dense(x), Input::Dense(features)) => {
+            check_finite(argument, x)?;
+            if !x.len().is_multiple_of(features) {
+                return Err(Error::Data(format!(
+                    "{argument} has {} numbers, expected a multiple of the {features} features of a step",
+                    x.len()
+                )));
+            }
+            x.len()
+        }
+        (Inputs::Tokens(_), _) => {
+            return Err(wrong_kind("network reads dense inputs", &format!("{argument} has tokens")));
+        }
+        (Inputs::Dense(_), _) => {
+            return Err(wrong_kind("network reads tokens", &format!("{argument} has dense inputs")));
+        }
+    };
+    if given == 0 {
+        return Err(Error::Data(format!("{argument} is empty, expected at least 1 step")));
+    }
+    Ok(length(inputs, config))
+}
+
+/// Whether `size` sequences, padded to `steps`, are a batch that can be made at all.
+pub(super) fn check_padded(steps: usize, size: usize, config: &Config) -> Result<()> {
+    if size == 0 {
+        return Err(Error::Data("there are no sequences to pad, expected at least 1".to_owned()));
+    }
+    let features = if let Input::Dense(features) = config.input { features } else { 1 };
+    let read_outs = if config.read_out == ReadOut::EveryStep { steps } else { 1 };
+    for (what, steps, width) in [("inputs", steps, features), ("outputs", read_outs, config.outputs)] {
+        let asked = [steps, size, width].iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        if asked > MAX_ELEMENTS {
+            return Err(Error::Limit {
+                what: format!("{size} sequences padded to {steps} steps, {width} {what} each,"),
+                limit: "elements that 32-bit indices reach",
+                asked,
+                allowed: MAX_ELEMENTS,
+            });
+        }
+    }
+    Ok(())
+}

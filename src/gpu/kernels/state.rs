@@ -1,0 +1,186 @@
+//! `copy.wgsl`, `start.wgsl`, `start_gradient.wgsl`, `pool.wgsl` and `pool_gradient.wgsl`: where sequences begin and end.
+//!
+//! The contract: one thread an element, and every sum in a fixed order.
+
+use super::{
+    Command, Kernel,
+    launch::{
+        ENTRY, dispatch, holds, inside, matrix, number, params, place, read, shader, strided, tensor, tiles, write,
+    },
+};
+use crate::error::{Error, Result};
+use crate::plan::{Plan, Pool, PoolGradient, PoolKind, Start, StartGradient, TensorId, View};
+
+params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
+
+pub(super) static COPY: Kernel = Kernel {
+    name: "copy",
+    entry: ENTRY,
+    source: &[shader!("copy.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("source"), write("to")],
+    workgroup: [256, 1, 1],
+    params: CopyParams::FIELDS,
+    params_size: CopyParams::SIZE,
+};
+
+params!(StartParams { states: u32, batch: u32, columns: u32, learnt_offset: u32 });
+
+pub(super) static START: Kernel = Kernel {
+    name: "start",
+    entry: ENTRY,
+    source: &[shader!("start.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("learnt"), read("fresh"), write("state")],
+    workgroup: [256, 1, 1],
+    params: StartParams::FIELDS,
+    params_size: StartParams::SIZE,
+};
+
+params!(StartGradientParams {
+    batch: u32,
+    hidden: u32,
+    columns: u32,
+    first_slot: u32,
+    second_slot: u32,
+    weight_offset: u32,
+});
+
+pub(super) static START_GRADIENT: Kernel = Kernel {
+    name: "start_gradient",
+    entry: ENTRY,
+    source: &[shader!("start_gradient.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("source"), read("fresh"), write("slices")],
+    workgroup: [256, 1, 1],
+    params: StartGradientParams::FIELDS,
+    params_size: StartGradientParams::SIZE,
+};
+
+params!(PoolParams { kind: u32, steps: u32, skipped: u32, batch: u32, hidden: u32, columns: u32, out_offset: u32 });
+
+pub(super) static POOL: Kernel = Kernel {
+    name: "pool",
+    entry: ENTRY,
+    source: &[shader!("pool.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("history"), read("lengths"), write("out")],
+    workgroup: [256, 1, 1],
+    params: PoolParams::FIELDS,
+    params_size: PoolParams::SIZE,
+};
+
+params!(PoolGradientParams { kind: u32, steps: u32, batch: u32, hidden: u32, columns: u32, d_offset: u32 });
+
+pub(super) static POOL_GRADIENT: Kernel = Kernel {
+    name: "pool_gradient",
+    entry: ENTRY,
+    source: &[shader!("pool_gradient.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("d"), read("lengths"), write("upstream")],
+    workgroup: [256, 1, 1],
+    params: PoolGradientParams::FIELDS,
+    params_size: PoolGradientParams::SIZE,
+};
+
+pub(super) fn copy(plan: &Plan, from: &View, to: &View) -> Result<Command> {
+    let shape @ [rows, columns] = [to.rows, to.cols];
+    if from.is_contiguous() && to.is_contiguous() {
+        place(plan, "from", from, shape)?;
+        place(plan, "to", to, shape)?;
+        return Ok(Command::Copy { from: *from, to: *to });
+    }
+    let params = CopyParams {
+        rows: number(rows)?,
+        columns: number(columns)?,
+        source_offset: strided(plan, "from", from, shape)?,
+        source_stride: number(from.stride)?,
+        to_offset: strided(plan, "to", to, shape)?,
+        to_stride: number(to.stride)?,
+    };
+    dispatch(&COPY, vec![from.tensor, to.tensor], &params, tiles(rows * columns, 256), 1)
+}
+
+pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
+    let [states, columns] = [op.learnt.rows, op.learnt.cols];
+    let len = tensor(plan, op.state)?.len();
+    let batch = len / (states * columns).max(1);
+    holds(plan, op.state, &[states, batch, columns])?;
+    holds(plan, op.fresh, &[1])?;
+    let params = StartParams {
+        states: number(states)?,
+        batch: number(batch)?,
+        columns: number(columns)?,
+        learnt_offset: place(plan, "learnt", &op.learnt, [states, columns])?,
+    };
+    dispatch(&START, vec![op.learnt.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
+}
+
+pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command> {
+    let [slots, batch, columns] = history(plan, op.from)?;
+    let (first, second) = match *op.slots.as_slice() {
+        [first] => (first, first),
+        [first, second] => (first, second),
+        _ => return Err(Error::shape("the slots of an initial state", &[2], &[op.slots.len()])),
+    };
+    inside("a slot", first.max(second), [1, 1], slots)?;
+    holds(plan, op.fresh, &[1])?;
+    let params = StartGradientParams {
+        batch: number(batch)?,
+        hidden: number(columns / op.slots.len())?,
+        columns: number(columns)?,
+        first_slot: number(first)?,
+        second_slot: number(second)?,
+        weight_offset: inside("weight", op.weight, [1, columns], matrix(plan, op.slices)?[1])?,
+    };
+    dispatch(&START_GRADIENT, vec![op.from, op.fresh, op.slices], &params, tiles(columns, 256), 1)
+}
+
+pub(super) fn pool(plan: &Plan, op: &Pool) -> Result<Command> {
+    let (batch, columns) = (op.out.rows, op.out.cols);
+    reaches(plan, op.history, [op.steps.saturating_add(op.directions), batch, columns])?;
+    holds(plan, op.lengths, &[batch])?;
+    let params = PoolParams {
+        kind: kind(op.kind),
+        steps: number(op.steps)?,
+        skipped: number(op.skipped)?,
+        batch: number(batch)?,
+        hidden: number(columns / op.directions.max(1))?,
+        columns: number(columns)?,
+        out_offset: place(plan, "out", &op.out, [batch, columns])?,
+    };
+    let tensors = vec![op.history, op.lengths, op.out.tensor];
+    dispatch(&POOL, tensors, &params, tiles(batch * columns, 256), 1)
+}
+
+pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
+    let (batch, columns) = (op.d.rows, op.d.cols);
+    reaches(plan, op.upstream, [op.steps.saturating_add(op.directions), batch, columns])?;
+    holds(plan, op.lengths, &[batch])?;
+    let params = PoolGradientParams {
+        kind: kind(op.kind),
+        steps: number(op.steps)?,
+        batch: number(batch)?,
+        hidden: number(columns / op.directions.max(1))?,
+        columns: number(columns)?,
+        d_offset: place(plan, "d", &op.d, [batch, columns])?,
+    };
+    let tensors = vec![op.d.tensor, op.lengths, op.upstream];
+    dispatch(&POOL_GRADIENT, tensors, &params, tiles(op.steps * batch * columns, 256), 1)
+}
+
+/// As the shaders count them.
+fn kind(kind: PoolKind) -> u32 {
+    match kind {
+        PoolKind::Last => 0,
+        PoolKind::Mean => 1,
+    }
+}
+
+/// The sizes of a tensor of three dimensions.
+fn history(plan: &Plan, id: TensorId) -> Result<[usize; 3]> {
+    let tensor = tensor(plan, id)?;
+    <[usize; 3]>::try_from(tensor.shape.as_slice()).map_err(|_| Error::shape(&tensor.name, &[0, 0, 0], &tensor.shape))
+}
+
+/// Nothing, once a tensor is known to have at least so many slots of that shape.
+fn reaches(plan: &Plan, id: TensorId, shape: [usize; 3]) -> Result<()> {
+    let [slots, batch, columns] = history(plan, id)?;
+    let fits = slots >= shape[0] && [batch, columns] == shape[1..];
+    if fits { Ok(()) } else { Err(Error::shape(&tensor(plan, id)?.name, &shape, &[slots, batch, columns])) }
+}

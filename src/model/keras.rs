@@ -1,0 +1,164 @@
+//! A network from the arrays of a Keras model: kernels stand the other way round, gates in another order.
+//!
+//! The contract: every array is held against the configuration by its shape, and what comes out computes what the Keras
+//! model does.
+
+use super::cells::{Cell, Reset};
+use super::config::{Config, Directions};
+use super::parameters::{Layout, Parameter};
+use super::{Model, find_not_finite};
+use crate::error::{Error, Result};
+
+/// An array of Keras' and the parameters that it holds, one behind the other.
+struct Array {
+    what: String,
+    holds: Vec<String>,
+    /// Which block of its columns each gate's rows come from.
+    gates: &'static [usize],
+}
+
+impl Model {
+    /// A network of a Keras model's arrays: shapes and values, row by row, in the order of the model's `get_weights()`.
+    ///
+    /// The model is a stack of `SimpleRNN`, `LSTM` or `GRU` layers, each in a `Bidirectional` where both directions are
+    /// read, and a `Dense` layer without activation:
+    ///
+    /// | array | shape | becomes |
+    /// |---|---|---|
+    /// | `kernel` | `[I, G·H]`, above layer 0 `[D·H, G·H]` | W, transposed |
+    /// | `recurrent_kernel` | `[H, G·H]` | U, transposed |
+    /// | `bias`, unless `use_bias=False` | `[G·H]` | b_W; b_U is zero |
+    /// | `bias` of a GRU with `reset_after=True` | `[2, 3·H]` | b_W and b_U |
+    /// | `kernel` of the `Dense` layer | `[D·H, O]` | V, transposed |
+    /// | `bias` of the `Dense` layer | `[O]` | its bias; zero where the array is left out |
+    ///
+    /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the forward
+    /// layer's arrays first. What Keras has no array for, a learnt initial state, is zero, as in a new model.
+    ///
+    /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`](super::Reset), the others
+    /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it), `merge_mode="concat"`. All but the
+    /// last layer have `return_sequences=True`; the last has it where the read-out is at every step.
+    ///
+    /// On Keras' torch backend some of the arrays are views with the columns first, which `safetensors.numpy` writes as if
+    /// they were not: hand it `numpy.ascontiguousarray(w)`.
+    ///
+    /// ```
+    /// use recurrent::{Config, Input, Model};
+    /// let (kernel, recurrent_kernel, bias) = ([0.1; 3 * 8], [0.2; 2 * 8], [0.3; 8]); // I = 3, H = 2
+    /// let (dense_kernel, dense_bias) = ([0.4; 2], [0.5]); // O = 1
+    /// let model = Model::from_keras(
+    ///     Config::lstm(Input::Dense(3), 2, 1),
+    ///     [
+    ///         (&[3, 8][..], &kernel[..]),
+    ///         (&[2, 8], &recurrent_kernel),
+    ///         (&[8], &bias),
+    ///         (&[2, 1], &dense_kernel),
+    ///         (&[1], &dense_bias),
+    ///     ],
+    /// )?;
+    /// assert_eq!(model.parameter("bias_hh_l0"), Some(&[0.0; 8][..]));
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::new`]; [`Error::Data`] for another number of arrays and for a value that is not finite;
+    /// [`Error::Shape`] for an array of another shape, by its name and layer.
+    pub fn from_keras<'a>(config: Config, weights: impl IntoIterator<Item = (&'a [usize], &'a [f32])>) -> Result<Self> {
+        let layout = Layout::new(&config)?;
+        let (arrays, weights) = (arrays(&config)?, Vec::from_iter(weights));
+        // The last is the Dense layer's bias.
+        if !(arrays.len() - 1..=arrays.len()).contains(&weights.len()) {
+            return Err(Error::Data(format!(
+                "{} Keras arrays are given, expected {} (or one less, without the Dense layer's bias): {} for each of {} \
+                 layers, kernel and bias of the Dense layer",
+                weights.len(),
+                arrays.len(),
+                match (config.directions, config.bias) {
+                    (Directions::Forward, true) => "kernel, recurrent_kernel and bias",
+                    (Directions::Forward, false) => "kernel and recurrent_kernel",
+                    (Directions::Both, true) => "kernel, recurrent_kernel and bias, forward and then backward,",
+                    (Directions::Both, false) => "kernel and recurrent_kernel, forward and then backward,",
+                },
+                config.layers,
+            )));
+        }
+        let mut values = vec![0.0; layout.len()];
+        for (Array { what, holds, gates }, (shape, given)) in arrays.iter().zip(weights) {
+            let parameters: Vec<&Parameter> = holds.iter().filter_map(|name| layout.get(name)).collect();
+            let expected = shape_in_keras(&parameters);
+            if shape != expected {
+                return Err(Error::shape(what, &expected, shape));
+            }
+            let expected: usize = parameters.iter().map(|p| p.len()).sum();
+            if given.len() != expected {
+                return Err(Error::shape(what, &[expected], &[given.len()]));
+            }
+            if let Some((at, value)) = find_not_finite(given) {
+                return Err(Error::Data(format!("{what} holds {value} at element {at}")));
+            }
+            for (parameter, given) in parameters.iter().zip(given.chunks(expected / parameters.len())) {
+                transpose(given, gates, parameter, &mut values[parameter.range()]);
+            }
+        }
+        Ok(Model { config, layout, values })
+    }
+}
+
+/// What `get_weights()` of such a model returns, in its order.
+fn arrays(config: &Config) -> Result<Vec<Array>> {
+    let (gates, bias, holds): (&[usize], _, &[&str]) = match config.cell {
+        Cell::Elman(_) => (&[0], "`bias`", &["bias_ih"]),
+        Cell::Lstm => (&[0, 1, 2, 3], "`bias`", &["bias_ih"]),
+        Cell::Gru(Reset::AfterProduct) => (&[1, 0, 2], "`bias` (of reset_after=True)", &["bias_ih", "bias_hh"]),
+        Cell::Gru(Reset::BeforeProduct) => (&[1, 0, 2], "`bias` (of reset_after=False)", &["bias_ih"]),
+        #[allow(unreachable_patterns, reason = "a cell that Keras has not may be added")]
+        other => return Err(Error::Config(format!("Keras has no layer of the cell {}", other.name()))),
+    };
+    let ways: &[(&str, &str)] = match config.directions {
+        Directions::Forward => &[("", "")],
+        Directions::Both => &[("", ", forward"), ("_reverse", ", backward")],
+    };
+    let mut arrays = Vec::new();
+    for layer in 0..config.layers {
+        for (suffix, way) in ways {
+            let mut push = |array: &str, holds: &[&str]| {
+                let holds = holds.iter().map(|name| format!("{name}_l{layer}{suffix}")).collect();
+                arrays.push(Array { what: format!("{array} of Keras layer {layer}{way}"), holds, gates });
+            };
+            push("`kernel`", &["weight_ih"]);
+            push("`recurrent_kernel`", &["weight_hh"]);
+            if config.bias {
+                push(bias, holds);
+            }
+        }
+    }
+    for (array, name) in [("`kernel`", "weight"), ("`bias`", "bias")] {
+        arrays.push(Array {
+            what: format!("{array} of the Keras Dense layer"),
+            holds: vec![name.to_owned()],
+            gates: &[0],
+        });
+    }
+    Ok(arrays)
+}
+
+/// A matrix the other way round; of several biases, a row each.
+fn shape_in_keras(parameters: &[&Parameter]) -> Vec<usize> {
+    let mut shape: Vec<usize> = parameters.iter().take(1).flat_map(|p| p.shape.iter().rev().copied()).collect();
+    if parameters.len() > 1 {
+        shape.insert(0, parameters.len());
+    }
+    shape
+}
+
+/// From Keras' `[n, G·H]` to `[G·H, n]`, a block of rows for every gate; a bias is a matrix of n = 1.
+fn transpose(given: &[f32], gates: &[usize], parameter: &Parameter, out: &mut [f32]) {
+    let rows = parameter.shape[0];
+    let (columns, block) = (parameter.len() / rows, rows / gates.len());
+    for (row, out) in out.chunks_mut(columns).enumerate() {
+        let from = gates[row / block] * block + row % block;
+        for (out, given) in out.iter_mut().zip(given.chunks(rows)) {
+            *out = given[from];
+        }
+    }
+}

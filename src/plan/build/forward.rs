@@ -1,0 +1,262 @@
+//! The forward pass: layer above layer, for training over the whole window, else over one chunk of steps after another.
+
+use super::{Builder, ForwardTensors, Layer, pool_kind};
+use crate::error::Result;
+use crate::model::{CellMemory, Input, ReadOut};
+use crate::plan::{
+    Draw, Gather, Mask, MatMul, Op, Phase, Pool, Recurrence, RecurrenceSchedule, Start, Storage, TensorId, Transpose,
+    View, recipe::Dropout,
+};
+
+/// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
+/// their dispatch, and a sequence of any length needs no more memory than one of this many steps.
+const STEPS_A_CHUNK: usize = 128;
+
+/// A place of the network at which dropout draws.
+#[derive(Clone, Copy)]
+pub(super) enum Site {
+    Inputs,
+    /// Between this layer and the next.
+    Outputs(usize),
+    Hidden(usize),
+}
+
+impl Builder<'_> {
+    pub(super) fn forward(&mut self, training: bool) -> Result<ForwardTensors> {
+        let state = self.real("state", &self.config.state(self.batch), Storage::Scratch)?;
+        let lengths = self.id("lengths", &[self.batch])?;
+        let inputs = match self.config.input {
+            Input::Tokens(_) => self.id("tokens", &[self.steps, self.batch])?,
+            Input::Dense(size) => self.real("x", &[self.steps, self.batch, size], Storage::Input)?,
+        };
+        if !self.dropout.is_none() {
+            let sites = 1 + 2 * self.config.layers;
+            self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
+        }
+        let fresh = self.start(state)?;
+        let chunk = if training || self.both() { self.steps } else { self.steps.min(STEPS_A_CHUNK) };
+        let mut layers = Vec::with_capacity(self.config.layers);
+        for layer in 0..self.config.layers {
+            layers.push(self.recurrence(layer, chunk, lengths, training)?);
+        }
+        let labels = self.config.labels(self.steps, self.batch);
+        let outputs = self.real("outputs", &[labels, self.config.outputs], Storage::Scratch)?;
+        let outputs = View::new(outputs, 0, labels, self.config.outputs);
+        let pooled = match pool_kind(self.config) {
+            Some(_) => Some(View::new(
+                self.real("pooled", &[self.batch, self.width], Storage::Scratch)?,
+                0,
+                self.batch,
+                self.width,
+            )),
+            None => None,
+        };
+        let dense = match self.config.input {
+            Input::Tokens(_) => None,
+            Input::Dense(size) => Some(self.drop_inputs(View::new(inputs, 0, self.rows, size))?),
+        };
+
+        let mut done = Vec::new();
+        for first in (0..self.steps).step_by(chunk) {
+            let steps = chunk.min(self.steps - first);
+            let rows = steps * self.batch;
+            let mut below = dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
+            done.clear();
+            for (layer, whole) in layers.iter().enumerate() {
+                let part = self.part(whole, steps, first);
+                self.layer(layer, &part, state, inputs, below)?;
+                let history = View::new(part.history, self.batch * self.width, rows, self.width);
+                done.push(Layer { recurrence: part, below });
+                below = Some(if layer + 1 < layers.len() { self.drop_outputs(layer, history)? } else { history });
+            }
+            if let (Some(kind), Some(out), Some(top)) = (pool_kind(self.config), pooled, done.last()) {
+                let (directions, history) = (self.directions(), top.recurrence.history);
+                let op = Pool { kind, directions, steps, skipped: first, history, lengths, out };
+                self.plan.push(Phase::Forward, Op::Pool(op));
+            }
+            if self.config.read_out == ReadOut::EveryStep {
+                let out = View { offset: first * self.batch * outputs.cols, rows, ..outputs };
+                below.into_iter().for_each(|read| self.read_out(read, out));
+            }
+        }
+        // Of the last chunk.
+        let history = done.last().map_or(state, |top| top.recurrence.history);
+        let last = done.last().map_or(0, |top| top.recurrence.steps);
+        let read = match (self.config.read_out, pooled) {
+            (_, Some(pooled)) => pooled,
+            (ReadOut::EveryStep, None) => View::new(history, self.batch * self.width, last * self.batch, self.width),
+            (_, None) => View::new(history, last * self.batch * self.width, self.batch, self.width),
+        };
+        if self.config.read_out != ReadOut::EveryStep {
+            self.read_out(read, outputs);
+        }
+        Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, layers: done })
+    }
+
+    /// The learnt initial state, where there is one.
+    fn start(&mut self, state: TensorId) -> Result<Option<TensorId>> {
+        let Some(h) = self.parameter("h_0") else { return Ok(None) };
+        // c_0 follows without a gap.
+        let learnt = View { rows: self.config.cell.states() * h.rows, ..h };
+        let fresh = self.real("fresh", &[1], Storage::Input)?;
+        self.plan.push(Phase::Forward, Op::Start(Start { learnt, fresh, state }));
+        Ok(Some(fresh))
+    }
+
+    /// The tensors of a layer over `steps` steps. Only training needs those of every layer afterwards; else all layers
+    /// have the same gates, and every other one the same history.
+    fn recurrence(&mut self, layer: usize, steps: usize, lengths: TensorId, training: bool) -> Result<Recurrence> {
+        let (cell, directions, batch) = (self.config.cell, self.directions(), self.batch);
+        let slots = steps.saturating_add(directions);
+        let (own, history) = if training { (layer, layer) } else { (0, layer % 2) };
+        let gates = self.scratch(&format!("gates_l{own}"), &[steps, batch, self.gates])?;
+        let history = self.scratch(&format!("history_l{history}"), &[slots, batch, self.width])?;
+        let memory = match cell.memory() {
+            CellMemory::None => None,
+            CellMemory::State => Some(self.scratch(&format!("cells_l{own}"), &[slots, batch, self.width])?),
+            CellMemory::Recurrent => Some(self.scratch(&format!("recurrent_l{own}"), &[steps, batch, self.gates])?),
+            CellMemory::Operand => Some(self.scratch(&format!("operand_l{own}"), &[steps, batch, self.width])?),
+        };
+        let weight = self.weight(&format!("weight_hh_l{layer}"));
+        let bias = self.parameter(&format!("bias_hh_l{layer}"));
+        let mut weight_transposed = None;
+        if self.whole(steps) || self.target.transposes(steps) {
+            let shape = [weight.cols, weight.rows];
+            let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Scratch)?;
+            let turned = View::new(turned, 0, shape[0], shape[1]);
+            self.plan.push(Phase::Forward, Op::Transpose(Transpose { input: weight, out: turned }));
+            weight_transposed = Some(turned);
+        }
+        let mask = match self.draw(Site::Hidden(layer)) {
+            None => None,
+            Some(draw) => {
+                let mask = self.real(&format!("hidden_mask_l{layer}"), &[batch, self.width], Storage::Scratch)?;
+                let out = View::new(mask, 0, batch, self.width);
+                self.plan.push(Phase::Forward, Op::Mask(Mask { input: None, out, draw, period: batch }));
+                Some(mask)
+            }
+        };
+        let (hidden, skipped, schedule) = (self.config.hidden, 0, RecurrenceSchedule::Steps);
+        Ok(Recurrence {
+            cell,
+            directions,
+            steps,
+            skipped,
+            batch,
+            hidden,
+            lengths,
+            weight,
+            weight_transposed,
+            bias,
+            mask,
+            gates,
+            history,
+            memory,
+            schedule,
+        })
+    }
+
+    /// A tensor that a layer before may have made already.
+    pub(super) fn scratch(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
+        match self.plan.find(name) {
+            Some(known) => Ok(known),
+            None => self.real(name, shape, Storage::Scratch),
+        }
+    }
+
+    fn whole(&self, steps: usize) -> bool {
+        self.target.whole_sequence(steps, self.config.hidden, self.config.cell.gates())
+    }
+
+    /// `steps` steps of a layer's recurrence from step `first` on.
+    fn part(&self, recurrence: &Recurrence, steps: usize, first: usize) -> Recurrence {
+        let whole = self.whole(steps) && recurrence.weight_transposed.is_some();
+        let schedule = if whole { RecurrenceSchedule::Whole } else { RecurrenceSchedule::Steps };
+        Recurrence { steps, skipped: first, schedule, ..recurrence.clone() }
+    }
+
+    /// One layer: the products with W for all steps at once, then the recurrence. `below` is `[T·B, ·]`; without it the
+    /// layer reads tokens.
+    fn layer(
+        &mut self,
+        layer: usize,
+        part: &Recurrence,
+        state: TensorId,
+        tokens: TensorId,
+        below: Option<View>,
+    ) -> Result<()> {
+        let (batch, width, rows) = (self.batch, self.width, part.steps * self.batch);
+        let slot = |tensor, slot: usize| View::new(tensor, slot * batch * width, batch, width);
+        // Each state by its place in `state` and its history.
+        let second = part.memory.filter(|_| part.cell.memory() == CellMemory::State);
+        let states = [Some(part.history), second].into_iter().flatten().enumerate();
+        let states: Vec<_> = states.map(|(s, tensor)| (slot(state, s * self.config.layers + layer), tensor)).collect();
+        for (state, tensor) in &states {
+            // Both directions' at each end: nobody reads the half that is the other's.
+            for direction in 0..part.directions {
+                let to = slot(*tensor, part.slot(direction, None));
+                self.plan.push(Phase::Forward, Op::Copy { from: *state, to });
+            }
+        }
+
+        let weight = self.weight(&format!("weight_ih_l{layer}"));
+        let bias = self.parameter(&format!("bias_ih_l{layer}"));
+        let out = View::new(part.gates, 0, rows, self.gates);
+        let op = match below {
+            None => {
+                let (first, draw) = (part.skipped * batch, self.draw(Site::Inputs));
+                Op::Gather(Gather { tokens, first, weight, bias, draw, batch, out })
+            }
+            Some(a) => Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out }),
+        };
+        self.plan.push(Phase::Forward, op);
+        self.plan.push(Phase::Forward, Op::Forward(part.clone()));
+
+        // Now, because the backward pass writes over a second state.
+        for (state, tensor) in states {
+            for direction in 0..part.directions {
+                let last = slot(tensor, part.slot(direction, Some(part.steps - 1)));
+                // The first direction's with all columns, which is no dispatch; then the second's over its own.
+                let (column, cols) = if direction == 0 { (0, width) } else { (part.hidden, part.hidden) };
+                let (from, to) = (last.columns(column, cols), state.columns(column, cols));
+                self.plan.push(Phase::Forward, Op::Copy { from, to });
+            }
+        }
+        Ok(())
+    }
+
+    fn read_out(&mut self, a: View, out: View) {
+        let (b, bias) = (self.weight("weight"), self.parameter("bias"));
+        let op = MatMul { a, transpose_a: false, b, transpose_b: true, bias, out };
+        self.plan.push(Phase::Forward, Op::MatMul(op));
+    }
+
+    /// How dropout draws at a place, if it does there.
+    pub(super) fn draw(&self, site: Site) -> Option<Draw> {
+        let Dropout { inputs, outputs, hidden, .. } = self.dropout;
+        let (site, rate) = match site {
+            Site::Inputs => (0, inputs),
+            Site::Outputs(layer) => (1 + 2 * layer, outputs),
+            Site::Hidden(layer) => (2 + 2 * layer, hidden),
+        };
+        self.keys.filter(|_| rate > 0.0).map(|keys| Draw { keys, site, rate })
+    }
+
+    /// The inputs as the first layer reads them: one mask for all steps.
+    fn drop_inputs(&mut self, x: View) -> Result<View> {
+        let Some(draw) = self.draw(Site::Inputs) else { return Ok(x) };
+        let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Storage::Scratch)?;
+        let out = View::new(out, 0, x.rows, x.cols);
+        self.plan.push(Phase::Forward, Op::Mask(Mask { input: Some(x), out, draw, period: self.batch }));
+        Ok(out)
+    }
+
+    /// A layer's outputs as the next layer reads them: every element by itself.
+    fn drop_outputs(&mut self, layer: usize, outputs: View) -> Result<View> {
+        let Some(draw) = self.draw(Site::Outputs(layer)) else { return Ok(outputs) };
+        let out = self.real(&format!("dropped_l{layer}"), &[self.steps, self.batch, self.width], Storage::Scratch)?;
+        let out = View::new(out, 0, outputs.rows, outputs.cols);
+        self.plan.push(Phase::Forward, Op::Mask(Mask { input: Some(outputs), out, draw, period: outputs.rows }));
+        Ok(out)
+    }
+}

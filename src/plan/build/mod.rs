@@ -1,0 +1,265 @@
+//! From a configuration to a plan: the forward pass, the loss, back-propagation through time, clipping and the update.
+//!
+//! The contract: what a purpose does not need has no tensor. Training keeps all T steps of every layer; inference and
+//! evaluation of a causal network keep a bounded number of steps, however many there are.
+
+mod backward;
+mod forward;
+
+use super::{
+    Clip, HYPER, LossGradient, METRICS_SLOTS, Measure, Op, Phase, Plan, PoolKind, Purpose, Recurrence, Target,
+    recipe::{Dropout, Loss, Recipe},
+    tensor::{Element, Storage, TensorId, View},
+};
+use crate::error::Result;
+use crate::model::{Config, Directions, Layout, ReadOut};
+
+/// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs {
+    /// `[flat]`: all parameters.
+    pub parameters: TensorId,
+    /// `[T·B]` token ids, or `[T·B, I]` numbers.
+    pub inputs: TensorId,
+    /// `[B]`: how many steps of each sequence are valid.
+    pub lengths: TensorId,
+    /// `[1]`: 1 where the sequences start from the learnt initial state, 0 where from `state`; if there is one.
+    pub fresh: Option<TensorId>,
+    /// `[R, O]`: the read-out; after a training run, its gradient.
+    pub outputs: TensorId,
+    /// `[S, L, B, D·H]`: the initial state of every layer before a run, the final state after it.
+    pub state: TensorId,
+    /// The inputs of a loss.
+    pub loss: Option<LossInputs>,
+    /// What training adds.
+    pub training: Option<TrainingTensors>,
+}
+
+/// The inputs of a loss and its result.
+#[derive(Clone, Copy, Debug)]
+pub struct LossInputs {
+    /// `[R]` class ids or `[R, O]` numbers.
+    pub targets: TensorId,
+    /// `[R]`, 0 or 1.
+    pub mask: TensorId,
+    /// `[1]`: the number of positions that count.
+    pub count: TensorId,
+    /// `[HYPER]`: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, slot of the metrics, keep, more; see [`HYPER`].
+    pub hyper: TensorId,
+    /// `[METRICS_SLOTS, 4]`: loss, norm, scale, finite.
+    pub metrics: TensorId,
+}
+
+/// The tensors of training that the host reads or writes.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingTensors {
+    /// `[flat]`: the gradient before clipping.
+    pub gradients: TensorId,
+    /// `[flat]`: what each element is left out of, as [`Recipe::exempt`] says; as long as nobody writes it, nothing is
+    /// frozen and everything decays.
+    pub exempt: TensorId,
+    /// `[flat]` each: the optimiser's moments.
+    pub moments: [Option<TensorId>; 2],
+    /// Rows by token and where each token's begin, as [`super::GatherGradient`] reads them.
+    pub by_token: Option<(TensorId, TensorId)>,
+    /// `[sites, 2]`: the keys of this step's dropout, where there is any.
+    pub keys: Option<TensorId>,
+}
+
+/// The sizes of a window, named once.
+struct Builder<'a> {
+    plan: Plan,
+    config: &'a Config,
+    layout: &'a Layout,
+    target: &'a Target,
+    steps: usize,
+    batch: usize,
+    /// T·B.
+    rows: usize,
+    /// D·G·H.
+    gates: usize,
+    /// D·H.
+    width: usize,
+    parameters: TensorId,
+    /// Nothing, unless this is a training.
+    dropout: Dropout,
+    keys: Option<TensorId>,
+}
+
+pub(super) fn build(
+    config: &Config,
+    layout: &Layout,
+    purpose: Purpose,
+    steps: usize,
+    batch: usize,
+    target: &Target,
+) -> Result<(Plan, Outputs)> {
+    let mut plan = Plan::empty();
+    let parameters = plan.tensor("parameters", &[layout.len()], Element::Real, Storage::Shared)?;
+    let (rows, width) = (steps.saturating_mul(batch), config.width());
+    let gates = width.saturating_mul(config.cell.gates());
+    let dropout = if let Purpose::Train(recipe) = purpose { recipe.dropout } else { Dropout::NONE };
+    let keys = None;
+    let mut builder =
+        Builder { plan, config, layout, target, steps, batch, rows, gates, width, parameters, dropout, keys };
+    let outputs = builder.build(purpose)?;
+    builder.plan.check_limits(target)?;
+    Ok((builder.plan, outputs))
+}
+
+impl Builder<'_> {
+    fn build(&mut self, purpose: Purpose) -> Result<Outputs> {
+        let forward = self.forward(matches!(purpose, Purpose::Train(_)))?;
+        let mut all = Outputs {
+            parameters: self.parameters,
+            inputs: forward.inputs,
+            lengths: forward.lengths,
+            fresh: forward.fresh,
+            outputs: forward.outputs.tensor,
+            state: forward.state,
+            loss: None,
+            training: None,
+        };
+        match purpose {
+            Purpose::Infer => {}
+            Purpose::Evaluate(loss) => {
+                let (inputs, row_loss) = self.loss(loss, forward.outputs, false)?;
+                self.measure(inputs, row_loss, None);
+                all.loss = Some(inputs);
+            }
+            Purpose::Train(recipe) => {
+                let (inputs, row_loss) = self.loss(recipe.loss, forward.outputs, true)?;
+                all.loss = Some(inputs);
+                all.training = Some(self.train(&forward, recipe, inputs, row_loss)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn real(&mut self, name: &str, shape: &[usize], storage: Storage) -> Result<TensorId> {
+        self.plan.tensor(name, shape, Element::Real, storage)
+    }
+
+    fn id(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
+        self.plan.tensor(name, shape, Element::Id, Storage::Input)
+    }
+
+    /// D.
+    fn directions(&self) -> usize {
+        self.config.directions.count()
+    }
+
+    fn both(&self) -> bool {
+        self.config.directions == Directions::Both
+    }
+
+    /// Where a parameter starts in the flat buffers, if the network has it.
+    fn offset(&self, name: &str) -> Option<usize> {
+        self.layout.get(name).map(|p| p.offset)
+    }
+
+    /// A parameter as a matrix, a bias as one row; of a layer's, both directions' as one matrix.
+    fn parameter(&self, name: &str) -> Option<View> {
+        let parameter = self.layout.get(name)?;
+        let ways = if self.layout.get(&format!("{name}_reverse")).is_some() { 2 } else { 1 };
+        Some(match *parameter.shape.as_slice() {
+            [rows, cols] => View::new(self.parameters, parameter.offset, ways * rows, cols),
+            _ => View::new(self.parameters, parameter.offset, 1, ways * parameter.len()),
+        })
+    }
+
+    /// A weight, which every network of its layout has.
+    fn weight(&self, name: &str) -> View {
+        let weight = self.parameter(name);
+        debug_assert!(weight.is_some(), "no parameter {name}");
+        weight.unwrap_or_else(|| View::new(self.parameters, 0, 0, 0))
+    }
+
+    fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossInputs, TensorId)> {
+        let targets = match loss {
+            Loss::CrossEntropy => self.id("targets", &[outputs.rows])?,
+            Loss::MeanSquared => self.real("targets", &[outputs.rows, outputs.cols], Storage::Input)?,
+        };
+        let mask = self.real("mask", &[outputs.rows], Storage::Input)?;
+        let count = self.real("count", &[1], Storage::Input)?;
+        let hyper = self.real("hyper", &[HYPER], Storage::Input)?;
+        // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its own.
+        let storage = if gradient { Storage::Shared } else { Storage::Scratch };
+        let metrics = self.real("metrics", &[METRICS_SLOTS, 4], storage)?;
+        let row_loss = self.real("row_loss", &[outputs.rows], Storage::Scratch)?;
+        let op = LossGradient { loss, outputs, targets, mask, count, row_loss, gradient };
+        self.plan.push(Phase::Loss, Op::LossGradient(op));
+        Ok((LossInputs { targets, mask, count, hyper, metrics }, row_loss))
+    }
+
+    fn measure(&mut self, inputs: LossInputs, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) {
+        let (partials, clip) = match gradient {
+            Some((partials, recipe)) => (Some(partials), recipe.clip),
+            None => (None, Clip::None),
+        };
+        let op = Measure { row_loss, partials, clip, hyper: inputs.hyper, metrics: inputs.metrics };
+        self.plan.push(Phase::Update, Op::Measure(op));
+    }
+}
+
+/// The tensors that all plans of a training share, and no operations: for an executor to hold them before any window.
+pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
+    let mut plan = Plan::empty();
+    let mut shared = |name: &str, shape: &[usize], element| plan.tensor(name, shape, element, Storage::Shared);
+    let parameters = shared("parameters", &[layout.len()], Element::Real)?;
+    let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None, exempt: None };
+    if let Some(recipe) = recipe {
+        for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moments()) {
+            *slot = Some(shared(name, &[layout.len()], Element::Real)?);
+        }
+        all.metrics = Some(shared("metrics", &[METRICS_SLOTS, 4], Element::Real)?);
+        all.exempt = Some(shared("exempt", &[layout.len()], Element::Id)?);
+    }
+    plan.check_limits(target)?;
+    Ok((plan, all))
+}
+
+/// The optimiser's moments, by name.
+const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
+
+/// The tensors of a training that outlive every window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedTensors {
+    /// `[flat]`.
+    pub parameters: TensorId,
+    /// `[flat]` each.
+    pub moments: [Option<TensorId>; 2],
+    /// `[METRICS_SLOTS, 4]`.
+    pub metrics: Option<TensorId>,
+    /// `[flat]`.
+    pub exempt: Option<TensorId>,
+}
+
+/// What the forward pass leaves for the passes after it.
+struct ForwardTensors {
+    inputs: TensorId,
+    lengths: TensorId,
+    fresh: Option<TensorId>,
+    state: TensorId,
+    outputs: View,
+    /// `[R, D·H]`: what was read out.
+    read: View,
+    layers: Vec<Layer>,
+}
+
+/// One layer over a window or a part of it.
+#[derive(Clone)]
+struct Layer {
+    recurrence: Recurrence,
+    /// `[T·B, ·]`: what it reads, unless that is tokens.
+    below: Option<View>,
+}
+
+/// How a read-out pools, unless it reads rows of the history as they stand.
+fn pool_kind(config: &Config) -> Option<PoolKind> {
+    match (config.read_out, config.directions) {
+        (ReadOut::Mean, _) => Some(PoolKind::Mean),
+        (ReadOut::Last, Directions::Both) => Some(PoolKind::Last),
+        (ReadOut::Last, Directions::Forward) | (ReadOut::EveryStep, _) => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! Early stopping: the weights of the best evaluation are kept, and training ends where no better one comes (Prechelt 1998).
+//!
+//! The contract: weights are read from the device only where the loss is the best so far, and the model that is kept is
+//! the one that loss belongs to.
+
+use super::Trainer;
+use crate::error::{Error, Result};
+use crate::model::Model;
+
+/// Watches a loss that the training does not see, and keeps the model for which it was least.
+///
+/// ```
+/// use recurrent::data::Windows;
+/// use recurrent::{Config, Device, EarlyStopping, Input, Loss, Model, Recipe, Trainer};
+///
+/// let text: Vec<u32> = (0..400).map(|i| i * i % 5).collect();
+/// let windows = Windows::new(text[..300].to_vec(), 10, 2)?;
+/// let held = Windows::new(text[300..].to_vec(), 10, 2)?; // not trained on
+/// let model = Model::new(Config::lstm(Input::Tokens(5), 8, 5))?;
+/// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::CrossEntropy))?;
+///
+/// let mut stopping = EarlyStopping::new(3);
+/// for epoch in 0..20 {
+///     for step in 0..windows.len() {
+///         trainer.step(&windows.get(epoch * windows.len() + step))?;
+///     }
+///     trainer.metrics()?;
+///     let loss = trainer.evaluate((0..held.len()).map(|at| held.get(at)))?;
+///     if !stopping.observe(loss, &mut trainer)? {
+///         break; // three evaluations in a row were no better
+///     }
+/// }
+/// let (loss, best) = stopping.into_best().expect("a finite loss");
+/// # let _ = (loss, best);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+///
+/// To go on after an interruption, keep three things beside the training's [`crate::Checkpoint`]: the best model in a
+/// file of its own ([`Model::save`]), its loss and [`EarlyStopping::since_best`], perhaps in the checkpoint's notes;
+/// [`EarlyStopping::resume`] takes them back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlyStopping {
+    patience: usize,
+    best: Option<(f64, Model)>,
+    since_best: usize,
+}
+
+impl EarlyStopping {
+    /// No evaluation yet. Training ends with the `patience`-th in a row that is no better than the best; 0 is as 1.
+    pub fn new(patience: usize) -> Self {
+        EarlyStopping { patience, best: None, since_best: 0 }
+    }
+
+    /// As it was after an earlier evaluation: the best loss with its model, and how many evaluations there were since.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a best loss that is not finite.
+    pub fn resume(patience: usize, best: Option<(f64, Model)>, since_best: usize) -> Result<Self> {
+        match &best {
+            Some((loss, _)) if !loss.is_finite() => {
+                Err(Error::Data(format!("the best loss is {loss}, expected a finite number")))
+            }
+            _ => Ok(EarlyStopping { patience, best, since_best }),
+        }
+    }
+
+    /// Takes note of an evaluation, and of the trainer's weights where it is the best so far. Whether training is to go on.
+    ///
+    /// A loss that is not finite is no improvement, nor is one that is equal to the best.
+    ///
+    /// # Errors
+    /// As [`Trainer::model_async`]; the evaluation is not taken note of then.
+    pub async fn observe_async(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
+        if self.improves(loss) {
+            let model = trainer.model_async().await?;
+            self.keep(loss, model);
+        } else {
+            self.since_best += 1;
+        }
+        Ok(self.goes_on())
+    }
+
+    /// [`EarlyStopping::observe_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn observe(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
+        if self.improves(loss) {
+            let model = trainer.model()?;
+            self.keep(loss, model);
+        } else {
+            self.since_best += 1;
+        }
+        Ok(self.goes_on())
+    }
+
+    /// The least loss so far and the model it belongs to; none before the first that was finite.
+    pub fn best(&self) -> Option<(f64, &Model)> {
+        self.best.as_ref().map(|(loss, model)| (*loss, model))
+    }
+
+    /// The same, when the training is over.
+    pub fn into_best(self) -> Option<(f64, Model)> {
+        self.best
+    }
+
+    /// How many evaluations there were since the best.
+    pub fn since_best(&self) -> usize {
+        self.since_best
+    }
+
+    fn improves(&self, loss: f64) -> bool {
+        loss.is_finite() && self.best.as_ref().is_none_or(|(best, _)| loss < *best)
+    }
+
+    fn keep(&mut self, loss: f64, model: Model) {
+        self.best = Some((loss, model));
+        self.since_best = 0;
+    }
+
+    fn goes_on(&self) -> bool {
+        self.since_best < self.patience.max(1)
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run of a plan is fed: the state it starts from, and everything that the host writes before it.
+//!
+//! The contract: nothing here waits for the device, and a state that one window carries to the next stays there.
+
+use crate::checkpoint::State;
+use crate::data::{Batch, Inputs, Start, Targets};
+use crate::device::Executor;
+use crate::error::{Error, Result};
+use crate::model::Config;
+use crate::plan::{HYPER, LossInputs, Outputs, PlanId, TensorId, TrainingTensors};
+
+/// A plan that is ready on the device, and where its tensors are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prepared {
+    pub id: PlanId,
+    pub tensors: Outputs,
+    pub loss: LossInputs,
+    pub training: Option<TrainingTensors>,
+    /// B.
+    pub batch: usize,
+}
+
+/// Where the state that the last window left is.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Carried {
+    /// There was no window yet.
+    #[default]
+    Nowhere,
+    /// On the device, in a plan's tensor, for that many sequences.
+    Device(PlanId, TensorId, usize),
+    /// On the host, from a checkpoint.
+    Host(State),
+}
+
+impl Carried {
+    /// Whether a window of `size` sequences can start so where this is what the window before it left.
+    pub fn precedes(&self, start: &Start, size: usize) -> Result<()> {
+        let held = match (start, self) {
+            (Start::Zero | Start::Given(_), _) => return Ok(()),
+            (Start::Carry, Carried::Nowhere) => {
+                return Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()));
+            }
+            (Start::Carry, Carried::Device(_, _, batch) | Carried::Host(State { batch, .. })) => *batch,
+        };
+        if held == size { Ok(()) } else { Err(Error::shape("the carried state's batch", &[size], &[held])) }
+    }
+}
+
+/// Puts the state that a window starts from in its place.
+pub(super) fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, carried: &Carried) -> Result<()> {
+    carried.precedes(start, plan.batch)?;
+    let state = plan.tensors.state;
+    match (start, carried) {
+        (Start::Zero, _) => executor.zero(plan.id, state),
+        (Start::Given(values), _) => executor.write_f32(plan.id, state, values),
+        (Start::Carry, Carried::Nowhere) => Ok(()),
+        (Start::Carry, Carried::Device(id, ..)) if *id == plan.id => Ok(()),
+        (Start::Carry, Carried::Device(id, tensor, _)) => executor.copy((*id, *tensor), (plan.id, state)),
+        (Start::Carry, Carried::Host(held)) => executor.write_f32(plan.id, state, &held.values),
+    }
+}
+
+/// Writes everything a run reads from the host; `count` positions count in all windows of the step together.
+pub(super) fn upload(
+    executor: &mut Executor,
+    config: &Config,
+    plan: &Prepared,
+    batch: &Batch,
+    count: usize,
+    hyper: [f64; HYPER],
+) -> Result<()> {
+    let (id, loss) = (plan.id, plan.loss);
+    executor.write_sequences(id, &plan.tensors, &batch.sequences)?;
+    let by_token = plan.training.and_then(|training| training.by_token);
+    if let (Some((order, starts)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
+        let (rows, firsts) = sort_by_token(tokens, config.input.size());
+        executor.write_ids(id, order, &rows)?;
+        executor.write_ids(id, starts, &firsts)?;
+    }
+    match &batch.targets {
+        Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
+        Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
+    }
+    executor.write(id, loss.mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
+    executor.write(id, loss.count, std::iter::once(count as f64))?;
+    executor.write(id, loss.hyper, hyper.into_iter())
+}
+
+/// The rows of each token, by counting: `order[starts[v]..starts[v + 1]]` are those of v.
+fn sort_by_token(tokens: &[u32], symbols: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0; symbols + 1];
+    for &token in tokens {
+        starts[token as usize + 1] += 1;
+    }
+    for v in 0..symbols {
+        starts[v + 1] += starts[v];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; tokens.len()];
+    for (row, &token) in (0..).zip(tokens) {
+        let place = &mut next[token as usize];
+        order[*place as usize] = row;
+        *place += 1;
+    }
+    (order, starts)
+}

@@ -1,0 +1,80 @@
+//! Freezing: parameters that a training leaves as they are.
+//!
+//! The contract: what is frozen counts neither in the gradient's norm nor in clipping, and neither it nor its moments
+//! change by a bit; the rest is trained as if the frozen parameters were constants of the model.
+
+use super::Trainer;
+use crate::error::{Error, Result};
+use crate::model::Layout;
+
+impl Trainer {
+    /// Leaves parameters as they are from the next step on: no gradient, no weight decay, no update.
+    ///
+    /// A name is one of [`Layout`]'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is that tensor, `weight`
+    /// the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
+    ///
+    /// The optimiser keeps the moments of what is frozen, and goes on counting steps. So what Adam never moved before its
+    /// [`Trainer::unfreeze`] in a long training makes larger steps than a new training's would be: with the usual β up to
+    /// seven times the rate, and three times still after a hundred. Lower the rate where that matters, or make a new trainer
+    /// of [`Trainer::model`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that no parameter has, and where nothing would be left to train; nothing is changed
+    /// then. [`Error::DeviceLost`].
+    pub fn freeze<N: AsRef<str>>(&mut self, names: &[N]) -> Result<()> {
+        self.set_frozen(names, true)
+    }
+
+    /// Trains parameters again that [`Trainer::freeze`] left as they are; the names are as there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that no parameter has, and [`Error::DeviceLost`].
+    pub fn unfreeze<N: AsRef<str>>(&mut self, names: &[N]) -> Result<()> {
+        self.set_frozen(names, false)
+    }
+
+    /// The names of the parameters that are not trained, in the order of the layout.
+    pub fn frozen(&self) -> &[String] {
+        &self.frozen
+    }
+
+    fn set_frozen<N: AsRef<str>>(&mut self, names: &[N], freeze: bool) -> Result<()> {
+        let mut frozen: Vec<bool> =
+            self.layout.parameters().iter().map(|parameter| self.frozen.contains(&parameter.name)).collect();
+        for name in names {
+            select(&self.layout, name.as_ref(), |at| frozen[at] = freeze)?;
+        }
+        if frozen.iter().all(|frozen| *frozen) {
+            return Err(Error::Config("all parameters would be frozen, expected at least one to train".to_owned()));
+        }
+        let names = self.layout.parameters().iter().zip(frozen).filter(|(_, frozen)| *frozen);
+        let names = names.map(|(parameter, _)| parameter.name.clone()).collect();
+        let before = std::mem::replace(&mut self.frozen, names);
+        self.write_exempt().inspect_err(|_| self.frozen = before)
+    }
+
+    /// Tells the device what is frozen and what decays.
+    pub(super) fn write_exempt(&mut self) -> Result<()> {
+        let (id, tensors) = self.shared;
+        let Some(tensor) = tensors.exempt else { unreachable!("a training has a tensor of what is exempt") };
+        self.executor.write_ids(id, tensor, &self.recipe.exempt(&self.layout, &self.frozen))
+    }
+}
+
+/// Calls `each` with the place of every parameter that `name` is or, with a `*`, begins.
+fn select(layout: &Layout, name: &str, mut each: impl FnMut(usize)) -> Result<()> {
+    let matches = |parameter: &str| match name.strip_suffix('*') {
+        Some(prefix) => parameter.starts_with(prefix),
+        None => parameter == name,
+    };
+    let mut found = false;
+    for (at, _) in layout.parameters().iter().enumerate().filter(|(_, parameter)| matches(&parameter.name)) {
+        each(at);
+        found = true;
+    }
+    if found {
+        return Ok(());
+    }
+    let there: Vec<&str> = layout.parameters().iter().map(|parameter| parameter.name.as_str()).collect();
+    Err(Error::Config(format!("the model has no parameter `{name}`; there are {}", there.join(", "))))
+}

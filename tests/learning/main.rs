@@ -1,0 +1,20 @@
+//! Tasks that need memory, both directions, lengths or dropout are learnt, on data that is drawn fresh for every step.
+//!
+//! Every task has a bound that a network without what is tested cannot pass, and such a network is held against it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+#[path = "../whole/mod.rs"]
+mod whole;
+
+mod adding;
+mod copying;
+mod directions;
+mod dropout;
+mod lengths;
+mod recall;
+mod training;

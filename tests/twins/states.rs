@@ -1,0 +1,135 @@
+//! Where sequences begin and end: copies, learnt initial states and pooled outputs, as cases of any size.
+
+use recurrent::plan::{Op, Pool, PoolGradient, PoolKind, Start, StartGradient};
+
+use crate::case::Case;
+use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};
+use crate::common::random::Random;
+
+/// `[m, n]` copied.
+pub fn copy(random: &mut Random, m: usize, n: usize) -> Case {
+    let mut case = Case::new(format!("copy {m}×{n}"));
+    let from = case.matrix("from", m, n, random.reals(m * n, 1.0));
+    let to = case.out_matrix("to", m, n, EXACT);
+    case.with(Op::Copy { from, to })
+}
+
+/// `[m, n]` copied from one place of `[m, before + n]` to another of `[m, n + after]`.
+pub fn copy_columns(random: &mut Random, [m, n]: [usize; 2], before: usize, after: usize) -> Case {
+    let mut case = Case::new(format!("copy {m}×{n}, {before} columns before and {after} after"));
+    let mut from = vec![f64::NAN; m * (before + n)];
+    from.chunks_exact_mut(before + n).for_each(|row| row[before..].copy_from_slice(&random.reals(n, 1.0)));
+    let from = case.matrix("from", m, before + n, from).columns(before, n);
+    // What lies between the rows stays.
+    let rows: Vec<_> = (0..m).map(|row| 2 + row * (n + after)..2 + row * (n + after) + n).collect();
+    let to = case.out("to", &[2 + m * (n + after)], rows, EXACT);
+    let to = recurrent::plan::View::new(to, 2, m, n + after).columns(0, n);
+    case.with(Op::Copy { from, to })
+}
+
+/// A tensor zeroed.
+pub fn zero(len: usize) -> Case {
+    let mut case = Case::new(format!("zero {len}"));
+    let tensor = case.out("tensor", &[len], std::iter::once(0..len), EXACT);
+    case.with(Op::Zero { tensor })
+}
+
+/// The learnt states `[states, width]` for `batch` sequences, or the state as it is.
+pub fn start(random: &mut Random, [states, batch, width]: [usize; 3], fresh: bool) -> Case {
+    let mut case = Case::new(format!("start of {states} states, B {batch}, {width} wide, fresh {fresh}"));
+    let len = states * batch * width;
+    // What is not read is NaN: the state of a fresh start, and what was learnt of any other.
+    let nan = |count: usize| vec![f64::NAN; count];
+    let learnt = if fresh { random.reals(states * width, 1.0) } else { nan(states * width) };
+    let held = if fresh { nan(len) } else { random.reals(len, 1.0) };
+    let learnt = case.matrix("learnt", states, width, learnt);
+    let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
+    let state = case.in_out("state", &[states, batch, width], held, vec![(0..len, EXACT)]);
+    case.with(Op::Start(Start { learnt, fresh, state }))
+}
+
+/// The sums over the batch of each direction's slot; zeros unless fresh.
+pub fn start_gradient(random: &mut Random, [slots, batch, hidden]: [usize; 3], at: &[usize], fresh: bool) -> Case {
+    let mut case = Case::new(format!("start gradient, slots {at:?} of {slots}, B {batch}, H {hidden}, fresh {fresh}"));
+    let width = at.len() * hidden;
+    let mut from = vec![f64::NAN; slots * batch * width];
+    for (direction, slot) in at.iter().enumerate().filter(|_| fresh) {
+        for b in 0..batch {
+            let start = (slot * batch + b) * width + direction * hidden;
+            from[start..start + hidden].copy_from_slice(&random.reals(hidden, 1.0));
+        }
+    }
+    let from = case.real("from", &[slots, batch, width], from);
+    let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
+    // Of two slices the first alone.
+    let slices = case.out("slices", &[2, 5 + width + 3], std::iter::once(5..5 + width), F32_SUM);
+    case.with(Op::StartGradient(StartGradient { from, slots: at.to_vec(), fresh, slices, weight: 5 }))
+}
+
+/// What a pooling is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Pooling {
+    pub kind: PoolKind,
+    pub directions: usize,
+    pub steps: usize,
+    pub batch: usize,
+    pub hidden: usize,
+    /// Steps that were done before.
+    pub skipped: usize,
+    /// Slots that the history has beyond the window.
+    pub spare: usize,
+}
+
+impl Pooling {
+    fn lengths(&self, random: &mut Random) -> Vec<u32> {
+        let end = self.skipped + self.steps;
+        let drawn = random.ids(self.batch, end).into_iter().map(|length| length + 1);
+        drawn.enumerate().map(|(b, drawn)| [end as u32, 1].get(b).copied().unwrap_or(drawn)).collect()
+    }
+
+    /// Whether slot t + 1 is part of what is made of column j of a sequence of that length.
+    fn takes(&self, t: usize, j: usize, length: u32) -> bool {
+        match self.kind {
+            PoolKind::Mean => t < (length as usize).saturating_sub(self.skipped),
+            PoolKind::Last => t == if j / self.hidden == 0 { self.steps - 1 } else { 0 },
+        }
+    }
+}
+
+/// One vector for each sequence.
+pub fn pool(random: &mut Random, sizes: Pooling) -> Case {
+    let Pooling { kind, directions, steps, batch, hidden, skipped, spare } = sizes;
+    let mut case = Case::new(format!("{sizes:?}"));
+    let (width, slots) = (directions * hidden, steps + directions + spare);
+    let lengths = sizes.lengths(random);
+    let mut history = random.reals(slots * batch * width, 1.0);
+    for (at, value) in history.iter_mut().enumerate() {
+        let (slot, b, j) = (at / (batch * width), at / width % batch, at % width);
+        if slot == 0 || !sizes.takes(slot - 1, j, lengths[b]) {
+            *value = f64::NAN;
+        }
+    }
+    let history = case.real("history", &[slots, batch, width], history);
+    let lengths = case.ids("lengths", lengths);
+    let len = batch * width;
+    let adds = kind == PoolKind::Mean && skipped > 0;
+    let before = if adds { random.reals(len, 1.0) } else { vec![f64::NAN; len] };
+    let tensor = case.in_out("out", &[len], before, vec![(0..len, F32_SUM)]);
+    let out = recurrent::plan::View::new(tensor, 0, batch, width);
+    case.with(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out }))
+}
+
+/// Back to all steps.
+pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
+    let Pooling { kind, directions, steps, batch, hidden, spare, .. } = sizes;
+    let mut case = Case::new(format!("gradient of {sizes:?}"));
+    let (width, slots) = (directions * hidden, steps + directions + spare);
+    let d = case.matrix("d", batch, width, random.reals(batch * width, 1.0));
+    let lengths = sizes.lengths(random);
+    let lengths = case.ids("lengths", lengths);
+    let inner = batch * width..(steps + 1) * batch * width;
+    // A quotient, which a driver may get wrong by a few roundings, but zeros are zeros.
+    let tolerance = crate::common::compare::Tolerance { relative: 4.0 * F32_ROUNDING.relative, ..F32_ROUNDING };
+    let upstream = case.out("upstream", &[slots, batch, width], [inner], tolerance);
+    case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, d, lengths, upstream }))
+}
