@@ -13,8 +13,8 @@ mod whole;
 
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Config, Device, Directions, Error, Input, Inputs, Loss, Model, Predictor, ReadOut, Recipe, Reset,
-    Sequences, Start, Stream, Targets, Trainer,
+    Batch, Cell, Config, Device, Directions, Dropout, Error, Input, Inputs, Loss, Model, Predictor, ReadOut, Recipe,
+    Reset, Sequences, Start, Stream, Targets, Trainer,
 };
 use whole::{assert_close, assert_same, rng};
 
@@ -282,6 +282,7 @@ fn what_cannot_be_read_is_refused(device: &Device) {
 }
 
 whole::on_both!(
+    padding_may_be_as_large_as_numbers_are,
     more_steps_than_a_chunk_are_as_many_single_ones,
     an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs,
     both_ways_a_sequence_is_read_as_by_itself,
@@ -290,3 +291,24 @@ whole::on_both!(
     a_model_takes_the_place_of_another_of_its_configuration,
     what_cannot_be_read_is_refused,
 );
+
+/// Numbers so large that their product with W is not finite.
+fn padding_may_be_as_large_as_numbers_are(device: &Device) {
+    for config in configs().into_iter().filter(|config| matches!(config.input, Input::Dense(_))) {
+        let config = config.with_directions(Directions::Both);
+        let model = model(&config);
+        let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, 5, 2).with_lengths(vec![5, 3]);
+        let mut large = batch.clone();
+        let Inputs::Dense(x) = &mut large.sequences.inputs else { unreachable!() };
+        let row = x.len() / 10;
+        x.chunks_exact_mut(row).skip(7).step_by(2).for_each(|padding| padding.fill(f32::MAX));
+        let run = |batch: &Batch| {
+            let prediction = Predictor::new(device, &model).unwrap().run(&batch.sequences).unwrap();
+            let recipe = Recipe::new(Loss::MeanSquared).with_dropout(Dropout::variational(0.2, 0.2));
+            let mut trainer = Trainer::new(device, &model, recipe).unwrap();
+            trainer.step(batch).unwrap();
+            (prediction, trainer.metrics().unwrap())
+        };
+        assert_eq!(run(&batch), run(&large));
+    }
+}

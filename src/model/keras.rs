@@ -35,7 +35,7 @@ impl Model {
     /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the forward
     /// layer's arrays first. What Keras has no array for, a learnt initial state, is zero, as in a new model.
     ///
-    /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`](super::Reset), the others
+    /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`], the others
     /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it), `merge_mode="concat"`. All but the
     /// last layer have `return_sequences=True`; the last has it where the read-out is at every step.
     ///

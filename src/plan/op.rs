@@ -93,8 +93,8 @@ pub struct StartGradient {
     pub weight: usize,
 }
 
-/// Which elements a dropout keeps: those whose number, a hash of the seed, the step and the position, is at least
-/// `rate` of the way (the generator is [`super::random`]).
+/// Which elements a dropout keeps: those whose number is not among the lowest part `rate` of 32 bits. An element's number
+/// is Threefry's of key and position, and the keys are Threefry's of seed, step, window and site.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// `[sites, 2]`: a key for each place of the network, new in every step.
