@@ -197,7 +197,7 @@ impl Config {
     /// How many labels a window of T steps and B sequences has: T·B or B.
     pub fn labels(&self, steps: usize, batch: usize) -> usize {
         match self.read_out {
-            ReadOut::EveryStep => steps * batch,
+            ReadOut::EveryStep => steps.saturating_mul(batch),
             ReadOut::Last | ReadOut::Mean => batch,
         }
     }
