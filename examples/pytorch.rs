@@ -53,8 +53,8 @@ struct Args {
     #[arg(long)]
     ignore_others: bool,
     /// Prints the outputs at the last of this many steps of ones
-    #[arg(long, value_name = "STEPS")]
-    run: Option<usize>,
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    run: Option<u32>,
     /// Where the weights are written to, for PyTorch
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
@@ -100,6 +100,7 @@ fn run(args: &Args) -> Result<()> {
     let model = Model::import(&args.file, config, &names)?;
     eprintln!("{}: {} parameters", args.file.display(), model.layout().count());
     if let Some(steps) = args.run {
+        let steps = steps as usize;
         let ones = Sequences::dense(steps, 1, vec![1.0; steps.saturating_mul(args.inputs)]);
         let outputs = Predictor::new(&Device::cpu(), &model)?.run(&ones)?.outputs;
         let last = outputs.chunks(args.outputs).next_back().unwrap_or_default();

@@ -191,6 +191,7 @@ impl Executor {
         }
         match &sequences.inputs {
             Inputs::Tokens(tokens) => self.write_ids(plan, to.inputs, tokens),
+            Inputs::Dense(x) if sequences.lengths.is_none() => self.write_f32(plan, to.inputs, x),
             // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
             Inputs::Dense(x) => {
                 let row = (x.len() / (sequences.steps * sequences.size)).max(1);

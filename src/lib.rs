@@ -37,8 +37,9 @@
 //! # Legend
 //!
 //! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
-//! **R** labels (T·B, or B where only the last step is read out), **L** layers, **D** directions, **S** states of
-//! the cell (h; of an LSTM h and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with time outermost: `[T, B, ·]`.
+//! **R** labels (T·B, or B where a sequence is read out once), **L** layers, **D** directions, **S** states of the cell
+//! (h; of an LSTM h and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with time
+//! outermost: `[T, B, ·]`.
 //!
 //! # Waiting
 //!

@@ -14,8 +14,9 @@ use crate::plan::{Outputs, Plan, PlanId, Purpose, TensorId};
 
 /// Runs a model over sequences.
 ///
-/// Memory on the device does not grow with the number of layers, nor, of a model that reads one way, with T beyond
-/// inputs and outputs.
+/// Of a model that reads one way, tensors on the device do not grow with T but for inputs and outputs; a GPU needs the
+/// parameters of every dispatch beside them, 256 bytes a step and layer where the recurrence goes by steps. Of one that
+/// reads both ways the gates of one layer and the outputs of two are kept for all T.
 #[derive(Debug)]
 pub struct Predictor {
     device: Device,
@@ -99,13 +100,15 @@ impl Predictor {
         Ok(made)
     }
 
-    /// Runs another model of the same configuration from now on.
+    /// Runs another model of the same structure from now on, however it was initialised.
     ///
     /// # Errors
-    /// [`Error::Config`] for another configuration, [`Error::DeviceLost`].
+    /// [`Error::Config`] for another structure, [`Error::DeviceLost`].
     pub fn set_model(&mut self, model: &Model) -> Result<()> {
-        if *model.config() != self.config {
-            return Err(Error::Config("the model has another configuration than the predictor's".to_owned()));
+        let Config { init, forget_bias, seed, .. } = self.config;
+        let given = Config { init, forget_bias, seed, ..model.config().clone() };
+        if given != self.config {
+            return Err(Error::Config(format!("the model is {given:?}, the predictor runs {:?}", self.config)));
         }
         let (id, tensor) = self.parameters;
         self.executor.write_f32(id, tensor, model.flat())

@@ -17,6 +17,8 @@ use crate::plan::{Outputs, Plan, PlanId, Purpose};
 pub struct Stream {
     device: Device,
     config: Config,
+    /// What runs: in place of a model that is read out from the mean, one that is read out at every step.
+    runs: Config,
     executor: Executor,
     batch: usize,
     /// By the number of steps.
@@ -25,7 +27,32 @@ pub struct Stream {
     current: (PlanId, Outputs),
     /// The state before the first step.
     start: Vec<f32>,
+    /// Of a model that is read out from the mean.
+    mean: Option<Mean>,
     outputs: Vec<f32>,
+}
+
+/// The outputs of all steps since the initial state was set.
+#[derive(Debug, Default)]
+struct Mean {
+    /// `[B, O]`; empty before the first step.
+    sums: Vec<f64>,
+    steps: usize,
+}
+
+impl Mean {
+    /// From the outputs `[T, B, O]` of more steps to the mean of all, `[B, O]`.
+    fn take_in(&mut self, outputs: &mut Vec<f32>, steps: usize) {
+        let row = outputs.len() / steps;
+        self.sums.resize(row, 0.0);
+        for step in outputs.chunks_exact(row) {
+            self.sums.iter_mut().zip(step).for_each(|(sum, y)| *sum += f64::from(*y));
+        }
+        self.steps += steps;
+        let count = self.steps as f64;
+        outputs.truncate(row);
+        outputs.iter_mut().zip(&self.sums).for_each(|(y, sum)| *y = (sum / count) as f32);
+    }
 }
 
 /// What a step reads.
@@ -44,30 +71,34 @@ impl Stream {
     /// failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch: usize) -> Result<Self> {
         let config = model.config().clone();
-        match (config.directions, config.read_out) {
-            (Directions::Both, _) => {
-                return Err(Error::Config(
-                    "the model reads sequences both ways, so no output is known before the end of a sequence: a stream \
-                     needs a model of one direction; a Predictor runs this one over whole sequences"
-                        .to_owned(),
-                ));
-            }
-            (Directions::Forward, ReadOut::Mean) => {
-                return Err(Error::Config(
-                    "the model is read out from the mean over a whole sequence: a stream, which goes step by step, needs \
-                     a model read out at every step or at the last; a Predictor runs this one over whole sequences"
-                        .to_owned(),
-                ));
-            }
-            (Directions::Forward, ReadOut::EveryStep | ReadOut::Last) => {}
+        if config.directions == Directions::Both {
+            return Err(Error::Config(
+                "the model reads sequences both ways, so no output is known before the end of a sequence: a stream needs a \
+                 model of one direction; a Predictor runs this one over whole sequences"
+                    .to_owned(),
+            ));
         }
+        // The read-out is linear: from the mean over the steps it is the mean of those at every step.
+        let mean = (config.read_out == ReadOut::Mean).then(Mean::default);
+        let runs = config.clone().with_read_out(if mean.is_some() { ReadOut::EveryStep } else { config.read_out });
         let mut executor = device.executor();
-        let current = prepare(device, &config, &mut executor, 1, batch).await?;
+        let current = prepare(device, &runs, &mut executor, 1, batch).await?;
         executor.write_f32(current.0, current.1.parameters, model.flat())?;
         let start = model.initial_state(batch);
         executor.write_f32(current.0, current.1.state, &start)?;
         let plans = HashMap::from([(1, current)]);
-        Ok(Stream { device: device.clone(), config, executor, batch, plans, current, start, outputs: Vec::new() })
+        Ok(Stream {
+            device: device.clone(),
+            config,
+            runs,
+            executor,
+            batch,
+            plans,
+            current,
+            start,
+            mean,
+            outputs: Vec::new(),
+        })
     }
 
     /// Reads one symbol of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
@@ -89,7 +120,7 @@ impl Stream {
     }
 
     /// Reads `steps` steps at once, `[T, B]` symbols or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
-    /// `[B, O]` where the model is read out at the last step. It leaves the same state as so many single steps. What a
+    /// `[B, O]` where the model is read out once. It leaves the same state as so many single steps. What a
     /// number of steps needs on the device is kept for the next time.
     ///
     /// # Errors
@@ -107,7 +138,7 @@ impl Stream {
         let (id, tensors) = match self.plans.get(&steps) {
             Some(known) => *known,
             None => {
-                let made = prepare(&self.device, &self.config, &mut self.executor, steps, self.batch).await?;
+                let made = prepare(&self.device, &self.runs, &mut self.executor, steps, self.batch).await?;
                 self.plans.insert(steps, made);
                 made
             }
@@ -121,13 +152,16 @@ impl Stream {
             self.current = (id, tensors);
         }
         self.executor.run(id)?;
-        let len = self.config.labels(steps, self.batch) * self.config.outputs;
+        let len = self.runs.labels(steps, self.batch) * self.runs.outputs;
         self.executor.read_into(id, tensors.outputs, 0..len, wait, &mut self.outputs).await?;
+        if let Some(mean) = &mut self.mean {
+            mean.take_in(&mut self.outputs, steps);
+        }
         Ok(&self.outputs)
     }
 
     fn check(&self, steps: usize, inputs: Step<'_>) -> Result<()> {
-        match (self.config.input, inputs) {
+        match (self.runs.input, inputs) {
             (Input::Tokens(symbols), Step::Tokens(ids)) => {
                 if steps.checked_mul(self.batch) != Some(ids.len()) {
                     return Err(Error::shape("tokens", &[steps, self.batch], &[ids.len()]));
@@ -164,6 +198,7 @@ impl Stream {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn reset(&mut self) -> Result<()> {
+        self.mean = self.mean.take().map(|_| Mean::default());
         self.executor.write_f32(self.current.0, self.current.1.state, &self.start)
     }
 
@@ -175,7 +210,7 @@ impl Stream {
         self.executor.read(self.current.0, self.current.1.state, Wait::Yield).await
     }
 
-    /// Goes on from the state `[S, L, B, D·H]`.
+    /// Goes on from the state `[S, L, B, D·H]`; what is read out from the mean is so from here on.
     ///
     /// # Errors
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite, [`Error::DeviceLost`].
@@ -183,7 +218,9 @@ impl Stream {
         if let Some(at) = state.iter().position(|v| !v.is_finite()) {
             return Err(Error::Data(format!("element {at} of the state is {}", state[at])));
         }
-        self.executor.write_f32(self.current.0, self.current.1.state, state)
+        self.executor.write_f32(self.current.0, self.current.1.state, state)?;
+        self.mean = self.mean.take().map(|_| Mean::default());
+        Ok(())
     }
 
     /// What it runs.

@@ -144,6 +144,11 @@ fn constants_that_rust_shares_have_its_values() {
         assert_eq!(constant(named(kernel), "FROZEN"), FROZEN as usize, "{kernel}");
     }
     assert_eq!(constant(named("adam"), "NOT_DECAYED"), NOT_DECAYED as usize);
+    // What is over h_(t-1), by the plan's own count of products.
+    let (after, before) = (named("step_forward_gru"), named("step_forward_gru_before"));
+    assert!(after.source.iter().any(|piece| piece.contains("const FIRST_GATES: u32 = GATES;")));
+    assert!(!before.source.iter().any(|piece| piece.contains("const FIRST_GATES: u32 = GATES;")));
+    assert_eq!(constant(before, "FIRST_GATES"), 2, "r and z");
     for cell in CELLS {
         for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
             assert_eq!(constant(named(&format!("{driver}_{}", cell.name())), "GATES"), cell.gates());
@@ -158,6 +163,19 @@ const CELLS: [Cell; 5] = [
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
 ];
+
+#[test]
+fn the_guide_s_cell_is_one_that_every_driver_takes() {
+    let guide = include_str!("../CONTRIBUTING.md");
+    let block = guide.split("```wgsl").nth(1).unwrap().split("```").next().unwrap();
+    for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
+        // One that keeps nothing, as the guide's does.
+        let elman = **all().iter().find(|k| k.name == format!("{driver}_elman")).unwrap();
+        let mut source = elman.source.to_vec();
+        source[1] = block;
+        assert_eq!(compare(&Kernel { source: source.leak(), ..elman }), Ok(()), "{driver}");
+    }
+}
 
 /// The kernel that the faults are planted in.
 fn sound() -> Kernel {

@@ -247,11 +247,21 @@ fn a_model_takes_the_place_of_another_of_its_configuration(device: &Device) {
     predictor.run(&sequences).unwrap();
     predictor.set_model(&second).unwrap();
     assert_eq!(predictor.run(&sequences).unwrap(), other);
-    for changed in [config.clone().with_bias(false), config.clone().with_read_out(ReadOut::Last)] {
-        let error = predictor.set_model(&Model::new(changed).unwrap()).unwrap_err();
-        assert!(matches!(&error, Error::Config(what) if what.contains("another configuration")), "{error}");
+    let changes =
+        [("bias: ", config.clone().with_bias(false)), ("read_out: ", config.clone().with_read_out(ReadOut::Last))];
+    for (what, changed) in changes {
+        let error = predictor.set_model(&Model::new(changed.clone()).unwrap()).unwrap_err();
+        let [given, expected] = [&changed, &config].map(|config| {
+            let text = format!("{config:?}");
+            text[text.find(what).unwrap()..].split(", ").next().unwrap().to_owned()
+        });
+        assert!(given != expected && matches!(&error, Error::Config(_)), "{error:?}");
+        assert!(error.to_string().contains(&given) && error.to_string().contains(&expected), "{error}");
     }
     assert_eq!(predictor.run(&sequences).unwrap(), other, "a refused model leaves the one before");
+    // How it was drawn is not what it is.
+    predictor.set_model(&Model::new(config.clone().with_seed(77).with_forget_bias(1.0)).unwrap()).unwrap();
+    assert_ne!(predictor.run(&sequences).unwrap(), other);
     predictor.set_model(&first).unwrap();
     assert_eq!(predictor.run(&sequences).unwrap(), want);
     assert_eq!(*predictor.config(), config);

@@ -18,8 +18,8 @@ use std::task::{Context, Poll, Waker};
 use rand::RngExt;
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe,
-    Start, Stream, Targets, Trainer, sample,
+    Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, Loss, Model, Optimizer, Predictor, ReadOut,
+    Recipe, Sequences, Start, Stream, Targets, Trainer, sample,
 };
 use whole::{assert_close, assert_same, rng};
 
@@ -180,7 +180,6 @@ fn a_learnt_state_is_where_a_stream_begins(device: &Device) {
     let tensors = tensors.iter().map(|(name, shape, values)| (*name, *shape, values.as_slice()));
     let model = Model::from_tensors(config.clone(), tensors).unwrap();
     let want: Vec<f32> = learnt.chunks(HIDDEN).flat_map(|row| row.repeat(BATCH)).collect();
-    assert_same("the model's initial state", &model.initial_state(BATCH), &want);
 
     let inputs = inputs(&config, STEPS, BATCH);
     let mut stream = Stream::new(device, &model, BATCH).unwrap();
@@ -209,7 +208,6 @@ fn a_learnt_state_is_where_a_stream_begins(device: &Device) {
 fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
     let config = configs()[1].clone();
     let both = config.clone().with_directions(Directions::Both);
-    let mean = config.clone().with_read_out(ReadOut::Mean);
     let message = |config: Config| {
         let error = Stream::new(device, &Model::new(config).unwrap(), 1).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
@@ -218,15 +216,38 @@ fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
     for (config, what, instead) in [
         (both.clone(), "reads sequences both ways", "needs a model of one direction"),
         (both.with_read_out(ReadOut::Mean), "reads sequences both ways", "needs a model of one direction"),
-        (mean, "the mean over a whole sequence", "a model read out at every step or at the last"),
     ] {
         let message = message(config);
         assert!(message.contains(what) && message.contains(instead) && message.contains("a Predictor"), "{message}");
     }
-    assert!(Stream::new(device, &Model::new(config.with_read_out(ReadOut::Last)).unwrap(), 1).is_ok());
+    for read_out in [ReadOut::Last, ReadOut::Mean] {
+        assert!(Stream::new(device, &Model::new(config.clone().with_read_out(read_out)).unwrap(), 1).is_ok());
+    }
+}
+
+/// At every step what a predictor says of the sequence so far.
+fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
+    let config = configs()[1].clone().with_read_out(ReadOut::Mean);
+    let model = Model::new(config.clone()).unwrap();
+    let whole = whole::batch(&mut rng(11), &config, Loss::MeanSquared, STEPS, BATCH).sequences;
+    let mut predictor = Predictor::new(device, &model).unwrap();
+    let mut stream = Stream::new(device, &model, BATCH).unwrap();
+    assert_eq!(stream.config(), &config);
+    for turn in 0..2 {
+        for t in 0..STEPS {
+            let so_far = cut(&config, &whole.inputs, 0..t + 1, None);
+            let want = predictor.run(&Sequences { steps: t + 1, inputs: so_far, ..whole.clone() }).unwrap().outputs;
+            let got = step(&mut stream, &cut(&config, &whole.inputs, t..t + 1, None)).to_vec();
+            assert_close(&format!("step {t}, turn {turn}"), &got, &want, OTHER_ROWS);
+        }
+        stream.reset().unwrap();
+    }
+    let at_once = stream.sequence(STEPS, &whole.inputs).unwrap().to_vec();
+    assert_close("all steps at once", &at_once, &predictor.run(&whole).unwrap().outputs, OTHER_ROWS);
 }
 
 whole::on_both!(
+    a_mean_is_that_of_the_steps_so_far,
     a_learnt_state_is_where_a_stream_begins,
     a_model_that_needs_the_end_of_a_sequence_is_refused,
     steps_pieces_and_the_whole_say_the_same,

@@ -20,7 +20,7 @@ pub(super) fn decode(bytes: &[u8]) -> Checked<Checkpoint> {
     // Sizes too large overflow here; sizes at odds with the file fail before anything is allocated for them.
     let layout = Layout::new(&header.config).map_err(text)?;
     if let Some(progress) = &header.training {
-        progress.recipe.check().map_err(text)?;
+        progress.recipe.check_for(&header.config).map_err(text)?;
         check_frozen(&layout, &progress.frozen)?;
     }
     check_tensors(&file, &header, &layout)?;

@@ -80,7 +80,8 @@ pub struct State {
 }
 
 impl State {
-    /// `[B, H]`: h of one layer and direction, both counted from 0, or `None` where the network has none such.
+    /// `[B, H]`: h of one layer and direction, both counted from 0, or `None` where the network has none such or the state is
+    /// another network's.
     pub fn h(&self, config: &Config, layer: usize, direction: usize) -> Option<Vec<f32>> {
         self.part(config, 0, layer, direction)
     }
@@ -92,7 +93,9 @@ impl State {
 
     fn part(&self, config: &Config, state: usize, layer: usize, direction: usize) -> Option<Vec<f32>> {
         let (width, hidden) = (config.width(), config.hidden);
-        if state >= config.cell.states() || layer >= config.layers || direction >= config.directions.count() {
+        let len = config.state(self.batch).iter().try_fold(1usize, |len, size| len.checked_mul(*size));
+        let is_part = state < config.cell.states() && layer < config.layers && direction < config.directions.count();
+        if !is_part || self.values.is_empty() || len != Some(self.values.len()) {
             return None;
         }
         let first = (state * config.layers + layer) * self.batch * width;
@@ -221,7 +224,7 @@ impl Checkpoint {
 
 impl Training {
     fn check(&self, layout: &Layout, config: &Config) -> Checked<()> {
-        self.recipe.check().map_err(text)?;
+        self.recipe.check_for(config).map_err(text)?;
         check_frozen(layout, &self.frozen)?;
         let (expected, given) = (self.recipe.optimizer.moments(), self.moments.len());
         if given != expected {

@@ -1,10 +1,15 @@
 //! Dropout: which elements are kept, and the multiplication by that.
 
+use rayon::prelude::*;
+
 use super::{memory::Memory, real::Real};
 use crate::plan::{
     Draw, Mask,
-    random::{threefry, threshold},
+    random::{kept, threefry, threshold},
 };
+
+/// Draws that are worth a thread's while.
+const ELEMENTS_A_TASK: usize = 1 << 13;
 
 /// A site's draw in this step.
 pub(super) struct Drawn<T> {
@@ -16,8 +21,7 @@ pub(super) struct Drawn<T> {
 impl<T: Real> Drawn<T> {
     pub fn new(draw: &Draw, memory: &Memory<'_, T>) -> Self {
         let keys = &memory.ids(draw.keys)[2 * draw.site..];
-        // As f32, so that every executor multiplies by the same number.
-        let kept = T::from_f64(f64::from((1.0 / (1.0 - draw.rate)) as f32));
+        let kept = T::from_f64(f64::from(kept(draw.rate)));
         Drawn { key: [keys[0], keys[1]], threshold: threshold(draw.rate), kept }
     }
 
@@ -30,13 +34,24 @@ impl<T: Real> Drawn<T> {
 
 pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
+    let mut factors = std::mem::take(memory.scratch);
     let drawn = Drawn::new(&op.draw, memory);
     let out = &mut tensor[op.out.range()];
+    // Drawn once for all rows that have the same mask.
+    let period = (op.period * op.out.cols).min(out.len());
+    factors.resize(period, T::zero());
+    factors.par_chunks_mut(ELEMENTS_A_TASK).enumerate().for_each(|(task, factors)| {
+        for (j, factor) in factors.iter_mut().enumerate() {
+            *factor = drawn.factor(task * ELEMENTS_A_TASK + j);
+        }
+    });
     match &op.input {
         Some(input) => out.copy_from_slice(memory.view(input)),
         None => out.fill(T::one()),
     }
-    let period = op.period * op.out.cols;
-    out.iter_mut().enumerate().for_each(|(at, value)| *value = *value * drawn.factor(at % period));
+    for rows in out.chunks_mut(period) {
+        rows.iter_mut().zip(&factors).for_each(|(value, factor)| *value = *value * *factor);
+    }
+    *memory.scratch = factors;
     memory.put(op.out.tensor, tensor);
 }

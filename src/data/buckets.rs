@@ -146,18 +146,23 @@ fn ends(lengths: &[usize], count: usize) -> Vec<usize> {
     let ends: Vec<usize> =
         std::iter::once(0).chain((1..=lengths.len()).filter(|&at| lengths.get(at) != Some(&lengths[at - 1]))).collect();
     let last = ends.len() - 1;
+    if count >= last {
+        // Every length has its own.
+        return ends[1..].to_vec();
+    }
     // Of one bucket between two ends; products of two lengths of lists do not overflow 128 bits.
     let positions = |from: usize, to: usize| (ends[to] - ends[from]) as u128 * lengths[ends[to] - 1] as u128;
     let mut best: Vec<(u128, usize)> = (0..=last).map(|to| (if to == 0 { 0 } else { positions(0, to) }, 0)).collect();
-    let mut rows = vec![best.clone()];
-    for _ in 1..count.min(last) {
+    let froms = |best: &[(u128, usize)]| best.iter().map(|(_, from)| *from).collect::<Vec<_>>();
+    let mut rows = vec![froms(&best)];
+    for _ in 1..count {
         let fewest: Vec<u128> = best.iter().map(|(fewest, _)| *fewest).collect();
         fill(&mut best, 1..last + 1, 0..last + 1, &|from, to| fewest[from] + positions(from, to));
-        rows.push(best.clone());
+        rows.push(froms(&best));
     }
     let (mut to, mut found) = (last, Vec::new());
     for row in rows.iter().rev() {
-        let from = row[to].1;
+        let from = row[to];
         if from < to {
             found.push(ends[to]);
         }

@@ -42,7 +42,7 @@ pub enum Start {
     Zero,
     /// What the window before left on the device; no gradient crosses the border.
     Carry,
-    /// `[S, L, B, H]`, as [`Config::state`] says: these numbers.
+    /// `[S, L, B, D·H]`, as [`Config::state`] says: these numbers.
     Given(Vec<f32>),
 }
 

@@ -79,6 +79,7 @@ impl Executor {
         plan.check_limits(&self.gpu.target())?;
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
+        check_parameters(&commands, gpu.device().limits().max_buffer_size)?;
         let known = self.shared.len();
         let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));
         let (places, input_buffer, input_bytes) = match caught.wait().await.and(allocated) {
@@ -334,6 +335,17 @@ impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Executor").field("gpu", &self.gpu).field("plans", &self.plans.len()).finish_non_exhaustive()
     }
+}
+
+/// Whether the parameters of all dispatches fit one buffer, in which 32-bit offsets find them.
+fn check_parameters(commands: &[Command], max_buffer_size: u64) -> Result<()> {
+    let dispatches = commands.iter().filter(|c| matches!(c, Command::Dispatch(_))).count();
+    let (asked, allowed) = ((dispatches * MAX_PARAMS_BYTES) as u64, max_buffer_size.min(u32::MAX.into()));
+    if asked <= allowed {
+        return Ok(());
+    }
+    let what = format!("the parameters of a plan's {dispatches} dispatches (bytes)");
+    Err(Error::Limit { what, limit: "the adapter's max_buffer_size, up to 32 bits", asked, allowed })
 }
 
 fn encode(

@@ -68,7 +68,7 @@ impl Directions {
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// Everything uniform in ±1/√H, as PyTorch draws it.
+    /// Everything uniform in ±1/√H, the read-out in ±1/√(D·H), as PyTorch draws it.
     #[default]
     Uniform,
     /// Weights uniform in ±√(6 / (fan-in + fan-out)), biases zero (Glorot & Bengio 2010).

@@ -19,7 +19,12 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
             continue;
         }
         match (config.init, parameter.shape.as_slice()) {
-            (Init::Uniform, _) => uniform(&mut rng, 1.0 / (config.hidden as f64).sqrt(), out),
+            (Init::Uniform, _) => {
+                // What a unit of the read-out sums over are the outputs of both directions.
+                let fan =
+                    if matches!(parameter.name.as_str(), "weight" | "bias") { config.width() } else { config.hidden };
+                uniform(&mut rng, 1.0 / (fan as f64).sqrt(), out);
+            }
             // One square block a gate.
             (Init::Orthogonal, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| orthogonal(&mut rng, n, u)),
             (Init::Identity, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| identity(n, u)),

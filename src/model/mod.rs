@@ -111,7 +111,7 @@ impl Model {
     }
 
     /// `[S, L, B, D·H]`: the state of B sequences before their first step, learnt or zero.
-    pub fn initial_state(&self, batch: usize) -> Vec<f32> {
+    pub(crate) fn initial_state(&self, batch: usize) -> Vec<f32> {
         let width = self.config.width();
         let learnt = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
         let rows = learnt.flat_map(|state| state.chunks_exact(width));

@@ -35,6 +35,11 @@ pub(crate) fn threshold(rate: f64) -> u32 {
     (rate * 4_294_967_296.0) as u32
 }
 
+/// What is kept is multiplied by this: an f32, so that every executor multiplies by the same number.
+pub(crate) fn kept(rate: f64) -> f32 {
+    (1.0 / (1.0 - rate)) as f32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

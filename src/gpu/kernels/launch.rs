@@ -102,6 +102,17 @@ pub(super) fn holds(plan: &Plan, id: TensorId, shape: &[usize]) -> Result<()> {
     if needed == Some(tensor.len()) { Ok(()) } else { Err(Error::shape(&tensor.name, shape, &tensor.shape)) }
 }
 
+/// Nothing, once a tensor is known to have at least so many rows of that shape: a window may end before its tensors do.
+pub(super) fn reaches(plan: &Plan, id: TensorId, rows: usize, shape: &[usize]) -> Result<()> {
+    let tensor = tensor(plan, id)?;
+    let needed = shape.iter().try_fold(rows, |n, &d| n.checked_mul(d));
+    if needed.is_some_and(|needed| needed <= tensor.len()) {
+        Ok(())
+    } else {
+        Err(Error::shape(&tensor.name, &[&[rows], shape].concat(), &tensor.shape))
+    }
+}
+
 /// The two sizes of a tensor that is a matrix.
 pub(super) fn matrix(plan: &Plan, id: TensorId) -> Result<[usize; 2]> {
     let tensor = tensor(plan, id)?;

@@ -43,7 +43,7 @@ pub(super) fn drawn(plan: &Plan, draw: Option<&Draw>) -> Result<Drawn> {
     let Some(draw) = draw else { return Ok(Drawn { has_mask: 0, site: 0, threshold: 0, kept: 1.0 }) };
     inside("the key of a dropout", 2 * draw.site, [1, 2], tensor(plan, draw.keys)?.len())?;
     let (site, threshold) = (number(draw.site)?, random::threshold(draw.rate));
-    Ok(Drawn { has_mask: 1, site, threshold, kept: (1.0 / (1.0 - draw.rate)) as f32 })
+    Ok(Drawn { has_mask: 1, site, threshold, kept: random::kept(draw.rate) })
 }
 
 pub(super) fn mask(plan: &Plan, op: &Mask) -> Result<Command> {

@@ -1,11 +1,11 @@
 //! The drivers of a recurrence, `step_*.wgsl` and `sequence_*.wgsl`, each compiled with every cell.
 //!
 //! The contract: a driver knows of a cell only its numbers of gates and its pointwise functions, so another cell is
-//! another WGSL file and another line here.
+//! another WGSL file and another line in the table of cells.
 
 use super::{
     Binding, Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, tensor, tiles, write},
+    launch::{ENTRY, dispatch, holds, number, params, place, reaches, read, shader, tiles, write},
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, CellMemory, Record, cells, table};
@@ -125,7 +125,9 @@ const START: u32 = u32::MAX;
 fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
     if !(1..=2).contains(&op.directions) || op.steps == 0 {
         let (directions, steps) = (op.directions, op.steps);
-        return Err(Error::Config(format!("a recurrence of {directions} directions and {steps} steps")));
+        return Err(Error::Config(format!(
+            "a recurrence has {directions} directions and {steps} steps, expected 1 or 2 and at least 1"
+        )));
     }
     let (gates, width) = (op.directions.saturating_mul(op.rows()), op.width());
     let slots = op.steps.saturating_add(op.directions);
@@ -138,7 +140,10 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         (CellMemory::State, Some(c)) => reaches(plan, c, slots, &[op.batch, width])?,
         (CellMemory::Recurrent, Some(u)) => reaches(plan, u, op.steps, &[op.batch, gates])?,
         (CellMemory::Operand, Some(s)) => reaches(plan, s, op.steps, &[op.batch, width])?,
-        _ => return Err(Error::Config(format!("the tensor that a cell of kind {} keeps", op.cell.name()))),
+        (memory, given) => {
+            let (cell, given) = (op.cell.name(), if given.is_some() { "one" } else { "none" });
+            return Err(Error::Config(format!("the cell {cell} keeps {memory:?} beside its gates, {given} is given")));
+        }
     }
     Ok(Params {
         step: 0,
@@ -155,17 +160,6 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         has_mask: u32::from(op.mask.is_some()),
         to_start: 0,
     })
-}
-
-/// Nothing, once a tensor is known to have at least so many rows of that shape: a window may end before its tensors do.
-fn reaches(plan: &Plan, id: TensorId, rows: usize, shape: &[usize]) -> Result<()> {
-    let tensor = tensor(plan, id)?;
-    let needed = shape.iter().try_fold(rows, |n, &d| n.checked_mul(d));
-    if needed.is_some_and(|needed| needed <= tensor.len()) {
-        Ok(())
-    } else {
-        Err(Error::shape(&tensor.name, &[&[rows], shape].concat(), &tensor.shape))
-    }
 }
 
 /// The products of a cell's step.

@@ -5,7 +5,8 @@
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, dispatch, holds, inside, matrix, number, params, place, read, shader, strided, tensor, tiles, write,
+        ENTRY, dispatch, holds, inside, matrix, number, params, place, reaches, read, shader, strided, tensor, tiles,
+        write,
     },
 };
 use crate::error::{Error, Result};
@@ -116,7 +117,10 @@ pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command>
     let (first, second) = match *op.slots.as_slice() {
         [first] => (first, first),
         [first, second] => (first, second),
-        _ => return Err(Error::shape("the slots of an initial state", &[2], &[op.slots.len()])),
+        _ => {
+            let given = op.slots.len();
+            return Err(Error::Config(format!("an initial state has {given} slots, expected 1 or 2, one a direction")));
+        }
     };
     inside("a slot", first.max(second), [1, 1], slots)?;
     holds(plan, op.fresh, &[1])?;
@@ -133,7 +137,7 @@ pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command>
 
 pub(super) fn pool(plan: &Plan, op: &Pool) -> Result<Command> {
     let (batch, columns) = (op.out.rows, op.out.cols);
-    reaches(plan, op.history, [op.steps.saturating_add(op.directions), batch, columns])?;
+    reaches(plan, op.history, op.steps.saturating_add(op.directions), &[batch, columns])?;
     holds(plan, op.lengths, &[batch])?;
     let params = PoolParams {
         kind: kind(op.kind),
@@ -150,7 +154,7 @@ pub(super) fn pool(plan: &Plan, op: &Pool) -> Result<Command> {
 
 pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
     let (batch, columns) = (op.d.rows, op.d.cols);
-    reaches(plan, op.upstream, [op.steps.saturating_add(op.directions), batch, columns])?;
+    reaches(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, columns])?;
     holds(plan, op.lengths, &[batch])?;
     let params = PoolGradientParams {
         kind: kind(op.kind),
@@ -175,12 +179,7 @@ fn kind(kind: PoolKind) -> u32 {
 /// The sizes of a tensor of three dimensions.
 fn history(plan: &Plan, id: TensorId) -> Result<[usize; 3]> {
     let tensor = tensor(plan, id)?;
-    <[usize; 3]>::try_from(tensor.shape.as_slice()).map_err(|_| Error::shape(&tensor.name, &[0, 0, 0], &tensor.shape))
-}
-
-/// Nothing, once a tensor is known to have at least so many slots of that shape.
-fn reaches(plan: &Plan, id: TensorId, shape: [usize; 3]) -> Result<()> {
-    let [slots, batch, columns] = history(plan, id)?;
-    let fits = slots >= shape[0] && [batch, columns] == shape[1..];
-    if fits { Ok(()) } else { Err(Error::shape(&tensor(plan, id)?.name, &shape, &[slots, batch, columns])) }
+    <[usize; 3]>::try_from(tensor.shape.as_slice()).map_err(|_| {
+        Error::Config(format!("tensor `{}` has shape {:?}, expected three dimensions", tensor.name, tensor.shape))
+    })
 }

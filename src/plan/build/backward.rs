@@ -54,10 +54,10 @@ impl Builder<'_> {
         Ok(training)
     }
 
-    /// `[T+D, B, D·H]`: the gradient of a layer's outputs.
+    /// `[T+D, B, D·H]`: the gradient of a layer's outputs, which the layer above it, or the read-out, has made.
     fn upstream(&mut self, layer: usize) -> Result<TensorId> {
         let shape = [self.steps.saturating_add(self.directions()), self.batch, self.width];
-        self.real(&format!("upstream_l{layer}"), &shape, Storage::Scratch)
+        self.scratch(&format!("upstream_l{layer}"), &shape)
     }
 
     /// V and its bias, and what the top layer is to hear. The outputs are now their gradient.
@@ -96,10 +96,7 @@ impl Builder<'_> {
         forward: &ForwardTensors,
         slices: TensorId,
     ) -> Result<Option<(TensorId, TensorId)>> {
-        let upstream = match self.plan.find(&format!("upstream_l{layer}")) {
-            Some(known) => known,
-            None => self.upstream(layer)?,
-        };
+        let upstream = self.upstream(layer)?;
         let to_start = self.config.learnt_start;
         self.plan.push(Phase::Backward, Op::Backward { recurrence: recurrence.clone(), upstream, to_start });
         self.recurrent_gradients(layer, recurrence, slices)?;
