@@ -11,8 +11,6 @@ struct Params {
     /// Which of the cell's products, of a driver of one step.
     product: u32,
     steps: u32,
-    /// Steps of the sequences that were done before time 0.
-    skipped: u32,
     batch: u32,
     hidden: u32,
     directions: u32,
@@ -80,7 +78,7 @@ fn place(step: u32, b: u32, d: u32, j: u32) -> Place {
         params.hidden,
         step == 0u,
         step + 1u == params.steps,
-        params.skipped + time < lengths[b],
+        time < lengths[b],
     );
 }
 

@@ -14,9 +14,8 @@ use crate::plan::{Outputs, Plan, PlanId, Purpose, TensorId};
 
 /// Runs a model over sequences.
 ///
-/// Of a model that reads one way, tensors on the device do not grow with T but for inputs and outputs; a GPU needs the
-/// parameters of every dispatch beside them, 256 bytes a step and layer where the recurrence goes by steps. Of one that
-/// reads both ways the gates of one layer and the outputs of two are kept for all T.
+/// Of a model that reads one way, memory on the device does not grow with T but for inputs and outputs (and a few hundred
+/// bytes for every 128 steps). Of one that reads both ways the gates of one layer and the outputs of two are kept for all T.
 #[derive(Debug)]
 pub struct Predictor {
     device: Device,

@@ -265,7 +265,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         .with_learnt_start(outputs > 2)
                         .with_read_out(read_out);
                     for purpose in &purposes {
-                        for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32)] {
+                        for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
                             for target in [Target::cpu(), Target::webgpu()] {
                                 let (plan, _) = Plan::new(&config, *purpose, steps, batch, &target).unwrap();
                                 check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);

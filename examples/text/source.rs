@@ -32,6 +32,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "shaders/random.wgsl"
     "shaders/recurrence.wgsl"
     "shaders/reduce.wgsl"
+    "shaders/remaining.wgsl"
     "shaders/rms_prop.wgsl"
     "shaders/sequence_backward.wgsl"
     "shaders/sequence_forward.wgsl"

@@ -154,6 +154,7 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
             memory.put(*tensor, values);
         }
         Op::Start(op) => state::start(op, memory),
+        Op::Remaining(op) => state::remaining(op, memory),
         Op::Mask(op) => mask::mask(op, memory),
         Op::Gather(op) => gather::gather(op, memory),
         Op::Transpose(op) => matmul::transpose(op, memory),

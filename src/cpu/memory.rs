@@ -62,6 +62,18 @@ impl<T: Real> Memory<'_, T> {
         }
     }
 
+    /// [`Memory::take`] for ids.
+    pub fn take_ids(&mut self, id: TensorId) -> Vec<u32> {
+        match &mut self.buffers[self.slots[id.0]] {
+            Buffer::Id(values) => std::mem::take(values),
+            Buffer::Real(_) => unreachable!("a plan writes ids to numbers"),
+        }
+    }
+
+    pub fn put_ids(&mut self, id: TensorId, values: Vec<u32>) {
+        self.buffers[self.slots[id.0]] = Buffer::Id(values);
+    }
+
     pub fn put(&mut self, id: TensorId, values: Vec<T>) {
         self.buffers[self.slots[id.0]] = Buffer::Real(values);
     }

@@ -51,8 +51,8 @@ impl<'a, T: Real> Inputs<'a, T> {
         }
     }
 
-    fn counts(&self, op: &Recurrence, row: usize, time: usize) -> bool {
-        op.skipped + time < self.lengths[row] as usize
+    fn counts(&self, row: usize, time: usize) -> bool {
+        time < self.lengths[row] as usize
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
                     product(sizes, operand, turned(direction, &part), out, true, Parallelism::None);
                     let is_done = number + 1 == op.cell.products();
                     forward_step(op, &at, (h_before, h), (&mut band.gates, &mut band.memory), sums, is_done, |row| {
-                        inputs.counts(op, band.first + row, at.time)
+                        inputs.counts(band.first + row, at.time)
                     });
                 }
             }
@@ -282,7 +282,7 @@ fn backward_step<T: Real>(
     for (row, x) in band.gates.at(at.time).chunks_exact_mut(op.directions * rows).enumerate() {
         let start = row * width + at.direction * hidden;
         let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
-        let counts = inputs.counts(op, band.first + row, at.time);
+        let counts = inputs.counts(band.first + row, at.time);
         if is_first && !counts {
             dh_before[units.clone()].iter_mut().zip(&dh[units.clone()]).for_each(|(before, dh)| *before += *dh);
         }

@@ -1,7 +1,7 @@
 //! Where sequences begin and end: copies of states, learnt initial states, and one vector made of all outputs.
 
 use super::{memory::Memory, real::Real};
-use crate::plan::{Pool, PoolGradient, PoolKind, Start, StartGradient, View};
+use crate::plan::{Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, View};
 
 pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(to.tensor);
@@ -10,6 +10,14 @@ pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) 
         out[..to.cols].copy_from_slice(&from_values[row * from.stride..][..from.cols]);
     }
     memory.put(to.tensor, tensor);
+}
+
+pub(super) fn remaining<T: Real>(op: &Remaining, memory: &mut Memory<'_, T>) {
+    let mut out = memory.take_ids(op.out);
+    for (left, length) in out.iter_mut().zip(memory.ids(op.lengths)) {
+        *left = length.saturating_sub(op.skipped as u32);
+    }
+    memory.put_ids(op.out, out);
 }
 
 pub(super) fn start<T: Real>(op: &Start, memory: &mut Memory<'_, T>) {

@@ -3,7 +3,7 @@
 //! Buffers, pipelines and bind groups are made in [`Executor::prepare`]; a run uploads the plan's inputs in one write
 //! and submits. Nothing waits but [`Executor::read`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::ops::Range;
 use std::task::Poll;
 
@@ -79,7 +79,7 @@ impl Executor {
         plan.check_limits(&self.gpu.target())?;
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
-        check_parameters(&commands, gpu.device().limits().max_buffer_size)?;
+        let slots = Slots::new(&commands, gpu.device().limits().max_buffer_size)?;
         let known = self.shared.len();
         let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));
         let (places, input_buffer, input_bytes) = match caught.wait().await.and(allocated) {
@@ -97,7 +97,7 @@ impl Executor {
             }
         }
         let (encoded, caught) =
-            scoped(gpu.device(), "binding a plan's tensors", || encode(&gpu, &commands, &places, &pipelines));
+            scoped(gpu.device(), "binding a plan's tensors", || encode(&gpu, &commands, &slots, &places, &pipelines));
         caught.wait().await?;
         let inputs = vec![0; input_bytes];
         self.plans.push(Prepared { plan, places, inputs, changed: true, input_buffer, encoded });
@@ -337,41 +337,59 @@ impl std::fmt::Debug for Executor {
     }
 }
 
-/// Whether the parameters of all dispatches fit one buffer, in which 32-bit offsets find them.
-fn check_parameters(commands: &[Command], max_buffer_size: u64) -> Result<()> {
-    let dispatches = commands.iter().filter(|c| matches!(c, Command::Dispatch(_))).count();
-    let (asked, allowed) = ((dispatches * MAX_PARAMS_BYTES) as u64, max_buffer_size.min(u32::MAX.into()));
-    if asked <= allowed {
-        return Ok(());
+/// The parameters of all dispatches, one slot of a buffer for each that differs: the parts of a long sequence are the same.
+struct Slots<'a> {
+    bytes: Vec<u8>,
+    by_params: HashMap<&'a [u8], u32>,
+}
+
+impl<'a> Slots<'a> {
+    /// # Errors
+    /// [`Error::Limit`] where they do not fit one buffer, in which 32-bit offsets find them.
+    fn new(commands: &'a [Command], max_buffer_size: u64) -> Result<Self> {
+        let mut slots = Slots { bytes: Vec::new(), by_params: HashMap::new() };
+        for command in commands {
+            let Command::Dispatch(dispatch) = command else { continue };
+            let offset = slots.bytes.len();
+            if let Entry::Vacant(slot) = slots.by_params.entry(&dispatch.params) {
+                slot.insert(offset as u32);
+                slots.bytes.extend_from_slice(&dispatch.params);
+                slots.bytes.resize(offset + MAX_PARAMS_BYTES, 0);
+            }
+            let (asked, allowed) = (slots.bytes.len() as u64, max_buffer_size.min(u32::MAX.into()));
+            if asked > allowed {
+                let what = "the parameters of a plan's dispatches (bytes)".to_owned();
+                return Err(Error::Limit {
+                    what,
+                    limit: "the adapter's max_buffer_size, up to 32 bits",
+                    asked,
+                    allowed,
+                });
+            }
+        }
+        slots.bytes.resize(slots.bytes.len().max(MAX_PARAMS_BYTES), 0);
+        Ok(slots)
     }
-    let what = format!("the parameters of a plan's {dispatches} dispatches (bytes)");
-    Err(Error::Limit { what, limit: "the adapter's max_buffer_size, up to 32 bits", asked, allowed })
 }
 
 fn encode(
     gpu: &Gpu,
     commands: &[Command],
+    slots: &Slots<'_>,
     places: &[Place],
     pipelines: &HashMap<&'static str, Pipeline>,
 ) -> Vec<Encoded> {
     let device = gpu.device();
-    let dispatches: Vec<_> =
-        commands.iter().filter_map(|c| if let Command::Dispatch(d) = c { Some(d) } else { None }).collect();
-    let mut bytes = vec![0; dispatches.len().max(1) * MAX_PARAMS_BYTES];
-    for (slot, dispatch) in bytes.chunks_exact_mut(MAX_PARAMS_BYTES).zip(&dispatches) {
-        slot[..dispatch.params.len()].copy_from_slice(&dispatch.params);
-    }
     let uniform = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("parameters of dispatches"),
-        size: bytes.len() as u64,
+        size: slots.bytes.len() as u64,
         usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    gpu.queue().write_buffer(&uniform, 0, &bytes);
+    gpu.queue().write_buffer(&uniform, 0, &slots.bytes);
 
     // The T dispatches of a recurrence by steps differ in their parameters alone, so they share one bind group.
     let mut groups: HashMap<(&str, &[TensorId]), wgpu::BindGroup> = HashMap::new();
-    let mut params = 0;
     let part = |view: &View| {
         let place = &places[view.tensor.0];
         Place {
@@ -393,10 +411,9 @@ fn encode(
                 encoded.push(Encoded::Dispatch {
                     pipeline: compiled.pipeline.clone(),
                     group: group.clone(),
-                    params,
+                    params: slots.by_params[dispatch.params.as_slice()],
                     grid: dispatch.grid,
                 });
-                params += MAX_PARAMS_BYTES as u32;
             }
         }
     }
@@ -449,5 +466,29 @@ fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded]) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Config, Input};
+    use crate::plan::{Purpose, Target};
+
+    #[test]
+    fn parts_of_a_long_sequence_have_the_same_parameters() {
+        let config = Config::lstm(Input::Tokens(5), 512, 3).with_layers(2);
+        let slots = |steps: usize| {
+            let (plan, _) = Plan::new(&config, Purpose::Infer, steps, 1, &Target::webgpu()).unwrap();
+            let commands = kernels::lower(&plan).unwrap();
+            assert!(commands.len() > 2 * steps, "the recurrence goes by steps");
+            Slots::new(&commands, u64::MAX).unwrap().bytes.len() / MAX_PARAMS_BYTES
+        };
+        // Of the second part to the tenth: its place in the inputs and in the outputs, and what is left of lengths.
+        assert_eq!(slots(10 * 128) - slots(128), 9 * 3);
+        let (plan, _) = Plan::new(&config, Purpose::Infer, 9, 1, &Target::webgpu()).unwrap();
+        let commands = kernels::lower(&plan).unwrap();
+        let refused = Slots::new(&commands, 1024);
+        assert!(matches!(refused, Err(Error::Limit { asked: 1280, allowed: 1024, .. })));
     }
 }

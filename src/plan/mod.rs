@@ -25,8 +25,8 @@ pub(crate) use build::SharedTensors;
 pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use op::{
     Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
-    PoolGradient, PoolKind, Recurrence, Schedule as RecurrenceSchedule, Start, StartGradient, Transpose, Update,
-    WeightGradient,
+    PoolGradient, PoolKind, Recurrence, Remaining, Schedule as RecurrenceSchedule, Start, StartGradient, Transpose,
+    Update, WeightGradient,
 };
 pub use recipe::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub use target::Target;

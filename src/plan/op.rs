@@ -27,6 +27,8 @@ pub enum Op {
     },
     /// The initial state, where it is learnt.
     Start(Start),
+    /// The lengths of what is left of sequences.
+    Remaining(Remaining),
     /// Dropout.
     Mask(Mask),
     /// Columns of W by token id.
@@ -76,6 +78,19 @@ pub struct Start {
     pub fresh: TensorId,
     /// `[S, L, B, D·H]`, written.
     pub state: TensorId,
+}
+
+/// `out[b] = max(lengths[b] − skipped, 0)`: how many of the steps from `skipped` on are valid.
+///
+/// A recurrence knows nothing of the steps before its own, so all parts of a long sequence are the same dispatches.
+#[derive(Clone, Debug)]
+pub struct Remaining {
+    /// `[B]`.
+    pub lengths: TensorId,
+    /// How many steps of the sequences were done.
+    pub skipped: usize,
+    /// `[B]`, written.
+    pub out: TensorId,
 }
 
 /// `weight[sl] = Σ_b` of the initial state's gradient, of one state of one layer, into the first slice; 0 unless fresh.
@@ -176,13 +191,11 @@ pub struct Recurrence {
     pub directions: usize,
     /// T.
     pub steps: usize,
-    /// How many steps of the sequences were done before the first of these.
-    pub skipped: usize,
     /// B.
     pub batch: usize,
     /// H.
     pub hidden: usize,
-    /// `[B]`: how many steps of each sequence are valid.
+    /// `[B]`: how many steps of each sequence are valid; 0 or more.
     pub lengths: TensorId,
     /// U `[D·G·H, H]`.
     pub weight: View,
@@ -440,6 +453,7 @@ impl Op {
             Op::Copy { from, to } => format!("copy {} ← {}", view(to), view(from)),
             Op::Zero { tensor } => format!("zero {}", name(*tensor)),
             Op::Start(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learnt)),
+            Op::Remaining(o) => format!("remaining {} ← {} − {}", name(o.out), name(o.lengths), o.skipped),
             Op::StartGradient(o) => {
                 format!("start gradient {}[{}] ← {} slots {:?}", name(o.slices), o.weight, name(o.from), o.slots)
             }

@@ -142,7 +142,7 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
 
 /// The tensors that are larger where there are more steps.
 fn growing(config: &Config, purpose: Purpose, target: &Target) -> BTreeSet<String> {
-    let [short, long] = [128, 128 * 64].map(|steps| plan(config, purpose, steps, 2, target));
+    let [short, long] = [2 * 128, 128 * 64].map(|steps| plan(config, purpose, steps, 2, target));
     assert_eq!(short.tensors().len(), long.tensors().len());
     let pairs = short.tensors().iter().zip(long.tensors());
     let grown = pairs.filter(|(short, long)| {
@@ -236,6 +236,7 @@ fn verb(op: &Op) -> &'static str {
         Op::Copy { .. } => "copy",
         Op::Zero { .. } => "zero",
         Op::Start(_) => "start state",
+        Op::Remaining(_) => "remaining",
         Op::Mask(_) => "mask ",
         Op::Pool(_) => "pool pooled",
         Op::PoolGradient(_) => "pool gradient upstream_l0",

@@ -99,6 +99,11 @@ impl Case {
         self.outputs.iter_mut().filter(|o| o.tensor == tensor).for_each(|o| o.free.push(range.clone()));
     }
 
+    /// A tensor of the case.
+    pub fn find(&self, name: &str) -> TensorId {
+        self.plan.find(name).unwrap()
+    }
+
     /// Sets the operation.
     pub fn with(mut self, op: Op) -> Self {
         self.op = Some(op);

@@ -141,7 +141,7 @@ fn faults_in_recurrences_are_seen() {
 }
 
 /// A change of the recurrence that goes backwards.
-fn recurrence(change: fn(&mut Recurrence)) -> impl FnOnce(&mut Op) {
+fn recurrence(change: impl FnOnce(&mut Recurrence)) -> impl FnOnce(&mut Op) {
     move |op: &mut Op| {
         let Op::Backward { recurrence, .. } = op else { panic!("{op:?}") };
         change(recurrence);
@@ -161,15 +161,14 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 let forward = recurrences::forward(&mut random, sizes);
                 seen(&forward, fault!(Forward, op => op.mask = None));
                 seen(&forward, fault!(Forward, op => op.bias = None));
-                // Every length off by one.
-                seen(&forward, fault!(Forward, op => op.skipped = 0));
-                seen(&forward, fault!(Forward, op => op.skipped += 1));
+                let longer = forward.find("longer");
+                seen(&forward, fault!(Forward, op => op.lengths = longer));
                 // The second direction from a step too early.
                 seen(&forward, fault!(Forward, op => op.steps -= 1));
                 let backward = recurrences::backward(&mut random, sizes);
                 seen(&backward, recurrence(|op| op.mask = None));
-                seen(&backward, recurrence(|op| op.skipped = 0));
-                seen(&backward, recurrence(|op| op.skipped += 1));
+                let longer = backward.find("longer");
+                seen(&backward, recurrence(move |op| op.lengths = longer));
                 seen(&backward, fault_to_start);
             }
         }

@@ -158,6 +158,26 @@ fn masks() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn remaining_lengths() {
+    for batch in [1, 2, 255, 256, 257, 1000] {
+        for skipped in [0, 1, 3] {
+            let [got, want] = [
+                states::remaining(gpu(), &mut Random::new(19), batch, skipped),
+                states::remaining(cpu::Executor::<f64>::new(), &mut Random::new(19), batch, skipped),
+            ];
+            let mut lengths = Random::new(19).ids(batch, 5 + skipped + 1).into_iter().zip(got.iter().zip(&want));
+            let is_right = |(length, (got, want)): (u32, (&f64, &f64))| match length.saturating_sub(skipped as u32) {
+                // 0 / 0, of which drivers make what they like, but no number above 0.
+                0 => !(got.is_finite() && *got > 0.0) && want.is_nan(),
+                left => (got * f64::from(left) - 1.0).abs() < 1e-6 && (want * f64::from(left) - 1.0).abs() < 1e-12,
+            };
+            assert!(lengths.all(is_right), "B {batch}, {skipped} skipped: {got:?} and {want:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn starts() {
     let mut random = Random::new(17);
     for fresh in [false, true] {

@@ -31,7 +31,7 @@ pub struct Options {
     pub mask: bool,
     /// Backwards, whether the gradient of the initial state is wanted.
     pub to_start: bool,
-    /// Steps that were done before.
+    /// Steps that were done before, so that some sequences have none left.
     pub skipped: usize,
     /// Slots that the tensors have beyond the window.
     pub spare: usize,
@@ -102,11 +102,12 @@ impl Sizes {
     fn lengths(&self, random: &mut Random) -> Vec<u32> {
         let end = self.options.skipped + self.steps;
         if !self.options.unequal {
-            return vec![end as u32; self.batch];
+            return vec![self.steps as u32; self.batch];
         }
         // One of 1, one of all steps, the others drawn. Where steps were skipped some ended before these.
         let drawn = random.ids(self.batch, end).into_iter().map(|length| length + 1);
-        drawn.enumerate().map(|(b, drawn)| [1, end as u32].get(b).copied().unwrap_or(drawn)).collect()
+        let lengths = drawn.enumerate().map(|(b, drawn)| [1, end as u32].get(b).copied().unwrap_or(drawn));
+        lengths.map(|length| length.saturating_sub(self.options.skipped as u32)).collect()
     }
 
     /// What the next tensors of both directions of a recurrence are: U, b_U, lengths and mask.
@@ -124,12 +125,14 @@ impl Sizes {
             let kept = random.mask(self.slot()).iter().map(|m| m * 1.5).collect();
             case.real("mask", &[batch, self.width()], kept)
         });
-        let lengths = case.ids("lengths", self.lengths(random));
+        let lengths = self.lengths(random);
+        // For a fault to be planted.
+        case.ids("longer", lengths.iter().map(|length| length + 1).collect());
+        let lengths = case.ids("lengths", lengths);
         Recurrence {
             cell,
             directions: options.directions,
             steps,
-            skipped: options.skipped,
             batch,
             hidden,
             lengths,

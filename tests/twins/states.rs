@@ -1,9 +1,12 @@
 //! Where sequences begin and end: copies, learnt initial states and pooled outputs, as cases of any size.
 
-use recurrent::plan::{Op, Pool, PoolGradient, PoolKind, Start, StartGradient};
+use recurrent::plan::{
+    Element, Op, Phase, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, Storage, View,
+};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};
+use crate::common::executor::Execute;
 use crate::common::random::Random;
 
 /// `[m, n]` copied.
@@ -132,4 +135,26 @@ pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
     let tolerance = crate::common::compare::Tolerance { relative: 4.0 * F32_ROUNDING.relative, ..F32_ROUNDING };
     let upstream = case.out("upstream", &[slots, batch, width], [inner], tolerance);
     case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, d, lengths, upstream }))
+}
+
+/// What is left of sequences of `batch` lengths once steps are skipped, read as the divisors of means; of nothing there
+/// is no mean.
+pub fn remaining<E: Execute>(mut executor: E, random: &mut Random, batch: usize, skipped: usize) -> Vec<f64> {
+    const STEPS: usize = 5;
+    let mut plan = Plan::empty();
+    let mut real = |name: &str, shape: &[usize]| plan.tensor(name, shape, Element::Real, Storage::Scratch).unwrap();
+    let (history, out) = (real("history", &[STEPS + 1, batch, 1]), real("out", &[batch, 1]));
+    let lengths = plan.tensor("lengths", &[batch], Element::Id, Storage::Input).unwrap();
+    let left = plan.tensor("left", &[batch], Element::Id, Storage::Scratch).unwrap();
+    plan.push(Phase::Forward, Op::Remaining(Remaining { lengths, skipped, out: left }));
+    let (kind, out_view) = (PoolKind::Mean, View::new(out, 0, batch, 1));
+    let pool = Pool { kind, directions: 1, steps: STEPS, skipped: 0, history, lengths: left, out: out_view };
+    plan.push(Phase::Forward, Op::Pool(pool));
+    let id = executor.prepare(plan);
+    // The first step alone, so that the mean is one over what is left.
+    let first = |at: usize| f64::from(u8::from(at / batch == 1));
+    executor.write(id, history, &(0..(STEPS + 1) * batch).map(first).collect::<Vec<_>>());
+    executor.write_ids(id, lengths, &random.ids(batch, STEPS + skipped + 1));
+    executor.run(id);
+    executor.read(id, out)
 }

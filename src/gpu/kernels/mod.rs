@@ -114,6 +114,7 @@ pub fn all() -> &'static [&'static Kernel] {
             &gather::GATHER_GRADIENT,
             &mask::MASK,
             &state::COPY,
+            &state::REMAINING,
             &state::START,
             &state::START_GRADIENT,
             &state::POOL,
@@ -148,6 +149,7 @@ pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
                 commands.push(Command::Zero { tensor: *tensor });
             }
             Op::Start(op) => commands.push(state::start(plan, op)?),
+            Op::Remaining(op) => commands.push(state::remaining(plan, op)?),
             Op::Mask(op) => commands.push(mask::mask(plan, op)?),
             Op::Gather(op) => commands.push(gather::gather(plan, op)?),
             Op::Transpose(op) => commands.push(transpose::transpose(plan, op)?),

@@ -1,4 +1,4 @@
-//! `copy.wgsl`, `start.wgsl`, `start_gradient.wgsl`, `pool.wgsl` and `pool_gradient.wgsl`: where sequences begin and end.
+//! `copy.wgsl`, `remaining.wgsl`, `start.wgsl`, `start_gradient.wgsl`, `pool.wgsl` and `pool_gradient.wgsl`: where sequences begin and end.
 //!
 //! The contract: one thread an element, and every sum in a fixed order.
 
@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Pool, PoolGradient, PoolKind, Start, StartGradient, TensorId, View};
+use crate::plan::{Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, TensorId, View};
 
 params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
 
@@ -22,6 +22,18 @@ pub(super) static COPY: Kernel = Kernel {
     workgroup: [256, 1, 1],
     params: CopyParams::FIELDS,
     params_size: CopyParams::SIZE,
+};
+
+params!(RemainingParams { batch: u32, skipped: u32 });
+
+pub(super) static REMAINING: Kernel = Kernel {
+    name: "remaining",
+    entry: ENTRY,
+    source: &[shader!("remaining.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("lengths"), write("left")],
+    workgroup: [256, 1, 1],
+    params: RemainingParams::FIELDS,
+    params_size: RemainingParams::SIZE,
 };
 
 params!(StartParams { states: u32, batch: u32, columns: u32, learnt_offset: u32 });
@@ -95,6 +107,13 @@ pub(super) fn copy(plan: &Plan, from: &View, to: &View) -> Result<Command> {
         to_stride: number(to.stride)?,
     };
     dispatch(&COPY, vec![from.tensor, to.tensor], &params, tiles(rows * columns, 256), 1)
+}
+
+pub(super) fn remaining(plan: &Plan, op: &Remaining) -> Result<Command> {
+    let batch = tensor(plan, op.lengths)?.len();
+    holds(plan, op.out, &[batch])?;
+    let params = RemainingParams { batch: number(batch)?, skipped: number(op.skipped)? };
+    dispatch(&REMAINING, vec![op.lengths, op.out], &params, tiles(batch, 256), 1)
 }
 
 pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {

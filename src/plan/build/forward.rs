@@ -4,8 +4,8 @@ use super::{Builder, ForwardTensors, Layer, pool_kind};
 use crate::error::Result;
 use crate::model::{CellMemory, Input, ReadOut};
 use crate::plan::{
-    Draw, Gather, Mask, MatMul, Op, Phase, Pool, Recurrence, RecurrenceSchedule, Start, Storage, TensorId, Transpose,
-    View, recipe::Dropout,
+    Draw, Element, Gather, Mask, MatMul, Op, Phase, Pool, Recurrence, RecurrenceSchedule, Remaining, Start, Storage,
+    TensorId, Transpose, View, recipe::Dropout,
 };
 
 /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
@@ -57,14 +57,25 @@ impl Builder<'_> {
         };
 
         let mut done = Vec::new();
+        let left = if chunk < self.steps {
+            Some(self.plan.tensor("lengths_left", &[self.batch], Element::Id, Storage::Scratch)?)
+        } else {
+            None
+        };
         for first in (0..self.steps).step_by(chunk) {
             let steps = chunk.min(self.steps - first);
+            let lengths_left = left.filter(|_| first > 0).unwrap_or(lengths);
+            if lengths_left != lengths {
+                let op = Remaining { lengths, skipped: first, out: lengths_left };
+                self.plan.push(Phase::Forward, Op::Remaining(op));
+            }
             let rows = steps * self.batch;
             let mut below = dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
             done.clear();
             for (layer, whole) in layers.iter().enumerate() {
-                let part = self.part(whole, steps, first);
-                self.layer(layer, &part, state, inputs, below)?;
+                let part = self.part(whole, steps, lengths_left);
+                let tokens = (inputs, first * self.batch);
+                self.layer(layer, &part, state, tokens, below)?;
                 let history = View::new(part.history, self.batch * self.width, rows, self.width);
                 done.push(Layer { recurrence: part, below });
                 below = Some(if layer + 1 < layers.len() { self.drop_outputs(layer, history)? } else { history });
@@ -136,12 +147,11 @@ impl Builder<'_> {
                 Some(mask)
             }
         };
-        let (hidden, skipped, schedule) = (self.config.hidden, 0, RecurrenceSchedule::Steps);
+        let (hidden, schedule) = (self.config.hidden, RecurrenceSchedule::Steps);
         Ok(Recurrence {
             cell,
             directions,
             steps,
-            skipped,
             batch,
             hidden,
             lengths,
@@ -168,21 +178,21 @@ impl Builder<'_> {
         self.target.whole_sequence(steps, self.config.hidden, self.config.cell.gates())
     }
 
-    /// `steps` steps of a layer's recurrence from step `first` on.
-    fn part(&self, recurrence: &Recurrence, steps: usize, first: usize) -> Recurrence {
+    /// `steps` steps of a layer's recurrence.
+    fn part(&self, recurrence: &Recurrence, steps: usize, lengths: TensorId) -> Recurrence {
         let whole = self.whole(steps) && recurrence.weight_transposed.is_some();
         let schedule = if whole { RecurrenceSchedule::Whole } else { RecurrenceSchedule::Steps };
-        Recurrence { steps, skipped: first, schedule, ..recurrence.clone() }
+        Recurrence { steps, lengths, schedule, ..recurrence.clone() }
     }
 
     /// One layer: the products with W for all steps at once, then the recurrence. `below` is `[T·B, ·]`; without it the
-    /// layer reads tokens.
+    /// layer reads tokens, from row `first` on.
     fn layer(
         &mut self,
         layer: usize,
         part: &Recurrence,
         state: TensorId,
-        tokens: TensorId,
+        (tokens, first): (TensorId, usize),
         below: Option<View>,
     ) -> Result<()> {
         let (batch, width, rows) = (self.batch, self.width, part.steps * self.batch);
@@ -204,7 +214,7 @@ impl Builder<'_> {
         let out = View::new(part.gates, 0, rows, self.gates);
         let op = match below {
             None => {
-                let (first, draw) = (part.skipped * batch, self.draw(Site::Inputs));
+                let draw = self.draw(Site::Inputs);
                 Op::Gather(Gather { tokens, first, weight, bias, draw, batch, out })
             }
             Some(a) => Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out }),
