@@ -14,61 +14,115 @@ use std::path::Path;
 
 use recurrent::data::Windows;
 use recurrent::{
-    Checkpoint, Clip, Config, Device, Error, Init, Input, Loss, Model, Optimizer, Recipe, Schedule, Start, Trainer,
+    Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, Input, Loss, Model, Optimizer,
+    Recipe, Reset, Schedule, Start, Trainer,
 };
 use whole::bytes;
 
 /// N. An epoch has fewer windows, so the second half begins in the middle of a carried state and passes a reset.
 const HALF: usize = 17;
 
-/// The optimisers, each with a schedule whose border the second half crosses.
-fn recipes() -> Vec<(&'static str, Recipe)> {
+/// Two seeds that are one number in f64.
+const SEEDS: [u64; 2] = [1 << 53, (1 << 53) + 1];
+
+/// A training: its network, its recipe, and the windows of each step.
+struct Case {
+    name: &'static str,
+    config: Config,
+    recipe: Recipe,
+    windows: fn(usize) -> Vec<Batch>,
+}
+
+/// The optimisers, each with a schedule whose border the second half crosses, and the options that have something to resume.
+fn cases() -> Vec<Case> {
+    let case = |name, config: Config, recipe| {
+        let windows = |step| vec![windows().get(step)];
+        Case { name, config: config.with_seed(2), recipe, windows }
+    };
+    let input = Input::Tokens(5);
+    let elman = || Config::elman(input, 18, 5).with_init(Init::Orthogonal);
+    let lstm = || Config::lstm(input, 18, 5).with_layers(2);
     let recipe = |optimizer, rate| Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, rate);
+    let adam = recipe(Optimizer::adam(), 0.01);
     let cosine = Schedule::Cosine { warm_up: 20, total: 30, floor: 0.1 };
     let decay = Schedule::StepDecay { after: 15, every: 4, factor: 0.3 };
+    let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.25).with_seed(SEEDS[1]);
+    let both = Config::new(Cell::Gru(Reset::BeforeProduct), Input::Dense(3), 18, 2).with_layers(2);
     vec![
-        ("sgd", recipe(Optimizer::sgd(0.0), 0.3).with_clip(Clip::Norm(0.2))),
-        ("momentum", recipe(Optimizer::sgd(0.9), 0.1).with_schedule(decay)),
-        ("rms_prop", recipe(Optimizer::rms_prop(), 0.01).with_schedule(cosine).with_clip(Clip::Value(0.02))),
-        ("adam", recipe(Optimizer::adam(), 0.01).with_schedule(cosine)),
-        ("adam_w", recipe(Optimizer::adam_w(0.1), 0.01).with_schedule(decay).with_clip(Clip::Normalize(0.5))),
+        case("sgd", elman(), recipe(Optimizer::sgd(0.0), 0.3).with_clip(Clip::Norm(0.2))),
+        case("momentum", elman(), recipe(Optimizer::sgd(0.9), 0.1).with_schedule(decay)),
+        case(
+            "rms_prop",
+            lstm(),
+            recipe(Optimizer::rms_prop(), 0.01).with_schedule(cosine).with_clip(Clip::Value(0.02)),
+        ),
+        case("adam", elman(), adam.with_schedule(cosine)),
+        case(
+            "adam_w",
+            elman(),
+            recipe(Optimizer::adam_w(0.1), 0.01).with_schedule(decay).with_clip(Clip::Normalize(0.5)),
+        ),
+        case("dropout", lstm(), adam.with_dropout(dropout)),
+        case("learnt_start", Config::gru(input, 18, 5).with_layers(2).with_learnt_start(true), adam),
+        Case {
+            windows: |step| vec![unequal(step)],
+            ..case(
+                "both_directions",
+                both.with_directions(Directions::Both),
+                Recipe::new(Loss::MeanSquared).with_dropout(dropout),
+            )
+        },
+        // Masks depend on a window's place in its step.
+        Case {
+            windows: |step| [2 * step, 2 * step + 1].map(|at| windows().get(at)).to_vec(),
+            ..case("two_windows_a_step", lstm().with_learnt_start(true), adam.with_dropout(dropout))
+        },
     ]
 }
 
 fn windows() -> Windows {
     let windows = Windows::new(whole::ids(&mut whole::rng(1), 130, 5), 4, 3).unwrap();
-    assert_eq!(windows.get(HALF).sequences.start, Start::Carry, "the state must be carried over the interruption");
+    for first in [HALF, 2 * HALF] {
+        let start = windows.get(first).sequences.start;
+        assert_eq!(start, Start::Carry, "the state must be carried over the interruption");
+    }
     assert!((HALF..2 * HALF).any(|step| windows.get(step).sequences.start == Start::Zero));
     windows
 }
 
-/// The network that a recipe trains: two layers of an LSTM for one of them, an Elman network for the others.
-fn start(device: &Device, recipe: Recipe) -> Trainer {
-    let input = Input::Tokens(5);
-    let config = match recipe.optimizer {
-        Optimizer::RmsProp { .. } => Config::lstm(input, 18, 5).with_layers(2),
-        _ => Config::elman(input, 18, 5).with_init(Init::Orthogonal),
-    };
-    let config = config.with_seed(2);
-    Trainer::new(device, &Model::new(config).unwrap(), recipe).unwrap()
+/// Numbers in two sizes of window, the sequences of each of other lengths.
+fn unequal(step: usize) -> Batch {
+    let config = Config::elman(Input::Dense(3), 18, 2);
+    let steps = 4 + step % 2;
+    let batch = whole::batch(&mut whole::rng(step as u64), &config, Loss::MeanSquared, steps, 3);
+    batch.with_lengths(vec![steps, 1 + step % 3, 2])
+}
+
+fn start(device: &Device, case: &Case) -> Trainer {
+    Trainer::new(device, &Model::new(case.config.clone()).unwrap(), case.recipe).unwrap()
 }
 
 /// Trains from step `from` on, and says what the losses were.
-fn train(trainer: &mut Trainer, from: usize) -> String {
-    (from..from + HALF).for_each(|step| trainer.step(&windows().get(step)).unwrap());
+fn train(trainer: &mut Trainer, case: &Case, from: usize) -> String {
+    for step in from..from + HALF {
+        match (case.windows)(step).as_slice() {
+            [window] => trainer.step(window).unwrap(),
+            windows => trainer.step_over(windows).unwrap(),
+        }
+    }
     trainer.metrics().unwrap().iter().map(|m| format!("{m:?}\n")).collect()
 }
 
 /// What the child process does in `folder`: resume each training, train on, save.
 fn second_half(device: &Device, folder: &Path) {
-    for (name, recipe) in recipes() {
-        let mut checkpoint = Checkpoint::load(folder.join(name)).unwrap();
+    for case in cases() {
+        let mut checkpoint = Checkpoint::load(folder.join(case.name)).unwrap();
         let mut trainer = Trainer::resume(device, &checkpoint).unwrap();
-        assert_eq!((*trainer.recipe(), trainer.steps()), (recipe, HALF as u64));
-        let losses = train(&mut trainer, HALF);
+        assert_eq!((*trainer.recipe(), trainer.steps()), (case.recipe, HALF as u64));
+        let losses = train(&mut trainer, &case, HALF);
         checkpoint = trainer.checkpoint().unwrap();
         checkpoint.notes.insert("losses".to_owned(), losses);
-        checkpoint.save(folder.join(name)).unwrap();
+        checkpoint.save(folder.join(case.name)).unwrap();
     }
 }
 
@@ -78,15 +132,19 @@ fn resumes_exactly(test: &str, device: &Device) {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut wanted = Vec::new();
-    for (name, recipe) in recipes() {
-        let mut trainer = start(device, recipe);
-        train(&mut trainer, 0);
-        trainer.checkpoint().unwrap().save(folder.path().join(name)).unwrap();
-        let first_half = bytes(&mut trainer);
-        let losses = train(&mut trainer, HALF);
+    for case in cases() {
+        let name = case.name;
+        let mut trainer = start(device, &case);
+        train(&mut trainer, &case, 0);
+        let first_half = trainer.checkpoint().unwrap();
+        first_half.save(folder.path().join(name)).unwrap();
+        let losses = train(&mut trainer, &case, HALF);
         assert_eq!(losses.lines().count(), HALF);
-        assert!(bytes(&mut trainer) != first_half, "{name}: the second half must change something");
-        wanted.push((name, losses, bytes(&mut trainer)));
+        let end = trainer.checkpoint().unwrap();
+        for ((parameter, _, before), (_, _, after)) in first_half.model.tensors().zip(end.model.tensors()) {
+            assert!(before != after, "{name}: the second half must change {parameter}");
+        }
+        wanted.push((name, losses, end.to_bytes().unwrap()));
     }
     whole::run_child(test, folder.path().to_str().unwrap(), &[]);
     for (name, losses, want) in wanted {
@@ -111,21 +169,41 @@ fn a_training_on_the_gpu_resumes_in_a_new_process() {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_checkpoint_moves_between_devices_unchanged() {
-    for (_, recipe) in recipes() {
-        let mut trainer = start(&Device::cpu(), recipe);
-        train(&mut trainer, 0);
+    for case in cases() {
+        let mut trainer = start(&Device::cpu(), &case);
+        train(&mut trainer, &case, 0);
         let mut moved = Trainer::resume(&whole::gpu(), &trainer.checkpoint().unwrap()).unwrap();
         assert!(bytes(&mut moved) == bytes(&mut trainer), "the GPU holds something else");
         let mut back = Trainer::resume(&Device::cpu(), &moved.checkpoint().unwrap()).unwrap();
-        assert_eq!(train(&mut back, HALF), train(&mut trainer, HALF));
+        assert_eq!(train(&mut back, &case, HALF), train(&mut trainer, &case, HALF), "{}", case.name);
     }
 }
+
+fn dropout_is_drawn_from_its_seed(device: &Device) {
+    for case in cases().into_iter().filter(|case| case.recipe.dropout != Dropout::NONE) {
+        let run = |seed| {
+            let recipe = case.recipe.with_dropout(case.recipe.dropout.with_seed(seed));
+            let case = Case { config: case.config.clone(), recipe, ..case };
+            let mut trainer = start(device, &case);
+            let losses = train(&mut trainer, &case, 0);
+            (losses, trainer.model().unwrap())
+        };
+        let [first, again, other] = [SEEDS[0], SEEDS[0], SEEDS[1]].map(run);
+        assert_eq!(first.0, again.0, "{}: two runs from one seed differ", case.name);
+        whole::assert_same(case.name, again.1.flat(), first.1.flat());
+        assert_ne!(first.0, other.0, "{}: two seeds give the same losses", case.name);
+        assert!(first.1.flat() != other.1.flat(), "{}: two seeds give the same weights", case.name);
+    }
+}
+
+whole::on_both!(dropout_is_drawn_from_its_seed);
 
 #[test]
 fn what_cannot_be_resumed_is_an_error() {
     let device = Device::cpu();
-    let mut trainer = start(&device, recipes()[3].1);
-    train(&mut trainer, 0);
+    let case = cases().remove(3);
+    let mut trainer = start(&device, &case);
+    train(&mut trainer, &case, 0);
     let whole = trainer.checkpoint().unwrap();
 
     let alone = Checkpoint::from(whole.model.clone());

@@ -18,8 +18,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use recurrent::checkpoint::{State, Training};
-use recurrent::plan::{Clip, Loss, Optimizer, Recipe, Schedule};
-use recurrent::{Checkpoint, Config, Error, Init, Input, Layout, Model, ReadOut};
+use recurrent::plan::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+use recurrent::{Activation, Cell, Checkpoint, Config, Directions, Error, Init, Input, Layout, Model, ReadOut, Reset};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -135,32 +135,80 @@ fn a_model_is_saved_alone_and_loaded_from_any_checkpoint() {
     assert_eq!(Model::load(&path).unwrap(), model());
 }
 
-#[test]
-fn every_kind_of_configuration_and_recipe_survives() {
-    let configs = [
-        Config::elman(Input::Dense(1), 1, 1).with_read_out(ReadOut::Last).with_init(Init::Glorot),
-        Config::elman(Input::Tokens(2), 5, 1).with_init(Init::Orthogonal),
-        Config::elman(Input::Dense(7), 2, 3)
-            .with_cell(recurrent::Cell::Elman(recurrent::Activation::Relu))
-            .with_init(Init::Identity),
+/// Every cell of one to three layers with every option; inputs, initialisations and seeds take turns.
+fn configs() -> Vec<Config> {
+    let cells = [
+        Cell::Elman(Activation::Tanh),
+        Cell::Elman(Activation::Relu),
+        Cell::Lstm,
+        Cell::Gru(Reset::AfterProduct),
+        Cell::Gru(Reset::BeforeProduct),
     ];
+    let inits = [Init::Uniform, Init::Glorot, Init::Orthogonal, Init::Identity];
+    let mut configs = Vec::new();
+    for (cell, layers) in cells.into_iter().flat_map(|cell| (1..=3).map(move |layers| (cell, layers))) {
+        for directions in [Directions::Forward, Directions::Both] {
+            for (bias, learnt_start) in [(true, true), (true, false), (false, true), (false, false)] {
+                for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                    let at = configs.len();
+                    let input = [Input::Tokens(2), Input::Dense(7), Input::Dense(1)][at / 3 % 3];
+                    let config = Config::new(cell, input, 1 + at % 5, 1 + at % 2)
+                        .with_layers(layers)
+                        .with_directions(directions)
+                        .with_bias(bias)
+                        .with_learnt_start(learnt_start)
+                        .with_read_out(read_out)
+                        .with_init(inits[at % 4])
+                        .with_seed(u64::MAX - at as u64);
+                    if cell == Cell::Lstm && bias {
+                        configs.push(config.clone().with_forget_bias(0.1 + 0.2));
+                    }
+                    configs.push(config);
+                }
+            }
+        }
+    }
+    configs
+}
+
+/// Every optimiser, clipping, schedule, decay and kind of dropout that a network of so many layers can have.
+fn recipes(layers: usize) -> Vec<Recipe> {
     let recipe = Recipe::new(Loss::MeanSquared);
-    let recipes = [
+    let seed = (1 << 53) + 1;
+    let mut recipes = vec![
+        Recipe::new(Loss::CrossEntropy),
         recipe.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
         recipe
             .with_clip(Clip::Value(0.1))
             .with_optimizer(Optimizer::rms_prop(), 0.3)
-            .with_schedule(Schedule::StepDecay { after: 3, every: u64::MAX, factor: 0.97 }),
+            .with_schedule(Schedule::StepDecay { after: 3, every: u64::MAX, factor: 0.97 })
+            .with_dropout(Dropout::variational(0.1 + 0.2, 0.0).with_seed(seed)),
         recipe
             .with_clip(Clip::Normalize(1.0))
             .with_optimizer(Optimizer::adam_w(0.01), 1e-3)
-            .with_schedule(Schedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 }),
+            .with_decay(Decay::All)
+            .with_schedule(Schedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 })
+            .with_dropout(Dropout::variational(0.0, 0.7).with_seed(u64::MAX)),
     ];
-    for config in configs {
-        for recipe in recipes {
+    if layers > 1 {
+        recipes.push(recipe.with_dropout(Dropout::between_layers(0.5).with_seed(seed)));
+        recipes.push(recipe.with_dropout(Dropout::variational(0.1, 0.2).with_outputs(0.3).with_seed(seed)));
+    }
+    recipes
+}
+
+#[test]
+fn every_kind_of_configuration_and_recipe_survives() {
+    for config in configs() {
+        for (at, recipe) in recipes(config.layers).into_iter().enumerate() {
             let model = Model::new(config.clone()).unwrap();
             let moments = vec![flat(model.layout(), 1.0); recipe.optimizer.moments()];
-            let training = Some(Training { recipe, steps: 0, frozen: Vec::new(), moments, state: None });
+            // Nothing, all but the first, or the last, which may be a learnt initial state.
+            let names: Vec<String> = model.layout().parameters().iter().map(|p| p.name.clone()).collect();
+            let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
+            let values = (1..=config.state(2).iter().product()).map(|i| 1.0 / i as f32).collect();
+            let state = Some(State { batch: 2, values });
+            let training = Some(Training { recipe, steps: 0, frozen, moments, state });
             let checkpoint = Checkpoint { training, ..Checkpoint::from(model) };
             assert_same(&Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), &checkpoint);
         }
