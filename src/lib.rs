@@ -34,6 +34,14 @@
 //! # Ok::<(), recurrent::Error>(())
 //! ```
 //!
+//! # What a network may be
+//!
+//! [`Config`] says it: a cell, [layers](Config::with_layers), [directions](Config::with_directions), biases, a
+//! [learnt initial state](Config::with_learnt_start) and where the label is [read out](Config::with_read_out). [`Recipe`]
+//! says how it is trained, [`Dropout`] and clipping included. Sequences of unequal length come as [`Sequences`] with
+//! lengths, from [`Batch::pad`] or from [`data::Buckets`]. [`Stream`] runs a causal network step by step, [`Predictor`] any
+//! network over whole sequences; [`Model::import`] and [`Model::from_keras`] bring weights from elsewhere.
+//!
 //! # Legend
 //!
 //! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
