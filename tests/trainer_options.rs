@@ -4,55 +4,29 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
-
-use std::sync::OnceLock;
+mod whole;
 
 use recurrent::plan::{FROZEN, NOT_DECAYED};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Clip, Config, Decay, Device, EarlyStopping, Error, Input, Inputs, Layout,
-    Loss, Model, Optimizer, Recipe, Sequences, Start, Targets, Trainer,
+    Batch, Checkpoint, Clip, Config, Decay, Device, EarlyStopping, Error, Input, Inputs, Layout, Loss, Model,
+    Optimizer, Recipe, Sequences, Start, Targets, Trainer,
 };
 
 use common::compare::{ACCUMULATED, F32_STEP, assert_close};
 use common::random::Random;
 
-fn gpu() -> Device {
-    static GPU: OnceLock<Device> = OnceLock::new();
-    GPU.get_or_init(|| Device::gpu().expect("a GPU; with RECURRENT_ADAPTER=none this test is ignored")).clone()
-}
-
-/// One test for each executor.
-macro_rules! on_both {
-    ($($name:ident: $check:ident;)*) => {
-        mod on_the_cpu {
-            $(#[test]
-            fn $name() {
-                super::$check(&recurrent::Device::cpu());
-            })*
-        }
-
-        mod on_the_gpu {
-            $(#[test]
-            #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
-            fn $name() {
-                super::$check(&super::gpu());
-            })*
-        }
-    };
-}
-
-on_both! {
-    parts_are_the_whole: parts_are_the_whole;
-    one_part_is_a_step: one_part_is_a_step;
-    parts_carry_on_from_each_other: parts_carry_on_from_each_other;
-    a_part_that_diverges_changes_nothing: a_part_that_diverges_changes_nothing;
-    parts_that_do_not_fit_are_named_before_any_runs: parts_that_do_not_fit_are_named_before_any_runs;
-    frozen_parameters_do_not_move: frozen_parameters_do_not_move;
-    frozen_parameters_have_no_part_in_the_norm: frozen_parameters_have_no_part_in_the_norm;
-    weight_decay_shrinks_what_it_should: weight_decay_shrinks_what_it_should;
-    a_training_resumes_with_what_is_frozen: a_training_resumes_with_what_is_frozen;
-    the_best_model_is_kept: the_best_model_is_kept;
-}
+whole::on_both!(
+    parts_are_the_whole,
+    one_part_is_a_step,
+    parts_carry_on_from_each_other,
+    a_part_that_diverges_changes_nothing,
+    parts_that_do_not_fit_are_named_before_any_runs,
+    frozen_parameters_do_not_move,
+    frozen_parameters_have_no_part_in_the_norm,
+    weight_decay_shrinks_what_it_should,
+    a_training_resumes_with_what_is_frozen,
+    the_best_model_is_kept,
+);
 
 fn elman() -> Config {
     Config::elman(Input::Tokens(7), 20, 7).with_seed(3)
@@ -229,19 +203,8 @@ fn a_part_that_diverges_changes_nothing(device: &Device) {
     let bad = Batch { targets: Targets::Values(vec![3e38; 16]), ..good.clone() };
     diverges(device, &Model::new(config).unwrap(), &good, &bad, "the loss");
 
-    // h = relu(x) and y = h/1000: with x = 1e21 the loss is 1e36, but the gradient of V is 2·1e18·1e21.
-    let config = Config::elman(Input::Dense(1), 1, 1).with_cell(Cell::Elman(Activation::Relu));
-    let given: [(&str, &[usize], &[f32]); 6] = [
-        ("weight_ih_l0", &[1, 1], &[1.0]),
-        ("weight_hh_l0", &[1, 1], &[0.0]),
-        ("bias_ih_l0", &[1], &[0.0]),
-        ("bias_hh_l0", &[1], &[0.0]),
-        ("weight", &[1, 1], &[1e-3]),
-        ("bias", &[1], &[0.0]),
-    ];
-    let model = Model::from_tensors(config, given).unwrap();
-    let window = |x| Batch::dense(1, 1, vec![x], Targets::Values(vec![0.5]));
-    diverges(device, &model, &window(1.0), &window(1e21), "the gradient");
+    let (model, [good, bad]) = whole::overflowing();
+    diverges(device, &model, &good, &bad, "the gradient");
 }
 
 fn parts_that_do_not_fit_are_named_before_any_runs(device: &Device) {

@@ -101,6 +101,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/plan/build/backward.rs"
     "src/plan/build/forward.rs"
     "src/plan/build/mod.rs"
+    "src/plan/describe.rs"
     "src/plan/mod.rs"
     "src/plan/op.rs"
     "src/plan/random.rs"

@@ -13,6 +13,7 @@
 //! 5. norm, clip and update over the flat buffers.
 
 mod build;
+mod describe;
 mod op;
 pub(crate) mod random;
 mod recipe;

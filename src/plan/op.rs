@@ -4,7 +4,6 @@
 //! Unless a line says otherwise an operation assigns its outputs: it never adds to what was there.
 
 use super::{
-    Plan,
     recipe::{Clip, Loss, Optimizer},
     tensor::{TensorId, View},
 };
@@ -371,8 +370,9 @@ pub const FROZEN: u32 = 1;
 /// The bit of the tensor `exempt` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
 
-/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep, and 0 where frozen; each block of [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of
-/// squares over that magnitude squared, and whether all of it is finite (1 or 0).
+/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep, and 0 where frozen; each block of
+/// [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
+/// of it is finite (1 or 0).
 #[derive(Clone, Debug)]
 pub struct Combine {
     /// `[S, flat]`.
@@ -429,81 +429,4 @@ pub struct Update {
     pub parameters: TensorId,
     /// `[flat]`, read and written, as many as the optimiser keeps.
     pub moments: Vec<TensorId>,
-}
-
-impl Op {
-    /// How many dispatches a GPU needs for it.
-    pub fn dispatches(&self) -> usize {
-        match self {
-            Op::Copy { from, to } => usize::from(!(from.is_contiguous() && to.is_contiguous())),
-            Op::Zero { .. } => 0,
-            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == Schedule::Whole => 1,
-            Op::Forward(r) => r.steps * r.cell.products(),
-            Op::Backward { recurrence: r, to_start, .. } => r.steps * r.cell.products() + usize::from(*to_start),
-            _ => 1,
-        }
-    }
-
-    /// One line for a reader: what is computed from what.
-    pub(super) fn describe(&self, plan: &Plan) -> String {
-        let name = |id: TensorId| plan.get(id).name.clone();
-        let view = |v: &View| format!("{}[{}..][{}, {}]", name(v.tensor), v.offset, v.rows, v.cols);
-        let turned = |v: &View, t: bool| if t { format!("({})ᵀ", view(v)) } else { view(v) };
-        match self {
-            Op::Copy { from, to } => format!("copy {} ← {}", view(to), view(from)),
-            Op::Zero { tensor } => format!("zero {}", name(*tensor)),
-            Op::Start(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learnt)),
-            Op::Remaining(o) => format!("remaining {} ← {} − {}", name(o.out), name(o.lengths), o.skipped),
-            Op::StartGradient(o) => {
-                format!("start gradient {}[{}] ← {} slots {:?}", name(o.slices), o.weight, name(o.from), o.slots)
-            }
-            Op::Mask(o) => {
-                let input = o.input.map_or("1".to_owned(), |input| view(&input));
-                format!("mask {} ← {input}, site {}, p {}", view(&o.out), o.draw.site, o.draw.rate)
-            }
-            Op::Pool(o) => format!("pool {} ← {:?} of {}", view(&o.out), o.kind, name(o.history)),
-            Op::PoolGradient(o) => format!("pool gradient {} ← {} ({:?})", name(o.upstream), view(&o.d), o.kind),
-            Op::Gather(o) => format!("gather {} ← {} by {}", view(&o.out), view(&o.weight), name(o.tokens)),
-            Op::Transpose(o) => format!("transpose {} ← {}", view(&o.out), view(&o.input)),
-            Op::MatMul(o) => {
-                let bias = o.bias.map_or(String::new(), |b| format!(" + {}", view(&b)));
-                format!(
-                    "matmul {} ← {}·{}{bias}",
-                    view(&o.out),
-                    turned(&o.a, o.transpose_a),
-                    turned(&o.b, o.transpose_b)
-                )
-            }
-            Op::Forward(o) => {
-                format!(
-                    "{} forward ({:?}) {} ← {}, {}",
-                    o.cell.name(),
-                    o.schedule,
-                    name(o.history),
-                    name(o.gates),
-                    view(&o.weight)
-                )
-            }
-            Op::Backward { recurrence: o, upstream, .. } => {
-                format!(
-                    "{} backward ({:?}) {} ← {}, {}",
-                    o.cell.name(),
-                    o.schedule,
-                    name(o.gates),
-                    name(*upstream),
-                    view(&o.weight)
-                )
-            }
-            Op::LossGradient(o) => format!("{:?} of {} against {}", o.loss, view(&o.outputs), name(o.targets)),
-            Op::WeightGradient(o) => {
-                format!("weight gradient {}[{}] ← ({})ᵀ·{}", name(o.slices), o.weight, view(&o.d), view(&o.x))
-            }
-            Op::GatherGradient(o) => {
-                format!("gather gradient {}[{}] ← {} by {}", name(o.slices), o.weight, view(&o.d), name(o.order))
-            }
-            Op::Combine(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
-            Op::Measure(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
-            Op::Update(o) => format!("update {} by {:?}", name(o.parameters), o.optimizer),
-        }
-    }
 }

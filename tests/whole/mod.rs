@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{
-    Batch, Checkpoint, Config, Device, Input, Inputs, Loss, ReadOut, Sequences, Start, Targets, Trainer, wgpu,
+    Activation, Batch, Cell, Checkpoint, Config, Device, Input, Inputs, Loss, Model, ReadOut, Sequences, Start,
+    Targets, Trainer, wgpu,
 };
 
 /// Declares each function `fn name(device: &Device)` as two tests, `cpu::name` and `gpu::name`.
@@ -50,6 +51,22 @@ pub fn gpu() -> Device {
         })
     };
     GPU.get_or_init(open).clone()
+}
+
+/// A model, a window, and one whose loss is finite and whose gradient is not: h = relu(x) and y = h/1000, so with x = 1e21
+/// the loss is 1e36, but the gradient of V is 2·1e18·1e21.
+pub fn overflowing() -> (Model, [Batch; 2]) {
+    let config = Config::elman(Input::Dense(1), 1, 1).with_cell(Cell::Elman(Activation::Relu));
+    let given: [(&str, &[usize], &[f32]); 6] = [
+        ("weight_ih_l0", &[1, 1], &[1.0]),
+        ("weight_hh_l0", &[1, 1], &[0.0]),
+        ("bias_ih_l0", &[1], &[0.0]),
+        ("bias_hh_l0", &[1], &[0.0]),
+        ("weight", &[1, 1], &[1e-3]),
+        ("bias", &[1], &[0.0]),
+    ];
+    let window = |x| Batch::dense(1, 1, vec![x], Targets::Values(vec![0.5]));
+    (Model::from_tensors(config, given).unwrap(), [window(1.0), window(1e21)])
 }
 
 /// A seeded source of random numbers.
