@@ -11,6 +11,7 @@
 
 mod whole;
 
+use recurrent::checkpoint::State;
 use recurrent::model::Activation;
 use recurrent::{
     Batch, Cell, Config, Device, Directions, Dropout, Error, Input, Inputs, Loss, Model, Predictor, ReadOut, Recipe,
@@ -197,6 +198,10 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
         assert_eq!(state.h(&config, layer, direction), None);
         assert_eq!(state.c(&config, layer, direction), None);
     }
+    // Of another network, or of no state at all, nothing is cut out.
+    assert_eq!(state.h(&config.clone().with_layers(3), 0, 0), None);
+    assert_eq!(state.h(&Config::lstm(Input::Dense(3), 0, 4), 0, 0), None);
+    assert_eq!(State { batch: usize::MAX, values: Vec::new() }.h(&config, 0, 0), None);
 
     // One way and read out at every step, what is read out of the last state is the last output.
     let config = configs()[2].clone();
