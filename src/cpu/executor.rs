@@ -23,6 +23,7 @@ pub struct Executor<T: Real> {
     /// Buffers that all plans know by name.
     shared: Vec<(String, usize)>,
     scratch: Vec<T>,
+    packed: Vec<T>,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ struct Prepared {
 impl<T: Real> Executor<T> {
     /// An executor with no plans.
     pub fn new() -> Self {
-        Executor { plans: Vec::new(), buffers: Vec::new(), shared: Vec::new(), scratch: Vec::new() }
+        Executor::default()
     }
 
     /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values.
@@ -128,9 +129,9 @@ impl<T: Real> Executor<T> {
 
     /// Runs all operations of a plan once.
     pub fn run(&mut self, id: PlanId) {
-        let Executor { plans, buffers, scratch, .. } = self;
+        let Executor { plans, buffers, scratch, packed, .. } = self;
         let Prepared { plan, slots } = &plans[id.0];
-        let mut memory = Memory { plan, buffers, slots, scratch };
+        let mut memory = Memory { plan, buffers, slots, scratch, packed };
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
         }

@@ -1,13 +1,16 @@
 //! Products: the one door to the `gemm` crate, and the operations that are made of it.
 
 use gemm::Parallelism;
+use rayon::prelude::*;
 
-use super::{memory::Memory, real::Real};
+use super::memory::Memory;
+use super::packed::{Begin, Panels, Product, grown};
+use super::real::Real;
 use crate::plan::{MatMul, Transpose, WeightGradient};
 
 /// A matrix by its first element and the distances between rows and between columns.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a, T> {
+pub struct Matrix<'a, T> {
     pub values: &'a [T],
     pub row: usize,
     pub col: usize,
@@ -28,7 +31,7 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// Where a product goes: rows `row` apart, contiguous each.
-pub(super) struct Out<'a, T> {
+pub struct Out<'a, T> {
     pub values: &'a mut [T],
     pub row: usize,
 }
@@ -85,17 +88,59 @@ pub(super) fn threads() -> Parallelism {
 
 pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
-    let out = &mut tensor[op.out.range()];
-    if let Some(bias) = &op.bias {
-        let bias = memory.view(bias);
-        out.chunks_exact_mut(op.out.cols).for_each(|row| row.copy_from_slice(bias));
-    }
+    let mut room = std::mem::take(memory.packed);
+    let out = Out { values: &mut tensor[op.out.range()], row: op.out.stride };
+    let bias = op.bias.as_ref().map(|bias| memory.view(bias));
     let a = Matrix::new(memory.view(&op.a), op.a.stride).turned(op.transpose_a);
     let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
     let k = if op.transpose_a { op.a.rows } else { op.a.cols };
-    let sizes = (op.out.rows, op.out.cols, k);
-    product(sizes, a, b, Out { values: out, row: op.out.stride }, op.bias.is_some(), threads());
+    let (rows, cols) = (op.out.rows, op.out.cols);
+    if rows >= PACKED_ROWS && !op.transpose_a {
+        packed_product(rows, a, (k, cols, b), bias, out, &mut room);
+    } else {
+        if let Some(bias) = bias {
+            out.values.chunks_mut(out.row).for_each(|row| row[..cols].copy_from_slice(bias));
+        }
+        product((rows, cols, k), a, b, out, bias.is_some(), threads());
+    }
+    *memory.packed = room;
     memory.put(op.out.tensor, tensor);
+}
+
+/// Below this many rows packing `b` costs more than it saves.
+const PACKED_ROWS: usize = 8;
+/// Multiplications that are worth a thread's while.
+const PRODUCTS_A_TASK: usize = 1 << 18;
+/// So many rows of `a` stay in a cache close by while all panels pass.
+const ROWS_AT_A_TIME: usize = 96;
+
+/// `out = a·b + bias`, the rows of `out` shared by the threads.
+fn packed_product<T: Real>(
+    rows: usize,
+    a: Matrix<'_, T>,
+    (k, n, b): (usize, usize, Matrix<'_, T>),
+    bias: Option<&[T]>,
+    out: Out<'_, T>,
+    room: &mut Vec<T>,
+) {
+    let b = Panels::pack((k, n), b, grown(room, Panels::<T>::len(k, n)));
+    let begin = bias.map_or(Begin::Zero, Begin::Row);
+    let stride = out.row;
+    let part = |(first, values): (usize, &mut [T])| {
+        for (part, values) in values.chunks_mut(ROWS_AT_A_TIME * stride).enumerate() {
+            let a = Matrix { values: &a.values[(first + part * ROWS_AT_A_TIME) * a.row..], ..a };
+            let rows = values.len().div_ceil(stride);
+            T::multiply(Product { rows, a, b, begin, out: Out { values, row: stride } });
+        }
+    };
+    let tasks = (rows * k * n / PRODUCTS_A_TASK).clamp(1, rayon::current_num_threads());
+    if tasks == 1 {
+        part((0, out.values));
+    } else {
+        let share = rows.div_ceil(tasks);
+        let shares = out.values.par_chunks_mut(share * stride).enumerate();
+        shares.for_each(|(number, values)| part((number * share, values)));
+    }
 }
 
 pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Memory<'_, T>) {

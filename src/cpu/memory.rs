@@ -27,6 +27,8 @@ pub(super) struct Memory<'a, T> {
     pub slots: &'a [usize],
     /// Room for an operation's intermediate results; grows once, then is kept.
     pub scratch: &'a mut Vec<T>,
+    /// Room for matrices that are packed; likewise.
+    pub packed: &'a mut Vec<T>,
 }
 
 impl<T: Real> Memory<'_, T> {

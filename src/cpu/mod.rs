@@ -11,11 +11,13 @@ mod loss;
 mod mask;
 mod matmul;
 mod memory;
+mod packed;
 mod real;
 mod recurrence;
 mod state;
 mod steps;
 mod update;
+mod vector;
 
 pub use executor::Executor;
 pub use real::Real;

@@ -5,19 +5,21 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{
     cells::{self, Backward, Forward},
-    matmul::{Matrix, Out, product},
+    matmul::{Matrix, Out},
     memory::Memory,
+    packed::{Begin, Factor, Factors},
     real::Real,
     steps::Steps,
 };
 use crate::model::CellMemory;
 use crate::plan::{Recurrence, TensorId};
 
+/// Below this many steps packing U costs more than it saves.
+const PACKED_STEPS: usize = 4;
 /// Multiplications that are worth a thread's while.
 const PRODUCTS_A_TASK: usize = 1 << 18;
 
@@ -77,38 +79,38 @@ impl At {
     }
 }
 
-/// The gates, as columns of one direction, whose sums are the product's, and the product's number.
-fn products(op: &Recurrence) -> impl Iterator<Item = (usize, Range<usize>)> {
+/// The gates, as columns of one direction, whose sums are each product's; of a cell of one product those of the second
+/// are none.
+fn products(op: &Recurrence) -> [Range<usize>; 2] {
     let first = op.cell.first_gates() * op.hidden;
-    [0..first, first..op.rows()].into_iter().take(op.cell.products()).enumerate()
+    [0..first, first..op.rows()]
+}
+
+/// U, or of the forward pass Uᵀ, by direction and product.
+fn factors<'a, T: Real>(op: &Recurrence, u: &'a [T], turn: bool, room: &'a mut Vec<T>) -> Factors<'a, T> {
+    let mut parts = [[(0, 0, Matrix::new(&[][..], 0)); 2]; 2];
+    for (direction, parts) in parts.iter_mut().enumerate().take(op.directions) {
+        for (part, gates) in parts.iter_mut().zip(products(op)).filter(|(_, gates)| !gates.is_empty()) {
+            let rows = Matrix::new(&u[(direction * op.rows() + gates.start) * op.hidden..], op.hidden).turned(turn);
+            *part = if turn { (op.hidden, gates.len(), rows) } else { (gates.len(), op.hidden, rows) };
+        }
+    }
+    if op.steps < PACKED_STEPS { Factors::plain(parts) } else { Factors::packed(parts, room) }
 }
 
 pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
     let mut tensors = Owned::take(op, op.history, memory);
     let inputs = Inputs::of(op, memory);
     let bias = op.bias.map(|bias| memory.view(&bias));
-    // Of one direction's U, the rows of a product turned over.
-    let turned = |direction: usize, rows: &Range<usize>| {
-        let row = direction * op.rows() + rows.start;
-        match &op.weight_transposed {
-            Some(turned) => Matrix { values: &memory.view(turned)[row..], row: op.weight.rows, col: 1 },
-            None => Matrix::new(&inputs.weight[row * op.hidden..], op.hidden).turned(true),
-        }
-    };
-    tensors.bands(op, |mut band| {
+    let factors = factors(op, inputs.weight, true, &mut tensors.packed);
+    bands(&mut tensors.written, op, |mut band| {
         let (hidden, width) = (op.hidden, op.width());
         let (sums, masked) = band.scratch.split_at_mut(band.rows * op.rows());
         for direction in 0..op.directions {
+            let bias = bias.map(|bias| &bias[direction * op.rows()..][..op.rows()]);
             for step in 0..op.steps {
                 let at = At::new(op, direction, step);
-                match bias {
-                    Some(bias) => {
-                        let bias = &bias[direction * op.rows()..][..op.rows()];
-                        sums.chunks_exact_mut(bias.len()).for_each(|r| r.copy_from_slice(bias));
-                    }
-                    None => sums.fill(T::zero()),
-                }
-                for (number, part) in products(op) {
+                for (number, part) in products(op).into_iter().enumerate().take(op.cell.products()) {
                     let [below, h, above] = band.h.around(at.slot);
                     let (h_before, _) = at.ordered(&*below, &*above);
                     let operand = if number == 0 { h_before } else { &*band.memory.at(at.time) };
@@ -122,9 +124,9 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
                         }
                         operand = Matrix::new(masked, hidden);
                     }
+                    let begin = bias.map_or(Begin::Zero, |bias| Begin::Row(&bias[part.clone()]));
                     let out = Out { values: &mut sums[part.start..], row: op.rows() };
-                    let sizes = (band.rows, part.len(), hidden);
-                    product(sizes, operand, turned(direction, &part), out, true, Parallelism::None);
+                    factors.get(direction, number).multiply(band.rows, operand, begin, out);
                     let is_done = number + 1 == op.cell.products();
                     forward_step(op, &at, (h_before, h), (&mut band.gates, &mut band.memory), sums, is_done, |row| {
                         inputs.counts(band.first + row, at.time)
@@ -193,7 +195,8 @@ pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: b
     let mut tensors = Owned::take(op, upstream, memory);
     let inputs = Inputs::of(op, memory);
     let history = memory.real(op.history);
-    tensors.bands(op, |mut band| {
+    let factors = factors(op, inputs.weight, false, &mut tensors.packed);
+    bands(&mut tensors.written, op, |mut band| {
         for direction in 0..op.directions {
             // What a cell hands around U to the state before the first step is added to nothing.
             let (start, columns) =
@@ -202,17 +205,19 @@ pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: b
             for step in (0..op.steps).rev() {
                 let at = At::new(op, direction, step);
                 if !at.is_last {
-                    into_operand(op, &inputs, &mut band, &At::new(op, direction, step + 1), Some(at.slot));
+                    let after = At::new(op, direction, step + 1);
+                    into_operand(op, &inputs, factors.get(direction, 0), &mut band, &after, Some(at.slot));
                 }
                 backward_step(op, &inputs, history, &at, &mut band, true);
                 if op.cell.products() == 2 {
-                    into_operand(op, &inputs, &mut band, &at, None);
+                    into_operand(op, &inputs, factors.get(direction, 1), &mut band, &at, None);
                     backward_step(op, &inputs, history, &at, &mut band, false);
                 }
             }
             if to_start {
                 let first = At::new(op, direction, 0);
-                into_operand(op, &inputs, &mut band, &first, Some(op.slot(direction, None)));
+                let start = Some(op.slot(direction, None));
+                into_operand(op, &inputs, factors.get(direction, 0), &mut band, &first, start);
             }
         }
     });
@@ -221,24 +226,29 @@ pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: b
 
 /// Uᵀ times the gradient of a product's sums at a step: of the first product added to a slot of the gradients of h, of
 /// the second assigned to the scratch.
-fn into_operand<T: Real>(op: &Recurrence, inputs: &Inputs<'_, T>, band: &mut Band<'_, T>, at: &At, to: Option<usize>) {
+fn into_operand<T: Real>(
+    op: &Recurrence,
+    inputs: &Inputs<'_, T>,
+    u: &Factor<'_, T>,
+    band: &mut Band<'_, T>,
+    at: &At,
+    to: Option<usize>,
+) {
     let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
-    let split = op.cell.first_gates() * hidden;
-    let part = if to.is_some() { 0..split } else { split..rows };
+    let [first, second] = products(op);
+    let part = if to.is_some() { first } else { second };
     let d = match op.cell.memory() {
         CellMemory::Recurrent => band.memory.at(at.time),
         _ => band.gates.at(at.time),
     };
     let d = Matrix { values: &d[at.direction * rows + part.start..], row: op.directions * rows, col: 1 };
-    let u = Matrix::new(&inputs.weight[(at.direction * rows + part.start) * hidden..], hidden);
-    let sizes = (band.rows, hidden, part.len());
     if let (Some(slot), None) = (to, inputs.mask) {
         let out = Out { values: &mut band.h.at(slot)[at.direction * hidden..], row: width };
-        product(sizes, d, u, out, true, Parallelism::None);
+        u.multiply(band.rows, d, Begin::There, out);
         return;
     }
     let scratch = &mut band.scratch[..band.rows * hidden];
-    product(sizes, d, u, Out { values: scratch, row: hidden }, false, Parallelism::None);
+    u.multiply(band.rows, d, Begin::Zero, Out { values: scratch, row: hidden });
     if let Some(mask) = inputs.mask {
         let mask = mask[band.first * width + at.direction * hidden..].chunks(width);
         for (row, mask) in scratch.chunks_exact_mut(hidden).zip(mask) {
@@ -274,7 +284,7 @@ fn backward_step<T: Real>(
         CellMemory::State => {
             let [below, now, above] = band.memory.around(at.slot);
             let (before, after) = at.ordered(&*below, &*above);
-            (c_before, c, dc) = (before, now, if at.is_last { &[] } else { after });
+            (c_before, c, dc) = (before, now, after);
         }
         CellMemory::Recurrent => recurrent = band.memory.at(at.time),
     }
@@ -294,7 +304,7 @@ fn backward_step<T: Real>(
             h: &h[units.clone()],
             c_before: part(c_before, units.clone()),
             c: part_mut(c, units.clone()),
-            dc: part(dc, units.clone()),
+            dc: if at.is_last { zeros } else { part(dc, units.clone()) },
             recurrent: part_mut(recurrent, gates + columns.start..gates + columns.end),
             d_operand: part(band.scratch, row * hidden..(row + 1) * hidden),
             dh_before: &mut dh_before[units],
@@ -317,8 +327,13 @@ fn part_mut<T>(values: &mut [T], range: std::ops::Range<usize>) -> &mut [T] {
     if values.is_empty() { values } else { &mut values[range] }
 }
 
-/// The tensors that a recurrence writes, taken out of the memory.
+/// What a recurrence writes, taken out of the memory.
 struct Owned<T> {
+    written: Written<T>,
+    packed: Vec<T>,
+}
+
+struct Written<T> {
     h: Vec<T>,
     gates: Vec<T>,
     memory: Vec<T>,
@@ -327,63 +342,65 @@ struct Owned<T> {
 
 impl<T: Real> Owned<T> {
     fn take(op: &Recurrence, h: TensorId, memory: &mut Memory<'_, T>) -> Self {
-        Owned {
+        let written = Written {
             h: memory.take(h),
             gates: memory.take(op.gates),
             memory: op.memory.map(|id| memory.take(id)).unwrap_or_default(),
             scratch: std::mem::take(memory.scratch),
-        }
+        };
+        Owned { written, packed: std::mem::take(memory.packed) }
     }
 
     fn put(self, op: &Recurrence, h: TensorId, memory: &mut Memory<'_, T>) {
-        memory.put(h, self.h);
-        memory.put(op.gates, self.gates);
+        memory.put(h, self.written.h);
+        memory.put(op.gates, self.written.gates);
         if let Some(id) = op.memory {
-            memory.put(id, self.memory);
+            memory.put(id, self.written.memory);
         }
-        *memory.scratch = self.scratch;
+        *memory.scratch = self.written.scratch;
+        *memory.packed = self.packed;
     }
+}
 
-    /// Does `work` for every band, each with room for its sums and one operand, on threads of their own if there are
-    /// several.
-    fn bands(&mut self, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
-        let (width, gates) = (op.width(), op.directions * op.rows());
-        let tasks = (op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK).max(1);
-        let rows = op.batch.div_ceil(tasks.min(rayon::current_num_threads()).min(op.batch));
-        let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
-        let scratch = op.rows() + op.hidden;
-        self.scratch.clear();
-        self.scratch.resize(op.hidden + op.batch * scratch, T::zero());
-        // No thread writes to these.
-        let (zeros, scratches) = self.scratch.split_at_mut(op.hidden);
-        let zeros = &*zeros;
-        if rows == op.batch {
-            work(Band {
-                first: 0,
-                rows,
-                h: Steps::whole(&mut self.h, op.batch * width),
-                gates: Steps::whole(&mut self.gates, op.batch * gates),
-                memory: Steps::whole(&mut self.memory, op.batch * kept),
-                scratch: scratches,
-                zeros,
-            });
-            return;
-        }
-        let mut spare = scratches.chunks_mut(rows * scratch);
-        let h = Steps::cut(&mut self.h, op.batch, rows, width);
-        let of_gates = Steps::cut(&mut self.gates, op.batch, rows, gates);
-        let memory = Steps::cut(&mut self.memory, op.batch, rows, kept);
-        let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory).enumerate())
-            .map(|(band, ((h, gates), memory))| Band {
-                first: band * rows,
-                rows: rows.min(op.batch - band * rows),
-                h,
-                gates,
-                memory,
-                scratch: spare.next().unwrap_or_default(),
-                zeros,
-            })
-            .collect();
-        bands.into_par_iter().for_each(&work);
+/// Does `work` for every band, each with room for its sums and one operand, on threads of their own if there are
+/// several.
+fn bands<T: Real>(written: &mut Written<T>, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
+    let (width, gates) = (op.width(), op.directions * op.rows());
+    let tasks = (op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK).max(1);
+    let rows = op.batch.div_ceil(tasks.min(rayon::current_num_threads()).min(op.batch));
+    let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
+    let scratch = op.rows() + op.hidden;
+    written.scratch.clear();
+    written.scratch.resize(op.hidden + op.batch * scratch, T::zero());
+    // No thread writes to these.
+    let (zeros, scratches) = written.scratch.split_at_mut(op.hidden);
+    let zeros = &*zeros;
+    if rows == op.batch {
+        work(Band {
+            first: 0,
+            rows,
+            h: Steps::whole(&mut written.h, op.batch * width),
+            gates: Steps::whole(&mut written.gates, op.batch * gates),
+            memory: Steps::whole(&mut written.memory, op.batch * kept),
+            scratch: scratches,
+            zeros,
+        });
+        return;
     }
+    let mut spare = scratches.chunks_mut(rows * scratch);
+    let h = Steps::cut(&mut written.h, op.batch, rows, width);
+    let of_gates = Steps::cut(&mut written.gates, op.batch, rows, gates);
+    let memory = Steps::cut(&mut written.memory, op.batch, rows, kept);
+    let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory).enumerate())
+        .map(|(band, ((h, gates), memory))| Band {
+            first: band * rows,
+            rows: rows.min(op.batch - band * rows),
+            h,
+            gates,
+            memory,
+            scratch: spare.next().unwrap_or_default(),
+            zeros,
+        })
+        .collect();
+    bands.into_par_iter().for_each(&work);
 }

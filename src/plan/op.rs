@@ -198,8 +198,7 @@ pub struct Recurrence {
     pub lengths: TensorId,
     /// U `[D·G·H, H]`.
     pub weight: View,
-    /// Uᵀ `[H, D·G·H]`, where the device reads U better so, and always if the schedule is [`Schedule::Whole`]; only
-    /// forwards.
+    /// Uᵀ `[H, D·G·H]`, if the schedule is [`Schedule::Whole`]; only forwards.
     pub weight_transposed: Option<View>,
     /// b_U `[1, D·G·H]`; only forwards.
     pub bias: Option<View>,

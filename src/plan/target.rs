@@ -34,12 +34,6 @@ impl Target {
         128usize.div_ceil(tiles).min(rows / 64).min(fits).clamp(1, 16)
     }
 
-    /// Whether a window of `steps` steps is worth a transposed copy of U where its recurrence goes by steps: the CPU's
-    /// products read U row by row then, over and over.
-    pub(crate) fn transposes(&self, steps: usize) -> bool {
-        !self.parallel && steps >= TRANSPOSED_STEPS
-    }
-
     /// Whether the recurrence of one sequence fits one workgroup and is small enough to be faster there.
     ///
     /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to it,
@@ -47,7 +41,7 @@ impl Target {
     pub(crate) fn whole_sequence(&self, steps: usize, hidden: usize, gates: usize) -> bool {
         let rows = gates * hidden;
         self.parallel
-            && steps >= TRANSPOSED_STEPS
+            && steps >= WHOLE_SEQUENCE_STEPS
             && hidden <= WHOLE_SEQUENCE_HIDDEN
             && rows <= WHOLE_SEQUENCE_ROWS
             && rows * hidden <= 1 << 16
@@ -56,7 +50,7 @@ impl Target {
 }
 
 /// Below this many steps the transposed copy of U is not worth its dispatch.
-const TRANSPOSED_STEPS: usize = 4;
+const WHOLE_SEQUENCE_STEPS: usize = 4;
 /// The sizes of the workgroup arrays in `sequence_forward.wgsl` and `sequence_backward.wgsl`.
 const WHOLE_SEQUENCE_HIDDEN: usize = 1024;
 const WHOLE_SEQUENCE_ROWS: usize = 2048;

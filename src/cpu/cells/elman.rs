@@ -9,6 +9,7 @@ pub(super) struct Functions;
 const RELU: Cell = Cell::Elman(Activation::Relu);
 
 impl Pointwise for Functions {
+    #[inline(always)]
     fn forward<T: Real>(cell: Cell, Forward { x, r, h, .. }: Forward<'_, T>) {
         for ((h, x), r) in h.iter_mut().zip(x).zip(r) {
             *h = *x + *r;
@@ -21,6 +22,7 @@ impl Pointwise for Functions {
         }
     }
 
+    #[inline(always)]
     fn backward<T: Real>(cell: Cell, Backward { dh, gates, h, .. }: Backward<'_, T>) {
         let relu = cell == RELU;
         for ((gate, dh), h) in gates.iter_mut().zip(dh).zip(h) {

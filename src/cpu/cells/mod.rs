@@ -5,6 +5,8 @@ mod gru;
 mod gru_before;
 mod lstm;
 
+use pulp::Arch;
+
 use super::real::Real;
 use crate::model::{Cell, table};
 
@@ -37,7 +39,7 @@ pub(super) struct Backward<'a, T> {
     pub c_before: &'a [T],
     /// An LSTM's c_t; becomes the gradient of c_(t-1).
     pub c: &'a mut [T],
-    /// The gradient of c_t from the step after; empty at the last.
+    /// The gradient of c_t from the step after; zeros at the last.
     pub dc: &'a [T],
     /// A GRU's U·h_(t-1) + b_U; becomes its gradient.
     pub recurrent: &'a mut [T],
@@ -63,28 +65,27 @@ trait Pointwise {
 macro_rules! functions {
     ($($file:ident: $cell:pat,)*) => {
         pub(super) fn forward<T: Real>(cell: Cell, row: Forward<'_, T>) {
-            match cell { $($cell => $file::Functions::forward(cell, row),)* }
+            Arch::new().dispatch(|| match cell { $($cell => $file::Functions::forward(cell, row),)* })
         }
 
         pub(super) fn backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
-            match cell { $($cell => $file::Functions::backward(cell, row),)* }
+            Arch::new().dispatch(|| match cell { $($cell => $file::Functions::backward(cell, row),)* })
         }
 
         pub(super) fn operand<T: Real>(cell: Cell, row: Forward<'_, T>) {
-            match cell { $($cell => $file::Functions::operand(row),)* }
+            Arch::new().dispatch(|| match cell { $($cell => $file::Functions::operand(row),)* })
         }
 
         pub(super) fn operand_backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
-            match cell { $($cell => $file::Functions::operand_backward(row),)* }
+            Arch::new().dispatch(|| match cell { $($cell => $file::Functions::operand_backward(row),)* })
         }
     };
 }
 table!(functions);
 
-/// σ(x) = (1 + tanh(x / 2)) / 2 of every element.
-fn sigmoid_slice<T: Real>(values: &mut [T]) {
-    let half = T::from_f64(0.5);
-    values.iter_mut().for_each(|v| *v = *v * half);
-    T::tanh_slice(values);
-    values.iter_mut().for_each(|v| *v = half + half * *v);
+/// The gates of a row as a slice each, all of one length, so that a loop over them needs no bounds checks.
+#[inline(always)]
+fn split<T, const G: usize>(gates: &mut [T], hidden: usize) -> [&mut [T]; G] {
+    let mut rest = gates.chunks_exact_mut(hidden);
+    std::array::from_fn(|_| rest.next().unwrap_or_default())
 }

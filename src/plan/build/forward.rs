@@ -131,7 +131,7 @@ impl Builder<'_> {
         let weight = self.weight(&format!("weight_hh_l{layer}"));
         let bias = self.parameter(&format!("bias_hh_l{layer}"));
         let mut weight_transposed = None;
-        if self.whole(steps) || self.target.transposes(steps) {
+        if self.whole(steps) {
             let shape = [weight.cols, weight.rows];
             let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Scratch)?;
             let turned = View::new(turned, 0, shape[0], shape[1]);

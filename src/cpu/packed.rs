@@ -1,0 +1,390 @@
+//! Matrices that are multiplied by over and over: packed once into panels, because every step of a recurrence reads all
+//! of U, and a product that packs it anew spends a good part of its time on that.
+//!
+//! The contract: every element of a product is summed in the order of k, whatever the rows beside it, so a batch that is
+//! cut differently gives the same bits. [`plain`] says what a product is; the vectorised one is held against it.
+
+use gemm::Parallelism;
+use pulp::{Simd, WithSimd};
+
+use super::matmul::{self, Matrix, Out};
+use super::real::Real;
+
+/// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last padded with zeros. W is [`Real::panel`].
+#[derive(Clone, Copy)]
+pub struct Panels<'a, T> {
+    pub k: usize,
+    pub n: usize,
+    pub values: &'a [T],
+}
+
+/// What a product's sums begin with.
+#[derive(Clone, Copy)]
+pub enum Begin<'a, T> {
+    Zero,
+    /// What is in the output.
+    There,
+    /// `[N]`, the same for every row.
+    Row(&'a [T]),
+}
+
+/// `out = begin + a·b`; a `[rows, K]` with its rows contiguous, out `[rows, N]`.
+pub struct Product<'a, T> {
+    pub rows: usize,
+    pub a: Matrix<'a, T>,
+    pub b: Panels<'a, T>,
+    pub begin: Begin<'a, T>,
+    pub out: Out<'a, T>,
+}
+
+impl<'a, T: Real> Panels<'a, T> {
+    /// How many numbers the panels of `[k, n]` are.
+    pub fn len(k: usize, n: usize) -> usize {
+        k * n.next_multiple_of(T::panel())
+    }
+
+    /// Packs `[k, n]` into `room`, which has [`Panels::len`] numbers.
+    pub fn pack((k, n): (usize, usize), b: Matrix<'_, T>, room: &'a mut [T]) -> Self {
+        let width = T::panel();
+        for (p, panel) in room.chunks_exact_mut((k * width).max(1)).enumerate() {
+            let columns = p * width..n.min((p + 1) * width);
+            if columns.len() < width {
+                panel.fill(T::zero());
+            }
+            if b.col == 1 {
+                for (row, out) in panel.chunks_exact_mut(width).enumerate() {
+                    let row = &b.values[row * b.row..];
+                    out[..columns.len()].copy_from_slice(&row[columns.clone()]);
+                }
+            } else {
+                for (j, column) in columns.enumerate() {
+                    let column = b.values[column * b.col..].iter().step_by(b.row);
+                    panel[j..].iter_mut().step_by(width).zip(column).for_each(|(out, value)| *out = *value);
+                }
+            }
+        }
+        Panels { k, n, values: room }
+    }
+
+    fn panel(&self, number: usize) -> &'a [T] {
+        let length = self.k * T::panel();
+        &self.values[number * length..(number + 1) * length]
+    }
+}
+
+/// Room for so many numbers, which is kept from product to product.
+pub(super) fn grown<T: Real>(room: &mut Vec<T>, needed: usize) -> &mut [T] {
+    if room.len() < needed {
+        room.resize(needed, T::zero());
+    }
+    &mut room[..needed]
+}
+
+/// What is multiplied by, packed or as it stands.
+pub(super) enum Factor<'a, T> {
+    Plain(usize, usize, Matrix<'a, T>),
+    Packed(Panels<'a, T>),
+}
+
+impl<T: Real> Factor<'_, T> {
+    /// `out = begin + a·self`, on this thread.
+    pub fn multiply(&self, rows: usize, a: Matrix<'_, T>, begin: Begin<'_, T>, out: Out<'_, T>) {
+        match *self {
+            Factor::Packed(b) => T::multiply(Product { rows, a, b, begin, out }),
+            Factor::Plain(k, n, b) => {
+                if let Begin::Row(first) = begin {
+                    out.values.chunks_mut(out.row).take(rows).for_each(|row| row[..n].copy_from_slice(first));
+                }
+                let add = !matches!(begin, Begin::Zero);
+                matmul::product((rows, n, k), a, b, out, add, Parallelism::None);
+            }
+        }
+    }
+}
+
+/// Factors by two numbers, each 0 or 1.
+pub(super) struct Factors<'a, T>([[Factor<'a, T>; 2]; 2]);
+
+impl<'a, T: Real> Factors<'a, T> {
+    /// `[K, N]` matrices as they stand.
+    pub fn plain(parts: [[(usize, usize, Matrix<'a, T>); 2]; 2]) -> Self {
+        Factors(parts.map(|parts| parts.map(|(k, n, matrix)| Factor::Plain(k, n, matrix))))
+    }
+
+    /// `[K, N]` matrices packed into `room`, which grows if it must.
+    pub fn packed(parts: [[(usize, usize, Matrix<'_, T>); 2]; 2], room: &'a mut Vec<T>) -> Self {
+        let needed = parts.as_flattened().iter().map(|(k, n, _)| Panels::<T>::len(*k, *n)).sum();
+        let mut rest = grown(room, needed);
+        Factors(parts.map(|parts| {
+            parts.map(|(k, n, matrix)| {
+                let (here, after) = std::mem::take(&mut rest).split_at_mut(Panels::<T>::len(k, n));
+                rest = after;
+                Factor::Packed(Panels::pack((k, n), matrix, here))
+            })
+        }))
+    }
+
+    pub fn get(&self, first: usize, second: usize) -> &Factor<'a, T> {
+        &self.0[first][second]
+    }
+}
+
+/// A product as plain loops.
+pub(super) fn plain<T: Real>(Product { rows, a, b, begin, out }: Product<'_, T>) {
+    let width = T::panel();
+    for (row, out) in out.values.chunks_mut(out.row).take(rows).enumerate() {
+        let a = &a.values[row * a.row..][..b.k];
+        for (p, out) in out[..b.n].chunks_mut(width).enumerate() {
+            match begin {
+                Begin::Zero => out.fill(T::zero()),
+                Begin::There => {}
+                Begin::Row(first) => out.copy_from_slice(&first[p * width..][..out.len()]),
+            }
+            for (a, b) in a.iter().zip(b.panel(p).chunks_exact(width)) {
+                out.iter_mut().zip(b).for_each(|(sum, b)| *sum += *a * *b);
+            }
+        }
+    }
+}
+
+/// Vectors in a row of a panel.
+const VECTORS: usize = 2;
+/// The numbers in the longest vectors there are.
+const MOST_LANES: usize = 16;
+
+/// The numbers in a row of a panel for vectors of that length.
+pub(super) const fn width(lanes: usize) -> usize {
+    VECTORS * lanes
+}
+
+/// The most rows of a block: so many sums fill 32 registers and leave room for a row of a panel and an element of `a`.
+const TALLEST: usize = 12;
+
+/// A product with the widest vectors that the machine has: a block of rows by one or several panels is summed in
+/// registers.
+impl WithSimd for Product<'_, f32> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Product { rows, a, b, begin, out } = self;
+        let tallest = if S::REGISTER_COUNT >= 32 { TALLEST } else { TALLEST / 2 };
+        let height = rows.div_ceil(rows.div_ceil(tallest).max(1)).max(1);
+        let width = width(S::F32_LANES);
+        let whole = b.n / width;
+        let mut panel = 0;
+        while panel < whole {
+            // Few rows alone would wait for one another's sums: they take several panels at a time.
+            let group = match (whole - panel, tallest / height) {
+                (4.., 4..) => 4,
+                (2.., 2..) => 2,
+                _ => 1,
+            };
+            for row in (0..rows).step_by(height) {
+                let out = Out { values: &mut out.values[row * out.row + panel * width..], row: out.row };
+                let block = Block { a: from_row(a, row), b, panel, begin: begin.from(panel * width), out };
+                block.of_size(simd, height.min(rows - row), group);
+            }
+            panel += group;
+        }
+        // The last columns, fewer than a panel's, where they have room for all of it.
+        let columns = whole * width..b.n;
+        if !columns.is_empty() {
+            let mut room = [0.0; TALLEST * VECTORS * MOST_LANES];
+            for row in (0..rows).step_by(height) {
+                let height = height.min(rows - row);
+                for (r, room) in room.chunks_exact_mut(width).enumerate().take(height) {
+                    match begin {
+                        Begin::Zero => {}
+                        Begin::There => {
+                            room[..columns.len()].copy_from_slice(&out.values[(row + r) * out.row..][columns.clone()]);
+                        }
+                        Begin::Row(first) => room[..columns.len()].copy_from_slice(&first[columns.clone()]),
+                    }
+                }
+                let begin = if matches!(begin, Begin::Zero) { begin } else { Begin::There };
+                let out_room = Out { values: &mut room, row: width };
+                Block { a: from_row(a, row), b, panel: whole, begin, out: out_room }.of_size(simd, height, 1);
+                for (r, room) in room.chunks_exact(width).enumerate().take(height) {
+                    out.values[(row + r) * out.row..][columns.clone()].copy_from_slice(&room[..columns.len()]);
+                }
+            }
+        }
+    }
+}
+
+fn from_row<T>(a: Matrix<'_, T>, row: usize) -> Matrix<'_, T> {
+    Matrix { values: &a.values[row * a.row..], ..a }
+}
+
+impl<'a, T> Begin<'a, T> {
+    fn from(self, column: usize) -> Self {
+        if let Begin::Row(row) = self { Begin::Row(&row[column..]) } else { self }
+    }
+}
+
+/// Some rows of a product, from panel `panel` on; `begin` and `out` start at its first column.
+struct Block<'a> {
+    a: Matrix<'a, f32>,
+    b: Panels<'a, f32>,
+    panel: usize,
+    begin: Begin<'a, f32>,
+    out: Out<'a, f32>,
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn of_size<S: Simd>(self, simd: S, rows: usize, panels: usize) {
+        macro_rules! sized {
+            ($($panels:literal: $($rows:literal)*;)*) => {
+                match (panels, rows) {
+                    $($(($panels, $rows) => simd.vectorize(Sized::<'_, $rows, $panels>(self)),)*)*
+                    _ => debug_assert!(false, "no block of {rows} rows and {panels} panels"),
+                }
+            };
+        }
+        sized!(1: 1 2 3 4 5 6 7 8 9 10 11 12; 2: 1 2 3 4 5 6; 4: 1 2 3;);
+    }
+}
+
+/// A block of ROWS by PANELS.
+struct Sized<'a, const ROWS: usize, const PANELS: usize>(Block<'a>);
+
+impl<const ROWS: usize, const PANELS: usize> WithSimd for Sized<'_, ROWS, PANELS> {
+    type Output = ();
+
+    // No closures over vectors either: they do not inherit the vector instructions of the function around them.
+    #[allow(
+        clippy::needless_range_loop,
+        clippy::manual_memcpy,
+        reason = "with iterators over the sums the compiler keeps them in memory and not in registers"
+    )]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Block { a, b, panel, begin, out } = self.0;
+        let (width, k) = (width(S::F32_LANES), b.k);
+        let mut sums = [[[simd.splat_f32s(0.0); VECTORS]; ROWS]; PANELS];
+        for p in 0..PANELS {
+            for r in 0..ROWS {
+                let first = match begin {
+                    Begin::Zero => continue,
+                    Begin::There => &out.values[r * out.row + p * width..][..width],
+                    Begin::Row(row) => &row[p * width..][..width],
+                };
+                let first = S::as_simd_f32s(first).0;
+                for v in 0..VECTORS {
+                    sums[p][r][v] = first[v];
+                }
+            }
+        }
+        let a: [&[f32]; ROWS] = std::array::from_fn(|r| &a.values[r * a.row..][..k]);
+        let b: [&[[S::f32s; VECTORS]]; PANELS] =
+            std::array::from_fn(|p| &S::as_simd_f32s(b.panel(panel + p)).0.as_chunks().0[..k]);
+        for k in 0..k {
+            for p in 0..PANELS {
+                let b = b[p][k];
+                for r in 0..ROWS {
+                    let a = simd.splat_f32s(a[r][k]);
+                    for v in 0..VECTORS {
+                        sums[p][r][v] = simd.mul_add_e_f32s(a, b[v], sums[p][r][v]);
+                    }
+                }
+            }
+        }
+        for p in 0..PANELS {
+            for r in 0..ROWS {
+                let out = S::as_mut_simd_f32s(&mut out.values[r * out.row + p * width..][..width]).0;
+                for v in 0..VECTORS {
+                    out[v] = sums[p][r][v];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::real::Kernels;
+
+    fn numbers(len: usize, seed: u32) -> Vec<f32> {
+        (0..len as u32).map(|i| ((i.wrapping_mul(2_654_435_761).wrapping_add(seed)) >> 8) as f32 / 8e6 - 1.0).collect()
+    }
+
+    /// The vectorised product, with rows further apart than they are long, against plain loops in f64.
+    fn check(rows: usize, n: usize, k: usize, turned: bool) {
+        let (a_row, out_row) = (k + 3, n + 5);
+        let (a, b) = (numbers(rows * a_row, 1), numbers(k * n, 2));
+        let matrix = if turned { Matrix::new(&b, k).turned(true) } else { Matrix::new(&b, n) };
+        let at = |k: usize, n: usize| f64::from(b[k * matrix.row + n * matrix.col]);
+        let first = numbers(n, 3);
+        let mut room = vec![f32::NAN; Panels::<f32>::len(k, n)];
+        let panels = Panels::pack((k, n), matrix, &mut room);
+        for begin in [Begin::Zero, Begin::There, Begin::Row(&first)] {
+            let there = numbers(rows * out_row, 4);
+            let run = |multiply: fn(Product<'_, f32>)| {
+                let mut out = there.clone();
+                let (a, to) = (Matrix::new(&a, a_row), Out { values: &mut out, row: out_row });
+                multiply(Product { rows, a, b: panels, begin, out: to });
+                out
+            };
+            let (fast, slow) = (run(f32::multiply), run(plain));
+            for row in 0..rows {
+                for j in 0..out_row {
+                    let i = row * out_row + j;
+                    let exact = if j < n {
+                        let begun = match begin {
+                            Begin::Zero => 0.0,
+                            Begin::There => f64::from(there[i]),
+                            Begin::Row(first) => f64::from(first[j]),
+                        };
+                        (0..k).map(|k| f64::from(a[row * a_row + k]) * at(k, j)).sum::<f64>() + begun
+                    } else {
+                        f64::from(there[i])
+                    };
+                    // Each of K sums rounds twice, at a size of at most 1.3·(K + 1).
+                    let allowed = 1.3 * f64::from(f32::EPSILON) * (k * (k + 1)) as f64;
+                    for (of, value) in [("vectors", fast[i]), ("loops", slow[i])] {
+                        let error = (f64::from(value) - exact).abs();
+                        assert!(error <= allowed, "{of}, {rows}×{n}×{k} at [{row}, {j}]: {value}, not {exact}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_every_block_and_every_remainder_are_those_of_plain_loops() {
+        let width = f32::panel();
+        for rows in 1..=27 {
+            for panels in [0, 1, 2, 3, 5, 6] {
+                for n in [panels * width, panels * width + 1, (panels + 1) * width - 1] {
+                    if n > 0 {
+                        check(rows, n, 3, rows % 2 == 0);
+                    }
+                }
+            }
+        }
+        for k in [1, 2, 17, 64] {
+            check(13, 2 * width + 5, k, true);
+            check(5, 4 * width, k, false);
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_whatever_stands_beside_it() {
+        let (n, k) = (3 * f32::panel() + 7, 50);
+        let (a, b) = (numbers(40 * k, 1), numbers(k * n, 2));
+        let mut room = vec![0.0; Panels::<f32>::len(k, n)];
+        let panels = Panels::pack((k, n), Matrix::new(&b, n), &mut room);
+        let mut all = vec![0.0; 40 * n];
+        let out = Out { values: &mut all, row: n };
+        f32::multiply(Product { rows: 40, a: Matrix::new(&a, k), b: panels, begin: Begin::Zero, out });
+        for (row, beside) in all.chunks_exact(n).enumerate() {
+            let mut alone = vec![0.0; n];
+            let (a, out) = (Matrix::new(&a[row * k..], k), Out { values: &mut alone, row: n });
+            f32::multiply(Product { rows: 1, a, b: panels, begin: Begin::Zero, out });
+            assert_eq!(alone, beside, "row {row}");
+        }
+    }
+}
