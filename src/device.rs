@@ -101,6 +101,14 @@ impl Device {
         matches!(self.kind, Kind::Gpu(_))
     }
 
+    /// The GPU, unless it is the CPU: its adapter, and what [`gpu::Executor`] runs on.
+    pub fn as_gpu(&self) -> Option<&Gpu> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Gpu(gpu) => Some(gpu),
+        }
+    }
+
     /// What plans for it are shaped by.
     pub fn target(&self) -> Target {
         match &self.kind {

@@ -17,6 +17,8 @@ pub struct Adapter {
     pub name: String,
     /// The API it is reached by: Vulkan, Metal, DX12, WebGPU.
     pub backend: String,
+    /// Its driver and that one's version, as the driver gives them; empty where it gives none.
+    pub driver: String,
     /// What it is: a discrete GPU, an integrated GPU, a virtual GPU, a CPU (software), or unknown.
     pub kind: String,
     /// Whether it computes on the CPU: llvmpipe, SwiftShader, WARP.
@@ -52,6 +54,7 @@ impl Adapter {
             index,
             name: info.name.clone(),
             backend: backend.to_owned(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             kind: kind.to_owned(),
             is_software: info.device_type == wgpu::DeviceType::Cpu,
             max_buffer_bytes: limits.max_buffer_size,

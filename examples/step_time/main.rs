@@ -1,0 +1,131 @@
+//! How long a recurrent network takes on a device: JSON lines for other programs, a table for people, or which executor
+//! to take on this machine.
+//!
+//! The contract: a repeat is what a caller waits for, the upload of the inputs and the reading of the results included;
+//! work that is no work and a device that is not there are an error with exit code 1, before anything is timed.
+//!
+//! ```text
+//! cargo run --release --example step_time -- --device gpu elman:16,64,64,128,64
+//! cargo run --release --example step_time -- --table --floor --stream
+//! cargo run --release --example step_time -- --advise
+//! ```
+//!
+//! # What is counted
+//!
+//! G is the number of gates: 1 of an Elman network, 4 of an LSTM, 3 of a GRU.
+//!
+//! | phase | FLOP | bytes |
+//! |---|---|---|
+//! | forward | F = 2·T·B·(G·H·(I + H) + H·V) | P + x + 2·g + 2·h + y |
+//! | train | 3·F, though nobody needs the gradient of x | 10·P + 2·x + 4·g + 5·h + 4·y + targets, and of LSTM and GRU 2·g + 2·m |
+//! | stream | F, T being 1 | as forward, T being 1 |
+//!
+//! P are all parameters, x `[T, B, I]`, g the gates `[T, B, G·H]`, h the history `[T + 1, B, H]`, y the outputs
+//! `[T, B, V]`, m `[T, B, H]`, targets `[T, B]`, of four bytes each. Weights are read once; inputs are read, outputs written;
+//! gates and history are written and read. Training reads P for both passes and in the update, which writes it, writes
+//! and reads its gradient and reads and writes Adam's two moments; x is read again for the gradient of W, h for those of
+//! U and V; gates, history and outputs have a gradient each, written and read; the gates of an LSTM and a GRU are kept,
+//! and m beside them, c of an LSTM, U·h of a GRU's n.
+//!
+//! The floor of a device is measured, not looked up: GFLOP/s of the best of several large products, and GB/s of a large
+//! copy, what is read and what is written both counted, through the crate's own executor. `floor_ms` is the longer of FLOP
+//! over the first and bytes over the second. It knows nothing of steps that must follow one another, nor of what a
+//! submission to a GPU takes; and it is no law: a network whose tensors stay in a cache does not pay for the traffic.
+
+mod advise;
+mod clock;
+mod floor;
+mod report;
+mod verdict;
+mod work;
+
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use recurrent::Device;
+
+use clock::{Repeats, Subject, median};
+use floor::Floor;
+use report::Row;
+use work::{Phase, Work};
+
+/// Times a recurrent layer with a read-out at every step: x [B, T, I] to H hidden units to V classes.
+///
+/// `forward` is inference: inputs up, outputs back. `train` is a whole training step: mean cross-entropy, the backward
+/// pass, clipping to a norm of 1 and Adam; inputs up, the loss back. `stream` is one step of B sequences whose state
+/// stays on the device. Figures are medians.
+///
+/// GFLOP/s are those of the products: 2·T·B·(G·H·(I + H) + H·V) forwards, with 1, 4 or 3 gates G of an elman, lstm or gru,
+/// three times that for a training step, T = 1 for a stream. The head of this program's source says what bytes are
+/// counted.
+#[derive(Parser)]
+#[command(name = "step_time", max_term_width = 100)]
+struct Args {
+    /// best, cpu, gpu, gpu:INDEX or gpu:NAME; with --advise the GPU that the CPU is set against
+    #[arg(long, default_value = "best")]
+    device: String,
+    /// How long each phase is repeated; at least 5 times, with --advise 3, at most 200
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Times `stream` too
+    #[arg(long, conflicts_with = "advise")]
+    stream: bool,
+    /// Measures first what the device reaches in large products and in a large copy, and gives the time that each phase
+    /// would take at that pace (floor_ms), and the multiple of it that it takes (times_floor)
+    #[arg(long, conflicts_with = "advise")]
+    floor: bool,
+    /// Prints a section for benches/RESULTS.md in place of JSON lines
+    #[arg(long, conflicts_with = "advise")]
+    table: bool,
+    /// Times the CPU against the best GPU there is, a software one if there is no other, and says which wins each phase,
+    /// by what factor, and what the first use of each takes: from opening the device to the end of the first step
+    #[arg(long)]
+    advise: bool,
+    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table and --advise
+    #[arg(required_unless_present_any = ["table", "advise"])]
+    work: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told where this fails.
+            let _ = writeln!(stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let seconds = args.seconds;
+    ensure!(seconds >= 0.0, "--seconds is {seconds}, expected 0 or more");
+    let default = work::DEFAULT.map(str::to_owned);
+    let texts = if args.work.is_empty() { default.as_slice() } else { &args.work };
+    let works = texts.iter().map(|text| Work::parse(text)).collect::<Result<Vec<_>>>()?;
+    if args.advise {
+        return advise::advise(&args.device, seconds, &works);
+    }
+
+    let device = Device::parse(&args.device)?;
+    let mut out = stdout().lock();
+    eprintln!("device: {}", device.name());
+    let floor = if args.floor { Some(Floor::measure(&device, seconds)?) } else { None };
+    if args.table {
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        writeln!(out, "{}", report::head(&device, &command, floor))?;
+    }
+    let stream = args.stream.then_some(Phase::Stream);
+    for work in &works {
+        let subject = Subject::new(work)?;
+        for phase in [Phase::Forward, Phase::Train].into_iter().chain(stream) {
+            let time = median(Repeats { warm_up: 3, fewest: 5, seconds }, subject.on(&device, phase)?)?;
+            let row = Row::new(work, phase, &device, time, floor)?;
+            writeln!(out, "{}", if args.table { row.markdown() } else { serde_json::to_string(&row)? })?;
+        }
+    }
+    Ok(())
+}
