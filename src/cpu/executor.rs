@@ -8,7 +8,7 @@
 
 use super::{
     gather, loss, mask, matmul,
-    memory::{Buffer, Memory},
+    memory::{Buffer, Memory, Pack},
     real::Real,
     recurrence, state, update,
 };
@@ -23,7 +23,7 @@ pub struct Executor<T: Real> {
     /// Buffers that all plans know by name.
     shared: Vec<(String, usize)>,
     scratch: Vec<T>,
-    packed: Vec<T>,
+    packs: Vec<Pack<T>>,
 }
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl<T: Real> Executor<T> {
             }
             let slot = self.buffers.len();
             self.buffers.push(match tensor.element {
-                Element::Real => Buffer::Real(zeros(T::zero(), tensor.len())?),
+                Element::Real => Buffer::Real(zeros(T::zero(), tensor.len())?, 0),
                 Element::Id => Buffer::Id(zeros(0, tensor.len())?),
             });
             if tensor.storage == Storage::Shared {
@@ -80,8 +80,8 @@ impl<T: Real> Executor<T> {
     /// [`Error::Shape`] where the length is another one.
     pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
         let declared = self.plans[plan.0].plan.get(tensor);
-        match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
-            Buffer::Real(held) if held.len() == values.len() => {
+        match self.buffers[self.plans[plan.0].slots[tensor.0]].real_mut() {
+            Some(held) if held.len() == values.len() => {
                 held.iter_mut().zip(values).for_each(|(held, value)| *held = T::from_f64(value));
                 Ok(())
             }
@@ -107,7 +107,7 @@ impl<T: Real> Executor<T> {
     /// The values of a tensor of real numbers; empty for one of ids.
     pub fn read(&self, plan: PlanId, tensor: TensorId) -> &[T] {
         match &self.buffers[self.plans[plan.0].slots[tensor.0]] {
-            Buffer::Real(values) => values,
+            Buffer::Real(values, _) => values,
             Buffer::Id(_) => &[],
         }
     }
@@ -115,23 +115,25 @@ impl<T: Real> Executor<T> {
     /// Copies one plan's tensor over another's of the same size.
     pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) {
         let slots = [from, to].map(|(plan, tensor)| self.plans[plan.0].slots[tensor.0]);
-        if let Ok([Buffer::Real(from), Buffer::Real(to)]) = self.buffers.get_disjoint_mut(slots) {
+        if let Ok([Buffer::Real(from, _), to]) = self.buffers.get_disjoint_mut(slots)
+            && let Some(to) = to.real_mut()
+        {
             to.copy_from_slice(from);
         }
     }
 
     /// Sets a tensor to zero.
     pub(crate) fn zero(&mut self, plan: PlanId, tensor: TensorId) {
-        if let Buffer::Real(held) = &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
+        if let Some(held) = self.buffers[self.plans[plan.0].slots[tensor.0]].real_mut() {
             held.fill(T::zero());
         }
     }
 
     /// Runs all operations of a plan once.
     pub fn run(&mut self, id: PlanId) {
-        let Executor { plans, buffers, scratch, packed, .. } = self;
+        let Executor { plans, buffers, scratch, packs, .. } = self;
         let Prepared { plan, slots } = &plans[id.0];
-        let mut memory = Memory { plan, buffers, slots, scratch, packed };
+        let mut memory = Memory { plan, buffers, slots, scratch, packs };
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
         }
@@ -173,5 +175,32 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::Combine(op) => update::combine(op, memory),
         Op::Measure(op) => update::measure(op, memory),
         Op::Update(op) => update::update(op, memory),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{MatMul, Phase, View};
+
+    #[test]
+    fn a_matrix_that_was_written_again_is_packed_again() {
+        let mut plan = Plan::empty();
+        let [a, b, out] = ["a", "b", "out"]
+            .map(|name| plan.tensor(name, &[8, 8], Element::Real, Storage::Scratch).expect("a small tensor"));
+        let [of_a, of_b, of_out] = [a, b, out].map(|tensor| View::new(tensor, 0, 8, 8));
+        let op = MatMul { a: of_a, transpose_a: false, b: of_b, transpose_b: true, bias: None, out: of_out };
+        plan.push(Phase::Forward, Op::MatMul(op));
+        let mut executor = Executor::<f32>::new();
+        let id = executor.prepare(plan).expect("a small plan");
+        let unit = || (0..64).map(|i| f64::from(u8::from(i % 9 == 0)));
+        executor.write(id, a, unit()).expect("its size");
+        for first in [1.0, 2.0] {
+            executor.write(id, b, (0..64).map(|i| first + f64::from(i))).expect("its size");
+            executor.run(id);
+            // The unit matrix times bᵀ.
+            assert_eq!(executor.read(id, out)[..3], [0.0, 8.0, 16.0].map(|row| (first + row) as f32));
+        }
+        assert_eq!(executor.packs.len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::memory::Memory;
-use super::packed::{Begin, Panels, Product, grown};
+use super::packed::{Begin, Panels, Product};
 use super::real::Real;
 use crate::plan::{MatMul, Transpose, WeightGradient};
 
@@ -88,42 +88,31 @@ pub(super) fn threads() -> Parallelism {
 
 pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
-    let mut room = std::mem::take(memory.packed);
+    let pack = (!op.transpose_a).then(|| memory.pack(&op.b, op.transpose_b));
     let out = Out { values: &mut tensor[op.out.range()], row: op.out.stride };
     let bias = op.bias.as_ref().map(|bias| memory.view(bias));
-    let a = Matrix::new(memory.view(&op.a), op.a.stride).turned(op.transpose_a);
-    let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
-    let k = if op.transpose_a { op.a.rows } else { op.a.cols };
+    let a = Matrix::new(memory.view(&op.a), op.a.stride);
     let (rows, cols) = (op.out.rows, op.out.cols);
-    if rows >= PACKED_ROWS && !op.transpose_a {
-        packed_product(rows, a, (k, cols, b), bias, out, &mut room);
-    } else {
-        if let Some(bias) = bias {
-            out.values.chunks_mut(out.row).for_each(|row| row[..cols].copy_from_slice(bias));
+    match pack {
+        Some(pack) => packed_product(rows, a, memory.panels(pack), bias, out),
+        None => {
+            if let Some(bias) = bias {
+                out.values.chunks_mut(out.row).for_each(|row| row[..cols].copy_from_slice(bias));
+            }
+            let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
+            product((rows, cols, op.a.rows), a.turned(true), b, out, bias.is_some(), threads());
         }
-        product((rows, cols, k), a, b, out, bias.is_some(), threads());
     }
-    *memory.packed = room;
     memory.put(op.out.tensor, tensor);
 }
 
-/// Below this many rows packing `b` costs more than it saves.
-const PACKED_ROWS: usize = 8;
 /// Multiplications that are worth a thread's while.
 const PRODUCTS_A_TASK: usize = 1 << 18;
 /// So many rows of `a` stay in a cache close by while all panels pass.
 const ROWS_AT_A_TIME: usize = 96;
 
 /// `out = a·b + bias`, the rows of `out` shared by the threads.
-fn packed_product<T: Real>(
-    rows: usize,
-    a: Matrix<'_, T>,
-    (k, n, b): (usize, usize, Matrix<'_, T>),
-    bias: Option<&[T]>,
-    out: Out<'_, T>,
-    room: &mut Vec<T>,
-) {
-    let b = Panels::pack((k, n), b, grown(room, Panels::<T>::len(k, n)));
+fn packed_product<T: Real>(rows: usize, a: Matrix<'_, T>, b: Panels<'_, T>, bias: Option<&[T]>, out: Out<'_, T>) {
     let begin = bias.map_or(Begin::Zero, Begin::Row);
     let stride = out.row;
     let part = |(first, values): (usize, &mut [T])| {
@@ -133,7 +122,7 @@ fn packed_product<T: Real>(
             T::multiply(Product { rows, a, b, begin, out: Out { values, row: stride } });
         }
     };
-    let tasks = (rows * k * n / PRODUCTS_A_TASK).clamp(1, rayon::current_num_threads());
+    let tasks = (rows * b.k * b.n / PRODUCTS_A_TASK).clamp(1, rayon::current_num_threads());
     if tasks == 1 {
         part((0, out.values));
     } else {

@@ -1,20 +1,34 @@
 //! The buffers of one plan as its operations see them: any number read while one or two are taken out and written.
 
+use super::matmul::Matrix;
+use super::packed::Panels;
 use super::real::Real;
 use crate::plan::{Plan, TensorId, View};
 
 /// The values of one tensor.
 #[derive(Debug)]
 pub(super) enum Buffer<T> {
-    Real(Vec<T>),
+    /// Numbers, and how often they were written.
+    Real(Vec<T>, u64),
     Id(Vec<u32>),
 }
 
 impl<T> Buffer<T> {
     pub fn len(&self) -> usize {
         match self {
-            Buffer::Real(values) => values.len(),
+            Buffer::Real(values, _) => values.len(),
             Buffer::Id(ids) => ids.len(),
+        }
+    }
+
+    /// The numbers, to be written.
+    pub fn real_mut(&mut self) -> Option<&mut Vec<T>> {
+        match self {
+            Buffer::Real(values, written) => {
+                *written += 1;
+                Some(values)
+            }
+            Buffer::Id(_) => None,
         }
     }
 }
@@ -27,14 +41,33 @@ pub(super) struct Memory<'a, T> {
     pub slots: &'a [usize],
     /// Room for an operation's intermediate results; grows once, then is kept.
     pub scratch: &'a mut Vec<T>,
-    /// Room for matrices that are packed; likewise.
-    pub packed: &'a mut Vec<T>,
+    /// The matrices that products multiply by, packed; again only once they were written.
+    pub packs: &'a mut Vec<Pack<T>>,
+}
+
+/// A matrix in a buffer, as panels.
+#[derive(Debug)]
+pub(super) struct Pack<T> {
+    of: Source,
+    /// How often the buffer had been written.
+    written: u64,
+    values: Vec<T>,
+}
+
+/// `[K, N]`, its first element and the distances between rows and between columns.
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    buffer: usize,
+    offset: usize,
+    sizes: (usize, usize),
+    row: usize,
+    col: usize,
 }
 
 impl<T: Real> Memory<'_, T> {
     pub fn real(&self, id: TensorId) -> &[T] {
         match &self.buffers[self.slots[id.0]] {
-            Buffer::Real(values) => values,
+            Buffer::Real(values, _) => values,
             Buffer::Id(_) => unreachable!("a plan reads ids as numbers"),
         }
     }
@@ -42,7 +75,7 @@ impl<T: Real> Memory<'_, T> {
     pub fn ids(&self, id: TensorId) -> &[u32] {
         match &self.buffers[self.slots[id.0]] {
             Buffer::Id(values) => values,
-            Buffer::Real(_) => unreachable!("a plan reads numbers as ids"),
+            Buffer::Real(..) => unreachable!("a plan reads numbers as ids"),
         }
     }
 
@@ -56,11 +89,36 @@ impl<T: Real> Memory<'_, T> {
         &self.real(view.tensor)[view.range()]
     }
 
+    /// A matrix `[K, N]` as panels, by its number for [`Memory::panels`]: the rows of a view, or the columns if turned.
+    pub fn pack(&mut self, view: &View, turn: bool) -> usize {
+        let buffer = self.slots[view.tensor.0];
+        let (sizes, row, col) =
+            if turn { ((view.cols, view.rows), 1, view.stride) } else { ((view.rows, view.cols), view.stride, 1) };
+        let of = Source { buffer, offset: view.offset, sizes, row, col };
+        let Buffer::Real(values, written) = &self.buffers[buffer] else { unreachable!("a plan multiplies by ids") };
+        let number = self.packs.iter().position(|pack| pack.of == of).unwrap_or(self.packs.len());
+        if number == self.packs.len() {
+            let values = vec![T::zero(); Panels::<T>::len(sizes)];
+            self.packs.push(Pack { of, written: u64::MAX, values });
+        }
+        let pack = &mut self.packs[number];
+        if pack.written != *written {
+            pack.written = *written;
+            Panels::pack(sizes, Matrix { values: &values[view.offset..], row, col }, &mut pack.values);
+        }
+        number
+    }
+
+    pub fn panels(&self, number: usize) -> Panels<'_, T> {
+        let Pack { of, values, .. } = &self.packs[number];
+        Panels::new(of.sizes, values)
+    }
+
     /// Takes a tensor out to be written while others are read; [`Memory::put`] brings it back.
     pub fn take(&mut self, id: TensorId) -> Vec<T> {
-        match &mut self.buffers[self.slots[id.0]] {
-            Buffer::Real(values) => std::mem::take(values),
-            Buffer::Id(_) => unreachable!("a plan writes numbers to ids"),
+        match self.buffers[self.slots[id.0]].real_mut() {
+            Some(values) => std::mem::take(values),
+            None => unreachable!("a plan writes numbers to ids"),
         }
     }
 
@@ -68,7 +126,7 @@ impl<T: Real> Memory<'_, T> {
     pub fn take_ids(&mut self, id: TensorId) -> Vec<u32> {
         match &mut self.buffers[self.slots[id.0]] {
             Buffer::Id(values) => std::mem::take(values),
-            Buffer::Real(_) => unreachable!("a plan writes ids to numbers"),
+            Buffer::Real(..) => unreachable!("a plan writes ids to numbers"),
         }
     }
 
@@ -77,6 +135,8 @@ impl<T: Real> Memory<'_, T> {
     }
 
     pub fn put(&mut self, id: TensorId, values: Vec<T>) {
-        self.buffers[self.slots[id.0]] = Buffer::Real(values);
+        if let Some(taken) = self.buffers[self.slots[id.0]].real_mut() {
+            *taken = values;
+        }
     }
 }

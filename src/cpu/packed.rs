@@ -1,16 +1,15 @@
-//! Matrices that are multiplied by over and over: packed once into panels, because every step of a recurrence reads all
-//! of U, and a product that packs it anew spends a good part of its time on that.
+//! Products with matrices that are multiplied by over and over: packed once into panels, because every step of a
+//! recurrence reads all of U, and a product that packs it anew spends a good part of its time on that.
 //!
 //! The contract: every element of a product is summed in the order of k, whatever the rows beside it, so a batch that is
 //! cut differently gives the same bits. [`plain`] says what a product is; the vectorised one is held against it.
 
-use gemm::Parallelism;
 use pulp::{Simd, WithSimd};
 
-use super::matmul::{self, Matrix, Out};
+use super::matmul::{Matrix, Out};
 use super::real::Real;
 
-/// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last padded with zeros. W is [`Real::panel`].
+/// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last with columns to spare. W is [`super::real::Kernels::panel`].
 #[derive(Clone, Copy)]
 pub struct Panels<'a, T> {
     pub k: usize,
@@ -38,19 +37,21 @@ pub struct Product<'a, T> {
 }
 
 impl<'a, T: Real> Panels<'a, T> {
+    /// Panels that were packed.
+    pub fn new((k, n): (usize, usize), values: &'a [T]) -> Self {
+        Panels { k, n, values }
+    }
+
     /// How many numbers the panels of `[k, n]` are.
-    pub fn len(k: usize, n: usize) -> usize {
+    pub fn len((k, n): (usize, usize)) -> usize {
         k * n.next_multiple_of(T::panel())
     }
 
     /// Packs `[k, n]` into `room`, which has [`Panels::len`] numbers.
-    pub fn pack((k, n): (usize, usize), b: Matrix<'_, T>, room: &'a mut [T]) -> Self {
+    pub fn pack((k, n): (usize, usize), b: Matrix<'_, T>, room: &mut [T]) {
         let width = T::panel();
-        for (p, panel) in room.chunks_exact_mut((k * width).max(1)).enumerate() {
+        for (p, panel) in room.chunks_exact_mut(k * width).enumerate() {
             let columns = p * width..n.min((p + 1) * width);
-            if columns.len() < width {
-                panel.fill(T::zero());
-            }
             if b.col == 1 {
                 for (row, out) in panel.chunks_exact_mut(width).enumerate() {
                     let row = &b.values[row * b.row..];
@@ -63,69 +64,11 @@ impl<'a, T: Real> Panels<'a, T> {
                 }
             }
         }
-        Panels { k, n, values: room }
     }
 
     fn panel(&self, number: usize) -> &'a [T] {
         let length = self.k * T::panel();
         &self.values[number * length..(number + 1) * length]
-    }
-}
-
-/// Room for so many numbers, which is kept from product to product.
-pub(super) fn grown<T: Real>(room: &mut Vec<T>, needed: usize) -> &mut [T] {
-    if room.len() < needed {
-        room.resize(needed, T::zero());
-    }
-    &mut room[..needed]
-}
-
-/// What is multiplied by, packed or as it stands.
-pub(super) enum Factor<'a, T> {
-    Plain(usize, usize, Matrix<'a, T>),
-    Packed(Panels<'a, T>),
-}
-
-impl<T: Real> Factor<'_, T> {
-    /// `out = begin + a·self`, on this thread.
-    pub fn multiply(&self, rows: usize, a: Matrix<'_, T>, begin: Begin<'_, T>, out: Out<'_, T>) {
-        match *self {
-            Factor::Packed(b) => T::multiply(Product { rows, a, b, begin, out }),
-            Factor::Plain(k, n, b) => {
-                if let Begin::Row(first) = begin {
-                    out.values.chunks_mut(out.row).take(rows).for_each(|row| row[..n].copy_from_slice(first));
-                }
-                let add = !matches!(begin, Begin::Zero);
-                matmul::product((rows, n, k), a, b, out, add, Parallelism::None);
-            }
-        }
-    }
-}
-
-/// Factors by two numbers, each 0 or 1.
-pub(super) struct Factors<'a, T>([[Factor<'a, T>; 2]; 2]);
-
-impl<'a, T: Real> Factors<'a, T> {
-    /// `[K, N]` matrices as they stand.
-    pub fn plain(parts: [[(usize, usize, Matrix<'a, T>); 2]; 2]) -> Self {
-        Factors(parts.map(|parts| parts.map(|(k, n, matrix)| Factor::Plain(k, n, matrix))))
-    }
-
-    /// `[K, N]` matrices packed into `room`, which grows if it must.
-    pub fn packed(parts: [[(usize, usize, Matrix<'_, T>); 2]; 2], room: &'a mut Vec<T>) -> Self {
-        let needed = parts.as_flattened().iter().map(|(k, n, _)| Panels::<T>::len(*k, *n)).sum();
-        let mut rest = grown(room, needed);
-        Factors(parts.map(|parts| {
-            parts.map(|(k, n, matrix)| {
-                let (here, after) = std::mem::take(&mut rest).split_at_mut(Panels::<T>::len(k, n));
-                rest = after;
-                Factor::Packed(Panels::pack((k, n), matrix, here))
-            })
-        }))
-    }
-
-    pub fn get(&self, first: usize, second: usize) -> &Factor<'a, T> {
-        &self.0[first][second]
     }
 }
 
@@ -318,8 +261,9 @@ mod tests {
         let matrix = if turned { Matrix::new(&b, k).turned(true) } else { Matrix::new(&b, n) };
         let at = |k: usize, n: usize| f64::from(b[k * matrix.row + n * matrix.col]);
         let first = numbers(n, 3);
-        let mut room = vec![f32::NAN; Panels::<f32>::len(k, n)];
-        let panels = Panels::pack((k, n), matrix, &mut room);
+        let mut room = vec![f32::NAN; Panels::<f32>::len((k, n))];
+        Panels::pack((k, n), matrix, &mut room);
+        let panels = Panels::new((k, n), &room);
         for begin in [Begin::Zero, Begin::There, Begin::Row(&first)] {
             let there = numbers(rows * out_row, 4);
             let run = |multiply: fn(Product<'_, f32>)| {
@@ -375,8 +319,9 @@ mod tests {
     fn a_row_is_the_same_whatever_stands_beside_it() {
         let (n, k) = (3 * f32::panel() + 7, 50);
         let (a, b) = (numbers(40 * k, 1), numbers(k * n, 2));
-        let mut room = vec![0.0; Panels::<f32>::len(k, n)];
-        let panels = Panels::pack((k, n), Matrix::new(&b, n), &mut room);
+        let mut room = vec![0.0; Panels::<f32>::len((k, n))];
+        Panels::pack((k, n), Matrix::new(&b, n), &mut room);
+        let panels = Panels::new((k, n), &room);
         let mut all = vec![0.0; 40 * n];
         let out = Out { values: &mut all, row: n };
         f32::multiply(Product { rows: 40, a: Matrix::new(&a, k), b: panels, begin: Begin::Zero, out });

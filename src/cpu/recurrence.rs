@@ -11,15 +11,13 @@ use super::{
     cells::{self, Backward, Forward},
     matmul::{Matrix, Out},
     memory::Memory,
-    packed::{Begin, Factor, Factors},
+    packed::{Begin, Panels, Product},
     real::Real,
     steps::Steps,
 };
 use crate::model::CellMemory;
-use crate::plan::{Recurrence, TensorId};
+use crate::plan::{Recurrence, TensorId, View};
 
-/// Below this many steps packing U costs more than it saves.
-const PACKED_STEPS: usize = 4;
 /// Multiplications that are worth a thread's while.
 const PRODUCTS_A_TASK: usize = 1 << 18;
 
@@ -41,16 +39,11 @@ struct Band<'a, T> {
 struct Inputs<'a, T> {
     lengths: &'a [u32],
     mask: Option<&'a [T]>,
-    weight: &'a [T],
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
     fn of(op: &Recurrence, memory: &'a Memory<'_, T>) -> Self {
-        Inputs {
-            lengths: memory.ids(op.lengths),
-            mask: op.mask.map(|mask| memory.real(mask)),
-            weight: memory.view(&op.weight),
-        }
+        Inputs { lengths: memory.ids(op.lengths), mask: op.mask.map(|mask| memory.real(mask)) }
     }
 
     fn counts(&self, row: usize, time: usize) -> bool {
@@ -86,24 +79,25 @@ fn products(op: &Recurrence) -> [Range<usize>; 2] {
     [0..first, first..op.rows()]
 }
 
-/// U, or of the forward pass Uᵀ, by direction and product.
-fn factors<'a, T: Real>(op: &Recurrence, u: &'a [T], turn: bool, room: &'a mut Vec<T>) -> Factors<'a, T> {
-    let mut parts = [[(0, 0, Matrix::new(&[][..], 0)); 2]; 2];
-    for (direction, parts) in parts.iter_mut().enumerate().take(op.directions) {
-        for (part, gates) in parts.iter_mut().zip(products(op)).filter(|(_, gates)| !gates.is_empty()) {
-            let rows = Matrix::new(&u[(direction * op.rows() + gates.start) * op.hidden..], op.hidden).turned(turn);
-            *part = if turn { (op.hidden, gates.len(), rows) } else { (gates.len(), op.hidden, rows) };
+/// The numbers of U's packed parts, of the forward pass turned over, by direction and product.
+fn pack<T: Real>(op: &Recurrence, turn: bool, memory: &mut Memory<'_, T>) -> [[usize; 2]; 2] {
+    let mut packs = [[0; 2]; 2];
+    for (direction, packs) in packs.iter_mut().enumerate().take(op.directions) {
+        for (pack, gates) in packs.iter_mut().zip(products(op)).take(op.cell.products()) {
+            let offset = op.weight.offset + (direction * op.rows() + gates.start) * op.hidden;
+            *pack = memory.pack(&View { offset, rows: gates.len(), ..op.weight }, turn);
         }
     }
-    if op.steps < PACKED_STEPS { Factors::plain(parts) } else { Factors::packed(parts, room) }
+    packs
 }
 
 pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
     let mut tensors = Owned::take(op, op.history, memory);
+    let packs = pack(op, true, memory);
     let inputs = Inputs::of(op, memory);
     let bias = op.bias.map(|bias| memory.view(&bias));
-    let factors = factors(op, inputs.weight, true, &mut tensors.packed);
-    bands(&mut tensors.written, op, |mut band| {
+    let u = packs.map(|packs| packs.map(|pack| memory.panels(pack)));
+    tensors.bands(op, |mut band| {
         let (hidden, width) = (op.hidden, op.width());
         let (sums, masked) = band.scratch.split_at_mut(band.rows * op.rows());
         for direction in 0..op.directions {
@@ -126,7 +120,7 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
                     }
                     let begin = bias.map_or(Begin::Zero, |bias| Begin::Row(&bias[part.clone()]));
                     let out = Out { values: &mut sums[part.start..], row: op.rows() };
-                    factors.get(direction, number).multiply(band.rows, operand, begin, out);
+                    T::multiply(Product { rows: band.rows, a: operand, b: u[direction][number], begin, out });
                     let is_done = number + 1 == op.cell.products();
                     forward_step(op, &at, (h_before, h), (&mut band.gates, &mut band.memory), sums, is_done, |row| {
                         inputs.counts(band.first + row, at.time)
@@ -193,11 +187,12 @@ fn forward_step<T: Real>(
 
 pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: bool, memory: &mut Memory<'_, T>) {
     let mut tensors = Owned::take(op, upstream, memory);
+    let packs = pack(op, false, memory);
     let inputs = Inputs::of(op, memory);
     let history = memory.real(op.history);
-    let factors = factors(op, inputs.weight, false, &mut tensors.packed);
-    bands(&mut tensors.written, op, |mut band| {
-        for direction in 0..op.directions {
+    let u = packs.map(|packs| packs.map(|pack| memory.panels(pack)));
+    tensors.bands(op, |mut band| {
+        for (direction, u) in u.iter().enumerate().take(op.directions) {
             // What a cell hands around U to the state before the first step is added to nothing.
             let (start, columns) =
                 (band.h.at(op.slot(direction, None)), direction * op.hidden..(direction + 1) * op.hidden);
@@ -206,18 +201,18 @@ pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: b
                 let at = At::new(op, direction, step);
                 if !at.is_last {
                     let after = At::new(op, direction, step + 1);
-                    into_operand(op, &inputs, factors.get(direction, 0), &mut band, &after, Some(at.slot));
+                    into_operand(op, &inputs, u[0], &mut band, &after, Some(at.slot));
                 }
                 backward_step(op, &inputs, history, &at, &mut band, true);
                 if op.cell.products() == 2 {
-                    into_operand(op, &inputs, factors.get(direction, 1), &mut band, &at, None);
+                    into_operand(op, &inputs, u[1], &mut band, &at, None);
                     backward_step(op, &inputs, history, &at, &mut band, false);
                 }
             }
             if to_start {
                 let first = At::new(op, direction, 0);
                 let start = Some(op.slot(direction, None));
-                into_operand(op, &inputs, factors.get(direction, 0), &mut band, &first, start);
+                into_operand(op, &inputs, u[0], &mut band, &first, start);
             }
         }
     });
@@ -229,7 +224,7 @@ pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: b
 fn into_operand<T: Real>(
     op: &Recurrence,
     inputs: &Inputs<'_, T>,
-    u: &Factor<'_, T>,
+    u: Panels<'_, T>,
     band: &mut Band<'_, T>,
     at: &At,
     to: Option<usize>,
@@ -244,11 +239,12 @@ fn into_operand<T: Real>(
     let d = Matrix { values: &d[at.direction * rows + part.start..], row: op.directions * rows, col: 1 };
     if let (Some(slot), None) = (to, inputs.mask) {
         let out = Out { values: &mut band.h.at(slot)[at.direction * hidden..], row: width };
-        u.multiply(band.rows, d, Begin::There, out);
+        T::multiply(Product { rows: band.rows, a: d, b: u, begin: Begin::There, out });
         return;
     }
     let scratch = &mut band.scratch[..band.rows * hidden];
-    u.multiply(band.rows, d, Begin::Zero, Out { values: scratch, row: hidden });
+    let out = Out { values: &mut *scratch, row: hidden };
+    T::multiply(Product { rows: band.rows, a: d, b: u, begin: Begin::Zero, out });
     if let Some(mask) = inputs.mask {
         let mask = mask[band.first * width + at.direction * hidden..].chunks(width);
         for (row, mask) in scratch.chunks_exact_mut(hidden).zip(mask) {
@@ -329,11 +325,6 @@ fn part_mut<T>(values: &mut [T], range: std::ops::Range<usize>) -> &mut [T] {
 
 /// What a recurrence writes, taken out of the memory.
 struct Owned<T> {
-    written: Written<T>,
-    packed: Vec<T>,
-}
-
-struct Written<T> {
     h: Vec<T>,
     gates: Vec<T>,
     memory: Vec<T>,
@@ -342,65 +333,63 @@ struct Written<T> {
 
 impl<T: Real> Owned<T> {
     fn take(op: &Recurrence, h: TensorId, memory: &mut Memory<'_, T>) -> Self {
-        let written = Written {
+        Owned {
             h: memory.take(h),
             gates: memory.take(op.gates),
             memory: op.memory.map(|id| memory.take(id)).unwrap_or_default(),
             scratch: std::mem::take(memory.scratch),
-        };
-        Owned { written, packed: std::mem::take(memory.packed) }
+        }
     }
 
     fn put(self, op: &Recurrence, h: TensorId, memory: &mut Memory<'_, T>) {
-        memory.put(h, self.written.h);
-        memory.put(op.gates, self.written.gates);
+        memory.put(h, self.h);
+        memory.put(op.gates, self.gates);
         if let Some(id) = op.memory {
-            memory.put(id, self.written.memory);
+            memory.put(id, self.memory);
         }
-        *memory.scratch = self.written.scratch;
-        *memory.packed = self.packed;
+        *memory.scratch = self.scratch;
     }
-}
 
-/// Does `work` for every band, each with room for its sums and one operand, on threads of their own if there are
-/// several.
-fn bands<T: Real>(written: &mut Written<T>, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
-    let (width, gates) = (op.width(), op.directions * op.rows());
-    let tasks = (op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK).max(1);
-    let rows = op.batch.div_ceil(tasks.min(rayon::current_num_threads()).min(op.batch));
-    let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
-    let scratch = op.rows() + op.hidden;
-    written.scratch.clear();
-    written.scratch.resize(op.hidden + op.batch * scratch, T::zero());
-    // No thread writes to these.
-    let (zeros, scratches) = written.scratch.split_at_mut(op.hidden);
-    let zeros = &*zeros;
-    if rows == op.batch {
-        work(Band {
-            first: 0,
-            rows,
-            h: Steps::whole(&mut written.h, op.batch * width),
-            gates: Steps::whole(&mut written.gates, op.batch * gates),
-            memory: Steps::whole(&mut written.memory, op.batch * kept),
-            scratch: scratches,
-            zeros,
-        });
-        return;
+    /// Does `work` for every band, each with room for its sums and one operand, on threads of their own if there are
+    /// several.
+    fn bands(&mut self, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
+        let (width, gates) = (op.width(), op.directions * op.rows());
+        let tasks = (op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK).max(1);
+        let rows = op.batch.div_ceil(tasks.min(rayon::current_num_threads()).min(op.batch));
+        let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
+        let scratch = op.rows() + op.hidden;
+        self.scratch.clear();
+        self.scratch.resize(op.hidden + op.batch * scratch, T::zero());
+        // No thread writes to these.
+        let (zeros, scratches) = self.scratch.split_at_mut(op.hidden);
+        let zeros = &*zeros;
+        if rows == op.batch {
+            work(Band {
+                first: 0,
+                rows,
+                h: Steps::whole(&mut self.h, op.batch * width),
+                gates: Steps::whole(&mut self.gates, op.batch * gates),
+                memory: Steps::whole(&mut self.memory, op.batch * kept),
+                scratch: scratches,
+                zeros,
+            });
+            return;
+        }
+        let mut spare = scratches.chunks_mut(rows * scratch);
+        let h = Steps::cut(&mut self.h, op.batch, rows, width);
+        let of_gates = Steps::cut(&mut self.gates, op.batch, rows, gates);
+        let memory = Steps::cut(&mut self.memory, op.batch, rows, kept);
+        let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory).enumerate())
+            .map(|(band, ((h, gates), memory))| Band {
+                first: band * rows,
+                rows: rows.min(op.batch - band * rows),
+                h,
+                gates,
+                memory,
+                scratch: spare.next().unwrap_or_default(),
+                zeros,
+            })
+            .collect();
+        bands.into_par_iter().for_each(&work);
     }
-    let mut spare = scratches.chunks_mut(rows * scratch);
-    let h = Steps::cut(&mut written.h, op.batch, rows, width);
-    let of_gates = Steps::cut(&mut written.gates, op.batch, rows, gates);
-    let memory = Steps::cut(&mut written.memory, op.batch, rows, kept);
-    let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory).enumerate())
-        .map(|(band, ((h, gates), memory))| Band {
-            first: band * rows,
-            rows: rows.min(op.batch - band * rows),
-            h,
-            gates,
-            memory,
-            scratch: spare.next().unwrap_or_default(),
-            zeros,
-        })
-        .collect();
-    bands.into_par_iter().for_each(&work);
 }

@@ -69,11 +69,8 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let n = simd.sub_f32s(rounded, round);
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_HIGH), x);
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_LOW), r);
-    let series = polynomial(
-        simd,
-        r,
-        [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5],
-    );
+    let series =
+        polynomial(simd, r, [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5]);
     let e = simd.add_f32s(simd.mul_add_e_f32s(series, simd.mul_f32s(r, r), r), simd.splat_f32s(1.0));
     // 2ⁿ: n plus the exponent's bias, where the exponent is.
     let biased = simd.add_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(127));
