@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::data::Inputs;
+use crate::data::{Inputs, first_not_finite};
 use crate::device::{Device, Executor};
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
@@ -179,7 +179,7 @@ impl Stream {
                 if steps.checked_mul(self.batch).and_then(|n| n.checked_mul(features)) != Some(x.len()) {
                     return Err(Error::shape("x", &[steps, self.batch, features], &[x.len()]));
                 }
-                match x.iter().position(|v| !v.is_finite()) {
+                match first_not_finite(x) {
                     None => Ok(()),
                     Some(at) => Err(Error::Data(format!("element {at} of x is {}", x[at]))),
                 }

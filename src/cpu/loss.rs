@@ -1,5 +1,6 @@
 //! Loss and its gradient in one pass over the outputs, each position apart.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{memory::Memory, real::Real};
@@ -52,13 +53,19 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
 fn cross_entropy<T: Real>(y: &mut [T], target: usize, weight: T, gradient: bool) -> T {
     let max = y.iter().fold(T::neg_infinity(), |max, v| max.max(*v));
     let at_target = y[target];
-    let sum: T = y.iter().map(|v| (*v - max).exp()).sum();
-    if gradient {
-        for v in y.iter_mut() {
-            *v = weight * (*v - max).exp() / sum;
-        }
+    let sum: T = if gradient {
+        Arch::new().dispatch(|| {
+            y.iter_mut().for_each(|v| *v = *v - max);
+            T::exp_slice(y);
+        });
+        let sum = y.iter().copied().sum();
+        let scale = weight / sum;
+        y.iter_mut().for_each(|v| *v = *v * scale);
         y[target] = y[target] - weight;
-    }
+        sum
+    } else {
+        y.iter().map(|v| (*v - max).exp()).sum()
+    };
     weight * (sum.ln() + max - at_target)
 }
 

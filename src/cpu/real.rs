@@ -20,6 +20,8 @@ pub trait Real: Float + Default + Debug + Display + AddAssign + Sum + Send + Syn
 
 /// What the two do each in its own way; nobody else can.
 pub trait Kernels: Sized {
+    /// eˣ of every element, none of which is positive.
+    fn exp_slice(values: &mut [Self]);
     /// tanh of every element.
     fn tanh_slice(values: &mut [Self]);
     /// 1 / (1 + e⁻ˣ) of every element.
@@ -41,6 +43,10 @@ impl Real for f64 {
 }
 
 impl Kernels for f64 {
+    fn exp_slice(values: &mut [Self]) {
+        values.iter_mut().for_each(|v| *v = v.exp());
+    }
+
     fn tanh_slice(values: &mut [Self]) {
         values.iter_mut().for_each(|v| *v = v.tanh());
     }
@@ -69,6 +75,10 @@ impl Real for f32 {
 }
 
 impl Kernels for f32 {
+    fn exp_slice(values: &mut [Self]) {
+        vector::exp_of_negative(values);
+    }
+
     fn tanh_slice(values: &mut [Self]) {
         vector::tanh(values);
     }

@@ -1,5 +1,6 @@
 //! Combining the gradient's slices, measuring and clipping it, and the optimiser's step over the flat buffers.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{memory::Memory, real::Real};
@@ -25,23 +26,45 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     if memory.real(op.hyper)[KEEP].is_zero() {
         gradients.fill(T::zero());
     }
-    for slice in slices.chunks_exact(gradients.len()) {
-        gradients.iter_mut().zip(slice).for_each(|(sum, value)| *sum += *value);
-    }
-    let frozen = memory.ids(op.exempt).iter().map(|bits| bits & FROZEN != 0);
-    gradients.iter_mut().zip(frozen).filter(|(_, frozen)| *frozen).for_each(|(g, _)| *g = T::zero());
-    for (block, partial) in gradients.chunks(Combine::BLOCK).zip(partials.chunks_exact_mut(3)) {
-        let finite = block.iter().all(|g| g.is_finite());
-        let max = block.iter().filter(|g| g.is_finite()).fold(T::zero(), |max, g| max.max(g.abs()));
-        let sum = if max.is_zero() {
-            0.0
-        } else {
-            block.iter().map(|g| (*g / max).as_f64()).filter(|g| g.is_finite()).map(|g| g * g).sum()
-        };
-        partial.copy_from_slice(&[max, T::from_f64(sum), if finite { T::one() } else { T::zero() }]);
-    }
+    let flat = gradients.len();
+    let exempt = memory.ids(op.exempt);
+    let blocks = gradients.par_chunks_mut(Combine::BLOCK).zip(partials.par_chunks_exact_mut(3)).enumerate();
+    let blocks = blocks.with_min_len(ELEMENTS_A_TASK / Combine::BLOCK);
+    blocks.for_each(|(number, (block, partial))| {
+        Arch::new().dispatch(|| {
+            let range = number * Combine::BLOCK..number * Combine::BLOCK + block.len();
+            for slice in slices.chunks_exact(flat) {
+                block.iter_mut().zip(&slice[range.clone()]).for_each(|(sum, value)| *sum += *value);
+            }
+            for (g, bits) in block.iter_mut().zip(&exempt[range]) {
+                *g = if bits & FROZEN != 0 { T::zero() } else { *g };
+            }
+            partial.copy_from_slice(&partial_norm(block));
+        });
+    });
     memory.put(op.gradients, gradients);
     memory.put(op.partials, partials);
+}
+
+/// The largest magnitude, the sum of squares over that magnitude squared, and whether all is finite: of what is not, the
+/// rest.
+#[inline(always)]
+fn partial_norm<T: Real>(block: &[T]) -> [T; 3] {
+    let finite = block.iter().fold(true, |finite, g| finite & g.is_finite());
+    let max = block.iter().fold(T::zero(), |max, g| if g.abs() > max && g.is_finite() { g.abs() } else { max });
+    if max.is_zero() {
+        return [max, T::zero(), if finite { T::one() } else { T::zero() }];
+    }
+    // Many sums side by side: they become one vector, and each rounds less.
+    let mut sums = [T::zero(); 32];
+    for part in block.chunks(sums.len()) {
+        for (sum, g) in sums.iter_mut().zip(part) {
+            let ratio = *g / max;
+            *sum += if g.is_finite() { ratio * ratio } else { T::zero() };
+        }
+    }
+    let sum: f64 = sums.iter().map(|sum| sum.as_f64()).sum();
+    [max, T::from_f64(sum), if finite { T::one() } else { T::zero() }]
 }
 
 pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
@@ -136,11 +159,16 @@ fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl F
         .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
         .zip(m.par_chunks_mut(ELEMENTS_A_TASK))
         .for_each(|((p, (g, exempt)), m)| {
-            for (((p, g), bits), m) in p.iter_mut().zip(g).zip(exempt).zip(m) {
-                if bits & FROZEN == 0 {
-                    rule(p, *g, m);
+            Arch::new().dispatch(|| {
+                for (((p, g), bits), m) in p.iter_mut().zip(g).zip(exempt).zip(m) {
+                    // A choice between two results and not a branch around one: that becomes vector instructions.
+                    let (mut new_p, mut new_m) = (*p, *m);
+                    rule(&mut new_p, *g, &mut new_m);
+                    let frozen = bits & FROZEN != 0;
+                    *p = if frozen { *p } else { new_p };
+                    *m = if frozen { *m } else { new_m };
                 }
-            }
+            });
         });
 }
 
@@ -156,10 +184,15 @@ fn each_of_two<T: Real>(
         .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
         .zip(m.par_chunks_mut(ELEMENTS_A_TASK).zip(v.par_chunks_mut(ELEMENTS_A_TASK)))
         .for_each(|((p, (g, exempt)), (m, v))| {
-            for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(exempt).zip(m.iter_mut().zip(v)) {
-                if bits & FROZEN == 0 {
-                    rule(p, *g, *bits, m, v);
+            Arch::new().dispatch(|| {
+                for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(exempt).zip(m.iter_mut().zip(v)) {
+                    let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
+                    rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
+                    let frozen = bits & FROZEN != 0;
+                    *p = if frozen { *p } else { new_p };
+                    *m = if frozen { *m } else { new_m };
+                    *v = if frozen { *v } else { new_v };
                 }
-            }
+            });
         });
 }

@@ -265,10 +265,17 @@ fn check_len(argument: &str, shape: &[usize], given: usize) -> Result<()> {
 }
 
 fn check_finite(argument: &str, values: &[f32]) -> Result<()> {
-    match values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-        Some((at, value)) => Err(Error::Data(format!("{argument}[{at}] is {value}, expected a finite number"))),
+    match first_not_finite(values) {
+        Some(at) => Err(Error::Data(format!("{argument}[{at}] is {}, expected a finite number", values[at]))),
         None => Ok(()),
     }
+}
+
+/// Where the first number that is infinite or NaN is. Every input passes through here: it is looked for only once it is
+/// known to be there, since a loop that may end at any element is not made of vector instructions.
+pub(crate) fn first_not_finite(values: &[f32]) -> Option<usize> {
+    let finite = values.iter().fold(true, |finite, v| finite & v.is_finite());
+    if finite { None } else { values.iter().position(|v| !v.is_finite()) }
 }
 
 fn wrong_kind(expected: &str, given: &str) -> Error {
