@@ -5,6 +5,11 @@
 // from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H] is the state after the step at time t; the
 // initial state is in slot 0 or, of the second direction, in slot T + 1.
 
+/// The most sequences, and units, that a thread makes sums of at once, and how many elements of a sum it loads at once.
+const MOST_SEQUENCES: u32 = 8u;
+const MOST_UNITS: u32 = 4u;
+const DEPTH: u32 = 4u;
+
 struct Params {
     /// Of a driver of one step; backwards, 2^32 - 1 for the initial state before step 0.
     step: u32,

@@ -1,5 +1,5 @@
-// sequence_backward: a whole recurrence backwards, one workgroup a direction of a sequence from end to end; the cell and
-// recurrence.wgsl are appended.
+// sequence_backward: a whole recurrence backwards, one workgroup a tile of sequences of a direction from end to end; the
+// cell and recurrence.wgsl are appended.
 //
 //   for every step from the last: dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), nothing from beyond the
 //   last step; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns
@@ -13,7 +13,8 @@
 // in      lengths   [B]
 // in      mask      m [B, D·H], read where has_mask is 1
 //
-// H <= 1024 and G·H <= 2048; the plan sees to it. Where there are more threads than units they share each sum.
+// A weight is loaded once for all sequences of the tile, and a gradient once for all units of a thread: UNITS weights
+// and SEQUENCES gradients make UNITS·SEQUENCES products. SPLIT threads share each sum.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -23,111 +24,133 @@
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
-const THREADS: u32 = 256u;
+override THREADS: u32 = 256u;
+override SEQUENCES: u32 = 1u;
+override UNITS: u32 = 1u;
+override SPLIT: u32 = 1u;
+/// At least SEQUENCES·(G·H + SPLIT·H); the plan sees to it.
+override FLOATS: u32 = 4096u;
 
-/// The gradient of the products' sums.
-var<workgroup> dr: array<f32, 2048>;
-/// Group q's part of the sum of unit j at q·width + j.
-var<workgroup> sums: array<f32, 1024>;
+/// The gradient of the products' sums, element k of sequence s of the tile at k·SEQUENCES + s. Behind them the sums:
+/// part q of that of unit j at SEQUENCES·G·H + (q·SEQUENCES + s)·H + j.
+var<workgroup> shared_floats: array<f32, FLOATS>;
 
-/// Σ dr[k]·U[k, unit] over k from begin to end, eight loads on their way at a time.
-fn partial_sum(u_offset: u32, unit: u32, begin: u32, end: u32) -> f32 {
-    let hidden = params.hidden;
-    var sum = vec4(0.0);
-    var at = u_offset + begin * hidden + unit;
-    var k = begin;
-    for (; k + 8u <= end; k += 8u) {
-        let near = vec4(weight[at], weight[at + hidden], weight[at + 2u * hidden], weight[at + 3u * hidden]);
-        let far = vec4(
-            weight[at + 4u * hidden],
-            weight[at + 5u * hidden],
-            weight[at + 6u * hidden],
-            weight[at + 7u * hidden],
-        );
-        sum = fma(vec4(dr[k], dr[k + 1u], dr[k + 2u], dr[k + 3u]), near, sum);
-        sum = fma(vec4(dr[k + 4u], dr[k + 5u], dr[k + 6u], dr[k + 7u]), far, sum);
-        at += 8u * hidden;
+/// The sums of a thread: of its unit u and sequence s at u·SEQUENCES + s.
+var<private> acc: array<f32, MOST_UNITS * MOST_SEQUENCES>;
+
+/// Adds the products of element k, whose weights start at `at`.
+fn add_products(k: u32, at: u32, columns: array<u32, MOST_UNITS>) {
+    var dr: array<f32, MOST_SEQUENCES>;
+    for (var s = 0u; s < SEQUENCES; s += 1u) {
+        dr[s] = shared_floats[k * SEQUENCES + s];
     }
-    for (; k < end; k += 1u) {
-        sum.x = fma(dr[k], weight[at], sum.x);
-        at += hidden;
+    for (var u = 0u; u < UNITS; u += 1u) {
+        let w = weight[at + columns[u]];
+        for (var s = 0u; s < SEQUENCES; s += 1u) {
+            acc[u * SEQUENCES + s] = fma(dr[s], w, acc[u * SEQUENCES + s]);
+        }
     }
-    return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-/// How many threads work on one part of K: one a unit, up to all.
-fn width_of_sums() -> u32 {
-    var width = 32u;
-    while width < params.hidden && width < THREADS {
-        width *= 2u;
-    }
-    return width;
-}
-
-/// Uᵀ times the gradients of gates first to end, each group's part of it.
+/// Uᵀ times the gradients of gates first to end, each thread's part of it.
 fn product(lid: u32, d: u32, first_gate: u32, end_gate: u32) {
     let hidden = params.hidden;
-    let width = width_of_sums();
-    let groups = THREADS / width;
-    let group = lid / width;
+    let width = THREADS / SPLIT;
+    let part = lid / width;
     let length = (end_gate - first_gate) * hidden;
-    let begin = first_gate * hidden + slice_start(length, group, groups);
-    let end = first_gate * hidden + slice_start(length, group + 1u, groups);
-    let u_offset = params.weight_offset + d * GATES * hidden * hidden;
-    for (var j = lid % width; j < hidden; j += width) {
-        sums[group * width + j] = partial_sum(u_offset, j, begin, end);
+    let begin = first_gate * hidden + slice_start(length, part, SPLIT);
+    let end = first_gate * hidden + slice_start(length, part + 1u, SPLIT);
+    for (var first = lid % width; first < hidden; first += width * UNITS) {
+        var columns: array<u32, MOST_UNITS>;
+        for (var u = 0u; u < UNITS; u += 1u) {
+            // A unit beyond the last is summed as the last and left alone.
+            columns[u] = min(first + u * width, hidden - 1u);
+            for (var s = 0u; s < SEQUENCES; s += 1u) {
+                acc[u * SEQUENCES + s] = 0.0;
+            }
+        }
+        var at = params.weight_offset + (d * GATES * hidden + begin) * hidden;
+        var k = begin;
+        // So many loads on their way at a time.
+        for (; k + DEPTH <= end; k += DEPTH) {
+            for (var i = 0u; i < DEPTH; i += 1u) {
+                add_products(k + i, at + i * hidden, columns);
+            }
+            at += DEPTH * hidden;
+        }
+        for (; k < end; k += 1u) {
+            add_products(k, at, columns);
+            at += hidden;
+        }
+        for (var u = 0u; u < UNITS; u += 1u) {
+            let j = first + u * width;
+            if j < hidden {
+                for (var s = 0u; s < SEQUENCES; s += 1u) {
+                    shared_floats[sum_at(part, s, j)] = acc[u * SEQUENCES + s];
+                }
+            }
+        }
     }
 }
 
-fn sum_of(j: u32) -> f32 {
-    let width = width_of_sums();
+fn sum_at(part: u32, s: u32, j: u32) -> u32 {
+    return (SEQUENCES * GATES + part * SEQUENCES + s) * params.hidden + j;
+}
+
+/// The whole sum of unit j of the tile's sequence s.
+fn sum_of(s: u32, j: u32) -> f32 {
     var sum = 0.0;
-    for (var q = 0u; q < THREADS / width; q += 1u) {
-        sum += sums[q * width + j];
+    for (var part = 0u; part < SPLIT; part += 1u) {
+        sum += shared_floats[sum_at(part, s, j)];
     }
     return sum;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    let sequence = linear(workgroup, grid);
-    let b = sequence / params.directions;
-    let d = sequence % params.directions;
-    if b >= params.batch {
+    let tile = linear(workgroup, grid);
+    let d = tile % params.directions;
+    let first_b = tile / params.directions * SEQUENCES;
+    if first_b >= params.batch {
         return;
     }
     let hidden = params.hidden;
+    // The units of all sequences of the tile, one after the other.
+    let units = min(SEQUENCES, params.batch - first_b) * hidden;
 
     for (var done = 0u; done < params.steps; done += 1u) {
         let step = params.steps - 1u - done;
-        let at = units_at(slot_of(step, d), b, d);
+        let slot = slot_of(step, d);
         // This thread's first unit's, so that the wait overlaps the sums.
         var above = 0.0;
-        if lid < hidden {
-            above = upstream[at + lid];
+        if lid < units {
+            above = upstream[units_at(slot, first_b + lid / hidden, d) + lid % hidden];
         }
         // Nothing comes from beyond the last step.
         if done > 0u {
             product(lid, d, 0u, FIRST_GATES);
         }
         workgroupBarrier();
-        for (var j = lid; j < hidden; j += THREADS) {
-            if j != lid {
-                above = upstream[at + j];
+        for (var i = lid; i < units; i += THREADS) {
+            let s = i / hidden;
+            let j = i % hidden;
+            let b = first_b + s;
+            let unit = place(step, b, d, j);
+            if i != lid {
+                above = upstream[unit.now];
             }
             var dh = above;
             if done > 0u {
-                dh += mask_at(b, d, j) * sum_of(j);
+                dh += mask_at(b, d, j) * sum_of(s, j);
             }
-            let unit = place(step, b, d, j);
             upstream[unit.now] = dh;
-            var gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));
+            let gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));
             for (var g = 0u; g < GATES; g += 1u) {
-                dr[g * hidden + j] = gradient.r[g];
+                shared_floats[(g * hidden + j) * SEQUENCES + s] = gradient.r[g];
             }
             // To where this same thread finds it at the next turn.
             let passed = select(dh, gradient.h_before, unit.counts);
@@ -141,12 +164,15 @@ fn main(
         if FIRST_GATES < GATES {
             product(lid, d, FIRST_GATES, GATES);
             workgroupBarrier();
-            for (var j = lid; j < hidden; j += THREADS) {
-                let unit = place(step, b, d, j);
-                var gradient = cell_operand_backward(params.variant, unit, mask_at(b, d, j) * sum_of(j));
+            for (var i = lid; i < units; i += THREADS) {
+                let s = i / hidden;
+                let j = i % hidden;
+                let unit = place(step, first_b + s, d, j);
+                let sum = mask_at(first_b + s, d, j) * sum_of(s, j);
+                let gradient = cell_operand_backward(params.variant, unit, sum);
                 for (var g = 0u; g < FIRST_GATES; g += 1u) {
                     // Of a gate that the operand is not made of, the gradient is already there.
-                    dr[g * hidden + j] += gradient.r[g];
+                    shared_floats[(g * hidden + j) * SEQUENCES + s] += gradient.r[g];
                 }
                 upstream[unit.before] += gradient.h_before;
             }
@@ -156,8 +182,10 @@ fn main(
     if params.to_start != 0u {
         product(lid, d, 0u, FIRST_GATES);
         workgroupBarrier();
-        for (var j = lid; j < hidden; j += THREADS) {
-            upstream[units_at(slot_of(0xffffffffu, d), b, d) + j] += mask_at(b, d, j) * sum_of(j);
+        for (var i = lid; i < units; i += THREADS) {
+            let b = first_b + i / hidden;
+            let j = i % hidden;
+            upstream[units_at(slot_of(0xffffffffu, d), b, d) + j] += mask_at(b, d, j) * sum_of(i / hidden, j);
         }
     }
 }

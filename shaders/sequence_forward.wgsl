@@ -1,4 +1,4 @@
-// sequence_forward: a whole recurrence, one workgroup a direction of a sequence from end to end; the cell and
+// sequence_forward: a whole recurrence, one workgroup a tile of sequences of a direction from end to end; the cell and
 // recurrence.wgsl are appended.
 //
 //   for every step: r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns slots 1 to T of the history.
@@ -11,7 +11,8 @@
 // in      lengths  [B]
 // in      mask     m [B, D·H], read where has_mask is 1
 //
-// H <= 1024 and G·H <= 2048; the plan sees to it. Where there are more threads than outputs they share each sum.
+// A weight is loaded once for all sequences of the tile, and an operand once for all units of a thread: UNITS·G weights
+// and SEQUENCES operands make UNITS·G·SEQUENCES products. SPLIT threads share each sum.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> turned: array<f32>;
@@ -21,143 +22,169 @@
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
-const THREADS: u32 = 256u;
+override THREADS: u32 = 256u;
+override SEQUENCES: u32 = 1u;
+override UNITS: u32 = 1u;
+override SPLIT: u32 = 1u;
+/// At least SEQUENCES·(H + SPLIT·G·H); the plan sees to it.
+override FLOATS: u32 = 4096u;
 
-/// What the next product is over: m ⊙ h_(t-1), then unit by unit m ⊙ h_t.
-var<workgroup> operand: array<f32, 1024>;
-/// Group q's part of the sum of output o at q·width + o.
-var<workgroup> sums: array<f32, 2048>;
+/// m ⊙ h_(t-1), then unit by unit m ⊙ h_t, of sequence s of the tile at k·SEQUENCES + s: what the next product is over.
+/// Behind them the sums: part q of that of gate g at SEQUENCES·H + ((q·SEQUENCES + s)·G + g)·H + j.
+var<workgroup> shared_floats: array<f32, FLOATS>;
 
-/// Σ operand[k]·Uᵀ[k, column] over k from begin to end, eight loads on their way at a time.
-fn partial_sum(column: u32, begin: u32, end: u32, stride: u32) -> f32 {
-    var sum = vec4(0.0);
-    var at = params.weight_offset + begin * stride + column;
-    var k = begin;
-    for (; k + 8u <= end; k += 8u) {
-        let near = vec4(turned[at], turned[at + stride], turned[at + 2u * stride], turned[at + 3u * stride]);
-        let far = vec4(
-            turned[at + 4u * stride],
-            turned[at + 5u * stride],
-            turned[at + 6u * stride],
-            turned[at + 7u * stride],
-        );
-        sum = fma(vec4(operand[k], operand[k + 1u], operand[k + 2u], operand[k + 3u]), near, sum);
-        sum = fma(vec4(operand[k + 4u], operand[k + 5u], operand[k + 6u], operand[k + 7u]), far, sum);
-        at += 8u * stride;
+/// The sums of a thread: of its unit u, gate g and sequence s at (u·G + g)·SEQUENCES + s.
+var<private> acc: array<f32, MOST_UNITS * GATES * MOST_SEQUENCES>;
+
+/// Adds the products of element k: weights are `apart` from gate to gate, and of unit u at `at` + columns[u].
+fn add_products(k: u32, at: u32, columns: array<u32, MOST_UNITS>, first_gate: u32, end_gate: u32) {
+    var operand: array<f32, MOST_SEQUENCES>;
+    for (var s = 0u; s < SEQUENCES; s += 1u) {
+        operand[s] = shared_floats[k * SEQUENCES + s];
     }
-    for (; k < end; k += 1u) {
-        sum.x = fma(operand[k], turned[at], sum.x);
-        at += stride;
+    for (var u = 0u; u < UNITS; u += 1u) {
+        for (var g = first_gate; g < end_gate; g += 1u) {
+            let weight = turned[at + columns[u] + g * params.hidden];
+            for (var s = 0u; s < SEQUENCES; s += 1u) {
+                let i = (u * GATES + g) * SEQUENCES + s;
+                acc[i] = fma(operand[s], weight, acc[i]);
+            }
+        }
     }
-    return (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+/// The sums of gates first to end, each thread's part of them.
+fn product(lid: u32, d: u32, first_gate: u32, end_gate: u32) {
+    let hidden = params.hidden;
+    let width = THREADS / SPLIT;
+    let part = lid / width;
+    let begin = slice_start(hidden, part, SPLIT);
+    let end = slice_start(hidden, part + 1u, SPLIT);
+    let stride = params.directions * GATES * hidden;
+    for (var first = lid % width; first < hidden; first += width * UNITS) {
+        var columns: array<u32, MOST_UNITS>;
+        for (var u = 0u; u < UNITS; u += 1u) {
+            // A unit beyond the last is summed as the last and left alone.
+            columns[u] = min(first + u * width, hidden - 1u);
+            for (var i = u * GATES * SEQUENCES; i < (u + 1u) * GATES * SEQUENCES; i += 1u) {
+                acc[i] = 0.0;
+            }
+        }
+        var at = params.weight_offset + d * GATES * hidden + begin * stride;
+        var k = begin;
+        // So many loads on their way at a time.
+        for (; k + DEPTH <= end; k += DEPTH) {
+            for (var i = 0u; i < DEPTH; i += 1u) {
+                add_products(k + i, at + i * stride, columns, first_gate, end_gate);
+            }
+            at += DEPTH * stride;
+        }
+        for (; k < end; k += 1u) {
+            add_products(k, at, columns, first_gate, end_gate);
+            at += stride;
+        }
+        for (var u = 0u; u < UNITS; u += 1u) {
+            let j = first + u * width;
+            if j < hidden {
+                for (var g = first_gate; g < end_gate; g += 1u) {
+                    for (var s = 0u; s < SEQUENCES; s += 1u) {
+                        shared_floats[sum_at(part, s, g, j)] = acc[(u * GATES + g) * SEQUENCES + s];
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sum_at(part: u32, s: u32, g: u32, j: u32) -> u32 {
+    return (SEQUENCES + (part * SEQUENCES + s) * GATES + g) * params.hidden + j;
 }
 
 /// x of unit j of a sequence's step, whose gates start at `at`.
-fn load_x(at: u32, j: u32) -> array<f32, GATES> {
+fn load_x(at: u32) -> array<f32, GATES> {
     var x: array<f32, GATES>;
-    if j < params.hidden {
-        for (var g = 0u; g < GATES; g += 1u) {
-            x[g] = gates[at + g * params.hidden + j];
-        }
+    for (var g = 0u; g < GATES; g += 1u) {
+        x[g] = gates[at + g * params.hidden];
     }
     return x;
 }
 
-/// How the threads share a product of so many outputs: as many as there are, up to all threads, work on one part of K.
-fn width_of(outputs: u32) -> u32 {
-    var width = 32u;
-    while width < outputs && width < THREADS {
-        width *= 2u;
-    }
-    return width;
-}
-
-/// The sums of columns first to first + outputs, each group's part of them.
-fn product(lid: u32, first: u32, outputs: u32, stride: u32) {
-    let width = width_of(outputs);
-    let groups = THREADS / width;
-    let group = lid / width;
-    let begin = slice_start(params.hidden, group, groups);
-    let end = slice_start(params.hidden, group + 1u, groups);
-    for (var column = lid % width; column < outputs; column += width) {
-        sums[group * width + column] = partial_sum(first + column, begin, end, stride);
-    }
-}
-
-/// Output o of a product of so many, of gate g of unit j, with its bias.
-fn sum_of(d: u32, o: u32, outputs: u32, g: u32, j: u32) -> f32 {
-    let width = width_of(outputs);
+/// The whole sum of gate g of unit j of the tile's sequence s, with its bias.
+fn sum_of(d: u32, s: u32, g: u32, j: u32) -> f32 {
     var sum = 0.0;
     if params.has_bias != 0u {
         sum = bias[params.bias_offset + (d * GATES + g) * params.hidden + j];
     }
-    for (var q = 0u; q < THREADS / width; q += 1u) {
-        sum += sums[q * width + o];
+    for (var part = 0u; part < SPLIT; part += 1u) {
+        sum += shared_floats[sum_at(part, s, g, j)];
     }
     return sum;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    let sequence = linear(workgroup, grid);
-    let b = sequence / params.directions;
-    let d = sequence % params.directions;
-    if b >= params.batch {
+    let tile = linear(workgroup, grid);
+    let d = tile % params.directions;
+    let first_b = tile / params.directions * SEQUENCES;
+    if first_b >= params.batch {
         return;
     }
     let hidden = params.hidden;
-    let stride = params.directions * GATES * hidden;
-    let first_column = d * GATES * hidden;
-    let first_outputs = FIRST_GATES * hidden;
+    // The units of all sequences of the tile, one after the other.
+    let units = min(SEQUENCES, params.batch - first_b) * hidden;
 
-    for (var j = lid; j < hidden; j += THREADS) {
-        operand[j] = history[units_at(slot_of(0xffffffffu, d), b, d) + j] * mask_at(b, d, j);
+    for (var i = lid; i < units; i += THREADS) {
+        let b = first_b + i / hidden;
+        let j = i % hidden;
+        let h = history[units_at(slot_of(0xffffffffu, d), b, d) + j];
+        shared_floats[j * SEQUENCES + i / hidden] = h * mask_at(b, d, j);
     }
     workgroupBarrier();
 
     for (var step = 0u; step < params.steps; step += 1u) {
-        let at = gates_at(time_of(step, d), b, d);
+        let time = time_of(step, d);
         // This thread's first unit's, so that the wait overlaps the sums.
-        var x = load_x(at, lid);
-        product(lid, first_column, first_outputs, stride);
+        var x: array<f32, GATES>;
+        if lid < units {
+            x = load_x(gates_at(time, first_b + lid / hidden, d) + lid % hidden);
+        }
+        product(lid, d, 0u, FIRST_GATES);
         workgroupBarrier();
         if FIRST_GATES < GATES {
-            for (var j = lid; j < hidden; j += THREADS) {
+            for (var i = lid; i < units; i += THREADS) {
+                let s = i / hidden;
+                let j = i % hidden;
                 var r: array<f32, GATES>;
                 for (var g = 0u; g < FIRST_GATES; g += 1u) {
-                    r[g] = sum_of(d, g * hidden + j, first_outputs, g, j);
+                    r[g] = sum_of(d, s, g, j);
                 }
-                let unit = place(step, b, d, j);
-                let made = cell_operand(params.variant, unit, load_x(at, j), r, history[unit.before]);
-                operand[j] = made * mask_at(b, d, j);
+                let unit = place(step, first_b + s, d, j);
+                let made = cell_operand(params.variant, unit, load_x(unit.gate), r, history[unit.before]);
+                shared_floats[j * SEQUENCES + s] = made * mask_at(first_b + s, d, j);
             }
             workgroupBarrier();
-            product(lid, first_column + first_outputs, (GATES - FIRST_GATES) * hidden, stride);
+            product(lid, d, FIRST_GATES, GATES);
             workgroupBarrier();
         }
-        for (var j = lid; j < hidden; j += THREADS) {
-            if j != lid {
-                x = load_x(at, j);
+        for (var i = lid; i < units; i += THREADS) {
+            let s = i / hidden;
+            let j = i % hidden;
+            let unit = place(step, first_b + s, d, j);
+            if i != lid {
+                x = load_x(unit.gate);
             }
             // Of the last product; a cell of two keeps what it needs of the first.
             var r: array<f32, GATES>;
-            if FIRST_GATES < GATES {
-                for (var g = FIRST_GATES; g < GATES; g += 1u) {
-                    r[g] = sum_of(d, (g - FIRST_GATES) * hidden + j, (GATES - FIRST_GATES) * hidden, g, j);
-                }
-            } else {
-                for (var g = 0u; g < GATES; g += 1u) {
-                    r[g] = sum_of(d, g * hidden + j, first_outputs, g, j);
-                }
+            for (var g = FIRST_GATES % GATES; g < GATES; g += 1u) {
+                r[g] = sum_of(d, s, g, j);
             }
-            let unit = place(step, b, d, j);
             let h_before = history[unit.before];
             let new_h = select(h_before, cell_forward(params.variant, unit, x, r, h_before), unit.counts);
-            operand[j] = new_h * mask_at(b, d, j);
+            shared_floats[j * SEQUENCES + s] = new_h * mask_at(first_b + s, d, j);
             history[unit.now] = new_h;
         }
         workgroupBarrier();

@@ -13,8 +13,9 @@
 // in      lengths   [B]
 // in      mask      m [B, D·H], read where has_mask is 1
 //
-// One workgroup a tile of 16 sequences × 16 units, one thread a unit of a sequence; the sum over the G·H gates goes
-// through workgroup memory in chunks of 32.
+// One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units; neighbouring threads read neighbouring
+// elements of a row of U. SPLIT threads share a sum. Each makes the sums of all the sequences and of UNITS units in
+// registers: UNITS weights and SEQUENCES gradients make UNITS·SEQUENCES products.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -24,102 +25,137 @@
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
-const TILE: u32 = 16u;
-const CHUNK: u32 = 32u;
-/// One element of padding: the two sequences that a warp reads lie in different banks.
-const ROW: u32 = 33u;
+override THREADS: u32 = 256u;
+override SEQUENCES: u32 = 1u;
+override UNITS: u32 = 1u;
+override SPLIT: u32 = 16u;
+/// At least SEQUENCES·UNITS·THREADS: lowering sees to it.
+override FLOATS: u32 = 4096u;
 
-var<workgroup> tile_d: array<f32, TILE * ROW>;
-var<workgroup> tile_u: array<f32, CHUNK * TILE>;
+/// Part q of the sum of sequence s and unit j of the tile at (q·SEQUENCES + s)·units + j.
+var<workgroup> sums: array<f32, FLOATS>;
 
-@compute @workgroup_size(256)
+/// The sums of a thread: of its unit u and sequence s at u·SEQUENCES + s.
+var<private> acc: array<f32, MOST_UNITS * MOST_SEQUENCES>;
+
+/// Adds the products of element k. The gradients of sequence s start at rows[s], the weights of unit u at columns[u].
+fn add_products(k: u32, rows: array<u32, MOST_SEQUENCES>, columns: array<u32, MOST_UNITS>) {
+    var dr: array<f32, MOST_SEQUENCES>;
+    for (var s = 0u; s < SEQUENCES; s += 1u) {
+        dr[s] = recurrent_gradient(rows[s] + k);
+    }
+    for (var u = 0u; u < UNITS; u += 1u) {
+        let w = weight[columns[u] + k * params.hidden];
+        for (var s = 0u; s < SEQUENCES; s += 1u) {
+            acc[u * SEQUENCES + s] = fma(dr[s], w, acc[u * SEQUENCES + s]);
+        }
+    }
+}
+
+/// This thread's part of the sums over elements begin to end of a step's gradients.
+fn product(lid: u32, d: u32, first_b: u32, first_j: u32, time: u32, begin: u32, end: u32) {
+    let hidden = params.hidden;
+    let width = THREADS / SPLIT;
+    // What lies beyond the last sequence or unit is summed as the last and left alone.
+    var rows: array<u32, MOST_SEQUENCES>;
+    var columns: array<u32, MOST_UNITS>;
+    for (var s = 0u; s < SEQUENCES; s += 1u) {
+        rows[s] = gates_at(time, min(first_b + s, params.batch - 1u), d);
+    }
+    for (var u = 0u; u < UNITS; u += 1u) {
+        let j = min(first_j + lid % width + u * width, hidden - 1u);
+        columns[u] = params.weight_offset + d * GATES * hidden * hidden + j;
+    }
+    var k = begin + lid / width;
+    // So many loads on their way at a time.
+    for (; k + (DEPTH - 1u) * SPLIT < end; k += DEPTH * SPLIT) {
+        for (var i = 0u; i < DEPTH; i += 1u) {
+            add_products(k + i * SPLIT, rows, columns);
+        }
+    }
+    for (; k < end; k += SPLIT) {
+        add_products(k, rows, columns);
+    }
+    for (var u = 0u; u < UNITS; u += 1u) {
+        for (var s = 0u; s < SEQUENCES; s += 1u) {
+            sums[sum_at(lid / width, s, lid % width + u * width)] = acc[u * SEQUENCES + s];
+        }
+    }
+}
+
+fn sum_at(part: u32, s: u32, local_j: u32) -> u32 {
+    return (part * SEQUENCES + s) * (THREADS / SPLIT * UNITS) + local_j;
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
     let hidden = params.hidden;
-    let rows = GATES * hidden;
-    let tiles_b = (params.batch + TILE - 1u) / TILE;
-    let tiles_j = (hidden + TILE - 1u) / TILE;
+    let units = THREADS / SPLIT * UNITS;
+    let tiles_b = (params.batch + SEQUENCES - 1u) / SEQUENCES;
+    let tiles_j = (hidden + units - 1u) / units;
     let tile = linear(workgroup, grid);
     let d = tile / (tiles_b * tiles_j);
     if d >= params.directions {
         return;
     }
-    let first_b = (tile / tiles_j % tiles_b) * TILE;
-    let first_j = (tile % tiles_j) * TILE;
-    let local_b = lid / TILE;
-    let local_j = lid % TILE;
-    let b = first_b + local_b;
-    let j = first_j + local_j;
-    let inside = b < params.batch && j < hidden;
+    let first_b = (tile / tiles_j % tiles_b) * SEQUENCES;
+    let first_j = (tile % tiles_j) * units;
 
     // The first product's sums are those of the step after, the second's of this one.
     var begin = 0u;
     var end = FIRST_GATES * hidden;
     var of_step = params.step + 1u;
-    if FIRST_GATES < GATES && params.product == 1u {
+    let is_second = FIRST_GATES < GATES && params.product == 1u;
+    if is_second {
         begin = FIRST_GATES * hidden;
-        end = rows;
+        end = GATES * hidden;
         of_step = params.step;
     }
-    let u_offset = params.weight_offset + d * rows * hidden;
+    // Nothing comes from beyond the last step.
+    let is_summed = of_step < params.steps;
+    if is_summed {
+        product(lid, d, first_b, first_j, time_of(of_step, d), begin, end);
+    }
+    workgroupBarrier();
 
-    var sum = 0.0;
-    if of_step < params.steps {
-        let time = time_of(of_step, d);
-        for (var chunk = begin; chunk < end; chunk += CHUNK) {
-            for (var i = lid; i < TILE * CHUNK; i += 256u) {
-                let row = first_b + i / CHUNK;
-                let k = chunk + i % CHUNK;
-                var dr = 0.0;
-                if row < params.batch && k < end {
-                    dr = recurrent_gradient(gates_at(time, row, d) + k);
+    for (var i = lid; i < SEQUENCES * units; i += THREADS) {
+        let b = first_b + i / units;
+        let j = first_j + i % units;
+        if b < params.batch && j < hidden {
+            var sum = 0.0;
+            if is_summed {
+                for (var part = 0u; part < SPLIT; part += 1u) {
+                    sum += sums[sum_at(part, i / units, i % units)];
                 }
-                tile_d[(i / CHUNK) * ROW + i % CHUNK] = dr;
+                sum *= mask_at(b, d, j);
             }
-            for (var i = lid; i < CHUNK * TILE; i += 256u) {
-                let k = chunk + i / TILE;
-                let unit = first_j + i % TILE;
-                var u = 0.0;
-                if k < end && unit < hidden {
-                    u = weight[u_offset + k * hidden + unit];
-                }
-                tile_u[i] = u;
-            }
-            workgroupBarrier();
-            for (var k = 0u; k < CHUNK; k += 4u) {
-                let dr = local_b * ROW + k;
-                let u = k * TILE + local_j;
-                sum = fma(tile_d[dr], tile_u[u], sum);
-                sum = fma(tile_d[dr + 1u], tile_u[u + TILE], sum);
-                sum = fma(tile_d[dr + 2u], tile_u[u + 2u * TILE], sum);
-                sum = fma(tile_d[dr + 3u], tile_u[u + 3u * TILE], sum);
-            }
-            workgroupBarrier();
+            finish(b, d, j, sum, is_second);
         }
     }
+}
 
-    if inside {
-        sum *= mask_at(b, d, j);
-        let now = units_at(slot_of(params.step, d), b, d) + j;
-        if FIRST_GATES < GATES && params.product == 1u {
-            let at = place(params.step, b, d, j);
-            upstream[at.before] += cell_operand_backward(params.variant, at, sum).h_before;
-            return;
-        }
-        let dh = upstream[now] + sum;
-        upstream[now] = dh;
-        if params.step < params.steps {
-            let at = place(params.step, b, d, j);
-            let gradient = cell_backward(params.variant, at, select(0.0, dh, at.counts));
-            let passed = select(dh, gradient.h_before, at.counts);
-            if at.is_first {
-                upstream[at.before] = passed;
-            } else if PASSES_H || !at.counts {
-                upstream[at.before] += passed;
-            }
+/// What one unit of a sequence makes of its sum.
+fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
+    if is_second {
+        let at = place(params.step, b, d, j);
+        upstream[at.before] += cell_operand_backward(params.variant, at, sum).h_before;
+        return;
+    }
+    let now = units_at(slot_of(params.step, d), b, d) + j;
+    let dh = upstream[now] + sum;
+    upstream[now] = dh;
+    if params.step < params.steps {
+        let at = place(params.step, b, d, j);
+        let gradient = cell_backward(params.variant, at, select(0.0, dh, at.counts));
+        let passed = select(dh, gradient.h_before, at.counts);
+        if at.is_first {
+            upstream[at.before] = passed;
+        } else if PASSES_H || !at.counts {
+            upstream[at.before] += passed;
         }
     }
 }

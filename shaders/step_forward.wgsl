@@ -8,10 +8,11 @@
 // in-out  gates    [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
 // in-out  history  [T+D, B, D·H]: the slot before the step is read, the slot after it written
 // in      lengths  [B]
-// in      mask     m [B, D·H], read where has_mask is 1
+// in      mask     m [B, D·H], read where MASKED is 1
 //
-// One workgroup a tile of 16 sequences × 16 units, one thread a unit of a sequence with all its gates; the sum over
-// the H units before goes through workgroup memory in chunks of 32.
+// One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units. SPLIT threads that are neighbours share
+// a sum and read neighbouring elements of a row of U and of h. Each makes the sums of all the sequences and of UNITS
+// units in registers: UNITS·G weights and SEQUENCES operands make UNITS·G·SEQUENCES products.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -21,108 +22,148 @@
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
-const TILE: u32 = 16u;
-const CHUNK: u32 = 32u;
-/// One element of padding keeps the reads down a column in different banks.
-const ROW: u32 = 33u;
+override THREADS: u32 = 256u;
+override SEQUENCES: u32 = 1u;
+override UNITS: u32 = 1u;
+override SPLIT: u32 = 16u;
+/// At least SPLIT·(SEQUENCES·G·THREADS / SPLIT·UNITS + 1): lowering sees to it.
+override FLOATS: u32 = 4096u;
+override MASKED: u32 = 1u;
 
-var<workgroup> tile_h: array<f32, TILE * ROW>;
-var<workgroup> tile_u: array<f32, GATES * TILE * ROW>;
+/// Part q of the sum of gate g of sequence s and unit j of the tile at q·row + (s·G + g)·units + j.
+var<workgroup> sums: array<f32, FLOATS>;
 
-@compute @workgroup_size(256)
+/// The sums of a thread: of its unit u, gate g and sequence s at (u·G + g)·SEQUENCES + s.
+var<private> acc: array<f32, MOST_UNITS * GATES * MOST_SEQUENCES>;
+
+/// Adds the products of element k. The operands of sequence s start at rows[s], its mask at masks[s], and the weights of
+/// unit u at columns[u].
+fn add_products(
+    k: u32,
+    rows: array<u32, MOST_SEQUENCES>,
+    masks: array<u32, MOST_SEQUENCES>,
+    columns: array<u32, MOST_UNITS>,
+    first_gate: u32,
+    end_gate: u32,
+) {
+    var operand: array<f32, MOST_SEQUENCES>;
+    for (var s = 0u; s < SEQUENCES; s += 1u) {
+        if first_gate == 0u {
+            operand[s] = history[rows[s] + k];
+        } else {
+            operand[s] = operand_at(rows[s] + k);
+        }
+        if MASKED != 0u {
+            operand[s] *= mask[masks[s] + k];
+        }
+    }
+    for (var u = 0u; u < UNITS; u += 1u) {
+        for (var g = first_gate; g < end_gate; g += 1u) {
+            let w = weight[columns[u] + g * params.hidden * params.hidden + k];
+            for (var s = 0u; s < SEQUENCES; s += 1u) {
+                let i = (u * GATES + g) * SEQUENCES + s;
+                acc[i] = fma(operand[s], w, acc[i]);
+            }
+        }
+    }
+}
+
+/// This thread's part of the sums of gates first to end, over the rows of a slot.
+fn product(lid: u32, d: u32, first_b: u32, first_j: u32, operand_row: u32, first_gate: u32, end_gate: u32) {
+    let hidden = params.hidden;
+    let width = THREADS / SPLIT;
+    // What lies beyond the last sequence or unit is summed as the last and left alone.
+    var rows: array<u32, MOST_SEQUENCES>;
+    var masks: array<u32, MOST_SEQUENCES>;
+    var columns: array<u32, MOST_UNITS>;
+    for (var s = 0u; s < SEQUENCES; s += 1u) {
+        let b = min(first_b + s, params.batch - 1u);
+        rows[s] = units_at(operand_row, b, d);
+        masks[s] = units_at(0u, b, d);
+    }
+    for (var u = 0u; u < UNITS; u += 1u) {
+        let j = min(first_j + lid / SPLIT + u * width, hidden - 1u);
+        columns[u] = params.weight_offset + (d * GATES * hidden + j) * hidden;
+    }
+    var k = lid % SPLIT;
+    // So many loads on their way at a time.
+    for (; k + (DEPTH - 1u) * SPLIT < hidden; k += DEPTH * SPLIT) {
+        for (var i = 0u; i < DEPTH; i += 1u) {
+            add_products(k + i * SPLIT, rows, masks, columns, first_gate, end_gate);
+        }
+    }
+    for (; k < hidden; k += SPLIT) {
+        add_products(k, rows, masks, columns, first_gate, end_gate);
+    }
+    for (var u = 0u; u < UNITS; u += 1u) {
+        for (var g = first_gate; g < end_gate; g += 1u) {
+            for (var s = 0u; s < SEQUENCES; s += 1u) {
+                let at = sum_at(lid % SPLIT, s, g, lid / SPLIT + u * width);
+                sums[at] = acc[(u * GATES + g) * SEQUENCES + s];
+            }
+        }
+    }
+}
+
+fn sum_at(part: u32, s: u32, g: u32, local_j: u32) -> u32 {
+    let units = THREADS / SPLIT * UNITS;
+    // One element of padding keeps the stores of neighbours in different banks.
+    return part * (SEQUENCES * GATES * units + 1u) + (s * GATES + g) * units + local_j;
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
     let hidden = params.hidden;
-    let tiles_b = (params.batch + TILE - 1u) / TILE;
-    let tiles_j = (hidden + TILE - 1u) / TILE;
+    let units = THREADS / SPLIT * UNITS;
+    let tiles_b = (params.batch + SEQUENCES - 1u) / SEQUENCES;
+    let tiles_j = (hidden + units - 1u) / units;
     let tile = linear(workgroup, grid);
     let d = tile / (tiles_b * tiles_j);
     if d >= params.directions {
         return;
     }
-    let first_b = (tile / tiles_j % tiles_b) * TILE;
-    let first_j = (tile % tiles_j) * TILE;
-    let local_b = lid / TILE;
-    let local_j = lid % TILE;
-    let b = first_b + local_b;
-    let j = first_j + local_j;
-    let inside = b < params.batch && j < hidden;
+    let first_b = (tile / tiles_j % tiles_b) * SEQUENCES;
+    let first_j = (tile % tiles_j) * units;
 
     // The gates of this product and what its sums are over.
-    var first_gate = 0u;
-    var end_gate = FIRST_GATES;
-    var operand_row = slot_of(params.step - 1u, d);
-    if FIRST_GATES < GATES && params.product == 1u {
-        first_gate = FIRST_GATES;
-        end_gate = GATES;
-        operand_row = time_of(params.step, d);
+    let is_second = FIRST_GATES < GATES && params.product == 1u;
+    if is_second {
+        product(lid, d, first_b, first_j, time_of(params.step, d), FIRST_GATES % GATES, GATES);
+    } else {
+        product(lid, d, first_b, first_j, slot_of(params.step - 1u, d), 0u, FIRST_GATES);
     }
-    let u_offset = params.weight_offset + d * GATES * hidden * hidden;
+    workgroupBarrier();
 
-    var x: array<f32, GATES>;
-    var r: array<f32, GATES>;
-    if inside {
-        let at = gates_at(time_of(params.step, d), b, d) + j;
-        for (var g = first_gate; g < end_gate; g += 1u) {
-            x[g] = gates[at + g * hidden];
-            if params.has_bias != 0u {
-                r[g] = bias[params.bias_offset + (d * GATES + g) * hidden + j];
-            }
-        }
-    }
-
-    let column = lid % CHUNK;
-    for (var chunk = 0u; chunk < hidden; chunk += CHUNK) {
-        let k = chunk + column;
-        for (var y = lid / CHUNK; y < TILE; y += 256u / CHUNK) {
-            var h = 0.0;
-            if first_b + y < params.batch && k < hidden {
-                let at = units_at(operand_row, first_b + y, d) + k;
-                if FIRST_GATES < GATES && params.product == 1u {
-                    h = operand_at(at);
-                } else {
-                    h = history[at];
+    for (var i = lid; i < SEQUENCES * units; i += THREADS) {
+        let s = i / units;
+        let b = first_b + s;
+        let j = first_j + i % units;
+        if b < params.batch && j < hidden {
+            let at = place(params.step, b, d, j);
+            var x: array<f32, GATES>;
+            var r: array<f32, GATES>;
+            for (var g = 0u; g < GATES; g += 1u) {
+                if g >= FIRST_GATES == is_second {
+                    x[g] = gates[at.gate + g * hidden];
+                    if params.has_bias != 0u {
+                        r[g] = bias[params.bias_offset + (d * GATES + g) * hidden + j];
+                    }
+                    for (var part = 0u; part < SPLIT; part += 1u) {
+                        r[g] += sums[sum_at(part, s, g, i % units)];
+                    }
                 }
-                h *= mask_at(first_b + y, d, k);
             }
-            tile_h[y * ROW + column] = h;
-            for (var g = first_gate; g < end_gate; g += 1u) {
-                var u = 0.0;
-                if first_j + y < hidden && k < hidden {
-                    u = weight[u_offset + (g * hidden + first_j + y) * hidden + k];
-                }
-                tile_u[(g * TILE + y) * ROW + column] = u;
+            let h_before = history[at.before];
+            if FIRST_GATES < GATES && !is_second {
+                cell_operand(params.variant, at, x, r, h_before);
+            } else {
+                let h = cell_forward(params.variant, at, x, r, h_before);
+                history[at.now] = select(h_before, h, at.counts);
             }
-        }
-        workgroupBarrier();
-        for (var k = 0u; k < CHUNK; k += 4u) {
-            let at = local_b * ROW + k;
-            let h0 = tile_h[at];
-            let h1 = tile_h[at + 1u];
-            let h2 = tile_h[at + 2u];
-            let h3 = tile_h[at + 3u];
-            for (var g = first_gate; g < end_gate; g += 1u) {
-                let u = (g * TILE + local_j) * ROW + k;
-                var sum = fma(h0, tile_u[u], r[g]);
-                sum = fma(h1, tile_u[u + 1u], sum);
-                sum = fma(h2, tile_u[u + 2u], sum);
-                r[g] = fma(h3, tile_u[u + 3u], sum);
-            }
-        }
-        workgroupBarrier();
-    }
-
-    if inside {
-        let at = place(params.step, b, d, j);
-        let h_before = history[at.before];
-        if FIRST_GATES < GATES && params.product == 0u {
-            cell_operand(params.variant, at, x, r, h_before);
-        } else {
-            let h = cell_forward(params.variant, at, x, r, h_before);
-            history[at.now] = select(h_before, h, at.counts);
         }
     }
 }

@@ -3,12 +3,14 @@
 //! The contract: no GPU is needed, and the comparison itself is shown to fail on planted faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy takes a test's helpers for the crate's code")]
 
+use std::collections::BTreeSet;
+
 use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use recurrent::gpu::kernels::{
     Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID, MAX_PARAMS_BYTES, all, lower,
 };
 use recurrent::plan::{
-    Clip, Combine, Dropout, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target,
+    Clip, Combine, Dropout, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target, Tile,
 };
 use recurrent::{Activation, Cell, Config, Directions, Error, Input, ReadOut, Reset};
 
@@ -18,18 +20,28 @@ const MAX_INVOCATIONS: u32 = 256;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 fn parse(kernel: &Kernel) -> Result<Module, String> {
+    parse_and_set(kernel, &[]).map(|(module, _)| module)
+}
+
+/// The shader, and what is left of it where its first constants have these values.
+fn parse_and_set(kernel: &Kernel, constants: &[u32]) -> Result<(Module, Module), String> {
     let source = kernel.source.concat();
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
     let (flags, capabilities) = (naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
-    naga::valid::Validator::new(flags, capabilities)
+    let info = naga::valid::Validator::new(flags, capabilities)
         .validate(&module)
         .map_err(|e| format!("{}: {}", kernel.name, e.emit_to_string(&source)))?;
-    Ok(module)
+    let values = kernel.constants.iter().zip(constants).map(|(name, value)| (name.to_string(), f64::from(*value)));
+    let values = values.collect::<naga::back::PipelineConstants>();
+    let (set, _) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &values)
+        .map_err(|e| format!("{}: {e}", kernel.name))?;
+    let set = set.into_owned();
+    Ok((module, set))
 }
 
 /// Holds what Rust says of a kernel against its shader; the error is the first difference.
 fn compare(kernel: &Kernel) -> Result<(), String> {
-    let module = parse(kernel)?;
+    let (module, set) = parse_and_set(kernel, &[])?;
     let same = |what: &str, rust: &dyn std::fmt::Debug, wgsl: &dyn std::fmt::Debug| {
         let (rust, wgsl) = (format!("{rust:?}"), format!("{wgsl:?}"));
         if rust == wgsl { Ok(()) } else { Err(format!("{}: {what} is {rust} in Rust, {wgsl} in WGSL", kernel.name)) }
@@ -39,7 +51,9 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
     let entry = &module.entry_points[0];
     same("the stage", &ShaderStage::Compute, &entry.stage)?;
     same("the entry point", &kernel.entry, &entry.name)?;
-    same("the workgroup", &kernel.workgroup, &entry.workgroup_size)?;
+    same("the workgroup", &kernel.workgroup, &set.entry_points[0].workgroup_size)?;
+    let constants: Vec<_> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+    same("the list of constants", &kernel.constants, &constants)?;
 
     let mut bindings = Vec::new();
     let mut uniform = None;
@@ -120,12 +134,42 @@ fn every_shader_file_belongs_to_a_kernel() {
 #[test]
 fn every_kernel_keeps_to_the_default_limits() {
     for kernel in all() {
-        let bytes = workgroup_bytes(&parse(kernel).unwrap());
+        let bytes = workgroup_bytes(&parse_and_set(kernel, &[]).unwrap().1);
         assert!(bytes <= MAX_WORKGROUP_BYTES, "{}: {bytes} bytes of workgroup memory", kernel.name);
         assert!(kernel.workgroup.iter().product::<u32>() <= MAX_INVOCATIONS, "{}: invocations", kernel.name);
         assert!(kernel.bindings.len() <= MAX_STORAGE_BUFFERS, "{}: storage buffers", kernel.name);
         assert!(kernel.params_size <= MAX_PARAMS_BYTES, "{}: parameters", kernel.name);
     }
+}
+
+#[test]
+fn every_pipeline_of_a_plan_keeps_to_the_default_limits() {
+    let mut seen = BTreeSet::new();
+    for_every_plan(|what, plan| {
+        for command in lower(plan).unwrap() {
+            let Command::Dispatch(Dispatch { kernel, constants, .. }) = command else { continue };
+            if !constants.is_empty() && seen.insert((kernel.name, constants.clone())) {
+                let (_, module) = parse_and_set(kernel, &constants).unwrap();
+                let bytes = workgroup_bytes(&module);
+                assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {} {constants:?}: {bytes} bytes", kernel.name);
+                let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
+                assert!(threads <= MAX_INVOCATIONS, "{what}: {} {constants:?}: {threads} threads", kernel.name);
+            }
+        }
+    });
+    assert!(seen.len() > 20, "{seen:?}");
+}
+
+#[test]
+fn a_planted_fault_in_the_constants_is_seen() {
+    let tiled = **all().iter().find(|k| k.name == "sequence_forward_lstm").unwrap();
+    assert_eq!(compare(&tiled), Ok(()));
+    for constants in
+        [&["THREADS", "SEQUENCES", "UNITS", "SPLIT"][..], &[], &["THREADS", "SEQUENCES", "UNITS", "SPLIT", "X"]]
+    {
+        fails(Kernel { constants, ..tiled }, "the list of constants");
+    }
+    fails(Kernel { constants: &["THREADS"], ..sound() }, "the list of constants");
 }
 
 #[test]
@@ -144,6 +188,13 @@ fn constants_that_rust_shares_have_its_values() {
         assert_eq!(constant(named(kernel), "FROZEN"), FROZEN as usize, "{kernel}");
     }
     assert_eq!(constant(named("adam"), "NOT_DECAYED"), NOT_DECAYED as usize);
+    for cell in CELLS {
+        for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
+            let kernel = named(&format!("{driver}_{}", cell.name()));
+            assert_eq!(constant(kernel, "MOST_SEQUENCES"), Tile::MOST_SEQUENCES as usize);
+            assert_eq!(constant(kernel, "MOST_UNITS"), Tile::MOST_UNITS as usize);
+        }
+    }
     // What is over h_(t-1), by the plan's own count of products.
     let (after, before) = (named("step_forward_gru"), named("step_forward_gru_before"));
     assert!(after.source.iter().any(|piece| piece.contains("const FIRST_GATES: u32 = GATES;")));
@@ -279,12 +330,13 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
 }
 
 fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
-    let Dispatch { kernel, tensors, params, grid } = dispatch;
+    let Dispatch { kernel, constants, tensors, params, grid } = dispatch;
     let what = format!("{what}: {}", kernel.name);
     assert!(all().iter().any(|k| std::ptr::eq(*k, *kernel)), "{what} is not among all kernels");
     assert_eq!(params.len(), kernel.params_size, "{what}: parameters");
     assert!(params.len() <= MAX_PARAMS_BYTES, "{what}: parameters");
     assert_eq!(tensors.len(), kernel.bindings.len(), "{what}: tensors");
+    assert_eq!(constants.len(), kernel.constants.len(), "{what}: constants");
     assert!(grid.iter().all(|n| (1..=MAX_GRID).contains(n)), "{what}: grid {grid:?}");
     for (tensor, binding) in tensors.iter().zip(kernel.bindings) {
         let uses = tensors.iter().filter(|t| *t == tensor).count();
@@ -295,7 +347,7 @@ fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
 
 #[test]
 fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
-    let mut used = std::collections::BTreeSet::new();
+    let mut used = BTreeSet::new();
     for_every_plan(|what, plan| {
         let mut commands = lower(plan).unwrap().into_iter();
         // Operation by operation, so that no surplus of one hides a lack of another.
@@ -326,7 +378,7 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
         }
         assert!(commands.next().is_none(), "{what}: more commands than operations");
     });
-    let declared: std::collections::BTreeSet<_> = all().iter().map(|k| k.name).collect();
+    let declared: BTreeSet<_> = all().iter().map(|k| k.name).collect();
     assert_eq!(used, declared, "kernels that no plan uses");
 }
 

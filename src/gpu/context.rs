@@ -20,7 +20,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     adapter: Adapter,
-    pipelines: Mutex<HashMap<&'static str, Pipeline>>,
+    pipelines: Mutex<HashMap<(&'static str, Vec<u32>), Pipeline>>,
     /// Why the device was lost, once it is.
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -43,6 +43,7 @@ impl Gpu {
         let limits = wgpu::Limits {
             max_buffer_size: offered.max_buffer_size,
             max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+            max_compute_workgroup_storage_size: offered.max_compute_workgroup_storage_size,
             ..wgpu::Limits::default()
         };
         let descriptor = wgpu::DeviceDescriptor {
@@ -88,10 +89,13 @@ impl Gpu {
     /// What plans for this device are shaped by.
     pub fn target(&self) -> Target {
         let adapter = &self.inner.adapter;
+        let hardware = Target::webgpu();
         Target {
             binding_bytes: adapter.max_binding_bytes.min(adapter.max_buffer_bytes),
             parallel: true,
             workgroup_bytes: adapter.workgroup_bytes,
+            software: adapter.is_software,
+            workgroups: if adapter.is_software { threads() } else { hardware.workgroups },
         }
     }
 
@@ -108,14 +112,16 @@ impl Gpu {
         lock(&self.inner.lost).as_ref().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.clone())))
     }
 
-    /// The kernel's pipeline, compiled at its first use on this device.
-    pub(super) async fn pipeline(&self, kernel: &'static Kernel) -> Result<Pipeline> {
-        if let Some(known) = lock(&self.inner.pipelines).get(kernel.name) {
+    /// The kernel's pipeline with these constants, compiled at its first use on this device.
+    pub(super) async fn pipeline(&self, kernel: &'static Kernel, constants: &[u32]) -> Result<Pipeline> {
+        let key = (kernel.name, constants.to_vec());
+        if let Some(known) = lock(&self.inner.pipelines).get(&key) {
             return Ok(known.clone());
         }
-        let (pipeline, caught) = scoped(self.device(), "compiling a kernel", || compile(self.device(), kernel));
+        let (pipeline, caught) =
+            scoped(self.device(), "compiling a kernel", || compile(self.device(), kernel, constants));
         caught.wait().await?;
-        lock(&self.inner.pipelines).insert(kernel.name, pipeline.clone());
+        lock(&self.inner.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
     }
 }
@@ -131,7 +137,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn compile(device: &wgpu::Device, kernel: &Kernel) -> Pipeline {
+/// How many threads a software adapter has.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> Pipeline {
+    let constants: Vec<_> = kernel.constants.iter().copied().zip(constants.iter().map(|c| f64::from(*c))).collect();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
         source: wgpu::ShaderSource::Wgsl(kernel.source.concat().into()),
@@ -167,7 +179,7 @@ fn compile(device: &wgpu::Device, kernel: &Kernel) -> Pipeline {
         compilation_options: wgpu::PipelineCompilationOptions {
             // Every kernel writes its workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
-            ..Default::default()
+            constants: &constants,
         },
         cache: None,
     });

@@ -93,7 +93,8 @@ impl Executor {
         let mut pipelines = HashMap::new();
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {
-                pipelines.insert(dispatch.kernel.name, gpu.pipeline(dispatch.kernel).await?);
+                let pipeline = gpu.pipeline(dispatch.kernel, &dispatch.constants).await?;
+                pipelines.insert((dispatch.kernel.name, dispatch.constants.as_slice()), pipeline);
             }
         }
         let (encoded, caught) =
@@ -372,12 +373,15 @@ impl<'a> Slots<'a> {
     }
 }
 
+/// A pipeline: its kernel's name and constants.
+type Key<'a> = (&'static str, &'a [u32]);
+
 fn encode(
     gpu: &Gpu,
     commands: &[Command],
     slots: &Slots<'_>,
     places: &[Place],
-    pipelines: &HashMap<&'static str, Pipeline>,
+    pipelines: &HashMap<Key<'_>, Pipeline>,
 ) -> Vec<Encoded> {
     let device = gpu.device();
     let uniform = device.create_buffer(&wgpu::BufferDescriptor {
@@ -389,7 +393,7 @@ fn encode(
     gpu.queue().write_buffer(&uniform, 0, &slots.bytes);
 
     // The T dispatches of a recurrence by steps differ in their parameters alone, so they share one bind group.
-    let mut groups: HashMap<(&str, &[TensorId]), wgpu::BindGroup> = HashMap::new();
+    let mut groups: HashMap<(Key<'_>, &[TensorId]), wgpu::BindGroup> = HashMap::new();
     let part = |view: &View| {
         let place = &places[view.tensor.0];
         Place {
@@ -404,8 +408,9 @@ fn encode(
             Command::Copy { from, to } => encoded.push(Encoded::Copy { from: part(from), to: part(to) }),
             Command::Zero { tensor } => encoded.push(Encoded::Zero(places[tensor.0].clone())),
             Command::Dispatch(dispatch) => {
-                let compiled = &pipelines[dispatch.kernel.name];
-                let group = groups.entry((dispatch.kernel.name, dispatch.tensors.as_slice())).or_insert_with(|| {
+                let key = (dispatch.kernel.name, dispatch.constants.as_slice());
+                let compiled = &pipelines[&key];
+                let group = groups.entry((key, dispatch.tensors.as_slice())).or_insert_with(|| {
                     bind(device, &uniform, dispatch.kernel.params_size, &compiled.layout, &dispatch.tensors, places)
                 });
                 encoded.push(Encoded::Dispatch {

@@ -19,6 +19,7 @@ pub(crate) mod random;
 mod recipe;
 mod target;
 mod tensor;
+mod tile;
 
 use std::fmt;
 
@@ -32,6 +33,7 @@ pub use op::{
 pub use recipe::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub use target::Target;
 pub use tensor::{Element, Storage, Tensor, TensorId, View};
+pub use tile::{Tile, Way};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout};

@@ -6,6 +6,7 @@
 use super::{
     recipe::{Clip, Loss, Optimizer},
     tensor::{TensorId, View},
+    tile::Tile,
 };
 use crate::model::{Cell, CellMemory};
 
@@ -217,6 +218,8 @@ pub struct Recurrence {
     pub memory: Option<TensorId>,
     /// How it is cut into dispatches.
     pub schedule: Schedule,
+    /// What a workgroup of a dispatch takes.
+    pub tile: Tile,
 }
 
 impl Recurrence {
@@ -296,7 +299,7 @@ pub struct PoolGradient {
 pub enum Schedule {
     /// One dispatch a step and product with U, each over the whole batch and both directions.
     Steps,
-    /// One dispatch, in which each workgroup takes one direction of one sequence from end to end.
+    /// One dispatch, in which each workgroup takes one direction of a few sequences from end to end.
     Whole,
 }
 

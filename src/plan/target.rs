@@ -1,5 +1,7 @@
 //! What a plan must know of the device it is for, as plain numbers: limits, and what is worth doing there.
 
+use super::tile::{Tile, Way, Work};
+
 /// The traits of a device that a plan is shaped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -10,17 +12,21 @@ pub struct Target {
     pub parallel: bool,
     /// Memory that a workgroup shares, in bytes.
     pub workgroup_bytes: u32,
+    /// Whether it is a GPU that a CPU computes: few threads, to which every load is dear.
+    pub software: bool,
+    /// How many workgroups keep all of it busy.
+    pub workgroups: usize,
 }
 
 impl Target {
     /// The CPU executor.
     pub fn cpu() -> Self {
-        Target { binding_bytes: u64::MAX, parallel: false, workgroup_bytes: 0 }
+        Target { binding_bytes: u64::MAX, parallel: false, workgroup_bytes: 0, software: true, workgroups: 1 }
     }
 
     /// WebGPU's default limits: what every adapter has.
     pub fn webgpu() -> Self {
-        Target { binding_bytes: 128 << 20, parallel: true, workgroup_bytes: 16 << 10 }
+        Target { binding_bytes: 128 << 20, parallel: true, workgroup_bytes: 16 << 10, software: false, workgroups: 128 }
     }
 
     /// Into how many slices the weight gradients' sums over `rows` rows are cut, so that a product whose result is
@@ -34,23 +40,21 @@ impl Target {
         128usize.div_ceil(tiles).min(rows / 64).min(fits).clamp(1, 16)
     }
 
-    /// Whether the recurrence of one sequence fits one workgroup and is small enough to be faster there.
+    /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
     ///
     /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to it,
-    /// and a step should cost less than a dispatch does: reckoned, not yet measured on hardware.
-    pub(crate) fn whole_sequence(&self, steps: usize, hidden: usize, gates: usize) -> bool {
-        let rows = gates * hidden;
-        self.parallel
-            && steps >= WHOLE_SEQUENCE_STEPS
-            && hidden <= WHOLE_SEQUENCE_HIDDEN
-            && rows <= WHOLE_SEQUENCE_ROWS
-            && rows * hidden <= 1 << 16
-            && self.workgroup_bytes as usize >= 4 * (WHOLE_SEQUENCE_HIDDEN + WHOLE_SEQUENCE_ROWS)
+    /// and a step should cost less than a dispatch does: reckoned, not yet measured on hardware. On llvmpipe a dispatch
+    /// costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast there at least.
+    pub(super) fn whole_sequence(&self, steps: usize, work: &Work) -> Option<Tile> {
+        let Work { gates, hidden, batch, directions, .. } = *work;
+        let elements = gates * hidden * hidden;
+        let is_small = if self.software { batch * directions * elements <= 1 << 13 } else { elements <= 1 << 16 };
+        let worth = self.parallel && steps >= WHOLE_SEQUENCE_STEPS && is_small;
+        // What fits one way has to fit the other.
+        let fits = |way| Tile::whole(self, &Work { way, ..*work });
+        if worth { fits(Way::Backward).and_then(|_| fits(Way::Forward)) } else { None }
     }
 }
 
-/// Below this many steps the transposed copy of U is not worth its dispatch.
+/// Below this many steps a whole sequence is not worth the dispatch that turns U over.
 const WHOLE_SEQUENCE_STEPS: usize = 4;
-/// The sizes of the workgroup arrays in `sequence_forward.wgsl` and `sequence_backward.wgsl`.
-const WHOLE_SEQUENCE_HIDDEN: usize = 1024;
-const WHOLE_SEQUENCE_ROWS: usize = 2048;

@@ -13,7 +13,8 @@ use recurrent::plan::{
 use recurrent::{Activation, Cell, Config, Device, Directions, Error, Input, Layout, Model, ReadOut, Reset, Trainer};
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
-const BY_STEPS: Target = Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0 };
+const BY_STEPS: Target =
+    Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0, software: false, workgroups: 128 };
 
 fn train() -> Purpose {
     Purpose::Train(Recipe::new(Loss::CrossEntropy))

@@ -10,7 +10,7 @@ use crate::products::{self, Gathering, Weighting};
 use crate::recurrences::{self, Options, Sizes};
 use crate::states::{self, Pooling};
 use crate::training::{self, Measured};
-use crate::{GRU, GRU_BEFORE, SCHEDULES, masks};
+use crate::{GRU, GRU_BEFORE, SCHEDULES, masks, tiles};
 
 /// The case passes as it is, and fails with the operation changed and with none.
 #[track_caller]
@@ -115,6 +115,7 @@ fn faults_in_recurrences_are_seen() {
             hidden: 17,
             cell: Cell::Elman(Activation::Tanh),
             schedule,
+            tile: tiles(schedule)[0],
             options: Options::PLAIN,
         };
         let forward = recurrences::forward(&mut random, sizes);
@@ -157,7 +158,7 @@ fn faults_in_a_recurrence_s_options_are_seen() {
             for directions in [1, 2] {
                 let options =
                     Options { directions, unequal: true, mask: true, to_start: true, skipped: 1, ..Options::PLAIN };
-                let sizes = Sizes { steps: 4, batch: 3, hidden: 17, cell, schedule, options };
+                let sizes = Sizes { steps: 4, batch: 3, hidden: 17, cell, schedule, tile: tiles(schedule)[1], options };
                 let forward = recurrences::forward(&mut random, sizes);
                 seen(&forward, fault!(Forward, op => op.mask = None));
                 seen(&forward, fault!(Forward, op => op.bias = None));

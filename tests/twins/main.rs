@@ -1,7 +1,7 @@
 //! Every kernel against its twin: plans of one operation over sizes around the borders of tiles, on random data, whatever
 //! may not be read and whatever must be written poisoned with NaN.
 //!
-//! Tiles are 32 wide for products and transpositions, 16 deep along a product's sum, 16 for a step of a recurrence, 64
+//! Tiles are 32 wide for products and transpositions, 16 deep along a product's sum, as given for a recurrence, 64
 //! threads for a loss, 256 for an update, and 2048 elements for a block of the norm.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ mod recurrences;
 mod states;
 mod training;
 
-use recurrent::plan::{Clip, Loss, Optimizer, PoolKind, RecurrenceSchedule};
+use recurrent::plan::{Clip, Loss, Optimizer, PoolKind, RecurrenceSchedule, Tile};
 use recurrent::{Activation, Cell, Reset, cpu};
 
 use common::compare::Tolerance;
@@ -31,6 +31,24 @@ use training::Measured;
 const TILES: [usize; 5] = [1, 31, 32, 33, 37];
 /// Either way of a recurrence.
 const SCHEDULES: [RecurrenceSchedule; 2] = [RecurrenceSchedule::Steps, RecurrenceSchedule::Whole];
+/// Tiles of a recurrence by steps: those of hardware and of software, and one of no use where everything is uneven.
+const STEP_TILES: [Tile; 6] = [
+    Tile { threads: 128, sequences: 4, units: 1, split: 16 },
+    Tile { threads: 128, sequences: 1, units: 1, split: 16 },
+    Tile { threads: 256, sequences: 8, units: 1, split: 16 },
+    Tile { threads: 32, sequences: 8, units: 4, split: 1 },
+    Tile { threads: 32, sequences: 1, units: 4, split: 1 },
+    Tile { threads: 24, sequences: 2, units: 3, split: 3 },
+];
+/// Tiles of whole sequences.
+const WHOLE_TILES: [Tile; 6] = [
+    Tile { threads: 256, sequences: 1, units: 1, split: 1 },
+    Tile { threads: 256, sequences: 2, units: 1, split: 8 },
+    Tile { threads: 64, sequences: 4, units: 1, split: 1 },
+    Tile { threads: 16, sequences: 8, units: 4, split: 1 },
+    Tile { threads: 8, sequences: 1, units: 4, split: 1 },
+    Tile { threads: 24, sequences: 3, units: 2, split: 3 },
+];
 const TANH: Cell = Cell::Elman(Activation::Tanh);
 const RELU: Cell = Cell::Elman(Activation::Relu);
 const GRU: Cell = Cell::Gru(Reset::AfterProduct);
@@ -218,6 +236,7 @@ fn pools() {
 fn recurrence_around_the_tiles_of_a_step() {
     let mut random = Random::new(6);
     for schedule in SCHEDULES {
+        let mut tiles = tiles(schedule).into_iter().cycle();
         for cell in CELLS {
             let mut options = PAIRS.into_iter().cycle();
             for steps in [1, 2, 5] {
@@ -225,7 +244,34 @@ fn recurrence_around_the_tiles_of_a_step() {
                     [(1, 1), (1, 16), (15, 17), (16, 15), (16, 16), (17, 33), (2, 31), (3, 32), (5, 37), (33, 1)]
                 {
                     let options = options.next().unwrap();
-                    let sizes = Sizes { steps, batch, hidden, cell, schedule, options };
+                    let tile = tiles.next().unwrap();
+                    let sizes = Sizes { steps, batch, hidden, cell, schedule, tile, options };
+                    recurrences::forward(&mut random, sizes).check();
+                    recurrences::backward(&mut random, sizes).check();
+                }
+            }
+        }
+    }
+}
+
+fn tiles(schedule: RecurrenceSchedule) -> [Tile; 6] {
+    if schedule == RecurrenceSchedule::Steps { STEP_TILES } else { WHOLE_TILES }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_around_the_borders_of_every_tile() {
+    let mut random = Random::new(23);
+    let mut options = PAIRS.into_iter().cycle();
+    for schedule in SCHEDULES {
+        for tile in tiles(schedule) {
+            let (sequences, units) = (tile.sequences as usize, (tile.threads / tile.split * tile.units) as usize);
+            for cell in CELLS {
+                for (batch, hidden) in
+                    [(sequences + 1, units + 1), (sequences, units), (sequences.max(2) - 1, units - 1)]
+                {
+                    let options = options.next().unwrap();
+                    let sizes = Sizes { steps: 3, batch, hidden, cell, schedule, tile, options };
                     recurrences::forward(&mut random, sizes).check();
                     recurrences::backward(&mut random, sizes).check();
                 }
@@ -244,7 +290,7 @@ fn recurrence_with_every_option() {
                 let [both, unequal, bias, mask] = [1, 2, 4, 8].map(|bit| number & bit != 0);
                 let directions = if both { 2 } else { 1 };
                 let options = Options { directions, unequal, bias, mask, ..Options::PLAIN };
-                let sizes = Sizes { steps: 4, batch: 3, hidden: 18, cell, schedule, options };
+                let sizes = Sizes { steps: 4, batch: 3, hidden: 18, cell, schedule, tile: tiles(schedule)[0], options };
                 recurrences::forward(&mut random, sizes).check();
                 for to_start in [false, true] {
                     let options = Options { to_start, ..options };
@@ -261,9 +307,10 @@ fn recurrence_around_the_threads_of_a_workgroup() {
     let mut random = Random::new(7);
     let mut options = PAIRS.into_iter().cycle();
     for schedule in SCHEDULES {
+        let tile = tiles(schedule)[0];
         for hidden in [63, 64, 65, 127, 128, 129, 255, 256, 257, 521, 1024] {
             let options = options.next().unwrap();
-            let sizes = Sizes { steps: 2, batch: 2, hidden, cell: TANH, schedule, options };
+            let sizes = Sizes { steps: 2, batch: 2, hidden, cell: TANH, schedule, tile, options };
             recurrences::forward(&mut random, sizes).check();
             recurrences::backward(&mut random, sizes).check();
         }
@@ -272,7 +319,7 @@ fn recurrence_around_the_threads_of_a_workgroup() {
         for (cell, sizes) in [(Cell::Lstm, [63, 64, 65, 127, 257, 512]), (GRU, of_gru), (GRU_BEFORE, of_gru)] {
             for hidden in sizes {
                 let options = options.next().unwrap();
-                let sizes = Sizes { steps: 2, batch: 2, hidden, cell, schedule, options };
+                let sizes = Sizes { steps: 2, batch: 2, hidden, cell, schedule, tile, options };
                 recurrences::forward(&mut random, sizes).check();
                 recurrences::backward(&mut random, sizes).check();
             }
@@ -283,7 +330,7 @@ fn recurrence_around_the_threads_of_a_workgroup() {
 /// What the hidden state is after one step of pre-activations `x` with U zero, so that h = act(x + b_U).
 fn activated(cell: Cell, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
     let hidden = x.len();
-    let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule, options: Options::PLAIN };
+    let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule, tile: tiles(schedule)[0], options: Options::PLAIN };
     recurrences::forward_of(&mut Random::new(8), sizes, x.to_vec(), vec![0.0; hidden * hidden], tolerance)
 }
 
@@ -468,9 +515,10 @@ fn grids_of_more_workgroups_than_one_dimension_has() {
     products::transpose(&mut random, 32 * BEYOND_A_GRID, 1).check();
     products::gather_gradient(&mut random, [50, 1, BEYOND_A_GRID], 1, Gathering::PLAIN).check();
     training::loss(&mut random, Loss::CrossEntropy, [BEYOND_A_GRID, 3], true, 4.0).check();
-    // A workgroup takes 16 sequences of a step, or one from end to end.
-    for (schedule, batch) in SCHEDULES.into_iter().zip([16 * BEYOND_A_GRID, BEYOND_A_GRID]) {
-        let sizes = Sizes { steps: 1, batch, hidden: 1, cell: TANH, schedule, options: Options::PLAIN };
+    for schedule in SCHEDULES {
+        let tile = tiles(schedule)[0];
+        let (batch, options) = (tile.sequences as usize * BEYOND_A_GRID, Options::PLAIN);
+        let sizes = Sizes { steps: 1, batch, hidden: 1, cell: TANH, schedule, tile, options };
         recurrences::forward(&mut random, sizes).check();
         recurrences::backward(&mut random, sizes).check();
     }

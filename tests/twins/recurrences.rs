@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use recurrent::plan::{Op, Recurrence, RecurrenceSchedule, TensorId};
+use recurrent::plan::{Op, Recurrence, RecurrenceSchedule, TensorId, Tile};
 use recurrent::{Activation, Cell, Reset};
 
 use crate::case::Case;
@@ -17,6 +17,7 @@ pub struct Sizes {
     pub hidden: usize,
     pub cell: Cell,
     pub schedule: RecurrenceSchedule,
+    pub tile: Tile,
     pub options: Options,
 }
 
@@ -45,8 +46,10 @@ impl Options {
 
 impl Sizes {
     fn start(&self, direction: &str) -> Case {
-        let Sizes { steps, batch, hidden, cell, schedule, options } = self;
-        Case::new(format!("{direction}, T {steps}, B {batch}, H {hidden}, {cell:?}, {schedule:?}, {options:?}"))
+        let Sizes { steps, batch, hidden, cell, schedule, tile, options } = self;
+        Case::new(format!(
+            "{direction}, T {steps}, B {batch}, H {hidden}, {cell:?}, {schedule:?}, {tile:?}, {options:?}"
+        ))
     }
 
     /// B·D·H, a slot of h.
@@ -112,7 +115,7 @@ impl Sizes {
 
     /// What the next tensors of both directions of a recurrence are: U, b_U, lengths and mask.
     fn common(&self, random: &mut Random, case: &mut Case, tensors: &Tensors) -> Recurrence {
-        let Sizes { steps, batch, hidden, cell, schedule, options } = *self;
+        let Sizes { steps, batch, hidden, cell, schedule, tile, options } = *self;
         let rows = self.rows();
         let Tensors { gates, history, memory, ref u, forward } = *tensors;
         let turned: Vec<f64> = (0..hidden * rows).map(|at| u[at % rows * hidden + at / rows]).collect();
@@ -144,6 +147,7 @@ impl Sizes {
             history,
             memory,
             schedule,
+            tile,
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) static GATHER: Kernel = Kernel {
     source: &[shader!("gather.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
     bindings: &[read("tokens"), read("weight"), read("bias"), read("keys"), write("out")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: GatherParams::FIELDS,
     params_size: GatherParams::SIZE,
 };
@@ -59,6 +60,7 @@ pub(super) static GATHER_GRADIENT: Kernel = Kernel {
     source: &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
     bindings: &[read("d"), read("order"), read("starts"), read("keys"), write("slices")],
     workgroup: [32, 8, 1],
+    constants: &[],
     params: GradientParams::FIELDS,
     params_size: GradientParams::SIZE,
 };

@@ -145,7 +145,24 @@ pub(super) fn dispatch(
     }
     let [x, y] = spread(kernel.name, workgroups)?;
     let [z, _] = spread(kernel.name, slices as u64)?;
-    Ok(Command::Dispatch(Dispatch { kernel, tensors, params: bytemuck::bytes_of(params).to_vec(), grid: [x, y, z] }))
+    Ok(Command::Dispatch(Dispatch {
+        kernel,
+        constants: Vec::new(),
+        tensors,
+        params: bytemuck::bytes_of(params).to_vec(),
+        grid: [x, y, z],
+    }))
+}
+
+/// The same dispatch with the kernel's constants.
+pub(super) fn with_constants(command: Command, values: &[u32]) -> Command {
+    match command {
+        Command::Dispatch(dispatch) => {
+            debug_assert_eq!(values.len(), dispatch.kernel.constants.len());
+            Command::Dispatch(Dispatch { constants: values.to_vec(), ..dispatch })
+        }
+        other => other,
+    }
 }
 
 /// A linear grid over two dimensions, with fewer than one row of workgroups to spare.

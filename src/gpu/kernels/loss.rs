@@ -19,6 +19,7 @@ pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     source: &[shader!("cross_entropy.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: BINDINGS,
     workgroup: [64, 1, 1],
+    constants: &[],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };

@@ -27,6 +27,7 @@ pub(super) static MASK: Kernel = Kernel {
     source: &[shader!("mask.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
     bindings: &[read("input"), read("keys"), write("out")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };

@@ -34,6 +34,7 @@ pub(super) static MATMUL: Kernel = Kernel {
     source: &[shader!("matmul.wgsl"), shader!("math.wgsl")],
     bindings: &[read("a"), read("b"), read("bias"), write("out")],
     workgroup: [64, 1, 1],
+    constants: &[],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };

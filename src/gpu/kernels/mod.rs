@@ -35,8 +35,10 @@ pub struct Kernel {
     pub source: &'static [&'static str],
     /// The storage buffers, those of bindings 1, 2, … of group 0. Binding 0 is the uniform of the parameters.
     pub bindings: &'static [Binding],
-    /// Threads of a workgroup.
+    /// Threads of a workgroup, where no constant says otherwise.
     pub workgroup: [u32; 3],
+    /// The constants that each dispatch sets: `override`s of the shader.
+    pub constants: &'static [&'static str],
     /// The fields of the parameters.
     pub params: &'static [Field],
     /// Bytes of the parameters.
@@ -77,6 +79,8 @@ pub struct Field {
 pub struct Dispatch {
     /// The kernel.
     pub kernel: &'static Kernel,
+    /// The values of the kernel's constants; with others it is another pipeline.
+    pub constants: Vec<u32>,
     /// The tensors, whole, in the order of the kernel's bindings.
     pub tensors: Vec<TensorId>,
     /// The bytes of the parameters, at most [`MAX_PARAMS_BYTES`].

@@ -5,11 +5,11 @@
 
 use super::{
     Binding, Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, place, reaches, read, shader, tiles, write},
+    launch::{ENTRY, dispatch, holds, number, params, place, reaches, read, shader, tiles, with_constants, write},
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, CellMemory, Record, cells, table};
-use crate::plan::{Plan, Recurrence, RecurrenceSchedule, TensorId};
+use crate::plan::{Plan, Recurrence, RecurrenceSchedule, TensorId, Tile, Way};
 
 params!(Params {
     step: u32,
@@ -45,7 +45,7 @@ const fn source(record: &Record, all: &'static [&'static str; 5]) -> &'static [&
 }
 
 macro_rules! driver {
-    ($driver:literal, $cell:ident, $bindings:expr) => {
+    ($driver:literal, $cell:ident, $constants:expr, $bindings:expr) => {
         Kernel {
             name: concat!($driver, "_", stringify!($cell)),
             entry: ENTRY,
@@ -61,11 +61,17 @@ macro_rules! driver {
             ),
             bindings: bindings(&cells::$cell::RECORD, $bindings),
             workgroup: [256, 1, 1],
+            constants: $constants,
             params: Params::FIELDS,
             params_size: Params::SIZE,
         }
     };
 }
+
+/// The constants of a driver, those of a step forwards, and the unit in which workgroup memory is given.
+const CONSTANTS: [&str; 5] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS"];
+const MASKED_CONSTANTS: [&str; 6] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS", "MASKED"];
+const FLOATS: usize = 1024;
 
 const LENGTHS: Binding = read("lengths");
 const MASK: Binding = read("mask");
@@ -91,21 +97,25 @@ macro_rules! drivers {
                 step_forward: driver!(
                     "step_forward",
                     $cell,
+                    &MASKED_CONSTANTS,
                     &[read("weight"), read("bias"), write("gates"), write("history"), LENGTHS, MASK, MEMORY]
                 ),
                 step_backward: driver!(
                     "step_backward",
                     $cell,
+                    &CONSTANTS,
                     &[read("weight"), write("upstream"), read("history"), write("gates"), LENGTHS, MASK, MEMORY]
                 ),
                 sequence_forward: driver!(
                     "sequence_forward",
                     $cell,
+                    &CONSTANTS,
                     &[read("turned"), read("bias"), write("gates"), write("history"), LENGTHS, MASK, MEMORY]
                 ),
                 sequence_backward: driver!(
                     "sequence_backward",
                     $cell,
+                    &CONSTANTS,
                     &[read("weight"), write("upstream"), read("history"), write("gates"), LENGTHS, MASK, MEMORY]
                 ),
             };
@@ -113,9 +123,6 @@ macro_rules! drivers {
     };
 }
 table!(drivers);
-
-/// Sequences, and units, of the tile that a workgroup of a step takes.
-const TILE: usize = 16;
 
 /// The step before the first: where the gradient of the initial state is summed.
 const START: u32 = u32::MAX;
@@ -165,8 +172,21 @@ fn products(op: &Recurrence) -> std::ops::Range<u32> {
     0..op.cell.products() as u32
 }
 
-fn workgroups(op: &Recurrence) -> u64 {
-    op.directions as u64 * tiles(op.batch, TILE) * tiles(op.hidden, TILE)
+/// The constants of a dispatch one way, and its workgroups.
+fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
+    let Tile { threads, sequences, units, split } = op.tile;
+    let known = (1..=Tile::MOST_SEQUENCES).contains(&sequences) && (1..=Tile::MOST_UNITS).contains(&units);
+    if !known || split == 0 || threads == 0 || threads % split != 0 {
+        return Err(Error::Config(format!("a recurrence has no tile {:?}", op.tile)));
+    }
+    let floats = op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden);
+    let floats = number(floats.next_multiple_of(FLOATS))?;
+    let across = match op.schedule {
+        RecurrenceSchedule::Steps => tiles(op.hidden, (threads / split * units) as usize),
+        RecurrenceSchedule::Whole => 1,
+    };
+    let workgroups = op.directions as u64 * tiles(op.batch, sequences as usize) * across;
+    Ok(([threads, sequences, units, split, floats], workgroups))
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
@@ -181,12 +201,17 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
         tensors.extend(op.memory);
         tensors
     };
+    let (constants, workgroups) = tiled(op, Way::Forward)?;
     match op.schedule {
         RecurrenceSchedule::Steps => {
+            let [threads, sequences, units, split, floats] = constants;
+            let constants = [threads, sequences, units, split, floats, params.has_mask];
             let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
             let run = |step, product| {
                 let params = Params { step, product, weight_offset, ..params };
-                dispatch(&drivers(op.cell).step_forward, tensors(op.weight.tensor), &params, workgroups(op), 1)
+                let kernel = &drivers(op.cell).step_forward;
+                let command = dispatch(kernel, tensors(op.weight.tensor), &params, workgroups, 1)?;
+                Ok(with_constants(command, &constants))
             };
             (0..params.steps)
                 .flat_map(|step| products(op).map(move |product| (step, product)))
@@ -200,7 +225,8 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
             let weight_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
             let params = Params { weight_offset, ..params };
             let kernel = &drivers(op.cell).sequence_forward;
-            Ok(vec![dispatch(kernel, tensors(turned.tensor), &params, (op.directions * op.batch) as u64, 1)?])
+            let command = dispatch(kernel, tensors(turned.tensor), &params, workgroups, 1)?;
+            Ok(vec![with_constants(command, &constants)])
         }
     }
 }
@@ -213,19 +239,21 @@ pub(super) fn backward(plan: &Plan, op: &Recurrence, upstream: TensorId, to_star
     let mask = op.mask.unwrap_or(op.weight.tensor);
     let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, mask];
     tensors.extend(op.memory);
+    let (constants, workgroups) = tiled(op, Way::Backward)?;
     match op.schedule {
         RecurrenceSchedule::Steps => {
             let steps = (0..params.steps).rev().flat_map(|step| products(op).map(move |product| (step, product)));
             let run = |(step, product)| {
                 let params = Params { step, product, ..params };
-                dispatch(&drivers(op.cell).step_backward, tensors.clone(), &params, workgroups(op), 1)
+                let command = dispatch(&drivers(op.cell).step_backward, tensors.clone(), &params, workgroups, 1)?;
+                Ok(with_constants(command, &constants))
             };
             steps.chain(to_start.then_some((START, 0))).map(run).collect()
         }
         RecurrenceSchedule::Whole => {
             let params = Params { to_start: u32::from(to_start), ..params };
             let kernel = &drivers(op.cell).sequence_backward;
-            Ok(vec![dispatch(kernel, tensors, &params, (op.directions * op.batch) as u64, 1)?])
+            Ok(vec![with_constants(dispatch(kernel, tensors, &params, workgroups, 1)?, &constants)])
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) static COPY: Kernel = Kernel {
     source: &[shader!("copy.wgsl"), shader!("math.wgsl")],
     bindings: &[read("source"), write("to")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: CopyParams::FIELDS,
     params_size: CopyParams::SIZE,
 };
@@ -32,6 +33,7 @@ pub(super) static REMAINING: Kernel = Kernel {
     source: &[shader!("remaining.wgsl"), shader!("math.wgsl")],
     bindings: &[read("lengths"), write("left")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: RemainingParams::FIELDS,
     params_size: RemainingParams::SIZE,
 };
@@ -44,6 +46,7 @@ pub(super) static START: Kernel = Kernel {
     source: &[shader!("start.wgsl"), shader!("math.wgsl")],
     bindings: &[read("learnt"), read("fresh"), write("state")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: StartParams::FIELDS,
     params_size: StartParams::SIZE,
 };
@@ -63,6 +66,7 @@ pub(super) static START_GRADIENT: Kernel = Kernel {
     source: &[shader!("start_gradient.wgsl"), shader!("math.wgsl")],
     bindings: &[read("source"), read("fresh"), write("slices")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: StartGradientParams::FIELDS,
     params_size: StartGradientParams::SIZE,
 };
@@ -75,6 +79,7 @@ pub(super) static POOL: Kernel = Kernel {
     source: &[shader!("pool.wgsl"), shader!("math.wgsl")],
     bindings: &[read("history"), read("lengths"), write("out")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: PoolParams::FIELDS,
     params_size: PoolParams::SIZE,
 };
@@ -87,6 +92,7 @@ pub(super) static POOL_GRADIENT: Kernel = Kernel {
     source: &[shader!("pool_gradient.wgsl"), shader!("math.wgsl")],
     bindings: &[read("d"), read("lengths"), write("upstream")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: PoolGradientParams::FIELDS,
     params_size: PoolGradientParams::SIZE,
 };

@@ -17,6 +17,7 @@ pub(super) static TRANSPOSE: Kernel = Kernel {
     source: &[shader!("transpose.wgsl"), shader!("math.wgsl")],
     bindings: &[read("input"), write("out")],
     workgroup: [32, 8, 1],
+    constants: &[],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };

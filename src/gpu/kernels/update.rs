@@ -17,6 +17,7 @@ pub(super) static COMBINE: Kernel = Kernel {
     source: &[shader!("combine.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: &[read("slices"), read("hyper"), read("exempt"), write("gradients"), write("partials")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: CombineParams::FIELDS,
     params_size: CombineParams::SIZE,
 };
@@ -29,6 +30,7 @@ pub(super) static MEASURE: Kernel = Kernel {
     source: &[shader!("measure.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: &[read("row_loss"), read("partials"), read("hyper"), write("metrics")],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: MeasureParams::FIELDS,
     params_size: MeasureParams::SIZE,
 };
@@ -48,6 +50,7 @@ pub(super) static SGD: Kernel = Kernel {
         write("velocity"),
     ],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: SgdParams::FIELDS,
     params_size: SgdParams::SIZE,
 };
@@ -75,6 +78,7 @@ pub(super) static RMS_PROP: Kernel = Kernel {
         write("square"),
     ],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: RmsPropParams::FIELDS,
     params_size: RmsPropParams::SIZE,
 };
@@ -106,6 +110,7 @@ pub(super) static ADAM: Kernel = Kernel {
         write("second"),
     ],
     workgroup: [256, 1, 1],
+    constants: &[],
     params: AdamParams::FIELDS,
     params_size: AdamParams::SIZE,
 };

@@ -5,8 +5,8 @@ use super::{Builder, ForwardTensors, Layer, LossInputs, MOMENTS, TrainingTensors
 use crate::error::Result;
 use crate::model::{CellMemory, ReadOut};
 use crate::plan::{
-    Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, Recipe, Recurrence, StartGradient,
-    Storage, TensorId, Update, View, WeightGradient,
+    Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, Recipe, Recurrence,
+    RecurrenceSchedule as Schedule, StartGradient, Storage, TensorId, Tile, Update, View, Way, WeightGradient,
 };
 
 impl Builder<'_> {
@@ -98,7 +98,13 @@ impl Builder<'_> {
     ) -> Result<Option<(TensorId, TensorId)>> {
         let upstream = self.upstream(layer)?;
         let to_start = self.config.learnt_start;
-        self.plan.push(Phase::Backward, Op::Backward { recurrence: recurrence.clone(), upstream, to_start });
+        let work = self.work(Way::Backward);
+        let tile = match recurrence.schedule {
+            Schedule::Steps => Tile::steps(self.target, &work),
+            Schedule::Whole => Tile::whole(self.target, &work).unwrap_or(recurrence.tile),
+        };
+        let backward = Recurrence { tile, ..recurrence.clone() };
+        self.plan.push(Phase::Backward, Op::Backward { recurrence: backward, upstream, to_start });
         self.recurrent_gradients(layer, recurrence, slices)?;
         if let Some(fresh) = forward.fresh {
             self.start_gradients(layer, recurrence, (upstream, fresh, slices));

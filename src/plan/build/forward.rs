@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::model::{CellMemory, Input, ReadOut};
 use crate::plan::{
     Draw, Element, Gather, Mask, MatMul, Op, Phase, Pool, Recurrence, RecurrenceSchedule, Remaining, Start, Storage,
-    TensorId, Transpose, View, recipe::Dropout,
+    TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
 };
 
 /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
@@ -131,7 +131,7 @@ impl Builder<'_> {
         let weight = self.weight(&format!("weight_hh_l{layer}"));
         let bias = self.parameter(&format!("bias_hh_l{layer}"));
         let mut weight_transposed = None;
-        if self.whole(steps) {
+        if self.whole(steps).is_some() {
             let shape = [weight.cols, weight.rows];
             let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Scratch)?;
             let turned = View::new(turned, 0, shape[0], shape[1]);
@@ -148,6 +148,7 @@ impl Builder<'_> {
             }
         };
         let (hidden, schedule) = (self.config.hidden, RecurrenceSchedule::Steps);
+        let tile = Tile::steps(self.target, &self.work(Way::Forward));
         Ok(Recurrence {
             cell,
             directions,
@@ -163,6 +164,7 @@ impl Builder<'_> {
             history,
             memory,
             schedule,
+            tile,
         })
     }
 
@@ -174,15 +176,23 @@ impl Builder<'_> {
         }
     }
 
-    fn whole(&self, steps: usize) -> bool {
-        self.target.whole_sequence(steps, self.config.hidden, self.config.cell.gates())
+    pub(super) fn work(&self, way: Way) -> Work {
+        let (gates, hidden) = (self.config.cell.gates(), self.config.hidden);
+        Work { way, gates, hidden, batch: self.batch, directions: self.directions() }
+    }
+
+    /// The tile of a window that runs as a whole sequence.
+    fn whole(&self, steps: usize) -> Option<Tile> {
+        self.target.whole_sequence(steps, &self.work(Way::Forward))
     }
 
     /// `steps` steps of a layer's recurrence.
     fn part(&self, recurrence: &Recurrence, steps: usize, lengths: TensorId) -> Recurrence {
-        let whole = self.whole(steps) && recurrence.weight_transposed.is_some();
-        let schedule = if whole { RecurrenceSchedule::Whole } else { RecurrenceSchedule::Steps };
-        Recurrence { steps, lengths, schedule, ..recurrence.clone() }
+        let part = Recurrence { steps, lengths, ..recurrence.clone() };
+        match self.whole(steps).filter(|_| recurrence.weight_transposed.is_some()) {
+            Some(tile) => Recurrence { schedule: RecurrenceSchedule::Whole, tile, ..part },
+            None => part,
+        }
     }
 
     /// One layer: the products with W for all steps at once, then the recurrence. `below` is `[T·B, ·]`; without it the
