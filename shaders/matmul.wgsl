@@ -8,8 +8,10 @@
 // The K axis is cut into `slices`: slice s sums rows ⌊K·s/S⌋ to ⌊K·(s+1)/S⌋ and writes slice_stride·s further on.
 // Where has_sum is 1, Σ_k A(m, k) of each slice is also written: [M] at sum_offset + slice_stride·s.
 //
-// Each workgroup makes a tile of 32×32, each of its 8×8 threads 4×4 of it in registers; K goes through workgroup
-// memory in chunks of 16. The next chunk is loaded into registers before this one is used, so that the wait overlaps.
+// Each workgroup makes a tile of 32·SQUARES a side, each of its 8×8 threads SQUARES×SQUARES squares of 4×4 in registers;
+// K goes through workgroup memory in chunks of 16. The next chunk is loaded into registers before this one is used, so
+// that the wait overlaps. With 4 squares a thread has 4 vectors of workgroup memory for 64 products, with 1 it has 2 for
+// 16, and reads each of A and B half as often.
 
 struct Params {
     m: u32,
@@ -36,14 +38,22 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-const TILE: u32 = 32u;
+/// 1 or 2.
+override SQUARES: u32 = 1u;
 const CHUNK: u32 = 16u;
-/// Vectors of four in a row of a tile, one of them padding: it keeps the stores of a warp in different banks.
-const ROW: u32 = 9u;
 
-// Both k by k, so that a thread reads its four rows of A, and its four columns of B, as one vector.
-var<workgroup> tile_a: array<vec4<f32>, CHUNK * ROW>;
-var<workgroup> tile_b: array<vec4<f32>, CHUNK * ROW>;
+// Both k by k, so that a thread reads its rows of A, and its columns of B, four as one vector. One vector of padding
+// keeps the stores of a warp in different banks.
+var<workgroup> tile_a: array<vec4<f32>, CHUNK * (8u * SQUARES + 1u)>;
+var<workgroup> tile_b: array<vec4<f32>, CHUNK * (8u * SQUARES + 1u)>;
+
+/// Four vectors by name: an array might be kept in memory.
+struct Vectors {
+    v0: vec4<f32>,
+    v1: vec4<f32>,
+    v2: vec4<f32>,
+    v3: vec4<f32>,
+}
 
 // Without a branch: sixteen of them in a row, inlined, are more than some drivers' compilers can bear. What lies
 // outside is read from the first element and replaced by zero.
@@ -66,12 +76,77 @@ fn load_b4(k: u32, n: u32, k_end: u32) -> vec4<f32> {
     return vec4(load_b(k, n, k_end), load_b(k, n + 1u, k_end), load_b(k, n + 2u, k_end), load_b(k, n + 3u, k_end));
 }
 
-/// Which (k, vector) of a tile an element number from 0 to 127 is: neighbouring threads walk the axis of stride 1.
+/// Which (k, vector) of a tile an element is: neighbouring threads walk the axis of stride 1.
 fn place(element: u32, along_k: bool) -> vec2<u32> {
     if along_k {
         return vec2(element % CHUNK, element / CHUNK);
     }
-    return vec2(element / 8u, element % 8u);
+    return vec2(element / (8u * SQUARES), element % (8u * SQUARES));
+}
+
+/// What a thread loads of the chunk of A that starts at k: of 128·SQUARES elements number lid, lid + 64, ….
+fn next_a(lid: u32, first_m: u32, k: u32, k_end: u32) -> Vectors {
+    let along_k = params.a_col == 1u;
+    let p0 = place(lid, along_k);
+    let p1 = place(lid + 64u, along_k);
+    var next: Vectors;
+    next.v0 = load_a4(first_m + 4u * p0.y, k + p0.x, k_end);
+    next.v1 = load_a4(first_m + 4u * p1.y, k + p1.x, k_end);
+    if SQUARES > 1u {
+        let p2 = place(lid + 128u, along_k);
+        let p3 = place(lid + 192u, along_k);
+        next.v2 = load_a4(first_m + 4u * p2.y, k + p2.x, k_end);
+        next.v3 = load_a4(first_m + 4u * p3.y, k + p3.x, k_end);
+    }
+    return next;
+}
+
+/// The same of B.
+fn next_b(lid: u32, first_n: u32, k: u32, k_end: u32) -> Vectors {
+    let along_k = params.b_row == 1u;
+    let p0 = place(lid, along_k);
+    let p1 = place(lid + 64u, along_k);
+    var next: Vectors;
+    next.v0 = load_b4(k + p0.x, first_n + 4u * p0.y, k_end);
+    next.v1 = load_b4(k + p1.x, first_n + 4u * p1.y, k_end);
+    if SQUARES > 1u {
+        let p2 = place(lid + 128u, along_k);
+        let p3 = place(lid + 192u, along_k);
+        next.v2 = load_b4(k + p2.x, first_n + 4u * p2.y, k_end);
+        next.v3 = load_b4(k + p3.x, first_n + 4u * p3.y, k_end);
+    }
+    return next;
+}
+
+/// Where an element of a chunk is shared.
+fn slot(element: u32, along_k: bool) -> u32 {
+    let at = place(element, along_k);
+    return at.x * (8u * SQUARES + 1u) + at.y;
+}
+
+/// A square of 4×4 with the products of four rows and four columns added.
+fn add(square: Vectors, left: vec4<f32>, right: vec4<f32>) -> Vectors {
+    return Vectors(
+        fma(vec4(left.x), right, square.v0),
+        fma(vec4(left.y), right, square.v1),
+        fma(vec4(left.z), right, square.v2),
+        fma(vec4(left.w), right, square.v3),
+    );
+}
+
+fn store_square(m: u32, n: u32, slice: u32, square: Vectors) {
+    let added = vec4(bias_at(n), bias_at(n + 1u), bias_at(n + 2u), bias_at(n + 3u));
+    store(m, n, slice, square.v0 + added);
+    store(m + 1u, n, slice, square.v1 + added);
+    store(m + 2u, n, slice, square.v2 + added);
+    store(m + 3u, n, slice, square.v3 + added);
+}
+
+fn store_sum(m: u32, slice: u32, sum: vec4<f32>) {
+    let at = params.sum_offset + slice * params.slice_stride + m;
+    for (var i = 0u; i < 4u && m + i < params.m; i += 1u) {
+        out[at + i] = sum[i];
+    }
 }
 
 fn store(m: u32, n: u32, slice: u32, value: vec4<f32>) {
@@ -105,66 +180,70 @@ fn main(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    let tiles_m = (params.m + TILE - 1u) / TILE;
-    let tiles_n = (params.n + TILE - 1u) / TILE;
+    let side = 32u * SQUARES;
+    let tiles_m = (params.m + side - 1u) / side;
+    let tiles_n = (params.n + side - 1u) / side;
     let tile = linear(workgroup, grid);
     let slice = workgroup.z;
     let tile_m = tile / tiles_n;
     if tile_m >= tiles_m || slice >= params.slices {
         return;
     }
-    let first_m = tile_m * TILE;
-    let first_n = (tile % tiles_n) * TILE;
+    let first_m = tile_m * side;
+    let first_n = (tile % tiles_n) * side;
     let k_begin = slice_start(params.k, slice, params.slices);
     let k_end = slice_start(params.k, slice + 1u, params.slices);
     let summing = params.has_sum != 0u && first_n == 0u;
 
-    let a0 = place(lid, params.a_col == 1u);
-    let a1 = place(lid + 64u, params.a_col == 1u);
-    let b0 = place(lid, params.b_row == 1u);
-    let b1 = place(lid + 64u, params.b_row == 1u);
+    let a_along_k = params.a_col == 1u;
+    let b_along_k = params.b_row == 1u;
     let row = lid / 8u;
     let column = lid % 8u;
 
-    var acc0 = vec4(0.0);
-    var acc1 = vec4(0.0);
-    var acc2 = vec4(0.0);
-    var acc3 = vec4(0.0);
-    var sum = vec4(0.0);
-    var next_a0 = load_a4(first_m + 4u * a0.y, k_begin + a0.x, k_end);
-    var next_a1 = load_a4(first_m + 4u * a1.y, k_begin + a1.x, k_end);
-    var next_b0 = load_b4(k_begin + b0.x, first_n + 4u * b0.y, k_end);
-    var next_b1 = load_b4(k_begin + b1.x, first_n + 4u * b1.y, k_end);
+    // Row and column of squares.
+    var s00: Vectors;
+    var s01: Vectors;
+    var s10: Vectors;
+    var s11: Vectors;
+    var sum0 = vec4(0.0);
+    var sum1 = vec4(0.0);
+    var a_next = next_a(lid, first_m, k_begin, k_end);
+    var b_next = next_b(lid, first_n, k_begin, k_end);
 
     for (var chunk = k_begin; chunk < k_end; chunk += CHUNK) {
-        tile_a[a0.x * ROW + a0.y] = next_a0;
-        tile_a[a1.x * ROW + a1.y] = next_a1;
-        tile_b[b0.x * ROW + b0.y] = next_b0;
-        tile_b[b1.x * ROW + b1.y] = next_b1;
+        tile_a[slot(lid, a_along_k)] = a_next.v0;
+        tile_a[slot(lid + 64u, a_along_k)] = a_next.v1;
+        tile_b[slot(lid, b_along_k)] = b_next.v0;
+        tile_b[slot(lid + 64u, b_along_k)] = b_next.v1;
+        if SQUARES > 1u {
+            tile_a[slot(lid + 128u, a_along_k)] = a_next.v2;
+            tile_a[slot(lid + 192u, a_along_k)] = a_next.v3;
+            tile_b[slot(lid + 128u, b_along_k)] = b_next.v2;
+            tile_b[slot(lid + 192u, b_along_k)] = b_next.v3;
+        }
         workgroupBarrier();
 
         // Past the last chunk these load nothing: every k is at or beyond k_end.
-        let after = chunk + CHUNK;
-        next_a0 = load_a4(first_m + 4u * a0.y, after + a0.x, k_end);
-        next_a1 = load_a4(first_m + 4u * a1.y, after + a1.x, k_end);
-        next_b0 = load_b4(after + b0.x, first_n + 4u * b0.y, k_end);
-        next_b1 = load_b4(after + b1.x, first_n + 4u * b1.y, k_end);
+        a_next = next_a(lid, first_m, chunk + CHUNK, k_end);
+        b_next = next_b(lid, first_n, chunk + CHUNK, k_end);
 
-        for (var k = 0u; k < CHUNK; k += 2u) {
-            let left = tile_a[k * ROW + row];
-            let right = tile_b[k * ROW + column];
-            acc0 = fma(vec4(left.x), right, acc0);
-            acc1 = fma(vec4(left.y), right, acc1);
-            acc2 = fma(vec4(left.z), right, acc2);
-            acc3 = fma(vec4(left.w), right, acc3);
-            let left_too = tile_a[(k + 1u) * ROW + row];
-            let right_too = tile_b[(k + 1u) * ROW + column];
-            acc0 = fma(vec4(left_too.x), right_too, acc0);
-            acc1 = fma(vec4(left_too.y), right_too, acc1);
-            acc2 = fma(vec4(left_too.z), right_too, acc2);
-            acc3 = fma(vec4(left_too.w), right_too, acc3);
+        for (var k = 0u; k < CHUNK; k += 1u) {
+            let at = k * (8u * SQUARES + 1u);
+            let left0 = tile_a[at + row];
+            let right0 = tile_b[at + column];
+            s00 = add(s00, left0, right0);
             if summing {
-                sum += left + left_too;
+                sum0 += left0;
+            }
+            if SQUARES > 1u {
+                let left1 = tile_a[at + row + 8u];
+                let right1 = tile_b[at + column + 8u];
+                s01 = add(s01, left0, right1);
+                s10 = add(s10, left1, right0);
+                s11 = add(s11, left1, right1);
+                if summing {
+                    sum1 += left1;
+                }
             }
         }
         workgroupBarrier();
@@ -172,15 +251,16 @@ fn main(
 
     let m = first_m + 4u * row;
     let n = first_n + 4u * column;
-    let added = vec4(bias_at(n), bias_at(n + 1u), bias_at(n + 2u), bias_at(n + 3u));
-    store(m, n, slice, acc0 + added);
-    store(m + 1u, n, slice, acc1 + added);
-    store(m + 2u, n, slice, acc2 + added);
-    store(m + 3u, n, slice, acc3 + added);
+    store_square(m, n, slice, s00);
     if summing && column == 0u {
-        let at = params.sum_offset + slice * params.slice_stride + m;
-        for (var i = 0u; i < 4u && m + i < params.m; i += 1u) {
-            out[at + i] = sum[i];
+        store_sum(m, slice, sum0);
+    }
+    if SQUARES > 1u {
+        store_square(m, n + 32u, slice, s01);
+        store_square(m + 32u, n, slice, s10);
+        store_square(m + 32u, n + 32u, slice, s11);
+        if summing && column == 0u {
+            store_sum(m + 32u, slice, sum1);
         }
     }
 }

@@ -287,8 +287,12 @@ fn a_planted_fault_in_the_entry_or_the_source_is_seen() {
     fails(Kernel { entry: "start", ..sound() }, "the entry point");
     fails(Kernel { source: &["@compute @workgroup_size(1) fn main() { x = 1; }"], ..sound() }, "x");
     let unbound = ["@compute @workgroup_size(64) fn main() {}"];
-    fails(Kernel { source: unbound.to_vec().leak(), ..sound() }, "the list of bindings");
+    fails(Kernel { source: unbound.to_vec().leak(), constants: &[], ..sound() }, "the list of bindings");
 }
+
+/// A software adapter of default limits.
+const SOFTWARE: Target =
+    Target { binding_bytes: 128 << 20, parallel: true, workgroup_bytes: 16 << 10, software: true, workgroups: 2 };
 
 /// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
 fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
@@ -317,7 +321,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         .with_read_out(read_out);
                     for purpose in &purposes {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
-                            for target in [Target::cpu(), Target::webgpu()] {
+                            for target in [Target::cpu(), Target::webgpu(), SOFTWARE] {
                                 let (plan, _) = Plan::new(&config, *purpose, steps, batch, &target).unwrap();
                                 check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);
                             }
@@ -380,6 +384,46 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
     });
     let declared: BTreeSet<_> = all().iter().map(|k| k.name).collect();
     assert_eq!(used, declared, "kernels that no plan uses");
+}
+
+#[test]
+fn a_tile_that_no_kernel_has_is_an_error() {
+    let config = Config::elman(Input::Dense(2), 5, 3);
+    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    for steps in [3, 4] {
+        let (plan, _) = Plan::new(&config, purpose, steps, 2, &Target::webgpu()).unwrap();
+        let lowered = |change: &dyn Fn(&mut Tile), backward: bool| {
+            let mut changed = Plan::empty();
+            plan.tensors().iter().for_each(|t| {
+                changed.tensor(&t.name, &t.shape, t.element, t.storage).unwrap();
+            });
+            for stage in plan.stages() {
+                let mut op = stage.op.clone();
+                match &mut op {
+                    Op::Forward(recurrence) if !backward => change(&mut recurrence.tile),
+                    Op::Backward { recurrence, .. } if backward => change(&mut recurrence.tile),
+                    _ => {}
+                }
+                changed.push(stage.phase, op);
+            }
+            lower(&changed)
+        };
+        for backward in [false, true] {
+            assert!(lowered(&|tile| tile.sequences = Tile::MOST_SEQUENCES, backward).is_ok());
+            let wrong: [&dyn Fn(&mut Tile); 7] = [
+                &|tile| tile.sequences = 0,
+                &|tile| tile.sequences = Tile::MOST_SEQUENCES + 1,
+                &|tile| tile.units = 0,
+                &|tile| tile.units = Tile::MOST_UNITS + 1,
+                &|tile| tile.split = 0,
+                &|tile| tile.split = tile.threads - 1,
+                &|tile| tile.threads = 0,
+            ];
+            for change in wrong {
+                assert!(matches!(lowered(change, backward), Err(Error::Config(_))));
+            }
+        }
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use op::{
 pub use recipe::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub use target::Target;
 pub use tensor::{Element, Storage, Tensor, TensorId, View};
-pub use tile::{Tile, Way};
+pub use tile::{ProductTile, Tile, Way};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout};

@@ -6,7 +6,7 @@
 use super::{
     recipe::{Clip, Loss, Optimizer},
     tensor::{TensorId, View},
-    tile::Tile,
+    tile::{ProductTile, Tile},
 };
 use crate::model::{Cell, CellMemory};
 
@@ -177,6 +177,8 @@ pub struct MatMul {
     pub bias: Option<View>,
     /// `[M, N]`, written.
     pub out: View,
+    /// What a workgroup makes of it.
+    pub tile: ProductTile,
 }
 
 /// The recurrence over T steps; forwards it fills the history, backwards it turns the gates into their gradients.
@@ -335,6 +337,8 @@ pub struct WeightGradient {
     pub weight: usize,
     /// Where `[M]` starts in a slice, if there is a bias.
     pub bias: Option<usize>,
+    /// What a workgroup makes of a slice.
+    pub tile: ProductTile,
 }
 
 /// `weight[j, v] = Σ d[r, j]·m(b, v)` over the rows r whose token is v, and `bias = Σ_r d[r]`; cut into slices.

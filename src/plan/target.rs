@@ -30,14 +30,14 @@ impl Target {
     }
 
     /// Into how many slices the weight gradients' sums over `rows` rows are cut, so that a product whose result is
-    /// `out` still fills a GPU: about 128 tiles of 32×32, and no slice shorter than 64 rows.
+    /// `out` still fills a GPU: about as many tiles of 32×32 as keep it busy, and no slice shorter than 64 rows.
     pub(crate) fn slices(&self, rows: usize, out: (usize, usize), flat: usize) -> usize {
         if !self.parallel {
             return 1;
         }
         let tiles = out.0.div_ceil(32) * out.1.div_ceil(32);
         let fits = (self.binding_bytes / (flat as u64 * 4).max(1)) as usize;
-        128usize.div_ceil(tiles).min(rows / 64).min(fits).clamp(1, 16)
+        self.workgroups.div_ceil(tiles).min(rows / 64).min(fits).clamp(1, 16)
     }
 
     /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
@@ -47,8 +47,9 @@ impl Target {
     /// costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast there at least.
     pub(super) fn whole_sequence(&self, steps: usize, work: &Work) -> Option<Tile> {
         let Work { gates, hidden, batch, directions, .. } = *work;
-        let elements = gates * hidden * hidden;
-        let is_small = if self.software { batch * directions * elements <= 1 << 13 } else { elements <= 1 << 16 };
+        let elements = hidden.saturating_mul(hidden).saturating_mul(gates);
+        let is_small =
+            if self.software { elements.saturating_mul(batch * directions) <= 1 << 13 } else { elements <= 1 << 16 };
         let worth = self.parallel && steps >= WHOLE_SEQUENCE_STEPS && is_small;
         // What fits one way has to fit the other.
         let fits = |way| Tile::whole(self, &Work { way, ..*work });

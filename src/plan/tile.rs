@@ -1,4 +1,5 @@
-//! How the work of a recurrence is shared out among the threads of a GPU: the tiles, and which one is taken where.
+//! How the work of a recurrence and of a product is shared out among the threads of a GPU: tiles, and which is taken
+//! where.
 //!
 //! A tile says nothing about the result but the order of its sums, and nothing at all to the CPU executor.
 
@@ -61,33 +62,41 @@ impl Tile {
     }
 
     /// The tile of a recurrence over whole sequences, if there is one that the target has the memory for.
+    ///
+    /// As many sequences as leave a workgroup for everyone who could take one. On llvmpipe every load is dear, a sum in
+    /// registers is not: of (1, 1) to (8, 4) sequences and sums a thread, (8, 4) was the fastest and 4 to 5 times as fast
+    /// as (1, 1); 64 sums are too many for its compiler. Hardware is reckoned: all threads, sharing sums where H is small,
+    /// so that the loads of a step wait side by side.
     pub(super) fn whole(target: &Target, work: &Work) -> Option<Tile> {
         let Work { way, gates, hidden, batch, directions } = *work;
         let fits =
             |tile: &Tile| tile.floats(Schedule::Whole, way, gates, hidden) * 4 <= target.workgroup_bytes as usize;
-        // The most sequences that leave a workgroup for everyone who could take one.
         let enough = target.workgroups.min(directions * batch);
-        let sequences = [8, 4, 2, 1].into_iter().filter(|s| directions * batch.div_ceil(*s as usize) >= enough);
+        let most = batch.min(8).next_power_of_two() as u32;
+        let sequences = [8, 4, 2, 1].into_iter().filter(|s| *s <= most);
+        let sequences = sequences.filter(|s| directions * batch.div_ceil(*s as usize) >= enough);
         let mut tiles = sequences.flat_map(|sequences| {
-            let (threads, units) = if target.software { (64, work.columns(4)) } else { (256, 1) };
-            let across = hidden.div_ceil(units as usize).next_power_of_two();
-            let threads = if target.software { threads.min((across as u32).max(8)) } else { threads };
-            let most = if target.software { 1 } else { threads / threads.min((across as u32).max(32)) };
-            [8, 4, 2, 1].into_iter().filter(move |split| *split <= most).map(move |split| Tile {
-                threads,
-                sequences,
-                units,
-                split,
-            })
+            let (threads, units, split) = if target.software {
+                (work.lanes(work.units()).min(64), work.units(), 1)
+            } else {
+                (256, 1, 256 / work.lanes(1).clamp(32, 256))
+            };
+            let splits = [8, 4, 2, 1].into_iter().filter(move |s| *s <= split);
+            splits.map(move |split| Tile { threads, sequences, units, split })
         });
         tiles.find(fits)
     }
 
-    /// The tile of a recurrence by steps.
+    /// The tile of a recurrence by steps, of at most 16 KiB of workgroup memory.
+    ///
+    /// On llvmpipe (8, 4) is again the fastest or near it, and threads that share a sum gain nothing. Hardware is reckoned:
+    /// 16 threads read a stretch of 64 bytes, of a row of U forwards and across units backwards; of one sequence as of
+    /// eight no thread is idle, and a workgroup leaves room for others beside it to wait on.
     pub(super) fn steps(target: &Target, work: &Work) -> Tile {
-        let at_most = |most: usize| work.batch.next_power_of_two().min(most) as u32;
+        let at_most = |most: usize| work.batch.min(most).next_power_of_two() as u32;
         if target.software {
-            return Tile { threads: 32, sequences: at_most(8), units: work.columns(4), split: 1 };
+            let units = work.units();
+            return Tile { threads: work.lanes(units).min(32), sequences: at_most(8), units, split: 1 };
         }
         match work.way {
             Way::Forward => {
@@ -100,11 +109,47 @@ impl Tile {
 }
 
 impl Work {
-    /// How many units a thread takes that is to make so many sums of a sequence.
-    fn columns(&self, sums: usize) -> u32 {
+    /// How many units make about 4 sums of a sequence.
+    fn units(&self) -> u32 {
         match self.way {
-            Way::Forward => (sums / self.gates).clamp(1, Tile::MOST_UNITS as usize) as u32,
-            Way::Backward => sums as u32,
+            Way::Forward => (4 / self.gates).clamp(1, Tile::MOST_UNITS as usize) as u32,
+            Way::Backward => Tile::MOST_UNITS,
         }
+    }
+
+    /// How many threads so many units each are all units: a power of two from 8 to 1024.
+    fn lanes(&self, units: u32) -> u32 {
+        self.hidden.div_ceil(units as usize).clamp(8, 1024).next_power_of_two() as u32
+    }
+}
+
+/// The square that one workgroup makes of a matrix product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProductTile {
+    /// 32×32.
+    Small,
+    /// 64×64.
+    Large,
+}
+
+impl ProductTile {
+    /// Its rows, and its columns.
+    pub fn side(self) -> usize {
+        match self {
+            ProductTile::Small => 32,
+            ProductTile::Large => 64,
+        }
+    }
+
+    /// The tile of a product whose result is [M, N].
+    ///
+    /// A large tile costs as much as two small ones on llvmpipe and less than three on SwiftShader: measured. So it is
+    /// taken where it does the work of more than two. Hardware is reckoned to be as fast: it reads half as much, from
+    /// memory and in its loop. But there have to be enough of them for all of a device that has many processors.
+    pub(super) fn of(target: &Target, [m, n]: [usize; 2]) -> ProductTile {
+        let [small, large] =
+            [ProductTile::Small, ProductTile::Large].map(|t| m.div_ceil(t.side()) * n.div_ceil(t.side()));
+        let is_large = 2 * large < small && (target.software || large >= target.workgroups);
+        if is_large { ProductTile::Large } else { ProductTile::Small }
     }
 }

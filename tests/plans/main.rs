@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dispatches;
+mod tiles;
 
 use std::collections::BTreeSet;
 
@@ -76,7 +77,7 @@ fn a_recurrence_is_one_dispatch_where_it_fits_a_workgroup() {
     // Too few steps to pay for the transposition of U.
     assert!(whole(4, 128, &Target::webgpu()) && !whole(3, 128, &Target::webgpu()));
     // No workgroup memory, or nothing to gain.
-    assert!(!whole(50, 128, &Target { workgroup_bytes: 1024, ..Target::webgpu() }));
+    assert!(!whole(50, 128, &Target { workgroup_bytes: 1023, ..Target::webgpu() }));
     assert!(!whole(50, 128, &Target::cpu()));
 }
 

@@ -1,6 +1,6 @@
 //! Planted faults: a plan with one operation replaced by a wrong one is told from the right one by the same comparison.
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, Recurrence};
+use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, ProductTile, Recurrence};
 use recurrent::{Activation, Cell};
 
 use crate::case::Case;
@@ -34,7 +34,7 @@ macro_rules! fault {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn faults_in_products_are_seen() {
     let mut random = Random::new(20);
-    let matmul = products::matmul(&mut random, [33, 33, 33], [false, true], true);
+    let matmul = products::matmul(&mut random, [33, 33, 33], [false, true], true, ProductTile::Large);
     seen(&matmul, fault!(MatMul, op => op.transpose_b = false));
     seen(&matmul, fault!(MatMul, op => op.bias = None));
     seen(&matmul, fault!(MatMul, op => op.out.offset += 1));

@@ -1,7 +1,7 @@
 //! Every kernel against its twin: plans of one operation over sizes around the borders of tiles, on random data, whatever
 //! may not be read and whatever must be written poisoned with NaN.
 //!
-//! Tiles are 32 wide for products and transpositions, 16 deep along a product's sum, as given for a recurrence, 64
+//! Tiles are 32 or 64 wide for products, 32 for transpositions, 16 deep along a product's sum, as given for a recurrence, 64
 //! threads for a loss, 256 for an update, and 2048 elements for a block of the norm.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ mod recurrences;
 mod states;
 mod training;
 
-use recurrent::plan::{Clip, Loss, Optimizer, PoolKind, RecurrenceSchedule, Tile};
+use recurrent::plan::{Clip, Loss, Optimizer, PoolKind, ProductTile, RecurrenceSchedule, Tile};
 use recurrent::{Activation, Cell, Reset, cpu};
 
 use common::compare::Tolerance;
@@ -31,6 +31,8 @@ use training::Measured;
 const TILES: [usize; 5] = [1, 31, 32, 33, 37];
 /// Either way of a recurrence.
 const SCHEDULES: [RecurrenceSchedule; 2] = [RecurrenceSchedule::Steps, RecurrenceSchedule::Whole];
+/// Tiles of products.
+const PRODUCT_TILES: [ProductTile; 2] = [ProductTile::Small, ProductTile::Large];
 /// Tiles of a recurrence by steps: those of hardware and of software, and one of no use where everything is uneven.
 const STEP_TILES: [Tile; 6] = [
     Tile { threads: 128, sequences: 4, units: 1, split: 16 },
@@ -75,12 +77,23 @@ fn matmul() {
         for n in TILES {
             for k in [1, 15, 16, 17, 33, 37] {
                 for turned in [[false, false], [false, true], [true, false], [true, true]] {
-                    products::matmul(&mut random, [m, n, k], turned, (m + n + k) % 2 == 0).check();
+                    let tile = ProductTile::Small;
+                    products::matmul(&mut random, [m, n, k], turned, (m + n + k) % 2 == 0, tile).check();
                 }
             }
         }
     }
-    products::matmul(&mut random, [97, 101, 103], [false, true], true).check();
+    products::matmul(&mut random, [97, 101, 103], [false, true], true, ProductTile::Small).check();
+    for m in [1, 33, 63, 64, 65, 97] {
+        for n in [1, 31, 64, 65, 131] {
+            for k in [1, 16, 17, 37] {
+                for turned in [[false, false], [false, true], [true, false], [true, true]] {
+                    let tile = ProductTile::Large;
+                    products::matmul(&mut random, [m, n, k], turned, (m + n + k) % 2 == 0, tile).check();
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -116,11 +129,14 @@ fn gather() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn weight_gradient() {
     let mut random = Random::new(4);
-    for (m, n) in [(1, 1), (31, 33), (32, 32), (33, 1), (1, 37), (37, 65)] {
+    for (m, n) in [(1, 1), (31, 33), (32, 32), (33, 1), (1, 37), (37, 65), (64, 63), (65, 129)] {
         for rows in [1, 15, 16, 17, 64, 97] {
             // With more slices than rows, some are sums of nothing.
             for slices in [1, 2, 3, 16] {
-                products::weight_gradient(&mut random, rows, [m, n], slices, Weighting::PLAIN).check();
+                for tile in PRODUCT_TILES {
+                    let options = Weighting { tile, ..Weighting::PLAIN };
+                    products::weight_gradient(&mut random, rows, [m, n], slices, options).check();
+                }
             }
         }
     }
@@ -133,8 +149,10 @@ fn weight_gradient_of_columns() {
     for sizes in [[1, 1], [31, 33], [33, 32], [37, 65]] {
         for rows in [1, 17, 97] {
             for (bias, apart) in [(false, [0, 0]), (true, [1, 0]), (false, [0, 5]), (true, [37, 3])] {
-                let options = Weighting { bias, apart };
-                products::weight_gradient(&mut random, rows, sizes, 2, options).check();
+                for tile in PRODUCT_TILES {
+                    let options = Weighting { bias, apart, tile };
+                    products::weight_gradient(&mut random, rows, sizes, 2, options).check();
+                }
             }
         }
     }
@@ -511,7 +529,7 @@ fn update() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn grids_of_more_workgroups_than_one_dimension_has() {
     let mut random = Random::new(14);
-    products::matmul(&mut random, [32 * BEYOND_A_GRID, 1, 1], [false, false], true).check();
+    products::matmul(&mut random, [32 * BEYOND_A_GRID, 1, 1], [false, false], true, ProductTile::Small).check();
     products::transpose(&mut random, 32 * BEYOND_A_GRID, 1).check();
     products::gather_gradient(&mut random, [50, 1, BEYOND_A_GRID], 1, Gathering::PLAIN).check();
     training::loss(&mut random, Loss::CrossEntropy, [BEYOND_A_GRID, 3], true, 4.0).check();

@@ -1,6 +1,6 @@
 //! Products and gatherings: cases of any size.
 
-use recurrent::plan::{Draw, Gather, GatherGradient, MatMul, Op, Transpose, View, WeightGradient};
+use recurrent::plan::{Draw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View, WeightGradient};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};
@@ -8,15 +8,21 @@ use crate::common::network::sort_by_token;
 use crate::common::random::Random;
 
 /// `[m, k]·[k, n]`, either turned over, with or without a bias.
-pub fn matmul(random: &mut Random, [m, n, k]: [usize; 3], [ta, tb]: [bool; 2], with_bias: bool) -> Case {
-    let mut case = Case::new(format!("matmul {m}×{k}·{k}×{n}, turned {ta} {tb}, bias {with_bias}"));
+pub fn matmul(
+    random: &mut Random,
+    [m, n, k]: [usize; 3],
+    [ta, tb]: [bool; 2],
+    with_bias: bool,
+    tile: ProductTile,
+) -> Case {
+    let mut case = Case::new(format!("matmul {m}×{k}·{k}×{n}, turned {ta} {tb}, bias {with_bias}, {tile:?}"));
     let (a_rows, a_cols) = if ta { (k, m) } else { (m, k) };
     let (b_rows, b_cols) = if tb { (n, k) } else { (k, n) };
     let a = case.matrix("a", a_rows, a_cols, random.reals(m * k, 1.0));
     let b = case.matrix("b", b_rows, b_cols, random.reals(k * n, 1.0));
     let bias = with_bias.then(|| case.matrix("bias", 1, n, random.reals(n, 1.0)));
     let out = case.out_matrix("out", m, n, F32_SUM);
-    case.with(Op::MatMul(MatMul { a, transpose_a: ta, b, transpose_b: tb, bias, out }))
+    case.with(Op::MatMul(MatMul { a, transpose_a: ta, b, transpose_b: tb, bias, out, tile }))
 }
 
 /// `[m, n]` turned over.
@@ -90,11 +96,12 @@ pub struct Weighting {
     pub bias: bool,
     /// Columns of d and of x that are another's, before theirs and behind them.
     pub apart: [usize; 2],
+    pub tile: ProductTile,
 }
 
 impl Weighting {
     /// With a bias, the rows side by side.
-    pub const PLAIN: Weighting = Weighting { bias: true, apart: [0, 0] };
+    pub const PLAIN: Weighting = Weighting { bias: true, apart: [0, 0], tile: ProductTile::Small };
 }
 
 /// A matrix to be read whose rows have `apart` elements between them that are not.
@@ -113,7 +120,7 @@ pub fn weight_gradient(random: &mut Random, rows: usize, [m, n]: [usize; 2], cou
     let at = Slices::new(count, m * n, if options.bias { m } else { 0 });
     let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
     let bias = options.bias.then_some(at.bias);
-    case.with(Op::WeightGradient(WeightGradient { d, x, slices, weight: at.weight, bias }))
+    case.with(Op::WeightGradient(WeightGradient { d, x, slices, weight: at.weight, bias, tile: options.tile }))
 }
 
 /// `[rows, m]` summed by token, in `count` slices.

@@ -4,10 +4,12 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, inside, matrix, number, params, place, read, shader, strided, tiles, write},
+    launch::{
+        ENTRY, dispatch, inside, matrix, number, params, place, read, shader, strided, tiles, with_constants, write,
+    },
 };
 use crate::error::Result;
-use crate::plan::{MatMul, Plan, View, WeightGradient};
+use crate::plan::{MatMul, Plan, ProductTile, TensorId, View, WeightGradient};
 
 params!(Params {
     m: u32,
@@ -34,18 +36,28 @@ pub(super) static MATMUL: Kernel = Kernel {
     source: &[shader!("matmul.wgsl"), shader!("math.wgsl")],
     bindings: &[read("a"), read("b"), read("bias"), write("out")],
     workgroup: [64, 1, 1],
-    constants: &[],
+    constants: &["SQUARES"],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };
-
-/// The side of the square of the result that a workgroup makes.
-const TILE: usize = 32;
 
 /// The sizes of op(view) and its strides from row to row and from column to column.
 fn turned(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
     let stride = number(view.cols)?;
     Ok(if transpose { ([view.cols, view.rows], [1, stride]) } else { ([view.rows, view.cols], [stride, 1]) })
+}
+
+/// The dispatch of a product [M, N] in tiles.
+fn tiled(
+    tensors: Vec<TensorId>,
+    params: &Params,
+    tile: ProductTile,
+    [m, n]: [usize; 2],
+    slices: usize,
+) -> Result<Command> {
+    let side = tile.side();
+    let command = dispatch(&MATMUL, tensors, params, tiles(m, side) * tiles(n, side), slices)?;
+    Ok(with_constants(command, &[(side / ProductTile::Small.side()) as u32]))
 }
 
 pub(super) fn matmul(plan: &Plan, op: &MatMul) -> Result<Command> {
@@ -73,7 +85,7 @@ pub(super) fn matmul(plan: &Plan, op: &MatMul) -> Result<Command> {
     // Something must be bound where there is no bias.
     let bias = op.bias.map_or(op.b.tensor, |bias| bias.tensor);
     let tensors = vec![op.a.tensor, op.b.tensor, bias, op.out.tensor];
-    dispatch(&MATMUL, tensors, &params, tiles(m, TILE) * tiles(n, TILE), 1)
+    tiled(tensors, &params, op.tile, [m, n], 1)
 }
 
 pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Command> {
@@ -98,5 +110,5 @@ pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Comman
         sum_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, m], flat))?,
     };
     let tensors = vec![op.d.tensor, op.x.tensor, op.x.tensor, op.slices];
-    dispatch(&MATMUL, tensors, &params, tiles(m, TILE) * tiles(n, TILE), slices)
+    tiled(tensors, &params, op.tile, [m, n], slices)
 }

@@ -5,7 +5,7 @@ use super::{Builder, ForwardTensors, Layer, LossInputs, MOMENTS, TrainingTensors
 use crate::error::Result;
 use crate::model::{CellMemory, ReadOut};
 use crate::plan::{
-    Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, Recipe, Recurrence,
+    Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe, Recurrence,
     RecurrenceSchedule as Schedule, StartGradient, Storage, TensorId, Tile, Update, View, Way, WeightGradient,
 };
 
@@ -64,7 +64,8 @@ impl Builder<'_> {
     fn read_out_gradient(&mut self, forward: &ForwardTensors, slices: TensorId) -> Result<()> {
         let (d, x) = (forward.outputs, forward.read);
         let (weight, bias) = (self.weight("weight").offset, self.offset("bias"));
-        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
+        let tile = ProductTile::of(self.target, [d.cols, x.cols]);
+        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
 
         let upstream = self.upstream(self.config.layers - 1)?;
         let slot = self.batch * self.width;
@@ -121,7 +122,8 @@ impl Builder<'_> {
             self.plan.push(Phase::Backward, Op::GatherGradient(op));
             return Ok(Some((order, starts)));
         };
-        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
+        let tile = ProductTile::of(self.target, [d.cols, x.cols]);
+        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
         if let Some(below) = layer.checked_sub(1) {
             let upstream = self.upstream(below)?;
             let out = View::new(upstream, self.batch * self.width, self.rows, self.width);
@@ -164,7 +166,9 @@ impl Builder<'_> {
                 let weight = self.weight(&format!("weight_hh_l{layer}")).offset;
                 let weight = weight + (direction * rows + part.start) * hidden;
                 let bias = self.offset(&format!("bias_hh_l{layer}")).map(|b| b + direction * rows + part.start);
-                self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias }));
+                let tile = ProductTile::of(self.target, [d.cols, x.cols]);
+                self.plan
+                    .push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
             }
         }
         Ok(())
@@ -192,7 +196,8 @@ impl Builder<'_> {
     /// `out = d·weight`: the gradient of what a product with `weight` read.
     fn input_gradient(&mut self, d: View, weight: &str, out: View) {
         let b = self.weight(weight);
-        let op = MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out };
+        let tile = ProductTile::of(self.target, [out.rows, out.cols]);
+        let op = MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile };
         self.plan.push(Phase::Backward, Op::MatMul(op));
     }
 }

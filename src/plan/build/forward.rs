@@ -4,8 +4,8 @@ use super::{Builder, ForwardTensors, Layer, pool_kind};
 use crate::error::Result;
 use crate::model::{CellMemory, Input, ReadOut};
 use crate::plan::{
-    Draw, Element, Gather, Mask, MatMul, Op, Phase, Pool, Recurrence, RecurrenceSchedule, Remaining, Start, Storage,
-    TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
+    Draw, Element, Gather, Mask, MatMul, Op, Phase, Pool, ProductTile, Recurrence, RecurrenceSchedule, Remaining,
+    Start, Storage, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
 };
 
 /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
@@ -227,7 +227,10 @@ impl Builder<'_> {
                 let draw = self.draw(Site::Inputs);
                 Op::Gather(Gather { tokens, first, weight, bias, draw, batch, out })
             }
-            Some(a) => Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out }),
+            Some(a) => {
+                let tile = ProductTile::of(self.target, [out.rows, out.cols]);
+                Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile })
+            }
         };
         self.plan.push(Phase::Forward, op);
         self.plan.push(Phase::Forward, Op::Forward(part.clone()));
@@ -247,7 +250,8 @@ impl Builder<'_> {
 
     fn read_out(&mut self, a: View, out: View) {
         let (b, bias) = (self.weight("weight"), self.parameter("bias"));
-        let op = MatMul { a, transpose_a: false, b, transpose_b: true, bias, out };
+        let tile = ProductTile::of(self.target, [out.rows, out.cols]);
+        let op = MatMul { a, transpose_a: false, b, transpose_b: true, bias, out, tile };
         self.plan.push(Phase::Forward, Op::MatMul(op));
     }
 
