@@ -204,7 +204,7 @@ fn check_case(case: &Case<'_>) -> Prepared {
     let Case { config, recipe, steps, batch, .. } = *case;
     let what = format!("{config:?}, {recipe:?}, T {steps}, B {batch}, {:?}, fresh {}", case.lengths, case.fresh);
     let (mut net, window, mut parameters) = draw(case);
-    let train = net.prepare(Purpose::Train(recipe), steps, batch);
+    let train = net.prepare_kept(Purpose::Train(recipe), steps, batch);
     let evaluate = if recipe.dropout == Dropout::NONE {
         net.prepare(Purpose::Evaluate(recipe.loss), steps, batch)
     } else {

@@ -68,7 +68,7 @@ impl Executor {
         &self.gpu
     }
 
-    /// Allocates a plan's tensors, zeroed, and compiles its kernels; tensors it shares with earlier plans keep their
+    /// Allocates a plan's tensors, zeroed, transient ones in the plan's blocks, and compiles its kernels; tensors it shares with earlier plans keep their
     /// values.
     ///
     /// # Errors
@@ -124,10 +124,20 @@ impl Executor {
         let is_input = |tensor: &&Tensor| tensor.storage == Storage::Input;
         let end = plan.tensors().iter().filter(is_input).map(|t| t.bytes().next_multiple_of(ALIGNMENT)).sum::<u64>();
         let input_buffer = buffer("inputs", end.max(ALIGNMENT));
+        let mut block_of = vec![None; plan.tensors().len()];
+        for block in plan.blocks() {
+            let Some(largest) = block.first().map(|tensor| plan.get(*tensor)) else { continue };
+            let held = buffer(&largest.name, largest.bytes());
+            block.iter().for_each(|tensor| block_of[tensor.0] = Some(held.clone()));
+        }
         let mut offset = 0;
         let mut places = Vec::with_capacity(plan.tensors().len());
-        for tensor in plan.tensors() {
+        for (tensor, block) in plan.tensors().iter().zip(block_of) {
             let size = tensor.bytes();
+            if let Some(buffer) = block {
+                places.push(Place { buffer, offset: 0, size });
+                continue;
+            }
             let known = self.shared.iter().find(|(name, _)| *name == tensor.name);
             let place = match (tensor.storage, known) {
                 (Storage::Input, _) => {

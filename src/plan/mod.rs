@@ -17,6 +17,7 @@ mod describe;
 mod op;
 pub(crate) mod random;
 mod recipe;
+mod sharing;
 mod target;
 mod tensor;
 mod tile;
@@ -85,14 +86,15 @@ pub struct Plan {
     stages: Vec<Stage>,
 }
 
-/// Bytes that an executor allocates for a plan.
+/// Bytes that the GPU executor allocates for a plan. The CPU executor gives every tensor memory of its own, and what is
+/// planned for it shares nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
     /// Parameters, gradients, optimiser moments, metrics and what is exempt: shared by all plans of an executor.
     pub shared: u64,
     /// What the host uploads before a run.
     pub inputs: u64,
-    /// Activations, histories and everything else.
+    /// Activations, histories and everything else; tensors whose lives do not overlap count once, as their largest.
     pub scratch: u64,
 }
 
@@ -179,22 +181,20 @@ impl Plan {
         self.stages.iter().filter(|s| s.phase == phase).map(|s| s.op.dispatches()).sum()
     }
 
-    /// What an executor allocates, the same on every executor.
+    /// What an executor allocates. Inputs lie in one buffer, each from a multiple of 256 bytes on, which is not counted.
     pub fn bytes(&self) -> Bytes {
-        let mut bytes = Bytes::default();
-        for tensor in &self.tensors {
-            *match tensor.storage {
-                Storage::Shared => &mut bytes.shared,
-                Storage::Input => &mut bytes.inputs,
-                Storage::Scratch => &mut bytes.scratch,
-            } += tensor.bytes();
-        }
-        bytes
+        let of = |storage: Storage| {
+            let tensors = self.tensors.iter().filter(move |tensor| tensor.storage == storage);
+            tensors.map(Tensor::bytes).sum::<u64>()
+        };
+        let blocks: u64 = self.blocks().iter().filter_map(|block| block.first()).map(|t| self.get(*t).bytes()).sum();
+        Bytes { shared: of(Storage::Shared), inputs: of(Storage::Input), scratch: of(Storage::Scratch) + blocks }
     }
 
     pub(crate) fn check_limits(&self, target: &Target) -> Result<()> {
         // All inputs lie in one buffer, which is uploaded at once.
-        let inputs = ("all inputs of a run".to_owned(), self.bytes().inputs);
+        let inputs = self.tensors.iter().filter(|tensor| tensor.storage == Storage::Input);
+        let inputs = ("all inputs of a run".to_owned(), inputs.map(Tensor::bytes).sum());
         let tensors = self.tensors.iter().map(|t| (format!("tensor `{}`", t.name), t.bytes()));
         for (name, bytes) in tensors.chain([inputs]) {
             if bytes > target.binding_bytes {
@@ -212,8 +212,13 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for tensor in &self.tensors {
-            writeln!(f, "{tensor}")?;
+        let mut block_of = vec![None; self.tensors.len()];
+        for (number, block) in self.blocks().iter().enumerate() {
+            block.iter().for_each(|tensor| block_of[tensor.0] = Some(number));
+        }
+        for (tensor, block) in self.tensors.iter().zip(block_of) {
+            let block = block.map_or(String::new(), |number| format!(" in block {number}"));
+            writeln!(f, "{tensor}{block}")?;
         }
         for Stage { phase, op } in &self.stages {
             let phase = format!("{phase:?}").to_lowercase();

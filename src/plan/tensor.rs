@@ -28,6 +28,9 @@ pub enum Storage {
     Shared,
     /// Known to one plan. Kept from run to run, so a carried state can live here.
     Scratch,
+    /// Known to one plan, and written in every run before it is read there: its memory is another tensor's before and
+    /// after, as [`Plan::blocks`](super::Plan::blocks) says, unless it is [kept](super::Plan::keep).
+    Transient,
 }
 
 /// A named tensor, row-major.
@@ -77,7 +80,7 @@ impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let element = if self.element == Element::Real { "real" } else { "id" };
         let storage = format!("{:?}", self.storage).to_lowercase();
-        write!(f, "{storage:<9}{element:<6}{} {:?}", self.name, self.shape)
+        write!(f, "{storage:<10}{element:<6}{} {:?}", self.name, self.shape)
     }
 }
 

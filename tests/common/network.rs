@@ -134,6 +134,13 @@ impl<E: Execute> Network<E> {
         Prepared { id: self.executor.prepare(plan.clone()), plan, at }
     }
 
+    /// The same with memory of its own for every tensor, so that all of them can be read after a run.
+    pub fn prepare_kept(&mut self, purpose: Purpose, steps: usize, batch: usize) -> Prepared {
+        let (mut plan, at) = Plan::new(&self.config, purpose, steps, batch, &self.target).expect("a plan");
+        plan.keep_all();
+        Prepared { id: self.executor.prepare(plan.clone()), plan, at }
+    }
+
     /// Writes a tensor of a plan.
     pub fn write(&mut self, prepared: &Prepared, tensor: TensorId, values: &[f64]) {
         self.executor.write(prepared.id, tensor, values);
@@ -190,7 +197,7 @@ impl<E: Execute> Network<E> {
 
     /// `[T, B, D·H]`: what goes into an Elman cell's activation, of one layer: W·x_t + b_W + U·h_(t-1) + b_U.
     pub fn pre_activations(&mut self, window: &Window, parameters: &[f64]) -> Vec<f64> {
-        let infer = self.prepare(Purpose::Infer, window.steps, window.batch);
+        let infer = self.prepare_kept(Purpose::Infer, window.steps, window.batch);
         self.write(&infer, infer.at.parameters, parameters);
         self.run(&infer, window, [0.0; 4]);
         let [gates, history] =
@@ -212,7 +219,8 @@ impl<E: Execute> Network<E> {
         gates.iter().enumerate().map(sum).collect()
     }
 
-    /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it.
+    /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it, and whose plan
+    /// keeps everything.
     pub fn state_gradient(&mut self, prepared: &Prepared) -> Vec<f64> {
         assert!(self.config.learnt_start, "only the plan of such a network goes back to the initial state");
         let [states, layers, batch, width] = self.config.state(prepared.plan.get(prepared.at.lengths).len());

@@ -114,7 +114,10 @@ fn bytes_are_the_sum_of_the_tensors() {
     let scratch = 2 * 4 /* state */ + 3 * 2 * 4 /* gates */ + 4 * 2 * 4 /* history */ + 6 * 6 /* outputs */
         + 6 /* row_loss */ + parameters /* one slice of gradients */ + 4 * 2 * 4 /* upstream */
         + 3 /* one block of partials */;
-    let plan = plan(&Config::elman(Input::Tokens(5), 4, 6), train(), 3, 2, &BY_STEPS);
+    let mut plan = plan(&Config::elman(Input::Tokens(5), 4, 6), train(), 3, 2, &BY_STEPS);
+    // The partials lie where something of the passes before them was.
+    assert_eq!(plan.bytes().scratch, 4 * (scratch - 3));
+    plan.keep_all();
     let bytes = plan.bytes();
     assert_eq!(bytes, Bytes { shared: 4 * shared, inputs: 4 * inputs, scratch: 4 * scratch });
     assert_eq!(bytes.total(), 4 * (shared + inputs + scratch));
@@ -136,10 +139,23 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
     let config = Config::lstm(Input::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Both);
     let config = config.with_learnt_start(true).with_read_out(ReadOut::Mean);
     let recipe = Recipe::new(Loss::MeanSquared).with_dropout(of_all_kinds());
-    let plan = plan(&config, Purpose::Train(recipe), 3, 2, &BY_STEPS);
+    let mut plan = plan(&config, Purpose::Train(recipe), 3, 2, &BY_STEPS);
+    plan.keep_all();
     assert_eq!(plan.bytes(), Bytes { shared: 4 * shared, inputs: 4 * inputs, scratch: 4 * scratch });
     assert_eq!(plan.get(plan.find("upstream_l1").unwrap()).shape, [3 + 2, 2, 8]);
     assert_eq!(plan.get(plan.find("lengths").unwrap()).shape, [2]);
+}
+
+#[test]
+fn what_a_layer_hears_from_above_is_one_buffer_for_all_layers() {
+    let config = Config::lstm(Input::Dense(5), 64, 6).with_layers(4);
+    let mut plan = plan(&config, train(), 20, 8, &BY_STEPS);
+    let shared = plan.bytes().scratch;
+    plan.keep_all();
+    let upstream = 21 * 8 * 64;
+    // Three of the four, and the partials of the norm.
+    let partials = 3 * Layout::new(&config).unwrap().len().div_ceil(2048);
+    assert_eq!(plan.bytes().scratch - shared, 4 * (3 * upstream + partials) as u64);
 }
 
 /// The tensors that are larger where there are more steps.
@@ -219,6 +235,7 @@ fn a_plan_prints_every_tensor_and_every_operation() {
         assert_eq!(lines.len(), plan.tensors().len() + plan.stages().len());
         for (tensor, line) in plan.tensors().iter().zip(&lines) {
             assert!(line.contains(&tensor.name) && line.contains(&format!("{:?}", tensor.shape)), "{line}");
+            assert_eq!(line.contains(" in block "), tensor.storage == Storage::Transient, "{line}");
         }
         for (stage, line) in plan.stages().iter().zip(&lines[plan.tensors().len()..]) {
             assert!(line.starts_with(&format!("{:?}", stage.phase).to_lowercase()), "{line}");

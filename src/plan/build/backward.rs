@@ -19,6 +19,7 @@ impl Builder<'_> {
     ) -> Result<TrainingTensors> {
         let flat = self.layout.len();
         let cut = self.target.slices(self.rows, (self.gates, self.config.hidden), flat);
+        // Kept, because the gaps between parameters are nobody's and stay zero.
         let slices = self.real("gradient_slices", &[cut, flat], Storage::Scratch)?;
         self.read_out_gradient(forward, slices)?;
         let mut by_token = None;
@@ -28,7 +29,7 @@ impl Builder<'_> {
 
         let gradients = self.real("gradients", &[flat], Storage::Shared)?;
         let exempt = self.plan.tensor("exempt", &[flat], Element::Id, Storage::Shared)?;
-        let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Scratch)?;
+        let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Transient)?;
         self.plan.push(Phase::Update, Op::Combine(Combine { slices, hyper: loss.hyper, exempt, gradients, partials }));
         self.measure(loss, row_loss, Some((partials, recipe)));
         let mut moments = Vec::new();

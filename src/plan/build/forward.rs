@@ -40,11 +40,13 @@ impl Builder<'_> {
             layers.push(self.recurrence(layer, chunk, lengths, training)?);
         }
         let labels = self.config.labels(self.steps, self.batch);
-        let outputs = self.real("outputs", &[labels, self.config.outputs], Storage::Scratch)?;
+        // Of training nobody reads them.
+        let storage = if training { Storage::Transient } else { Storage::Scratch };
+        let outputs = self.real("outputs", &[labels, self.config.outputs], storage)?;
         let outputs = View::new(outputs, 0, labels, self.config.outputs);
         let pooled = match pool_kind(self.config) {
             Some(_) => Some(View::new(
-                self.real("pooled", &[self.batch, self.width], Storage::Scratch)?,
+                self.real("pooled", &[self.batch, self.width], Storage::Transient)?,
                 0,
                 self.batch,
                 self.width,
@@ -58,7 +60,7 @@ impl Builder<'_> {
 
         let mut done = Vec::new();
         let left = if chunk < self.steps {
-            Some(self.plan.tensor("lengths_left", &[self.batch], Element::Id, Storage::Scratch)?)
+            Some(self.plan.tensor("lengths_left", &[self.batch], Element::Id, Storage::Transient)?)
         } else {
             None
         };
@@ -133,7 +135,7 @@ impl Builder<'_> {
         let mut weight_transposed = None;
         if self.whole(steps).is_some() {
             let shape = [weight.cols, weight.rows];
-            let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Scratch)?;
+            let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Transient)?;
             let turned = View::new(turned, 0, shape[0], shape[1]);
             self.plan.push(Phase::Forward, Op::Transpose(Transpose { input: weight, out: turned }));
             weight_transposed = Some(turned);
@@ -141,7 +143,7 @@ impl Builder<'_> {
         let mask = match self.draw(Site::Hidden(layer)) {
             None => None,
             Some(draw) => {
-                let mask = self.real(&format!("hidden_mask_l{layer}"), &[batch, self.width], Storage::Scratch)?;
+                let mask = self.real(&format!("hidden_mask_l{layer}"), &[batch, self.width], Storage::Transient)?;
                 let out = View::new(mask, 0, batch, self.width);
                 self.plan.push(Phase::Forward, Op::Mask(Mask { input: None, out, draw, period: batch }));
                 Some(mask)
@@ -172,7 +174,7 @@ impl Builder<'_> {
     pub(super) fn scratch(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
         match self.plan.find(name) {
             Some(known) => Ok(known),
-            None => self.real(name, shape, Storage::Scratch),
+            None => self.real(name, shape, Storage::Transient),
         }
     }
 
@@ -269,7 +271,7 @@ impl Builder<'_> {
     /// The inputs as the first layer reads them: one mask for all steps.
     fn drop_inputs(&mut self, x: View) -> Result<View> {
         let Some(draw) = self.draw(Site::Inputs) else { return Ok(x) };
-        let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Storage::Scratch)?;
+        let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Storage::Transient)?;
         let out = View::new(out, 0, x.rows, x.cols);
         self.plan.push(Phase::Forward, Op::Mask(Mask { input: Some(x), out, draw, period: self.batch }));
         Ok(out)
@@ -278,7 +280,7 @@ impl Builder<'_> {
     /// A layer's outputs as the next layer reads them: every element by itself.
     fn drop_outputs(&mut self, layer: usize, outputs: View) -> Result<View> {
         let Some(draw) = self.draw(Site::Outputs(layer)) else { return Ok(outputs) };
-        let out = self.real(&format!("dropped_l{layer}"), &[self.steps, self.batch, self.width], Storage::Scratch)?;
+        let out = self.real(&format!("dropped_l{layer}"), &[self.steps, self.batch, self.width], Storage::Transient)?;
         let out = View::new(out, 0, outputs.rows, outputs.cols);
         self.plan.push(Phase::Forward, Op::Mask(Mask { input: Some(outputs), out, draw, period: outputs.rows }));
         Ok(out)

@@ -25,7 +25,7 @@ pub struct Outputs {
     pub lengths: TensorId,
     /// `[1]`: 1 where the sequences start from the learnt initial state, 0 where from `state`; if there is one.
     pub fresh: Option<TensorId>,
-    /// `[R, O]`: the read-out; after a training run, its gradient.
+    /// `[R, O]`: the read-out. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
     pub outputs: TensorId,
     /// `[S, L, B, D·H]`: the initial state of every layer before a run, the final state after it.
     pub state: TensorId,
@@ -103,6 +103,9 @@ pub(super) fn build(
     let mut builder =
         Builder { plan, config, layout, target, steps, batch, rows, gates, width, parameters, dropout, keys };
     let outputs = builder.build(purpose)?;
+    if !target.parallel {
+        builder.plan.keep_all();
+    }
     builder.plan.check_limits(target)?;
     Ok((builder.plan, outputs))
 }
@@ -186,7 +189,7 @@ impl Builder<'_> {
         // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its own.
         let storage = if gradient { Storage::Shared } else { Storage::Scratch };
         let metrics = self.real("metrics", &[METRICS_SLOTS, 4], storage)?;
-        let row_loss = self.real("row_loss", &[outputs.rows], Storage::Scratch)?;
+        let row_loss = self.real("row_loss", &[outputs.rows], Storage::Transient)?;
         let op = LossGradient { loss, outputs, targets, mask, count, row_loss, gradient };
         self.plan.push(Phase::Loss, Op::LossGradient(op));
         Ok((LossInputs { targets, mask, count, hyper, metrics }, row_loss))

@@ -1,0 +1,111 @@
+//! Which transient tensors share memory: those whose lives, from the first operation that touches one to the last, do not
+//! overlap.
+//!
+//! The contract: tensors of one operation lie in different blocks, so no dispatch has one buffer twice; everything else
+//! that a plan holds lies apart.
+
+use std::ops::RangeInclusive;
+
+use super::{Op, Plan, Storage, TensorId};
+
+impl Plan {
+    /// The tensors that share a block of memory, block by block; a block is as large as the first of its tensors.
+    ///
+    /// Largest first, each takes the smallest block that is free for all of its life (Pisarchyk & Lee 2020, "greedy by
+    /// size").
+    pub fn blocks(&self) -> Vec<Vec<TensorId>> {
+        let lives = self.lives();
+        let mut by_size: Vec<usize> =
+            (0..self.tensors.len()).filter(|&t| self.tensors[t].storage == Storage::Transient).collect();
+        by_size.sort_by_key(|&t| (std::cmp::Reverse(self.tensors[t].len()), t));
+        let mut blocks: Vec<Vec<TensorId>> = Vec::new();
+        for tensor in by_size {
+            let overlaps = |other: &TensorId| match (&lives[tensor], &lives[other.0]) {
+                (Some(a), Some(b)) => a.start() <= b.end() && b.start() <= a.end(),
+                _ => false,
+            };
+            // Blocks are made from the largest down, so the last one that is free is the smallest.
+            match blocks.iter_mut().rev().find(|block| !block.iter().any(overlaps)) {
+                Some(block) => block.push(TensorId(tensor)),
+                None => blocks.push(vec![TensorId(tensor)]),
+            }
+        }
+        blocks
+    }
+
+    /// Keeps the values of a transient tensor until the next run, for whoever reads them after it: it gets memory of its
+    /// own.
+    pub fn keep(&mut self, tensor: TensorId) {
+        let storage = &mut self.tensors[tensor.0].storage;
+        if *storage == Storage::Transient {
+            *storage = Storage::Scratch;
+        }
+    }
+
+    /// [`Plan::keep`] of every tensor: nothing is shared.
+    pub fn keep_all(&mut self) {
+        (0..self.tensors.len()).for_each(|tensor| self.keep(TensorId(tensor)));
+    }
+
+    /// The first and the last operation that touches each tensor.
+    fn lives(&self) -> Vec<Option<RangeInclusive<usize>>> {
+        let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; self.tensors.len()];
+        for (at, stage) in self.stages.iter().enumerate() {
+            stage.op.touch(&mut |tensor| {
+                if let Some(life) = lives.get_mut(tensor.0) {
+                    let first = life.as_ref().map_or(at, |life| *life.start());
+                    *life = Some(first..=at);
+                }
+            });
+        }
+        lives
+    }
+}
+
+impl Op {
+    /// Names every tensor that the operation reads or writes.
+    fn touch(&self, name: &mut impl FnMut(TensorId)) {
+        match self {
+            Op::Copy { from, to } => [from, to].into_iter().for_each(|view| name(view.tensor)),
+            Op::Zero { tensor } => name(*tensor),
+            Op::Start(o) => [o.learnt.tensor, o.fresh, o.state].into_iter().for_each(name),
+            Op::Remaining(o) => [o.lengths, o.out].into_iter().for_each(name),
+            Op::Mask(o) => o.input.map(|v| v.tensor).into_iter().chain([o.out.tensor, o.draw.keys]).for_each(name),
+            Op::Gather(o) => {
+                [o.tokens, o.weight.tensor, o.out.tensor].into_iter().for_each(&mut *name);
+                o.bias.map(|v| v.tensor).into_iter().chain(o.draw.map(|d| d.keys)).for_each(name);
+            }
+            Op::Transpose(o) => [o.input, o.out].into_iter().for_each(|view| name(view.tensor)),
+            Op::MatMul(o) => [o.a, o.b, o.out].into_iter().chain(o.bias).for_each(|view| name(view.tensor)),
+            Op::Forward(o) => o.touch(name),
+            Op::Backward { recurrence, upstream, .. } => {
+                recurrence.touch(name);
+                name(*upstream);
+            }
+            Op::Pool(o) => [o.history, o.lengths, o.out.tensor].into_iter().for_each(name),
+            Op::PoolGradient(o) => [o.d.tensor, o.lengths, o.upstream].into_iter().for_each(name),
+            Op::LossGradient(o) => {
+                [o.outputs.tensor, o.targets, o.mask, o.count, o.row_loss].into_iter().for_each(name);
+            }
+            Op::WeightGradient(o) => [o.d.tensor, o.x.tensor, o.slices].into_iter().for_each(name),
+            Op::GatherGradient(o) => {
+                [o.d.tensor, o.order, o.starts, o.slices].into_iter().chain(o.draw.map(|d| d.keys)).for_each(name);
+            }
+            Op::StartGradient(o) => [o.from, o.fresh, o.slices].into_iter().for_each(name),
+            Op::Combine(o) => [o.slices, o.hyper, o.exempt, o.gradients, o.partials].into_iter().for_each(name),
+            Op::Measure(o) => [o.row_loss, o.hyper, o.metrics].into_iter().chain(o.partials).for_each(name),
+            Op::Update(o) => {
+                let flat = [o.hyper, o.metrics, o.gradients, o.exempt, o.parameters];
+                flat.into_iter().chain(o.moments.iter().copied()).for_each(name);
+            }
+        }
+    }
+}
+
+impl super::Recurrence {
+    fn touch(&self, name: &mut impl FnMut(TensorId)) {
+        [self.lengths, self.weight.tensor, self.gates, self.history].into_iter().for_each(&mut *name);
+        let views = self.weight_transposed.into_iter().chain(self.bias).map(|view| view.tensor);
+        views.chain(self.mask).chain(self.memory).for_each(name);
+    }
+}
