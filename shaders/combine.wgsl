@@ -1,11 +1,11 @@
-// combine: gradients[i] = Σ_s slices[s, i], s in order, added to what is there where `keep` is not 0; 0 where the element
+// combine: gradients[i] = Σ_s slices[s, i], s in order, added to what is there where `keep` or `adds` is not 0; 0 where the element
 // is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
 // all of it is finite, else 0.
 //
 // in      slices     [S, flat]
 // in      hyper      [6]: –, –, –, –, keep, –
 // in      exempt     [flat]: bit 1 where an element is frozen
-// in-out  gradients  [flat]: read where keep is not 0, assigned always
+// in-out  gradients  [flat]: read where keep or adds is not 0, assigned always
 // out     partials   [blocks, 3]
 //
 // One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two.
@@ -13,6 +13,7 @@
 struct Params {
     flat: u32,
     slices: u32,
+    adds: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,7 +40,7 @@ fn main(
     let first = block * BLOCK + lid;
     let end = min((block + 1u) * BLOCK, params.flat);
 
-    let keep = hyper[4] != 0.0;
+    let keep = params.adds != 0u || hyper[4] != 0.0;
     var largest = 0.0;
     var broken = 0.0;
     for (var i = first; i < end; i += THREADS) {

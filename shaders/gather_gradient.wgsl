@@ -2,8 +2,8 @@
 // every element of both in every slice, zeros where a token does not occur.
 //
 // in   d       [R, M] at d_offset
-// in   order   [R] row numbers, by token
-// in   starts  [I + 1]: the rows of token v are order[starts[v]..starts[v + 1]]
+// in   order   [places] row numbers, by token
+// in   starts  [I + 1] at starts_offset: the rows of token v are order[starts[v]..starts[v + 1]]
 // in   keys    [sites, 2]: m is what dropout draws at b·I + v, read where has_mask is 1; else m is 1
 // out  slices  [S, flat]: [M, I] at weight_offset and, where has_bias is 1, [M] at bias_offset of every slice
 //
@@ -17,6 +17,8 @@ struct Params {
     symbols: u32,
     slices: u32,
     slice_stride: u32,
+    places: u32,
+    starts_offset: u32,
     d_offset: u32,
     weight_offset: u32,
     has_bias: u32,
@@ -79,8 +81,9 @@ fn main(
     var first = 0u;
     var count = params.rows;
     if !all_rows {
-        first = min(starts[v], params.rows);
-        count = min(max(starts[v + 1u], first), params.rows) - first;
+        let at = params.starts_offset + v;
+        first = min(starts[at], params.places);
+        count = min(max(starts[at + 1u], first), params.places) - first;
     }
     let begin = first + slice_start(count, slice, params.slices);
     let end = first + slice_start(count, slice + 1u, params.slices);

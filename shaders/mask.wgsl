@@ -1,4 +1,4 @@
-// mask: out[r, j] = input[r, j]·m(r mod period, j), m being 0 where dropout drops and `kept` where not; assigns.
+// mask: out[r, j] = input[r, j]·m((first + r) mod period, j), m being 0 where dropout drops and `kept` where not; assigns.
 //
 // in   input  [R, N] at input_offset, read where has_input is 1; ones where not
 // in   keys   [sites, 2]
@@ -12,6 +12,7 @@ struct Params {
     has_input: u32,
     input_offset: u32,
     out_offset: u32,
+    first: u32,
     period: u32,
     site: u32,
     threshold: u32,
@@ -37,5 +38,6 @@ fn main(
     if params.has_input != 0u {
         value = input[params.input_offset + i];
     }
-    out[params.out_offset + i] = value * drawn(params.site, params.threshold, params.kept, i % (params.period * params.columns));
+    let position = (params.first * params.columns + i) % (params.period * params.columns);
+    out[params.out_offset + i] = value * drawn(params.site, params.threshold, params.kept, position);
 }

@@ -1,4 +1,4 @@
-// pool_gradient: the gradient of the outputs of all steps from that of one vector for each sequence; assigns slots 1 to T.
+// pool_gradient: the gradient of the outputs of steps, `skipped` before them, from that of one vector for each sequence; assigns slots 1 to T.
 //
 // in   d         [B, D·H] at d_offset
 // in   lengths   [B]
@@ -9,6 +9,7 @@
 struct Params {
     kind: u32,
     steps: u32,
+    skipped: u32,
     batch: u32,
     hidden: u32,
     columns: u32,
@@ -39,7 +40,7 @@ fn main(
         value = select(0.0, d[params.d_offset + at], t == last);
     } else {
         let length = lengths[at / params.columns];
-        value = select(0.0, d[params.d_offset + at] / f32(length), t < length);
+        value = select(0.0, d[params.d_offset + at] / f32(length), params.skipped + t < length);
     }
     upstream[slot + i] = value;
 }

@@ -26,6 +26,9 @@ struct Params {
     has_mask: u32,
     /// Whether a driver of a whole sequence goes on to the initial state, backwards.
     to_start: u32,
+    /// Backwards, whether the gradient of the last state comes from further on: of h it lies one slot behind the last of
+    /// upstream's, of a second state one behind the last of its history. For one direction.
+    carried: u32,
 }
 
 struct Place {
@@ -33,13 +36,14 @@ struct Place {
     gate: u32,
     /// In [T, B, D·H].
     unit: u32,
-    /// In a history: the state before the step, after it, and, unless it is the last, after the next.
+    /// In a history: the state before the step, after it, and, unless nothing comes after it, after the next.
     before: u32,
     now: u32,
     next: u32,
     /// H.
     hidden: u32,
     is_first: bool,
+    /// Whether no gradient comes from further on.
     is_last: bool,
     /// Whether the sequence is that long. If not, the driver holds h; a second state is for the cell to hold.
     counts: bool,
@@ -82,7 +86,7 @@ fn place(step: u32, b: u32, d: u32, j: u32) -> Place {
         units_at(slot_of(step + 1u, d), b, d) + j,
         params.hidden,
         step == 0u,
-        step + 1u == params.steps,
+        step + 1u == params.steps && params.carried == 0u,
         time < lengths[b],
     );
 }

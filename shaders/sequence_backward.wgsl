@@ -1,8 +1,8 @@
 // sequence_backward: a whole recurrence backwards, one workgroup a tile of sequences of a direction from end to end; the
 // cell and recurrence.wgsl are appended.
 //
-//   for every step from the last: dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), nothing from beyond the
-//   last step; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns
+//   for every step from the last: dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step
+//   what is carried; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns
 //   that of r. Of a cell with two products, m ⊙ Uᵀ·(gradient of the second's sums) goes to cell_operand_backward.
 //
 // in      weight    U [D·G·H, H] at weight_offset: neighbouring threads read neighbouring elements
@@ -130,7 +130,7 @@ fn main(
         if lid < units {
             above = upstream[units_at(slot, first_b + lid / hidden, d) + lid % hidden];
         }
-        // Nothing comes from beyond the last step.
+        // From beyond the last step nothing comes but what is carried.
         if done > 0u {
             product(lid, d, 0u, FIRST_GATES);
         }
@@ -146,6 +146,8 @@ fn main(
             var dh = above;
             if done > 0u {
                 dh += mask_at(b, d, j) * sum_of(s, j);
+            } else if params.carried != 0u {
+                dh += upstream[units_at(slot_of(step + 1u, d), b, d) + j];
             }
             upstream[unit.now] = dh;
             let gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));

@@ -1,8 +1,8 @@
 // step_backward: one step of a recurrence's back-propagation, every direction over the whole batch; the cell and
 // recurrence.wgsl are appended.
 //
-//   dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), nothing from beyond the last step; it takes upstream_t's
-//   place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a cell with two
+//   dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step what is carried; it takes
+//   upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a cell with two
 //   products a second dispatch hands m ⊙ Uᵀ·(gradient of the second's sums at this step) to cell_operand_backward.
 //
 // in      weight    U [D·G·H, H] at weight_offset
@@ -146,7 +146,10 @@ fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
         return;
     }
     let now = units_at(slot_of(params.step, d), b, d) + j;
-    let dh = upstream[now] + sum;
+    var dh = upstream[now] + sum;
+    if params.carried != 0u && params.step + 1u == params.steps {
+        dh += upstream[units_at(slot_of(params.step + 1u, d), b, d) + j];
+    }
     upstream[now] = dh;
     if params.step < params.steps {
         let at = place(params.step, b, d, j);

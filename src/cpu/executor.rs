@@ -163,8 +163,8 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::Transpose(op) => matmul::transpose(op, memory),
         Op::MatMul(op) => matmul::matmul(op, memory),
         Op::Forward(op) => recurrence::forward(op, memory),
-        Op::Backward { recurrence, upstream, to_start } => {
-            recurrence::backward(recurrence, *upstream, *to_start, memory);
+        Op::Backward { recurrence, upstream, to_start, carried } => {
+            recurrence::backward(recurrence, *upstream, *to_start, *carried, memory);
         }
         Op::Pool(op) => state::pool(op, memory),
         Op::PoolGradient(op) => state::pool_gradient(op, memory),
@@ -181,7 +181,7 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{MatMul, Phase, View};
+    use crate::plan::{MatMul, Phase, ProductTile, View};
 
     #[test]
     fn a_matrix_that_was_written_again_is_packed_again() {
@@ -189,7 +189,8 @@ mod tests {
         let [a, b, out] = ["a", "b", "out"]
             .map(|name| plan.tensor(name, &[8, 8], Element::Real, Storage::Scratch).expect("a small tensor"));
         let [of_a, of_b, of_out] = [a, b, out].map(|tensor| View::new(tensor, 0, 8, 8));
-        let op = MatMul { a: of_a, transpose_a: false, b: of_b, transpose_b: true, bias: None, out: of_out };
+        let (bias, tile) = (None, ProductTile::Small);
+        let op = MatMul { a: of_a, transpose_a: false, b: of_b, transpose_b: true, bias, out: of_out, tile };
         plan.push(Phase::Forward, Op::MatMul(op));
         let mut executor = Executor::<f32>::new();
         let id = executor.prepare(plan).expect("a small plan");

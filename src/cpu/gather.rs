@@ -48,7 +48,8 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
     let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
-    let symbols = starts.len() - 1;
+    let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
+    let (symbols, starts) = (row - 1, &starts[op.part * row..][..row]);
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         for token in 0..symbols {
             let (first, end) = (starts[token] as usize, starts[token + 1] as usize);

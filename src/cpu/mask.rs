@@ -38,11 +38,12 @@ pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
     let drawn = Drawn::new(&op.draw, memory);
     let out = &mut tensor[op.out.range()];
     // Drawn once for all rows that have the same mask.
-    let period = (op.period * op.out.cols).min(out.len());
+    let (first, whole) = (op.first * op.out.cols, op.period * op.out.cols);
+    let period = whole.min(out.len());
     factors.resize(period, T::zero());
     factors.par_chunks_mut(ELEMENTS_A_TASK).enumerate().for_each(|(task, factors)| {
         for (j, factor) in factors.iter_mut().enumerate() {
-            *factor = drawn.factor(task * ELEMENTS_A_TASK + j);
+            *factor = drawn.factor((first + task * ELEMENTS_A_TASK + j) % whole);
         }
     });
     match &op.input {

@@ -57,6 +57,7 @@ struct At {
     time: usize,
     /// The slot of the state after the step; the state before it and the one after the next are in those beside it.
     slot: usize,
+    /// Whether no gradient comes from further on.
     is_last: bool,
 }
 
@@ -185,7 +186,13 @@ fn forward_step<T: Real>(
     }
 }
 
-pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: bool, memory: &mut Memory<'_, T>) {
+pub(super) fn backward<T: Real>(
+    op: &Recurrence,
+    upstream: TensorId,
+    to_start: bool,
+    carried: bool,
+    memory: &mut Memory<'_, T>,
+) {
     let mut tensors = Owned::take(op, upstream, memory);
     let packs = pack(op, false, memory);
     let inputs = Inputs::of(op, memory);
@@ -198,10 +205,14 @@ pub(super) fn backward<T: Real>(op: &Recurrence, upstream: TensorId, to_start: b
                 (band.h.at(op.slot(direction, None)), direction * op.hidden..(direction + 1) * op.hidden);
             start.chunks_exact_mut(op.width()).for_each(|row| row[columns.clone()].fill(T::zero()));
             for step in (0..op.steps).rev() {
-                let at = At::new(op, direction, step);
+                let mut at = At::new(op, direction, step);
                 if !at.is_last {
                     let after = At::new(op, direction, step + 1);
                     into_operand(op, &inputs, u[0], &mut band, &after, Some(at.slot));
+                } else if carried {
+                    let [_, dh, later] = band.h.around(at.slot);
+                    dh.iter_mut().zip(later).for_each(|(dh, later)| *dh += *later);
+                    at.is_last = false;
                 }
                 backward_step(op, &inputs, history, &at, &mut band, true);
                 if op.cell.products() == 2 {

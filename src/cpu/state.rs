@@ -77,7 +77,7 @@ pub(super) fn pool_gradient<T: Real>(op: &PoolGradient, memory: &mut Memory<'_, 
                 let d = d[b * width + j];
                 *out = match op.kind {
                     PoolKind::Last if t == (if j / (width / op.directions) == 0 { op.steps - 1 } else { 0 }) => d,
-                    PoolKind::Mean if t < lengths[b] as usize => d / T::from_f64(f64::from(lengths[b])),
+                    PoolKind::Mean if op.skipped + t < lengths[b] as usize => d / T::from_f64(f64::from(lengths[b])),
                     PoolKind::Last | PoolKind::Mean => T::zero(),
                 };
             }

@@ -23,7 +23,7 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     let mut gradients = memory.take(op.gradients);
     let mut partials = memory.take(op.partials);
     let slices = memory.real(op.slices);
-    if memory.real(op.hyper)[KEEP].is_zero() {
+    if !op.adds && memory.real(op.hyper)[KEEP].is_zero() {
         gradients.fill(T::zero());
     }
     let flat = gradients.len();

@@ -31,7 +31,7 @@ pub use op::{
     PoolGradient, PoolKind, Recurrence, Remaining, Schedule as RecurrenceSchedule, Start, StartGradient, Transpose,
     Update, WeightGradient,
 };
-pub use recipe::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub use target::Target;
 pub use tensor::{Element, Storage, Tensor, TensorId, View};
 pub use tile::{ProductTile, Tile, Way};

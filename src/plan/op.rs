@@ -48,6 +48,9 @@ pub enum Op {
         upstream: TensorId,
         /// Whether the gradient of the initial state is wanted; else part of it is left at its slot.
         to_start: bool,
+        /// Whether the steps go on after these, and the gradient of the last state comes from there: of h it lies in
+        /// slot T+1 of `upstream`, of a second state in slot T+1 of its history. For one direction.
+        carried: bool,
     },
     /// One vector for each sequence from the outputs of all steps.
     Pool(Pool),
@@ -120,15 +123,17 @@ pub struct Draw {
     pub rate: f64,
 }
 
-/// `out[r, j] = input[r, j]·m(r mod period, j)`, m being 0 where dropped and 1 / (1 − p) where kept.
+/// `out[r, j] = input[r, j]·m((first + r) mod period, j)`, m being 0 where dropped and 1 / (1 − p) where kept.
 #[derive(Clone, Debug)]
 pub struct Mask {
     /// `[R, N]`; all ones where there is none.
     pub input: Option<View>,
     /// `[R, N]`, written.
     pub out: View,
-    /// The position of an element is (r mod period)·N + j.
+    /// The position of an element is ((first + r) mod period)·N + j.
     pub draw: Draw,
+    /// How many rows of the same masking come before the first.
+    pub first: usize,
     /// After how many rows the mask repeats: B for one mask over all steps, R for one without repetition.
     pub period: usize,
 }
@@ -279,15 +284,17 @@ pub enum PoolKind {
     Mean,
 }
 
-/// The gradient of a window's outputs from that of [`Pool`], all steps in one window.
+/// The gradient of the outputs of some steps of a window from that of [`Pool`].
 #[derive(Clone, Debug)]
 pub struct PoolGradient {
     /// Which.
     pub kind: PoolKind,
     /// D.
     pub directions: usize,
-    /// T.
+    /// T; of [`PoolKind::Last`] all steps of the window.
     pub steps: usize,
+    /// How many steps of the window come before the first of these.
+    pub skipped: usize,
     /// `[B, D·H]`.
     pub d: View,
     /// `[B]`.
@@ -343,15 +350,17 @@ pub struct WeightGradient {
 
 /// `weight[j, v] = Σ d[r, j]·m(b, v)` over the rows r whose token is v, and `bias = Σ_r d[r]`; cut into slices.
 ///
-/// The host sorts the rows by token: those of v are `order[starts[v]..starts[v + 1]]`.
+/// The host sorts the rows by token: those of v are `order[starts[part, v]..starts[part, v + 1]]`.
 #[derive(Clone, Debug)]
 pub struct GatherGradient {
     /// `[R, M]`: the gradient of the gathered rows.
     pub d: View,
-    /// `[R]`: row numbers, by token and then by position.
+    /// Row numbers, counted within each part of the window, part by part, in these by token and then by position.
     pub order: TensorId,
-    /// `[I + 1]`.
+    /// `[parts, I + 1]`.
     pub starts: TensorId,
+    /// Which part of the window these rows are.
+    pub part: usize,
     /// `[S, flat]`, written at `weight` and `bias` of every slice.
     pub slices: TensorId,
     /// Where `[M, I]` starts in a slice.
@@ -376,7 +385,7 @@ pub const FROZEN: u32 = 1;
 /// The bit of the tensor `exempt` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
 
-/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep, and 0 where frozen; each block of
+/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep or the operation adds, and 0 where frozen; each block of
 /// [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
 /// of it is finite (1 or 0).
 #[derive(Clone, Debug)]
@@ -389,6 +398,8 @@ pub struct Combine {
     pub exempt: TensorId,
     /// `[flat]`, read where the step keeps, and written.
     pub gradients: TensorId,
+    /// Whether part of this window's gradient is there already.
+    pub adds: bool,
     /// `[blocks, 3]`, written.
     pub partials: TensorId,
 }

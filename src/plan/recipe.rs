@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::op::{FROZEN, NOT_DECAYED};
 use crate::error::{Error, Result};
-use crate::model::{Config, Layout};
+use crate::model::{Config, Directions, Layout};
 
 /// What is minimised: a mean over the positions that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -212,6 +212,37 @@ impl Dropout {
     }
 }
 
+/// What of the forward pass is kept for the backward pass (gradient checkpointing: Chen et al. 2016; of recurrent
+/// networks: Gruslys et al. 2016).
+///
+/// A window of T steps is cut into segments. The states between them are kept, and gates and histories of one segment
+/// alone: going back, each segment but the last is computed once more. That is about one forward pass more, for the memory of
+/// one segment in place of T steps. The gradient is the same, up to the rounding of its sums. Inputs, and the outputs that
+/// are read out at every step, are not cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Checkpointing {
+    /// All steps.
+    #[default]
+    None,
+    /// Segments of √T steps, rounded up: gates and histories of 2·√T steps and states are held in place of T.
+    Sqrt,
+    /// Segments of so many steps, at least 1; a window that is no longer is kept whole.
+    Steps(usize),
+}
+
+impl Checkpointing {
+    /// The steps of a segment of a window of so many steps.
+    pub(crate) fn segment(self, steps: usize) -> usize {
+        match self {
+            Checkpointing::None => steps,
+            Checkpointing::Sqrt => steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps),
+            Checkpointing::Steps(segment) => segment.clamp(1, steps.max(1)),
+        }
+    }
+}
+
 /// How a network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -231,6 +262,8 @@ pub struct Recipe {
     pub dropout: Dropout,
     /// What the optimiser's weight decay shrinks.
     pub decay: Decay,
+    /// What is kept for the backward pass.
+    pub checkpointing: Checkpointing,
 }
 
 impl Recipe {
@@ -244,6 +277,7 @@ impl Recipe {
             schedule: Schedule::Constant,
             dropout: Dropout::NONE,
             decay: Decay::Weights,
+            checkpointing: Checkpointing::None,
         }
     }
 
@@ -272,6 +306,11 @@ impl Recipe {
         Recipe { decay, ..self }
     }
 
+    /// The same with other memory for the backward pass.
+    pub fn with_checkpointing(self, checkpointing: Checkpointing) -> Self {
+        Recipe { checkpointing, ..self }
+    }
+
     /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `exempt` holds
     /// them, where the parameters named in `frozen` are not trained. The gaps between tensors have neither.
     pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Vec<u32> {
@@ -292,6 +331,13 @@ impl Recipe {
             let p = self.dropout.outputs;
             return Err(Error::Config(format!(
                 "dropout between layers is {p}, but the network has one layer; expected 0, or at least two layers"
+            )));
+        }
+        if self.checkpointing != Checkpointing::None && config.directions == Directions::Both {
+            let asked = self.checkpointing;
+            return Err(Error::Config(format!(
+                "gradients are checkpointed ({asked:?}), but the network reads both ways: the second direction starts where \
+                 the last segment ends; expected Checkpointing::None, or a network of one direction"
             )));
         }
         Ok(())
@@ -317,6 +363,9 @@ impl Recipe {
         fraction("dropout between layers", self.dropout.outputs)?;
         fraction("dropout of inputs", self.dropout.inputs)?;
         fraction("dropout of the hidden state", self.dropout.hidden)?;
+        if self.checkpointing == Checkpointing::Steps(0) {
+            return Err(Error::Config("gradients are checkpointed every 0 steps, expected at least 1".to_owned()));
+        }
         match self.clip {
             Clip::None => {}
             Clip::Norm(v) | Clip::Value(v) | Clip::Normalize(v) => positive("the clipping bound", v)?,

@@ -71,9 +71,9 @@ pub(super) fn upload(
 ) -> Result<()> {
     let (id, loss) = (plan.id, plan.loss);
     executor.write_sequences(id, &plan.tensors, &batch.sequences)?;
-    let by_token = plan.training.and_then(|training| training.by_token);
-    if let (Some((order, starts)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
-        let (rows, firsts) = sort_by_token(tokens, config.input.size());
+    let by_token = plan.training.and_then(|training| Some((training.by_token?, training.segment)));
+    if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
+        let (rows, firsts) = sort_by_token(tokens, segment * batch.sequences.size, config.input.size());
         executor.write_ids(id, order, &rows)?;
         executor.write_ids(id, starts, &firsts)?;
     }
@@ -86,21 +86,29 @@ pub(super) fn upload(
     executor.write(id, loss.hyper, hyper.into_iter())
 }
 
-/// The rows of each token, by counting: `order[starts[v]..starts[v + 1]]` are those of v.
-fn sort_by_token(tokens: &[u32], symbols: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0; symbols + 1];
-    for &token in tokens {
-        starts[token as usize + 1] += 1;
-    }
-    for v in 0..symbols {
-        starts[v + 1] += starts[v];
-    }
-    let mut next = starts.clone();
+/// The rows of each token in every part of `part` rows, by counting: `order[starts[p, v]..starts[p, v + 1]]` are those of v
+/// in part p, counted from the first of the part.
+fn sort_by_token(tokens: &[u32], part: usize, symbols: usize) -> (Vec<u32>, Vec<u32>) {
     let mut order = vec![0; tokens.len()];
-    for (row, &token) in (0..).zip(tokens) {
-        let place = &mut next[token as usize];
-        order[*place as usize] = row;
-        *place += 1;
+    let mut all_starts = Vec::new();
+    let mut before = 0;
+    for tokens in tokens.chunks(part) {
+        let mut starts = vec![0; symbols + 1];
+        starts[0] = before;
+        for &token in tokens {
+            starts[token as usize + 1] += 1;
+        }
+        for v in 0..symbols {
+            starts[v + 1] += starts[v];
+        }
+        before = starts[symbols];
+        let mut next = starts.clone();
+        for (row, &token) in (0..).zip(tokens) {
+            let place = &mut next[token as usize];
+            order[*place as usize] = row;
+            *place += 1;
+        }
+        all_starts.append(&mut starts);
     }
-    (order, starts)
+    (order, all_starts)
 }

@@ -174,9 +174,14 @@ impl<E: Execute> Network<E> {
             let [rate, first, second, slot] = hyper;
             executor.write(*id, loss.hyper, &[rate, first, second, slot, 0.0, 0.0]);
         }
-        if let (Some((order, starts)), Inputs::Tokens(tokens)) = (at.training.and_then(|t| t.by_token), &window.inputs)
-        {
-            let (by_token, first) = sort_by_token(tokens, plan.get(starts).len() - 1);
+        let parts = at.training.and_then(|training| Some((training.by_token?, training.segment * window.batch)));
+        if let (Some(((order, starts), part)), Inputs::Tokens(tokens)) = (parts, &window.inputs) {
+            let (mut by_token, mut first) = (Vec::new(), Vec::new());
+            for tokens in tokens.chunks(part) {
+                let (rows, firsts) = sort_by_token(tokens, plan.get(starts).shape[1] - 1);
+                first.extend(firsts.iter().map(|first| by_token.len() as u32 + first));
+                by_token.extend(rows);
+            }
             executor.write_ids(*id, order, &by_token);
             executor.write_ids(*id, starts, &first);
         }

@@ -59,12 +59,66 @@ const CELLS: [Cell; 5] = [TANH, RELU, Cell::Lstm, GRU, GRU_BEFORE];
 /// Options such that every two of them meet in every combination.
 const PAIRS: [Options; 7] = [
     Options::PLAIN,
-    Options { directions: 2, unequal: true, bias: false, mask: true, to_start: true, skipped: 0, spare: 0 },
-    Options { directions: 1, unequal: true, bias: false, mask: false, to_start: true, skipped: 3, spare: 2 },
-    Options { directions: 2, unequal: false, bias: true, mask: false, to_start: true, skipped: 0, spare: 2 },
-    Options { directions: 1, unequal: false, bias: false, mask: true, to_start: false, skipped: 2, spare: 1 },
-    Options { directions: 2, unequal: true, bias: true, mask: false, to_start: false, skipped: 2, spare: 0 },
-    Options { directions: 1, unequal: true, bias: true, mask: true, to_start: true, skipped: 0, spare: 0 },
+    Options {
+        directions: 2,
+        unequal: true,
+        bias: false,
+        mask: true,
+        to_start: true,
+        skipped: 0,
+        spare: 0,
+        carried: false,
+    },
+    Options {
+        directions: 1,
+        unequal: true,
+        bias: false,
+        mask: false,
+        to_start: true,
+        skipped: 3,
+        spare: 2,
+        carried: true,
+    },
+    Options {
+        directions: 2,
+        unequal: false,
+        bias: true,
+        mask: false,
+        to_start: true,
+        skipped: 0,
+        spare: 2,
+        carried: false,
+    },
+    Options {
+        directions: 1,
+        unequal: false,
+        bias: false,
+        mask: true,
+        to_start: false,
+        skipped: 2,
+        spare: 1,
+        carried: true,
+    },
+    Options {
+        directions: 2,
+        unequal: true,
+        bias: true,
+        mask: false,
+        to_start: false,
+        skipped: 2,
+        spare: 0,
+        carried: false,
+    },
+    Options {
+        directions: 1,
+        unequal: true,
+        bias: true,
+        mask: true,
+        to_start: true,
+        skipped: 0,
+        spare: 0,
+        carried: true,
+    },
 ];
 /// More workgroups than one dimension of a grid has.
 const BEYOND_A_GRID: usize = 65_535 + 3;
@@ -310,8 +364,8 @@ fn recurrence_with_every_option() {
                 let options = Options { directions, unequal, bias, mask, ..Options::PLAIN };
                 let sizes = Sizes { steps: 4, batch: 3, hidden: 18, cell, schedule, tile: tiles(schedule)[0], options };
                 recurrences::forward(&mut random, sizes).check();
-                for to_start in [false, true] {
-                    let options = Options { to_start, ..options };
+                for (to_start, carried) in [(false, false), (true, false), (false, !both), (true, !both)] {
+                    let options = Options { to_start, carried, ..options };
                     recurrences::backward(&mut random, Sizes { options, ..sizes }).check();
                 }
             }

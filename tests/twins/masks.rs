@@ -15,7 +15,8 @@ pub fn mask(random: &mut Random, [rows, columns]: [usize; 2], period: usize, rat
     let keys = case.ids("keys", random.ids(6, 1 << 32));
     // The mask is an f32 in itself; a product with it is rounded.
     let out = case.out_matrix("out", rows, columns, if with_input { F32_ROUNDING } else { EXACT });
-    case.with(Op::Mask(Mask { input, out, draw: Draw { keys, site: 1, rate }, period }))
+    let draw = Draw { keys, site: 1, rate };
+    case.with(Op::Mask(Mask { input, out, draw, first: 0, period }))
 }
 
 /// As the twin in f64 says, and as the twin in f32 says to the last bit.
@@ -34,7 +35,7 @@ fn drawn(key: [u32; 2], [rows, columns]: [usize; 2], rate: f64) -> Vec<f64> {
     let keys = plan.tensor("keys", &[1, 2], Element::Id, Storage::Input).unwrap();
     let out = plan.tensor("out", &[rows, columns], Element::Real, Storage::Scratch).unwrap();
     let view = View::new(out, 0, rows, columns);
-    let mask = Mask { input: None, out: view, draw: Draw { keys, site: 0, rate }, period: rows };
+    let mask = Mask { input: None, out: view, draw: Draw { keys, site: 0, rate }, first: 0, period: rows };
     plan.push(Phase::Forward, Op::Mask(mask));
     let mut executor = cpu::Executor::<f64>::new();
     let id = Execute::prepare(&mut executor, plan);

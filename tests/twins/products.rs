@@ -134,5 +134,5 @@ pub fn gather_gradient(random: &mut Random, [rows, m, symbols]: [usize; 3], coun
     let at = Slices::new(count, m * symbols, if options.bias { m } else { 0 });
     let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
     let (weight, bias, batch) = (at.weight, options.bias.then_some(at.bias), BATCH);
-    case.with(Op::GatherGradient(GatherGradient { d, order, starts, slices, weight, bias, draw, batch }))
+    case.with(Op::GatherGradient(GatherGradient { d, order, starts, part: 0, slices, weight, bias, draw, batch }))
 }

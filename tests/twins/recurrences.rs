@@ -36,12 +36,22 @@ pub struct Options {
     pub skipped: usize,
     /// Slots that the tensors have beyond the window.
     pub spare: usize,
+    /// Backwards, whether the gradient of the last state comes from further on; one slot is for that.
+    pub carried: bool,
 }
 
 impl Options {
     /// One direction of sequences of one length, with biases.
-    pub const PLAIN: Options =
-        Options { directions: 1, unequal: false, bias: true, mask: false, to_start: false, skipped: 0, spare: 0 };
+    pub const PLAIN: Options = Options {
+        directions: 1,
+        unequal: false,
+        bias: true,
+        mask: false,
+        to_start: false,
+        skipped: 0,
+        spare: 0,
+        carried: false,
+    };
 }
 
 impl Sizes {
@@ -94,7 +104,13 @@ impl Sizes {
 
     /// The shape of a history.
     fn history(&self) -> [usize; 3] {
-        [self.steps + self.options.directions + self.options.spare, self.batch, self.width()]
+        let Options { directions, spare, carried, .. } = self.options;
+        [self.steps + directions + usize::from(carried) + spare, self.batch, self.width()]
+    }
+
+    /// Where the gradient of a last state lies that comes from further on.
+    fn later(&self) -> Option<Range<usize>> {
+        self.options.carried.then(|| (self.steps + 1) * self.slot()..(self.steps + 2) * self.slot())
     }
 
     /// The shape of the gates.
@@ -224,9 +240,11 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
 
     // Gradients from above are in ±1, and the initial state's is a sum of such.
     let tolerance = Tolerance { least: 1.0, ..F32_RECURRENCE };
-    let shape = [sizes.steps + sizes.options.directions, sizes.batch, sizes.width()];
-    let above = drawn_in(random, shape.iter().product(), std::slice::from_ref(&inner));
+    let shape = sizes.history();
+    let read: Vec<_> = std::iter::once(inner.clone()).chain(sizes.later()).collect();
+    let above = drawn_in(random, shape.iter().product(), &read);
     let mut assigned = vec![(inner.clone(), F32_RECURRENCE)];
+    assigned.extend(sizes.later().map(|range| (range, EXACT)));
     assigned.extend(sizes.initial().into_iter().map(|range| (range, tolerance)));
     let upstream = case.in_out("upstream", &shape, above, assigned);
 
@@ -244,9 +262,9 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
         Cell::Lstm => {
             let shape = sizes.history();
             let initial = sizes.initial();
-            let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).collect();
+            let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).chain(sizes.later()).collect();
             let c = drawn_in(random, shape.iter().product(), &read);
-            let mut kept: Vec<_> = initial.into_iter().map(|range| (range, EXACT)).collect();
+            let mut kept: Vec<_> = initial.into_iter().chain(sizes.later()).map(|range| (range, EXACT)).collect();
             kept.push((inner, F32_RECURRENCE));
             Some(case.in_out("cells", &shape, c, kept))
         }
@@ -263,7 +281,8 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
         _ => None,
     };
     let recurrence = sizes.common(random, &mut case, &Tensors { gates, history, memory, u, forward: false });
-    case.with(Op::Backward { recurrence, upstream, to_start: sizes.options.to_start })
+    let Options { to_start, carried, .. } = sizes.options;
+    case.with(Op::Backward { recurrence, upstream, to_start, carried })
 }
 
 /// What a cell reads of the history backwards; the rest is NaN.

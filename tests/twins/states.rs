@@ -134,7 +134,7 @@ pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
     // A quotient, which a driver may get wrong by a few roundings, but zeros are zeros.
     let tolerance = crate::common::compare::Tolerance { relative: 4.0 * F32_ROUNDING.relative, ..F32_ROUNDING };
     let upstream = case.out("upstream", &[slots, batch, width], [inner], tolerance);
-    case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, d, lengths, upstream }))
+    case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, skipped: 0, d, lengths, upstream }))
 }
 
 /// What is left of sequences of `batch` lengths once steps are skipped, read as the divisors of means; of nothing there

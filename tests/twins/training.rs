@@ -77,7 +77,7 @@ pub fn combine_onto(
     let blocks = flat.div_ceil(Combine::BLOCK);
     let apart = (0..blocks * 3).map(|at| at..at + 1);
     let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
-    case.with(Op::Combine(Combine { slices, hyper, exempt, gradients, partials }))
+    case.with(Op::Combine(Combine { slices, hyper, exempt, gradients, adds: false, partials }))
 }
 
 /// What a measurement reads.

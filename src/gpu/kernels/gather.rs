@@ -4,7 +4,7 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, holds, inside, matrix, number, params, place, read, shader, tensor, tiles, write},
+    launch::{ENTRY, dispatch, inside, matrix, number, params, place, reaches, read, shader, tensor, tiles, write},
     mask::{Drawn, drawn},
 };
 use crate::error::{Error, Result};
@@ -43,6 +43,8 @@ params!(GradientParams {
     symbols: u32,
     slices: u32,
     slice_stride: u32,
+    places: u32,
+    starts_offset: u32,
     d_offset: u32,
     weight_offset: u32,
     has_bias: u32,
@@ -96,9 +98,12 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
 pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Command> {
     let (rows, columns) = (op.d.rows, op.d.cols);
     let starts = tensor(plan, op.starts)?;
-    let symbols = starts.len().checked_sub(1).ok_or_else(|| Error::shape(&starts.name, &[1], &starts.shape))?;
+    // One row of it a part.
+    let row = starts.shape.last().copied().unwrap_or_default();
+    let symbols = row.checked_sub(1).ok_or_else(|| Error::shape(&starts.name, &[1], &starts.shape))?;
+    let starts_offset = inside("starts", op.part.saturating_mul(row), [1, row], starts.len())?;
     let [slices, flat] = matrix(plan, op.slices)?;
-    holds(plan, op.order, &[rows])?;
+    reaches(plan, op.order, rows, &[])?;
     let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let has_bias = u32::from(op.bias.is_some());
     let params = GradientParams {
@@ -107,6 +112,8 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Comman
         symbols: number(symbols)?,
         slices: number(slices)?,
         slice_stride: number(flat)?,
+        places: number(tensor(plan, op.order)?.len())?,
+        starts_offset,
         d_offset: place(plan, "d", &op.d, [rows, columns])?,
         weight_offset: inside("weight", op.weight, [columns, symbols], flat)?,
         has_bias,

@@ -159,8 +159,8 @@ pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
             Op::Transpose(op) => commands.push(transpose::transpose(plan, op)?),
             Op::MatMul(op) => commands.push(matmul::matmul(plan, op)?),
             Op::Forward(op) => commands.extend(recurrence::forward(plan, op)?),
-            Op::Backward { recurrence, upstream, to_start } => {
-                commands.extend(recurrence::backward(plan, recurrence, *upstream, *to_start)?);
+            Op::Backward { recurrence, upstream, to_start, carried } => {
+                commands.extend(recurrence::backward(plan, recurrence, *upstream, *to_start, *carried)?);
             }
             Op::Pool(op) => commands.push(state::pool(plan, op)?),
             Op::PoolGradient(op) => commands.push(state::pool_gradient(plan, op)?),

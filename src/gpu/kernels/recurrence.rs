@@ -24,6 +24,7 @@ params!(Params {
     has_bias: u32,
     has_mask: u32,
     to_start: u32,
+    carried: u32,
 });
 
 /// The kernels of one cell.
@@ -164,6 +165,7 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         has_bias: 0,
         has_mask: u32::from(op.mask.is_some()),
         to_start: 0,
+        carried: 0,
     })
 }
 
@@ -231,11 +233,24 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
     }
 }
 
-pub(super) fn backward(plan: &Plan, op: &Recurrence, upstream: TensorId, to_start: bool) -> Result<Vec<Command>> {
+pub(super) fn backward(
+    plan: &Plan,
+    op: &Recurrence,
+    upstream: TensorId,
+    to_start: bool,
+    carried: bool,
+) -> Result<Vec<Command>> {
     let params = check(plan, op)?;
-    holds(plan, upstream, &[op.steps.saturating_add(op.directions), op.batch, op.width()])?;
+    let slots = op.steps.saturating_add(op.directions).saturating_add(usize::from(carried));
+    reaches(plan, upstream, slots, &[op.batch, op.width()])?;
+    if let (CellMemory::State, Some(c)) = (op.cell.memory(), op.memory) {
+        reaches(plan, c, slots, &[op.batch, op.width()])?;
+    }
+    if carried && op.directions != 1 {
+        return Err(Error::Config("gradients are carried to a recurrence of one direction, this one has 2".to_owned()));
+    }
     let weight_offset = place(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
-    let params = Params { weight_offset, ..params };
+    let params = Params { weight_offset, carried: u32::from(carried), ..params };
     let mask = op.mask.unwrap_or(op.weight.tensor);
     let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, mask];
     tensors.extend(op.memory);

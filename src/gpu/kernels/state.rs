@@ -84,7 +84,15 @@ pub(super) static POOL: Kernel = Kernel {
     params_size: PoolParams::SIZE,
 };
 
-params!(PoolGradientParams { kind: u32, steps: u32, batch: u32, hidden: u32, columns: u32, d_offset: u32 });
+params!(PoolGradientParams {
+    kind: u32,
+    steps: u32,
+    skipped: u32,
+    batch: u32,
+    hidden: u32,
+    columns: u32,
+    d_offset: u32,
+});
 
 pub(super) static POOL_GRADIENT: Kernel = Kernel {
     name: "pool_gradient",
@@ -184,6 +192,7 @@ pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
     let params = PoolGradientParams {
         kind: kind(op.kind),
         steps: number(op.steps)?,
+        skipped: number(op.skipped)?,
         batch: number(batch)?,
         hidden: number(columns / op.directions.max(1))?,
         columns: number(columns)?,

@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::plan::{Clip, Combine, HYPER, METRICS_SLOTS, Measure, Optimizer, Plan, Update};
 
-params!(CombineParams { flat: u32, slices: u32 });
+params!(CombineParams { flat: u32, slices: u32, adds: u32 });
 
 pub(super) static COMBINE: Kernel = Kernel {
     name: "combine",
@@ -121,7 +121,7 @@ pub(super) fn combine(plan: &Plan, op: &Combine) -> Result<Command> {
     holds(plan, op.exempt, &[flat])?;
     holds(plan, op.gradients, &[flat])?;
     holds(plan, op.partials, &[flat.div_ceil(Combine::BLOCK), 3])?;
-    let params = CombineParams { flat: number(flat)?, slices: number(slices)? };
+    let params = CombineParams { flat: number(flat)?, slices: number(slices)?, adds: u32::from(op.adds) };
     let tensors = vec![op.slices, op.hyper, op.exempt, op.gradients, op.partials];
     dispatch(&COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1)
 }

@@ -9,6 +9,16 @@ use crate::plan::{
     RecurrenceSchedule as Schedule, StartGradient, Storage, TensorId, Tile, Update, View, Way, WeightGradient,
 };
 
+/// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
+#[derive(Clone, Copy)]
+struct Segment {
+    /// The first step.
+    first: usize,
+    /// Whether no segment comes after it.
+    is_last: bool,
+    slices: TensorId,
+}
+
 impl Builder<'_> {
     pub(super) fn train(
         &mut self,
@@ -17,20 +27,42 @@ impl Builder<'_> {
         loss: LossInputs,
         row_loss: TensorId,
     ) -> Result<TrainingTensors> {
+        self.phase = Phase::Backward;
         let flat = self.layout.len();
-        let cut = self.target.slices(self.rows, (self.gates, self.config.hidden), flat);
+        let cut = self.target.slices(self.segment * self.batch, (self.gates, self.config.hidden), flat);
         // Kept, because the gaps between parameters are nobody's and stay zero.
         let slices = self.real("gradient_slices", &[cut, flat], Storage::Scratch)?;
-        self.read_out_gradient(forward, slices)?;
-        let mut by_token = None;
-        for (layer, part) in forward.layers.iter().enumerate().rev() {
-            by_token = by_token.or(self.layer_gradient(layer, part, forward, slices)?);
-        }
-
         let gradients = self.real("gradients", &[flat], Storage::Shared)?;
         let exempt = self.plan.tensor("exempt", &[flat], Element::Id, Storage::Shared)?;
         let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Transient)?;
-        self.plan.push(Phase::Update, Op::Combine(Combine { slices, hyper: loss.hyper, exempt, gradients, partials }));
+        let mut by_token = None;
+        for first in (0..self.steps).step_by(self.segment).rev() {
+            let steps = self.segment.min(self.steps - first);
+            let is_last = first + steps == self.steps;
+            let recomputed = match forward.states.filter(|_| !is_last) {
+                None => None,
+                Some(states) => {
+                    let len = self.plan.get(forward.state).len();
+                    let from = (states, first / self.segment * len);
+                    Some(self.chunk(&forward.whole, first, steps, from, false)?)
+                }
+            };
+            let layers = recomputed.as_deref().unwrap_or(&forward.layers);
+            if forward.states.is_some() && (self.config.read_out != ReadOut::EveryStep || self.config.learnt_start) {
+                // Not every segment has a gradient of every parameter.
+                self.push(Op::Zero { tensor: slices });
+            }
+            let segment = Segment { first, is_last, slices };
+            self.read_out_gradient(forward, layers, segment)?;
+            for (layer, part) in layers.iter().enumerate().rev() {
+                by_token = by_token.or(self.layer_gradient(layer, part, forward, segment)?);
+            }
+            if first == 0 {
+                self.phase = Phase::Update;
+            }
+            let hyper = loss.hyper;
+            self.push(Op::Combine(Combine { slices, hyper, exempt, gradients, adds: !is_last, partials }));
+        }
         self.measure(loss, row_loss, Some((partials, recipe)));
         let mut moments = Vec::new();
         for name in MOMENTS.iter().take(recipe.optimizer.moments()) {
@@ -38,7 +70,8 @@ impl Builder<'_> {
         }
         let keys = self.keys;
         let moments_by_place = [moments.first().copied(), moments.get(1).copied()];
-        let training = TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, keys };
+        let training =
+            TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, segment: self.segment, keys };
         self.plan.push(
             Phase::Update,
             Op::Update(Update {
@@ -55,36 +88,69 @@ impl Builder<'_> {
         Ok(training)
     }
 
-    /// `[T+D, B, D·H]`: the gradient of a layer's outputs, which the layer above it, or the read-out, has made.
+    /// `[T+D, B, D·H]`: the gradient of a layer's outputs, which the layer above it, or the read-out, has made; with one
+    /// slot more for what comes from a later segment.
     fn upstream(&mut self, layer: usize) -> Result<TensorId> {
-        let shape = [self.steps.saturating_add(self.directions()), self.batch, self.width];
-        self.scratch(&format!("upstream_l{layer}"), &shape)
+        let slots = self.segment.saturating_add(self.directions() + usize::from(self.segment < self.steps));
+        self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width])
     }
 
     /// V and its bias, and what the top layer is to hear. The outputs are now their gradient.
-    fn read_out_gradient(&mut self, forward: &ForwardTensors, slices: TensorId) -> Result<()> {
-        let (d, x) = (forward.outputs, forward.read);
+    fn read_out_gradient(&mut self, forward: &ForwardTensors, layers: &[Layer], segment: Segment) -> Result<()> {
+        let Some(top) = layers.last().map(|layer| &layer.recurrence) else { return Ok(()) };
+        let Segment { first, is_last, slices } = segment;
         let (weight, bias) = (self.weight("weight").offset, self.offset("bias"));
-        let tile = ProductTile::of(self.target, [d.cols, x.cols]);
-        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
-
+        let (steps, slot) = (top.steps, self.batch * self.width);
+        let rows = steps * self.batch;
+        let (d, x) = match self.config.read_out {
+            ReadOut::EveryStep => {
+                let offset = forward.outputs.offset + first * self.batch * forward.outputs.cols;
+                (View { offset, rows, ..forward.outputs }, self.outputs_of(top))
+            }
+            _ => (forward.outputs, forward.read),
+        };
+        let reads = is_last || self.config.read_out == ReadOut::EveryStep;
+        if reads {
+            let tile = ProductTile::of(self.target, [d.cols, x.cols]);
+            self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+        }
         let upstream = self.upstream(self.config.layers - 1)?;
-        let slot = self.batch * self.width;
         match (self.config.read_out, pool_kind(self.config)) {
             (_, Some(kind)) => {
-                // What was read out gives way to its gradient.
-                self.input_gradient(d, "weight", x);
-                let (directions, steps, lengths) = (self.directions(), self.steps, forward.lengths);
-                let op = PoolGradient { kind, directions, steps, d: x, lengths, upstream };
-                self.plan.push(Phase::Backward, Op::PoolGradient(op));
+                if reads {
+                    // What was read out gives way to its gradient.
+                    self.input_gradient(d, "weight", x);
+                }
+                let (directions, lengths) = (self.directions(), forward.lengths);
+                let op = PoolGradient { kind, directions, steps, skipped: first, d: x, lengths, upstream };
+                self.push(Op::PoolGradient(op));
             }
             (ReadOut::EveryStep, None) => {
-                self.input_gradient(d, "weight", View::new(upstream, slot, self.rows, self.width));
+                self.input_gradient(d, "weight", View::new(upstream, slot, rows, self.width));
             }
             (_, None) => {
-                self.plan.push(Phase::Backward, Op::Zero { tensor: upstream });
-                self.input_gradient(d, "weight", View::new(upstream, self.steps * slot, self.batch, self.width));
+                self.push(Op::Zero { tensor: upstream });
+                if reads {
+                    self.input_gradient(d, "weight", View::new(upstream, steps * slot, self.batch, self.width));
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// The gradient of a layer's state between two segments: from where the later one leaves it to `state_gradient`, or from
+    /// there to where the earlier one finds it.
+    fn carry(&mut self, layer: usize, recurrence: &Recurrence, upstream: TensorId, leaves: bool) -> Result<()> {
+        let state = self.scratch("state_gradient", &self.config.state(self.batch))?;
+        let second = recurrence.memory.filter(|_| recurrence.cell.memory() == CellMemory::State);
+        // Of h the gradient lies at the initial state's own slot, of c at that of the first step.
+        for (s, (tensor, left)) in [Some((upstream, 0)), second.map(|c| (c, 1))].into_iter().flatten().enumerate() {
+            let len = self.batch * self.width;
+            let between = View::new(state, (s * self.config.layers + layer) * len, 1, len);
+            let slot = if leaves { left } else { recurrence.steps + 1 };
+            let at = View::new(tensor, slot * len, 1, len);
+            let (from, to) = if leaves { (at, between) } else { (between, at) };
+            self.push(Op::Copy { from, to });
         }
         Ok(())
     }
@@ -96,45 +162,54 @@ impl Builder<'_> {
         layer: usize,
         Layer { recurrence, below }: &Layer,
         forward: &ForwardTensors,
-        slices: TensorId,
+        Segment { first, is_last, slices }: Segment,
     ) -> Result<Option<(TensorId, TensorId)>> {
         let upstream = self.upstream(layer)?;
-        let to_start = self.config.learnt_start;
+        let (to_start, carried) = (first > 0 || self.config.learnt_start, !is_last);
+        if carried {
+            self.carry(layer, recurrence, upstream, false)?;
+        }
         let work = self.work(Way::Backward);
         let tile = match recurrence.schedule {
             Schedule::Steps => Tile::steps(self.target, &work),
             Schedule::Whole => Tile::whole(self.target, &work).unwrap_or(recurrence.tile),
         };
         let backward = Recurrence { tile, ..recurrence.clone() };
-        self.plan.push(Phase::Backward, Op::Backward { recurrence: backward, upstream, to_start });
+        self.push(Op::Backward { recurrence: backward, upstream, to_start, carried });
+        if first > 0 {
+            self.carry(layer, recurrence, upstream, true)?;
+        }
         self.recurrent_gradients(layer, recurrence, slices)?;
-        if let Some(fresh) = forward.fresh {
+        if let Some(fresh) = forward.fresh.filter(|_| first == 0) {
             self.start_gradients(layer, recurrence, (upstream, fresh, slices));
         }
 
-        let d = View::new(recurrence.gates, 0, self.rows, self.gates);
+        let rows = recurrence.steps * self.batch;
+        let d = View::new(recurrence.gates, 0, rows, self.gates);
         let name = format!("weight_ih_l{layer}");
         let (weight, bias) = (self.weight(&name).offset, self.offset(&format!("bias_ih_l{layer}")));
         let Some(x) = *below else {
-            let order = self.id("order", &[self.rows])?;
-            let starts = self.id("starts", &[self.config.input.size() + 1])?;
-            let (draw, batch) = (self.draw(Site::Inputs), self.batch);
-            let op = GatherGradient { d, order, starts, slices, weight, bias, draw, batch };
-            self.plan.push(Phase::Backward, Op::GatherGradient(op));
+            let parts = self.steps.div_ceil(self.segment);
+            let order = self.by_token("order", &[self.rows])?;
+            let starts = self.by_token("starts", &[parts, self.config.input.size() + 1])?;
+            let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
+            let op = GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch };
+            self.push(Op::GatherGradient(op));
             return Ok(Some((order, starts)));
         };
         let tile = ProductTile::of(self.target, [d.cols, x.cols]);
-        self.plan.push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+        self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
         if let Some(below) = layer.checked_sub(1) {
             let upstream = self.upstream(below)?;
-            let out = View::new(upstream, self.batch * self.width, self.rows, self.width);
+            let out = View::new(upstream, self.batch * self.width, rows, self.width);
             match self.draw(Site::Outputs(below)) {
                 None => self.input_gradient(d, &name, out),
                 Some(draw) => {
                     // What this layer has read gives way to its gradient.
                     self.input_gradient(d, &name, x);
-                    let op = Mask { input: Some(x), out, draw, period: self.rows };
-                    self.plan.push(Phase::Backward, Op::Mask(op));
+                    let (first, period) = (first * self.batch, self.rows);
+                    let op = Mask { input: Some(x), out, draw, first, period };
+                    self.push(Op::Mask(op));
                 }
             }
         }
@@ -146,30 +221,31 @@ impl Builder<'_> {
     fn recurrent_gradients(&mut self, layer: usize, op: &Recurrence, slices: TensorId) -> Result<()> {
         let (hidden, rows, width) = (op.hidden, op.rows(), self.width);
         let second = op.memory.filter(|_| op.cell.memory() == CellMemory::Operand);
-        let mut operands = vec![(op.history, self.steps + op.directions, 0..op.cell.first_gates() * hidden)];
-        operands.extend(second.map(|operand| (operand, self.steps, op.cell.first_gates() * hidden..rows)));
-        for (mut operand, slots, part) in operands {
+        let mut operands = vec![(op.history, op.directions, 0..op.cell.first_gates() * hidden)];
+        operands.extend(second.map(|operand| (operand, 0, op.cell.first_gates() * hidden..rows)));
+        for (mut operand, more, part) in operands {
             let is_history = operand == op.history;
             if let Some(draw) = self.draw(Site::Hidden(layer)) {
                 let name = if is_history { "masked_history" } else { "masked_operand" };
-                let masked = self.scratch(name, &[slots, self.batch, width])?;
+                let masked = self.scratch(name, &[self.segment + more, self.batch, width])?;
+                let slots = op.steps + more;
                 let [input, out] = [operand, masked].map(|t| View::new(t, 0, slots * self.batch, width));
-                let mask = Mask { input: Some(input), out, draw, period: self.batch };
-                self.plan.push(Phase::Backward, Op::Mask(mask));
+                let mask = Mask { input: Some(input), out, draw, first: 0, period: self.batch };
+                self.push(Op::Mask(mask));
                 operand = masked;
             }
             for direction in 0..op.directions {
                 // From the slot before that of the first step in time; of the reverse direction that is the later one.
                 let first = if is_history { 2 * direction * self.batch } else { 0 };
-                let x = View::new(operand, first * width, self.rows, width).columns(direction * hidden, hidden);
-                let d = View::new(op.recurrent_gradient(), 0, self.rows, self.gates);
+                let x =
+                    View::new(operand, first * width, op.steps * self.batch, width).columns(direction * hidden, hidden);
+                let d = View::new(op.recurrent_gradient(), 0, op.steps * self.batch, self.gates);
                 let d = d.columns(direction * rows + part.start, part.len());
                 let weight = self.weight(&format!("weight_hh_l{layer}")).offset;
                 let weight = weight + (direction * rows + part.start) * hidden;
                 let bias = self.offset(&format!("bias_hh_l{layer}")).map(|b| b + direction * rows + part.start);
                 let tile = ProductTile::of(self.target, [d.cols, x.cols]);
-                self.plan
-                    .push(Phase::Backward, Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+                self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
             }
         }
         Ok(())
@@ -189,8 +265,16 @@ impl Builder<'_> {
                 let slots = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
                 let weight = offset + layer * self.width;
                 let op = StartGradient { from, slots, fresh, slices, weight };
-                self.plan.push(Phase::Backward, Op::StartGradient(op));
+                self.push(Op::StartGradient(op));
             }
+        }
+    }
+
+    /// An input that a segment before may have made already.
+    fn by_token(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
+        match self.plan.find(name) {
+            Some(known) => Ok(known),
+            None => self.id(name, shape),
         }
     }
 
@@ -199,6 +283,6 @@ impl Builder<'_> {
         let b = self.weight(weight);
         let tile = ProductTile::of(self.target, [out.rows, out.cols]);
         let op = MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile };
-        self.plan.push(Phase::Backward, Op::MatMul(op));
+        self.push(Op::MatMul(op));
     }
 }

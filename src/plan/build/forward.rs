@@ -1,11 +1,12 @@
-//! The forward pass: layer above layer, for training over the whole window, else over one chunk of steps after another.
+//! The forward pass: layer above layer, for training over the whole window or one segment after another, else over one
+//! chunk of steps after another.
 
-use super::{Builder, ForwardTensors, Layer, pool_kind};
+use super::{Builder, ForwardTensors, Layer, Whole, pool_kind};
 use crate::error::Result;
 use crate::model::{CellMemory, Input, ReadOut};
 use crate::plan::{
-    Draw, Element, Gather, Mask, MatMul, Op, Phase, Pool, ProductTile, Recurrence, RecurrenceSchedule, Remaining,
-    Start, Storage, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
+    Draw, Element, Gather, Mask, MatMul, Op, Pool, ProductTile, Recurrence, RecurrenceSchedule, Remaining, Start,
+    Storage, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
 };
 
 /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
@@ -34,7 +35,13 @@ impl Builder<'_> {
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
         let fresh = self.start(state)?;
-        let chunk = if training || self.both() { self.steps } else { self.steps.min(STEPS_A_CHUNK) };
+        let chunk = if training {
+            self.segment
+        } else if self.both() {
+            self.steps
+        } else {
+            self.steps.min(STEPS_A_CHUNK)
+        };
         let mut layers = Vec::with_capacity(self.config.layers);
         for layer in 0..self.config.layers {
             layers.push(self.recurrence(layer, chunk, lengths, training)?);
@@ -64,46 +71,75 @@ impl Builder<'_> {
         } else {
             None
         };
+        let whole = Whole { layers, inputs, dense, lengths, left };
+        // The states that training starts the segments from, all but the last, which it does not go over again.
+        let states = if training && chunk < self.steps {
+            let (count, [s, layers, batch, width]) = (self.steps.div_ceil(chunk), self.config.state(self.batch));
+            Some(self.real("segment_states", &[count - 1, s, layers, batch, width], Storage::Transient)?)
+        } else {
+            None
+        };
         for first in (0..self.steps).step_by(chunk) {
             let steps = chunk.min(self.steps - first);
-            let lengths_left = left.filter(|_| first > 0).unwrap_or(lengths);
-            if lengths_left != lengths {
-                let op = Remaining { lengths, skipped: first, out: lengths_left };
-                self.plan.push(Phase::Forward, Op::Remaining(op));
+            if let Some(states) = states.filter(|_| first + chunk < self.steps) {
+                let len = self.plan.get(state).len();
+                let to = View::new(states, first / chunk * len, 1, len);
+                self.push(Op::Copy { from: View::new(state, 0, 1, len), to });
             }
-            let rows = steps * self.batch;
-            let mut below = dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
-            done.clear();
-            for (layer, whole) in layers.iter().enumerate() {
-                let part = self.part(whole, steps, lengths_left);
-                let tokens = (inputs, first * self.batch);
-                self.layer(layer, &part, state, tokens, below)?;
-                let history = View::new(part.history, self.batch * self.width, rows, self.width);
-                done.push(Layer { recurrence: part, below });
-                below = Some(if layer + 1 < layers.len() { self.drop_outputs(layer, history)? } else { history });
-            }
+            done = self.chunk(&whole, first, steps, (state, 0), true)?;
             if let (Some(kind), Some(out), Some(top)) = (pool_kind(self.config), pooled, done.last()) {
                 let (directions, history) = (self.directions(), top.recurrence.history);
                 let op = Pool { kind, directions, steps, skipped: first, history, lengths, out };
-                self.plan.push(Phase::Forward, Op::Pool(op));
+                self.push(Op::Pool(op));
             }
-            if self.config.read_out == ReadOut::EveryStep {
+            if let (ReadOut::EveryStep, Some(top)) = (self.config.read_out, done.last()) {
+                let rows = steps * self.batch;
                 let out = View { offset: first * self.batch * outputs.cols, rows, ..outputs };
-                below.into_iter().for_each(|read| self.read_out(read, out));
+                self.read_out(self.outputs_of(&top.recurrence), out);
             }
         }
         // Of the last chunk.
         let history = done.last().map_or(state, |top| top.recurrence.history);
         let last = done.last().map_or(0, |top| top.recurrence.steps);
-        let read = match (self.config.read_out, pooled) {
-            (_, Some(pooled)) => pooled,
-            (ReadOut::EveryStep, None) => View::new(history, self.batch * self.width, last * self.batch, self.width),
-            (_, None) => View::new(history, last * self.batch * self.width, self.batch, self.width),
-        };
+        let read = pooled.unwrap_or_else(|| View::new(history, last * self.batch * self.width, self.batch, self.width));
         if self.config.read_out != ReadOut::EveryStep {
             self.read_out(read, outputs);
         }
-        Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, layers: done })
+        Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, whole, states, layers: done })
+    }
+
+    /// All layers over `steps` steps from `first` on, from the states at an offset in a tensor; whether they leave theirs
+    /// there.
+    pub(super) fn chunk(
+        &mut self,
+        whole: &Whole,
+        first: usize,
+        steps: usize,
+        state: (TensorId, usize),
+        leaves: bool,
+    ) -> Result<Vec<Layer>> {
+        let lengths = whole.left.filter(|_| first > 0).unwrap_or(whole.lengths);
+        if lengths != whole.lengths {
+            self.push(Op::Remaining(Remaining { lengths: whole.lengths, skipped: first, out: lengths }));
+        }
+        let rows = steps * self.batch;
+        let mut below = whole.dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
+        let mut done = Vec::with_capacity(whole.layers.len());
+        for (layer, recurrence) in whole.layers.iter().enumerate() {
+            let recurrence = self.part(recurrence, steps, lengths);
+            self.layer(layer, &recurrence, (state, leaves), (whole.inputs, first * self.batch), below)?;
+            let outputs = self.outputs_of(&recurrence);
+            done.push(Layer { recurrence, below });
+            if layer + 1 < whole.layers.len() {
+                below = Some(self.drop_outputs(layer, outputs, first)?);
+            }
+        }
+        Ok(done)
+    }
+
+    /// `[T·B, D·H]`: h of all steps.
+    pub(super) fn outputs_of(&self, recurrence: &Recurrence) -> View {
+        View::new(recurrence.history, self.batch * self.width, recurrence.steps * self.batch, self.width)
     }
 
     /// The learnt initial state, where there is one.
@@ -112,7 +148,7 @@ impl Builder<'_> {
         // c_0 follows without a gap.
         let learnt = View { rows: self.config.cell.states() * h.rows, ..h };
         let fresh = self.real("fresh", &[1], Storage::Input)?;
-        self.plan.push(Phase::Forward, Op::Start(Start { learnt, fresh, state }));
+        self.push(Op::Start(Start { learnt, fresh, state }));
         Ok(Some(fresh))
     }
 
@@ -121,12 +157,14 @@ impl Builder<'_> {
     fn recurrence(&mut self, layer: usize, steps: usize, lengths: TensorId, training: bool) -> Result<Recurrence> {
         let (cell, directions, batch) = (self.config.cell, self.directions(), self.batch);
         let slots = steps.saturating_add(directions);
+        // One more for the gradient that one segment carries to the segment before it.
+        let of_cells = slots.saturating_add(usize::from(training && steps < self.steps));
         let (own, history) = if training { (layer, layer) } else { (0, layer % 2) };
         let gates = self.scratch(&format!("gates_l{own}"), &[steps, batch, self.gates])?;
         let history = self.scratch(&format!("history_l{history}"), &[slots, batch, self.width])?;
         let memory = match cell.memory() {
             CellMemory::None => None,
-            CellMemory::State => Some(self.scratch(&format!("cells_l{own}"), &[slots, batch, self.width])?),
+            CellMemory::State => Some(self.scratch(&format!("cells_l{own}"), &[of_cells, batch, self.width])?),
             CellMemory::Recurrent => Some(self.scratch(&format!("recurrent_l{own}"), &[steps, batch, self.gates])?),
             CellMemory::Operand => Some(self.scratch(&format!("operand_l{own}"), &[steps, batch, self.width])?),
         };
@@ -137,7 +175,7 @@ impl Builder<'_> {
             let shape = [weight.cols, weight.rows];
             let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Transient)?;
             let turned = View::new(turned, 0, shape[0], shape[1]);
-            self.plan.push(Phase::Forward, Op::Transpose(Transpose { input: weight, out: turned }));
+            self.push(Op::Transpose(Transpose { input: weight, out: turned }));
             weight_transposed = Some(turned);
         }
         let mask = match self.draw(Site::Hidden(layer)) {
@@ -145,7 +183,7 @@ impl Builder<'_> {
             Some(draw) => {
                 let mask = self.real(&format!("hidden_mask_l{layer}"), &[batch, self.width], Storage::Transient)?;
                 let out = View::new(mask, 0, batch, self.width);
-                self.plan.push(Phase::Forward, Op::Mask(Mask { input: None, out, draw, period: batch }));
+                self.push(Op::Mask(Mask { input: None, out, draw, first: 0, period: batch }));
                 Some(mask)
             }
         };
@@ -203,7 +241,7 @@ impl Builder<'_> {
         &mut self,
         layer: usize,
         part: &Recurrence,
-        state: TensorId,
+        ((state, offset), leaves): ((TensorId, usize), bool),
         (tokens, first): (TensorId, usize),
         below: Option<View>,
     ) -> Result<()> {
@@ -212,12 +250,16 @@ impl Builder<'_> {
         // Each state by its place in `state` and its history.
         let second = part.memory.filter(|_| part.cell.memory() == CellMemory::State);
         let states = [Some(part.history), second].into_iter().flatten().enumerate();
-        let states: Vec<_> = states.map(|(s, tensor)| (slot(state, s * self.config.layers + layer), tensor)).collect();
+        let place = |s: usize| {
+            let view = slot(state, s * self.config.layers + layer);
+            View { offset: view.offset + offset, ..view }
+        };
+        let states: Vec<_> = states.map(|(s, tensor)| (place(s), tensor)).collect();
         for (state, tensor) in &states {
             // Both directions' at each end: nobody reads the half that is the other's.
             for direction in 0..part.directions {
                 let to = slot(*tensor, part.slot(direction, None));
-                self.plan.push(Phase::Forward, Op::Copy { from: *state, to });
+                self.push(Op::Copy { from: *state, to });
             }
         }
 
@@ -234,17 +276,17 @@ impl Builder<'_> {
                 Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile })
             }
         };
-        self.plan.push(Phase::Forward, op);
-        self.plan.push(Phase::Forward, Op::Forward(part.clone()));
+        self.push(op);
+        self.push(Op::Forward(part.clone()));
 
         // Now, because the backward pass writes over a second state.
-        for (state, tensor) in states {
+        for (state, tensor) in states.into_iter().filter(|_| leaves) {
             for direction in 0..part.directions {
                 let last = slot(tensor, part.slot(direction, Some(part.steps - 1)));
                 // The first direction's with all columns, which is no dispatch; then the second's over its own.
                 let (column, cols) = if direction == 0 { (0, width) } else { (part.hidden, part.hidden) };
                 let (from, to) = (last.columns(column, cols), state.columns(column, cols));
-                self.plan.push(Phase::Forward, Op::Copy { from, to });
+                self.push(Op::Copy { from, to });
             }
         }
         Ok(())
@@ -254,7 +296,7 @@ impl Builder<'_> {
         let (b, bias) = (self.weight("weight"), self.parameter("bias"));
         let tile = ProductTile::of(self.target, [out.rows, out.cols]);
         let op = MatMul { a, transpose_a: false, b, transpose_b: true, bias, out, tile };
-        self.plan.push(Phase::Forward, Op::MatMul(op));
+        self.push(Op::MatMul(op));
     }
 
     /// How dropout draws at a place, if it does there.
@@ -273,16 +315,17 @@ impl Builder<'_> {
         let Some(draw) = self.draw(Site::Inputs) else { return Ok(x) };
         let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Storage::Transient)?;
         let out = View::new(out, 0, x.rows, x.cols);
-        self.plan.push(Phase::Forward, Op::Mask(Mask { input: Some(x), out, draw, period: self.batch }));
+        self.push(Op::Mask(Mask { input: Some(x), out, draw, first: 0, period: self.batch }));
         Ok(out)
     }
 
-    /// A layer's outputs as the next layer reads them: every element by itself.
-    fn drop_outputs(&mut self, layer: usize, outputs: View) -> Result<View> {
+    /// A layer's outputs from step `first` on as the next layer reads them: every element by itself.
+    fn drop_outputs(&mut self, layer: usize, outputs: View, first: usize) -> Result<View> {
         let Some(draw) = self.draw(Site::Outputs(layer)) else { return Ok(outputs) };
-        let out = self.real(&format!("dropped_l{layer}"), &[self.steps, self.batch, self.width], Storage::Transient)?;
+        let out = self.scratch(&format!("dropped_l{layer}"), &[self.segment, self.batch, self.width])?;
         let out = View::new(out, 0, outputs.rows, outputs.cols);
-        self.plan.push(Phase::Forward, Op::Mask(Mask { input: Some(outputs), out, draw, period: outputs.rows }));
+        let (first, period) = (first * self.batch, self.rows);
+        self.push(Op::Mask(Mask { input: Some(outputs), out, draw, first, period }));
         Ok(out)
     }
 }

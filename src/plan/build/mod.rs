@@ -1,7 +1,7 @@
 //! From a configuration to a plan: the forward pass, the loss, back-propagation through time, clipping and the update.
 //!
-//! The contract: what a purpose does not need has no tensor. Training keeps all T steps of every layer; inference and
-//! evaluation of a causal network keep a bounded number of steps, however many there are.
+//! The contract: what a purpose does not need has no tensor. Training keeps all T steps of every layer, or with checkpoints
+//! those of one segment; inference and evaluation of a causal network keep a bounded number of steps, however many there are.
 
 mod backward;
 mod forward;
@@ -62,6 +62,8 @@ pub struct TrainingTensors {
     pub moments: [Option<TensorId>; 2],
     /// Rows by token and where each token's begin, as [`super::GatherGradient`] reads them.
     pub by_token: Option<(TensorId, TensorId)>,
+    /// How many steps a part of these rows has, but for the last: T, unless gradients are checkpointed.
+    pub segment: usize,
     /// `[sites, 2]`: the keys of this step's dropout, where there is any.
     pub keys: Option<TensorId>,
 }
@@ -74,6 +76,8 @@ struct Builder<'a> {
     target: &'a Target,
     steps: usize,
     batch: usize,
+    /// How many steps are kept for the backward pass at a time; T, unless this is a training with checkpoints.
+    segment: usize,
     /// T·B.
     rows: usize,
     /// D·G·H.
@@ -84,6 +88,8 @@ struct Builder<'a> {
     /// Nothing, unless this is a training.
     dropout: Dropout,
     keys: Option<TensorId>,
+    /// What operations are pushed to.
+    phase: Phase,
 }
 
 pub(super) fn build(
@@ -98,10 +104,26 @@ pub(super) fn build(
     let parameters = plan.tensor("parameters", &[layout.len()], Element::Real, Storage::Shared)?;
     let (rows, width) = (steps.saturating_mul(batch), config.width());
     let gates = width.saturating_mul(config.cell.gates());
-    let dropout = if let Purpose::Train(recipe) = purpose { recipe.dropout } else { Dropout::NONE };
-    let keys = None;
-    let mut builder =
-        Builder { plan, config, layout, target, steps, batch, rows, gates, width, parameters, dropout, keys };
+    let (dropout, segment) = match purpose {
+        Purpose::Train(recipe) => (recipe.dropout, recipe.checkpointing.segment(steps)),
+        Purpose::Infer | Purpose::Evaluate(_) => (Dropout::NONE, steps),
+    };
+    let mut builder = Builder {
+        plan,
+        config,
+        layout,
+        target,
+        steps,
+        batch,
+        segment,
+        rows,
+        gates,
+        width,
+        parameters,
+        dropout,
+        keys: None,
+        phase: Phase::Forward,
+    };
     let outputs = builder.build(purpose)?;
     if !target.parallel {
         builder.plan.keep_all();
@@ -137,6 +159,10 @@ impl Builder<'_> {
             }
         }
         Ok(all)
+    }
+
+    fn push(&mut self, op: Op) {
+        self.plan.push(self.phase, op);
     }
 
     fn real(&mut self, name: &str, shape: &[usize], storage: Storage) -> Result<TensorId> {
@@ -245,9 +271,25 @@ struct ForwardTensors {
     fresh: Option<TensorId>,
     state: TensorId,
     outputs: View,
-    /// `[R, D·H]`: what was read out.
+    /// What was read out, `[B, D·H]`, unless it was every step.
     read: View,
+    whole: Whole,
+    /// `[segments − 1, S, L, B, D·H]`: what the segments start from that are gone over again, where there are any.
+    states: Option<TensorId>,
+    /// Of the last chunk.
     layers: Vec<Layer>,
+}
+
+/// What all chunks of a window share.
+struct Whole {
+    /// With the steps of a chunk.
+    layers: Vec<Recurrence>,
+    inputs: TensorId,
+    /// `[T·B, I]`: what the first layer reads, unless that is tokens.
+    dense: Option<View>,
+    lengths: TensorId,
+    /// `[B]`: lengths from a later chunk on.
+    left: Option<TensorId>,
 }
 
 /// One layer over a window or a part of it.
