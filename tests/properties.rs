@@ -8,7 +8,7 @@ mod common;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::{RngSeed, TestCaseError};
-use recurrent::plan::{Clip, Dropout, Loss, Optimizer, Purpose, Recipe, Target};
+use recurrent::plan::{Checkpointing, Clip, Dropout, Loss, Optimizer, Purpose, Recipe, Target};
 use recurrent::{Activation, Cell, Config, Directions, Input, Model, ReadOut, Reset, cpu};
 
 use common::compare::{F32_NETWORK, F64, Tolerance, check_close};
@@ -70,8 +70,13 @@ fn cases() -> impl Strategy<Value = Case> {
         (0.5..0.99).prop_map(|alpha| Optimizer::RmsProp { alpha, epsilon: 0.1 }),
         (0.0..0.1).prop_map(|weight_decay| Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 0.1, weight_decay }),
     ];
-    let drawn = (sizes, cell, options, read_out, dropout, clip, optimizer, 0..u64::MAX);
-    drawn.prop_map(|(sizes, (cell, layers), options, read_out, dropout, clip, optimizer, seed)| {
+    let checkpointing = prop_oneof![
+        2 => Just(Checkpointing::None),
+        1 => Just(Checkpointing::Sqrt),
+        1 => (1..LARGEST).prop_map(Checkpointing::Steps),
+    ];
+    let drawn = (sizes, cell, options, read_out, (dropout, checkpointing), clip, optimizer, 0..u64::MAX);
+    drawn.prop_map(|(sizes, (cell, layers), options, read_out, (dropout, checkpointing), clip, optimizer, seed)| {
         let [tokens, squared, whole, both, bias, learnt_start, unequal, fresh] = options;
         let relu = cell == Cell::Elman(Activation::Relu);
         let (steps, batch, inputs, hidden, outputs) = sizes;
@@ -89,6 +94,9 @@ fn cases() -> impl Strategy<Value = Case> {
         // Kinks are looked for without dropout, and between the layers of one there is none.
         if !relu && (layers > 1 || dropout.outputs == 0.0) {
             recipe = recipe.with_dropout(dropout);
+        }
+        if !both {
+            recipe = recipe.with_checkpointing(checkpointing);
         }
         Case { config, recipe, steps: small(steps), batch: small(batch), unequal, fresh, whole, seed }
     })
@@ -172,7 +180,9 @@ fn compare<E: Execute>(case: &Case, executor: E, target: Target) -> Result<(), T
     let parameters = case.parameters();
     case.far_from_kinks(&window)?;
     let mut twin = Network::new(cpu::Executor::<f64>::new(), &case.config, Target::cpu());
-    let want = run(&mut twin, case, &window, &parameters);
+    // The twin keeps all steps, however few the executor does.
+    let whole = Case { recipe: case.recipe.with_checkpointing(Checkpointing::None), ..case.clone() };
+    let want = run(&mut twin, &whole, &window, &parameters);
     let got = run(&mut Network::new(executor, &case.config, case.target(target)), case, &window, &parameters);
     agree(&got, &want, F32_NETWORK)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::plan::{Element, MatMul, Op, Phase, Plan, Storage, TensorId, View};
+use recurrent::plan::{Element, MatMul, Op, Phase, Plan, ProductTile, Storage, TensorId, View};
 use recurrent::{Device, cpu, gpu};
 
 /// N of the products of N×N matrices; the largest are left out where one would take longer than there is time.
@@ -69,7 +69,8 @@ fn product(n: usize) -> Result<Measured> {
     let mut matrix = |name| plan.tensor(name, &[n, n], Element::Real, Storage::Scratch);
     let (a, b, out) = (matrix("a")?, matrix("b")?, matrix("out")?);
     let [view_a, view_b, view_out] = [a, b, out].map(|tensor| View::new(tensor, 0, n, n));
-    let op = MatMul { a: view_a, transpose_a: false, b: view_b, transpose_b: true, bias: None, out: view_out };
+    let tile = ProductTile::Large;
+    let op = MatMul { a: view_a, transpose_a: false, b: view_b, transpose_b: true, bias: None, out: view_out, tile };
     plan.push(Phase::Forward, Op::MatMul(op));
     let sign = sign(&mut plan, out)?;
     Ok((plan, vec![a, b], sign))

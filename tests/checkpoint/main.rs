@@ -18,7 +18,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use recurrent::checkpoint::{State, Training};
-use recurrent::plan::{Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+use recurrent::plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 use recurrent::{Activation, Cell, Checkpoint, Config, Directions, Error, Init, Input, Layout, Model, ReadOut, Reset};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -171,8 +171,8 @@ fn configs() -> Vec<Config> {
     configs
 }
 
-/// Every optimiser, clipping, schedule, decay and kind of dropout that a network of so many layers can have.
-fn recipes(layers: usize) -> Vec<Recipe> {
+/// Every optimiser, clipping, schedule, decay, checkpointing and kind of dropout that a network can have.
+fn recipes(config: &Config) -> Vec<Recipe> {
     let recipe = Recipe::new(Loss::MeanSquared);
     let seed = (1 << 53) + 1;
     let mut recipes = vec![
@@ -190,7 +190,11 @@ fn recipes(layers: usize) -> Vec<Recipe> {
             .with_schedule(Schedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 })
             .with_dropout(Dropout::variational(0.0, 0.7).with_seed(u64::MAX)),
     ];
-    if layers > 1 {
+    if config.directions == Directions::Forward {
+        let all = [Checkpointing::Sqrt, Checkpointing::Steps(7)];
+        recipes.extend(all.map(|checkpointing| recipe.with_checkpointing(checkpointing)));
+    }
+    if config.layers > 1 {
         recipes.push(recipe.with_dropout(Dropout::between_layers(0.5).with_seed(seed)));
         recipes.push(recipe.with_dropout(Dropout::variational(0.1, 0.2).with_outputs(0.3).with_seed(seed)));
     }
@@ -200,7 +204,7 @@ fn recipes(layers: usize) -> Vec<Recipe> {
 #[test]
 fn every_kind_of_configuration_and_recipe_survives() {
     for config in configs() {
-        for (at, recipe) in recipes(config.layers).into_iter().enumerate() {
+        for (at, recipe) in recipes(&config).into_iter().enumerate() {
             let model = Model::new(config.clone()).unwrap();
             let moments = vec![flat(model.layout(), 1.0); recipe.optimizer.moments()];
             // Nothing, all but the first, or the last, which may be a learnt initial state.

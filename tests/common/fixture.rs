@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use recurrent::plan::{Clip, Loss, Optimizer, Purpose, Recipe, Target};
+use recurrent::plan::{Checkpointing, Clip, Loss, Optimizer, Purpose, Recipe, Target};
 use recurrent::{Activation, Cell, Config, Directions, Input, Layout, ReadOut, Reset};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -54,23 +54,31 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     outputs("outputs in evaluation", &network.read(&evaluate, evaluate.at.outputs));
     close("final state in evaluation", &network.read(&evaluate, evaluate.at.state), &fixture.state("hn", "cn"));
 
-    // At a rate of 0 no parameter changes: what is tested here is the gradient.
-    network.run(&train, &window, [0.0, 1.0, 1.0, 1023.0]);
-    let metrics = network.metrics(&train, 1023);
-    close("loss", &[metrics.loss], &fixture.real("loss"));
-    close("norm", &[metrics.norm], &fixture.real("norm"));
-    assert_eq!(metrics, Metrics { scale: 1.0, finite: 1.0, ..metrics }, "{name}: training");
-    close("final state in training", &network.read(&train, train.at.state), &fixture.state("hn", "cn"));
-    let gradients = network.read(&train, train.at.training.unwrap().gradients);
-    let want = fixture.parameters(&network.layout, "grad.");
-    for parameter in network.layout.parameters() {
-        let what = format!("gradient of {}", parameter.name);
-        close(&what, &gradients[parameter.range()], &want[parameter.range()]);
+    // At a rate of 0 no parameter changes: what is tested here is the gradient, and where there are segments to be had,
+    // that of segments as well.
+    let mut trains = vec![train];
+    if config.directions == Directions::Forward {
+        let recipe = recipe.with_checkpointing(Checkpointing::Sqrt);
+        trains.push(network.prepare(Purpose::Train(recipe), steps, batch));
     }
-    let mut gaps = gradients;
-    network.layout.parameters().iter().for_each(|p| gaps[p.range()].fill(0.0));
-    assert!(gaps.iter().all(|&g| g == 0.0), "{name}: a gradient in a gap between tensors");
-    assert_close(name, &network.read(&train, train.at.parameters), &held, EXACT);
+    for train in trains {
+        network.run(&train, &window, [0.0, 1.0, 1.0, 1023.0]);
+        let metrics = network.metrics(&train, 1023);
+        close("loss", &[metrics.loss], &fixture.real("loss"));
+        close("norm", &[metrics.norm], &fixture.real("norm"));
+        assert_eq!(metrics, Metrics { scale: 1.0, finite: 1.0, ..metrics }, "{name}: training");
+        close("final state in training", &network.read(&train, train.at.state), &fixture.state("hn", "cn"));
+        let gradients = network.read(&train, train.at.training.unwrap().gradients);
+        let want = fixture.parameters(&network.layout, "grad.");
+        for parameter in network.layout.parameters() {
+            let what = format!("gradient of {}", parameter.name);
+            close(&what, &gradients[parameter.range()], &want[parameter.range()]);
+        }
+        let mut gaps = gradients;
+        network.layout.parameters().iter().for_each(|p| gaps[p.range()].fill(0.0));
+        assert!(gaps.iter().all(|&g| g == 0.0), "{name}: a gradient in a gap between tensors");
+        assert_close(name, &network.read(&train, train.at.parameters), &held, EXACT);
+    }
 
     // A learnt one is a parameter, compared above. Of any other the same network that could learn it has the gradient.
     if !config.learnt_start {
@@ -80,7 +88,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
             let place = learning.layout.get(&parameter.name).unwrap().range();
             all[place].copy_from_slice(&parameters[parameter.range()]);
         }
-        let train = learning.prepare(Purpose::Train(recipe), steps, batch);
+        let train = learning.prepare_kept(Purpose::Train(recipe), steps, batch);
         learning.write(&train, train.at.parameters, &all);
         learning.run(&train, &window, [0.0, 1.0, 1.0, 0.0]);
         let got = learning.state_gradient(&train);

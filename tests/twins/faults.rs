@@ -171,6 +171,13 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 let longer = backward.find("longer");
                 seen(&backward, recurrence(move |op| op.lengths = longer));
                 seen(&backward, fault_to_start);
+                if directions == 1 {
+                    let options = Options { carried: true, ..options };
+                    seen(&recurrences::backward(&mut random, Sizes { options, ..sizes }), |op| {
+                        let Op::Backward { carried, .. } = op else { panic!("{op:?}") };
+                        *carried = false;
+                    });
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ mod recurrences;
 mod states;
 mod training;
 
-use recurrent::plan::{Clip, Loss, Optimizer, PoolKind, ProductTile, RecurrenceSchedule, Tile};
+use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, ProductTile, RecurrenceSchedule, Tile};
 use recurrent::{Activation, Cell, Reset, cpu};
 
 use common::compare::Tolerance;
@@ -240,6 +240,14 @@ fn masks() {
             }
         }
     }
+    // From a row on that is not the first of those with the same masks.
+    for (first, period) in [(1, 37), (36, 37), (50, 37), (5, 100)] {
+        let mask = masks::mask(&mut random, [37, 31], period, 0.4, true);
+        masks::check_bits(&mask.changed(|op| {
+            let Op::Mask(mask) = op else { panic!("{op:?}") };
+            mask.first = first;
+        }));
+    }
     // Whatever the rate: what is kept is one number for all executors.
     for rate in [0.1, 1.0 / 3.0, 0.5, 0.7, 0.99] {
         masks::check_bits(&masks::mask(&mut random, [61, 67], 61, rate, true));
@@ -296,7 +304,14 @@ fn pools() {
                 }
                 for spare in [0, 2] {
                     let sizes = Pooling { kind, directions, steps, batch, hidden, skipped: 0, spare };
-                    states::pool_gradient(&mut random, sizes).check();
+                    let gradient = states::pool_gradient(&mut random, sizes);
+                    gradient.check();
+                    // Of steps with others before them.
+                    let later = gradient.changed(|op| {
+                        let Op::PoolGradient(op) = op else { panic!("{op:?}") };
+                        op.skipped = 2;
+                    });
+                    later.check();
                 }
             }
         }
@@ -486,7 +501,13 @@ fn combine_onto_what_is_there() {
         for count in [1.0, 16.0] {
             let there = random.reals(flat, 1.0);
             training::combine_onto(&mut random, there.clone(), true, [count, 1.0], &[]).check();
-            training::combine_onto(&mut random, there, false, [count, 1.0], &[]).check();
+            let anew = training::combine_onto(&mut random, there, false, [count, 1.0], &[]);
+            anew.check();
+            let added = anew.changed(|op| {
+                let Op::Combine(op) = op else { panic!("{op:?}") };
+                op.adds = true;
+            });
+            added.check();
         }
     }
     // What is not finite in one window of a step stays so, with whatever sign the next one comes.
