@@ -11,7 +11,9 @@ use std::ops::RangeInclusive;
 use recurrent::gpu::kernels::{self, Command};
 use recurrent::gpu::{self, Gpu};
 use recurrent::plan::{Checkpointing, Dropout, Element, Loss, Plan, Purpose, Recipe, Storage, Target, TensorId};
-use recurrent::{Activation, Cell, Config, Directions, Input, Layout, ReadOut, Reset};
+use recurrent::{
+    Activation, Cell, Config, Device, Directions, Input, Layout, Model, ReadOut, Reset, Start, Stream, Trainer,
+};
 
 use common::executor::{Execute, gpu};
 use common::network::{Network, Prepared, Window, random_parameters};
@@ -184,12 +186,13 @@ fn sharing_memory_changes_no_bit() {
     }
 }
 
-/// What this crate has allocated on a device, by its label, but for the parameters of dispatches, which are no tensor.
-fn allocated(device: &recurrent::wgpu::Device) -> HashMap<String, u64> {
+/// What this crate has allocated on a device: labels and sizes, in their order.
+fn allocated(device: &recurrent::wgpu::Device) -> Vec<(String, u64)> {
     let report = device.generate_allocator_report().expect("a driver's allocations");
-    let ours = |name: &str| !name.starts_with("(wgpu internal)") && name != "parameters of dispatches";
-    let allocations = report.allocations.into_iter().filter(|allocation| ours(&allocation.name));
-    allocations.map(|allocation| (allocation.name, allocation.size)).collect()
+    let ours = report.allocations.into_iter().filter(|allocation| !allocation.name.starts_with("(wgpu internal)"));
+    let mut ours: Vec<_> = ours.map(|allocation| (allocation.name, allocation.size)).collect();
+    ours.sort();
+    ours
 }
 
 #[test]
@@ -208,7 +211,9 @@ fn bytes_are_those_that_are_allocated() {
                     plan.keep_all();
                 }
                 gpu::Executor::prepare(&mut executor, plan.clone()).unwrap();
-                let mut held = allocated(&device);
+                let mut held: HashMap<String, u64> = allocated(&device).into_iter().collect();
+                // They are no tensor.
+                held.remove("parameters of dispatches").unwrap();
                 let bytes = plan.bytes();
                 let buffers = held.len() as u64;
                 let inputs = plan.tensors().iter().filter(|tensor| tensor.storage == Storage::Input).count() as u64;
@@ -217,6 +222,57 @@ fn bytes_are_those_that_are_allocated() {
                 let (told, sum) = (bytes.shared + bytes.scratch, held.values().sum::<u64>());
                 assert!((told..=told + buffers * ALIGNMENT).contains(&sum), "{told} bytes are {sum}: {held:?}");
             }
+        }
+    }
+}
+
+/// How many bind groups, pipelines and what else a device holds beside buffers.
+fn alive(device: &recurrent::wgpu::Device) -> Vec<(&'static str, isize)> {
+    let hal = device.get_internal_counters().hal;
+    assert!(hal.compute_pipelines.read() > 0, "nothing is counted");
+    vec![
+        ("bind groups", hal.bind_groups.read()),
+        ("bind group layouts", hal.bind_group_layouts.read()),
+        ("pipelines", hal.compute_pipelines.read()),
+        ("pipeline layouts", hal.pipeline_layouts.read()),
+        ("shader modules", hal.shader_modules.read()),
+        ("textures", hal.textures.read()),
+    ]
+}
+
+/// A training by steps and a stream, on a device of their own: after the first step of a size nothing is made.
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+#[cfg_attr(target_vendor = "apple", ignore = "Metal does not say what it has allocated")]
+fn steps_after_the_first_make_nothing_on_the_device() {
+    let (device, queue) = whole::open(|_| ());
+    let on = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue));
+    let config = Config::lstm(Input::Tokens(5), 9, 5).with_layers(2);
+    let model = Model::new(config.clone()).unwrap();
+    for checkpointing in [Checkpointing::None, Checkpointing::Sqrt] {
+        let recipe = Recipe::new(Loss::CrossEntropy).with_checkpointing(checkpointing);
+        let mut trainer = Trainer::new(&on, &model, recipe).unwrap();
+        let mut stream = Stream::new(&on, &model, 2).unwrap();
+        let mut step = |seed: u64| {
+            let batch = whole::batch(&mut whole::rng(seed), &config, Loss::CrossEntropy, 7, 3);
+            let mut seen = Vec::new();
+            // At once, while what the work is done with is still held.
+            let mut look = || seen.push((alive(&device), allocated(&device)));
+            trainer.step(&batch).unwrap();
+            look();
+            trainer.step(&batch.with_start(Start::Carry)).unwrap();
+            look();
+            trainer.metrics().unwrap();
+            look();
+            stream.step_tokens(&[0, 1]).unwrap();
+            look();
+            seen
+        };
+        // The buffer for reading back is made when it is first needed, and once more for more to read.
+        step(0);
+        let first = step(1);
+        for seed in 2..6 {
+            assert_eq!(step(seed), first);
         }
     }
 }
