@@ -23,7 +23,7 @@ use common::compare::Tolerance;
 use common::executor::gpu;
 use common::random::Random;
 use products::{Gathering, Weighting};
-use recurrences::{Options, Sizes};
+use recurrences::{Options, PAIRS, Sizes};
 use states::Pooling;
 use training::Measured;
 
@@ -56,70 +56,6 @@ const RELU: Cell = Cell::Elman(Activation::Relu);
 const GRU: Cell = Cell::Gru(Reset::AfterProduct);
 const GRU_BEFORE: Cell = Cell::Gru(Reset::BeforeProduct);
 const CELLS: [Cell; 5] = [TANH, RELU, Cell::Lstm, GRU, GRU_BEFORE];
-/// Options such that every two of them meet in every combination.
-const PAIRS: [Options; 7] = [
-    Options::PLAIN,
-    Options {
-        directions: 2,
-        unequal: true,
-        bias: false,
-        mask: true,
-        to_start: true,
-        skipped: 0,
-        spare: 0,
-        carried: false,
-    },
-    Options {
-        directions: 1,
-        unequal: true,
-        bias: false,
-        mask: false,
-        to_start: true,
-        skipped: 3,
-        spare: 2,
-        carried: true,
-    },
-    Options {
-        directions: 2,
-        unequal: false,
-        bias: true,
-        mask: false,
-        to_start: true,
-        skipped: 0,
-        spare: 2,
-        carried: false,
-    },
-    Options {
-        directions: 1,
-        unequal: false,
-        bias: false,
-        mask: true,
-        to_start: false,
-        skipped: 2,
-        spare: 1,
-        carried: true,
-    },
-    Options {
-        directions: 2,
-        unequal: true,
-        bias: true,
-        mask: false,
-        to_start: false,
-        skipped: 2,
-        spare: 0,
-        carried: false,
-    },
-    Options {
-        directions: 1,
-        unequal: true,
-        bias: true,
-        mask: true,
-        to_start: true,
-        skipped: 0,
-        spare: 0,
-        carried: true,
-    },
-];
 /// More workgroups than one dimension of a grid has.
 const BEYOND_A_GRID: usize = 65_535 + 3;
 

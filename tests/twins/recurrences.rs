@@ -54,6 +54,71 @@ impl Options {
     };
 }
 
+/// Options such that every two of them meet in every combination.
+pub const PAIRS: [Options; 7] = [
+    Options::PLAIN,
+    Options {
+        directions: 2,
+        unequal: true,
+        bias: false,
+        mask: true,
+        to_start: true,
+        skipped: 0,
+        spare: 0,
+        carried: false,
+    },
+    Options {
+        directions: 1,
+        unequal: true,
+        bias: false,
+        mask: false,
+        to_start: true,
+        skipped: 3,
+        spare: 2,
+        carried: true,
+    },
+    Options {
+        directions: 2,
+        unequal: false,
+        bias: true,
+        mask: false,
+        to_start: true,
+        skipped: 0,
+        spare: 2,
+        carried: false,
+    },
+    Options {
+        directions: 1,
+        unequal: false,
+        bias: false,
+        mask: true,
+        to_start: false,
+        skipped: 2,
+        spare: 1,
+        carried: true,
+    },
+    Options {
+        directions: 2,
+        unequal: true,
+        bias: true,
+        mask: false,
+        to_start: false,
+        skipped: 2,
+        spare: 0,
+        carried: false,
+    },
+    Options {
+        directions: 1,
+        unequal: true,
+        bias: true,
+        mask: true,
+        to_start: true,
+        skipped: 0,
+        spare: 0,
+        carried: true,
+    },
+];
+
 impl Sizes {
     fn start(&self, direction: &str) -> Case {
         let Sizes { steps, batch, hidden, cell, schedule, tile, options } = self;
