@@ -40,6 +40,16 @@ impl Target {
         self.workgroups.div_ceil(tiles).min(rows / 64).min(fits).clamp(1, 16)
     }
 
+    /// How many steps inference and evaluation of a causal network keep, where a step has so many gates. Products over a
+    /// chunk are large enough to be worth their dispatch, and a sequence of any length needs no more memory than one chunk.
+    pub(super) fn chunk(&self, gates: usize) -> usize {
+        if self.parallel {
+            return MOST_STEPS_A_CHUNK;
+        }
+        // What a CPU's recurrence reads is still in the cache then into which the product before it wrote.
+        (CACHED_ELEMENTS / gates.max(1)).clamp(FEWEST_STEPS_A_CHUNK, MOST_STEPS_A_CHUNK)
+    }
+
     /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
     ///
     /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to it,
@@ -59,3 +69,7 @@ impl Target {
 
 /// Below this many steps a whole sequence is not worth the dispatch that turns U over.
 const WHOLE_SEQUENCE_STEPS: usize = 4;
+const MOST_STEPS_A_CHUNK: usize = 128;
+const FEWEST_STEPS_A_CHUNK: usize = 8;
+/// 2 MiB: the second-level caches of two cores.
+const CACHED_ELEMENTS: usize = 1 << 18;

@@ -9,10 +9,6 @@ use crate::plan::{
     Storage, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
 };
 
-/// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
-/// their dispatch, and a sequence of any length needs no more memory than one of this many steps.
-const STEPS_A_CHUNK: usize = 128;
-
 /// A place of the network at which dropout draws.
 #[derive(Clone, Copy)]
 pub(super) enum Site {
@@ -40,7 +36,7 @@ impl Builder<'_> {
         } else if self.both() {
             self.steps
         } else {
-            self.steps.min(STEPS_A_CHUNK)
+            self.steps.min(self.target.chunk(self.batch.saturating_mul(self.gates)))
         };
         let mut layers = Vec::with_capacity(self.config.layers);
         for layer in 0..self.config.layers {
