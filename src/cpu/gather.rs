@@ -67,7 +67,7 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
         }
         if let Some(bias) = op.bias {
             let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
-            sum_rows(Matrix::new(&d[first * width..], width), end - first, &mut slice[bias..bias + width]);
+            sum_rows(Matrix::new(&d[first * width..], width), end - first, false, &mut slice[bias..bias + width]);
         }
     }
     *memory.scratch = sum;

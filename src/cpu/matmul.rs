@@ -144,27 +144,59 @@ pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Memory<'_, T>) {
     memory.put(op.out.tensor, tensor);
 }
 
+/// Elements of `d` that a thread takes at a time: what the product has read the sum of the bias finds in the cache.
+const ELEMENTS_AT_A_TIME: usize = 1 << 17;
+
 pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.slices);
     let (d, x) = (memory.view(&op.d), memory.view(&op.x));
     let (rows, m, n) = (op.d.rows, op.d.cols, op.x.cols);
     let (cuts, flat) = memory.matrix(op.slices);
+    let tasks = (rows * m * n / cuts / PRODUCTS_A_TASK).clamp(1, rayon::current_num_threads());
+    let share = m.div_ceil(tasks);
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
-        let [d, x] =
-            [(d, op.d.stride), (x, op.x.stride)].map(|(of, stride)| Matrix::new(&of[first * stride..], stride));
-        let weight = Out { values: &mut slice[op.weight..op.weight + m * n], row: n };
-        product((m, n, end - first), d.turned(true), x, weight, false, threads());
-        if let Some(bias) = op.bias {
-            sum_rows(d, end - first, &mut slice[bias..bias + m]);
+        let bias = op.bias.map_or(0..0, |bias| bias..bias + m);
+        let Ok([weight, bias]) = slice.get_disjoint_mut([op.weight..op.weight + m * n, bias]) else {
+            unreachable!("a plan puts a weight's gradient over its bias's")
+        };
+        let part = |number: usize, weight: &mut [T], bias: &mut [T]| {
+            let (columns, cols) = (number * share, weight.len() / n);
+            let step = (ELEMENTS_AT_A_TIME / cols).max(1);
+            if first == end {
+                weight.fill(T::zero());
+                bias.fill(T::zero());
+            }
+            for begin in (first..end).step_by(step) {
+                let count = step.min(end - begin);
+                let d = Matrix::new(&d[begin * op.d.stride + columns..], op.d.stride);
+                let x = Matrix::new(&x[begin * op.x.stride..], op.x.stride);
+                let out = Out { values: &mut *weight, row: n };
+                product((cols, n, count), d.turned(true), x, out, begin > first, Parallelism::None);
+                if !bias.is_empty() {
+                    sum_rows(d, count, begin > first, bias);
+                }
+            }
+        };
+        if tasks == 1 {
+            part(0, weight, bias);
+        } else {
+            let biases = (0..tasks).zip(bias.chunks_mut(share).map(Some).chain(std::iter::repeat_with(|| None)));
+            rayon::scope(|scope| {
+                for ((number, bias), weight) in biases.zip(weight.chunks_mut(share * n)) {
+                    scope.spawn(move |_| part(number, weight, bias.unwrap_or_default()));
+                }
+            });
         }
     }
     memory.put(op.slices, tensor);
 }
 
-/// `out = Σ_r d[r]` over the first rows of d.
-pub(super) fn sum_rows<T: Real>(d: Matrix<'_, T>, rows: usize, out: &mut [T]) {
-    out.fill(T::zero());
+/// `out = Σ_r d[r]` over the first rows of d, or `out += Σ_r d[r]`.
+pub(super) fn sum_rows<T: Real>(d: Matrix<'_, T>, rows: usize, add: bool, out: &mut [T]) {
+    if !add {
+        out.fill(T::zero());
+    }
     for row in d.values.chunks(d.row).take(rows) {
         out.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
     }
