@@ -183,16 +183,24 @@ impl Executor {
     }
 
     pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
+        self.write_each_id(plan, tensor, ids.iter().copied())
+    }
+
+    pub fn write_each_id(
+        &mut self,
+        plan: PlanId,
+        tensor: TensorId,
+        ids: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<()> {
         match self {
-            Executor::Cpu(cpu) => cpu.write_ids(plan, tensor, ids),
-            Executor::Gpu(gpu) => gpu.write_ids(plan, tensor, ids),
+            Executor::Cpu(cpu) => cpu.write_each_id(plan, tensor, ids),
+            Executor::Gpu(gpu) => gpu.write_each_id(plan, tensor, ids),
         }
     }
 
     /// Writes all that a network is to read, but for a state that is carried or given.
     pub fn write_sequences(&mut self, plan: PlanId, to: &Outputs, sequences: &Sequences) -> Result<()> {
-        let lengths: Vec<u32> = (0..sequences.size).map(|b| sequences.length(b) as u32).collect();
-        self.write_ids(plan, to.lengths, &lengths)?;
+        self.write_each_id(plan, to.lengths, (0..sequences.size).map(|b| sequences.length(b) as u32))?;
         if let Some(fresh) = to.fresh {
             let is_fresh = sequences.start == Start::Zero;
             self.write(plan, fresh, std::iter::once(f64::from(u8::from(is_fresh))))?;

@@ -1,6 +1,4 @@
 //! Streams: step by step, in pieces or as a whole, a model says the same; and drawing from what it says.
-//!
-//! A counting allocator holds the promise that steps after the first allocate nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,11 +7,6 @@
 )]
 
 mod whole;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell as Counter;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use rand::RngExt;
 use recurrent::model::Activation;
@@ -255,75 +248,6 @@ whole::on_both!(
     sequences_of_a_batch_do_not_mix,
     a_state_is_kept_set_and_reset,
 );
-
-thread_local! {
-    static ALLOCATIONS: Counter<u64> = const { Counter::new(0) };
-}
-
-/// The system's allocator, counting for each thread.
-struct Counting;
-
-#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's contract is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
-
-/// The result of a future that never waits: on the CPU none does.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("the CPU makes nobody wait"),
-    }
-}
-
-/// At sizes that one thread computes: where several do, they need a list of who computes what. And in the form that does
-/// not block, as `pollster` makes itself a waker at every blocking call: 32 bytes, and nothing else.
-#[test]
-fn a_step_on_the_cpu_allocates_nothing_after_the_first() {
-    assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter must count");
-    let wide = Config::elman(Input::Tokens(65), 256, 65);
-    for (config, batch) in configs().into_iter().map(|config| (config, BATCH)).chain([(wide, 1)]) {
-        let mut stream = open(&Device::cpu(), &config, batch);
-        let one = inputs(&config, 1, batch);
-        let state = stream.state().unwrap();
-        let mut round = || {
-            match &one {
-                Inputs::Tokens(ids) => now(stream.step_tokens_async(ids)).map(drop).unwrap(),
-                Inputs::Dense(x) => now(stream.step_async(x)).map(drop).unwrap(),
-            }
-            stream.set_state(&state).unwrap();
-            now(stream.sequence_async(1, &one)).unwrap();
-            stream.reset().unwrap();
-        };
-        assert!(allocations(&mut round) > 0, "the first steps make room");
-        assert_eq!(allocations(|| (0..20).for_each(|_| round())), 0, "{config:?}");
-        let blocking = allocations(|| {
-            for _ in 0..20 {
-                step(&mut stream, &one);
-            }
-        });
-        assert!(blocking <= 20, "{blocking} allocations in 20 blocking calls");
-    }
-}
 
 #[test]
 fn temperature_0_is_the_likeliest_whatever_the_number() {

@@ -94,10 +94,19 @@ impl<T: Real> Executor<T> {
     /// # Errors
     /// [`Error::Shape`] where the length is another one.
     pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
+        self.write_each_id(plan, tensor, ids.iter().copied())
+    }
+
+    pub(crate) fn write_each_id(
+        &mut self,
+        plan: PlanId,
+        tensor: TensorId,
+        ids: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<()> {
         let declared = self.plans[plan.0].plan.get(tensor);
         match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
             Buffer::Id(held) if held.len() == ids.len() => {
-                held.copy_from_slice(ids);
+                held.iter_mut().zip(ids).for_each(|(held, id)| *held = id);
                 Ok(())
             }
             _ => Err(Error::shape(&declared.name, &declared.shape, &[ids.len()])),

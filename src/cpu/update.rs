@@ -28,9 +28,7 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     }
     let flat = gradients.len();
     let exempt = memory.ids(op.exempt);
-    let blocks = gradients.par_chunks_mut(Combine::BLOCK).zip(partials.par_chunks_exact_mut(3)).enumerate();
-    let blocks = blocks.with_min_len(ELEMENTS_A_TASK / Combine::BLOCK);
-    blocks.for_each(|(number, (block, partial))| {
+    let block = |number: usize, block: &mut [T], partial: &mut [T]| {
         Arch::new().dispatch(|| {
             let range = number * Combine::BLOCK..number * Combine::BLOCK + block.len();
             for slice in slices.chunks_exact(flat) {
@@ -41,7 +39,16 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
             }
             partial.copy_from_slice(&partial_norm(block));
         });
-    });
+    };
+    // Waking threads takes longer than a small model.
+    if flat <= ELEMENTS_A_TASK {
+        let blocks = gradients.chunks_mut(Combine::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
+        blocks.for_each(|(number, (values, partial))| block(number, values, partial));
+    } else {
+        let blocks = gradients.par_chunks_mut(Combine::BLOCK).zip(partials.par_chunks_exact_mut(3)).enumerate();
+        let blocks = blocks.with_min_len(ELEMENTS_A_TASK / Combine::BLOCK);
+        blocks.for_each(|(number, (values, partial))| block(number, values, partial));
+    }
     memory.put(op.gradients, gradients);
     memory.put(op.partials, partials);
 }
@@ -113,18 +120,20 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
         _ => g * scale,
     };
     let mut parameters = memory.take(op.parameters);
-    let mut moments: Vec<Vec<T>> = op.moments.iter().map(|id| memory.take(*id)).collect();
+    // Of no optimiser more than two.
+    let mut moments: [Vec<T>; 2] =
+        std::array::from_fn(|at| op.moments.get(at).map(|id| memory.take(*id)).unwrap_or_default());
     let (gradients, exempt) = (memory.real(op.gradients), memory.ids(op.exempt));
     let constant = T::from_f64;
-    match (op.optimizer, moments.as_mut_slice()) {
-        (Optimizer::Sgd { momentum }, [velocity]) => {
+    match (op.optimizer, &mut moments) {
+        (Optimizer::Sgd { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
             each(&mut parameters, gradients, exempt, velocity, |p, g, v| {
                 *v = momentum * *v + clipped(g);
                 *p = *p - rate * *v;
             });
         }
-        (Optimizer::RmsProp { alpha, epsilon }, [square]) => {
+        (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
             let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
             each(&mut parameters, gradients, exempt, square, |p, g, v| {
                 let g = clipped(g);
@@ -145,7 +154,6 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
                 *p = keep * *p - step * *m / (v.sqrt() / root + epsilon);
             });
         }
-        _ => unreachable!("an optimiser with another number of moments"),
     }
     memory.put(op.parameters, parameters);
     for (id, values) in op.moments.iter().zip(moments) {
@@ -155,21 +163,25 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
 
 /// `rule` at every element of parameters, gradients and one moment that is not frozen.
 fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
+    let part = |p: &mut [T], (g, exempt): (&[T], &[u32]), m: &mut [T]| {
+        Arch::new().dispatch(|| {
+            for (((p, g), bits), m) in p.iter_mut().zip(g).zip(exempt).zip(m) {
+                // A choice between two results and not a branch around one: that becomes vector instructions.
+                let (mut new_p, mut new_m) = (*p, *m);
+                rule(&mut new_p, *g, &mut new_m);
+                let frozen = bits & FROZEN != 0;
+                *p = if frozen { *p } else { new_p };
+                *m = if frozen { *m } else { new_m };
+            }
+        });
+    };
+    if p.len() <= ELEMENTS_A_TASK {
+        return part(p, (g, exempt), m);
+    }
     p.par_chunks_mut(ELEMENTS_A_TASK)
         .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
         .zip(m.par_chunks_mut(ELEMENTS_A_TASK))
-        .for_each(|((p, (g, exempt)), m)| {
-            Arch::new().dispatch(|| {
-                for (((p, g), bits), m) in p.iter_mut().zip(g).zip(exempt).zip(m) {
-                    // A choice between two results and not a branch around one: that becomes vector instructions.
-                    let (mut new_p, mut new_m) = (*p, *m);
-                    rule(&mut new_p, *g, &mut new_m);
-                    let frozen = bits & FROZEN != 0;
-                    *p = if frozen { *p } else { new_p };
-                    *m = if frozen { *m } else { new_m };
-                }
-            });
-        });
+        .for_each(|((p, read), m)| part(p, read, m));
 }
 
 /// `rule` at every element of parameters, gradients, bits of what it is exempt from, and two moments that is not frozen.
@@ -180,19 +192,23 @@ fn each_of_two<T: Real>(
     (m, v): (&mut [T], &mut [T]),
     rule: impl Fn(&mut T, T, u32, &mut T, &mut T) + Sync,
 ) {
+    let part = |p: &mut [T], (g, exempt): (&[T], &[u32]), (m, v): (&mut [T], &mut [T])| {
+        Arch::new().dispatch(|| {
+            for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(exempt).zip(m.iter_mut().zip(v)) {
+                let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
+                rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
+                let frozen = bits & FROZEN != 0;
+                *p = if frozen { *p } else { new_p };
+                *m = if frozen { *m } else { new_m };
+                *v = if frozen { *v } else { new_v };
+            }
+        });
+    };
+    if p.len() <= ELEMENTS_A_TASK {
+        return part(p, (g, exempt), (m, v));
+    }
     p.par_chunks_mut(ELEMENTS_A_TASK)
         .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
         .zip(m.par_chunks_mut(ELEMENTS_A_TASK).zip(v.par_chunks_mut(ELEMENTS_A_TASK)))
-        .for_each(|((p, (g, exempt)), (m, v))| {
-            Arch::new().dispatch(|| {
-                for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(exempt).zip(m.iter_mut().zip(v)) {
-                    let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
-                    rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
-                    let frozen = bits & FROZEN != 0;
-                    *p = if frozen { *p } else { new_p };
-                    *m = if frozen { *m } else { new_m };
-                    *v = if frozen { *v } else { new_v };
-                }
-            });
-        });
+        .for_each(|((p, read), moments)| part(p, read, moments));
 }

@@ -180,7 +180,16 @@ impl Executor {
     /// # Errors
     /// As [`Executor::write`].
     pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
-        self.write_words(plan, tensor, Element::Id, ids.iter().copied())
+        self.write_each_id(plan, tensor, ids.iter().copied())
+    }
+
+    pub(crate) fn write_each_id(
+        &mut self,
+        plan: PlanId,
+        tensor: TensorId,
+        ids: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<()> {
+        self.write_words(plan, tensor, Element::Id, ids)
     }
 
     fn write_words(

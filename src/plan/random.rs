@@ -23,11 +23,11 @@ pub(crate) fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     [a, b]
 }
 
-/// The keys of the sites in one of a step's windows, from the seed of the training.
-pub(crate) fn keys(seed: u64, step: u64, window: usize, sites: usize) -> Vec<u32> {
+/// The keys of the sites in one of a step's windows, two words each, from the seed of the training.
+pub(crate) fn keys(seed: u64, step: u64, window: usize, sites: usize) -> impl ExactSizeIterator<Item = u32> {
     let halves = |value: u64| [value as u32, (value >> 32) as u32];
     let of_step = threefry(halves(seed), halves(step));
-    (0..sites as u32).flat_map(|site| threefry(of_step, [site, window as u32])).collect()
+    (0..2 * sites as u32).map(move |word| threefry(of_step, [word / 2, window as u32])[word as usize % 2])
 }
 
 /// The number below which a word means that its element is dropped.
@@ -60,7 +60,8 @@ mod tests {
         for seed in [0, 1, 1 << 32] {
             for step in [0, 1, 1 << 32] {
                 for window in 0..3 {
-                    keys(seed, step, window, 5).chunks(2).for_each(|key| assert!(seen.insert(key.to_vec())));
+                    let keys: Vec<_> = keys(seed, step, window, 5).collect();
+                    keys.chunks(2).for_each(|key| assert!(seen.insert(key.to_vec())));
                 }
             }
         }
@@ -77,7 +78,8 @@ mod tests {
                 let word = |position| threefry([key[0], key[1]], [position, 0])[0];
                 (0..DRAWS).map(|position| word(position) < threshold(p)).collect()
             };
-            let by_seed_and_step = [(0, 1), (0, 2), (1, 1), (1 << 32, 1)].map(|(seed, step)| keys(seed, step, 0, 3));
+            let by_seed_and_step =
+                [(0, 1), (0, 2), (1, 1), (1 << 32, 1)].map(|(seed, step)| keys(seed, step, 0, 3).collect::<Vec<_>>());
             let masks: Vec<_> = by_seed_and_step.iter().flat_map(|keys| keys.chunks(2)).map(dropped).collect();
             let near = |got: usize, p: f64| {
                 let mean = f64::from(DRAWS) * p;

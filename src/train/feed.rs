@@ -68,14 +68,15 @@ pub(super) fn upload(
     batch: &Batch,
     count: usize,
     hyper: [f64; HYPER],
+    rows: &mut ByToken,
 ) -> Result<()> {
     let (id, loss) = (plan.id, plan.loss);
     executor.write_sequences(id, &plan.tensors, &batch.sequences)?;
     let by_token = plan.training.and_then(|training| Some((training.by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
-        let (rows, firsts) = sort_by_token(tokens, segment * batch.sequences.size, config.input.size());
-        executor.write_ids(id, order, &rows)?;
-        executor.write_ids(id, starts, &firsts)?;
+        rows.sort(tokens, segment * batch.sequences.size, config.input.size());
+        executor.write_ids(id, order, &rows.order)?;
+        executor.write_ids(id, starts, &rows.starts)?;
     }
     match &batch.targets {
         Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
@@ -86,29 +87,42 @@ pub(super) fn upload(
     executor.write(id, loss.hyper, hyper.into_iter())
 }
 
-/// The rows of each token in every part of `part` rows, by counting: `order[starts[p, v]..starts[p, v + 1]]` are those of v
-/// in part p, counted from the first of the part.
-fn sort_by_token(tokens: &[u32], part: usize, symbols: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut order = vec![0; tokens.len()];
-    let mut all_starts = Vec::new();
-    let mut before = 0;
-    for tokens in tokens.chunks(part) {
-        let mut starts = vec![0; symbols + 1];
-        starts[0] = before;
-        for &token in tokens {
-            starts[token as usize + 1] += 1;
+/// The rows of each token in every part of a window: `order[starts[p, v]..starts[p, v + 1]]` are those of v in part p,
+/// counted from the first of the part.
+#[derive(Debug, Default)]
+pub(super) struct ByToken {
+    order: Vec<u32>,
+    starts: Vec<u32>,
+    next: Vec<u32>,
+}
+
+impl ByToken {
+    /// By counting, in parts of `part` rows.
+    fn sort(&mut self, tokens: &[u32], part: usize, symbols: usize) {
+        let ByToken { order, starts, next } = self;
+        order.clear();
+        order.resize(tokens.len(), 0);
+        starts.clear();
+        let mut before = 0;
+        for tokens in tokens.chunks(part) {
+            let first = starts.len();
+            starts.resize(first + symbols + 1, 0);
+            let starts = &mut starts[first..];
+            starts[0] = before;
+            for &token in tokens {
+                starts[token as usize + 1] += 1;
+            }
+            for v in 0..symbols {
+                starts[v + 1] += starts[v];
+            }
+            before = starts[symbols];
+            next.clear();
+            next.extend_from_slice(starts);
+            for (row, &token) in (0..).zip(tokens) {
+                let place = &mut next[token as usize];
+                order[*place as usize] = row;
+                *place += 1;
+            }
         }
-        for v in 0..symbols {
-            starts[v + 1] += starts[v];
-        }
-        before = starts[symbols];
-        let mut next = starts.clone();
-        for (row, &token) in (0..).zip(tokens) {
-            let place = &mut next[token as usize];
-            order[*place as usize] = row;
-            *place += 1;
-        }
-        all_starts.append(&mut starts);
     }
-    (order, all_starts)
 }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
 use crate::plan::{METRICS_SLOTS, Plan, PlanId, Purpose, Recipe, SharedTensors, random};
-use feed::{Carried, Prepared, begin, upload};
+use feed::{ByToken, Carried, Prepared, begin, upload};
 
 /// What a step was like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub struct Trainer {
     carried: Carried,
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,
+    /// Kept from step to step for its memory.
+    by_token: ByToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +90,7 @@ impl Trainer {
             metrics: Vec::new(),
             carried: Carried::Nowhere,
             frozen: Vec::new(),
+            by_token: ByToken::default(),
         };
         trainer.write_exempt()?;
         Ok(trainer)
@@ -204,11 +207,11 @@ impl Trainer {
             let [keep, more] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
             begin(&mut self.executor, &prepared, &batch.sequences.start, &self.carried)?;
             let hyper = [rate, first, second, slot, keep, more];
-            upload(&mut self.executor, &self.config, &prepared, batch, count, hyper)?;
+            upload(&mut self.executor, &self.config, &prepared, batch, count, hyper, &mut self.by_token)?;
             if let Some(keys) = prepared.training.and_then(|training| training.keys) {
                 let sites = self.executor.plan(prepared.id).get(keys).shape[0];
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
-                self.executor.write_ids(prepared.id, keys, &drawn)?;
+                self.executor.write_each_id(prepared.id, keys, drawn)?;
             }
             self.executor.run(prepared.id)?;
             self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
@@ -284,7 +287,7 @@ impl Trainer {
             begin(&mut self.executor, &prepared, &batch.sequences.start, &carried)?;
             let (counting, slot) = (batch.count(&self.config), waiting.len() as f64);
             let hyper = [0.0, 1.0, 1.0, slot, 0.0, 0.0];
-            upload(&mut self.executor, &self.config, &prepared, &batch, counting, hyper)?;
+            upload(&mut self.executor, &self.config, &prepared, &batch, counting, hyper, &mut self.by_token)?;
             self.executor.run(prepared.id)?;
             carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
             waiting.push(counting as f64);

@@ -1,0 +1,130 @@
+//! Steps on the CPU allocate nothing once the first have made room: counted by the allocator of this test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+mod whole;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell as Counter;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use recurrent::plan::{Op, Plan, Purpose, Target};
+use recurrent::{
+    Cell, Clip, Config, Device, Dropout, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Reset, Stream, Trainer,
+};
+use whole::rng;
+
+const BATCH: usize = 3;
+
+thread_local! {
+    static ALLOCATIONS: Counter<u64> = const { Counter::new(0) };
+}
+
+/// The system's allocator, counting for each thread.
+struct Counting;
+
+#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+/// The result of a future that never waits: on the CPU none does.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("the CPU makes nobody wait"),
+    }
+}
+
+fn configs() -> Vec<Config> {
+    let tokens = Config::elman(Input::Tokens(5), 21, 5).with_seed(1);
+    let dense = Config::elman(Input::Dense(4), 21, 2).with_seed(2);
+    let deep = Config::lstm(Input::Tokens(5), 16, 5).with_layers(2);
+    let before = Config::gru(Input::Dense(4), 16, 3).with_cell(Cell::Gru(Reset::BeforeProduct));
+    vec![tokens, dense, deep, Config::gru(Input::Dense(4), 16, 3), before]
+}
+
+/// At sizes that one thread computes: where several do, they need a list of who computes what. And in the form that does
+/// not block, as `pollster` makes itself a waker at every blocking call: 32 bytes, and nothing else.
+#[test]
+fn a_step_of_a_stream_allocates_nothing_after_the_first() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter must count");
+    let wide = Config::elman(Input::Tokens(65), 256, 65);
+    for (config, batch) in configs().into_iter().map(|config| (config, BATCH)).chain([(wide, 1)]) {
+        let mut stream = Stream::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), batch).unwrap();
+        let one = whole::batch(&mut rng(7), &config, Loss::MeanSquared, 1, batch).sequences.inputs;
+        let state = stream.state().unwrap();
+        let mut round = || {
+            match &one {
+                Inputs::Tokens(ids) => now(stream.step_tokens_async(ids)).map(drop).unwrap(),
+                Inputs::Dense(x) => now(stream.step_async(x)).map(drop).unwrap(),
+            }
+            stream.set_state(&state).unwrap();
+            now(stream.sequence_async(1, &one)).unwrap();
+            stream.reset().unwrap();
+        };
+        assert!(allocations(&mut round) > 0, "the first steps make room");
+        assert_eq!(allocations(|| (0..20).for_each(|_| round())), 0, "{config:?}");
+        let blocking = allocations(|| {
+            for _ in 0..20 {
+                match &one {
+                    Inputs::Tokens(ids) => stream.step_tokens(ids).map(drop).unwrap(),
+                    Inputs::Dense(x) => stream.step(x).map(drop).unwrap(),
+                }
+            }
+        });
+        assert!(blocking <= 20, "{blocking} allocations in 20 blocking calls");
+    }
+}
+
+/// Room that the `gemm` crate makes in a product.
+const A_PRODUCT: u64 = 2;
+
+/// Sizes as above; the metrics of so few steps are not read in between.
+#[test]
+fn a_step_of_training_allocates_nothing_after_the_first_but_within_gemm() {
+    let mut dropout = Dropout::NONE;
+    (dropout.inputs, dropout.hidden) = (0.1, 0.1);
+    for config in configs() {
+        for (optimizer, clip) in [(Optimizer::adam(), Clip::Norm(1.0)), (Optimizer::sgd(0.9), Clip::Value(0.5))] {
+            for read_out in [ReadOut::EveryStep, ReadOut::Last] {
+                let config = config.clone().with_read_out(read_out);
+                let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 1e-3).with_clip(clip);
+                let recipe = recipe.with_dropout(dropout);
+                let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap();
+                let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 6, BATCH);
+                let mut step = || now(trainer.step_async(&batch)).unwrap();
+                assert!(allocations(&mut step) > 0, "the first step makes room");
+                let (plan, _) = Plan::new(&config, Purpose::Train(recipe), 6, BATCH, &Target::cpu()).unwrap();
+                let products = plan.stages().iter().filter(|s| matches!(s.op, Op::WeightGradient(_))).count() as u64;
+                let counted = allocations(|| (0..20).for_each(|_| step()));
+                assert!(counted <= 20 * products * A_PRODUCT, "{counted} with {products} products: {config:?}");
+                trainer.metrics().unwrap();
+            }
+        }
+    }
+}
