@@ -12,9 +12,14 @@ use crate::plan::{Gather, GatherGradient};
 
 /// Rows that are worth a thread's while.
 const ROWS_A_TASK: usize = 256;
+/// Elements of a gradient that are.
+const ELEMENTS_A_TASK: usize = 1 << 17;
 
 pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
+    // Columns of W lie apart. Turned over once they are read as they lie, which pays if most are read.
+    let pack = (op.out.rows >= op.weight.cols).then(|| memory.pack(&op.weight, true));
+    let turned = pack.map(|pack| memory.panels(pack));
     let (weight, tokens) = (memory.view(&op.weight), &memory.ids(op.tokens)[op.first..]);
     let bias = op.bias.map(|bias| memory.view(&bias));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
@@ -23,8 +28,12 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
         for (r, (row, token)) in rows.chunks_exact_mut(op.out.cols).zip(tokens).enumerate() {
             let (b, token) = ((task * ROWS_A_TASK + r) % op.batch, *token as usize);
             let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * symbols + token));
-            for (j, value) in row.iter_mut().enumerate() {
-                *value = weight[j * symbols + token] * factor;
+            match turned {
+                Some(turned) => turned.copy_row(token, row),
+                None => row.iter_mut().enumerate().for_each(|(j, value)| *value = weight[j * symbols + token]),
+            }
+            if drawn.is_some() {
+                row.iter_mut().for_each(|value| *value = *value * factor);
             }
             if let Some(bias) = bias {
                 row.iter_mut().zip(bias).for_each(|(value, bias)| *value += *bias);
@@ -50,20 +59,35 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
     let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
     let (symbols, starts) = (row - 1, &starts[op.part * row..][..row]);
+    let tasks = (rows * width / ELEMENTS_A_TASK).clamp(1, rayon::current_num_threads());
+    let share = width.div_ceil(tasks);
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
-        for token in 0..symbols {
-            let (first, end) = (starts[token] as usize, starts[token + 1] as usize);
-            let of_token = &order[first..end];
-            let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
-            sum[..width].fill(T::zero());
-            for &row in part {
-                let row = row as usize;
-                let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * symbols + token));
-                sum.iter_mut().zip(&d[row * width..][..width]).for_each(|(sum, value)| *sum += *value * factor);
+        // A share of the columns of d.
+        let part = |number: usize, weight: &mut [T], sum: &mut [T]| {
+            let columns = number * share..number * share + sum.len();
+            for token in 0..symbols {
+                let (first, end) = (starts[token] as usize, starts[token + 1] as usize);
+                let of_token = &order[first..end];
+                let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
+                sum.fill(T::zero());
+                for &row in part {
+                    let row = row as usize;
+                    let factor =
+                        drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * symbols + token));
+                    let d = &d[row * width..][columns.clone()];
+                    sum.iter_mut().zip(d).for_each(|(sum, value)| *sum += *value * factor);
+                }
+                for (row, value) in weight.chunks_exact_mut(symbols).zip(&*sum) {
+                    row[token] = *value;
+                }
             }
-            for (j, value) in sum[..width].iter().enumerate() {
-                slice[op.weight + j * symbols + token] = *value;
-            }
+        };
+        let weight = &mut slice[op.weight..op.weight + width * symbols];
+        if tasks == 1 {
+            part(0, weight, &mut sum[..width]);
+        } else {
+            let parts = weight.par_chunks_mut(share * symbols).zip(sum[..width].par_chunks_mut(share)).enumerate();
+            parts.for_each(|(number, (weight, sum))| part(number, weight, sum));
         }
         if let Some(bias) = op.bias {
             let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);

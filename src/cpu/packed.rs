@@ -66,6 +66,14 @@ impl<'a, T: Real> Panels<'a, T> {
         }
     }
 
+    /// A row of the matrix.
+    pub fn copy_row(&self, row: usize, out: &mut [T]) {
+        let width = T::panel();
+        for (p, out) in out.chunks_mut(width).enumerate() {
+            out.copy_from_slice(&self.panel(p)[row * width..][..out.len()]);
+        }
+    }
+
     fn panel(&self, number: usize) -> &'a [T] {
         let length = self.k * T::panel();
         &self.values[number * length..(number + 1) * length]
