@@ -231,3 +231,25 @@ fn what_cannot_be_resumed_is_an_error() {
     let error = Trainer::resume(&device, &last).unwrap_err();
     assert_eq!(error.to_string(), format!("the checkpoint counts {} steps, too many to go on", u64::MAX));
 }
+
+/// Large enough that every operation is shared by the threads there are.
+#[test]
+fn a_training_on_the_cpu_does_not_depend_on_the_number_of_threads() {
+    let after_three_steps = |threads: usize, config: &Config| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0));
+            let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap();
+            for seed in 0..3 {
+                trainer.step(&whole::batch(&mut whole::rng(seed), config, Loss::CrossEntropy, 40, 21)).unwrap();
+            }
+            bytes(&mut trainer)
+        })
+    };
+    for config in [Config::lstm(Input::Dense(40), 96, 50), Config::gru(Input::Tokens(30), 100, 30).with_layers(2)] {
+        let alone = after_three_steps(1, &config);
+        for threads in [2, 3] {
+            assert!(after_three_steps(threads, &config) == alone, "{threads} threads, {config:?}");
+        }
+    }
+}

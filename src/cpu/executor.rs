@@ -1,7 +1,9 @@
 //! Holds the tensors of any number of plans and replays them.
 //!
-//! Shared tensors are one buffer for all plans; everything is allocated in [`Executor::prepare`] and nothing in
-//! [`Executor::run`], but for the list of slices by which threads share a tensor.
+//! Shared tensors are one buffer for all plans. A plan's tensors are allocated in [`Executor::prepare`]; the first
+//! [`Executor::run`] makes room beside them for packed copies of the weights (as large as these, once more for training) and
+//! for sums, and later ones allocate nothing but what `gemm` does in a weight's gradient and the lists by which threads
+//! share a tensor.
 //!
 //! This is the level below [`crate::Trainer`] and [`crate::Stream`], which check what they are given: here an id of
 //! another executor, an id out of range or a plan whose operations do not fit its tensors is a panic.

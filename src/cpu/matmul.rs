@@ -1,4 +1,7 @@
-//! Products: the one door to the `gemm` crate, and the operations that are made of it.
+//! Products of whole windows: those with a weight through [`super::packed`], the weights' gradients through `gemm`, to
+//! which this is the one door.
+//!
+//! The contract: what is summed in which order does not depend on the number of threads.
 
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -81,11 +84,6 @@ pub(super) fn product<T: Real>(
     }
 }
 
-/// As many threads as the pool has, where the work is worth it (gemm decides).
-pub(super) fn threads() -> Parallelism {
-    Parallelism::Rayon(0)
-}
-
 pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     let pack = (!op.transpose_a).then(|| memory.pack(&op.b, op.transpose_b));
@@ -100,14 +98,15 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
                 out.values.chunks_mut(out.row).for_each(|row| row[..cols].copy_from_slice(bias));
             }
             let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
-            product((rows, cols, op.a.rows), a.turned(true), b, out, bias.is_some(), threads());
+            // No plan of a network multiplies so; it is here because the operation says that it can.
+            product((rows, cols, op.a.rows), a.turned(true), b, out, bias.is_some(), Parallelism::Rayon(0));
         }
     }
     memory.put(op.out.tensor, tensor);
 }
 
 /// Multiplications that are worth a thread's while.
-const PRODUCTS_A_TASK: usize = 1 << 18;
+pub(super) const PRODUCTS_A_TASK: usize = 1 << 18;
 /// So many rows of `a` stay in a cache close by while all panels pass.
 const ROWS_AT_A_TIME: usize = 96;
 
@@ -144,8 +143,8 @@ pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Memory<'_, T>) {
     memory.put(op.out.tensor, tensor);
 }
 
-/// Elements of `d` that a thread takes at a time: what the product has read the sum of the bias finds in the cache.
-const ELEMENTS_AT_A_TIME: usize = 1 << 17;
+/// Elements of `d` that are taken at a time: what the product has read the sum of the bias finds in the cache.
+const ELEMENTS_AT_A_TIME: usize = 1 << 18;
 
 pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.slices);
@@ -153,7 +152,7 @@ pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<
     let (rows, m, n) = (op.d.rows, op.d.cols, op.x.cols);
     let (cuts, flat) = memory.matrix(op.slices);
     let tasks = (rows * m * n / cuts / PRODUCTS_A_TASK).clamp(1, rayon::current_num_threads());
-    let share = m.div_ceil(tasks);
+    let (share, step) = (m.div_ceil(tasks), (ELEMENTS_AT_A_TIME / m).max(1));
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
         let bias = op.bias.map_or(0..0, |bias| bias..bias + m);
@@ -162,7 +161,6 @@ pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<
         };
         let part = |number: usize, weight: &mut [T], bias: &mut [T]| {
             let (columns, cols) = (number * share, weight.len() / n);
-            let step = (ELEMENTS_AT_A_TIME / cols).max(1);
             if first == end {
                 weight.fill(T::zero());
                 bias.fill(T::zero());

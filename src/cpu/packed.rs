@@ -190,7 +190,7 @@ impl Block<'_> {
             ($($panels:literal: $($rows:literal)*;)*) => {
                 match (panels, rows) {
                     $($(($panels, $rows) => simd.vectorize(Sized::<'_, $rows, $panels>(self)),)*)*
-                    _ => debug_assert!(false, "no block of {rows} rows and {panels} panels"),
+                    _ => unreachable!("no block of {rows} rows and {panels} panels"),
                 }
             };
         }

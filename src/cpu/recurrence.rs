@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{
     cells::{self, Backward, Forward},
-    matmul::{Matrix, Out},
+    matmul::{Matrix, Out, PRODUCTS_A_TASK},
     memory::Memory,
     packed::{Begin, Panels, Product},
     real::Real,
@@ -17,9 +17,6 @@ use super::{
 };
 use crate::model::CellMemory;
 use crate::plan::{Recurrence, TensorId, View};
-
-/// Multiplications that are worth a thread's while.
-const PRODUCTS_A_TASK: usize = 1 << 18;
 
 /// What a thread owns of the tensors: its rows of every slot, both directions of them.
 struct Band<'a, T> {

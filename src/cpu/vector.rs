@@ -1,7 +1,8 @@
 //! eˣ, tanh and σ of a slice in the widest vectors that the machine has.
 //!
-//! The contract: over all numbers there are, tanh is within 1.34 units in the last place of the exact value, eˣ within 1.1
-//! and σ, which divides by it, within 2.5; a NaN stays a NaN, so that divergence shows.
+//! The contract: tanh is within 1.34 units in the last place of the exact value for every number there is; within ±87, eˣ
+//! within 1.1 and σ, which divides by it, within 2.5. Below −87 both are about 10⁻³⁸. A NaN stays a NaN, so that
+//! divergence shows.
 
 use pulp::{Arch, Simd, WithSimd};
 

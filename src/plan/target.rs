@@ -71,5 +71,5 @@ impl Target {
 const WHOLE_SEQUENCE_STEPS: usize = 4;
 const MOST_STEPS_A_CHUNK: usize = 128;
 const FEWEST_STEPS_A_CHUNK: usize = 8;
-/// 2 MiB: the second-level caches of two cores.
+/// 1 MiB of f32: a core's second-level cache.
 const CACHED_ELEMENTS: usize = 1 << 18;

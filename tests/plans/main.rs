@@ -217,6 +217,17 @@ fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
 }
 
 #[test]
+fn inference_on_the_cpu_keeps_as_many_steps_as_a_cache_holds() {
+    let kept = |batch: usize, target: &Target| {
+        let plan = plan(&Config::lstm(Input::Dense(3), 64, 2), Purpose::Infer, 1000, batch, target);
+        plan.get(plan.find("gates_l0").expect("gates")).shape[0]
+    };
+    // 256 gates a sequence: 2^18 elements are 64 steps of 16 sequences; never fewer than 8, never more than on a GPU.
+    assert_eq!([1, 8, 16, 32, 1000].map(|batch| kept(batch, &Target::cpu())), [128, 128, 64, 32, 8]);
+    assert_eq!([1, 1000].map(|batch| kept(batch, &Target::webgpu())), [128, 128]);
+}
+
+#[test]
 fn a_plan_prints_every_tensor_and_every_operation() {
     let with_all = [
         plan(&text().with_read_out(ReadOut::Last), train(), 50, 32, &Target::webgpu()),
