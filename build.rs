@@ -1,12 +1,19 @@
-//! Lets the tests that need a GPU be listed as ignored where there is none: `RECURRENT_ADAPTER=none cargo test`.
+//! Lets the tests that need a GPU be listed as ignored where there is none, `RECURRENT_ADAPTER=none cargo test`, and those
+//! that need numbers of 16 bits on a GPU that has none, `RECURRENT_F16=none cargo test`.
 //!
 //! libtest has no skipping at run time, and a test that returns early would pass silently.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=RECURRENT_ADAPTER");
+    println!("cargo::rerun-if-env-changed=RECURRENT_F16");
     println!("cargo::rustc-check-cfg=cfg(no_adapter)");
-    if std::env::var_os("RECURRENT_ADAPTER").is_some_and(|adapter| adapter == "none") {
+    println!("cargo::rustc-check-cfg=cfg(no_f16)");
+    let is_none = |name: &str| std::env::var_os(name).is_some_and(|value| value == "none");
+    if is_none("RECURRENT_ADAPTER") {
         println!("cargo::rustc-cfg=no_adapter");
+    }
+    if is_none("RECURRENT_ADAPTER") || is_none("RECURRENT_F16") {
+        println!("cargo::rustc-cfg=no_f16");
     }
 }

@@ -1,10 +1,11 @@
-// combine: gradients[i] = Σ_s slices[s, i], s in order, added to what is there where `keep` or `adds` is not 0; 0 where the element
+// combine: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where `keep` or `adds` is not 0; 0 where the element
 // is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
 // all of it is finite, else 0.
 //
 // in      slices     [S, flat]
 // in      hyper      [6]: –, –, –, –, keep, –
 // in      exempt     [flat]: bit 1 where an element is frozen
+// in      scaling    [3]: –, u, –, read where has_scaling is 1; else u is 1
 // in-out  gradients  [flat]: read where keep or adds is not 0, assigned always
 // out     partials   [blocks, 3]
 //
@@ -14,14 +15,16 @@ struct Params {
     flat: u32,
     slices: u32,
     adds: u32,
+    has_scaling: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> slices: array<f32>;
 @group(0) @binding(2) var<storage, read> hyper: array<f32>;
 @group(0) @binding(3) var<storage, read> exempt: array<u32>;
-@group(0) @binding(4) var<storage, read_write> gradients: array<f32>;
-@group(0) @binding(5) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(4) var<storage, read> scaling: array<f32>;
+@group(0) @binding(5) var<storage, read_write> gradients: array<f32>;
+@group(0) @binding(6) var<storage, read_write> partials: array<f32>;
 
 const THREADS: u32 = 256u;
 const BLOCK: u32 = 2048u;
@@ -41,6 +44,10 @@ fn main(
     let end = min((block + 1u) * BLOCK, params.flat);
 
     let keep = params.adds != 0u || hyper[4] != 0.0;
+    var unscaled = 1.0;
+    if params.has_scaling != 0u {
+        unscaled = scaling[1];
+    }
     var largest = 0.0;
     var broken = 0.0;
     for (var i = first; i < end; i += THREADS) {
@@ -50,7 +57,7 @@ fn main(
             g = gradients[i];
         }
         for (var s = 0u; s < params.slices; s += 1u) {
-            g += slices[s * params.flat + i];
+            g += slices[s * params.flat + i] * unscaled;
         }
         if (exempt[i] & FROZEN) != 0u {
             g = 0.0;

@@ -1,9 +1,9 @@
-// copy: to[r, j] = source[r, j] between rows that do not lie side by side; assigns.
+// copy: to[r, j] = source[r, j], rounded where it is kept in fewer bits; assigns.
 //
 // in   source  [R, N] at source_offset, rows source_stride apart
 // out  to      [R, N] at to_offset, rows to_stride apart; what lies between them stays
 //
-// One thread an element.
+// One thread an element. Source and To are f32 or f16.
 
 struct Params {
     rows: u32,
@@ -15,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
-@group(0) @binding(2) var<storage, read_write> to: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<Source>;
+@group(0) @binding(2) var<storage, read_write> to: array<To>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -30,5 +30,6 @@ fn main(
     }
     let r = i / params.columns;
     let j = i % params.columns;
-    to[params.to_offset + r * params.to_stride + j] = source[params.source_offset + r * params.source_stride + j];
+    let value = source[params.source_offset + r * params.source_stride + j];
+    to[params.to_offset + r * params.to_stride + j] = To(value);
 }

@@ -1,10 +1,11 @@
 // cross_entropy: row_loss[r] = mask[r] / count · (ln Σ_o exp(y[r, o]) − y[r, target]), each position's part of the
-// mean; assigns. Where with_gradient is 1 the outputs become mask[r] / count · (softmax(y) − one-hot target).
+// mean; assigns. Where with_gradient is 1 the outputs become s · mask[r] / count · (softmax(y) − one-hot target).
 //
 // in-out  outputs   y [R, O] at outputs_offset
 // in      targets   [R] class ids below O
 // in      mask      [R], 0 or 1; a row of mask 0 gives exact zeros, whatever it holds
 // in      count     [1]: the number of positions that count
+// in      scaling   [3]: s, –, –, read where has_scaling is 1; else s is 1
 // out     row_loss  [R]
 //
 // One workgroup a row. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
@@ -14,6 +15,7 @@ struct Params {
     columns: u32,
     outputs_offset: u32,
     with_gradient: u32,
+    has_scaling: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +23,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> mask: array<f32>;
 @group(0) @binding(4) var<storage, read> count: array<f32>;
-@group(0) @binding(5) var<storage, read_write> row_loss: array<f32>;
+@group(0) @binding(5) var<storage, read> scaling: array<f32>;
+@group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
 
 const THREADS: u32 = 64u;
 
@@ -60,9 +63,13 @@ fn main(
         row_loss[row] = select(0.0, part * (log(total) - chosen), counts);
     }
     if params.with_gradient != 0u {
+        var scaled = part;
+        if params.has_scaling != 0u {
+            scaled *= scaling[0];
+        }
         for (var o = lid; o < params.columns; o += THREADS) {
             let softmax = exp(outputs[first + o] - shift) / total;
-            outputs[first + o] = select(0.0, part * (softmax - select(0.0, 1.0, o == class_id)), counts);
+            outputs[first + o] = select(0.0, scaled * (softmax - select(0.0, 1.0, o == class_id)), counts);
         }
     }
 }

@@ -8,7 +8,7 @@ const GATES: u32 = 1u;
 /// Whether h_(t-1) reaches h_t by another path than U.
 const PASSES_H: bool = false;
 
-/// h_t of one unit.
+/// h_t of one unit. What is kept is read as f32(x) and written as Stored(x): Stored is f32 or f16.
 fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
     let a = x[0] + r[0];
     if variant == 0u {
@@ -21,16 +21,16 @@ fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GAT
 /// The gradient of r of one unit, from that of h_t (0 at a step that does not count); assigns the gradient of x to the
 /// gates.
 fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
-    let h = history[at.now];
+    let h = f32(history[at.now]);
     var gradient = dh * (1.0 - h * h);
     if variant == 1u {
         gradient = select(0.0, dh, h > 0.0);
     }
-    gates[at.gate] = gradient;
+    gates[at.gate] = Stored(gradient);
     return Gradient(array<f32, GATES>(gradient), 0.0);
 }
 
 /// Element i of the gradient of r [T, B, D·G·H], of a step that is done.
 fn recurrent_gradient(i: u32) -> f32 {
-    return gates[i];
+    return f32(gates[i]);
 }

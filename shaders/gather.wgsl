@@ -6,7 +6,8 @@
 // in   keys    [sites, 2]: m is what dropout draws at b·I + token, read where has_mask is 1; else m is 1
 // out  out     [R, N] at out_offset
 //
-// Row r is of sequence b = r mod batch. One thread an element; random.wgsl is appended.
+// Row r is of sequence b = r mod batch. One thread an element; random.wgsl is appended. Weight and Out are f32 or
+// f16.
 
 struct Params {
     rows: u32,
@@ -26,10 +27,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>;
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<Weight>;
+@group(0) @binding(3) var<storage, read> bias: array<Weight>;
 @group(0) @binding(4) var<storage, read> keys: array<u32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<Out>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -46,14 +47,14 @@ fn main(
     let token = tokens[params.first + r];
     var value = 0.0;
     if token < params.symbols {
-        value = weight[params.weight_offset + j * params.symbols + token];
+        value = f32(weight[params.weight_offset + j * params.symbols + token]);
         if params.has_mask != 0u {
             let position = r % params.batch * params.symbols + token;
             value *= drawn(params.site, params.threshold, params.kept, position);
         }
     }
     if params.has_bias != 0u {
-        value += bias[params.bias_offset + j];
+        value += f32(bias[params.bias_offset + j]);
     }
-    out[params.out_offset + i] = value;
+    out[params.out_offset + i] = Out(value);
 }

@@ -9,7 +9,7 @@
 //
 // Slice s takes elements ⌊n·s/S⌋ to ⌊n·(s+1)/S⌋ of a token's n rows, and of all R rows for the bias.
 // One workgroup a token (I stands for the bias), a block of 32 columns and a slice; 8 groups of threads share its
-// rows. Row r is of sequence b = r mod batch. random.wgsl is appended.
+// rows. Row r is of sequence b = r mod batch. random.wgsl is appended. D is f32 or f16.
 
 struct Params {
     rows: u32,
@@ -31,7 +31,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> d: array<f32>;
+@group(0) @binding(1) var<storage, read> d: array<D>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
 @group(0) @binding(4) var<storage, read> keys: array<u32>;
@@ -55,7 +55,7 @@ fn element(place: u32, end: u32, j: u32, v: u32) -> f32 {
     if row >= params.rows {
         return 0.0;
     }
-    var value = d[params.d_offset + row * params.columns + j];
+    var value = f32(d[params.d_offset + row * params.columns + j]);
     if params.has_mask != 0u && !all_rows {
         value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.symbols + v);
     }

@@ -6,37 +6,37 @@
 const GATES: u32 = 3u;
 const PASSES_H: bool = true;
 
-@group(0) @binding(7) var<storage, read_write> memory: array<f32>;
+@group(0) @binding(7) var<storage, read_write> memory: array<Stored>;
 
 fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, u: array<f32, GATES>, h_before: f32) -> f32 {
     let r = sigmoid(x[0] + u[0]);
     let z = sigmoid(x[1] + u[1]);
     let n = safe_tanh(x[2] + r * u[2]);
-    gates[at.gate] = r;
-    gates[at.gate + at.hidden] = z;
-    gates[at.gate + 2u * at.hidden] = n;
-    memory[at.gate] = u[0];
-    memory[at.gate + at.hidden] = u[1];
-    memory[at.gate + 2u * at.hidden] = u[2];
+    gates[at.gate] = Stored(r);
+    gates[at.gate + at.hidden] = Stored(z);
+    gates[at.gate + 2u * at.hidden] = Stored(n);
+    memory[at.gate] = Stored(u[0]);
+    memory[at.gate + at.hidden] = Stored(u[1]);
+    memory[at.gate + 2u * at.hidden] = Stored(u[2]);
     return n + z * (h_before - n);
 }
 
 fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
-    let r = gates[at.gate];
-    let z = gates[at.gate + at.hidden];
-    let n = gates[at.gate + 2u * at.hidden];
+    let r = f32(gates[at.gate]);
+    let z = f32(gates[at.gate + at.hidden]);
+    let n = f32(gates[at.gate + 2u * at.hidden]);
     let dn = dh * (1.0 - z) * (1.0 - n * n);
-    let dr = dn * memory[at.gate + 2u * at.hidden] * r * (1.0 - r);
-    let dz = dh * (history[at.before] - n) * z * (1.0 - z);
-    gates[at.gate] = dr;
-    gates[at.gate + at.hidden] = dz;
-    gates[at.gate + 2u * at.hidden] = dn;
-    memory[at.gate] = dr;
-    memory[at.gate + at.hidden] = dz;
-    memory[at.gate + 2u * at.hidden] = dn * r;
+    let dr = dn * f32(memory[at.gate + 2u * at.hidden]) * r * (1.0 - r);
+    let dz = dh * (f32(history[at.before]) - n) * z * (1.0 - z);
+    gates[at.gate] = Stored(dr);
+    gates[at.gate + at.hidden] = Stored(dz);
+    gates[at.gate + 2u * at.hidden] = Stored(dn);
+    memory[at.gate] = Stored(dr);
+    memory[at.gate + at.hidden] = Stored(dz);
+    memory[at.gate + 2u * at.hidden] = Stored(dn * r);
     return Gradient(array<f32, GATES>(dr, dz, dn * r), dh * z);
 }
 
 fn recurrent_gradient(i: u32) -> f32 {
-    return memory[i];
+    return f32(memory[i]);
 }

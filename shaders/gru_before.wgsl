@@ -8,46 +8,46 @@ const GATES: u32 = 3u;
 const FIRST_GATES: u32 = 2u;
 const PASSES_H: bool = true;
 
-@group(0) @binding(7) var<storage, read_write> memory: array<f32>;
+@group(0) @binding(7) var<storage, read_write> memory: array<Stored>;
 
 /// r and z, and what the sums of n are over.
 fn cell_operand(variant: u32, at: Place, x: array<f32, GATES>, u: array<f32, GATES>, h_before: f32) -> f32 {
     let r = sigmoid(x[0] + u[0]);
-    gates[at.gate] = r;
-    gates[at.gate + at.hidden] = sigmoid(x[1] + u[1]);
+    gates[at.gate] = Stored(r);
+    gates[at.gate + at.hidden] = Stored(sigmoid(x[1] + u[1]));
     let operand = r * h_before;
-    memory[at.unit] = operand;
+    memory[at.unit] = Stored(operand);
     return operand;
 }
 
 fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, u: array<f32, GATES>, h_before: f32) -> f32 {
     let n = safe_tanh(x[2] + u[2]);
-    gates[at.gate + 2u * at.hidden] = n;
-    return n + gates[at.gate + at.hidden] * (h_before - n);
+    gates[at.gate + 2u * at.hidden] = Stored(n);
+    return n + f32(gates[at.gate + at.hidden]) * (h_before - n);
 }
 
 /// z and n; r waits for the operand's gradient.
 fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
-    let z = gates[at.gate + at.hidden];
-    let n = gates[at.gate + 2u * at.hidden];
+    let z = f32(gates[at.gate + at.hidden]);
+    let n = f32(gates[at.gate + 2u * at.hidden]);
     let dn = dh * (1.0 - z) * (1.0 - n * n);
-    let dz = dh * (history[at.before] - n) * z * (1.0 - z);
-    gates[at.gate + at.hidden] = dz;
-    gates[at.gate + 2u * at.hidden] = dn;
+    let dz = dh * (f32(history[at.before]) - n) * z * (1.0 - z);
+    gates[at.gate + at.hidden] = Stored(dz);
+    gates[at.gate + 2u * at.hidden] = Stored(dn);
     return Gradient(array<f32, GATES>(0.0, dz, dn), dh * z);
 }
 
 fn cell_operand_backward(variant: u32, at: Place, d_operand: f32) -> Gradient {
-    let r = gates[at.gate];
-    let dr = d_operand * history[at.before] * r * (1.0 - r);
-    gates[at.gate] = dr;
+    let r = f32(gates[at.gate]);
+    let dr = d_operand * f32(history[at.before]) * r * (1.0 - r);
+    gates[at.gate] = Stored(dr);
     return Gradient(array<f32, GATES>(dr, 0.0, 0.0), d_operand * r);
 }
 
 fn recurrent_gradient(i: u32) -> f32 {
-    return gates[i];
+    return f32(gates[i]);
 }
 
 fn operand_at(i: u32) -> f32 {
-    return memory[i];
+    return f32(memory[i]);
 }

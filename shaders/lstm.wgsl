@@ -15,19 +15,19 @@ fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GAT
     let g = select(0.0, safe_tanh(x[2] + r[2]), at.counts);
     let o = select(0.0, sigmoid(x[3] + r[3]), at.counts);
     let c = f * memory[at.before] + i * g;
-    gates[at.gate] = i;
-    gates[at.gate + at.hidden] = f;
-    gates[at.gate + 2u * at.hidden] = g;
-    gates[at.gate + 3u * at.hidden] = o;
+    gates[at.gate] = Stored(i);
+    gates[at.gate + at.hidden] = Stored(f);
+    gates[at.gate + 2u * at.hidden] = Stored(g);
+    gates[at.gate + 3u * at.hidden] = Stored(o);
     memory[at.now] = c;
     return o * safe_tanh(c);
 }
 
 fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
-    let i = gates[at.gate];
-    let f = gates[at.gate + at.hidden];
-    let g = gates[at.gate + 2u * at.hidden];
-    let o = gates[at.gate + 3u * at.hidden];
+    let i = f32(gates[at.gate]);
+    let f = f32(gates[at.gate + at.hidden]);
+    let g = f32(gates[at.gate + 2u * at.hidden]);
+    let o = f32(gates[at.gate + 3u * at.hidden]);
     let tanh_c = safe_tanh(memory[at.now]);
     var dc = dh * o * (1.0 - tanh_c * tanh_c);
     if !at.is_last {
@@ -39,14 +39,14 @@ fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
         dc * i * (1.0 - g * g),
         dh * tanh_c * o * (1.0 - o),
     );
-    gates[at.gate] = gradient[0];
-    gates[at.gate + at.hidden] = gradient[1];
-    gates[at.gate + 2u * at.hidden] = gradient[2];
-    gates[at.gate + 3u * at.hidden] = gradient[3];
+    gates[at.gate] = Stored(gradient[0]);
+    gates[at.gate + at.hidden] = Stored(gradient[1]);
+    gates[at.gate + 2u * at.hidden] = Stored(gradient[2]);
+    gates[at.gate + 3u * at.hidden] = Stored(gradient[3]);
     memory[at.now] = dc * f;
     return Gradient(gradient, 0.0);
 }
 
 fn recurrent_gradient(i: u32) -> f32 {
-    return gates[i];
+    return f32(gates[i]);
 }

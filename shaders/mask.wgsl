@@ -4,7 +4,7 @@
 // in   keys   [sites, 2]
 // out  out    [R, N] at out_offset
 //
-// One thread an element; random.wgsl is appended.
+// One thread an element; random.wgsl is appended. Input and Out are f32 or f16.
 
 struct Params {
     rows: u32,
@@ -20,9 +20,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> keys: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<Out>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -36,8 +36,8 @@ fn main(
     }
     var value = 1.0;
     if params.has_input != 0u {
-        value = input[params.input_offset + i];
+        value = f32(input[params.input_offset + i]);
     }
     let position = (params.first * params.columns + i) % (params.period * params.columns);
-    out[params.out_offset + i] = value * drawn(params.site, params.threshold, params.kept, position);
+    out[params.out_offset + i] = Out(value * drawn(params.site, params.threshold, params.kept, position));
 }

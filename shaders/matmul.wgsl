@@ -12,6 +12,8 @@
 // K goes through workgroup memory in chunks of 16. The next chunk is loaded into registers before this one is used, so
 // that the wait overlaps. With 4 squares a thread has 4 vectors of workgroup memory for 64 products, with 1 it has 2 for
 // 16, and reads each of A and B half as often.
+//
+// A, B and Out are f32 or f16, in which the buffers are kept; all sums are made in f32.
 
 struct Params {
     m: u32,
@@ -33,10 +35,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<A>;
+@group(0) @binding(2) var<storage, read> b: array<B>;
+@group(0) @binding(3) var<storage, read> bias: array<B>;
+@group(0) @binding(4) var<storage, read_write> out: array<Out>;
 
 /// 1 or 2.
 override SQUARES: u32 = 1u;
@@ -60,12 +62,12 @@ struct Vectors {
 
 fn load_a(m: u32, k: u32, k_end: u32) -> f32 {
     let inside = (m < params.m) & (k < k_end);
-    return select(0.0, a[params.a_offset + select(0u, m * params.a_row + k * params.a_col, inside)], inside);
+    return select(0.0, f32(a[params.a_offset + select(0u, m * params.a_row + k * params.a_col, inside)]), inside);
 }
 
 fn load_b(k: u32, n: u32, k_end: u32) -> f32 {
     let inside = (n < params.n) & (k < k_end);
-    return select(0.0, b[params.b_offset + select(0u, k * params.b_row + n * params.b_col, inside)], inside);
+    return select(0.0, f32(b[params.b_offset + select(0u, k * params.b_row + n * params.b_col, inside)]), inside);
 }
 
 fn load_a4(m: u32, k: u32, k_end: u32) -> vec4<f32> {
@@ -145,7 +147,7 @@ fn store_square(m: u32, n: u32, slice: u32, square: Vectors) {
 fn store_sum(m: u32, slice: u32, sum: vec4<f32>) {
     let at = params.sum_offset + slice * params.slice_stride + m;
     for (var i = 0u; i < 4u && m + i < params.m; i += 1u) {
-        out[at + i] = sum[i];
+        out[at + i] = Out(sum[i]);
     }
 }
 
@@ -153,23 +155,23 @@ fn store(m: u32, n: u32, slice: u32, value: vec4<f32>) {
     if m < params.m {
         let at = params.out_offset + slice * params.slice_stride + m * params.n + n;
         if n < params.n {
-            out[at] = value.x;
+            out[at] = Out(value.x);
         }
         if n + 1u < params.n {
-            out[at + 1u] = value.y;
+            out[at + 1u] = Out(value.y);
         }
         if n + 2u < params.n {
-            out[at + 2u] = value.z;
+            out[at + 2u] = Out(value.z);
         }
         if n + 3u < params.n {
-            out[at + 3u] = value.w;
+            out[at + 3u] = Out(value.w);
         }
     }
 }
 
 fn bias_at(n: u32) -> f32 {
     if params.has_bias != 0u && n < params.n {
-        return bias[params.bias_offset + n];
+        return f32(bias[params.bias_offset + n]);
     }
     return 0.0;
 }

@@ -1,10 +1,11 @@
 // mean_squared: row_loss[r] = mask[r] / (count·O) · Σ_o (y[r, o] − target[r, o])², each position's part of the mean;
-// assigns. Where with_gradient is 1 the outputs become 2·mask[r] / (count·O) · (y − target).
+// assigns. Where with_gradient is 1 the outputs become s · 2·mask[r] / (count·O) · (y − target).
 //
 // in-out  outputs   y [R, O] at outputs_offset
 // in      targets   [R, O]
 // in      mask      [R], 0 or 1; a row of mask 0 gives exact zeros, whatever it holds
 // in      count     [1]: the number of positions that count
+// in      scaling   [3]: s, –, –, read where has_scaling is 1; else s is 1
 // out     row_loss  [R]
 //
 // One workgroup a row.
@@ -14,6 +15,7 @@ struct Params {
     columns: u32,
     outputs_offset: u32,
     with_gradient: u32,
+    has_scaling: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +23,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> targets: array<f32>;
 @group(0) @binding(3) var<storage, read> mask: array<f32>;
 @group(0) @binding(4) var<storage, read> count: array<f32>;
-@group(0) @binding(5) var<storage, read_write> row_loss: array<f32>;
+@group(0) @binding(5) var<storage, read> scaling: array<f32>;
+@group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
 
 const THREADS: u32 = 64u;
 
@@ -39,13 +42,17 @@ fn main(
     let counts = mask[row] != 0.0;
     let part = mask[row] / (count[0] * f32(params.columns));
 
+    var scaled = part;
+    if params.has_scaling != 0u {
+        scaled *= scaling[0];
+    }
     var sum = 0.0;
     for (var o = lid; o < params.columns; o += THREADS) {
         let at = params.outputs_offset + first + o;
         let difference = outputs[at] - targets[first + o];
         sum = fma(difference, difference, sum);
         if params.with_gradient != 0u {
-            outputs[at] = select(0.0, 2.0 * part * difference, counts);
+            outputs[at] = select(0.0, 2.0 * scaled * difference, counts);
         }
     }
     let total = reduce_sum(lid, sum);

@@ -5,7 +5,8 @@
 // in      lengths  [B]
 // in-out  out      [B, D·H] at out_offset
 //
-// Kind 0 is each direction's last state, 1 the mean over the valid steps. One thread an element, its sum in order.
+// Kind 0 is each direction's last state, 1 the mean over the valid steps. One thread an element, its sum in
+// order. History is f32 or f16.
 
 struct Params {
     kind: u32,
@@ -18,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> history: array<f32>;
+@group(0) @binding(1) var<storage, read> history: array<History>;
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
@@ -35,14 +36,14 @@ fn main(
     }
     if params.kind == 0u {
         let last = select(params.steps, 1u, i % params.columns >= params.hidden);
-        out[params.out_offset + i] = history[last * slot + i];
+        out[params.out_offset + i] = f32(history[last * slot + i]);
         return;
     }
     let length = lengths[i / params.columns];
     let valid = min(max(length, params.skipped) - params.skipped, params.steps);
     var sum = 0.0;
     for (var t = 1u; t <= valid; t += 1u) {
-        sum += history[t * slot + i];
+        sum += f32(history[t * slot + i]);
     }
     var mean = sum / f32(length);
     if params.skipped > 0u {

@@ -4,7 +4,7 @@
 // in   lengths   [B]
 // out  upstream  [T+D, B, D·H]
 //
-// Kinds as in pool.wgsl. One thread an element.
+// Kinds as in pool.wgsl. One thread an element. Upstream is f32 or f16.
 
 struct Params {
     kind: u32,
@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> d: array<f32>;
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;
-@group(0) @binding(3) var<storage, read_write> upstream: array<f32>;
+@group(0) @binding(3) var<storage, read_write> upstream: array<Upstream>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -42,5 +42,5 @@ fn main(
         let length = lengths[at / params.columns];
         value = select(0.0, d[params.d_offset + at] / f32(length), params.skipped + t < length);
     }
-    upstream[slot + i] = value;
+    upstream[slot + i] = Upstream(value);
 }

@@ -4,6 +4,8 @@
 // D directions run side by side: the first from step 0 in time to step T - 1, the second the other way. A step counts
 // from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H] is the state after the step at time t; the
 // initial state is in slot 0 or, of the second direction, in slot T + 1.
+//
+// Stored is f32 or f16: what U, gates, h, its gradient and most of what a cell keeps are kept in. All sums are made in f32.
 
 /// The most sequences, and units, that a thread makes sums of at once, and how many elements of a sum it loads at once.
 const MOST_SEQUENCES: u32 = 8u;

@@ -17,10 +17,10 @@
 // and SEQUENCES gradients make UNITS·SEQUENCES products. SPLIT threads share each sum.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> upstream: array<f32>;
-@group(0) @binding(3) var<storage, read> history: array<f32>;
-@group(0) @binding(4) var<storage, read_write> gates: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> upstream: array<Stored>;
+@group(0) @binding(3) var<storage, read> history: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> gates: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
@@ -45,7 +45,7 @@ fn add_products(k: u32, at: u32, columns: array<u32, MOST_UNITS>) {
         dr[s] = shared_floats[k * SEQUENCES + s];
     }
     for (var u = 0u; u < UNITS; u += 1u) {
-        let w = weight[at + columns[u]];
+        let w = f32(weight[at + columns[u]]);
         for (var s = 0u; s < SEQUENCES; s += 1u) {
             acc[u * SEQUENCES + s] = fma(dr[s], w, acc[u * SEQUENCES + s]);
         }
@@ -128,7 +128,7 @@ fn main(
         // This thread's first unit's, so that the wait overlaps the sums.
         var above = 0.0;
         if lid < units {
-            above = upstream[units_at(slot, first_b + lid / hidden, d) + lid % hidden];
+            above = f32(upstream[units_at(slot, first_b + lid / hidden, d) + lid % hidden]);
         }
         // From beyond the last step nothing comes but what is carried.
         if done > 0u {
@@ -141,15 +141,15 @@ fn main(
             let b = first_b + s;
             let unit = place(step, b, d, j);
             if i != lid {
-                above = upstream[unit.now];
+                above = f32(upstream[unit.now]);
             }
             var dh = above;
             if done > 0u {
                 dh += mask_at(b, d, j) * sum_of(s, j);
             } else if params.carried != 0u {
-                dh += upstream[units_at(slot_of(step + 1u, d), b, d) + j];
+                dh += f32(upstream[units_at(slot_of(step + 1u, d), b, d) + j]);
             }
-            upstream[unit.now] = dh;
+            upstream[unit.now] = Stored(dh);
             let gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));
             for (var g = 0u; g < GATES; g += 1u) {
                 shared_floats[(g * hidden + j) * SEQUENCES + s] = gradient.r[g];
@@ -157,9 +157,9 @@ fn main(
             // To where this same thread finds it at the next turn.
             let passed = select(dh, gradient.h_before, unit.counts);
             if unit.is_first {
-                upstream[unit.before] = passed;
+                upstream[unit.before] = Stored(passed);
             } else if PASSES_H || !unit.counts {
-                upstream[unit.before] += passed;
+                upstream[unit.before] = Stored(f32(upstream[unit.before]) + passed);
             }
         }
         workgroupBarrier();
@@ -176,7 +176,7 @@ fn main(
                     // Of a gate that the operand is not made of, the gradient is already there.
                     shared_floats[(g * hidden + j) * SEQUENCES + s] += gradient.r[g];
                 }
-                upstream[unit.before] += gradient.h_before;
+                upstream[unit.before] = Stored(f32(upstream[unit.before]) + gradient.h_before);
             }
             workgroupBarrier();
         }
@@ -187,7 +187,8 @@ fn main(
         for (var i = lid; i < units; i += THREADS) {
             let b = first_b + i / hidden;
             let j = i % hidden;
-            upstream[units_at(slot_of(0xffffffffu, d), b, d) + j] += mask_at(b, d, j) * sum_of(i / hidden, j);
+            let at = units_at(slot_of(0xffffffffu, d), b, d) + j;
+            upstream[at] = Stored(f32(upstream[at]) + mask_at(b, d, j) * sum_of(i / hidden, j));
         }
     }
 }

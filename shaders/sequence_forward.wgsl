@@ -15,10 +15,10 @@
 // and SEQUENCES operands make UNITS·G·SEQUENCES products. SPLIT threads share each sum.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> turned: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> gates: array<f32>;
-@group(0) @binding(4) var<storage, read_write> history: array<f32>;
+@group(0) @binding(1) var<storage, read> turned: array<Stored>;
+@group(0) @binding(2) var<storage, read> bias: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> gates: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> history: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
@@ -44,7 +44,7 @@ fn add_products(k: u32, at: u32, columns: array<u32, MOST_UNITS>, first_gate: u3
     }
     for (var u = 0u; u < UNITS; u += 1u) {
         for (var g = first_gate; g < end_gate; g += 1u) {
-            let weight = turned[at + columns[u] + g * params.hidden];
+            let weight = f32(turned[at + columns[u] + g * params.hidden]);
             for (var s = 0u; s < SEQUENCES; s += 1u) {
                 let i = (u * GATES + g) * SEQUENCES + s;
                 acc[i] = fma(operand[s], weight, acc[i]);
@@ -104,7 +104,7 @@ fn sum_at(part: u32, s: u32, g: u32, j: u32) -> u32 {
 fn load_x(at: u32) -> array<f32, GATES> {
     var x: array<f32, GATES>;
     for (var g = 0u; g < GATES; g += 1u) {
-        x[g] = gates[at + g * params.hidden];
+        x[g] = f32(gates[at + g * params.hidden]);
     }
     return x;
 }
@@ -113,7 +113,7 @@ fn load_x(at: u32) -> array<f32, GATES> {
 fn sum_of(d: u32, s: u32, g: u32, j: u32) -> f32 {
     var sum = 0.0;
     if params.has_bias != 0u {
-        sum = bias[params.bias_offset + (d * GATES + g) * params.hidden + j];
+        sum = f32(bias[params.bias_offset + (d * GATES + g) * params.hidden + j]);
     }
     for (var part = 0u; part < SPLIT; part += 1u) {
         sum += shared_floats[sum_at(part, s, g, j)];
@@ -140,7 +140,7 @@ fn main(
     for (var i = lid; i < units; i += THREADS) {
         let b = first_b + i / hidden;
         let j = i % hidden;
-        let h = history[units_at(slot_of(0xffffffffu, d), b, d) + j];
+        let h = f32(history[units_at(slot_of(0xffffffffu, d), b, d) + j]);
         shared_floats[j * SEQUENCES + i / hidden] = h * mask_at(b, d, j);
     }
     workgroupBarrier();
@@ -163,8 +163,10 @@ fn main(
                     r[g] = sum_of(d, s, g, j);
                 }
                 let unit = place(step, first_b + s, d, j);
-                let made = cell_operand(params.variant, unit, load_x(unit.gate), r, history[unit.before]);
-                shared_floats[j * SEQUENCES + s] = made * mask_at(first_b + s, d, j);
+                let h_before = f32(history[unit.before]);
+                let made = cell_operand(params.variant, unit, load_x(unit.gate), r, h_before);
+                // As it is kept, so that either driver sums the same numbers.
+                shared_floats[j * SEQUENCES + s] = f32(Stored(made)) * mask_at(first_b + s, d, j);
             }
             workgroupBarrier();
             product(lid, d, FIRST_GATES, GATES);
@@ -182,9 +184,9 @@ fn main(
             for (var g = FIRST_GATES % GATES; g < GATES; g += 1u) {
                 r[g] = sum_of(d, s, g, j);
             }
-            let h_before = history[unit.before];
-            let new_h = select(h_before, cell_forward(params.variant, unit, x, r, h_before), unit.counts);
-            shared_floats[j * SEQUENCES + s] = new_h * mask_at(first_b + s, d, j);
+            let h_before = f32(history[unit.before]);
+            let new_h = Stored(select(h_before, cell_forward(params.variant, unit, x, r, h_before), unit.counts));
+            shared_floats[j * SEQUENCES + s] = f32(new_h) * mask_at(first_b + s, d, j);
             history[unit.now] = new_h;
         }
         workgroupBarrier();

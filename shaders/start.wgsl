@@ -4,7 +4,7 @@
 // in      fresh   [1]
 // in-out  state   [S, L, B, D·H]
 //
-// One thread an element of the state.
+// One thread an element of the state. Learnt is f32 or f16.
 
 struct Params {
     states: u32,
@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> learnt: array<f32>;
+@group(0) @binding(1) var<storage, read> learnt: array<Learnt>;
 @group(0) @binding(2) var<storage, read> fresh: array<f32>;
 @group(0) @binding(3) var<storage, read_write> state: array<f32>;
 
@@ -29,5 +29,5 @@ fn main(
         return;
     }
     let sl = i / (params.batch * params.columns);
-    state[i] = learnt[params.learnt_offset + sl * params.columns + i % params.columns];
+    state[i] = f32(learnt[params.learnt_offset + sl * params.columns + i % params.columns]);
 }

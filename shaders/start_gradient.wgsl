@@ -4,7 +4,7 @@
 // in   fresh   [1]
 // out  slices  [S, flat]: [D·H] at weight_offset of the first slice
 //
-// One thread an element.
+// One thread an element. Source is f32 or f16.
 
 struct Params {
     batch: u32,
@@ -16,7 +16,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<Source>;
 @group(0) @binding(2) var<storage, read> fresh: array<f32>;
 @group(0) @binding(3) var<storage, read_write> slices: array<f32>;
 
@@ -34,7 +34,7 @@ fn main(
     var sum = 0.0;
     if fresh[0] != 0.0 {
         for (var b = 0u; b < params.batch; b += 1u) {
-            sum += source[(slot * params.batch + b) * params.columns + i];
+            sum += f32(source[(slot * params.batch + b) * params.columns + i]);
         }
     }
     slices[params.weight_offset + i] = sum;

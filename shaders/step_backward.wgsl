@@ -18,10 +18,10 @@
 // registers: UNITS weights and SEQUENCES gradients make UNITS·SEQUENCES products.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> upstream: array<f32>;
-@group(0) @binding(3) var<storage, read> history: array<f32>;
-@group(0) @binding(4) var<storage, read_write> gates: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> upstream: array<Stored>;
+@group(0) @binding(3) var<storage, read> history: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> gates: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
@@ -45,7 +45,7 @@ fn add_products(k: u32, rows: array<u32, MOST_SEQUENCES>, columns: array<u32, MO
         dr[s] = recurrent_gradient(rows[s] + k);
     }
     for (var u = 0u; u < UNITS; u += 1u) {
-        let w = weight[columns[u] + k * params.hidden];
+        let w = f32(weight[columns[u] + k * params.hidden]);
         for (var s = 0u; s < SEQUENCES; s += 1u) {
             acc[u * SEQUENCES + s] = fma(dr[s], w, acc[u * SEQUENCES + s]);
         }
@@ -142,23 +142,24 @@ fn main(
 fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
     if is_second {
         let at = place(params.step, b, d, j);
-        upstream[at.before] += cell_operand_backward(params.variant, at, sum).h_before;
+        let passed = cell_operand_backward(params.variant, at, sum).h_before;
+        upstream[at.before] = Stored(f32(upstream[at.before]) + passed);
         return;
     }
     let now = units_at(slot_of(params.step, d), b, d) + j;
-    var dh = upstream[now] + sum;
+    var dh = f32(upstream[now]) + sum;
     if params.carried != 0u && params.step + 1u == params.steps {
-        dh += upstream[units_at(slot_of(params.step + 1u, d), b, d) + j];
+        dh += f32(upstream[units_at(slot_of(params.step + 1u, d), b, d) + j]);
     }
-    upstream[now] = dh;
+    upstream[now] = Stored(dh);
     if params.step < params.steps {
         let at = place(params.step, b, d, j);
         let gradient = cell_backward(params.variant, at, select(0.0, dh, at.counts));
         let passed = select(dh, gradient.h_before, at.counts);
         if at.is_first {
-            upstream[at.before] = passed;
+            upstream[at.before] = Stored(passed);
         } else if PASSES_H || !at.counts {
-            upstream[at.before] += passed;
+            upstream[at.before] = Stored(f32(upstream[at.before]) + passed);
         }
     }
 }

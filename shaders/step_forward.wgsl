@@ -15,10 +15,10 @@
 // units in registers: UNITS·G weights and SEQUENCES operands make UNITS·G·SEQUENCES products.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> gates: array<f32>;
-@group(0) @binding(4) var<storage, read_write> history: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read> bias: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> gates: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> history: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
 @group(0) @binding(6) var<storage, read> mask: array<f32>;
 
@@ -49,7 +49,7 @@ fn add_products(
     var operand: array<f32, MOST_SEQUENCES>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         if first_gate == 0u {
-            operand[s] = history[rows[s] + k];
+            operand[s] = f32(history[rows[s] + k]);
         } else {
             operand[s] = operand_at(rows[s] + k);
         }
@@ -59,7 +59,7 @@ fn add_products(
     }
     for (var u = 0u; u < UNITS; u += 1u) {
         for (var g = first_gate; g < end_gate; g += 1u) {
-            let w = weight[columns[u] + g * params.hidden * params.hidden + k];
+            let w = f32(weight[columns[u] + g * params.hidden * params.hidden + k]);
             for (var s = 0u; s < SEQUENCES; s += 1u) {
                 let i = (u * GATES + g) * SEQUENCES + s;
                 acc[i] = fma(operand[s], w, acc[i]);
@@ -148,21 +148,21 @@ fn main(
             var r: array<f32, GATES>;
             for (var g = 0u; g < GATES; g += 1u) {
                 if g >= FIRST_GATES == is_second {
-                    x[g] = gates[at.gate + g * hidden];
+                    x[g] = f32(gates[at.gate + g * hidden]);
                     if params.has_bias != 0u {
-                        r[g] = bias[params.bias_offset + (d * GATES + g) * hidden + j];
+                        r[g] = f32(bias[params.bias_offset + (d * GATES + g) * hidden + j]);
                     }
                     for (var part = 0u; part < SPLIT; part += 1u) {
                         r[g] += sums[sum_at(part, s, g, i % units)];
                     }
                 }
             }
-            let h_before = history[at.before];
+            let h_before = f32(history[at.before]);
             if FIRST_GATES < GATES && !is_second {
                 cell_operand(params.variant, at, x, r, h_before);
             } else {
                 let h = cell_forward(params.variant, at, x, r, h_before);
-                history[at.now] = select(h_before, h, at.counts);
+                history[at.now] = Stored(select(h_before, h, at.counts));
             }
         }
     }

@@ -3,7 +3,7 @@
 // in   input  [M, N] at input_offset
 // out  out    [N, M] at out_offset
 //
-// Tiles of 32×32 turn over in workgroup memory, so that reads and writes both walk along rows.
+// Tiles of 32×32 turn over in workgroup memory, so that reads and writes both walk along rows. Stored is f32 or f16.
 
 struct Params {
     m: u32,
@@ -13,14 +13,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> out: array<Stored>;
 
 const TILE: u32 = 32u;
 /// One column of padding keeps the reads down a column in different banks.
 const ROW: u32 = 33u;
 
-var<workgroup> tile: array<f32, TILE * ROW>;
+var<workgroup> tile: array<Stored, TILE * ROW>;
 
 @compute @workgroup_size(32, 8)
 fn main(

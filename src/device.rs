@@ -6,12 +6,13 @@ use crate::cpu;
 use crate::data::{Inputs, Sequences, Start};
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Select, Wait};
-use crate::plan::{Outputs, Plan, PlanId, Target, TensorId};
+use crate::plan::{Outputs, Plan, PlanId, Precision, Target, TensorId};
 
 /// A GPU or the CPU. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Device {
     kind: Kind,
+    precision: Precision,
 }
 
 #[derive(Clone, Debug)]
@@ -80,12 +81,36 @@ impl Device {
 
     /// The CPU executor, in f32, on as many threads as rayon has.
     pub fn cpu() -> Device {
-        Device { kind: Kind::Cpu }
+        Device { kind: Kind::Cpu, precision: Precision::F32 }
     }
 
     /// A GPU that is already open, perhaps the application's own.
     pub fn from_gpu(gpu: Gpu) -> Device {
-        Device { kind: Kind::Gpu(gpu) }
+        Device { kind: Kind::Gpu(gpu), precision: Precision::F32 }
+    }
+
+    /// The same, computing in another precision; devices are opened in [`Precision::F32`].
+    ///
+    /// It is the device's, and neither a recipe's nor a model's: a model is trained, evaluated and run on it alike, and what
+    /// is kept of both, always in 32 bits, can go on in another precision elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for [`Precision::F16`] on the CPU, and on a GPU without numbers of 16 bits (wgpu's `SHADER_F16`).
+    pub fn with_precision(self, precision: Precision) -> Result<Device> {
+        match (precision, &self.kind) {
+            (Precision::F32, _) => {}
+            (Precision::F16, Kind::Gpu(gpu)) => gpu.check_f16()?,
+            (Precision::F16, Kind::Cpu) => {
+                let (what, missing) = ("half precision", "numbers of 16 bits: that takes a GPU");
+                return Err(Error::Unsupported { device: self.name(), what, missing });
+            }
+        }
+        Ok(Device { precision, ..self })
+    }
+
+    /// In how many bits it stores what is large.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// What it is, in a few words: `NVIDIA H200 (Vulkan)`, `CPU (2 threads)`.
@@ -111,10 +136,11 @@ impl Device {
 
     /// What plans for it are shaped by.
     pub fn target(&self) -> Target {
-        match &self.kind {
+        let target = match &self.kind {
             Kind::Cpu => Target::cpu(),
             Kind::Gpu(gpu) => gpu.target(),
-        }
+        };
+        Target { precision: self.precision, ..target }
     }
 
     pub(crate) fn executor(&self) -> Executor {

@@ -51,6 +51,17 @@ pub enum Error {
         hint: &'static str,
     },
 
+    /// The device lacks what was asked of it.
+    #[error("{device} cannot compute in {what}: it has no {missing}")]
+    Unsupported {
+        /// The device, by its name.
+        device: String,
+        /// What was asked for.
+        what: &'static str,
+        /// What it has not.
+        missing: &'static str,
+    },
+
     /// The device is gone: unplugged, reset, or destroyed by the application.
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),

@@ -79,7 +79,7 @@ pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Error, Result};
 pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model, ReadOut, Reset};
-pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Precision, Recipe, Schedule};
 pub use predict::{Prediction, Predictor};
 pub use stream::{Stream, sample};
 pub use train::{EarlyStopping, Metrics, Trainer};

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use naga::valid::Capabilities;
 use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use recurrent::gpu::kernels::{
     Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID, MAX_PARAMS_BYTES, all, lower,
 };
 use recurrent::plan::{
-    Clip, Combine, Dropout, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target, Tile,
+    Clip, Combine, Dropout, Element, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Precision, Purpose, Recipe,
+    Target, Tile,
 };
 use recurrent::{Activation, Cell, Config, Directions, Error, Input, ReadOut, Reset};
 
@@ -23,11 +25,17 @@ fn parse(kernel: &Kernel) -> Result<Module, String> {
     parse_and_set(kernel, &[]).map(|(module, _)| module)
 }
 
-/// The shader, and what is left of it where its first constants have these values.
+/// The shader in 32 bits, and what is left of it where its first constants have these values.
 fn parse_and_set(kernel: &Kernel, constants: &[u32]) -> Result<(Module, Module), String> {
-    let source = kernel.source.concat();
+    parse_variant(kernel, &[], constants)
+}
+
+/// The same with these aliases in 16 bits.
+fn parse_variant(kernel: &Kernel, halves: &[&str], constants: &[u32]) -> Result<(Module, Module), String> {
+    let source = kernel.wgsl(halves);
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
-    let (flags, capabilities) = (naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    let flags = naga::valid::ValidationFlags::all();
+    let capabilities = if halves.is_empty() { Capabilities::empty() } else { Capabilities::SHADER_FLOAT16 };
     let info = naga::valid::Validator::new(flags, capabilities)
         .validate(&module)
         .map_err(|e| format!("{}: {}", kernel.name, e.emit_to_string(&source)))?;
@@ -70,7 +78,7 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
     bindings.sort_by_key(|b| b.0);
     let declared: Vec<_> = (1u32..)
         .zip(kernel.bindings)
-        .map(|(index, Binding { name, access })| {
+        .map(|(index, Binding { name, access, .. })| {
             let access = match access {
                 Access::Read => StorageAccess::LOAD,
                 Access::ReadWrite => StorageAccess::LOAD | StorageAccess::STORE,
@@ -100,6 +108,32 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
     same("the size of the parameters", &kernel.params_size, &(*span as usize))
 }
 
+/// Every choice of a kernel's aliases to be of 16 bits.
+fn variants(kernel: &Kernel) -> Vec<Vec<&'static str>> {
+    let aliases = kernel.aliases();
+    let chosen =
+        |number: usize| (0..aliases.len()).filter(|bit| number >> bit & 1 == 1).map(|bit| aliases[bit]).collect();
+    (0..1 << aliases.len()).map(chosen).collect()
+}
+
+/// Holds the elements of a variant's buffers against the aliases that Rust names; the error is the first difference.
+fn compare_elements(kernel: &Kernel, halves: &[&str]) -> Result<(), String> {
+    let (module, _) = parse_variant(kernel, halves, &[])?;
+    for (_, global) in module.global_variables.iter() {
+        let name = global.name.as_deref().unwrap_or_default();
+        let Some(binding) = kernel.bindings.iter().find(|binding| binding.name == name) else { continue };
+        let TypeInner::Array { base, .. } = module.types[global.ty].inner else {
+            return Err(format!("{}: `{name}` is no array", kernel.name));
+        };
+        let want = if binding.alias.is_some_and(|alias| halves.contains(&alias)) { 2 } else { 4 };
+        match module.types[base].inner {
+            TypeInner::Scalar(scalar) if u32::from(scalar.width) == want => {}
+            ref other => return Err(format!("{}: `{name}` of {other:?}, expected {want} bytes", kernel.name)),
+        }
+    }
+    Ok(())
+}
+
 /// Bytes of workgroup memory, as WGSL lays it out.
 fn workgroup_bytes(module: &Module) -> u32 {
     let workgroup = module.global_variables.iter().filter(|(_, g)| g.space == AddressSpace::WorkGroup);
@@ -111,6 +145,35 @@ fn every_kernel_is_what_its_shader_says() {
     for kernel in all() {
         compare(kernel).unwrap();
     }
+}
+
+#[test]
+fn every_variant_of_a_kernel_has_the_elements_that_rust_says() {
+    let mut seen = 0;
+    for kernel in all() {
+        for halves in variants(kernel) {
+            compare_elements(kernel, &halves).unwrap();
+            seen += 1;
+        }
+    }
+    assert!(seen > all().len() + 8 + 20, "products in all 8 variants and the recurrences in 2: {seen} in all");
+}
+
+#[test]
+fn a_planted_fault_in_the_elements_is_seen() {
+    let wrong = |kernel: Kernel| {
+        let message = variants(&kernel).iter().find_map(|halves| compare_elements(&kernel, halves).err());
+        message.expect("a planted fault was not seen")
+    };
+    // A buffer that Rust takes to be of 32 bits, and one that it takes to be of another kind than the shader does.
+    wrong(Kernel { bindings: bindings(|b| b[3].alias = None), ..sound() });
+    let message = wrong(Kernel { bindings: bindings(|b| b[0].alias = Some("B")), ..sound() });
+    assert!(message.contains("A"), "{message}");
+    let lstm = **all().iter().find(|k| k.name == "step_forward_lstm").unwrap();
+    let mut of_lstm = lstm.bindings.to_vec();
+    of_lstm[6].alias = of_lstm[3].alias;
+    let message = wrong(Kernel { bindings: of_lstm.leak(), ..lstm });
+    assert!(message.contains("`memory`"), "{message}");
 }
 
 #[test]
@@ -147,9 +210,9 @@ fn every_pipeline_of_a_plan_keeps_to_the_default_limits() {
     let mut seen = BTreeSet::new();
     for_every_plan(|what, plan| {
         for command in lower(plan).unwrap() {
-            let Command::Dispatch(Dispatch { kernel, constants, .. }) = command else { continue };
-            if !constants.is_empty() && seen.insert((kernel.name, constants.clone())) {
-                let (_, module) = parse_and_set(kernel, &constants).unwrap();
+            let Command::Dispatch(Dispatch { kernel, constants, halves, .. }) = command else { continue };
+            if !constants.is_empty() && seen.insert((kernel.name, constants.clone(), halves.clone())) {
+                let (_, module) = parse_variant(kernel, &halves, &constants).unwrap();
                 let bytes = workgroup_bytes(&module);
                 assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {} {constants:?}: {bytes} bytes", kernel.name);
                 let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
@@ -224,7 +287,9 @@ fn the_guide_s_cell_is_one_that_every_driver_takes() {
         let elman = **all().iter().find(|k| k.name == format!("{driver}_elman")).unwrap();
         let mut source = elman.source.to_vec();
         source[1] = block;
-        assert_eq!(compare(&Kernel { source: source.leak(), ..elman }), Ok(()), "{driver}");
+        let kernel = Kernel { source: source.leak(), ..elman };
+        assert_eq!(compare(&kernel), Ok(()), "{driver}");
+        assert_eq!(compare_elements(&kernel, &["Stored"]), Ok(()), "{driver}");
     }
 }
 
@@ -274,7 +339,7 @@ fn a_planted_fault_in_the_bindings_is_seen() {
         bindings(|b| b[3].access = Access::Read),
         bindings(|b| b[1].name = "elsewhere"),
         bindings(|b| b.swap(0, 1)),
-        bindings(|b| b.truncate(3)),
+        bindings(|b| b.retain(|binding| binding.name != "bias")),
     ] {
         fails(Kernel { bindings, ..sound() }, "the list of bindings");
     }
@@ -291,8 +356,12 @@ fn a_planted_fault_in_the_entry_or_the_source_is_seen() {
 }
 
 /// A software adapter of default limits.
-const SOFTWARE: Target =
-    Target { binding_bytes: 128 << 20, parallel: true, workgroup_bytes: 16 << 10, software: true, workgroups: 2 };
+const SOFTWARE: Target = Target { software: true, workgroups: 2, ..Target::webgpu() };
+
+/// The target in half precision.
+fn half(target: Target) -> Target {
+    Target { has_f16: true, precision: Precision::F16, ..target }
+}
 
 /// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
 fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
@@ -321,7 +390,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         .with_read_out(read_out);
                     for purpose in &purposes {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
-                            for target in [Target::cpu(), Target::webgpu(), SOFTWARE] {
+                            for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
                                 let (plan, _) = Plan::new(&config, *purpose, steps, batch, &target).unwrap();
                                 check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);
                             }
@@ -334,7 +403,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
 }
 
 fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
-    let Dispatch { kernel, constants, tensors, params, grid } = dispatch;
+    let Dispatch { kernel, constants, halves, tensors, params, grid } = dispatch;
     let what = format!("{what}: {}", kernel.name);
     assert!(all().iter().any(|k| std::ptr::eq(*k, *kernel)), "{what} is not among all kernels");
     assert_eq!(params.len(), kernel.params_size, "{what}: parameters");
@@ -346,6 +415,9 @@ fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
         let uses = tensors.iter().filter(|t| *t == tensor).count();
         let name = &plan.get(*tensor).name;
         assert!(binding.access == Access::Read || uses == 1, "{what}: `{name}` is bound {uses} times and written");
+        let is_half = plan.get(*tensor).element == Element::Half;
+        let as_half = binding.alias.is_some_and(|alias| halves.contains(&alias));
+        assert_eq!(is_half, as_half, "{what}: `{name}`");
     }
 }
 
@@ -357,7 +429,7 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
         // Operation by operation, so that no surplus of one hides a lack of another.
         for stage in plan.stages() {
             match stage.op {
-                Op::Copy { from, to } if stage.op.dispatches() == 0 => {
+                Op::Copy { from, to } if stage.op.dispatches(plan) == 0 => {
                     let same = |c: &Command| matches!(c, Command::Copy { from: f, to: t } if (*f, *t) == (from, to));
                     assert!(commands.next().as_ref().is_some_and(same), "{what}: copy");
                 }
@@ -367,7 +439,7 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
                 }
                 _ => {
                     let mut kernels = Vec::new();
-                    for _ in 0..stage.op.dispatches() {
+                    for _ in 0..stage.op.dispatches(plan) {
                         let Some(Command::Dispatch(dispatch)) = commands.next() else {
                             panic!("{what}: a dispatch is missing of {:?}", stage.op);
                         };

@@ -59,7 +59,7 @@ impl<T: Real> Executor<T> {
             }
             let slot = self.buffers.len();
             self.buffers.push(match tensor.element {
-                Element::Real => Buffer::Real(zeros(T::zero(), tensor.len())?, 0),
+                Element::Real | Element::Half => Buffer::Real(zeros(T::zero(), tensor.len())?, 0),
                 Element::Id => Buffer::Id(zeros(0, tensor.len())?),
             });
             if tensor.storage == Storage::Shared {
@@ -186,6 +186,7 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::Combine(op) => update::combine(op, memory),
         Op::Measure(op) => update::measure(op, memory),
         Op::Update(op) => update::update(op, memory),
+        Op::Rescale(op) => update::rescale(op, memory),
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
     let mut outputs = memory.take(op.outputs.tensor);
     let mut row_loss = memory.take(op.row_loss);
     let (mask, count) = (memory.real(op.mask), memory.real(op.count)[0]);
+    let scale = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[0]);
     let width = op.outputs.cols;
     let row = |r: usize, y: &mut [T]| {
         if mask[r].is_zero() {
@@ -23,13 +24,17 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
             return T::zero();
         }
         let weight = mask[r] / count;
-        match op.loss {
+        let loss = match op.loss {
             Loss::CrossEntropy => cross_entropy(y, memory.ids(op.targets)[r] as usize, weight, op.gradient),
             Loss::MeanSquared => {
                 let targets = &memory.real(op.targets)[r * width..][..width];
                 mean_squared(y, targets, weight / T::from_f64(width as f64), op.gradient)
             }
+        };
+        if op.gradient && op.scaling.is_some() {
+            y.iter_mut().for_each(|y| *y = *y * scale);
         }
+        loss
     };
     let task = |first: usize, y: &mut [T], losses: &mut [T]| {
         for (i, (y, loss)) in y.chunks_exact_mut(width).zip(losses).enumerate() {

@@ -4,7 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{memory::Memory, real::Real};
-use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Update};
+use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Rescale, Update};
 
 /// Elements that are worth a thread's while.
 const ELEMENTS_A_TASK: usize = 1 << 15;
@@ -27,12 +27,13 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
         gradients.fill(T::zero());
     }
     let flat = gradients.len();
+    let unscaled = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[1]);
     let exempt = memory.ids(op.exempt);
     let block = |number: usize, block: &mut [T], partial: &mut [T]| {
         Arch::new().dispatch(|| {
             let range = number * Combine::BLOCK..number * Combine::BLOCK + block.len();
             for slice in slices.chunks_exact(flat) {
-                block.iter_mut().zip(&slice[range.clone()]).for_each(|(sum, value)| *sum += *value);
+                block.iter_mut().zip(&slice[range.clone()]).for_each(|(sum, value)| *sum += *value * unscaled);
             }
             for (g, bits) in block.iter_mut().zip(&exempt[range]) {
                 *g = if bits & FROZEN != 0 { T::zero() } else { *g };
@@ -159,6 +160,27 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
     for (id, values) in op.moments.iter().zip(moments) {
         memory.put(*id, values);
     }
+}
+
+pub(super) fn rescale<T: Real>(op: &Rescale, memory: &mut Memory<'_, T>) {
+    let hyper = memory.real(op.hyper);
+    if !hyper[MORE].is_zero() {
+        return;
+    }
+    let is_finite = !memory.real(op.metrics)[slot(hyper) + 3].is_zero();
+    let mut scaling = memory.take(op.scaling);
+    let (scale, finite) = (scaling[0].as_f64(), scaling[2].as_f64() + 1.0);
+    let (factor, finite) = if !is_finite {
+        (if scale > f64::from(Rescale::LEAST) { 0.5 } else { 1.0 }, 0.0)
+    } else if finite < Rescale::INTERVAL as f64 {
+        (1.0, finite)
+    } else {
+        (if scale < f64::from(Rescale::MOST) { 2.0 } else { 1.0 }, 0.0)
+    };
+    scaling[0] = T::from_f64(scale * factor);
+    scaling[1] = T::from_f64(scaling[1].as_f64() / factor);
+    scaling[2] = T::from_f64(finite);
+    memory.put(op.scaling, scaling);
 }
 
 /// `rule` at every element of parameters, gradients and one moment that is not frozen.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{self, Adapter, Select};
-use super::kernels::{Access, Kernel};
+use super::kernels::{Access, Dispatch};
 use super::wait::scoped;
 use crate::error::{Error, Result};
 use crate::plan::Target;
@@ -20,10 +20,13 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     adapter: Adapter,
-    pipelines: Mutex<HashMap<(&'static str, Vec<u32>), Pipeline>>,
+    pipelines: Mutex<HashMap<Key, Pipeline>>,
     /// Why the device was lost, once it is.
     lost: Arc<Mutex<Option<String>>>,
 }
+
+/// A kernel's name, which of its aliases are f16, and its constants.
+type Key = (&'static str, Vec<&'static str>, Vec<u32>);
 
 /// A kernel compiled for this device.
 #[derive(Clone)]
@@ -33,7 +36,7 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// Opens the adapter that `select` asks for, with all the memory it offers.
+    /// Opens the adapter that `select` asks for, with all the memory it offers, and numbers of 16 bits where it has them.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] with the list of those there are; [`Error::Gpu`] where the driver refuses a device.
@@ -49,6 +52,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("recurrent"),
             required_limits: limits.or_worse_values_from(&offered),
+            required_features: adapter.features() & wgpu::Features::SHADER_F16,
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -72,7 +76,7 @@ impl Gpu {
         pollster::block_on(Self::new_async(select))
     }
 
-    /// Runs on the application's own device and queue. Its callbacks for errors and for device loss stay the
+    /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's `SHADER_F16`. Its callbacks for errors and for device loss stay the
     /// application's; errors of this crate's work are caught apart and returned. wgpu tells only that callback of a
     /// loss, so here it shows at the next call that waits.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
@@ -96,7 +100,25 @@ impl Gpu {
             workgroup_bytes: adapter.workgroup_bytes,
             software: adapter.is_software,
             workgroups: if adapter.is_software { threads() } else { hardware.workgroups },
+            has_f16: self.has_f16(),
+            ..hardware
         }
+    }
+
+    /// Nothing, if it was opened with numbers of 16 bits.
+    pub(crate) fn check_f16(&self) -> Result<()> {
+        if self.has_f16() {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            device: format!("{} ({})", self.adapter().name, self.adapter().backend),
+            what: "half precision",
+            missing: "numbers of 16 bits (wgpu's SHADER_F16)",
+        })
+    }
+
+    fn has_f16(&self) -> bool {
+        self.inner.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {
@@ -112,14 +134,13 @@ impl Gpu {
         lock(&self.inner.lost).as_ref().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.clone())))
     }
 
-    /// The kernel's pipeline with these constants, compiled at its first use on this device.
-    pub(super) async fn pipeline(&self, kernel: &'static Kernel, constants: &[u32]) -> Result<Pipeline> {
-        let key = (kernel.name, constants.to_vec());
+    /// The kernel's pipeline for a dispatch, compiled at its first use on this device.
+    pub(super) async fn pipeline(&self, dispatch: &Dispatch) -> Result<Pipeline> {
+        let key = (dispatch.kernel.name, dispatch.halves.clone(), dispatch.constants.clone());
         if let Some(known) = lock(&self.inner.pipelines).get(&key) {
             return Ok(known.clone());
         }
-        let (pipeline, caught) =
-            scoped(self.device(), "compiling a kernel", || compile(self.device(), kernel, constants));
+        let (pipeline, caught) = scoped(self.device(), "compiling a kernel", || compile(self.device(), dispatch));
         caught.wait().await?;
         lock(&self.inner.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
@@ -142,11 +163,13 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> Pipeline {
-    let constants: Vec<_> = kernel.constants.iter().copied().zip(constants.iter().map(|c| f64::from(*c))).collect();
+fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Pipeline {
+    let kernel = dispatch.kernel;
+    let values = dispatch.constants.iter().map(|c| f64::from(*c));
+    let constants: Vec<_> = kernel.constants.iter().copied().zip(values).collect();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
-        source: wgpu::ShaderSource::Wgsl(kernel.source.concat().into()),
+        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(&dispatch.halves).into()),
     });
     let uniform = wgpu::BufferBindingType::Uniform;
     let storage = kernel

@@ -7,8 +7,10 @@ use std::collections::{HashMap, hash_map::Entry};
 use std::ops::Range;
 use std::task::Poll;
 
+use half::f16;
+
 use super::context::{Gpu, Pipeline};
-use super::kernels::{self, Command, MAX_PARAMS_BYTES};
+use super::kernels::{self, Command, Dispatch, MAX_PARAMS_BYTES};
 use super::wait::{Caught, Wait, map, scoped};
 use crate::error::{Error, Result};
 use crate::plan::{Element, Plan, PlanId, Storage, Tensor, TensorId, View};
@@ -72,11 +74,15 @@ impl Executor {
     /// values.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a tensor or a grid beyond the device's limits, [`Error::OutOfMemory`], [`Error::DeviceLost`],
+    /// [`Error::Limit`] for a tensor or a grid beyond the device's limits, [`Error::Unsupported`] for tensors of
+    /// [`Element::Half`] on a device that was opened without them, [`Error::OutOfMemory`], [`Error::DeviceLost`],
     /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
     pub async fn prepare_async(&mut self, plan: Plan) -> Result<PlanId> {
         self.gpu.alive()?;
         plan.check_limits(&self.gpu.target())?;
+        if plan.tensors().iter().any(|tensor| tensor.element == Element::Half) {
+            self.gpu.check_f16()?;
+        }
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
         let slots = Slots::new(&commands, gpu.device().limits().max_buffer_size)?;
@@ -93,8 +99,7 @@ impl Executor {
         let mut pipelines = HashMap::new();
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {
-                let pipeline = gpu.pipeline(dispatch.kernel, &dispatch.constants).await?;
-                pipelines.insert((dispatch.kernel.name, dispatch.constants.as_slice()), pipeline);
+                pipelines.insert(key(dispatch), gpu.pipeline(dispatch).await?);
             }
         }
         let (encoded, caught) =
@@ -147,7 +152,8 @@ impl Executor {
                 }
                 (Storage::Shared, Some((_, place))) if place.size == size => place.clone(),
                 (Storage::Shared, Some((_, place))) => {
-                    return Err(Error::shape(&tensor.name, &[(place.size / 4) as usize], &tensor.shape));
+                    let held = place.size / tensor.element.bytes();
+                    return Err(Error::shape(&tensor.name, &[held as usize], &tensor.shape));
                 }
                 _ => Place { buffer: buffer(&tensor.name, size), offset: 0, size },
             };
@@ -167,12 +173,16 @@ impl Executor {
         &self.plans[id.0].plan
     }
 
-    /// Writes a tensor of real numbers, rounded to f32. An input is uploaded with the next run.
+    /// Writes a tensor of real numbers, rounded to f32 or, of [`Element::Half`], to f16. An input is uploaded with the next run.
     ///
     /// # Errors
     /// [`Error::Shape`] where the length is another one, [`Error::DeviceLost`].
     pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
-        self.write_words(plan, tensor, Element::Real, values.map(|value| (value as f32).to_bits()))
+        match self.plans[plan.0].plan.get(tensor).element {
+            Element::Half => self.write_bytes(plan, tensor, values.map(|value| f16::from_f64(value).to_le_bytes())),
+            Element::Real => self.write_bytes(plan, tensor, values.map(|value| (value as f32).to_le_bytes())),
+            Element::Id => Err(self.refused(plan, tensor, values.len())),
+        }
     }
 
     /// Writes a tensor of ids.
@@ -189,31 +199,41 @@ impl Executor {
         tensor: TensorId,
         ids: impl ExactSizeIterator<Item = u32>,
     ) -> Result<()> {
-        self.write_words(plan, tensor, Element::Id, ids)
+        match self.plans[plan.0].plan.get(tensor).element {
+            Element::Id => self.write_bytes(plan, tensor, ids.map(u32::to_le_bytes)),
+            Element::Real | Element::Half => Err(self.refused(plan, tensor, ids.len())),
+        }
     }
 
-    fn write_words(
+    /// What is said of as many values where a tensor has another number of them, or others.
+    fn refused(&self, plan: PlanId, tensor: TensorId, len: usize) -> Error {
+        let declared = self.plan(plan).get(tensor);
+        Error::shape(&declared.name, &declared.shape, &[len])
+    }
+
+    fn write_bytes<const N: usize>(
         &mut self,
         plan: PlanId,
         tensor: TensorId,
-        element: Element,
-        words: impl ExactSizeIterator<Item = u32>,
+        values: impl ExactSizeIterator<Item = [u8; N]>,
     ) -> Result<()> {
         self.gpu.alive()?;
+        if self.plan(plan).get(tensor).len() != values.len() {
+            return Err(self.refused(plan, tensor, values.len()));
+        }
         let prepared = &mut self.plans[plan.0];
         let declared = prepared.plan.get(tensor);
-        if declared.len() != words.len() || declared.element != element {
-            return Err(Error::shape(&declared.name, &declared.shape, &[words.len()]));
-        }
         let place = &prepared.places[tensor.0];
         if declared.storage == Storage::Input {
             let range = place.offset as usize..(place.offset + place.size) as usize;
             let bytes = &mut prepared.inputs[range];
-            bytes.chunks_exact_mut(4).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
+            bytes.chunks_exact_mut(N).zip(values).for_each(|(bytes, value)| bytes.copy_from_slice(&value));
             prepared.changed = true;
             return Ok(());
         }
-        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        let mut bytes: Vec<u8> = values.flatten().collect();
+        // Only whole words are written, and an odd number of halves ends inside of one.
+        bytes.resize(place.size as usize, 0);
         let queue = self.gpu.queue();
         let ((), caught) = scoped(self.gpu.device(), "writing a tensor", || {
             queue.write_buffer(&place.buffer, place.offset, &bytes);
@@ -287,7 +307,10 @@ impl Executor {
         self.gpu.alive()?;
         let gpu = self.gpu.clone();
         let place = self.plans[plan.0].places[tensor.0].clone();
-        let bytes = range.len() as u64 * 4;
+        let element = self.plan(plan).get(tensor).element;
+        // Only whole words are copied, and an odd half starts or ends inside of one.
+        let start = range.start as u64 * element.bytes() / 4 * 4;
+        let bytes = (range.end as u64 * element.bytes()).next_multiple_of(4) - start;
         let (staging, caught) = scoped(gpu.device(), "reading a tensor back", || {
             let staging = self.staging.take().filter(|s| s.size() >= bytes).unwrap_or_else(|| {
                 gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -298,8 +321,7 @@ impl Executor {
                 })
             });
             let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            let start = place.offset + range.start as u64 * 4;
-            encoder.copy_buffer_to_buffer(&place.buffer, start, &staging, 0, bytes);
+            encoder.copy_buffer_to_buffer(&place.buffer, place.offset + start, &staging, 0, bytes);
             gpu.queue().submit([encoder.finish()]);
             staging
         });
@@ -311,7 +333,15 @@ impl Executor {
                 doing: "reading a tensor back".to_owned(),
                 message: error.to_string(),
             })?;
-            out.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            match element {
+                Element::Half => {
+                    let halves = view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
+                    out.extend(halves.skip(range.start - start as usize / 2).take(range.len()));
+                }
+                Element::Real | Element::Id => {
+                    out.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                }
+            }
         }
         staging.unmap();
         self.staging = Some(staging);
@@ -392,8 +422,12 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// A pipeline: its kernel's name and constants.
-type Key<'a> = (&'static str, &'a [u32]);
+/// A pipeline: its kernel's name, which of its aliases are f16, and its constants.
+type Key<'a> = (&'static str, &'a [&'static str], &'a [u32]);
+
+fn key(dispatch: &Dispatch) -> Key<'_> {
+    (dispatch.kernel.name, &dispatch.halves, &dispatch.constants)
+}
 
 fn encode(
     gpu: &Gpu,
@@ -413,12 +447,14 @@ fn encode(
 
     // The T dispatches of a recurrence by steps differ in their parameters alone, so they share one bind group.
     let mut groups: HashMap<(Key<'_>, &[TensorId]), wgpu::BindGroup> = HashMap::new();
+    // Halves are not copied so: see `Plan::copies_bytes`.
+    const WORD: u64 = 4;
     let part = |view: &View| {
         let place = &places[view.tensor.0];
         Place {
             buffer: place.buffer.clone(),
-            offset: place.offset + view.offset as u64 * 4,
-            size: view.len() as u64 * 4,
+            offset: place.offset + view.offset as u64 * WORD,
+            size: view.len() as u64 * WORD,
         }
     };
     let mut encoded = Vec::with_capacity(commands.len());
@@ -427,7 +463,7 @@ fn encode(
             Command::Copy { from, to } => encoded.push(Encoded::Copy { from: part(from), to: part(to) }),
             Command::Zero { tensor } => encoded.push(Encoded::Zero(places[tensor.0].clone())),
             Command::Dispatch(dispatch) => {
-                let key = (dispatch.kernel.name, dispatch.constants.as_slice());
+                let key = key(dispatch);
                 let compiled = &pipelines[&key];
                 let group = groups.entry((key, dispatch.tensors.as_slice())).or_insert_with(|| {
                     bind(device, &uniform, dispatch.kernel.params_size, &compiled.layout, &dispatch.tensors, places)

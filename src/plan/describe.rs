@@ -6,9 +6,9 @@ use super::{Op, Plan, RecurrenceSchedule, TensorId, View};
 
 impl Op {
     /// How many dispatches a GPU needs for it.
-    pub fn dispatches(&self) -> usize {
+    pub fn dispatches(&self, plan: &Plan) -> usize {
         match self {
-            Op::Copy { from, to } => usize::from(!(from.is_contiguous() && to.is_contiguous())),
+            Op::Copy { from, to } => usize::from(!plan.copies_bytes(from, to)),
             Op::Zero { .. } => 0,
             Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceSchedule::Whole => 1,
             Op::Forward(r) => r.steps * r.cell.products(),
@@ -76,6 +76,7 @@ impl Op {
             }
             Op::Combine(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
             Op::Measure(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
+            Op::Rescale(o) => format!("rescale {} by {}", name(o.scaling), name(o.metrics)),
             Op::Update(o) => format!("update {} by {:?}", name(o.parameters), o.optimizer),
         }
     }

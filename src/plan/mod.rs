@@ -28,11 +28,11 @@ pub(crate) use build::SharedTensors;
 pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use op::{
     Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
-    PoolGradient, PoolKind, Recurrence, Remaining, Schedule as RecurrenceSchedule, Start, StartGradient, Transpose,
-    Update, WeightGradient,
+    PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule, Start, StartGradient,
+    Transpose, Update, WeightGradient,
 };
 pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
-pub use target::Target;
+pub use target::{Precision, Target};
 pub use tensor::{Element, Storage, Tensor, TensorId, View};
 pub use tile::{ProductTile, Tile, Way};
 
@@ -131,6 +131,7 @@ impl Plan {
         if let Purpose::Train(recipe) = purpose {
             recipe.check_for(config)?;
         }
+        target.check()?;
         let layout = Layout::new(config)?;
         build::build(config, &layout, purpose, steps, batch, target)
     }
@@ -138,6 +139,7 @@ impl Plan {
     /// The tensors that outlive every window, and no operations.
     pub(crate) fn shared(config: &Config, recipe: Option<&Recipe>, target: &Target) -> Result<(Self, SharedTensors)> {
         recipe.map_or(Ok(()), |recipe| recipe.check_for(config))?;
+        target.check()?;
         build::shared(&Layout::new(config)?, recipe, target)
     }
 
@@ -178,7 +180,14 @@ impl Plan {
 
     /// How many dispatches a GPU needs for one part of the step.
     pub fn dispatches(&self, phase: Phase) -> usize {
-        self.stages.iter().filter(|s| s.phase == phase).map(|s| s.op.dispatches()).sum()
+        self.stages.iter().filter(|s| s.phase == phase).map(|s| s.op.dispatches(self)).sum()
+    }
+
+    /// Whether a copy is one of bytes that lie side by side, which is no dispatch: not where numbers of 16 bits are read or
+    /// written, which would have to start and end at multiples of four bytes, and may have to be rounded.
+    pub(crate) fn copies_bytes(&self, from: &View, to: &View) -> bool {
+        let is_half = |view: &View| self.tensors.get(view.tensor.0).is_some_and(|t| t.element == Element::Half);
+        [from, to].iter().all(|view| view.is_contiguous() && !is_half(view))
     }
 
     /// What an executor allocates. Inputs lie in one buffer, each from a multiple of 256 bytes on, which is not counted.
@@ -222,7 +231,7 @@ impl fmt::Display for Plan {
         }
         for Stage { phase, op } in &self.stages {
             let phase = format!("{phase:?}").to_lowercase();
-            writeln!(f, "{phase:<9}{:<4}{}", format!("{}×", op.dispatches()), op.describe(self))?;
+            writeln!(f, "{phase:<9}{:<4}{}", format!("{}×", op.dispatches(self)), op.describe(self))?;
         }
         Ok(())
     }

@@ -70,6 +70,8 @@ pub enum Op {
     Measure(Measure),
     /// The optimiser's step.
     Update(Update),
+    /// How the gradient is scaled from the next step on.
+    Rescale(Rescale),
 }
 
 /// `state[b] = learnt` for every sequence b where `fresh` is 1; else the state stays.
@@ -329,6 +331,8 @@ pub struct LossGradient {
     pub row_loss: TensorId,
     /// Whether `outputs` becomes the gradient.
     pub gradient: bool,
+    /// What the gradient is multiplied by, if anything: the first element of [`Rescale::scaling`].
+    pub scaling: Option<TensorId>,
 }
 
 /// `weight = dᵀ·x` and `bias = Σ_r d[r]`, the rows cut into slices, one result a slice.
@@ -392,6 +396,8 @@ pub const NOT_DECAYED: u32 = 2;
 pub struct Combine {
     /// `[S, flat]`.
     pub slices: TensorId,
+    /// What the slices are multiplied by, if anything: the second element of [`Rescale::scaling`].
+    pub scaling: Option<TensorId>,
     /// [`HYPER`].
     pub hyper: TensorId,
     /// `[flat]`: [`FROZEN`] elements.
@@ -446,4 +452,31 @@ pub struct Update {
     pub parameters: TensorId,
     /// `[flat]`, read and written, as many as the optimiser keeps.
     pub moments: Vec<TensorId>,
+}
+
+/// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2): the factor on the gradient of the loss is halved where this
+/// step's finite flag is 0, and doubled where it was 1 in [`Rescale::INTERVAL`] steps on end. Nothing changes where `hyper`
+/// says that the step has windows to come.
+///
+/// The gradient passes through tensors of 16 bits, in which small numbers would be rounded to 0; the slices of the
+/// parameters' gradients, which have 32, are divided by the factor. All factors are powers of two, so they round nothing.
+#[derive(Clone, Debug)]
+pub struct Rescale {
+    /// `[3]`, read and written: the factor, its reciprocal, and how many steps on end were finite.
+    pub scaling: TensorId,
+    /// [`HYPER`].
+    pub hyper: TensorId,
+    /// `[METRICS_SLOTS, 4]`.
+    pub metrics: TensorId,
+}
+
+impl Rescale {
+    /// What `scaling` holds before the first step.
+    pub const FIRST: [f32; 3] = [65536.0, 1.0 / 65536.0, 0.0];
+    /// The smallest factor, 24 halvings below the first.
+    pub const LEAST: f32 = 1.0 / 256.0;
+    /// The largest, 2²⁴.
+    pub const MOST: f32 = 16_777_216.0;
+    /// After how many finite steps the factor is doubled: those of PyTorch.
+    pub const INTERVAL: usize = 2000;
 }

@@ -17,7 +17,7 @@ impl Plan {
         let lives = self.lives();
         let mut by_size: Vec<usize> =
             (0..self.tensors.len()).filter(|&t| self.tensors[t].storage == Storage::Transient).collect();
-        by_size.sort_by_key(|&t| (std::cmp::Reverse(self.tensors[t].len()), t));
+        by_size.sort_by_key(|&t| (std::cmp::Reverse(self.tensors[t].bytes()), t));
         let mut blocks: Vec<Vec<TensorId>> = Vec::new();
         for tensor in by_size {
             let overlaps = |other: &TensorId| match (&lives[tensor], &lives[other.0]) {
@@ -85,14 +85,19 @@ impl Op {
             Op::Pool(o) => [o.history, o.lengths, o.out.tensor].into_iter().for_each(name),
             Op::PoolGradient(o) => [o.d.tensor, o.lengths, o.upstream].into_iter().for_each(name),
             Op::LossGradient(o) => {
-                [o.outputs.tensor, o.targets, o.mask, o.count, o.row_loss].into_iter().for_each(name);
+                let inputs = [o.outputs.tensor, o.targets, o.mask, o.count, o.row_loss];
+                inputs.into_iter().chain(o.scaling).for_each(name);
             }
             Op::WeightGradient(o) => [o.d.tensor, o.x.tensor, o.slices].into_iter().for_each(name),
             Op::GatherGradient(o) => {
                 [o.d.tensor, o.order, o.starts, o.slices].into_iter().chain(o.draw.map(|d| d.keys)).for_each(name);
             }
             Op::StartGradient(o) => [o.from, o.fresh, o.slices].into_iter().for_each(name),
-            Op::Combine(o) => [o.slices, o.hyper, o.exempt, o.gradients, o.partials].into_iter().for_each(name),
+            Op::Combine(o) => {
+                let all = [o.slices, o.hyper, o.exempt, o.gradients, o.partials];
+                all.into_iter().chain(o.scaling).for_each(name);
+            }
+            Op::Rescale(o) => [o.scaling, o.hyper, o.metrics].into_iter().for_each(name),
             Op::Measure(o) => [o.row_loss, o.hyper, o.metrics].into_iter().chain(o.partials).for_each(name),
             Op::Update(o) => {
                 let flat = [o.hyper, o.metrics, o.gradients, o.exempt, o.parameters];

@@ -1,6 +1,26 @@
 //! What a plan must know of the device it is for, as plain numbers: limits, and what is worth doing there.
+//!
+//! The contract: a plan that a target cannot run is an error when it is made.
+
+use crate::error::{Error, Result};
 
 use super::tile::{Tile, Way, Work};
+
+/// In how many bits a GPU stores what is large. The choice of a device, [`Device::with_precision`](crate::Device::with_precision).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32.
+    #[default]
+    F32,
+    /// 16: gates, h of all steps and its gradient, a GRU's recurrent sums or its second operand, and a copy of the
+    /// parameters, rounded once a step, that all products read. Sums are made in 32 bits, and an LSTM's c, outputs, loss,
+    /// gradients of the parameters, moments and the parameters themselves are kept in 32.
+    ///
+    /// Numbers of 16 bits have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
+    /// gradient of the loss is [scaled](super::Rescale) on its way (Micikevicius et al. 2018).
+    F16,
+}
 
 /// The traits of a device that a plan is shaped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +36,48 @@ pub struct Target {
     pub software: bool,
     /// How many workgroups keep all of it busy.
     pub workgroups: usize,
+    /// Whether it has numbers of 16 bits: wgpu's `SHADER_F16`.
+    pub has_f16: bool,
+    /// How plans for it store what is large.
+    pub precision: Precision,
 }
 
 impl Target {
     /// The CPU executor.
-    pub fn cpu() -> Self {
-        Target { binding_bytes: u64::MAX, parallel: false, workgroup_bytes: 0, software: true, workgroups: 1 }
+    pub const fn cpu() -> Self {
+        Target {
+            binding_bytes: u64::MAX,
+            parallel: false,
+            workgroup_bytes: 0,
+            software: true,
+            workgroups: 1,
+            has_f16: false,
+            precision: Precision::F32,
+        }
     }
 
     /// WebGPU's default limits: what every adapter has.
-    pub fn webgpu() -> Self {
-        Target { binding_bytes: 128 << 20, parallel: true, workgroup_bytes: 16 << 10, software: false, workgroups: 128 }
+    pub const fn webgpu() -> Self {
+        Target {
+            binding_bytes: 128 << 20,
+            parallel: true,
+            workgroup_bytes: 16 << 10,
+            software: false,
+            workgroups: 128,
+            has_f16: false,
+            precision: Precision::F32,
+        }
+    }
+
+    /// Nothing, where it has numbers of the size that plans for it are to store.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.precision == Precision::F16 && !self.has_f16 {
+            return Err(Error::Config(
+                "the plan is to store numbers in 16 bits (Precision::F16), for a target that has none (has_f16 is false)"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Into how many slices the weight gradients' sums over `rows` rows are cut, so that a product whose result is

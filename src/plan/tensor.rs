@@ -15,8 +15,20 @@ pub struct TensorId(pub(crate) usize);
 pub enum Element {
     /// Real numbers: f32 on the GPU, f32 or f64 on the CPU.
     Real,
+    /// Real numbers: f16 on the GPU. The CPU executor has none and holds them as it does the others.
+    Half,
     /// Unsigned integers: token ids, class ids, row numbers.
     Id,
+}
+
+impl Element {
+    /// Bytes of one on the GPU.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Element::Real | Element::Id => 4,
+            Element::Half => 2,
+        }
+    }
 }
 
 /// How long a tensor lives.
@@ -70,15 +82,15 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// Bytes on the GPU, where every element has four.
+    /// Bytes on the GPU: a multiple of four, of which every element has four or, of [`Element::Half`], two.
     pub fn bytes(&self) -> u64 {
-        self.len() as u64 * 4
+        (self.len() as u64 * self.element.bytes()).next_multiple_of(4)
     }
 }
 
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let element = if self.element == Element::Real { "real" } else { "id" };
+        let element = format!("{:?}", self.element).to_lowercase();
         let storage = format!("{:?}", self.storage).to_lowercase();
         write!(f, "{storage:<10}{element:<6}{} {:?}", self.name, self.shape)
     }

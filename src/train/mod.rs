@@ -18,8 +18,11 @@ use crate::device::{Device, Executor};
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
-use crate::plan::{METRICS_SLOTS, Plan, PlanId, Purpose, Recipe, SharedTensors, random};
+use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, Rescale, SharedTensors, random};
 use feed::{ByToken, Carried, Prepared, begin, upload};
+
+/// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the least.
+const MOST_SKIPPED: usize = 24;
 
 /// What a step was like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +36,9 @@ pub struct Metrics {
     pub norm: f64,
     /// What the gradient was multiplied by: below 1 where its norm was clipped.
     pub scale: f64,
+    /// Whether the step changed the weights. In half precision it does not where the scaled gradient went beyond the numbers
+    /// of 16 bits; the norm is then that of the rest, and the next step scales by half. See [`Trainer::loss_scale_async`].
+    pub updated: bool,
 }
 
 /// Trains a model on a device.
@@ -52,6 +58,8 @@ pub struct Trainer {
     read: u64,
     /// Metrics read from the device but not yet by the caller.
     metrics: Vec<[f32; 4]>,
+    /// How many steps on end, up to the last whose metrics the caller read, changed no weight.
+    skipped: usize,
     carried: Carried,
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,
@@ -88,11 +96,13 @@ impl Trainer {
             steps: 0,
             read: 0,
             metrics: Vec::new(),
+            skipped: 0,
             carried: Carried::Nowhere,
             frozen: Vec::new(),
             by_token: ByToken::default(),
         };
         trainer.write_exempt()?;
+        trainer.write_scaling(Rescale::FIRST)?;
         Ok(trainer)
     }
 
@@ -239,8 +249,11 @@ impl Trainer {
 
     /// The metrics of every step since the last call, oldest first. This is the call that waits for the device.
     ///
+    /// In half precision a step whose gradient is not finite, though its loss is, is not yet a divergence: it changed no weight,
+    /// and the gradient is scaled down. More than 24 of them on end are one.
+    ///
     /// # Errors
-    /// [`Error::Diverged`] with the first step whose loss or gradient was not finite; such a step changed no weight,
+    /// [`Error::Diverged`] with the first step whose loss or gradient was not finite, as said; such a step changed no weight,
     /// and the metrics of this call's other steps are dropped with it. [`Error::DeviceLost`].
     pub async fn metrics_async(&mut self) -> Result<Vec<Metrics>> {
         self.metrics_waiting(Wait::Yield).await
@@ -250,16 +263,46 @@ impl Trainer {
         self.drain(wait).await?;
         let first = self.steps - self.metrics.len() as u64 + 1;
         let rows = std::mem::take(&mut self.metrics);
+        let may_skip = if self.device.precision() == Precision::F16 { MOST_SKIPPED } else { 0 };
         (first..)
             .zip(rows)
             .map(|(step, [loss, norm, scale, finite])| {
-                if finite == 1.0 {
-                    Ok(Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into() })
+                let updated = finite == 1.0;
+                self.skipped = if updated { 0 } else { self.skipped + 1 };
+                if loss.is_finite() && self.skipped <= may_skip {
+                    Ok(Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into(), updated })
                 } else {
+                    self.skipped = 0;
                     Err(Error::Diverged { step, what: if loss.is_finite() { "the gradient" } else { "the loss" } })
                 }
             })
             .collect()
+    }
+
+    /// What the gradient of the next step's loss is multiplied by on its way through tensors of 16 bits; 1 in
+    /// [`Precision::F32`](crate::Precision).
+    ///
+    /// It starts at 65536, is halved by a step whose scaled gradient is not finite, down to 1/256, and doubled after 2000 steps
+    /// on end whose gradient is, up to 2²⁴. It is divided out before the gradient is measured and clipped.
+    ///
+    /// # Errors
+    /// As [`Trainer::model_async`].
+    pub async fn loss_scale_async(&mut self) -> Result<f64> {
+        self.loss_scale_waiting(Wait::Yield).await
+    }
+
+    async fn loss_scale_waiting(&mut self, wait: Wait) -> Result<f64> {
+        let (id, tensors) = self.shared;
+        match tensors.scaling {
+            Some(scaling) => Ok(self.executor.read(id, scaling, wait).await?.first().copied().unwrap_or(1.0).into()),
+            None => Ok(1.0),
+        }
+    }
+
+    /// How the gradient is scaled, where it is.
+    fn write_scaling(&mut self, values: [f32; 3]) -> Result<()> {
+        let (id, tensors) = self.shared;
+        tensors.scaling.map_or(Ok(()), |scaling| self.executor.write_f32(id, scaling, &values))
     }
 
     /// The mean loss over all positions of `batches` that count. Neither the weights nor the carried state of the

@@ -60,6 +60,14 @@ impl Trainer {
         pollster::block_on(self.metrics_waiting(Wait::Block))
     }
 
+    /// [`Trainer::loss_scale_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn loss_scale(&mut self) -> Result<f64> {
+        pollster::block_on(self.loss_scale_waiting(Wait::Block))
+    }
+
     /// [`Trainer::evaluate_async`], waiting.
     ///
     /// # Errors

@@ -60,6 +60,18 @@ pub const ACCUMULATED: Tolerance = Tolerance { relative: 3e-6, floor: 1.0, least
 /// against steps of 1e-3 and more.
 pub const F32_STEP: Tolerance = Tolerance { relative: 2e-4, floor: 1.0, least: 0.0 };
 
+/// One rounding to f16: half of its last digit, 2⁻¹² of a number, or a whole one of a driver that cuts; below 6·10⁻⁵ digits
+/// are fewer.
+pub const F16_ROUNDING: Tolerance = Tolerance { relative: 4.9e-4, floor: 1e-3, least: 0.0 };
+
+/// A recurrence over a few steps whose gates, h and gradients are rounded to f16, 5e-4 at each, which the steps after it
+/// may add up; measured below 1.2e-3.
+pub const F16_RECURRENCE: Tolerance = Tolerance { relative: 3e-3, floor: 1.0, least: 0.0 };
+
+/// A network of which everything large is rounded to f16, a dozen steps long, against f64: parameters, inputs of every
+/// product and gradients are off by 5e-4 of theirs, which a recurrence may amplify ten times over.
+pub const F16_NETWORK: Tolerance = Tolerance { relative: 1e-2, floor: 1.0, least: 0.0 };
+
 /// Panics where `got` and `want` differ; see [`check_close`].
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) {

@@ -14,8 +14,7 @@ use recurrent::plan::{
 use recurrent::{Activation, Cell, Config, Device, Directions, Error, Input, Layout, Model, ReadOut, Reset, Trainer};
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
-const BY_STEPS: Target =
-    Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0, software: false, workgroups: 128 };
+const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
 
 fn train() -> Purpose {
     Purpose::Train(Recipe::new(Loss::CrossEntropy))
@@ -250,7 +249,7 @@ fn a_plan_prints_every_tensor_and_every_operation() {
         }
         for (stage, line) in plan.stages().iter().zip(&lines[plan.tensors().len()..]) {
             assert!(line.starts_with(&format!("{:?}", stage.phase).to_lowercase()), "{line}");
-            assert!(line.contains(&format!("{}×", stage.op.dispatches())), "{line}");
+            assert!(line.contains(&format!("{}×", stage.op.dispatches(plan))), "{line}");
             assert!(line.contains(verb(&stage.op)), "{line}");
         }
     }
@@ -282,6 +281,7 @@ fn verb(op: &Op) -> &'static str {
         Op::Combine(_) => "combine gradients",
         Op::Measure(_) => "measure metrics",
         Op::Update(_) => "update parameters",
+        Op::Rescale(_) => "rescale",
     }
 }
 

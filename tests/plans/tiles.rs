@@ -6,8 +6,7 @@ use recurrent::{Cell, Config, Directions, Input};
 use crate::{plan, train};
 
 /// A software adapter of two threads.
-const SOFTWARE: Target =
-    Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 16 << 10, software: true, workgroups: 2 };
+const SOFTWARE: Target = Target { binding_bytes: u64::MAX, software: true, workgroups: 2, ..Target::webgpu() };
 
 /// The tile forwards and that backwards.
 fn tiles(config: &Config, batch: usize, target: &Target) -> (RecurrenceSchedule, [Tile; 2]) {

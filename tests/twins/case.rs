@@ -5,10 +5,13 @@
 
 use std::ops::Range;
 
-use recurrent::cpu;
+use recurrent::gpu::kernels::{Command, lower};
 use recurrent::plan::{Element, Op, Phase, Plan, Storage, TensorId, View};
+use recurrent::{Error, cpu};
 
-use crate::common::compare::{Tolerance, check_close};
+use half::f16;
+
+use crate::common::compare::{EXACT, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
 
 /// One operation and all of its tensors.
@@ -119,6 +122,33 @@ impl Case {
         changed
     }
 
+    /// The same in half precision: these tensors, where the case has them, have 16 bits, everything that is read is rounded to
+    /// them, and what the operation makes of it in them may be as far off as `tolerance`.
+    pub fn in_half(&self, names: &[&str], tolerance: Tolerance) -> Self {
+        let mut halved = self.clone();
+        halved.name += &format!(", {names:?} in half precision");
+        halved.plan = Plan::empty();
+        for tensor in self.plan.tensors() {
+            let is_half = names.contains(&tensor.name.as_str());
+            assert!(!is_half || tensor.element == Element::Real, "ids have 32 bits");
+            let element = if is_half { Element::Half } else { tensor.element };
+            halved.plan.tensor(&tensor.name, &tensor.shape, element, tensor.storage).unwrap();
+        }
+        let values = halved.reals.iter_mut().flat_map(|(_, values)| values);
+        values.for_each(|value| *value = f16::from_f64(*value).to_f64());
+        names.iter().for_each(|name| halved.widen(name, tolerance));
+        halved
+    }
+
+    /// Lets an output, if the case has one of that name, be as far off as `tolerance`, but for what is not the operation's.
+    pub fn widen(&mut self, name: &str, tolerance: Tolerance) {
+        let Some(tensor) = self.plan.find(name) else { return };
+        let ranges = self.outputs.iter_mut().filter(|output| output.tensor == tensor).flat_map(|o| &mut o.assigned);
+        for (_, allowed) in ranges.filter(|(_, allowed)| allowed.relative > EXACT.relative) {
+            *allowed = Tolerance { least: allowed.least, ..tolerance };
+        }
+    }
+
     /// The same data with no operation.
     pub fn without_operation(&self) -> Self {
         Case { op: None, ..self.clone() }
@@ -151,6 +181,13 @@ impl Case {
             }
         }
         Ok(())
+    }
+
+    /// What the operation is for a GPU, or why there is none such.
+    pub fn lowered(&self) -> Result<Vec<Command>, Error> {
+        let mut plan = self.plan.clone();
+        self.op.iter().for_each(|op| plan.push(Phase::Forward, op.clone()));
+        lower(&plan)
     }
 
     /// The outputs after one run.

@@ -10,6 +10,7 @@ mod common;
 
 mod case;
 mod faults;
+mod halves;
 mod masks;
 mod products;
 mod recurrences;

@@ -1,7 +1,8 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::plan::{
-    Clip, Combine, FROZEN, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, TensorId, Update, View,
+    Clip, Combine, FROZEN, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, Rescale, TensorId, Update,
+    View,
 };
 
 use crate::case::Case;
@@ -39,7 +40,41 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
     let count = case.real("count", &[1], vec![mask.iter().sum()]);
     let mask = case.real("mask", &[rows], mask);
     let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows), F32_SUM);
-    case.with(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient }))
+    case.with(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient, scaling: None }))
+}
+
+/// The same with the gradient multiplied by `scale`.
+pub fn scaled_loss(random: &mut Random, of: Loss, sizes: [usize; 2], gradient: bool, scale: f64) -> Case {
+    let mut case = loss(random, of, sizes, gradient, 4.0);
+    let scaling = case.real("scaling", &[3], vec![scale, f64::NAN, f64::NAN]);
+    case.widen("outputs", Tolerance { least: scale, ..F32_POINTWISE });
+    case.changed(|op| {
+        let Op::LossGradient(op) = op else { panic!("{op:?}") };
+        op.scaling = Some(scaling);
+    })
+}
+
+/// `count` slices of `flat` elements, to be divided by `scale`.
+pub fn scaled_combine(random: &mut Random, flat: usize, count: usize, scale: f64) -> Case {
+    let mut case = combine(random, flat, count, 1.0, &[]);
+    let scaling = case.real("scaling", &[3], vec![f64::NAN, 1.0 / scale, f64::NAN]);
+    case.changed(|op| {
+        let Op::Combine(op) = op else { panic!("{op:?}") };
+        op.scaling = Some(scaling);
+    })
+}
+
+/// The factor on the gradient after a step that was finite or not.
+pub fn rescale([scale, finite_before]: [f64; 2], finite: bool, more: bool) -> Case {
+    let mut case = Case::new(format!("rescale {scale} after {finite_before} steps, finite {finite}, more {more}"));
+    let slot = 7;
+    let hyper = case.real("hyper", &[HYPER], hyper(slot as f64, false, more));
+    let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
+    rows[slot * 4 + 3] = f64::from(u8::from(finite));
+    let metrics = case.real("metrics", &[METRICS_SLOTS, 4], rows);
+    let values = vec![scale, 1.0 / scale, finite_before];
+    let scaling = case.in_out("scaling", &[3], values, vec![(0..3, EXACT)]);
+    case.with(Op::Rescale(Rescale { scaling, hyper, metrics }))
 }
 
 /// `count` slices of `flat` elements in ±`bound`, some of them replaced; some of the others are frozen.
@@ -77,7 +112,7 @@ pub fn combine_onto(
     let blocks = flat.div_ceil(Combine::BLOCK);
     let apart = (0..blocks * 3).map(|at| at..at + 1);
     let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
-    case.with(Op::Combine(Combine { slices, hyper, exempt, gradients, adds: false, partials }))
+    case.with(Op::Combine(Combine { slices, scaling: None, hyper, exempt, gradients, adds: false, partials }))
 }
 
 /// What a measurement reads.

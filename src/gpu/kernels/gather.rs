@@ -30,7 +30,13 @@ pub(super) static GATHER: Kernel = Kernel {
     name: "gather",
     entry: ENTRY,
     source: &[shader!("gather.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("tokens"), read("weight"), read("bias"), read("keys"), write("out")],
+    bindings: &[
+        read("tokens"),
+        read("weight").of("Weight"),
+        read("bias").of("Weight"),
+        read("keys"),
+        write("out").of("Out"),
+    ],
     workgroup: [256, 1, 1],
     constants: &[],
     params: GatherParams::FIELDS,
@@ -60,7 +66,7 @@ pub(super) static GATHER_GRADIENT: Kernel = Kernel {
     name: "gather_gradient",
     entry: ENTRY,
     source: &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("d"), read("order"), read("starts"), read("keys"), write("slices")],
+    bindings: &[read("d").of("D"), read("order"), read("starts"), read("keys"), write("slices")],
     workgroup: [32, 8, 1],
     constants: &[],
     params: GradientParams::FIELDS,
@@ -92,7 +98,7 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
     let bias = op.bias.map_or(op.weight.tensor, |bias| bias.tensor);
     let keys = op.draw.map_or(op.tokens, |draw| draw.keys);
     let tensors = vec![op.tokens, op.weight.tensor, bias, keys, op.out.tensor];
-    dispatch(&GATHER, tensors, &params, tiles(rows * columns, 256), 1)
+    dispatch(plan, &GATHER, tensors, &params, tiles(rows * columns, 256), 1)
 }
 
 pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Command> {
@@ -127,5 +133,12 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Comman
     // One more group than there are tokens: that of the bias.
     let workgroups = (tiles(symbols, 1) + u64::from(has_bias)) * tiles(columns, COLUMNS);
     let keys = op.draw.map_or(op.order, |draw| draw.keys);
-    dispatch(&GATHER_GRADIENT, vec![op.d.tensor, op.order, op.starts, keys, op.slices], &params, workgroups, slices)
+    dispatch(
+        plan,
+        &GATHER_GRADIENT,
+        vec![op.d.tensor, op.order, op.starts, keys, op.slices],
+        &params,
+        workgroups,
+        slices,
+    )
 }

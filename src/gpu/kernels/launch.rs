@@ -5,7 +5,7 @@
 
 use super::{Access, Binding, Command, Dispatch, Kernel, MAX_GRID};
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Tensor, TensorId, View};
+use crate::plan::{Element, Plan, Tensor, TensorId, View};
 
 /// The WGSL of a file in `shaders/`.
 macro_rules! shader {
@@ -39,11 +39,45 @@ pub(super) use params;
 pub(super) const ENTRY: &str = "main";
 
 pub(super) const fn read(name: &'static str) -> Binding {
-    Binding { name, access: Access::Read }
+    Binding { name, access: Access::Read, alias: None }
 }
 
 pub(super) const fn write(name: &'static str) -> Binding {
-    Binding { name, access: Access::ReadWrite }
+    Binding { name, access: Access::ReadWrite, alias: None }
+}
+
+impl Binding {
+    /// The same of elements that may be of 16 bits.
+    pub(super) const fn of(self, alias: &'static str) -> Binding {
+        Binding { alias: Some(alias), ..self }
+    }
+}
+
+/// Those of a kernel's aliases that are f16 for these tensors.
+fn halves(plan: &Plan, kernel: &Kernel, tensors: &[TensorId]) -> Result<Vec<&'static str>> {
+    let mut known: Vec<(&'static str, bool)> = Vec::new();
+    for (id, binding) in tensors.iter().zip(kernel.bindings) {
+        let tensor = tensor(plan, *id)?;
+        let is_half = tensor.element == Element::Half;
+        let other = known.iter().find(|(alias, _)| binding.alias == Some(*alias));
+        match (binding.alias, other) {
+            (None, _) if is_half => {
+                return Err(Error::Config(format!(
+                    "{} reads `{}` in 32 bits, but is given `{}`, which has 16",
+                    kernel.name, binding.name, tensor.name
+                )));
+            }
+            (Some(alias), Some((_, other))) if *other != is_half => {
+                return Err(Error::Config(format!(
+                    "{} reads all of `{alias}` in 16 bits or all in 32, but is given some of each: `{}` as `{}`",
+                    kernel.name, tensor.name, binding.name
+                )));
+            }
+            (Some(alias), None) => known.push((alias, is_half)),
+            _ => {}
+        }
+    }
+    Ok(known.into_iter().filter(|(_, is_half)| *is_half).map(|(alias, _)| alias).collect())
 }
 
 /// A size as the shaders know it.
@@ -129,6 +163,7 @@ pub(super) fn tiles(length: usize, side: usize) -> u64 {
 
 /// A dispatch of `workgroups` workgroups, spread over x and y, in each of `slices` layers.
 pub(super) fn dispatch(
+    plan: &Plan,
     kernel: &'static Kernel,
     tensors: Vec<TensorId>,
     params: &impl bytemuck::NoUninit,
@@ -148,6 +183,7 @@ pub(super) fn dispatch(
     Ok(Command::Dispatch(Dispatch {
         kernel,
         constants: Vec::new(),
+        halves: halves(plan, kernel, &tensors)?,
         tensors,
         params: bytemuck::bytes_of(params).to_vec(),
         grid: [x, y, z],

@@ -9,9 +9,10 @@ use super::{
 use crate::error::Result;
 use crate::plan::{Loss, LossGradient, Plan};
 
-params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32 });
+params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_scaling: u32 });
 
-const BINDINGS: &[Binding] = &[write("outputs"), read("targets"), read("mask"), read("count"), write("row_loss")];
+const BINDINGS: &[Binding] =
+    &[write("outputs"), read("targets"), read("mask"), read("count"), read("scaling"), write("row_loss")];
 
 pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     name: "cross_entropy",
@@ -45,12 +46,16 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
     holds(plan, op.mask, &[rows])?;
     holds(plan, op.count, &[1])?;
     holds(plan, op.row_loss, &[rows])?;
+    op.scaling.map_or(Ok(()), |scaling| holds(plan, scaling, &[3]))?;
     let params = Params {
         rows: number(rows)?,
         columns: number(columns)?,
         outputs_offset: place(plan, "outputs", &op.outputs, [rows, columns])?,
         with_gradient: u32::from(op.gradient),
+        has_scaling: u32::from(op.scaling.is_some()),
     };
-    let tensors = vec![op.outputs.tensor, op.targets, op.mask, op.count, op.row_loss];
-    dispatch(kernel, tensors, &params, rows as u64, 1)
+    // Something must be bound where nothing is scaled.
+    let scaling = op.scaling.unwrap_or(op.count);
+    let tensors = vec![op.outputs.tensor, op.targets, op.mask, op.count, scaling, op.row_loss];
+    dispatch(plan, kernel, tensors, &params, rows as u64, 1)
 }

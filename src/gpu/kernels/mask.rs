@@ -26,7 +26,7 @@ pub(super) static MASK: Kernel = Kernel {
     name: "mask",
     entry: ENTRY,
     source: &[shader!("mask.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("input"), read("keys"), write("out")],
+    bindings: &[read("input").of("Input"), read("keys"), write("out").of("Out")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: Params::FIELDS,
@@ -65,5 +65,5 @@ pub(super) fn mask(plan: &Plan, op: &Mask) -> Result<Command> {
     };
     // Something must be bound where there is no input.
     let input = op.input.map_or(op.draw.keys, |input| input.tensor);
-    dispatch(&MASK, vec![input, op.draw.keys, op.out.tensor], &params, tiles(rows * columns, 256), 1)
+    dispatch(plan, &MASK, vec![input, op.draw.keys, op.out.tensor], &params, tiles(rows * columns, 256), 1)
 }

@@ -34,7 +34,7 @@ pub(super) static MATMUL: Kernel = Kernel {
     name: "matmul",
     entry: ENTRY,
     source: &[shader!("matmul.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("a"), read("b"), read("bias"), write("out")],
+    bindings: &[read("a").of("A"), read("b").of("B"), read("bias").of("B"), write("out").of("Out")],
     workgroup: [64, 1, 1],
     constants: &["SQUARES"],
     params: Params::FIELDS,
@@ -49,6 +49,7 @@ fn turned(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
 
 /// The dispatch of a product [M, N] in tiles.
 fn tiled(
+    plan: &Plan,
     tensors: Vec<TensorId>,
     params: &Params,
     tile: ProductTile,
@@ -56,7 +57,7 @@ fn tiled(
     slices: usize,
 ) -> Result<Command> {
     let side = tile.side();
-    let command = dispatch(&MATMUL, tensors, params, tiles(m, side) * tiles(n, side), slices)?;
+    let command = dispatch(plan, &MATMUL, tensors, params, tiles(m, side) * tiles(n, side), slices)?;
     Ok(with_constants(command, &[(side / ProductTile::Small.side()) as u32]))
 }
 
@@ -85,7 +86,7 @@ pub(super) fn matmul(plan: &Plan, op: &MatMul) -> Result<Command> {
     // Something must be bound where there is no bias.
     let bias = op.bias.map_or(op.b.tensor, |bias| bias.tensor);
     let tensors = vec![op.a.tensor, op.b.tensor, bias, op.out.tensor];
-    tiled(tensors, &params, op.tile, [m, n], 1)
+    tiled(plan, tensors, &params, op.tile, [m, n], 1)
 }
 
 pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Command> {
@@ -110,5 +111,5 @@ pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Comman
         sum_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, m], flat))?,
     };
     let tensors = vec![op.d.tensor, op.x.tensor, op.x.tensor, op.slices];
-    tiled(tensors, &params, op.tile, [m, n], slices)
+    tiled(plan, tensors, &params, op.tile, [m, n], slices)
 }

@@ -31,7 +31,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The entry point.
     pub entry: &'static str,
-    /// The WGSL, in pieces to be put together.
+    /// The WGSL, in pieces to be put together, but for the aliases: [`Kernel::wgsl`] has all of it.
     pub source: &'static [&'static str],
     /// The storage buffers, those of bindings 1, 2, … of group 0. Binding 0 is the uniform of the parameters.
     pub bindings: &'static [Binding],
@@ -45,6 +45,30 @@ pub struct Kernel {
     pub params_size: usize,
 }
 
+impl Kernel {
+    /// What the shader calls the elements of those buffers that may be of 16 bits, each once, in the order of the bindings.
+    pub fn aliases(&self) -> Vec<&'static str> {
+        let mut aliases = Vec::new();
+        for alias in self.bindings.iter().filter_map(|binding| binding.alias) {
+            if !aliases.contains(&alias) {
+                aliases.push(alias);
+            }
+        }
+        aliases
+    }
+
+    /// The WGSL, with these of its aliases being f16 and the others f32.
+    pub fn wgsl(&self, halves: &[&str]) -> String {
+        let enable = if halves.is_empty() { "" } else { "enable f16;\n" };
+        let aliases = self.aliases().into_iter().map(|alias| {
+            let element = if halves.contains(&alias) { "f16" } else { "f32" };
+            format!("alias {alias} = {element};\n")
+        });
+        let aliases: String = aliases.collect();
+        [enable, &aliases, &self.source.concat()].concat()
+    }
+}
+
 /// A storage buffer of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
@@ -52,6 +76,8 @@ pub struct Binding {
     pub name: &'static str,
     /// What the shader may do with it.
     pub access: Access,
+    /// What the shader calls its elements, where they may be f32 or f16: a line before the shader says which.
+    pub alias: Option<&'static str>,
 }
 
 /// What a kernel does with a tensor.
@@ -81,6 +107,8 @@ pub struct Dispatch {
     pub kernel: &'static Kernel,
     /// The values of the kernel's constants; with others it is another pipeline.
     pub constants: Vec<u32>,
+    /// Those of the kernel's aliases that are f16; with others it is another pipeline.
+    pub halves: Vec<&'static str>,
     /// The tensors, whole, in the order of the kernel's bindings.
     pub tensors: Vec<TensorId>,
     /// The bytes of the parameters, at most [`MAX_PARAMS_BYTES`].
@@ -127,6 +155,7 @@ pub fn all() -> &'static [&'static Kernel] {
             &loss::MEAN_SQUARED,
             &update::COMBINE,
             &update::MEASURE,
+            &update::RESCALE,
             &update::SGD,
             &update::RMS_PROP,
             &update::ADAM,
@@ -171,6 +200,7 @@ pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
             Op::Combine(op) => commands.push(update::combine(plan, op)?),
             Op::Measure(op) => commands.push(update::measure(plan, op)?),
             Op::Update(op) => commands.push(update::update(plan, op)?),
+            Op::Rescale(op) => commands.push(update::rescale(plan, op)?),
         }
     }
     Ok(commands)

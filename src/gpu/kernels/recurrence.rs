@@ -35,9 +35,18 @@ struct Drivers {
     sequence_backward: Kernel,
 }
 
-/// A driver's buffers; the seventh is there for a cell that keeps something.
-const fn bindings(record: &Record, all: &'static [Binding; 7]) -> &'static [Binding] {
-    if matches!(record.memory, CellMemory::None) { all.split_at(6).0 } else { all }
+/// A driver's buffers, the last being what a cell keeps: nothing, or a second state, or something else.
+const fn bindings(record: &Record, all: &'static [[Binding; 7]; 2]) -> &'static [Binding] {
+    match record.memory {
+        CellMemory::None => all[0].split_at(6).0,
+        CellMemory::State => &all[1],
+        CellMemory::Recurrent | CellMemory::Operand => &all[0],
+    }
+}
+
+/// A driver's buffers with what a cell keeps behind them, that being anything but a second state, or one.
+const fn with_memory([a, b, c, d, e, f]: [Binding; 6]) -> [[Binding; 7]; 2] {
+    [[a, b, c, d, e, f, MEMORY], [a, b, c, d, e, f, STATE]]
 }
 
 /// A driver's WGSL in pieces; the last is there for a cell of one product.
@@ -74,9 +83,12 @@ const CONSTANTS: [&str; 5] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS"
 const MASKED_CONSTANTS: [&str; 6] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS", "MASKED"];
 const FLOATS: usize = 1024;
 
+/// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits always.
+const STORED: &str = "Stored";
 const LENGTHS: Binding = read("lengths");
 const MASK: Binding = read("mask");
-const MEMORY: Binding = write("memory");
+const MEMORY: Binding = write("memory").of(STORED);
+const STATE: Binding = write("memory");
 
 macro_rules! drivers {
     ($($cell:ident: $pattern:pat,)*) => {
@@ -99,25 +111,25 @@ macro_rules! drivers {
                     "step_forward",
                     $cell,
                     &MASKED_CONSTANTS,
-                    &[read("weight"), read("bias"), write("gates"), write("history"), LENGTHS, MASK, MEMORY]
+                    &with_memory([read("weight").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, MASK])
                 ),
                 step_backward: driver!(
                     "step_backward",
                     $cell,
                     &CONSTANTS,
-                    &[read("weight"), write("upstream"), read("history"), write("gates"), LENGTHS, MASK, MEMORY]
+                    &with_memory([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, MASK])
                 ),
                 sequence_forward: driver!(
                     "sequence_forward",
                     $cell,
                     &CONSTANTS,
-                    &[read("turned"), read("bias"), write("gates"), write("history"), LENGTHS, MASK, MEMORY]
+                    &with_memory([read("turned").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, MASK])
                 ),
                 sequence_backward: driver!(
                     "sequence_backward",
                     $cell,
                     &CONSTANTS,
-                    &[read("weight"), write("upstream"), read("history"), write("gates"), LENGTHS, MASK, MEMORY]
+                    &with_memory([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, MASK])
                 ),
             };
         })*
@@ -198,7 +210,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
     let params = Params { bias_offset, has_bias: u32::from(op.bias.is_some()), ..params };
     // Something must be bound where there is no bias or mask.
     let tensors = |weight: TensorId| {
-        let (bias, mask) = (op.bias.map_or(weight, |bias| bias.tensor), op.mask.unwrap_or(weight));
+        let (bias, mask) = (op.bias.map_or(weight, |bias| bias.tensor), op.mask.unwrap_or(op.lengths));
         let mut tensors = vec![weight, bias, op.gates, op.history, op.lengths, mask];
         tensors.extend(op.memory);
         tensors
@@ -212,7 +224,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
             let run = |step, product| {
                 let params = Params { step, product, weight_offset, ..params };
                 let kernel = &drivers(op.cell).step_forward;
-                let command = dispatch(kernel, tensors(op.weight.tensor), &params, workgroups, 1)?;
+                let command = dispatch(plan, kernel, tensors(op.weight.tensor), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
             (0..params.steps)
@@ -227,7 +239,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
             let weight_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
             let params = Params { weight_offset, ..params };
             let kernel = &drivers(op.cell).sequence_forward;
-            let command = dispatch(kernel, tensors(turned.tensor), &params, workgroups, 1)?;
+            let command = dispatch(plan, kernel, tensors(turned.tensor), &params, workgroups, 1)?;
             Ok(vec![with_constants(command, &constants)])
         }
     }
@@ -251,7 +263,7 @@ pub(super) fn backward(
     }
     let weight_offset = place(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
     let params = Params { weight_offset, carried: u32::from(carried), ..params };
-    let mask = op.mask.unwrap_or(op.weight.tensor);
+    let mask = op.mask.unwrap_or(op.lengths);
     let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, mask];
     tensors.extend(op.memory);
     let (constants, workgroups) = tiled(op, Way::Backward)?;
@@ -260,7 +272,7 @@ pub(super) fn backward(
             let steps = (0..params.steps).rev().flat_map(|step| products(op).map(move |product| (step, product)));
             let run = |(step, product)| {
                 let params = Params { step, product, ..params };
-                let command = dispatch(&drivers(op.cell).step_backward, tensors.clone(), &params, workgroups, 1)?;
+                let command = dispatch(plan, &drivers(op.cell).step_backward, tensors.clone(), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
             steps.chain(to_start.then_some((START, 0))).map(run).collect()
@@ -268,7 +280,7 @@ pub(super) fn backward(
         RecurrenceSchedule::Whole => {
             let params = Params { to_start: u32::from(to_start), ..params };
             let kernel = &drivers(op.cell).sequence_backward;
-            Ok(vec![with_constants(dispatch(kernel, tensors, &params, workgroups, 1)?, &constants)])
+            Ok(vec![with_constants(dispatch(plan, kernel, tensors, &params, workgroups, 1)?, &constants)])
         }
     }
 }

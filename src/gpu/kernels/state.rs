@@ -18,7 +18,7 @@ pub(super) static COPY: Kernel = Kernel {
     name: "copy",
     entry: ENTRY,
     source: &[shader!("copy.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("source"), write("to")],
+    bindings: &[read("source").of("Source"), write("to").of("To")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: CopyParams::FIELDS,
@@ -44,7 +44,7 @@ pub(super) static START: Kernel = Kernel {
     name: "start",
     entry: ENTRY,
     source: &[shader!("start.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("learnt"), read("fresh"), write("state")],
+    bindings: &[read("learnt").of("Learnt"), read("fresh"), write("state")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: StartParams::FIELDS,
@@ -64,7 +64,7 @@ pub(super) static START_GRADIENT: Kernel = Kernel {
     name: "start_gradient",
     entry: ENTRY,
     source: &[shader!("start_gradient.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("source"), read("fresh"), write("slices")],
+    bindings: &[read("source").of("Source"), read("fresh"), write("slices")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: StartGradientParams::FIELDS,
@@ -77,7 +77,7 @@ pub(super) static POOL: Kernel = Kernel {
     name: "pool",
     entry: ENTRY,
     source: &[shader!("pool.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("history"), read("lengths"), write("out")],
+    bindings: &[read("history").of("History"), read("lengths"), write("out")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: PoolParams::FIELDS,
@@ -98,7 +98,7 @@ pub(super) static POOL_GRADIENT: Kernel = Kernel {
     name: "pool_gradient",
     entry: ENTRY,
     source: &[shader!("pool_gradient.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("d"), read("lengths"), write("upstream")],
+    bindings: &[read("d"), read("lengths"), write("upstream").of("Upstream")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: PoolGradientParams::FIELDS,
@@ -107,7 +107,7 @@ pub(super) static POOL_GRADIENT: Kernel = Kernel {
 
 pub(super) fn copy(plan: &Plan, from: &View, to: &View) -> Result<Command> {
     let shape @ [rows, columns] = [to.rows, to.cols];
-    if from.is_contiguous() && to.is_contiguous() {
+    if plan.copies_bytes(from, to) {
         place(plan, "from", from, shape)?;
         place(plan, "to", to, shape)?;
         return Ok(Command::Copy { from: *from, to: *to });
@@ -120,14 +120,14 @@ pub(super) fn copy(plan: &Plan, from: &View, to: &View) -> Result<Command> {
         to_offset: strided(plan, "to", to, shape)?,
         to_stride: number(to.stride)?,
     };
-    dispatch(&COPY, vec![from.tensor, to.tensor], &params, tiles(rows * columns, 256), 1)
+    dispatch(plan, &COPY, vec![from.tensor, to.tensor], &params, tiles(rows * columns, 256), 1)
 }
 
 pub(super) fn remaining(plan: &Plan, op: &Remaining) -> Result<Command> {
     let batch = tensor(plan, op.lengths)?.len();
     holds(plan, op.out, &[batch])?;
     let params = RemainingParams { batch: number(batch)?, skipped: number(op.skipped)? };
-    dispatch(&REMAINING, vec![op.lengths, op.out], &params, tiles(batch, 256), 1)
+    dispatch(plan, &REMAINING, vec![op.lengths, op.out], &params, tiles(batch, 256), 1)
 }
 
 pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
@@ -142,7 +142,7 @@ pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
         columns: number(columns)?,
         learnt_offset: place(plan, "learnt", &op.learnt, [states, columns])?,
     };
-    dispatch(&START, vec![op.learnt.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
+    dispatch(plan, &START, vec![op.learnt.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
 }
 
 pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command> {
@@ -165,7 +165,7 @@ pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command>
         second_slot: number(second)?,
         weight_offset: inside("weight", op.weight, [1, columns], matrix(plan, op.slices)?[1])?,
     };
-    dispatch(&START_GRADIENT, vec![op.from, op.fresh, op.slices], &params, tiles(columns, 256), 1)
+    dispatch(plan, &START_GRADIENT, vec![op.from, op.fresh, op.slices], &params, tiles(columns, 256), 1)
 }
 
 pub(super) fn pool(plan: &Plan, op: &Pool) -> Result<Command> {
@@ -182,7 +182,7 @@ pub(super) fn pool(plan: &Plan, op: &Pool) -> Result<Command> {
         out_offset: place(plan, "out", &op.out, [batch, columns])?,
     };
     let tensors = vec![op.history, op.lengths, op.out.tensor];
-    dispatch(&POOL, tensors, &params, tiles(batch * columns, 256), 1)
+    dispatch(plan, &POOL, tensors, &params, tiles(batch * columns, 256), 1)
 }
 
 pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
@@ -199,7 +199,7 @@ pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
         d_offset: place(plan, "d", &op.d, [batch, columns])?,
     };
     let tensors = vec![op.d.tensor, op.lengths, op.upstream];
-    dispatch(&POOL_GRADIENT, tensors, &params, tiles(op.steps * batch * columns, 256), 1)
+    dispatch(plan, &POOL_GRADIENT, tensors, &params, tiles(op.steps * batch * columns, 256), 1)
 }
 
 /// As the shaders count them.

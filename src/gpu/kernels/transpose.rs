@@ -15,7 +15,7 @@ pub(super) static TRANSPOSE: Kernel = Kernel {
     name: "transpose",
     entry: ENTRY,
     source: &[shader!("transpose.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("input"), write("out")],
+    bindings: &[read("input").of("Stored"), write("out").of("Stored")],
     workgroup: [32, 8, 1],
     constants: &[],
     params: Params::FIELDS,
@@ -34,5 +34,5 @@ pub(super) fn transpose(plan: &Plan, op: &Transpose) -> Result<Command> {
         out_offset: place(plan, "out", &op.out, [n, m])?,
     };
     let tensors = vec![op.input.tensor, op.out.tensor];
-    dispatch(&TRANSPOSE, tensors, &params, tiles(m, TILE) * tiles(n, TILE), 1)
+    dispatch(plan, &TRANSPOSE, tensors, &params, tiles(m, TILE) * tiles(n, TILE), 1)
 }

@@ -7,15 +7,15 @@ use super::{
     launch::{ENTRY, dispatch, holds, matrix, number, params, read, shader, tensor, tiles, write},
 };
 use crate::error::{Error, Result};
-use crate::plan::{Clip, Combine, HYPER, METRICS_SLOTS, Measure, Optimizer, Plan, Update};
+use crate::plan::{Clip, Combine, HYPER, METRICS_SLOTS, Measure, Optimizer, Plan, Rescale, Update};
 
-params!(CombineParams { flat: u32, slices: u32, adds: u32 });
+params!(CombineParams { flat: u32, slices: u32, adds: u32, has_scaling: u32 });
 
 pub(super) static COMBINE: Kernel = Kernel {
     name: "combine",
     entry: ENTRY,
     source: &[shader!("combine.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("slices"), read("hyper"), read("exempt"), write("gradients"), write("partials")],
+    bindings: &[read("slices"), read("hyper"), read("exempt"), read("scaling"), write("gradients"), write("partials")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: CombineParams::FIELDS,
@@ -33,6 +33,19 @@ pub(super) static MEASURE: Kernel = Kernel {
     constants: &[],
     params: MeasureParams::FIELDS,
     params_size: MeasureParams::SIZE,
+};
+
+params!(RescaleParams { slots: u32, interval: u32, least: f32, most: f32 });
+
+pub(super) static RESCALE: Kernel = Kernel {
+    name: "rescale",
+    entry: ENTRY,
+    source: &[shader!("rescale.wgsl")],
+    bindings: &[read("hyper"), read("metrics"), write("scaling")],
+    workgroup: [1, 1, 1],
+    constants: &[],
+    params: RescaleParams::FIELDS,
+    params_size: RescaleParams::SIZE,
 };
 
 params!(SgdParams { flat: u32, slots: u32, by_value: u32, bound: f32, momentum: f32 });
@@ -121,9 +134,12 @@ pub(super) fn combine(plan: &Plan, op: &Combine) -> Result<Command> {
     holds(plan, op.exempt, &[flat])?;
     holds(plan, op.gradients, &[flat])?;
     holds(plan, op.partials, &[flat.div_ceil(Combine::BLOCK), 3])?;
-    let params = CombineParams { flat: number(flat)?, slices: number(slices)?, adds: u32::from(op.adds) };
-    let tensors = vec![op.slices, op.hyper, op.exempt, op.gradients, op.partials];
-    dispatch(&COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1)
+    op.scaling.map_or(Ok(()), |scaling| holds(plan, scaling, &[3]))?;
+    let (adds, has_scaling) = (u32::from(op.adds), u32::from(op.scaling.is_some()));
+    let params = CombineParams { flat: number(flat)?, slices: number(slices)?, adds, has_scaling };
+    // Something must be bound where nothing is scaled.
+    let tensors = vec![op.slices, op.hyper, op.exempt, op.scaling.unwrap_or(op.hyper), op.gradients, op.partials];
+    dispatch(plan, &COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1)
 }
 
 pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
@@ -145,7 +161,20 @@ pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
     };
     // Something must be bound where there are no partials.
     let tensors = vec![op.row_loss, op.partials.unwrap_or(op.row_loss), op.hyper, op.metrics];
-    dispatch(&MEASURE, tensors, &params, 1, 1)
+    dispatch(plan, &MEASURE, tensors, &params, 1, 1)
+}
+
+pub(super) fn rescale(plan: &Plan, op: &Rescale) -> Result<Command> {
+    holds(plan, op.hyper, &[HYPER])?;
+    holds(plan, op.metrics, &[METRICS_SLOTS, 4])?;
+    holds(plan, op.scaling, &[3])?;
+    let params = RescaleParams {
+        slots: number(METRICS_SLOTS)?,
+        interval: number(Rescale::INTERVAL)?,
+        least: Rescale::LEAST,
+        most: Rescale::MOST,
+    };
+    dispatch(plan, &RESCALE, vec![op.hyper, op.metrics, op.scaling], &params, 1, 1)
 }
 
 pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
@@ -171,7 +200,7 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     match op.optimizer {
         Optimizer::Sgd { momentum } => {
             let params = SgdParams { flat, slots, by_value, bound, momentum: momentum as f32 };
-            dispatch(&SGD, tensors, &params, workgroups, 1)
+            dispatch(plan, &SGD, tensors, &params, workgroups, 1)
         }
         Optimizer::RmsProp { alpha, epsilon } => {
             let params = RmsPropParams {
@@ -183,7 +212,7 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
                 one_minus_alpha: (1.0 - alpha) as f32,
                 epsilon: positive(epsilon),
             };
-            dispatch(&RMS_PROP, tensors, &params, workgroups, 1)
+            dispatch(plan, &RMS_PROP, tensors, &params, workgroups, 1)
         }
         Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
             let params = AdamParams {
@@ -198,7 +227,7 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
                 epsilon: positive(epsilon),
                 weight_decay: weight_decay as f32,
             };
-            dispatch(&ADAM, tensors, &params, workgroups, 1)
+            dispatch(plan, &ADAM, tensors, &params, workgroups, 1)
         }
     }
 }

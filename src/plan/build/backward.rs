@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::{CellMemory, ReadOut};
 use crate::plan::{
     Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe, Recurrence,
-    RecurrenceSchedule as Schedule, StartGradient, Storage, TensorId, Tile, Update, View, Way, WeightGradient,
+    RecurrenceSchedule as Schedule, Rescale, StartGradient, Storage, TensorId, Tile, Update, View, Way, WeightGradient,
 };
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
@@ -60,18 +60,18 @@ impl Builder<'_> {
             if first == 0 {
                 self.phase = Phase::Update;
             }
-            let hyper = loss.hyper;
-            self.push(Op::Combine(Combine { slices, hyper, exempt, gradients, adds: !is_last, partials }));
+            let (hyper, scaling) = (loss.hyper, self.scaling);
+            self.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, adds: !is_last, partials }));
         }
         self.measure(loss, row_loss, Some((partials, recipe)));
         let mut moments = Vec::new();
         for name in MOMENTS.iter().take(recipe.optimizer.moments()) {
             moments.push(self.real(name, &[flat], Storage::Shared)?);
         }
-        let keys = self.keys;
+        let (keys, scaling, segment) = (self.keys, self.scaling, self.segment);
         let moments_by_place = [moments.first().copied(), moments.get(1).copied()];
         let training =
-            TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, segment: self.segment, keys };
+            TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, segment, keys, scaling };
         self.plan.push(
             Phase::Update,
             Op::Update(Update {
@@ -85,6 +85,10 @@ impl Builder<'_> {
                 moments,
             }),
         );
+        if let Some(scaling) = scaling {
+            let (hyper, metrics) = (loss.hyper, loss.metrics);
+            self.plan.push(Phase::Update, Op::Rescale(Rescale { scaling, hyper, metrics }));
+        }
         Ok(training)
     }
 
@@ -92,7 +96,7 @@ impl Builder<'_> {
     /// slot more for what comes from a later segment.
     fn upstream(&mut self, layer: usize) -> Result<TensorId> {
         let slots = self.segment.saturating_add(self.directions() + usize::from(self.segment < self.steps));
-        self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width])
+        self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width], self.stored)
     }
 
     /// V and its bias, and what the top layer is to hear. The outputs are now their gradient.
@@ -141,7 +145,7 @@ impl Builder<'_> {
     /// The gradient of a layer's state between two segments: from where the later one leaves it to `state_gradient`, or from
     /// there to where the earlier one finds it.
     fn carry(&mut self, layer: usize, recurrence: &Recurrence, upstream: TensorId, leaves: bool) -> Result<()> {
-        let state = self.scratch("state_gradient", &self.config.state(self.batch))?;
+        let state = self.scratch("state_gradient", &self.config.state(self.batch), Element::Real)?;
         let second = recurrence.memory.filter(|_| recurrence.cell.memory() == CellMemory::State);
         // Of h the gradient lies at the initial state's own slot, of c at that of the first step.
         for (s, (tensor, left)) in [Some((upstream, 0)), second.map(|c| (c, 1))].into_iter().flatten().enumerate() {
@@ -227,7 +231,7 @@ impl Builder<'_> {
             let is_history = operand == op.history;
             if let Some(draw) = self.draw(Site::Hidden(layer)) {
                 let name = if is_history { "masked_history" } else { "masked_operand" };
-                let masked = self.scratch(name, &[self.segment + more, self.batch, width])?;
+                let masked = self.scratch(name, &[self.segment + more, self.batch, width], self.stored)?;
                 let slots = op.steps + more;
                 let [input, out] = [operand, masked].map(|t| View::new(t, 0, slots * self.batch, width));
                 let mask = Mask { input: Some(input), out, draw, first: 0, period: self.batch };

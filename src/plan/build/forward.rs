@@ -152,24 +152,31 @@ impl Builder<'_> {
     /// have the same gates, and every other one the same history.
     fn recurrence(&mut self, layer: usize, steps: usize, lengths: TensorId, training: bool) -> Result<Recurrence> {
         let (cell, directions, batch) = (self.config.cell, self.directions(), self.batch);
-        let slots = steps.saturating_add(directions);
+        let (slots, stored) = (steps.saturating_add(directions), self.stored);
         // One more for the gradient that one segment carries to the segment before it.
         let of_cells = slots.saturating_add(usize::from(training && steps < self.steps));
         let (own, history) = if training { (layer, layer) } else { (0, layer % 2) };
-        let gates = self.scratch(&format!("gates_l{own}"), &[steps, batch, self.gates])?;
-        let history = self.scratch(&format!("history_l{history}"), &[slots, batch, self.width])?;
+        let gates = self.scratch(&format!("gates_l{own}"), &[steps, batch, self.gates], stored)?;
+        let history = self.scratch(&format!("history_l{history}"), &[slots, batch, self.width], stored)?;
         let memory = match cell.memory() {
             CellMemory::None => None,
-            CellMemory::State => Some(self.scratch(&format!("cells_l{own}"), &[of_cells, batch, self.width])?),
-            CellMemory::Recurrent => Some(self.scratch(&format!("recurrent_l{own}"), &[steps, batch, self.gates])?),
-            CellMemory::Operand => Some(self.scratch(&format!("operand_l{own}"), &[steps, batch, self.width])?),
+            CellMemory::State => {
+                Some(self.scratch(&format!("cells_l{own}"), &[of_cells, batch, self.width], Element::Real)?)
+            }
+            CellMemory::Recurrent => {
+                Some(self.scratch(&format!("recurrent_l{own}"), &[steps, batch, self.gates], stored)?)
+            }
+            CellMemory::Operand => {
+                Some(self.scratch(&format!("operand_l{own}"), &[steps, batch, self.width], stored)?)
+            }
         };
         let weight = self.weight(&format!("weight_hh_l{layer}"));
         let bias = self.parameter(&format!("bias_hh_l{layer}"));
         let mut weight_transposed = None;
         if self.whole(steps).is_some() {
             let shape = [weight.cols, weight.rows];
-            let turned = self.real(&format!("weight_hh_l{layer}.transposed"), &shape, Storage::Transient)?;
+            let name = format!("weight_hh_l{layer}.transposed");
+            let turned = self.plan.tensor(&name, &shape, stored, Storage::Transient)?;
             let turned = View::new(turned, 0, shape[0], shape[1]);
             self.push(Op::Transpose(Transpose { input: weight, out: turned }));
             weight_transposed = Some(turned);
@@ -205,10 +212,10 @@ impl Builder<'_> {
     }
 
     /// A tensor that a layer before may have made already.
-    pub(super) fn scratch(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
+    pub(super) fn scratch(&mut self, name: &str, shape: &[usize], element: Element) -> Result<TensorId> {
         match self.plan.find(name) {
             Some(known) => Ok(known),
-            None => self.real(name, shape, Storage::Transient),
+            None => self.plan.tensor(name, shape, element, Storage::Transient),
         }
     }
 
@@ -318,7 +325,7 @@ impl Builder<'_> {
     /// A layer's outputs from step `first` on as the next layer reads them: every element by itself.
     fn drop_outputs(&mut self, layer: usize, outputs: View, first: usize) -> Result<View> {
         let Some(draw) = self.draw(Site::Outputs(layer)) else { return Ok(outputs) };
-        let out = self.scratch(&format!("dropped_l{layer}"), &[self.segment, self.batch, self.width])?;
+        let out = self.scratch(&format!("dropped_l{layer}"), &[self.segment, self.batch, self.width], self.stored)?;
         let out = View::new(out, 0, outputs.rows, outputs.cols);
         let (first, period) = (first * self.batch, self.rows);
         self.push(Op::Mask(Mask { input: Some(outputs), out, draw, first, period }));

@@ -7,7 +7,8 @@ mod backward;
 mod forward;
 
 use super::{
-    Clip, HYPER, LossGradient, METRICS_SLOTS, Measure, Op, Phase, Plan, PoolKind, Purpose, Recurrence, Target,
+    Clip, HYPER, LossGradient, METRICS_SLOTS, Measure, Op, Phase, Plan, PoolKind, Precision, Purpose, Recurrence,
+    Target,
     recipe::{Dropout, Loss, Recipe},
     tensor::{Element, Storage, TensorId, View},
 };
@@ -17,7 +18,7 @@ use crate::model::{Config, Directions, Layout, ReadOut};
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs {
-    /// `[flat]`: all parameters.
+    /// `[flat]`: all parameters; of an inference in half precision these are [`Element::Half`].
     pub parameters: TensorId,
     /// `[T·B]` token ids, or `[T·B, I]` numbers.
     pub inputs: TensorId,
@@ -66,6 +67,8 @@ pub struct TrainingTensors {
     pub segment: usize,
     /// `[sites, 2]`: the keys of this step's dropout, where there is any.
     pub keys: Option<TensorId>,
+    /// `[3]`: how the gradient is scaled, in half precision; see [`Rescale`](super::Rescale), which says what it holds before the first step.
+    pub scaling: Option<TensorId>,
 }
 
 /// The sizes of a window, named once.
@@ -84,7 +87,14 @@ struct Builder<'a> {
     gates: usize,
     /// D·H.
     width: usize,
+    /// θ, as the optimiser keeps them.
     parameters: TensorId,
+    /// θ, as all products read them.
+    rounded: TensorId,
+    /// What the elements of large tensors are.
+    stored: Element,
+    /// `[3]`: how the gradient is scaled, of a training in half precision.
+    scaling: Option<TensorId>,
     /// Nothing, unless this is a training.
     dropout: Dropout,
     keys: Option<TensorId>,
@@ -101,7 +111,24 @@ pub(super) fn build(
     target: &Target,
 ) -> Result<(Plan, Outputs)> {
     let mut plan = Plan::empty();
-    let parameters = plan.tensor("parameters", &[layout.len()], Element::Real, Storage::Shared)?;
+    let stored = stored(target);
+    // Inference has them in one precision; else they are rounded once a run.
+    let element = if purpose == Purpose::Infer { stored } else { Element::Real };
+    let parameters = plan.tensor("parameters", &[layout.len()], element, Storage::Shared)?;
+    let rounded = if element == stored {
+        parameters
+    } else {
+        let rounded = plan.tensor("rounded_parameters", &[layout.len()], stored, Storage::Shared)?;
+        let [from, to] = [parameters, rounded].map(|tensor| View::new(tensor, 0, 1, layout.len()));
+        plan.push(Phase::Forward, Op::Copy { from, to });
+        rounded
+    };
+    let scaling = match purpose {
+        Purpose::Train(_) if stored == Element::Half => {
+            Some(plan.tensor("scaling", &[3], Element::Real, Storage::Shared)?)
+        }
+        _ => None,
+    };
     let (rows, width) = (steps.saturating_mul(batch), config.width());
     let gates = width.saturating_mul(config.cell.gates());
     let (dropout, segment) = match purpose {
@@ -120,6 +147,9 @@ pub(super) fn build(
         gates,
         width,
         parameters,
+        rounded,
+        stored,
+        scaling,
         dropout,
         keys: None,
         phase: Phase::Forward,
@@ -192,8 +222,8 @@ impl Builder<'_> {
         let parameter = self.layout.get(name)?;
         let ways = if self.layout.get(&format!("{name}_reverse")).is_some() { 2 } else { 1 };
         Some(match *parameter.shape.as_slice() {
-            [rows, cols] => View::new(self.parameters, parameter.offset, ways * rows, cols),
-            _ => View::new(self.parameters, parameter.offset, 1, ways * parameter.len()),
+            [rows, cols] => View::new(self.rounded, parameter.offset, ways * rows, cols),
+            _ => View::new(self.rounded, parameter.offset, 1, ways * parameter.len()),
         })
     }
 
@@ -201,7 +231,7 @@ impl Builder<'_> {
     fn weight(&self, name: &str) -> View {
         let weight = self.parameter(name);
         debug_assert!(weight.is_some(), "no parameter {name}");
-        weight.unwrap_or_else(|| View::new(self.parameters, 0, 0, 0))
+        weight.unwrap_or_else(|| View::new(self.rounded, 0, 0, 0))
     }
 
     fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossInputs, TensorId)> {
@@ -216,7 +246,7 @@ impl Builder<'_> {
         let storage = if gradient { Storage::Shared } else { Storage::Scratch };
         let metrics = self.real("metrics", &[METRICS_SLOTS, 4], storage)?;
         let row_loss = self.real("row_loss", &[outputs.rows], Storage::Transient)?;
-        let op = LossGradient { loss, outputs, targets, mask, count, row_loss, gradient };
+        let op = LossGradient { loss, outputs, targets, mask, count, row_loss, gradient, scaling: self.scaling };
         self.plan.push(Phase::Loss, Op::LossGradient(op));
         Ok((LossInputs { targets, mask, count, hyper, metrics }, row_loss))
     }
@@ -231,18 +261,31 @@ impl Builder<'_> {
     }
 }
 
-/// The tensors that all plans of a training share, and no operations: for an executor to hold them before any window.
+/// What the elements of large tensors are.
+fn stored(target: &Target) -> Element {
+    match target.precision {
+        Precision::F32 => Element::Real,
+        Precision::F16 => Element::Half,
+    }
+}
+
+/// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no operations:
+/// for an executor to hold them before any window.
 pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
     let mut plan = Plan::empty();
     let mut shared = |name: &str, shape: &[usize], element| plan.tensor(name, shape, element, Storage::Shared);
-    let parameters = shared("parameters", &[layout.len()], Element::Real)?;
-    let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None, exempt: None };
+    let element = if recipe.is_some() { Element::Real } else { stored(target) };
+    let parameters = shared("parameters", &[layout.len()], element)?;
+    let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None, exempt: None, scaling: None };
     if let Some(recipe) = recipe {
         for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moments()) {
             *slot = Some(shared(name, &[layout.len()], Element::Real)?);
         }
         all.metrics = Some(shared("metrics", &[METRICS_SLOTS, 4], Element::Real)?);
         all.exempt = Some(shared("exempt", &[layout.len()], Element::Id)?);
+        if stored(target) == Element::Half {
+            all.scaling = Some(shared("scaling", &[3], Element::Real)?);
+        }
     }
     plan.check_limits(target)?;
     Ok((plan, all))
@@ -262,6 +305,8 @@ pub(crate) struct SharedTensors {
     pub metrics: Option<TensorId>,
     /// `[flat]`.
     pub exempt: Option<TensorId>,
+    /// `[3]`, in half precision.
+    pub scaling: Option<TensorId>,
 }
 
 /// What the forward pass leaves for the passes after it.
