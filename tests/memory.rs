@@ -20,8 +20,7 @@ use common::network::{Network, Prepared, Window, random_parameters};
 use common::random::Random;
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
-const BY_STEPS: Target =
-    Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0, software: false, workgroups: 128 };
+const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
 
 /// More than one chunk of an inference.
 const STEPS: usize = 130;

@@ -33,6 +33,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "shaders/recurrence.wgsl"
     "shaders/reduce.wgsl"
     "shaders/remaining.wgsl"
+    "shaders/rescale.wgsl"
     "shaders/rms_prop.wgsl"
     "shaders/sequence_backward.wgsl"
     "shaders/sequence_forward.wgsl"

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use super::strict::strict;
 use super::tensors::Tensors;
-use super::{Checked, Checkpoint, FORMAT, Header, KEY, Progress, State, Training, check_frozen, moments_prefix, text};
+use super::{
+    Checked, Checkpoint, FORMAT, Header, KEY, Progress, State, Training, check_frozen, check_scaling, moments_prefix,
+    text,
+};
 use crate::model::{Layout, Model};
 
 /// The checkpoint, or what is wrong with it.
@@ -22,6 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Checked<Checkpoint> {
     if let Some(progress) = &header.training {
         progress.recipe.check_for(&header.config).map_err(text)?;
         check_frozen(&layout, &progress.frozen)?;
+        check_scaling(progress.scaling)?;
     }
     check_tensors(&file, &header, &layout)?;
 
@@ -29,13 +33,13 @@ pub(super) fn decode(bytes: &[u8]) -> Checked<Checkpoint> {
     let parameters = flat("")?;
     let training = match header.training {
         None => None,
-        Some(Progress { recipe, steps, frozen }) => {
+        Some(Progress { recipe, steps, frozen, scaling }) => {
             let moments = (0..recipe.optimizer.moments()).map(|k| flat(&moments_prefix(k))).collect::<Checked<_>>()?;
             let state = match file.shape("state") {
                 None => None,
                 Some(shape) => Some(State { batch: shape.get(2).copied().unwrap_or(0), values: file.values("state")? }),
             };
-            Some(Training { recipe, steps, frozen, moments, state })
+            Some(Training { recipe, steps, frozen, moments, state, scaling })
         }
     };
     let model = Model::from_flat(header.config, layout, parameters);

@@ -10,7 +10,7 @@
 //! | `state` | `[S, L, B, D·H]` | the state that the next window carries on from |
 //!
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
-//! done and names of what is frozen, or null) and the application's `notes`.
+//! done, names of what is frozen and, in half precision, `scaling`; or null) and the application's `notes`.
 //!
 //! Files of other programs, which hold a network's parameters and nothing else that is known of them, are read by
 //! [`Model::import`] and written by [`Model::export`], under whatever [`Names`] they have there.
@@ -32,7 +32,7 @@ use tensors::{Tensor, named_tensors, serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout, Model};
-use crate::plan::Recipe;
+use crate::plan::{Recipe, Rescale};
 
 /// The version of the metadata; another number is refused.
 const FORMAT: u64 = 2;
@@ -68,6 +68,9 @@ pub struct Training {
     pub moments: Vec<Vec<f32>>,
     /// The state that the next window carries on from, if there was a window.
     pub state: Option<State>,
+    /// How the gradient is scaled, of a training in half precision: the factor, and how many steps on end were finite (the first
+    /// and the third element of [`Rescale::scaling`]).
+    pub scaling: Option<[f32; 2]>,
 }
 
 /// A carried state: h of every layer, and c where the cell has one.
@@ -120,6 +123,8 @@ struct Progress {
     recipe: Recipe,
     steps: u64,
     frozen: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scaling: Option<[f32; 2]>,
 }
 
 impl From<Model> for Checkpoint {
@@ -210,7 +215,10 @@ impl Checkpoint {
                 tensors.push(("state".to_owned(), Tensor { shape: config.state(*batch).to_vec(), values }));
             }
         }
-        let progress = |t: &Training| Progress { recipe: t.recipe, steps: t.steps, frozen: t.frozen.clone() };
+        let progress = |t: &Training| {
+            let Training { recipe, steps, scaling, .. } = *t;
+            Progress { recipe, steps, frozen: t.frozen.clone(), scaling }
+        };
         let header = Header {
             format: FORMAT,
             config: config.clone(),
@@ -226,6 +234,7 @@ impl Training {
     fn check(&self, layout: &Layout, config: &Config) -> Checked<()> {
         self.recipe.check_for(config).map_err(text)?;
         check_frozen(layout, &self.frozen)?;
+        check_scaling(self.scaling)?;
         let (expected, given) = (self.recipe.optimizer.moments(), self.moments.len());
         if given != expected {
             return Err(format!("the optimiser keeps {expected} moments, {given} given"));
@@ -265,6 +274,21 @@ fn check_frozen(layout: &Layout, frozen: &[String]) -> Checked<()> {
         return Err("all parameters are frozen, expected at least one to train".to_owned());
     }
     Ok(())
+}
+
+/// Whether a training can have got there.
+fn check_scaling(scaling: Option<[f32; 2]>) -> Checked<()> {
+    let Some([factor, finite]) = scaling else { return Ok(()) };
+    let is_power = factor.is_normal() && factor.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1;
+    let is_count = (0.0..Rescale::INTERVAL as f32).contains(&finite) && finite.fract() == 0.0;
+    if is_power && is_count && (Rescale::LEAST..=Rescale::MOST).contains(&factor) {
+        return Ok(());
+    }
+    let (least, most, interval) = (Rescale::LEAST, Rescale::MOST, Rescale::INTERVAL);
+    Err(format!(
+        "the gradient is scaled by {factor} after {finite} finite steps, expected a power of two from {least} to {most} and a \
+         whole number below {interval}"
+    ))
 }
 
 fn named(path: impl Display) -> impl Fn(String) -> Error {

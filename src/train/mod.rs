@@ -129,6 +129,9 @@ impl Trainer {
             trainer.executor.write_f32(id, *tensor, values)?;
         }
         trainer.freeze(&training.frozen)?;
+        if let Some([factor, finite]) = training.scaling {
+            trainer.write_scaling([factor, factor.recip(), finite])?;
+        }
         trainer.steps = training.steps;
         trainer.read = training.steps;
         if let Some(state) = &training.state {
@@ -402,7 +405,15 @@ impl Trainer {
         }
         // What a diverged step left is nothing to go on from.
         let state = self.state_waiting(wait).await?.filter(|state| state.values.iter().all(|v| v.is_finite()));
-        let training = Training { recipe: self.recipe, steps: self.steps, frozen: self.frozen.clone(), moments, state };
+        let scaling = match tensors.scaling {
+            None => None,
+            Some(scaling) => match *self.executor.read(id, scaling, wait).await?.as_slice() {
+                [factor, _, finite] => Some([factor, finite]),
+                _ => None,
+            },
+        };
+        let (recipe, steps, frozen) = (self.recipe, self.steps, self.frozen.clone());
+        let training = Training { recipe, steps, frozen, moments, state, scaling };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }
 

@@ -58,7 +58,7 @@ fn checkpoint() -> Checkpoint {
     let notes = BTreeMap::from([("alphabet".into(), "\n \"\\é€".into()), ("position".into(), "17".into())]);
     Checkpoint {
         model,
-        training: Some(Training { recipe, steps: u64::MAX, frozen: Vec::new(), moments, state }),
+        training: Some(Training { recipe, steps: u64::MAX, frozen: Vec::new(), moments, state, scaling: None }),
         notes,
     }
 }
@@ -212,7 +212,7 @@ fn every_kind_of_configuration_and_recipe_survives() {
             let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
             let values = (1..=config.state(2).iter().product()).map(|i| 1.0 / i as f32).collect();
             let state = Some(State { batch: 2, values });
-            let training = Some(Training { recipe, steps: 0, frozen, moments, state });
+            let training = Some(Training { recipe, steps: 0, frozen, moments, state, scaling: None });
             let checkpoint = Checkpoint { training, ..Checkpoint::from(model) };
             assert_same(&Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), &checkpoint);
         }

@@ -69,8 +69,8 @@ pub const F16_ROUNDING: Tolerance = Tolerance { relative: 4.9e-4, floor: 1e-3, l
 pub const F16_RECURRENCE: Tolerance = Tolerance { relative: 3e-3, floor: 1.0, least: 0.0 };
 
 /// A network of which everything large is rounded to f16, a dozen steps long, against f64: parameters, inputs of every
-/// product and gradients are off by 5e-4 of theirs, which a recurrence may amplify ten times over.
-pub const F16_NETWORK: Tolerance = Tolerance { relative: 1e-2, floor: 1.0, least: 0.0 };
+/// product and gradients are off by 5e-4 of theirs, which a recurrence may amplify ten times over; measured below 3e-3.
+pub const F16_NETWORK: Tolerance = Tolerance { relative: 5e-3, floor: 1.0, least: 0.0 };
 
 /// Panics where `got` and `want` differ; see [`check_close`].
 #[track_caller]

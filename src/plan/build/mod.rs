@@ -114,7 +114,7 @@ pub(super) fn build(
     let stored = stored(target);
     // Inference has them in one precision; else they are rounded once a run.
     let element = if purpose == Purpose::Infer { stored } else { Element::Real };
-    let parameters = plan.tensor("parameters", &[layout.len()], element, Storage::Shared)?;
+    let parameters = plan.tensor(parameters_of(element), &[layout.len()], element, Storage::Shared)?;
     let rounded = if element == stored {
         parameters
     } else {
@@ -269,13 +269,18 @@ fn stored(target: &Target) -> Element {
     }
 }
 
+/// The name of all parameters: those that an inference reads in half precision are not those that a training keeps.
+fn parameters_of(element: Element) -> &'static str {
+    if element == Element::Half { "inference_parameters" } else { "parameters" }
+}
+
 /// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no operations:
 /// for an executor to hold them before any window.
 pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
     let mut plan = Plan::empty();
     let mut shared = |name: &str, shape: &[usize], element| plan.tensor(name, shape, element, Storage::Shared);
     let element = if recipe.is_some() { Element::Real } else { stored(target) };
-    let parameters = shared("parameters", &[layout.len()], element)?;
+    let parameters = shared(parameters_of(element), &[layout.len()], element)?;
     let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None, exempt: None, scaling: None };
     if let Some(recipe) = recipe {
         for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moments()) {
