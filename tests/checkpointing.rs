@@ -19,7 +19,7 @@ use common::random::Random;
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
 const BY_STEPS: Target =
-    Target { binding_bytes: u64::MAX, parallel: true, workgroup_bytes: 0, software: false, workgroups: 128 };
+    Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
 
 const CELLS: [Cell; 4] =
     [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
