@@ -8,19 +8,23 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use recurrent::{Batch, Config, Device, Input, Loss, Model, Recipe, Stream, Trainer};
+use recurrent::{Batch, Config, Device, Input, Loss, Model, Precision, Recipe, Stream, Trainer};
 
 /// T, B and H; symbols and outputs are [`SYMBOLS`]. By the largest the GPU has enough to do.
 const SIZES: [(usize, usize, usize); 3] = [(10, 1, 64), (50, 16, 128), (50, 64, 512)];
 /// As many as a text has different characters.
 const SYMBOLS: usize = 96;
 
-/// The CPU executor and, where there is one, the best adapter, software ones included.
+/// The CPU executor and, where there is one, the best adapter, software ones included, in either precision.
 fn devices() -> Vec<(&'static str, Device)> {
     let mut devices = vec![("cpu", Device::cpu())];
     match Device::gpu() {
         Ok(gpu) => {
             println!("gpu is {}", gpu.name());
+            match gpu.clone().with_precision(Precision::F16) {
+                Ok(half) => devices.push(("gpu f16", half)),
+                Err(error) => println!("no rows for half precision: {error}"),
+            }
             devices.push(("gpu", gpu));
         }
         Err(error) => println!("no rows for a GPU: {error}"),

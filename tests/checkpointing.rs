@@ -18,8 +18,7 @@ use common::network::{Network, Window, random_parameters};
 use common::random::Random;
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
-const BY_STEPS: Target =
-    Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
+const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
 
 const CELLS: [Cell; 4] =
     [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];

@@ -89,6 +89,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/gpu/kernels/transpose.rs"
     "src/gpu/kernels/update.rs"
     "src/gpu/mod.rs"
+    "src/gpu/slots.rs"
     "src/gpu/wait.rs"
     "src/lib.rs"
     "src/model/cells/elman.rs"

@@ -6,6 +6,7 @@ mod adapter;
 mod context;
 mod executor;
 pub mod kernels;
+mod slots;
 mod wait;
 
 pub use adapter::{Adapter, Select, adapters_async};

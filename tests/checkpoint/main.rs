@@ -212,11 +212,45 @@ fn every_kind_of_configuration_and_recipe_survives() {
             let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
             let values = (1..=config.state(2).iter().product()).map(|i| 1.0 / i as f32).collect();
             let state = Some(State { batch: 2, values });
-            let training = Some(Training { recipe, steps: 0, frozen, moments, state, scaling: None });
+            let scaling = [None, Some([1.0 / 256.0, 1999.0]), Some([16_777_216.0, 0.0])][at % 3];
+            let training = Some(Training { recipe, steps: 0, frozen, moments, state, scaling });
             let checkpoint = Checkpoint { training, ..Checkpoint::from(model) };
             assert_same(&Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), &checkpoint);
         }
     }
+}
+
+#[test]
+fn a_scale_that_no_training_gets_to_is_refused() {
+    let with = |scaling: [f32; 2]| {
+        let mut checkpoint = checkpoint();
+        training(&mut checkpoint).scaling = Some(scaling);
+        checkpoint.to_bytes()
+    };
+    for scaling in [
+        [0.0, 0.0],
+        [-2.0, 0.0],
+        [3.0, 0.0],
+        [1.0 / 512.0, 0.0],
+        [33_554_432.0, 0.0],
+        [f32::NAN, 0.0],
+        [f32::INFINITY, 0.0],
+        [1.0, -1.0],
+        [1.0, 0.5],
+        [1.0, 2000.0],
+        [1.0, f32::NAN],
+    ] {
+        let error = with(scaling).unwrap_err();
+        assert!(error.to_string().contains("power of two"), "{scaling:?}: {error}");
+    }
+    // The same in a file.
+    let mut bytes = with([65536.0, 3.0]).unwrap();
+    assert!(Checkpoint::from_bytes(&bytes).is_ok());
+    let (old, new) = (b"[65536.0,3.0]", b"[65537.0,3.0]");
+    let at = bytes.windows(old.len()).position(|bytes| bytes == old).unwrap();
+    bytes[at..at + old.len()].copy_from_slice(new);
+    let error = Checkpoint::from_bytes(&bytes).unwrap_err();
+    assert!(error.to_string().contains("power of two"), "{error}");
 }
 
 #[test]
