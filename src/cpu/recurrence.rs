@@ -190,6 +190,7 @@ pub(super) fn backward<T: Real>(
     carried: bool,
     memory: &mut Memory<'_, T>,
 ) {
+    debug_assert!(!carried || op.directions == 1, "gradients are carried to a recurrence of one direction");
     let mut tensors = Owned::take(op, upstream, memory);
     let packs = pack(op, false, memory);
     let inputs = Inputs::of(op, memory);

@@ -200,7 +200,7 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Pipeline {
         module: &module,
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions {
-            // Every kernel writes its workgroup memory before it reads it.
+            // What a kernel reads of workgroup memory without having written it reaches no result.
             zero_initialize_workgroup_memory: false,
             constants: &constants,
         },

@@ -349,7 +349,8 @@ impl Executor {
         Ok(())
     }
 
-    /// The values of a tensor of real numbers, waiting for all work before it.
+    /// The values of a tensor of real numbers, waiting for all work before it. A transient tensor holds what was last
+    /// written to its memory, unless the plan was told to [keep](Plan::keep) it.
     ///
     /// # Errors
     /// As [`Executor::run`], for this and all earlier calls that did not wait.

@@ -226,7 +226,8 @@ pub enum Checkpointing {
     /// All steps.
     #[default]
     None,
-    /// Segments of √T steps, rounded up: gates and histories of 2·√T steps and states are held in place of T.
+    /// Segments of √T steps, rounded up: gates and histories of √T steps and the states at √T borders are held in place
+    /// of gates and histories of T steps.
     Sqrt,
     /// Segments of so many steps, at least 1; a window that is no longer is kept whole.
     Steps(usize),

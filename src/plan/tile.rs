@@ -42,6 +42,9 @@ pub(super) struct Work {
     pub directions: usize,
 }
 
+/// Workgroup memory is given in units, so that tiles of nearly the same size are one pipeline.
+const FLOATS_A_UNIT: usize = 1024;
+
 impl Tile {
     /// The most sequences of a tile.
     pub const MOST_SEQUENCES: u32 = 8;
@@ -53,12 +56,13 @@ impl Tile {
     pub fn floats(&self, schedule: Schedule, way: Way, gates: usize, hidden: usize) -> usize {
         let [threads, sequences, units, split] =
             [self.threads, self.sequences, self.units, self.split].map(|n| n as usize);
-        match (schedule, way) {
+        let floats = match (schedule, way) {
             (Schedule::Whole, Way::Forward) => sequences.saturating_mul(hidden).saturating_mul(1 + split * gates),
             (Schedule::Whole, Way::Backward) => sequences.saturating_mul(hidden).saturating_mul(gates + split),
             (Schedule::Steps, Way::Forward) => threads * sequences * units * gates + split,
             (Schedule::Steps, Way::Backward) => threads * sequences * units,
-        }
+        };
+        floats.next_multiple_of(FLOATS_A_UNIT)
     }
 
     /// The tile of a recurrence over whole sequences, if there is one that the target has the memory for.

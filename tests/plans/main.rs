@@ -8,8 +8,8 @@ mod tiles;
 use std::collections::BTreeSet;
 
 use recurrent::plan::{
-    Bytes, Clip, Dropout, Element, Loss, METRICS_SLOTS, Op, Optimizer, Plan, Purpose, Recipe, RecurrenceSchedule,
-    Schedule, Storage, Target,
+    Bytes, Clip, Dropout, Element, Loss, METRICS_SLOTS, Op, Optimizer, Phase, Plan, Purpose, Recipe,
+    RecurrenceSchedule, Schedule, Storage, Target,
 };
 use recurrent::{Activation, Cell, Config, Device, Directions, Error, Input, Layout, Model, ReadOut, Reset, Trainer};
 
@@ -213,6 +213,13 @@ fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
             assert_eq!(bytes(2), bytes(5), "{config:?}");
         }
     }
+}
+
+#[test]
+fn the_readme_says_what_its_example_prints() {
+    let plan = plan(&text(), train(), 50, 32, &Target::webgpu());
+    let line = format!("{} dispatches backwards, {} bytes", plan.dispatches(Phase::Backward), plan.bytes().total());
+    assert!(include_str!("../../README.md").contains(&line), "{line}");
 }
 
 #[test]

@@ -9,8 +9,9 @@ use crate::common::random::Random;
 use crate::products::{self, Gathering, Weighting};
 use crate::recurrences::{self, Options, Sizes};
 use crate::states::{self, Pooling};
+use crate::tiles::tiles;
 use crate::training::{self, Measured};
-use crate::{GRU, GRU_BEFORE, SCHEDULES, masks, tiles};
+use crate::{GRU, GRU_BEFORE, SCHEDULES, masks};
 
 /// The case passes as it is, and fails with the operation changed and with none.
 #[track_caller]

@@ -12,9 +12,10 @@ use crate::common::compare::{F16_RECURRENCE, F16_ROUNDING};
 use crate::common::executor::{Execute, gpu};
 use crate::common::random::Random;
 use crate::products::{self, Gathering, Weighting};
-use crate::recurrences::{self, Sizes};
+use crate::recurrences::{self, PAIRS, Sizes};
 use crate::states::{self, Pooling};
-use crate::{CELLS, PAIRS, PRODUCT_TILES, SCHEDULES, masks, tiles, training};
+use crate::tiles::tiles;
+use crate::{CELLS, PRODUCT_TILES, SCHEDULES, masks, training};
 
 /// Every choice of some of these groups of names.
 fn choices<'a>(groups: &[&[&'a str]]) -> Vec<Vec<&'a str>> {

@@ -57,7 +57,7 @@ pub(super) fn mask(plan: &Plan, op: &Mask) -> Result<Command> {
         has_input: u32::from(op.input.is_some()),
         input_offset: op.input.map_or(Ok(0), |input| place(plan, "input", &input, shape))?,
         out_offset: place(plan, "out", &op.out, shape)?,
-        first: number(op.first)?,
+        first: number(op.first % op.period.max(1))?,
         period: number(op.period.max(1).saturating_mul(columns)).and(number(op.period.max(1)))?,
         site,
         threshold,

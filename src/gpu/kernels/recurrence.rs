@@ -78,10 +78,10 @@ macro_rules! driver {
     };
 }
 
-/// The constants of a driver, those of a step forwards, and the unit in which workgroup memory is given.
+/// The constants of a driver.
 const CONSTANTS: [&str; 5] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS"];
+/// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
 const MASKED_CONSTANTS: [&str; 6] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS", "MASKED"];
-const FLOATS: usize = 1024;
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits always.
 const STORED: &str = "Stored";
@@ -193,8 +193,7 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
     if !known || split == 0 || threads == 0 || threads % split != 0 {
         return Err(Error::Config(format!("a recurrence has no tile {:?}", op.tile)));
     }
-    let floats = op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden);
-    let floats = number(floats.next_multiple_of(FLOATS))?;
+    let floats = number(op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden))?;
     let across = match op.schedule {
         RecurrenceSchedule::Steps => tiles(op.hidden, (threads / split * units) as usize),
         RecurrenceSchedule::Whole => 1,

@@ -176,9 +176,11 @@ impl Builder<'_> {
         let work = self.work(Way::Backward);
         let tile = match recurrence.schedule {
             Schedule::Steps => Tile::steps(self.target, &work),
+            // What fits one way fits the other, or the schedule would not be this one.
             Schedule::Whole => Tile::whole(self.target, &work).unwrap_or(recurrence.tile),
         };
-        let backward = Recurrence { tile, ..recurrence.clone() };
+        // Uᵀ is read forwards alone: what it lies in is free from there on.
+        let backward = Recurrence { tile, weight_transposed: None, ..recurrence.clone() };
         self.push(Op::Backward { recurrence: backward, upstream, to_start, carried });
         if first > 0 {
             self.carry(layer, recurrence, upstream, true)?;

@@ -1,0 +1,160 @@
+//! Recurrences of every cell and schedule against their twins, around the borders of every tile.
+
+use recurrent::plan::{RecurrenceSchedule, Tile};
+use recurrent::{Cell, cpu};
+
+use crate::common::compare::{EXACT, Tolerance};
+use crate::common::executor::gpu;
+use crate::common::random::Random;
+use crate::recurrences::{self, Options, PAIRS, Sizes};
+use crate::{CELLS, GRU, GRU_BEFORE, RELU, SCHEDULES, TANH, case};
+
+/// Tiles of a recurrence by steps: those of hardware and of software, and one of no use where everything is uneven.
+const STEP_TILES: [Tile; 6] = [
+    Tile { threads: 128, sequences: 4, units: 1, split: 16 },
+    Tile { threads: 128, sequences: 1, units: 1, split: 16 },
+    Tile { threads: 256, sequences: 8, units: 1, split: 16 },
+    Tile { threads: 32, sequences: 8, units: 4, split: 1 },
+    Tile { threads: 32, sequences: 1, units: 4, split: 1 },
+    Tile { threads: 24, sequences: 2, units: 3, split: 3 },
+];
+/// Tiles of whole sequences.
+const WHOLE_TILES: [Tile; 6] = [
+    Tile { threads: 256, sequences: 1, units: 1, split: 1 },
+    Tile { threads: 256, sequences: 2, units: 1, split: 8 },
+    Tile { threads: 64, sequences: 4, units: 1, split: 1 },
+    Tile { threads: 16, sequences: 8, units: 4, split: 1 },
+    Tile { threads: 8, sequences: 1, units: 4, split: 1 },
+    Tile { threads: 24, sequences: 3, units: 2, split: 3 },
+];
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_around_the_tiles_of_a_step() {
+    let mut random = Random::new(6);
+    for schedule in SCHEDULES {
+        let mut tiles = tiles(schedule).into_iter().cycle();
+        for cell in CELLS {
+            let mut options = PAIRS.into_iter().cycle();
+            for steps in [1, 2, 5] {
+                for (batch, hidden) in
+                    [(1, 1), (1, 16), (15, 17), (16, 15), (16, 16), (17, 33), (2, 31), (3, 32), (5, 37), (33, 1)]
+                {
+                    let options = options.next().unwrap();
+                    let tile = tiles.next().unwrap();
+                    let sizes = Sizes { steps, batch, hidden, cell, schedule, tile, options };
+                    recurrences::forward(&mut random, sizes).check();
+                    recurrences::backward(&mut random, sizes).check();
+                }
+            }
+        }
+    }
+}
+
+/// Those of one schedule.
+pub fn tiles(schedule: RecurrenceSchedule) -> [Tile; 6] {
+    if schedule == RecurrenceSchedule::Steps { STEP_TILES } else { WHOLE_TILES }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_around_the_borders_of_every_tile() {
+    let mut random = Random::new(23);
+    let mut options = PAIRS.into_iter().cycle();
+    for schedule in SCHEDULES {
+        for tile in tiles(schedule) {
+            let (sequences, units) = (tile.sequences as usize, (tile.threads / tile.split * tile.units) as usize);
+            for cell in CELLS {
+                for (batch, hidden) in
+                    [(sequences + 1, units + 1), (sequences, units), (sequences.max(2) - 1, units - 1)]
+                {
+                    let options = options.next().unwrap();
+                    let sizes = Sizes { steps: 3, batch, hidden, cell, schedule, tile, options };
+                    recurrences::forward(&mut random, sizes).check();
+                    recurrences::backward(&mut random, sizes).check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_with_every_option() {
+    let mut random = Random::new(19);
+    for schedule in SCHEDULES {
+        for cell in CELLS {
+            for number in 0..16 {
+                let [both, unequal, bias, mask] = [1, 2, 4, 8].map(|bit| number & bit != 0);
+                let directions = if both { 2 } else { 1 };
+                let options = Options { directions, unequal, bias, mask, ..Options::PLAIN };
+                let sizes = Sizes { steps: 4, batch: 3, hidden: 18, cell, schedule, tile: tiles(schedule)[0], options };
+                recurrences::forward(&mut random, sizes).check();
+                for (to_start, carried) in [(false, false), (true, false), (false, !both), (true, !both)] {
+                    let options = Options { to_start, carried, ..options };
+                    recurrences::backward(&mut random, Sizes { options, ..sizes }).check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn recurrence_around_the_threads_of_a_workgroup() {
+    let mut random = Random::new(7);
+    let mut options = PAIRS.into_iter().cycle();
+    for schedule in SCHEDULES {
+        let tile = tiles(schedule)[0];
+        for hidden in [63, 64, 65, 127, 128, 129, 255, 256, 257, 521, 1024] {
+            let options = options.next().unwrap();
+            let sizes = Sizes { steps: 2, batch: 2, hidden, cell: TANH, schedule, tile, options };
+            recurrences::forward(&mut random, sizes).check();
+            recurrences::backward(&mut random, sizes).check();
+        }
+        // G·H around 256 and at the most that a workgroup takes; of two products 2·H, that of the first, as well.
+        let of_gru = [85, 86, 128, 129, 257, 682];
+        for (cell, sizes) in [(Cell::Lstm, [63, 64, 65, 127, 257, 512]), (GRU, of_gru), (GRU_BEFORE, of_gru)] {
+            for hidden in sizes {
+                let options = options.next().unwrap();
+                let sizes = Sizes { steps: 2, batch: 2, hidden, cell, schedule, tile, options };
+                recurrences::forward(&mut random, sizes).check();
+                recurrences::backward(&mut random, sizes).check();
+            }
+        }
+    }
+}
+
+/// What the hidden state is after one step of pre-activations `x` with U zero, so that h = act(x + b_U).
+fn activated(cell: Cell, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
+    let hidden = x.len();
+    let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule, tile: tiles(schedule)[0], options: Options::PLAIN };
+    recurrences::forward_of(&mut Random::new(8), sizes, x.to_vec(), vec![0.0; hidden * hidden], tolerance)
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn activations_hold_far_from_zero() {
+    let ends =
+        [-1e30, -1000.0, -100.0, -89.0, -44.0, -20.0, -15.0, -9.0, 9.0, 15.0, 20.0, 44.0, 89.0, 100.0, 1000.0, 1e30];
+    for schedule in SCHEDULES {
+        for x in ends {
+            activated(TANH, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
+            activated(RELU, schedule, &[x], Tolerance { relative: 1e-6, floor: 0.0, least: 0.0 }).check();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_nan_is_not_hidden_by_an_activation() {
+    for schedule in SCHEDULES {
+        for cell in [TANH, RELU] {
+            let case = activated(cell, schedule, &[1.0, f64::NAN, -1.0], EXACT);
+            for history in [case.run(gpu()), case.run(cpu::Executor::<f32>::new())] {
+                let is_nan: Vec<bool> = history[0][3..].iter().map(|h| h.is_nan()).collect();
+                // With U zero and NaN in h_1 nothing else is touched.
+                assert_eq!(is_nan, [false, true, false], "{cell:?}, {schedule:?}");
+            }
+        }
+    }
+}
