@@ -1,0 +1,138 @@
+//! Pen strokes as a sequence: a bidirectional network reads eight points of a digit and says which it is.
+//!
+//! The contract: the writers of the test part are none of the training part's; what is wrong with a file is said with
+//! its name and line.
+//!
+//! ```text
+//! cargo run --release --example handwriting
+//! cargo run --release --example handwriting -- --data FOLDER      # pendigits.tra and pendigits.tes of the UCI
+//! cargo run --release --example handwriting -- --predict FILE     # strokes in the same format
+//! ```
+
+#[path = "../shared/classes.rs"]
+mod classes;
+#[path = "../shared/fit.rs"]
+mod fit;
+#[path = "../shared/matrix.rs"]
+mod matrix;
+#[path = "../shared/picture.rs"]
+mod picture;
+#[path = "../shared/program.rs"]
+mod program;
+#[path = "../shared/report.rs"]
+mod report;
+
+mod drawing;
+mod made_up;
+mod strokes;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+use recurrent::{Directions, Input, Inputs, Loss, Model, ReadOut, data::Example};
+use serde_json::json;
+
+use classes::Confusion;
+use program::Options;
+use report::Report;
+use strokes::{FEATURES, Parts, Stroke};
+
+const DEFAULTS: &[(&str, &str)] = &[
+    ("checkpoint", "out/handwriting.safetensors"),
+    ("plot", "out/handwriting.svg"),
+    ("cell", "lstm"),
+    ("layers", "2"),
+    ("hidden", "96"),
+    ("epochs", "30"),
+    ("patience", "8"),
+    ("batch_size", "64"),
+    ("learning_rate", "0.004"),
+    ("dropout", "0.2"),
+];
+
+/// The share of the strokes to learn that is held out to tell when to stop.
+const HELD: f64 = 0.1;
+
+/// Reads handwritten digits, stroke by stroke: 8 points (x, y) each, one of ten classes.
+///
+/// Without --data it learns digits that it draws itself.
+#[derive(Parser)]
+#[command(name = "handwriting", max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    program::main(|| {
+        let Cli { options } = program::parse(DEFAULTS);
+        let report = Report::new(options.json);
+        match &options.predict {
+            Some(file) => predict(file, &options, &report),
+            None => train(&options, report),
+        }
+    })
+}
+
+fn train(options: &Options, mut report: Report) -> Result<()> {
+    let Parts { train, test } = match &options.data {
+        Some(folder) => strokes::read_folder(folder)?,
+        None => made_up::parts(options.seed),
+    };
+    options.make_folders()?;
+    let device = options.open(&report)?;
+    let config = options.config(Input::Dense(FEATURES), 10).with_directions(Directions::Both);
+    let config = config.with_read_out(ReadOut::Mean);
+    let model = Model::new(config.clone())?;
+    let name = program::name(options.data.as_deref(), "drawn digits");
+    report.line(&format!("{name}: {} strokes to learn, {} of other writers to test", train.len(), test.len()))?;
+
+    let examples: Vec<Example> = train.iter().map(Stroke::example).collect();
+    let (held, kept) = classes::held_out(examples.len(), HELD, options.seed);
+    let held = classes::batches(&examples, &held, 256, &config)?;
+    let epoch = |number| {
+        let order = classes::shuffled(&kept, options.seed, number);
+        classes::batches(&examples, &order, options.batch_size, &config)
+    };
+    let save = |model: &Model| options.save(model, "handwriting", &());
+    let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+
+    let inputs: Vec<Inputs> = test.iter().map(Stroke::inputs).collect();
+    let said = classes::probabilities(&device, &best, &inputs)?;
+    let said: Vec<usize> = said.iter().map(|p| classes::likeliest(p)).collect();
+    let confusion = Confusion::new(10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()));
+    picture::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
+        drawing::draw(area, &course, &confusion, &test, &said)
+    })?;
+    report.line(&format!("\n{confusion}\n"))?;
+    report.line(&format!(
+        "test: {:.2} % of {} strokes are read rightly, after {:.0} s of training; saved in {}, drawn in {}",
+        confusion.accuracy() * 100.0,
+        confusion.total(),
+        course.seconds,
+        options.checkpoint.display(),
+        options.plot.display()
+    ))?;
+    report.event(&json!({
+        "event": "test", "accuracy": confusion.accuracy(), "strokes": confusion.total(), "seconds": course.seconds,
+    }))
+}
+
+/// What a trained network says of each stroke of a file.
+fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
+    let (model, ()) = options.load("handwriting")?;
+    let strokes = strokes::read(file)?;
+    let device = options.open(report)?;
+    let inputs: Vec<Inputs> = strokes.iter().map(Stroke::inputs).collect();
+    for (at, (stroke, said)) in strokes.iter().zip(classes::probabilities(&device, &model, &inputs)?).enumerate() {
+        let digit = classes::likeliest(&said);
+        let probability = said[digit];
+        report.event(&json!({
+            "event": "prediction", "stroke": at + 1, "digit": digit, "probability": probability, "is": stroke.digit,
+        }))?;
+        let is = if digit == stroke.digit { String::new() } else { format!(", but it is a {}", stroke.digit) };
+        report.line(&format!("stroke {}: a {digit} ({:.1} %){is}", at + 1, probability * 100.0))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Strokes of a pen, in the format of the UCI's pen-based digits, and as a network reads them.
+//!
+//! The contract: a line is 16 numbers from 0 to 100 (x and y of 8 points) and the digit; what is not is an error with
+//! file and line.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use recurrent::{Inputs, Targets, data::Example};
+
+/// Points of a stroke.
+pub const POINTS: usize = 8;
+/// What is read at a point: where it is, and the way from the point before.
+pub const FEATURES: usize = 4;
+
+#[derive(Clone)]
+pub struct Stroke {
+    /// 0 to 100, y upwards.
+    pub points: [(f32, f32); POINTS],
+    pub digit: usize,
+}
+
+/// The strokes to learn, and those of other writers to test with.
+pub struct Parts {
+    pub train: Vec<Stroke>,
+    pub test: Vec<Stroke>,
+}
+
+impl Stroke {
+    /// `[8, 4]`: x, y, dx, dy in about −1 to 1.
+    pub fn inputs(&self) -> Inputs {
+        let mut before = self.points[0];
+        let mut values = Vec::with_capacity(POINTS * FEATURES);
+        for &(x, y) in &self.points {
+            values.extend([x / 50.0 - 1.0, y / 50.0 - 1.0, (x - before.0) / 50.0, (y - before.1) / 50.0]);
+            before = (x, y);
+        }
+        Inputs::Dense(values)
+    }
+
+    pub fn example(&self) -> Example {
+        Example { inputs: self.inputs(), targets: Targets::Classes(vec![self.digit as u32]) }
+    }
+}
+
+/// `pendigits.tra` and `pendigits.tes` of a folder.
+pub fn read_folder(folder: &Path) -> Result<Parts> {
+    ensure!(folder.is_dir(), "{} is no folder, expected one with pendigits.tra and pendigits.tes", folder.display());
+    let [train, test] = ["pendigits.tra", "pendigits.tes"].map(|name| read(&folder.join(name)));
+    Ok(Parts { train: train?, test: test? })
+}
+
+/// The strokes of one file.
+pub fn read(path: &Path) -> Result<Vec<Stroke>> {
+    let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_path(path);
+    let mut reader = reader.with_context(|| format!("cannot read {}", path.display()))?;
+    let mut strokes = Vec::new();
+    for record in reader.records() {
+        let record = record.with_context(|| format!("cannot read {}", path.display()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let stroke = parse(&record).with_context(|| format!("{}, line {line}", path.display()))?;
+        strokes.push(stroke);
+    }
+    ensure!(!strokes.is_empty(), "{} has no strokes", path.display());
+    Ok(strokes)
+}
+
+fn parse(record: &csv::StringRecord) -> Result<Stroke> {
+    let fields = 2 * POINTS + 1;
+    ensure!(record.len() == fields, "{} numbers, expected {fields}: 8 points and the digit", record.len());
+    let mut numbers = [0; 2 * POINTS + 1];
+    for (at, (number, field)) in numbers.iter_mut().zip(record).enumerate() {
+        let most = if at == 2 * POINTS { 9 } else { 100 };
+        *number = match field.parse::<u8>() {
+            Ok(n) if n <= most => n,
+            _ => bail!("number {} is {field:?}, expected a whole number from 0 to {most}", at + 1),
+        };
+    }
+    let mut points = [(0.0, 0.0); POINTS];
+    for (point, xy) in points.iter_mut().zip(numbers.chunks_exact(2)) {
+        *point = (xy[0].into(), xy[1].into());
+    }
+    Ok(Stroke { points, digit: numbers[2 * POINTS].into() })
+}

@@ -1,0 +1,100 @@
+//! Classification: what a network says of examples, and the confusion matrix of it.
+//!
+//! The contract: rows of the matrix are what is true, columns what was said, and every example counts once.
+
+use std::fmt;
+
+use anyhow::Result;
+use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
+use recurrent::{Config, Device, Inputs, Model, Predictor, Sequences, data::Example};
+
+/// Sequences that are judged side by side.
+const BATCH: usize = 256;
+
+/// The probabilities of the classes, one list for each sequence; of a network that is read out once.
+pub fn probabilities(device: &Device, model: &Model, inputs: &[Inputs]) -> Result<Vec<Vec<f64>>> {
+    let mut predictor = Predictor::new(device, model)?;
+    let mut all = Vec::with_capacity(inputs.len());
+    for chunk in inputs.chunks(BATCH) {
+        let prediction = predictor.run(&Sequences::pad(chunk, model.config())?)?;
+        all.extend(prediction.outputs.chunks_exact(model.config().outputs).map(softmax));
+    }
+    Ok(all)
+}
+
+/// The likeliest class.
+pub fn likeliest(probabilities: &[f64]) -> usize {
+    let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(class, _)| class)
+}
+
+/// Examples in batches of one size where they divide so; in an order of the epoch's own.
+pub fn batches(examples: &[Example], order: &[usize], size: usize, config: &Config) -> Result<Vec<recurrent::Batch>> {
+    let pad = |chunk: &[usize]| Ok(recurrent::Batch::pad(chunk.iter().map(|&at| &examples[at]), config)?);
+    order.chunks(size.max(1)).map(pad).collect()
+}
+
+/// The places of `count` examples, shuffled, as two parts: the share that is held out, and the rest.
+pub fn held_out(count: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut held = shuffled(&(0..count).collect::<Vec<_>>(), seed, u64::MAX);
+    let rest = held.split_off((count as f64 * share).ceil() as usize);
+    (held, rest)
+}
+
+/// The order of an epoch.
+pub fn shuffled(places: &[usize], seed: u64, epoch: u64) -> Vec<usize> {
+    let mut rng = ChaCha12Rng::seed_from_u64(seed);
+    rng.set_stream(epoch);
+    let mut places = places.to_vec();
+    places.shuffle(&mut rng);
+    places
+}
+
+/// How often each class was taken for each.
+pub struct Confusion {
+    pub counts: Vec<Vec<usize>>,
+}
+
+impl Confusion {
+    pub fn new(classes: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut counts = vec![vec![0; classes]; classes];
+        for (is, said) in pairs {
+            counts[is][said] += 1;
+        }
+        Confusion { counts }
+    }
+
+    pub fn total(&self) -> usize {
+        self.counts.iter().flatten().sum()
+    }
+
+    pub fn right(&self) -> usize {
+        (0..self.counts.len()).map(|class| self.counts[class][class]).sum()
+    }
+
+    /// The share that was right.
+    pub fn accuracy(&self) -> f64 {
+        self.right() as f64 / self.total() as f64
+    }
+}
+
+impl fmt::Display for Confusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "is \\ said")?;
+        (0..self.counts.len()).try_for_each(|class| write!(f, "{class:>5}"))?;
+        for (class, row) in self.counts.iter().enumerate() {
+            write!(f, "\n{class:>9}")?;
+            for count in row {
+                if *count == 0 { write!(f, "    ·")? } else { write!(f, "{count:>5}")? }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn softmax(outputs: &[f32]) -> Vec<f64> {
+    let most = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = outputs.iter().map(|x| f64::from(x - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / sum).collect()
+}

@@ -1,0 +1,91 @@
+//! Training with an evaluation after every epoch: the best weights are kept, and it ends where none better come.
+//!
+//! The contract: what is returned and saved are the weights of the least held-out loss; the data that is held out never
+//! trains.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use recurrent::{Batch, Clip, Device, Dropout, EarlyStopping, Loss, Model, Optimizer, Recipe, Schedule, Trainer};
+use serde_json::json;
+
+use crate::{program::Options, report::Report};
+
+/// Steps between two looks at the training loss.
+const INTERVAL: u64 = 20;
+
+/// How a training went.
+#[derive(Clone, Default)]
+pub struct Course {
+    pub epochs: Vec<Epoch>,
+    /// The epoch, from 0, whose weights were kept.
+    pub best: usize,
+    pub seconds: f64,
+}
+
+/// One reading of the training data.
+#[derive(Clone, Copy)]
+pub struct Epoch {
+    /// The mean loss of its steps.
+    pub train: f64,
+    /// The loss on the data that is held out, after it.
+    pub held: f64,
+}
+
+/// Trains `model`; `epoch` gives the batches of each epoch, `save` keeps a model that is the best so far.
+pub fn fit(
+    (device, model, loss): (&Device, &Model, Loss),
+    epoch: impl Fn(u64) -> Result<Vec<Batch>>,
+    held: &[Batch],
+    options: &Options,
+    report: &mut Report,
+    save: impl Fn(&Model) -> Result<()>,
+) -> Result<(Model, Course)> {
+    let since = Instant::now();
+    let first = epoch(0)?;
+    let steps = first.len() as u64;
+    let schedule = Schedule::Cosine { warm_up: steps, total: steps * options.epochs, floor: 0.0 };
+    let recipe = Recipe::new(loss)
+        .with_optimizer(Optimizer::adam_w(0.01), options.learning_rate)
+        .with_clip(Clip::Norm(1.0))
+        .with_schedule(schedule)
+        .with_dropout(Dropout::between_layers(options.dropout).with_seed(options.seed));
+    let mut trainer = Trainer::new(device, model, recipe)?;
+    let mut stopping = EarlyStopping::new(options.patience);
+    let mut course = Course::default();
+    report.begin(steps * options.epochs)?;
+    for number in 1..=options.epochs {
+        let (mut sum, mut count) = (0.0, 0);
+        let batches = if number == 1 { first.clone() } else { epoch(number - 1)? };
+        for (at, batch) in (1..).zip(&batches) {
+            trainer.step(batch)?;
+            if at % INTERVAL == 0 || at as usize == batches.len() {
+                for metrics in trainer.metrics()? {
+                    sum += metrics.loss;
+                    count += 1;
+                }
+                report.at(trainer.steps(), format!("epoch {number}  loss {:.4}", sum / f64::from(count)));
+            }
+        }
+        let (train, loss) = (sum / f64::from(count), trainer.evaluate(held.iter().cloned())?);
+        course.epochs.push(Epoch { train, held: loss });
+        let goes_on = stopping.observe(loss, &mut trainer)?;
+        let is_best = stopping.since_best() == 0;
+        if let Some((_, best)) = stopping.best().filter(|_| is_best) {
+            save(best)?;
+            course.best = course.epochs.len() - 1;
+        }
+        report.event(&json!({ "event": "validation", "epoch": number, "train_loss": train, "loss": loss }))?;
+        let mark = if is_best { ", the best so far" } else { "" };
+        let of = options.epochs;
+        report.line(&format!("epoch {number}/{of}: training loss {train:.4}, validation loss {loss:.4}{mark}"))?;
+        if !goes_on {
+            report.line(&format!("{} evaluations were no better than the best: training ends", options.patience))?;
+            break;
+        }
+    }
+    report.end();
+    course.seconds = since.elapsed().as_secs_f64();
+    let (_, best) = stopping.into_best().context("no evaluation gave a finite loss")?;
+    Ok((best, course))
+}

@@ -1,0 +1,62 @@
+//! What an example says: prose with a progress bar, or one JSON object a line.
+//!
+//! The contract: with --json nothing but JSON goes to stdout; only a terminal sees the bar; a failing write comes back
+//! as an error.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+pub struct Report {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Report {
+    pub fn new(json: bool) -> Self {
+        Report { json, bar: ProgressBar::hidden() }
+    }
+
+    /// Prints an event, in JSON only: an object whose `event` names it.
+    pub fn event(&self, event: &impl Serialize) -> Result<()> {
+        if self.json { self.print(&serde_json::to_string(event)?) } else { Ok(()) }
+    }
+
+    /// Prints a line, in prose only.
+    pub fn line(&self, line: &str) -> Result<()> {
+        if self.json { Ok(()) } else { self.print(line) }
+    }
+
+    fn print(&self, line: &str) -> Result<()> {
+        self.bar.suspend(|| {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{line}")?;
+            out.flush()
+        })?;
+        Ok(())
+    }
+
+    /// Shows a bar of `total` steps.
+    pub fn begin(&mut self, total: u64) -> Result<()> {
+        if !self.json {
+            let style = ProgressStyle::with_template("{msg} [{bar:24}] step {pos}/{len}, {eta} left")?;
+            self.bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        Ok(())
+    }
+
+    /// Moves the bar on to a step.
+    pub fn at(&self, step: u64, message: String) {
+        self.bar.set_position(step);
+        self.bar.set_message(message);
+    }
+
+    /// Takes the bar away.
+    pub fn end(&mut self) {
+        self.bar.finish_and_clear();
+        self.bar = ProgressBar::hidden();
+    }
+}
