@@ -15,6 +15,8 @@ use recurrent::Checkpoint;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "common/program.rs"]
+mod program;
 #[path = "../examples/text/source.rs"]
 mod source;
 
@@ -40,7 +42,7 @@ impl Room {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(program::example("text"));
         // The text of a message must not depend on the caller's logging.
         command.args(args).args(["--device", "cpu"]).current_dir(self.0.path()).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -63,14 +65,6 @@ impl Room {
 }
 
 /// The example, built by cargo beside this test.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples").join(format!("text{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is missing: cargo build --example text", program.display());
-    program
-}
-
 /// Words in an order that is neither random nor trivial.
 fn text(length: usize) -> String {
     let words = ["network", "gate", "hidden", "state\n", "unroll", "of", "the", "loss"];
@@ -380,7 +374,7 @@ fn devices_are_listed_and_an_unknown_one_is_an_error() {
     assert!(succeed(room.command(&["devices"])).lines().last().unwrap().starts_with("cpu "));
     let events = events(&succeed(room.command(&["--json", "devices"])));
     assert!(named(&events, "device")[0]["name"].as_str().unwrap().starts_with("CPU"));
-    let mut unknown = Command::new(program());
+    let mut unknown = Command::new(program::example("text"));
     unknown.args(["--device", "gpu:no such adapter"]).current_dir(room.0.path());
     let output = unknown.output().unwrap();
     let message = stderr(&output);

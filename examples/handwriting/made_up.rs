@@ -4,7 +4,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 
-use crate::strokes::{POINTS, Parts, Stroke};
+use crate::strokes::{POINTS, Parts, Stroke, boxed};
 
 /// Corners of the pen's path for each digit, in a box of 100 by 100, y upwards.
 const PATHS: [&[(f32, f32)]; 10] = [
@@ -94,12 +94,4 @@ fn along(corners: &[(f32, f32)]) -> [(f32, f32); POINTS] {
         }
     }
     points
-}
-
-/// The same in a box of 100 by 100, its proportions kept, as the tablet of the real data has it.
-fn boxed(points: [(f32, f32); POINTS]) -> [(f32, f32); POINTS] {
-    let least = points.iter().fold((f32::MAX, f32::MAX), |least, p| (least.0.min(p.0), least.1.min(p.1)));
-    let most = points.iter().fold((f32::MIN, f32::MIN), |most, p| (most.0.max(p.0), most.1.max(p.1)));
-    let scale = 100.0 / (most.0 - least.0).max(most.1 - least.1).max(1e-6);
-    points.map(|(x, y)| (((x - least.0) * scale).round(), ((y - least.1) * scale).round()))
 }

@@ -45,14 +45,14 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("layers", "2"),
     ("hidden", "96"),
     ("epochs", "30"),
-    ("patience", "8"),
+    ("patience", "12"),
     ("batch_size", "64"),
     ("learning_rate", "0.004"),
     ("dropout", "0.2"),
 ];
 
-/// The share of the strokes to learn that is held out to tell when to stop.
-const HELD: f64 = 0.1;
+/// Of this many strokes to learn one is held out to tell when to stop.
+const HELD: usize = 10;
 
 /// Reads handwritten digits, stroke by stroke: 8 points (x, y) each, one of ten classes.
 ///
@@ -89,11 +89,16 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     report.line(&format!("{name}: {} strokes to learn, {} of other writers to test", train.len(), test.len()))?;
 
     let examples: Vec<Example> = train.iter().map(Stroke::example).collect();
-    let (held, kept) = classes::held_out(examples.len(), HELD, options.seed);
-    let held = classes::batches(&examples, &held, 256, &config)?;
+    // The last in order and not any: strokes that lie together are of one writer, and the test's are of others.
+    let places: Vec<usize> = (0..examples.len()).collect();
+    let (kept, held) = places.split_at(examples.len() - examples.len().div_ceil(HELD));
+    let held = classes::batches(&examples, held, 256, &config)?;
     let epoch = |number| {
-        let order = classes::shuffled(&kept, options.seed, number);
-        classes::batches(&examples, &order, options.batch_size, &config)
+        // Every epoch in other hands: the writers of the test part have theirs.
+        let mut rng = classes::chance(options.seed, number);
+        let bent: Vec<Example> = train.iter().map(|stroke| stroke.bent(&mut rng).example()).collect();
+        let order = classes::shuffled(kept, options.seed, number);
+        classes::batches(&bent, &order, options.batch_size, &config)
     };
     let save = |model: &Model| options.save(model, "handwriting", &());
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{Inputs, Targets, data::Example};
 
 /// Points of a stroke.
@@ -38,9 +39,29 @@ impl Stroke {
         Inputs::Dense(values)
     }
 
+    /// The same as another hand might have written it: slanted, turned and stretched by chance, in the box again.
+    pub fn bent(&self, rng: &mut ChaCha12Rng) -> Stroke {
+        let mut chance = |most: f32| rng.random_range(-most..most);
+        let (slant, turn, width) = (chance(0.25), chance(0.15), chance(0.15).exp());
+        let (sin, cos) = turn.sin_cos();
+        let points = self.points.map(|(x, y)| {
+            let (x, y) = (x * width + slant * y + chance(2.0), y + chance(2.0));
+            (x * cos - y * sin, x * sin + y * cos)
+        });
+        Stroke { points: boxed(points), digit: self.digit }
+    }
+
     pub fn example(&self) -> Example {
         Example { inputs: self.inputs(), targets: Targets::Classes(vec![self.digit as u32]) }
     }
+}
+
+/// The same in a box of 100 by 100, its proportions kept, as the tablet of the real data has it.
+pub fn boxed(points: [(f32, f32); POINTS]) -> [(f32, f32); POINTS] {
+    let least = points.iter().fold((f32::MAX, f32::MAX), |least, p| (least.0.min(p.0), least.1.min(p.1)));
+    let most = points.iter().fold((f32::MIN, f32::MIN), |most, p| (most.0.max(p.0), most.1.max(p.1)));
+    let scale = 100.0 / (most.0 - least.0).max(most.1 - least.1).max(1e-6);
+    points.map(|(x, y)| (((x - least.0) * scale).round(), ((y - least.1) * scale).round()))
 }
 
 /// `pendigits.tra` and `pendigits.tes` of a folder.

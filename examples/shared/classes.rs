@@ -34,20 +34,18 @@ pub fn batches(examples: &[Example], order: &[usize], size: usize, config: &Conf
     order.chunks(size.max(1)).map(pad).collect()
 }
 
-/// The places of `count` examples, shuffled, as two parts: the share that is held out, and the rest.
-pub fn held_out(count: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let mut held = shuffled(&(0..count).collect::<Vec<_>>(), seed, u64::MAX);
-    let rest = held.split_off((count as f64 * share).ceil() as usize);
-    (held, rest)
-}
-
 /// The order of an epoch.
 pub fn shuffled(places: &[usize], seed: u64, epoch: u64) -> Vec<usize> {
+    let mut places = places.to_vec();
+    places.shuffle(&mut chance(seed, epoch));
+    places
+}
+
+/// What an epoch's order and what else it leaves to chance are drawn from.
+pub fn chance(seed: u64, epoch: u64) -> ChaCha12Rng {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     rng.set_stream(epoch);
-    let mut places = places.to_vec();
-    places.shuffle(&mut rng);
-    places
+    rng
 }
 
 /// How often each class was taken for each.

@@ -1,0 +1,89 @@
+//! The example `handwriting` from outside: what it learns, what it says of files, and what it answers to damaged ones.
+//!
+//! The contract: a run ends in a test event with a share of what is right, and a bad file in one message that names file
+//! and line. `cargo test` builds the example.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+#[path = "common/program.rs"]
+mod program;
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program::example("handwriting"));
+    // The text of a message must not depend on the caller's logging.
+    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn last(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(std::str::from_utf8(&output.stdout).unwrap().lines().last().unwrap()).unwrap()
+}
+
+/// Digits that any network tells apart: the pen goes to the right, and up where the digit in binary has a 1.
+fn strokes(count: usize) -> String {
+    let line = |at: usize| {
+        let digit = at % 10;
+        let height = |point: usize| if digit >> (point / 2) & 1 == 1 { 90 + at % 7 } else { at % 5 };
+        let points = (0..8).map(|point| format!("{:>3},{:>3}", point * 14, height(point)));
+        format!("{},{digit}\n", points.collect::<Vec<_>>().join(","))
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn strokes_in_the_format_of_the_uci_are_learnt_and_then_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pendigits.tra"), strokes(400)).unwrap();
+    fs::write(folder.path().join("pendigits.tes"), strokes(50)).unwrap();
+    let test = last(&run(folder.path(), &["--data", ".", "--hidden", "24", "--epochs", "12", "--batch-size", "16"]));
+    assert_eq!((test["event"].as_str(), test["strokes"].as_u64()), (Some("test"), Some(50)));
+    assert!(test["accuracy"].as_f64().unwrap() > 0.6, "{test}");
+    let picture = fs::read_to_string(folder.path().join("out/handwriting.svg")).unwrap();
+    assert!(picture.contains("confusion on the test part"));
+
+    let prediction = last(&run(folder.path(), &["--predict", "pendigits.tes"]));
+    assert_eq!((prediction["event"].as_str(), prediction["stroke"].as_u64()), (Some("prediction"), Some(50)));
+    assert!(prediction["digit"].as_u64().unwrap() < 10 && prediction["probability"].as_f64().unwrap() <= 1.0);
+}
+
+#[test]
+fn the_digits_it_draws_itself_are_learnt_and_drawn_alike_from_one_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = ["--epochs", "4", "--hidden", "32"];
+    let [first, second] = [(); 2].map(|()| last(&run(folder.path(), &short)));
+    // A tenth is what guessing reads.
+    assert!(first["accuracy"].as_f64().unwrap() > 0.5, "{first}");
+    assert_eq!(first["accuracy"], second["accuracy"]);
+}
+
+#[test]
+fn a_damaged_file_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = strokes(2);
+    for (file, expected) in [
+        (format!("{good}1,2,3\n"), "line 3: 3 numbers, expected 17"),
+        (
+            format!("{good}{}", good.replacen("  0,", "101,", 1)),
+            "number 1 is \"101\", expected a whole number from 0 to 100",
+        ),
+        (good.replace(",1\n", ",one\n"), "line 2: number 17 is \"one\""),
+        (String::new(), "has no strokes"),
+    ] {
+        fs::write(folder.path().join("pendigits.tra"), &file).unwrap();
+        fs::write(folder.path().join("pendigits.tes"), &good).unwrap();
+        let output = run(folder.path(), &["--data", "."]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("pendigits.tra") && said.contains(expected), "{said}");
+    }
+    for args in [["--data", "no-such"], ["--predict", "no-such"], ["--epochs", "0"]] {
+        assert_eq!(run(folder.path(), &args).status.code(), Some(1), "{args:?}");
+    }
+}
