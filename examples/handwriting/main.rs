@@ -13,6 +13,8 @@
 mod classes;
 #[path = "../shared/fit.rs"]
 mod fit;
+#[path = "../shared/hand.rs"]
+mod hand;
 #[path = "../shared/matrix.rs"]
 mod matrix;
 #[path = "../shared/picture.rs"]

@@ -71,6 +71,8 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/data/buckets.rs"
     "src/data/mod.rs"
     "src/data/padded.rs"
+    "src/data/patches.rs"
+    "src/data/scaler.rs"
     "src/data/text.rs"
     "src/data/windows.rs"
     "src/device.rs"

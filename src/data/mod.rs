@@ -5,11 +5,15 @@
 
 mod buckets;
 mod padded;
+mod patches;
+mod scaler;
 mod text;
 mod windows;
 
 pub use buckets::Buckets;
 pub use padded::Example;
+pub use patches::patches;
+pub use scaler::Scaler;
 pub use text::{Alphabet, read_text};
 pub use windows::{Held, Windows};
 
