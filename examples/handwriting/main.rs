@@ -17,6 +17,8 @@ mod fit;
 mod hand;
 #[path = "../shared/matrix.rs"]
 mod matrix;
+#[path = "../shared/order.rs"]
+mod order;
 #[path = "../shared/picture.rs"]
 mod picture;
 #[path = "../shared/program.rs"]
@@ -94,13 +96,13 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     // The last in order and not any: strokes that lie together are of one writer, and the test's are of others.
     let places: Vec<usize> = (0..examples.len()).collect();
     let (kept, held) = places.split_at(examples.len() - examples.len().div_ceil(HELD));
-    let held = classes::batches(&examples, held, 256, &config)?;
+    let held = order::batches(&examples, held, 256, &config)?;
     let epoch = |number| {
         // Every epoch in other hands: the writers of the test part have theirs.
-        let mut rng = classes::chance(options.seed, number);
+        let mut rng = order::chance(options.seed, number);
         let bent: Vec<Example> = train.iter().map(|stroke| stroke.bent(&mut rng).example()).collect();
-        let order = classes::shuffled(kept, options.seed, number);
-        classes::batches(&bent, &order, options.batch_size, &config)
+        let order = order::shuffled(kept, order::chance(options.seed, number));
+        order::batches(&bent, &order, options.batch_size, &config)
     };
     let save = |model: &Model| options.save(model, "handwriting", &());
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;

@@ -17,6 +17,8 @@ mod fit;
 mod hand;
 #[path = "../shared/matrix.rs"]
 mod matrix;
+#[path = "../shared/order.rs"]
+mod order;
 #[path = "../shared/picture.rs"]
 mod picture;
 #[path = "../shared/program.rs"]
@@ -145,7 +147,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     let name = program::name(options.data.as_deref(), "drawn digits");
     ensure!(count >= HELD * HELD, "{name}: {count} images, expected at least {}", HELD * HELD);
     let test: Vec<usize> = (count - count / HELD..count).collect();
-    let order = classes::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), options.seed, u64::MAX);
+    let order = order::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
     let (held, kept) = order.split_at(order.len() / HELD);
     let example = |at: usize, shift| -> Result<Example> {
         let targets = Targets::Classes(vec![labels[at] as u32]);
@@ -165,12 +167,12 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
         images.pixels[0].len() / config.input.size()
     ))?;
 
-    let held = classes::batches(&all, held, 256, &config)?;
+    let held = order::batches(&all, held, 256, &config)?;
     let epoch = |number| {
-        let mut rng = classes::chance(options.seed, number);
-        let order = classes::shuffled(kept, options.seed, number);
+        let mut rng = order::chance(options.seed, number);
+        let order = order::shuffled(kept, order::chance(options.seed, number));
         let shifted = order.iter().map(|&at| example(at, shift(&mut rng))).collect::<Result<Vec<_>>>()?;
-        classes::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
+        order::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
     };
     let save = |model: &Model| options.save(model, "image_patches", &cut);
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;

@@ -5,8 +5,7 @@
 use std::fmt;
 
 use anyhow::Result;
-use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
-use recurrent::{Config, Device, Inputs, Model, Predictor, Sequences, data::Example};
+use recurrent::{Device, Inputs, Model, Predictor, Sequences};
 
 /// Sequences that are judged side by side.
 const BATCH: usize = 256;
@@ -26,26 +25,6 @@ pub fn probabilities(device: &Device, model: &Model, inputs: &[Inputs]) -> Resul
 pub fn likeliest(probabilities: &[f64]) -> usize {
     let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(class, _)| class)
-}
-
-/// Examples in batches of one size where they divide so; in an order of the epoch's own.
-pub fn batches(examples: &[Example], order: &[usize], size: usize, config: &Config) -> Result<Vec<recurrent::Batch>> {
-    let pad = |chunk: &[usize]| Ok(recurrent::Batch::pad(chunk.iter().map(|&at| &examples[at]), config)?);
-    order.chunks(size.max(1)).map(pad).collect()
-}
-
-/// The order of an epoch.
-pub fn shuffled(places: &[usize], seed: u64, epoch: u64) -> Vec<usize> {
-    let mut places = places.to_vec();
-    places.shuffle(&mut chance(seed, epoch));
-    places
-}
-
-/// What an epoch's order and what else it leaves to chance are drawn from.
-pub fn chance(seed: u64, epoch: u64) -> ChaCha12Rng {
-    let mut rng = ChaCha12Rng::seed_from_u64(seed);
-    rng.set_stream(epoch);
-    rng
 }
 
 /// How often each class was taken for each.

@@ -15,6 +15,8 @@ mod classes;
 mod fit;
 #[path = "../shared/matrix.rs"]
 mod matrix;
+#[path = "../shared/order.rs"]
+mod order;
 #[path = "../shared/picture.rs"]
 mod picture;
 #[path = "../shared/program.rs"]
@@ -101,15 +103,15 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
         recordings.iter().map(|recording| frames.of(&recording.samples)).collect()
     };
     let (mut heard, mut tested) = (hear(&train)?, hear(&test)?);
-    let order = classes::shuffled(&(0..train.len()).collect::<Vec<_>>(), options.seed, u64::MAX);
+    let order = order::shuffled(&(0..train.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
     let (held, kept) = order.split_at(train.len().div_ceil(HELD));
     let scaler = Scaler::fit(&kept.iter().flat_map(|&at| heard[at].iter().copied()).collect::<Vec<_>>(), BANDS)?;
     heard.iter_mut().chain(&mut tested).try_for_each(|frames| scaler.apply(frames))?;
     let example = |at: usize, frames: Vec<f32>| Example::dense(frames, Targets::Classes(vec![train[at].digit as u32]));
     let all: Vec<Example> = (0..train.len()).map(|at| example(at, heard[at].clone())).collect();
-    let held = classes::batches(&all, held, 64, &config)?;
+    let held = order::batches(&all, held, 64, &config)?;
     let epoch = |number| {
-        let mut rng = classes::chance(options.seed, number);
+        let mut rng = order::chance(options.seed, number);
         let covered = kept.iter().map(|&at| example(at, cover(&heard[at], &mut rng))).collect();
         Ok(Buckets::new(covered, options.batch_size, &config, options.seed)?.epoch(number).collect())
     };
