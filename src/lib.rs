@@ -82,7 +82,7 @@ pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model
 pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Precision, Recipe, Schedule};
 pub use predict::{Prediction, Predictor};
 pub use stream::{Stream, sample};
-pub use train::{EarlyStopping, Metrics, Trainer};
+pub use train::{EarlyStopping, LayerTrace, Metrics, ParameterTrace, Spread, Trace, Trainer};
 pub use wgpu;
 
 /// The examples of the README, as tests.

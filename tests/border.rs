@@ -369,7 +369,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     let recipes = [
         adam,
         adam.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
-        adam.with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1),
+        adam.with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1).with_trace(),
         adam.with_clip(Clip::Normalize(1.0)).with_optimizer(Optimizer::adam_w(0.1), 0.1),
         Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1),
         adam.with_dropout(Dropout::variational(0.1, 0.2)),

@@ -42,6 +42,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "shaders/start_gradient.wgsl"
     "shaders/step_backward.wgsl"
     "shaders/step_forward.wgsl"
+    "shaders/trace.wgsl"
     "shaders/transpose.wgsl"
     "src/checkpoint/decode.rs"
     "src/checkpoint/file.rs"
@@ -66,6 +67,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/cpu/recurrence.rs"
     "src/cpu/state.rs"
     "src/cpu/steps.rs"
+    "src/cpu/trace.rs"
     "src/cpu/update.rs"
     "src/cpu/vector.rs"
     "src/data/buckets.rs"
@@ -88,6 +90,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/gpu/kernels/mod.rs"
     "src/gpu/kernels/recurrence.rs"
     "src/gpu/kernels/state.rs"
+    "src/gpu/kernels/trace.rs"
     "src/gpu/kernels/transpose.rs"
     "src/gpu/kernels/update.rs"
     "src/gpu/mod.rs"
@@ -122,6 +125,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/train/feed.rs"
     "src/train/frozen.rs"
     "src/train/mod.rs"
+    "src/train/trace.rs"
     "src/train/waiting.rs"
 ];
 

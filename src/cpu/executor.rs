@@ -12,7 +12,7 @@ use super::{
     gather, loss, mask, matmul,
     memory::{Buffer, Memory, Pack},
     real::Real,
-    recurrence, state, update,
+    recurrence, state, trace, update,
 };
 use crate::error::{Error, Result};
 use crate::plan::{Element, Op, Plan, PlanId, Storage, TensorId};
@@ -177,6 +177,7 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::Backward { recurrence, upstream, to_start, carried } => {
             recurrence::backward(recurrence, *upstream, *to_start, *carried, memory);
         }
+        Op::Trace(op) => trace::trace(op, memory),
         Op::Pool(op) => state::pool(op, memory),
         Op::PoolGradient(op) => state::pool_gradient(op, memory),
         Op::LossGradient(op) => loss::loss_gradient(op, memory),

@@ -17,6 +17,7 @@ mod real;
 mod recurrence;
 mod state;
 mod steps;
+mod trace;
 mod update;
 mod vector;
 

@@ -34,6 +34,7 @@ impl Op {
                 let input = o.input.map_or("1".to_owned(), |input| view(&input));
                 format!("mask {} ← {input}, site {}, p {}", view(&o.out), o.draw.site, o.draw.rate)
             }
+            Op::Trace(o) => format!("trace {}[{}][{}..] ← {}", name(o.out), o.row, o.first, name(o.upstream)),
             Op::Pool(o) => format!("pool {} ← {:?} of {}", view(&o.out), o.kind, name(o.history)),
             Op::PoolGradient(o) => format!("pool gradient {} ← {} ({:?})", name(o.upstream), view(&o.d), o.kind),
             Op::Gather(o) => format!("gather {} ← {} by {}", view(&o.out), view(&o.weight), name(o.tokens)),

@@ -29,7 +29,7 @@ pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use op::{
     Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
     PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule, Start, StartGradient,
-    Transpose, Update, WeightGradient,
+    Trace, Transpose, Update, WeightGradient,
 };
 pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub use target::{Precision, Target};

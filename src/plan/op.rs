@@ -52,6 +52,8 @@ pub enum Op {
         /// slot T+1 of `upstream`, of a second state in slot T+1 of its history. For one direction.
         carried: bool,
     },
+    /// How large the gradient is at every step of a layer.
+    Trace(Trace),
     /// One vector for each sequence from the outputs of all steps.
     Pool(Pool),
     /// The gradient of the outputs from that of [`Op::Pool`].
@@ -256,6 +258,28 @@ impl Recurrence {
         let done = step.map_or(0, |step| step + 1);
         if direction == 0 { done } else { self.steps + 1 - done }
     }
+}
+
+/// `out[row + d, first + t] = ‖dL/dh_t‖` of direction d, over the sequences that have a step t: what vanishes or explodes
+/// (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// `[T+D, B, D·H]`, as [`Op::Backward`] left it: the whole gradient of h_t at slot t + 1.
+    pub upstream: TensorId,
+    /// D.
+    pub directions: usize,
+    /// T.
+    pub steps: usize,
+    /// `[B]`: how many of these steps each sequence has.
+    pub lengths: TensorId,
+    /// What the gradient is divided by, if anything: the first element of [`Rescale::scaling`].
+    pub scaling: Option<TensorId>,
+    /// The row of the first direction.
+    pub row: usize,
+    /// The column of the first step.
+    pub first: usize,
+    /// `[L·D, steps of the window]`, in part written.
+    pub out: TensorId,
 }
 
 /// One vector for each sequence from the outputs of all steps.

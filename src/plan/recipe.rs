@@ -265,6 +265,10 @@ pub struct Recipe {
     pub decay: Decay,
     /// What is kept for the backward pass.
     pub checkpointing: Checkpointing,
+    /// Whether the backward pass measures the gradient at every step, for [`Trainer::trace_async`](crate::Trainer::trace_async)
+    /// to say: one more dispatch a layer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trace: bool,
 }
 
 impl Recipe {
@@ -279,6 +283,7 @@ impl Recipe {
             dropout: Dropout::NONE,
             decay: Decay::Weights,
             checkpointing: Checkpointing::None,
+            trace: false,
         }
     }
 
@@ -310,6 +315,11 @@ impl Recipe {
     /// The same with other memory for the backward pass.
     pub fn with_checkpointing(self, checkpointing: Checkpointing) -> Self {
         Recipe { checkpointing, ..self }
+    }
+
+    /// The same, with the gradient measured at every step.
+    pub fn with_trace(self) -> Self {
+        Recipe { trace: true, ..self }
     }
 
     /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `exempt` holds

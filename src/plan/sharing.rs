@@ -82,6 +82,7 @@ impl Op {
                 recurrence.touch(name);
                 name(*upstream);
             }
+            Op::Trace(o) => [o.upstream, o.lengths, o.out].into_iter().chain(o.scaling).for_each(name),
             Op::Pool(o) => [o.history, o.lengths, o.out.tensor].into_iter().for_each(name),
             Op::PoolGradient(o) => [o.d.tensor, o.lengths, o.upstream].into_iter().for_each(name),
             Op::LossGradient(o) => {

@@ -5,12 +5,16 @@
 mod early_stopping;
 mod feed;
 mod frozen;
+mod trace;
 #[cfg(not(target_arch = "wasm32"))]
 mod waiting;
 
 pub use early_stopping::EarlyStopping;
+pub use trace::{LayerTrace, ParameterTrace, Spread, Trace};
 
 use std::collections::HashMap;
+
+use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, State, Training};
 use crate::data::Batch;
@@ -25,7 +29,7 @@ use feed::{ByToken, Carried, Prepared, begin, upload};
 const MOST_SKIPPED: usize = 24;
 
 /// What a step was like.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Metrics {
     /// The step, counted from 1.
@@ -61,6 +65,10 @@ pub struct Trainer {
     /// How many steps on end, up to the last whose metrics the caller read, changed no weight.
     skipped: usize,
     carried: Carried,
+    /// The plan of the last window that trained.
+    last: Option<Prepared>,
+    /// Of how many steps the gradient was scaled down, and how many there were.
+    clipped: [u64; 2],
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,
     /// Kept from step to step for its memory.
@@ -98,6 +106,8 @@ impl Trainer {
             metrics: Vec::new(),
             skipped: 0,
             carried: Carried::Nowhere,
+            last: None,
+            clipped: [0; 2],
             frozen: Vec::new(),
             by_token: ByToken::default(),
         };
@@ -228,6 +238,7 @@ impl Trainer {
             }
             self.executor.run(prepared.id)?;
             self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
+            self.last = Some(prepared);
         }
         self.steps = step;
         Ok(())
@@ -244,6 +255,8 @@ impl Trainer {
             for step in self.read..self.steps {
                 let row = (step % METRICS_SLOTS as u64) as usize * 4;
                 self.metrics.push([rows[row], rows[row + 1], rows[row + 2], rows[row + 3]]);
+                self.clipped[0] += u64::from(rows[row + 2] < 1.0);
+                self.clipped[1] += 1;
             }
             self.read = self.steps;
         }

@@ -2,7 +2,7 @@
 //!
 //! The contract: each does what its `_async` form does; there are none on wasm32, where no thread may be kept.
 
-use super::{Metrics, Trainer};
+use super::{Metrics, Trace, Trainer};
 use crate::checkpoint::{Checkpoint, State};
 use crate::data::Batch;
 use crate::device::Device;
@@ -66,6 +66,14 @@ impl Trainer {
     /// As there.
     pub fn loss_scale(&mut self) -> Result<f64> {
         pollster::block_on(self.loss_scale_waiting(Wait::Block))
+    }
+
+    /// [`Trainer::trace_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn trace(&mut self) -> Result<Trace> {
+        pollster::block_on(self.trace_waiting(Wait::Block))
     }
 
     /// [`Trainer::evaluate_async`], waiting.

@@ -274,6 +274,7 @@ fn verb(op: &Op) -> &'static str {
         Op::Start(_) => "start state",
         Op::Remaining(_) => "remaining",
         Op::Mask(_) => "mask ",
+        Op::Trace(_) => "trace",
         Op::Pool(_) => "pool pooled",
         Op::PoolGradient(_) => "pool gradient upstream_l0",
         Op::StartGradient(_) => "start gradient gradient_slices",

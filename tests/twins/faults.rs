@@ -91,6 +91,11 @@ fn faults_in_masks_and_states_are_seen() {
     seen(&start, fault!(Start, op => op.learnt.offset += 1));
     let start_gradient = states::start_gradient(&mut random, [4, 3, 5], &[0, 3], true);
     seen(&start_gradient, fault!(StartGradient, op => op.slots.reverse()));
+    let trace = states::trace(&mut random, [5, 3, 7], 2, 1.0);
+    seen(&trace, fault!(Trace, op => op.directions = 1));
+    seen(&trace, fault!(Trace, op => op.first = 0));
+    seen(&trace, fault!(Trace, op => op.row = 0));
+    seen(&trace, fault!(Trace, op => op.scaling = None));
     let sizes = Pooling { kind: PoolKind::Last, directions: 2, steps: 4, batch: 3, hidden: 5, skipped: 0, spare: 0 };
     for directions in [1, 2] {
         let mean = Pooling { kind: PoolKind::Mean, directions, ..sizes };

@@ -93,6 +93,9 @@ fn states_in_half_precision() {
             states::start_gradient(&mut random, [3, 5, 37], &at, fresh).in_half(&["from"], F16_ROUNDING).check();
         }
     }
+    for directions in [1, 2] {
+        states::trace(&mut random, [5, 3, 37], directions, 1.0).in_half(&["upstream"], F16_ROUNDING).check();
+    }
     for kind in [PoolKind::Last, PoolKind::Mean] {
         for (directions, steps, batch, hidden) in [(1, 1, 1, 1), (2, 5, 7, 37), (1, 37, 2, 5)] {
             let sizes = Pooling { kind, directions, steps, batch, hidden, skipped: 0, spare: 1 };

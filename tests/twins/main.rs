@@ -212,6 +212,20 @@ fn starts() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn traces() {
+    let mut random = Random::new(29);
+    for sizes in [[1, 1, 1], [3, 1, 255], [2, 4, 64], [7, 5, 37], [40, 3, 9], [2, 300, 2]] {
+        for directions in [1, 2] {
+            // Squares of the largest and the smallest go beyond f32.
+            for magnitude in [1.0, 1e25, 1e-25] {
+                states::trace(&mut random, sizes, directions, magnitude).check();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn pools() {
     let mut random = Random::new(18);
     for kind in [PoolKind::Last, PoolKind::Mean] {

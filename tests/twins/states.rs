@@ -1,7 +1,7 @@
 //! Where sequences begin and end: copies, learnt initial states and pooled outputs, as cases of any size.
 
 use recurrent::plan::{
-    Element, Op, Phase, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, Storage, View,
+    Element, Op, Phase, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, Storage, Trace, View,
 };
 
 use crate::case::Case;
@@ -135,6 +135,31 @@ pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
     let tolerance = crate::common::compare::Tolerance { relative: 4.0 * F32_ROUNDING.relative, ..F32_ROUNDING };
     let upstream = case.out("upstream", &[slots, batch, width], [inner], tolerance);
     case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, skipped: 0, d, lengths, upstream }))
+}
+
+/// The norm of the gradient at each of `steps` steps from the second on of a window with two more; the first sequence has
+/// them all and the last a single one.
+pub fn trace(random: &mut Random, [steps, batch, hidden]: [usize; 3], directions: usize, magnitude: f64) -> Case {
+    let mut case = Case::new(format!("trace of T {steps}, B {batch}, H {hidden}, D {directions}, about {magnitude}"));
+    let (width, all) = (directions * hidden, steps + 2);
+    let drawn = random.ids(batch, steps).into_iter().map(|length| length + 1);
+    let lengths: Vec<u32> =
+        drawn.enumerate().map(|(b, drawn)| [steps as u32, 1].get(b).copied().unwrap_or(drawn)).collect();
+    let mut upstream = vec![f64::NAN; (steps + directions) * batch * width];
+    for (at, value) in upstream.iter_mut().enumerate() {
+        let (slot, b) = (at / (batch * width), at / width % batch);
+        if slot > 0 && slot <= lengths[b] as usize {
+            *value = random.reals(1, magnitude)[0];
+        }
+    }
+    let upstream = case.real("upstream", &[steps + directions, batch, width], upstream);
+    let lengths = case.ids("lengths", lengths);
+    let scaling = case.real("scaling", &[3], vec![f64::NAN, 0.25, f64::NAN]);
+    // A layer before it and one after.
+    let rows = (directions..2 * directions).map(|row| row * all + 1..row * all + 1 + steps);
+    let out = case.out("trace", &[3 * directions, all], rows, F32_SUM);
+    let (row, scaling) = (directions, Some(scaling));
+    case.with(Op::Trace(Trace { upstream, directions, steps, lengths, scaling, row, first: 1, out }))
 }
 
 /// What is left of sequences of `batch` lengths once steps are skipped, read as the divisors of means; of nothing there

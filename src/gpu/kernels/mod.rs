@@ -10,6 +10,7 @@ mod mask;
 mod matmul;
 mod recurrence;
 mod state;
+mod trace;
 mod transpose;
 mod update;
 
@@ -149,6 +150,7 @@ pub fn all() -> &'static [&'static Kernel] {
             &state::REMAINING,
             &state::START,
             &state::START_GRADIENT,
+            &trace::TRACE,
             &state::POOL,
             &state::POOL_GRADIENT,
             &loss::CROSS_ENTROPY,
@@ -191,6 +193,7 @@ pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
             Op::Backward { recurrence, upstream, to_start, carried } => {
                 commands.extend(recurrence::backward(plan, recurrence, *upstream, *to_start, *carried)?);
             }
+            Op::Trace(op) => commands.push(trace::trace(plan, op)?),
             Op::Pool(op) => commands.push(state::pool(plan, op)?),
             Op::PoolGradient(op) => commands.push(state::pool_gradient(plan, op)?),
             Op::StartGradient(op) => commands.push(state::start_gradient(plan, op)?),

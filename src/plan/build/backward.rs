@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::model::{CellMemory, ReadOut};
 use crate::plan::{
     Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe, Recurrence,
-    RecurrenceSchedule as Schedule, Rescale, StartGradient, Storage, TensorId, Tile, Update, View, Way, WeightGradient,
+    RecurrenceSchedule as Schedule, Rescale, StartGradient, Storage, TensorId, Tile, Trace, Update, View, Way,
+    WeightGradient,
 };
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
@@ -35,6 +36,10 @@ impl Builder<'_> {
         let gradients = self.real("gradients", &[flat], Storage::Shared)?;
         let exempt = self.plan.tensor("exempt", &[flat], Element::Id, Storage::Shared)?;
         let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Transient)?;
+        if recipe.trace {
+            let shape = [self.config.layers * self.directions(), self.steps];
+            self.trace = Some(self.real("trace", &shape, Storage::Scratch)?);
+        }
         let mut by_token = None;
         for first in (0..self.steps).step_by(self.segment).rev() {
             let steps = self.segment.min(self.steps - first);
@@ -68,10 +73,10 @@ impl Builder<'_> {
         for name in MOMENTS.iter().take(recipe.optimizer.moments()) {
             moments.push(self.real(name, &[flat], Storage::Shared)?);
         }
-        let (keys, scaling, segment) = (self.keys, self.scaling, self.segment);
+        let (keys, scaling, segment, trace) = (self.keys, self.scaling, self.segment, self.trace);
         let moments_by_place = [moments.first().copied(), moments.get(1).copied()];
         let training =
-            TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, segment, keys, scaling };
+            TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, segment, keys, trace, scaling };
         self.plan.push(
             Phase::Update,
             Op::Update(Update {
@@ -182,6 +187,11 @@ impl Builder<'_> {
         // Uᵀ is read forwards alone: what it lies in is free from there on.
         let backward = Recurrence { tile, weight_transposed: None, ..recurrence.clone() };
         self.push(Op::Backward { recurrence: backward, upstream, to_start, carried });
+        if let Some(out) = self.trace {
+            let (directions, steps, lengths) = (recurrence.directions, recurrence.steps, recurrence.lengths);
+            let (row, scaling) = (layer * directions, self.scaling);
+            self.push(Op::Trace(Trace { upstream, directions, steps, lengths, scaling, row, first, out }));
+        }
         if first > 0 {
             self.carry(layer, recurrence, upstream, true)?;
         }

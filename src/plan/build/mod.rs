@@ -67,6 +67,8 @@ pub struct TrainingTensors {
     pub segment: usize,
     /// `[sites, 2]`: the keys of this step's dropout, where there is any.
     pub keys: Option<TensorId>,
+    /// `[L·D, T]`: the norm of dL/dh_t of every layer and direction, a row each, where the recipe traces them.
+    pub trace: Option<TensorId>,
     /// `[3]`: how the gradient is scaled, in half precision; see [`Rescale`](super::Rescale), which says what it holds before the first step.
     pub scaling: Option<TensorId>,
 }
@@ -98,6 +100,8 @@ struct Builder<'a> {
     /// Nothing, unless this is a training.
     dropout: Dropout,
     keys: Option<TensorId>,
+    /// `[L·D, T]`, of a training that traces its gradient.
+    trace: Option<TensorId>,
     /// What operations are pushed to.
     phase: Phase,
 }
@@ -152,6 +156,7 @@ pub(super) fn build(
         scaling,
         dropout,
         keys: None,
+        trace: None,
         phase: Phase::Forward,
     };
     let outputs = builder.build(purpose)?;

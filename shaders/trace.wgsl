@@ -1,0 +1,84 @@
+// trace: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its part of
+// two rows, or one, of the trace.
+//
+// in   upstream  [T+D, B, D·H]: dL/dh_t at slot t + 1
+// in   lengths   [B]: a sequence has the steps below its own
+// in   scaling   [3]: what the gradient was multiplied by, and its reciprocal; read where `scaled` is not 0
+// out  trace     [L·D, all]: from row `row`, column `first`
+//
+// norm = M·√Σ (g/M)² with M the largest magnitude, so that it neither overflows nor underflows before the gradient does.
+// What is not finite comes through. One workgroup a step and direction. Upstream is f32 or f16.
+
+struct Params {
+    steps: u32,
+    directions: u32,
+    batch: u32,
+    hidden: u32,
+    row: u32,
+    first: u32,
+    all: u32,
+    scaled: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> upstream: array<Upstream>;
+@group(0) @binding(2) var<storage, read> lengths: array<u32>;
+@group(0) @binding(3) var<storage, read> scaling: array<f32>;
+@group(0) @binding(4) var<storage, read_write> trace: array<f32>;
+
+const THREADS: u32 = 256u;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let number = linear(workgroup, grid);
+    if number >= params.steps * params.directions {
+        return;
+    }
+    let t = number % params.steps;
+    let direction = number / params.steps;
+    let width = params.directions * params.hidden;
+    let slot = (t + 1u) * params.batch * width + direction * params.hidden;
+    let count = params.batch * params.hidden;
+
+    var largest = 0.0;
+    var broken = 0.0;
+    // The sum of what is not finite is not finite.
+    var poison = 0.0;
+    for (var i = lid; i < count; i += THREADS) {
+        let b = i / params.hidden;
+        if t < lengths[b] {
+            let g = f32(upstream[slot + b * width + i % params.hidden]);
+            if is_finite_bits(g) {
+                largest = max(largest, abs(g));
+            } else {
+                broken = 1.0;
+                poison += g;
+            }
+        }
+    }
+    let m = reduce_max(lid, largest);
+    let any_broken = reduce_max(lid, broken);
+    let all_poison = reduce_sum(lid, poison);
+
+    var sum = 0.0;
+    if m > 0.0 && any_broken == 0.0 {
+        for (var i = lid; i < count; i += THREADS) {
+            let b = i / params.hidden;
+            if t < lengths[b] {
+                let scaled = ratio(f32(upstream[slot + b * width + i % params.hidden]), m);
+                sum += scaled * scaled;
+            }
+        }
+    }
+    var norm = m * sqrt(reduce_sum(lid, sum));
+    if params.scaled != 0u {
+        norm *= scaling[1];
+    }
+    if lid == 0u {
+        trace[(params.row + direction) * params.all + params.first + t] = select(norm, all_poison, any_broken != 0.0);
+    }
+}

@@ -1,0 +1,23 @@
+//! How large the gradient is at every step.
+
+use super::{memory::Memory, real::Real};
+use crate::plan::Trace;
+
+pub(super) fn trace<T: Real>(op: &Trace, memory: &mut Memory<'_, T>) {
+    let mut out = memory.take(op.out);
+    let all = memory.plan.get(op.out).shape[1];
+    let (upstream, lengths) = (memory.real(op.upstream), memory.ids(op.lengths));
+    let unscaled = op.scaling.map_or(1.0, |scaling| memory.real(scaling)[1].as_f64());
+    let width = memory.plan.get(op.upstream).shape[2];
+    let hidden = width / op.directions;
+    for (t, slot) in upstream.chunks_exact(lengths.len() * width).skip(1).take(op.steps).enumerate() {
+        for direction in 0..op.directions {
+            let rows = slot.chunks_exact(width).zip(lengths).filter(|(_, length)| t < **length as usize);
+            // f64 has room for the square of any f32; numbers in f64 are taken as they come.
+            let sum: f64 =
+                rows.flat_map(|(row, _)| &row[direction * hidden..][..hidden]).map(|g| g.as_f64() * g.as_f64()).sum();
+            out[(op.row + direction) * all + op.first + t] = T::from_f64(sum.sqrt() * unscaled);
+        }
+    }
+    memory.put(op.out, out);
+}

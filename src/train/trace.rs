@@ -1,0 +1,159 @@
+//! What the gradient was like: at every step of the last window, and in every parameter.
+//!
+//! The contract: the norms over time were reduced on the device within the step; the parameters' are read and reduced
+//! when they are asked for, and cost a step nothing.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Trainer;
+use crate::error::{Error, Result};
+use crate::gpu::Wait;
+use crate::model::Directions;
+
+/// The gradient of the last step of a training whose recipe [traces](crate::plan::Recipe::with_trace) it.
+///
+/// One line of JSON each, written with `serde_json`, is a log that other programs plot.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Trace {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Every layer, from the first; each direction by itself.
+    pub layers: Vec<LayerTrace>,
+    /// Every parameter tensor, in the model's order.
+    pub parameters: Vec<ParameterTrace>,
+    /// Which share of the steps that this trainer has done had its gradient scaled down, 0 to 1: by
+    /// [`Clip::Norm`](crate::Clip::Norm) or [`Clip::Normalize`](crate::Clip::Normalize). `None` for other clipping, of which
+    /// the device keeps no count.
+    pub clipped: Option<f64>,
+}
+
+/// One layer's gradient over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LayerTrace {
+    /// The layer, from 0.
+    pub layer: usize,
+    /// Whether it is the direction that reads from the last step to the first.
+    pub reverse: bool,
+    /// `[T]`: ‖dL/dh_t‖ over the sequences of the last window that have a step t; the first is that of h_1.
+    pub norms: Vec<f64>,
+}
+
+impl LayerTrace {
+    /// By what the gradient is multiplied on its way back through one step: below 1 it vanishes, above 1 it explodes. It is
+    /// the slope of a straight line through ln ‖dL/dh_t‖, by least squares, and says most of a loss at the last step alone.
+    ///
+    /// `None` where fewer than two steps have a gradient that is finite and not 0.
+    pub fn decay(&self) -> Option<f64> {
+        let points = || {
+            let steps = self.norms.iter().enumerate().filter(|(_, norm)| norm.is_finite() && **norm > 0.0);
+            steps.map(|(t, norm)| (t as f64, norm.ln()))
+        };
+        let count = points().count() as f64;
+        let mean = |sum: f64| sum / count;
+        let (at, height) = (mean(points().map(|p| p.0).sum()), mean(points().map(|p| p.1).sum()));
+        let spread: f64 = points().map(|p| (p.0 - at).powi(2)).sum();
+        let slope = points().map(|p| (p.0 - at) * (p.1 - height)).sum::<f64>() / spread;
+        // It travels from the last step that was read to the first.
+        let decay = if self.reverse { slope.exp() } else { (-slope).exp() };
+        (count >= 2.0).then_some(decay)
+    }
+}
+
+/// One parameter tensor and its gradient.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ParameterTrace {
+    /// As [`Layout`](crate::Layout) calls it.
+    pub name: String,
+    /// Its gradient before clipping.
+    pub gradient: Spread,
+    /// Its values, after the step.
+    pub weight: Spread,
+}
+
+/// How large the elements of a tensor are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Spread {
+    /// √Σx².
+    pub norm: f64,
+    /// How many elements there are of each order of magnitude: of k with 10ᵏ ≤ |x| < 10ᵏ⁺¹.
+    pub decades: BTreeMap<i32, usize>,
+    /// How many are 0.
+    pub zeros: usize,
+    /// How many are not finite.
+    pub not_finite: usize,
+}
+
+impl Spread {
+    fn of(values: &[f32]) -> Self {
+        let mut spread = Spread { norm: 0.0, decades: BTreeMap::new(), zeros: 0, not_finite: 0 };
+        for value in values.iter().map(|value| f64::from(value.abs())) {
+            spread.norm += value * value;
+            if value == 0.0 {
+                spread.zeros += 1;
+            } else if value.is_finite() {
+                *spread.decades.entry(value.log10().floor() as i32).or_default() += 1;
+            } else {
+                spread.not_finite += 1;
+            }
+        }
+        spread.norm = spread.norm.sqrt();
+        spread
+    }
+}
+
+impl Trainer {
+    /// What the gradient of the last step was like; of a step over several windows the parameters' is that of all, and the
+    /// norms over time are those of the last window.
+    ///
+    /// It waits for the device and reads gradient and parameters from it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the recipe does not trace, [`Error::Data`] before the first step of this trainer, and as
+    /// [`Trainer::model_async`].
+    pub async fn trace_async(&mut self) -> Result<Trace> {
+        self.trace_waiting(Wait::Yield).await
+    }
+
+    pub(super) async fn trace_waiting(&mut self, wait: Wait) -> Result<Trace> {
+        if !self.recipe.trace {
+            let what = "the recipe traces no gradient; expected one made by Recipe::with_trace";
+            return Err(Error::Config(what.to_owned()));
+        }
+        let Some(last) = self.last else {
+            return Err(Error::Data("there was no step yet whose gradient could be traced".to_owned()));
+        };
+        let Some((gradients, trace)) = last.training.and_then(|t| Some((t.gradients, t.trace?))) else {
+            unreachable!("a training that traces has both");
+        };
+        self.drain(wait).await?;
+        let norms = self.executor.read(last.id, trace, wait).await?;
+        let gradients = self.executor.read(last.id, gradients, wait).await?;
+        let weights = self.executor.read(last.id, last.tensors.parameters, wait).await?;
+        let directions = self.config.directions.count();
+        let steps = norms.len() / (self.config.layers * directions);
+        let layers = norms.chunks_exact(steps).enumerate().map(|(row, norms)| LayerTrace {
+            layer: row / directions,
+            reverse: self.config.directions == Directions::Both && row % directions == 1,
+            norms: norms.iter().map(|norm| f64::from(*norm)).collect(),
+        });
+        let parameters = self.layout.parameters().iter().map(|parameter| ParameterTrace {
+            name: parameter.name.clone(),
+            gradient: Spread::of(&gradients[parameter.range()]),
+            weight: Spread::of(&weights[parameter.range()]),
+        });
+        let [clipped, measured] = self.clipped;
+        let counts = matches!(self.recipe.clip, crate::Clip::Norm(_) | crate::Clip::Normalize(_));
+        Ok(Trace {
+            step: self.steps,
+            layers: layers.collect(),
+            parameters: parameters.collect(),
+            clipped: (counts && measured > 0).then(|| clipped as f64 / measured as f64),
+        })
+    }
+}
