@@ -6,9 +6,10 @@ use plotters::prelude::*;
 
 use crate::{
     classes::Confusion,
+    curves,
     fit::Course,
     matrix,
-    picture::{self, Area, Drawn, FONT, HELD, INK},
+    picture::{Area, Drawn, FONT, HELD, INK},
     strokes::Stroke,
 };
 
@@ -20,7 +21,7 @@ pub fn draw(area: &Area, course: &Course, confusion: &Confusion, test: &[Stroke]
     let height = area.dim_in_pixel().1 as i32;
     let (above, below) = area.split_vertically(height - 230);
     let (left, right) = above.split_horizontally(640);
-    picture::curves(&left, course)?;
+    curves::curves(&left, course)?;
     matrix::matrix(&right, confusion)?;
     let (mut shown, others): (Vec<_>, Vec<_>) =
         test.iter().zip(said).partition(|(stroke, said)| stroke.digit != **said);

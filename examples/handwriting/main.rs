@@ -11,12 +11,16 @@
 
 #[path = "../shared/classes.rs"]
 mod classes;
+#[path = "../shared/curves.rs"]
+mod curves;
 #[path = "../shared/fit.rs"]
 mod fit;
 #[path = "../shared/hand.rs"]
 mod hand;
 #[path = "../shared/matrix.rs"]
 mod matrix;
+#[path = "../shared/options.rs"]
+mod options;
 #[path = "../shared/order.rs"]
 mod order;
 #[path = "../shared/picture.rs"]
@@ -38,7 +42,7 @@ use recurrent::{Directions, Input, Inputs, Loss, Model, ReadOut, data::Example};
 use serde_json::json;
 
 use classes::Confusion;
-use program::Options;
+use options::Options;
 use report::Report;
 use strokes::{FEATURES, Parts, Stroke};
 
@@ -70,7 +74,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     program::main(|| {
-        let Cli { options } = program::parse(DEFAULTS);
+        let Cli { options } = options::parse(DEFAULTS);
         let report = Report::new(options.json);
         match &options.predict {
             Some(file) => predict(file, &options, &report),
@@ -85,11 +89,11 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
         None => made_up::parts(options.seed),
     };
     options.make_folders()?;
-    let device = options.open(&report)?;
+    let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(FEATURES), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
-    let name = program::name(options.data.as_deref(), "drawn digits");
+    let name = options::name(options.data.as_deref(), "drawn digits");
     report.line(&format!("{name}: {} strokes to learn, {} of other writers to test", train.len(), test.len()))?;
 
     let examples: Vec<Example> = train.iter().map(Stroke::example).collect();
@@ -132,7 +136,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, ()) = options.load("handwriting")?;
     let strokes = strokes::read(file)?;
-    let device = options.open(report)?;
+    let device = program::open(&options.device, report)?;
     let inputs: Vec<Inputs> = strokes.iter().map(Stroke::inputs).collect();
     for (at, (stroke, said)) in strokes.iter().zip(classes::probabilities(&device, &model, &inputs)?).enumerate() {
         let digit = classes::likeliest(&said);

@@ -6,10 +6,11 @@ use plotters::prelude::*;
 
 use crate::{
     classes::Confusion,
+    curves,
     fit::Course,
     idx::Images,
     matrix,
-    picture::{self, Area, Drawn, FONT, HELD, INK},
+    picture::{Area, Drawn, FONT, HELD, INK},
 };
 
 const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
@@ -27,7 +28,7 @@ pub fn draw(
     let height = area.dim_in_pixel().1 as i32;
     let (above, below) = area.split_vertically(height - 230);
     let (left, right) = above.split_horizontally(640);
-    picture::curves(&left, course)?;
+    curves::curves(&left, course)?;
     matrix::matrix(&right, confusion)?;
     let (mut shown, others): (Vec<_>, Vec<_>) = read.iter().partition(|(_, is, said)| is != said);
     let wanted = SHOWN.0 * SHOWN.1;

@@ -11,12 +11,16 @@
 
 #[path = "../shared/classes.rs"]
 mod classes;
+#[path = "../shared/curves.rs"]
+mod curves;
 #[path = "../shared/fit.rs"]
 mod fit;
 #[path = "../shared/hand.rs"]
 mod hand;
 #[path = "../shared/matrix.rs"]
 mod matrix;
+#[path = "../shared/options.rs"]
+mod options;
 #[path = "../shared/order.rs"]
 mod order;
 #[path = "../shared/picture.rs"]
@@ -44,7 +48,7 @@ use serde_json::json;
 
 use classes::Confusion;
 use idx::Images;
-use program::Options;
+use options::Options;
 use report::Report;
 
 const DEFAULTS: &[(&str, &str)] = &[
@@ -128,7 +132,7 @@ impl Cut {
 
 fn main() -> ExitCode {
     program::main(|| {
-        let Cli { options, patch } = program::parse(DEFAULTS);
+        let Cli { options, patch } = options::parse(DEFAULTS);
         let report = Report::new(options.json);
         match &options.predict {
             Some(file) => predict(file, &options, &report),
@@ -144,7 +148,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     };
     let cut = Cut { patch, height: images.height, width: images.width };
     let count = labels.len();
-    let name = program::name(options.data.as_deref(), "drawn digits");
+    let name = options::name(options.data.as_deref(), "drawn digits");
     ensure!(count >= HELD * HELD, "{name}: {count} images, expected at least {}", HELD * HELD);
     let test: Vec<usize> = (count - count / HELD..count).collect();
     let order = order::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
@@ -155,7 +159,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     };
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
     options.make_folders()?;
-    let device = options.open(&report)?;
+    let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(cut.size().0 * cut.size().1), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
@@ -214,7 +218,7 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
         cut.height,
         cut.width
     );
-    let device = options.open(report)?;
+    let device = program::open(&options.device, report)?;
     let inputs = pixels.iter().map(|image| cut.read(image, (0, 0))).collect::<Result<Vec<_>>>();
     let inputs = inputs.context("the checkpoint's note cannot be right")?;
     for (at, said) in (1..).zip(classes::probabilities(&device, &model, &inputs)?) {

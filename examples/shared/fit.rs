@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use recurrent::{Batch, Clip, Device, Dropout, EarlyStopping, Loss, Model, Optimizer, Recipe, Schedule, Trainer};
 use serde_json::json;
 
-use crate::{program::Options, report::Report};
+use crate::{options::Options, report::Report};
 
 /// Steps between two looks at the training loss.
 const INTERVAL: u64 = 20;

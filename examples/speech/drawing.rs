@@ -6,6 +6,7 @@ use plotters::prelude::*;
 
 use crate::{
     classes::Confusion,
+    curves,
     fit::Course,
     frames::BANDS,
     matrix,
@@ -27,7 +28,7 @@ pub fn draw(area: &Area, course: &Course, confusion: &Confusion, test: Vec<Heard
     let height = area.dim_in_pixel().1 as i32;
     let (above, below) = area.split_vertically(height - 230);
     let (left, right) = above.split_horizontally(640);
-    picture::curves(&left, course)?;
+    curves::curves(&left, course)?;
     matrix::matrix(&right, confusion)?;
     let (mut shown, others): (Vec<_>, Vec<_>) = test.into_iter().partition(|(word, _, said)| word.digit != *said);
     let wanted = SHOWN.0 * SHOWN.1;

@@ -11,10 +11,14 @@
 
 #[path = "../shared/classes.rs"]
 mod classes;
+#[path = "../shared/curves.rs"]
+mod curves;
 #[path = "../shared/fit.rs"]
 mod fit;
 #[path = "../shared/matrix.rs"]
 mod matrix;
+#[path = "../shared/options.rs"]
+mod options;
 #[path = "../shared/order.rs"]
 mod order;
 #[path = "../shared/picture.rs"]
@@ -42,7 +46,7 @@ use serde_json::json;
 
 use classes::Confusion;
 use frames::{BANDS, Frames};
-use program::Options;
+use options::Options;
 use report::Report;
 use sound::{Parts, Recording};
 
@@ -76,7 +80,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     program::main(|| {
-        let Cli { options } = program::parse(DEFAULTS);
+        let Cli { options } = options::parse(DEFAULTS);
         let report = Report::new(options.json);
         match &options.predict {
             Some(file) => predict(file, &options, &report),
@@ -91,11 +95,11 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
         None => made_up::parts(options.seed),
     };
     options.make_folders()?;
-    let device = options.open(&report)?;
+    let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(BANDS), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
-    let name = program::name(options.data.as_deref(), "words of a machine");
+    let name = options::name(options.data.as_deref(), "words of a machine");
     report.line(&format!("{name}: {} recordings to learn, {} to test", train.len(), test.len()))?;
 
     let frames = Frames::new();
@@ -159,7 +163,7 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, scaler): (_, Scaler) = options.load("speech")?;
     let mut frames = Frames::new().of(&sound::read(file)?)?;
     scaler.apply(&mut frames).context("the checkpoint's note cannot be right")?;
-    let device = options.open(report)?;
+    let device = program::open(&options.device, report)?;
     let said = classes::probabilities(&device, &model, &[Inputs::Dense(frames)])?;
     let said = said.first().context("no answer")?;
     let digit = classes::likeliest(said);

@@ -1,0 +1,135 @@
+//! What every example that trains one network is asked, and how it keeps what it has trained.
+//!
+//! The contract: the same options mean the same everywhere; a checkpoint of another program is refused by name.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, ValueEnum};
+use recurrent::{Checkpoint, Config, Input, Model};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What all examples may be asked. An example names the defaults: see [`parse`].
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Where the data is; without it the example makes its own
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Train nothing: say what the trained network of --checkpoint makes of this file
+    #[arg(long, value_name = "FILE")]
+    pub predict: Option<PathBuf>,
+    /// The trained network, as it was at its best evaluation
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: PathBuf,
+    /// Where the picture of the run is drawn (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub plot: PathBuf,
+    #[arg(long)]
+    pub cell: CellName,
+    /// Layers of cells, each reading the one below
+    #[arg(long)]
+    pub layers: usize,
+    /// Hidden units of a layer
+    #[arg(long)]
+    pub hidden: usize,
+    /// How often the training data is read, at most
+    #[arg(long)]
+    pub epochs: u64,
+    /// Training ends when so many evaluations on end were no better than the best
+    #[arg(long, value_name = "EPOCHS")]
+    pub patience: usize,
+    /// Sequences that are read side by side
+    #[arg(long)]
+    pub batch_size: usize,
+    /// The highest; it rises in the first epoch and falls to nothing in half a cosine
+    #[arg(long, allow_negative_numbers = true)]
+    pub learning_rate: f64,
+    /// The probability that a number between two layers is left out in training
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub dropout: f64,
+    /// What weights, orders and made-up data are drawn from
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// best, cpu, gpu, gpu:INDEX or gpu:NAME
+    #[arg(long, default_value = "best")]
+    pub device: String,
+    /// Print one JSON object a line in place of prose
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum CellName {
+    Elman,
+    Lstm,
+    Gru,
+}
+
+impl Options {
+    /// The network that the options describe.
+    pub fn config(&self, input: Input, outputs: usize) -> Config {
+        let config = match self.cell {
+            CellName::Elman => Config::elman(input, self.hidden, outputs),
+            CellName::Lstm => Config::lstm(input, self.hidden, outputs),
+            CellName::Gru => Config::gru(input, self.hidden, outputs),
+        };
+        config.with_layers(self.layers).with_seed(self.seed)
+    }
+
+    /// Makes the folders that the run writes to, before it trains for minutes.
+    pub fn make_folders(&self) -> Result<()> {
+        ensure!(self.epochs > 0, "--epochs is 0, expected at least 1");
+        for file in [&self.checkpoint, &self.plot] {
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            }
+        }
+        let (data, checkpoint, plot) = (self.data.as_deref(), self.checkpoint.as_path(), self.plot.as_path());
+        ensure!(
+            checkpoint != plot && data != Some(checkpoint) && data != Some(plot),
+            "data, --checkpoint and --plot are three files, but two have one name"
+        );
+        Ok(Checkpoint::probe(checkpoint)?)
+    }
+
+    /// Keeps a trained network with what its data was prepared by.
+    pub fn save(&self, model: &Model, program: &str, prepared: &impl Serialize) -> Result<()> {
+        let mut checkpoint = Checkpoint::from(model.clone());
+        checkpoint.notes.insert("program".to_owned(), program.to_owned());
+        checkpoint.notes.insert("prepared".to_owned(), serde_json::to_string(prepared)?);
+        Ok(checkpoint.save(&self.checkpoint)?)
+    }
+
+    /// What [`Options::save`] kept.
+    pub fn load<P: DeserializeOwned>(&self, program: &str) -> Result<(Model, P)> {
+        let checkpoint = Checkpoint::load(&self.checkpoint)
+            .with_context(|| format!("train first: `{program}` without --predict writes it"))?;
+        let read = || {
+            let by = checkpoint.notes.get("program").context("it names no program")?;
+            ensure!(by == program, "it was written by `{by}`");
+            let prepared = checkpoint.notes.get("prepared").context("it has no note `prepared`")?;
+            Ok(serde_json::from_str(prepared)?)
+        };
+        let prepared =
+            read().with_context(|| format!("checkpoint {} is none of `{program}`", self.checkpoint.display()))?;
+        Ok((checkpoint.model, prepared))
+    }
+}
+
+/// The command line, with an example's defaults by option; ends the process on a mistake, as clap does.
+pub fn parse<C: Parser>(defaults: &[(&'static str, &'static str)]) -> C {
+    let mut command = C::command();
+    for &(option, default) in defaults {
+        command = command.mut_arg(option, |arg| arg.required(false).default_value(default));
+    }
+    let parsed = C::from_arg_matches(&command.get_matches());
+    parsed.unwrap_or_else(|error| error.exit())
+}
+
+/// What data is called.
+pub fn name(data: Option<&Path>, made_up: &str) -> String {
+    data.map_or_else(|| format!("{made_up} (made up; --data takes real ones)"), |path| path.display().to_string())
+}
