@@ -10,7 +10,7 @@ use crate::{
     fit::Course,
     frames::BANDS,
     matrix,
-    picture::{self, Area, Drawn, FONT, HELD, INK},
+    picture::{Area, Drawn, FONT, HELD, INK},
     sound::Recording,
 };
 

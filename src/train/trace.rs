@@ -14,7 +14,8 @@ use crate::model::Directions;
 
 /// The gradient of the last step of a training whose recipe [traces](crate::plan::Recipe::with_trace) it.
 ///
-/// One line of JSON each, written with `serde_json`, is a log that other programs plot.
+/// One line of JSON each, written with `serde_json`, is a log that other programs plot; with pandas
+/// `pandas.DataFrame(json.loads(line)["layers"][0]["norms"] for line in open("traces.jsonl")).T.plot(logy=True)`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Trace {
@@ -31,6 +32,8 @@ pub struct Trace {
 }
 
 /// One layer's gradient over time.
+///
+/// It is that of h. What an LSTM's memory cell c hands on beside it has no part in it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LayerTrace {
