@@ -93,7 +93,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     let config = options.config(Input::Dense(FEATURES), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
-    let name = options::name(options.data.as_deref(), "drawn digits");
+    let name = options.name("drawn digits");
     report.line(&format!("{name}: {} strokes to learn, {} of other writers to test", train.len(), test.len()))?;
 
     let examples: Vec<Example> = train.iter().map(Stroke::example).collect();

@@ -148,7 +148,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     };
     let cut = Cut { patch, height: images.height, width: images.width };
     let count = labels.len();
-    let name = options::name(options.data.as_deref(), "drawn digits");
+    let name = options.name("drawn digits");
     ensure!(count >= HELD * HELD, "{name}: {count} images, expected at least {}", HELD * HELD);
     let test: Vec<usize> = (count - count / HELD..count).collect();
     let order = order::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));

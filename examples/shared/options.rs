@@ -2,10 +2,7 @@
 //!
 //! The contract: the same options mean the same everywhere; a checkpoint of another program is refused by name.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum};
@@ -79,6 +76,12 @@ impl Options {
         config.with_layers(self.layers).with_seed(self.seed)
     }
 
+    /// What the data is called.
+    pub fn name(&self, made_up: &str) -> String {
+        let made_up = || format!("{made_up} (made up; --data takes real ones)");
+        self.data.as_ref().map_or_else(made_up, |path| path.display().to_string())
+    }
+
     /// Makes the folders that the run writes to, before it trains for minutes.
     pub fn make_folders(&self) -> Result<()> {
         ensure!(self.epochs > 0, "--epochs is 0, expected at least 1");
@@ -127,9 +130,4 @@ pub fn parse<C: Parser>(defaults: &[(&'static str, &'static str)]) -> C {
     }
     let parsed = C::from_arg_matches(&command.get_matches());
     parsed.unwrap_or_else(|error| error.exit())
-}
-
-/// What data is called.
-pub fn name(data: Option<&Path>, made_up: &str) -> String {
-    data.map_or_else(|| format!("{made_up} (made up; --data takes real ones)"), |path| path.display().to_string())
 }

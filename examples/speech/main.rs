@@ -99,7 +99,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     let config = options.config(Input::Dense(BANDS), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
-    let name = options::name(options.data.as_deref(), "words of a machine");
+    let name = options.name("words of a machine");
     report.line(&format!("{name}: {} recordings to learn, {} to test", train.len(), test.len()))?;
 
     let frames = Frames::new();

@@ -75,6 +75,8 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/data/padded.rs"
     "src/data/patches.rs"
     "src/data/scaler.rs"
+    "src/data/seasonal.rs"
+    "src/data/series.rs"
     "src/data/text.rs"
     "src/data/windows.rs"
     "src/device.rs"

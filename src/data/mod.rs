@@ -7,6 +7,8 @@ mod buckets;
 mod padded;
 mod patches;
 mod scaler;
+mod seasonal;
+mod series;
 mod text;
 mod windows;
 
@@ -14,6 +16,8 @@ pub use buckets::Buckets;
 pub use padded::Example;
 pub use patches::patches;
 pub use scaler::Scaler;
+pub use seasonal::Seasonal;
+pub use series::{Part, Series};
 pub use text::{Alphabet, read_text};
 pub use windows::{Held, Windows};
 

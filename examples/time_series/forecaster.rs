@@ -1,0 +1,97 @@
+//! What makes a forecast: what returns every period, a linear autoregression, and what networks add to it (after Zhang 2003).
+//!
+//! The contract: everything in it was fitted on the training part; only how much of the networks' correction is taken was
+//! found on the validation part.
+
+use anyhow::{Result, ensure};
+use recurrent::{
+    Device, Model, Predictor, Sequences,
+    data::{Scaler, Seasonal},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::linear::Linear;
+
+/// Sequences that are forecast side by side.
+const BATCH: usize = 256;
+
+/// What a checkpoint keeps beside its network.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Prepared {
+    pub column: String,
+    pub window: usize,
+    pub horizon: usize,
+    pub networks: usize,
+    pub seasonal: Option<Seasonal>,
+    pub scaler: Scaler,
+    pub linear: Linear,
+    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1.
+    pub shares: Vec<f32>,
+}
+
+impl Prepared {
+    /// A series as networks read it.
+    pub fn scale(&self, values: &[f32]) -> Result<Vec<f32>> {
+        let mut values = values.to_vec();
+        if let Some(seasonal) = &self.seasonal {
+            seasonal.apply(&mut values, 0);
+        }
+        self.scaler.apply(&mut values)?;
+        Ok(values)
+    }
+
+    /// Scaled values of which the first is at that place of the series, in the units of the data.
+    pub fn unscale(&self, mut values: Vec<f32>, place: usize) -> Result<Vec<f32>> {
+        self.scaler.undo(&mut values)?;
+        if let Some(seasonal) = &self.seasonal {
+            seasonal.undo(&mut values, place);
+        }
+        Ok(values)
+    }
+
+    /// The linear forecast with the share of the networks' correction, scaled.
+    pub fn add(&self, past: &[f32], correction: &[f32]) -> Vec<f32> {
+        let corrected = self.linear.forecast(past).into_iter().zip(correction).zip(&self.shares);
+        corrected.map(|((linear, more), share)| linear + share * more).collect()
+    }
+}
+
+/// What the networks, on the mean, add to the linear forecast after each window `[horizon]`.
+pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+    let mut sums: Vec<Vec<f32>> = Vec::new();
+    for network in networks {
+        let mut predictor = Predictor::new(device, network)?;
+        let mut at = 0;
+        for batch in windows.chunks(BATCH) {
+            let steps = batch[0].len();
+            let inputs = (0..steps).flat_map(|t| batch.iter().map(move |window| window[t])).collect();
+            let outputs = predictor.run(&Sequences::dense(steps, batch.len(), inputs))?.outputs;
+            for said in outputs.chunks_exact(network.config().outputs) {
+                let said = said.iter().map(|x| x / networks.len() as f32);
+                match sums.get_mut(at) {
+                    None => sums.push(said.collect()),
+                    Some(sum) => sum.iter_mut().zip(said).for_each(|(sum, x)| *sum += x),
+                }
+                at += 1;
+            }
+        }
+    }
+    ensure!(sums.len() == windows.len(), "{} forecasts for {} windows", sums.len(), windows.len());
+    Ok(sums)
+}
+
+/// `[horizon]`: the shares of corrections that, added, leave the least squares of what the linear forecast leaves; and the mean
+/// squares that it leaves without them and with them.
+pub fn shares(corrections: &[Vec<f32>], rests: &[Vec<f32>]) -> (Vec<f32>, [f64; 2]) {
+    let (mut shares, mut left) = (Vec::new(), [0.0; 2]);
+    for h in 0..rests.first().map_or(0, Vec::len) {
+        let pairs = || corrections.iter().zip(rests).map(|(c, r)| (f64::from(c[h]), f64::from(r[h])));
+        let (product, square): (f64, f64) = (pairs().map(|(c, r)| c * r).sum(), pairs().map(|(c, _)| c * c).sum());
+        let share = if square > 0.0 { (product / square).clamp(0.0, 1.0) } else { 0.0 };
+        left[0] += pairs().map(|(_, r)| r * r).sum::<f64>();
+        left[1] += pairs().map(|(c, r)| (r - share * c).powi(2)).sum::<f64>();
+        shares.push(share as f32);
+    }
+    let count = rests.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+    (shares, left.map(|sum| sum / count))
+}

@@ -1,0 +1,282 @@
+//! Forecasting a series from a window of its past, one step ahead and many.
+//!
+//! The contract: the test part is the end of the series, and nothing of it is known to what is fitted; networks are
+//! measured beside a linear autoregression of the same window and beside repeating the last value.
+//!
+//! ```text
+//! cargo run --release --example time_series
+//! cargo run --release --example time_series -- --data FILE.csv --column NAME --horizon 12 --window 48
+//! cargo run --release --example time_series -- --data FILE.csv --period 365           # what returns every year apart
+//! cargo run --release --example time_series -- --predict FILE.csv                     # what comes after its end
+//! ```
+
+#[path = "../shared/curves.rs"]
+mod curves;
+#[path = "../shared/fit.rs"]
+mod fit;
+#[path = "../shared/options.rs"]
+mod options;
+#[path = "../shared/picture.rs"]
+mod picture;
+#[path = "../shared/program.rs"]
+mod program;
+#[path = "../shared/report.rs"]
+mod report;
+
+mod drawing;
+mod errors;
+mod forecaster;
+mod linear;
+mod sunspots;
+mod table;
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
+use recurrent::{
+    Batch, Input, Loss, Model, ReadOut, Sequences, Targets,
+    data::{Part, Scaler, Seasonal, Series},
+};
+use serde_json::json;
+
+use errors::Errors;
+use forecaster::Prepared;
+use linear::Linear;
+use options::Options;
+use report::Report;
+
+const DEFAULTS: &[(&str, &str)] = &[
+    ("checkpoint", "out/time_series.safetensors"),
+    ("plot", "out/time_series.svg"),
+    ("cell", "gru"),
+    ("layers", "1"),
+    ("hidden", "32"),
+    ("epochs", "40"),
+    ("patience", "8"),
+    ("batch_size", "32"),
+    ("learning_rate", "0.003"),
+    ("dropout", "0"),
+];
+
+/// The shares of a series that are held out: to tell when to stop, and to test.
+const SHARES: [f64; 2] = [0.15, 0.15];
+/// Waves of a period that are told apart; what is faster in a year of days is weather.
+const HARMONICS: usize = 3;
+
+/// Forecasts a series from a window of its past.
+///
+/// Without --data it forecasts the yearly sunspot numbers.
+#[derive(Parser)]
+#[command(name = "time_series", max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// The column that is forecast, by its header; the last one where none is named
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// How many steps ahead
+    #[arg(long, default_value_t = 12)]
+    horizon: usize,
+    /// How many steps back
+    #[arg(long, default_value_t = 36)]
+    window: usize,
+    /// Steps after which the series returns, as 12 months or 365 days do; 0 for none
+    #[arg(long, default_value_t = 0)]
+    period: usize,
+    /// Networks whose mean is taken, each from a seed of its own
+    #[arg(long, default_value_t = 5)]
+    networks: usize,
+}
+
+fn main() -> ExitCode {
+    program::main(|| {
+        let cli: Cli = options::parse(DEFAULTS);
+        let report = Report::new(cli.options.json);
+        match &cli.options.predict {
+            Some(file) => predict(file, &cli, &report),
+            None => train(&cli, report),
+        }
+    })
+}
+
+fn train(cli: &Cli, mut report: Report) -> Result<()> {
+    let options = &cli.options;
+    ensure!(cli.networks > 0, "--networks is 0, expected at least 1");
+    let (column, raw) = match &options.data {
+        Some(file) => table::read(file, cli.column.as_deref())?,
+        None => ("yearly sunspots".to_owned(), sunspots::YEARLY.to_vec()),
+    };
+    let known = Series::new(raw.clone(), cli.window, cli.horizon, SHARES)?;
+    options.make_folders()?;
+    let device = program::open(&options.device, &report)?;
+    let name = match &options.data {
+        Some(_) => options.name(&column),
+        None => "yearly sunspots, 1700 to 2008".to_owned(),
+    };
+    let counts = [Part::Train, Part::Validation, Part::Test].map(|part| known.values(part).len());
+    let [learnt, held, tested] = counts;
+    report.line(&format!("{name}: {learnt} values to learn from, {held} to stop by, {tested} to test on"))?;
+
+    let mut seen = known.values(Part::Train).to_vec();
+    let seasonal = match cli.period {
+        0 => None,
+        period => Some(Seasonal::fit(&seen, period, HARMONICS.min(period / 2))?),
+    };
+    if let Some(seasonal) = &seasonal {
+        seasonal.apply(&mut seen, 0);
+    }
+    let scaler = Scaler::fit(&seen, 1)?;
+    // The linear autoregression is fitted on what the other two leave.
+    let mut scaled = raw.clone();
+    if let Some(seasonal) = &seasonal {
+        seasonal.apply(&mut scaled, 0);
+    }
+    scaler.apply(&mut scaled)?;
+    let series = Series::new(scaled, cli.window, cli.horizon, SHARES)?;
+    let (window, horizon, networks) = (cli.window, cli.horizon, cli.networks);
+    let linear = Linear::fit(&series)?;
+    let mut prepared =
+        Prepared { column, window, horizon, networks, seasonal, scaler, linear, shares: vec![1.0; horizon] };
+
+    let rest = |origin: usize| -> Vec<f32> {
+        let linear = prepared.linear.forecast(series.past(origin));
+        series.future(origin).iter().zip(linear).map(|(truth, linear)| truth - linear).collect()
+    };
+    let batches = |origins: &[usize]| -> Vec<Batch> {
+        origins.chunks(options.batch_size.max(1)).map(|chunk| batch(&series, chunk, &rest)).collect()
+    };
+    let origins = |part| series.origins(part).collect::<Vec<usize>>();
+    let held = batches(&origins(Part::Validation));
+    let mut models = Vec::new();
+    let (mut first, mut seconds) = (None, 0.0);
+    for member in 0..networks {
+        let options = of_member(options, member);
+        let config = options.config(Input::Dense(1), horizon).with_read_out(ReadOut::Last);
+        let epoch = |number| {
+            let mut order = origins(Part::Train);
+            let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
+            rng.set_stream(number);
+            order.shuffle(&mut rng);
+            Ok(batches(&order))
+        };
+        let save = |model: &Model| options.save(model, "time_series", &prepared);
+        report.line(&format!("network {} of {networks}", member + 1))?;
+        let model = Model::new(config)?;
+        let (best, course) = fit::fit((&device, &model, Loss::MeanSquared), epoch, &held, &options, &mut report, save)?;
+        seconds += course.seconds;
+        first = first.or(Some(course));
+        models.push(best);
+    }
+    let windows = |origins: &[usize]| origins.iter().map(|origin| series.past(*origin)).collect::<Vec<&[f32]>>();
+    let held = origins(Part::Validation);
+    let said = forecaster::corrections(&device, &models, &windows(&held))?;
+    let rests: Vec<Vec<f32>> = held.iter().map(|origin| rest(*origin)).collect();
+    let (shares, [without, with]) = forecaster::shares(&said, &rests);
+    prepared.shares.clone_from(&shares);
+    report.event(&json!({ "event": "shares", "shares": shares, "linear": without, "networks": with }))?;
+    report.line(&format!(
+        "of the validation part the linear forecast leaves {without:.4}, with the networks' correction {with:.4}"
+    ))?;
+    for (member, model) in models.iter().enumerate() {
+        of_member(options, member).save(model, "time_series", &prepared)?;
+    }
+
+    let tested = origins(Part::Test);
+    let said = forecaster::corrections(&device, &models, &windows(&tested))?;
+    let truths: Vec<Vec<f32>> = tested.iter().map(|origin| known.future(*origin).to_vec()).collect();
+    let network = tested
+        .iter()
+        .zip(&said)
+        .map(|(origin, correction)| prepared.unscale(prepared.add(series.past(*origin), correction), *origin));
+    let network = network.collect::<Result<Vec<_>>>()?;
+    let linear = tested.iter().map(|o| prepared.unscale(prepared.linear.forecast(series.past(*o)), *o));
+    let persistent = tested.iter().map(|origin| vec![raw[origin - 1]; horizon]).collect();
+    let mut methods: Vec<(&str, Vec<Vec<f32>>)> =
+        vec![("networks", network), ("linear", linear.collect::<Result<_>>()?), ("persistence", persistent)];
+    if cli.period > 0 {
+        // The same place so many periods before that it is known: the training part has at least one.
+        let at = |origin: usize, h: usize| raw[origin + h - cli.period * (h / cli.period + 1)];
+        let of = |origin: &usize| (0..horizon).map(|h| at(*origin, h)).collect::<Vec<f32>>();
+        let seasonal = tested.iter().map(of);
+        methods.push(("seasonal persistence", seasonal.collect()));
+    }
+    let errors: Vec<(&str, Errors)> = methods.iter().map(|(name, said)| (*name, Errors::new(said, &truths))).collect();
+    picture::write(&options.plot, (1180, 760), &format!("time series: {name}"), |area| {
+        drawing::draw(area, first.as_ref(), &known, &methods, &errors)
+    })?;
+    report.line(&format!(
+        "\n{:<22}{:>10}{:>10}{:>14}{:>14}",
+        "",
+        "RMSE, 1",
+        "MAE, 1",
+        format!("RMSE, 1–{horizon}"),
+        format!("MAE, 1–{horizon}")
+    ))?;
+    for (name, e) in &errors {
+        report.line(&format!(
+            "{name:<22}{:>10.3}{:>10.3}{:>14.3}{:>14.3}",
+            e.rmse, e.mae, e.horizon_rmse, e.horizon_mae
+        ))?;
+    }
+    report.line(&format!(
+        "\ntest: {} forecasts, after {seconds:.0} s of training; saved in {}, drawn in {}",
+        tested.len(),
+        options.checkpoint.display(),
+        options.plot.display()
+    ))?;
+    let baselines: BTreeMap<&str, &Errors> = errors.iter().skip(1).map(|(name, errors)| (*name, errors)).collect();
+    let Some((_, own)) = errors.first() else { return Ok(()) };
+    report.event(&json!({
+        "event": "test", "rmse": own.rmse, "mae": own.mae, "horizon_rmse": own.horizon_rmse,
+        "horizon_mae": own.horizon_mae, "by_step": own.by_step, "baselines": baselines, "forecasts": tested.len(),
+        "seconds": seconds,
+    }))
+}
+
+/// Windows side by side, and what the linear forecast leaves of what follows them.
+fn batch(series: &Series, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f32>) -> Batch {
+    let steps = origins.first().map_or(0, |origin| series.past(*origin).len());
+    let inputs = (0..steps).flat_map(|t| origins.iter().map(move |origin| series.past(*origin)[t])).collect();
+    let targets = origins.iter().flat_map(|origin| rest(*origin)).collect();
+    Batch { sequences: Sequences::dense(steps, origins.len(), inputs), targets: Targets::Values(targets), mask: None }
+}
+
+/// The options of one of the networks: its own seed and its own checkpoint, that of the first as it was named.
+fn of_member(options: &Options, member: usize) -> Options {
+    let mut own = options.clone();
+    own.seed = options.seed.wrapping_add(member as u64);
+    if member > 0 {
+        own.checkpoint = options.checkpoint.with_extension(format!("{member}.safetensors"));
+    }
+    own
+}
+
+/// What comes after the end of a file.
+fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
+    let (first, prepared): (Model, Prepared) = cli.options.load("time_series")?;
+    let column = cli.column.clone().or_else(|| cli.options.data.is_some().then(|| prepared.column.clone()));
+    let (column, values) = table::read(file, column.as_deref())?;
+    ensure!(
+        values.len() >= prepared.window,
+        "{} has {} values, expected at least the {} of a window",
+        file.display(),
+        values.len(),
+        prepared.window
+    );
+    let mut models = vec![first];
+    for member in 1..prepared.networks {
+        models.push(of_member(&cli.options, member).load::<Prepared>("time_series")?.0);
+    }
+    let device = program::open(&cli.options.device, report)?;
+    let scaled = prepared.scale(&values)?;
+    let past = &scaled[scaled.len() - prepared.window..];
+    let said = forecaster::corrections(&device, &models, &[past])?;
+    let correction = said.first().map_or(&[][..], Vec::as_slice);
+    for (ahead, value) in (1..).zip(prepared.unscale(prepared.add(past, correction), values.len())?) {
+        report.event(&json!({ "event": "prediction", "ahead": ahead, "column": column, "value": value }))?;
+        report.line(&format!("{ahead:>4} ahead: {value:.3}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! A series cut in time for forecasting: to learn from, to stop by, to test on.
+//!
+//! The contract: parts follow each other, and what a part is asked for lies in that part alone. Its windows may reach back
+//! into earlier parts, as a forecaster knows its past; nothing of a later part is ever in an earlier one.
+
+use std::ops::Range;
+
+use super::check_finite;
+use crate::error::{Error, Result};
+
+/// Windows of a series with what follows them.
+///
+/// ```
+/// use recurrent::data::{Part, Series};
+///
+/// let series = Series::new((0..100).map(|x| x as f32).collect(), 6, 2, [0.15, 0.15])?;
+/// assert_eq!(series.values(Part::Train).len(), 70); // what scalers may be fitted on
+/// let first = series.origins(Part::Test).start;
+/// assert_eq!(series.past(first), [79.0, 80.0, 81.0, 82.0, 83.0, 84.0]);
+/// assert_eq!(series.future(first), [85.0, 86.0]);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Series {
+    values: Vec<f32>,
+    window: usize,
+    horizon: usize,
+    /// Where validation and test begin.
+    starts: [usize; 2],
+}
+
+/// A part of a [`Series`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What is learnt.
+    Train,
+    /// What tells when to stop.
+    Validation,
+    /// What tells how good it is.
+    Test,
+}
+
+impl Series {
+    /// A series of which the last `shares[1]` of 1 are the test part and the `shares[0]` before them the validation part.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an empty window or horizon or shares that leave nothing to learn from, [`Error::Data`] for a
+    /// number that is not finite or a series of which a part has no window.
+    pub fn new(values: Vec<f32>, window: usize, horizon: usize, shares: [f64; 2]) -> Result<Self> {
+        for (what, size) in [("window", window), ("horizon", horizon)] {
+            if size == 0 {
+                return Err(Error::Config(format!("the {what} is 0, expected at least 1")));
+            }
+        }
+        let [validation, test] = shares;
+        if !(validation > 0.0 && test > 0.0 && validation + test < 1.0) {
+            return Err(Error::Config(format!(
+                "validation and test are {validation} and {test} of the series, expected two numbers above 0 that leave some"
+            )));
+        }
+        check_finite("values", &values)?;
+        let len = values.len();
+        let part = |share: f64| (len as f64 * share).floor() as usize;
+        let starts = [len - part(test) - part(validation), len - part(test)];
+        let series = Series { values, window, horizon, starts };
+        for part in [Part::Train, Part::Validation, Part::Test] {
+            if series.origins(part).is_empty() {
+                return Err(Error::Data(format!(
+                    "{len} values are too few: the {part:?} part has {} of them, which hold no {horizon} that follow a \
+                     window of {window}",
+                    series.values(part).len()
+                )));
+            }
+        }
+        Ok(series)
+    }
+
+    /// The values of a part.
+    pub fn values(&self, part: Part) -> &[f32] {
+        &self.values[self.range(part)]
+    }
+
+    /// The places at which a forecast of that part is made: of the first value that is not known.
+    pub fn origins(&self, part: Part) -> Range<usize> {
+        let Range { start, end } = self.range(part);
+        let start = start.max(self.window);
+        start..(end + 1).saturating_sub(self.horizon).max(start)
+    }
+
+    /// `[window]`: the values before a place.
+    ///
+    /// # Panics
+    /// Where `origin` is of no part's [`Series::origins`].
+    pub fn past(&self, origin: usize) -> &[f32] {
+        &self.values[origin - self.window..origin]
+    }
+
+    /// `[horizon]`: the values from a place on.
+    ///
+    /// # Panics
+    /// As [`Series::past`].
+    pub fn future(&self, origin: usize) -> &[f32] {
+        &self.values[origin..origin + self.horizon]
+    }
+
+    fn range(&self, part: Part) -> Range<usize> {
+        let [validation, test] = self.starts;
+        match part {
+            Part::Train => 0..validation,
+            Part::Validation => validation..test,
+            Part::Test => test..self.values.len(),
+        }
+    }
+}
