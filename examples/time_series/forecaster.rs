@@ -56,6 +56,16 @@ impl Prepared {
     }
 }
 
+/// The mean and the deviation of a window: what a network reads is brought to 0 and 1 by them, and what it says is meant in
+/// the deviation, so that a level that the training part never had is nothing new to it (after Kim et al. 2022).
+pub fn level(past: &[f32]) -> (f32, f32) {
+    let count = past.len().max(1) as f32;
+    let mean = past.iter().sum::<f32>() / count;
+    let deviation = (past.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count).sqrt();
+    // Of a still window noise would become a storm; the deviation of the whole training part is 1.
+    (mean, deviation.max(0.1))
+}
+
 /// What the networks, on the mean, add to the linear forecast after each window `[horizon]`.
 pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
     let mut sums: Vec<Vec<f32>> = Vec::new();
@@ -64,10 +74,13 @@ pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> R
         let mut at = 0;
         for batch in windows.chunks(BATCH) {
             let steps = batch[0].len();
-            let inputs = (0..steps).flat_map(|t| batch.iter().map(move |window| window[t])).collect();
+            let levels: Vec<(f32, f32)> = batch.iter().map(|window| level(window)).collect();
+            let read =
+                |t: usize| batch.iter().zip(&levels).map(move |(w, (mean, deviation))| (w[t] - mean) / deviation);
+            let inputs = (0..steps).flat_map(read).collect();
             let outputs = predictor.run(&Sequences::dense(steps, batch.len(), inputs))?.outputs;
-            for said in outputs.chunks_exact(network.config().outputs) {
-                let said = said.iter().map(|x| x / networks.len() as f32);
+            for (said, (_, deviation)) in outputs.chunks_exact(network.config().outputs).zip(levels) {
+                let said = said.iter().map(|x| x * deviation / networks.len() as f32);
                 match sums.get_mut(at) {
                     None => sums.push(said.collect()),
                     Some(sum) => sum.iter_mut().zip(said).for_each(|(sum, x)| *sum += x),

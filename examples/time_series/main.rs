@@ -238,8 +238,13 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
 /// Windows side by side, and what the linear forecast leaves of what follows them.
 fn batch(series: &Series, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f32>) -> Batch {
     let steps = origins.first().map_or(0, |origin| series.past(*origin).len());
-    let inputs = (0..steps).flat_map(|t| origins.iter().map(move |origin| series.past(*origin)[t])).collect();
-    let targets = origins.iter().flat_map(|origin| rest(*origin)).collect();
+    let levels: Vec<(f32, f32)> = origins.iter().map(|origin| forecaster::level(series.past(*origin))).collect();
+    let leveled = || origins.iter().zip(&levels);
+    let read =
+        |t: usize| leveled().map(move |(origin, (mean, deviation))| (series.past(*origin)[t] - mean) / deviation);
+    let inputs = (0..steps).flat_map(read).collect();
+    let targets = leveled().flat_map(|(origin, (_, deviation))| rest(*origin).into_iter().map(move |x| x / deviation));
+    let targets = targets.collect();
     Batch { sequences: Sequences::dense(steps, origins.len(), inputs), targets: Targets::Values(targets), mask: None }
 }
 

@@ -1,0 +1,94 @@
+//! What prepares data, at its edges: no leakage from later parts, what returns taken out, and errors that say why.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use recurrent::Error;
+use recurrent::data::{Part, Scaler, Seasonal, Series, patches};
+
+const PARTS: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
+
+fn says(error: Error, expected: &str) {
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[test]
+fn what_is_asked_for_lies_in_its_own_part_and_every_place_of_it_is() {
+    for (len, window, horizon) in [(100, 6, 2), (40, 1, 1), (101, 20, 7), (333, 60, 12)] {
+        let series = Series::new((0..len).map(|x| x as f32).collect(), window, horizon, [0.2, 0.2]).unwrap();
+        let mut end = 0;
+        for part in PARTS {
+            let values = series.values(part);
+            assert_eq!(values[0], end as f32, "parts follow each other");
+            end += values.len();
+            let origins = series.origins(part);
+            for origin in origins.clone() {
+                let (past, future) = (series.past(origin), series.future(origin));
+                assert_eq!((past.len(), future.len()), (window, horizon));
+                assert_eq!(past[window - 1] + 1.0, future[0], "what follows follows at once");
+                assert!(future.iter().all(|x| values.contains(x)), "{part:?} asks for another part's");
+            }
+            let first = (end - values.len()).max(window);
+            assert_eq!(origins, first..end + 1 - horizon, "{part:?} leaves out a place");
+        }
+        assert_eq!(end, len);
+    }
+}
+
+#[test]
+fn a_series_that_cannot_be_cut_says_why() {
+    let series =
+        |len: usize, window, horizon, shares| Series::new(vec![1.0; len], window, horizon, shares).unwrap_err();
+    says(series(100, 0, 1, [0.2, 0.2]), "the window is 0");
+    says(series(100, 1, 0, [0.2, 0.2]), "the horizon is 0");
+    for shares in [[0.0, 0.2], [0.2, 0.0], [0.6, 0.4], [f64::NAN, 0.2]] {
+        says(series(100, 1, 1, shares), "expected two numbers above 0");
+    }
+    says(series(100, 60, 1, [0.2, 0.2]), "the Train part has 60");
+    says(series(100, 1, 30, [0.2, 0.2]), "the Validation part has 20");
+    says(Series::new(vec![1.0, f32::NAN, 2.0], 1, 1, [0.3, 0.3]).unwrap_err(), "NaN");
+}
+
+#[test]
+fn what_returns_is_taken_out_and_put_back() {
+    let wave = |at: usize| 4.0 + 3.0 * (at as f32 * std::f32::consts::TAU / 12.0).sin();
+    // 40 values are three whole periods and a rest.
+    let values: Vec<f32> = (0..40).map(wave).collect();
+    for harmonics in [1, 3, 6] {
+        let seasonal = Seasonal::fit(&values, 12, harmonics).unwrap();
+        assert_eq!(seasonal.period(), 12);
+        let mut later: Vec<f32> = (100..130).map(wave).collect();
+        seasonal.apply(&mut later, 100);
+        assert!(later.iter().all(|x| x.abs() < 1e-4), "{later:?}");
+        seasonal.undo(&mut later, 100);
+        assert!(later.iter().zip(100..).all(|(x, at)| (x - wave(at)).abs() < 1e-4));
+    }
+    // All harmonics are the mean of every phase, of an even and of an odd period.
+    for period in [4, 5] {
+        let values: Vec<f32> = (0..3 * period).map(|at| ((at * at * 7 + at) % 11) as f32).collect();
+        let seasonal = Seasonal::fit(&values, period, period / 2).unwrap();
+        for phase in 0..period {
+            let mean = values.iter().skip(phase).step_by(period).sum::<f32>() / 3.0;
+            assert!((seasonal.at(phase) - mean).abs() < 1e-5, "{period} {phase}: {}, not {mean}", seasonal.at(phase));
+        }
+    }
+    says(Seasonal::fit(&values, 1, 1).unwrap_err(), "the period is 1");
+    says(Seasonal::fit(&values, 12, 0).unwrap_err(), "0 harmonics of a period of 12, expected 1 to 6");
+    says(Seasonal::fit(&values, 12, 7).unwrap_err(), "7 harmonics");
+    says(Seasonal::fit(&values, 41, 1).unwrap_err(), "40 values are less than one period of 41");
+    says(Seasonal::fit(&[f32::INFINITY; 4], 2, 1).unwrap_err(), "inf");
+}
+
+#[test]
+fn scalers_and_patches_say_what_does_not_fit() {
+    says(Scaler::fit(&[], 2).unwrap_err(), "no rows");
+    says(Scaler::fit(&[1.0; 3], 2).unwrap_err(), "3 numbers are no whole number of rows of 2");
+    says(Scaler::fit(&[1.0], 0).unwrap_err(), "the number of features is 0");
+    says(Scaler::fit(&[1.0, f32::NAN], 1).unwrap_err(), "NaN");
+    let scaler = Scaler::fit(&[5.0, 1.0, 5.0, 3.0], 2).unwrap();
+    let mut row = [7.0, 3.0];
+    scaler.apply(&mut row).unwrap();
+    assert_eq!(row, [2.0, 1.0], "what never changes keeps its unit");
+    says(scaler.undo(&mut [1.0; 3]).unwrap_err(), "3 numbers");
+    for (pixels, size, patch) in [(5, (2, 3), (1, 1)), (6, (2, 3), (0, 1)), (6, (2, 3), (2, 4)), (6, (2, 3), (1, 2))] {
+        assert!(patches(&vec![0.0; pixels], size, patch).is_err(), "{pixels} {size:?} {patch:?}");
+    }
+}

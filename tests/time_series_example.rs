@@ -1,0 +1,111 @@
+//! The example `time_series` from outside: what it forecasts, and what it answers to files and sizes that do not fit.
+//!
+//! The contract: a run ends in a test event with its errors beside those of the baselines. `cargo test` builds the example.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+#[path = "common/program.rs"]
+mod program;
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program::example("time_series"));
+    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn events(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A wave of 12 months on a map that no line predicts: x ← 3.7·x·(1 − x).
+fn table(rows: usize) -> String {
+    let mut x = 0.4;
+    let mut row = |at: usize| {
+        x = 3.7 * x * (1.0 - x);
+        format!("{at},{:.5},{at}\n", 10.0 * x + 3.0 * (at as f64 * std::f64::consts::TAU / 12.0).sin())
+    };
+    let rows: String = (0..rows).map(&mut row).collect();
+    format!("month,level,count\n{rows}")
+}
+
+const SMALL: [&str; 12] = [
+    "--data",
+    "series.csv",
+    "--column",
+    "level",
+    "--window",
+    "6",
+    "--horizon",
+    "2",
+    "--networks",
+    "2",
+    "--hidden",
+    "24",
+];
+
+#[test]
+fn a_series_is_forecast_better_than_by_a_line_and_goes_on_after_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("series.csv"), table(600)).unwrap();
+    let all = events(&run(
+        folder.path(),
+        &[&SMALL[..], &["--period", "12", "--epochs", "40", "--learning-rate", "0.01"]].concat(),
+    ));
+    let test = all.last().unwrap();
+    assert_eq!((test["event"].as_str(), test["forecasts"].as_u64()), (Some("test"), Some(89)), "{test}");
+    let (own, of) = (test["rmse"].as_f64().unwrap(), |name: &str| test["baselines"][name]["rmse"].as_f64().unwrap());
+    assert!(own < 0.8 * of("linear") && own < 0.4 * of("persistence"), "{test}");
+    assert!(of("seasonal persistence") > 0.0 && test["by_step"].as_array().unwrap().len() == 2, "{test}");
+    let picture = fs::read_to_string(folder.path().join("out/time_series.svg")).unwrap();
+    assert!(picture.contains("seasonal persistence") && picture.contains("forecast 2 steps ahead"));
+
+    let all = events(&run(folder.path(), &["--predict", "series.csv", "--column", "level"]));
+    let said: Vec<f64> = all.iter().filter_map(|event| event["value"].as_f64()).collect();
+    // What comes next is known.
+    let next: Vec<f64> =
+        table(602).lines().skip(601).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(said.len(), 2, "{all:?}");
+    assert!((said[0] - next[0]).abs() < 2.0, "{said:?}, not {next:?}");
+}
+
+#[test]
+fn the_embedded_series_is_forecast_alike_from_one_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = ["--epochs", "2", "--networks", "1", "--hidden", "8"];
+    let [first, second] = [(); 2].map(|()| events(&run(folder.path(), &short)).pop().unwrap());
+    assert!(first["rmse"].as_f64().unwrap() < first["baselines"]["persistence"]["rmse"].as_f64().unwrap(), "{first}");
+    assert_eq!(first["rmse"], second["rmse"]);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = table(60);
+    for (file, args, expected) in [
+        (good.replacen(",0\n", ",zero\n", 1), vec!["--column", "count"], "line 2: \"zero\" in column \"count\""),
+        (good.replacen("\n3,", "\n3,inf,", 1), vec![], "line: 5"),
+        (good.replacen("\n1,", "\n1,NaN", 1), vec!["--column", "level"], "line 3: \"NaN"),
+        (good.clone(), vec!["--column", "height"], "no column \"height\"; there are \"month\", \"level\", \"count\""),
+        (good.clone(), vec!["--window", "40"], "too few"),
+        (good.clone(), vec!["--horizon", "0"], "the horizon is 0"),
+        (good.clone(), vec!["--window", "6", "--horizon", "2", "--period", "50"], "less than one period of 50"),
+        (good, vec!["--networks", "0"], "--networks is 0"),
+        ("month,level\n".to_owned(), vec![], "has no values in column \"level\""),
+    ] {
+        fs::write(folder.path().join("series.csv"), &file).unwrap();
+        let output = run(folder.path(), &[&["--data", "series.csv"][..], &args].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+    let output = run(folder.path(), &["--predict", "series.csv"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("train first"));
+}
