@@ -1,0 +1,119 @@
+//! The example `image_patches` from outside: what it learns, and what it answers to damaged files.
+//!
+//! The contract: a run ends in a test event with a share of what is right, and a bad file in one message that names file
+//! and byte. `cargo test` builds the example.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::Value;
+
+#[path = "common/program.rs"]
+mod program;
+
+const IMAGES: &str = "t10k-images-idx3-ubyte";
+const LABELS: &str = "t10k-labels-idx1-ubyte.gz";
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program::example("image_patches"));
+    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn last(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(std::str::from_utf8(&output.stdout).unwrap().lines().last().unwrap()).unwrap()
+}
+
+/// Images of 8 × 8 of which each quarter is bright where its bit of the label is 1: what a shift of two pixels leaves.
+fn images(count: usize) -> Vec<u8> {
+    let mut file = [0x0000_0803, count as u32, 8, 8].map(u32::to_be_bytes).concat();
+    for at in 0..count {
+        let bright = |i: usize| at % 10 >> (i / 32 * 2 + i / 4 % 2) & 1 == 1;
+        file.extend((0..64).map(|i| if bright(i) { 200 + (at % 50) as u8 } else { (at % 30) as u8 }));
+    }
+    file
+}
+
+fn labels(count: usize) -> Vec<u8> {
+    let mut file = [0x0000_0801, count as u32].map(u32::to_be_bytes).concat();
+    file.extend((0..count).map(|at| (at % 10) as u8));
+    file
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn images_in_the_format_of_mnist_are_learnt_by_rows_and_by_patches_and_then_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(IMAGES), images(600)).unwrap();
+    fs::write(folder.path().join(LABELS), gzip(&labels(600))).unwrap();
+    for patch in ["rows", "4"] {
+        let short = ["--data", ".", "--hidden", "24", "--epochs", "8", "--batch-size", "16", "--patch", patch];
+        let test = last(&run(folder.path(), &short));
+        assert_eq!((test["event"].as_str(), test["images"].as_u64()), (Some("test"), Some(60)));
+        assert!(test["accuracy"].as_f64().unwrap() > 0.6, "{patch}: {test}");
+    }
+    let picture = fs::read_to_string(folder.path().join("out/image_patches.svg")).unwrap();
+    assert!(picture.contains("confusion on the test part"));
+    // It was trained on patches, and reads patches without being told.
+    let prediction = last(&run(folder.path(), &["--predict", IMAGES]));
+    assert_eq!((prediction["event"].as_str(), prediction["image"].as_u64()), (Some("prediction"), Some(600)));
+    assert!(prediction["digit"].as_u64().unwrap() < 10);
+
+    let mut other = images(3);
+    other[8..16].copy_from_slice(&[4u32, 16].map(u32::to_be_bytes).concat());
+    fs::write(folder.path().join("other"), other).unwrap();
+    let said = String::from_utf8(run(folder.path(), &["--predict", "other"]).stderr).unwrap();
+    assert!(said.contains("images of 4 × 16, but the network has learnt 8 × 8"), "{said}");
+}
+
+#[test]
+fn a_damaged_file_is_named_with_its_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, names) = (images(200), gzip(&labels(200)));
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut file = good.clone();
+        change(&mut file);
+        file
+    };
+    let nine = {
+        let mut file = labels(200);
+        file[8 + 7] = 10;
+        gzip(&file)
+    };
+    for (pixels, labels, expected) in [
+        (with(&|f| f.truncate(1000)), names.clone(), "984 bytes from byte 16 on, expected 12800"),
+        (with(&|f| f.truncate(9)), names.clone(), "ends at byte 9, inside its header"),
+        (with(&|f| f[3] = 1), names.clone(), "bytes 0 to 3 are 0x00000801, expected 0x00000803"),
+        (with(&|f| f[4..16].fill(255)), names.clone(), "more than there can be"),
+        (with(&|f| f[8..12].fill(0)), names.clone(), "expected 0"),
+        (good.clone(), gzip(&labels(199)), "has 200 images, but"),
+        (good.clone(), nine, "byte 15 is label 10, expected 0 to 9"),
+        (good.clone(), names[..40].to_vec(), "cannot be read past byte"),
+        (images(50), gzip(&labels(50)), "50 images, expected at least 100"),
+    ] {
+        fs::write(folder.path().join(IMAGES), pixels).unwrap();
+        fs::write(folder.path().join(LABELS), labels).unwrap();
+        let output = run(folder.path(), &["--data", "."]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    for (args, expected) in
+        [(["--data", "no-such"], "no-such"), (["--predict", "no-such"], "train first"), (["--patch", "100"], "100")]
+    {
+        let output = run(folder.path(), &args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(expected), "{args:?}: {said}");
+    }
+}

@@ -1,0 +1,111 @@
+//! The example `speech` from outside: what it learns of recordings, and what it answers to damaged ones.
+//!
+//! The contract: a run ends in a test event with a share of what is right, and a bad file in one message that names it and
+//! what is wrong. `cargo test` builds the example.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use serde_json::Value;
+
+#[path = "common/program.rs"]
+mod program;
+
+const SPEC: WavSpec = WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program::example("speech"));
+    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn last(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(std::str::from_utf8(&output.stdout).unwrap().lines().last().unwrap()).unwrap()
+}
+
+/// A tone whose pitch is the digit's, of a length that no other has.
+fn tone(path: &Path, spec: WavSpec, digit: usize, index: usize) {
+    let mut file = WavWriter::create(path, spec).unwrap();
+    for at in 0..1200 + 97 * index {
+        let pitch = 200.0 + 150.0 * digit as f64 + 3.0 * index as f64;
+        let value = (at as f64 / 8000.0 * pitch * std::f64::consts::TAU).sin();
+        for _ in 0..spec.channels {
+            match spec.sample_format {
+                SampleFormat::Int => file.write_sample((value * 12000.0) as i16).unwrap(),
+                SampleFormat::Float => file.write_sample(value as f32 * 0.4).unwrap(),
+            }
+        }
+    }
+    file.finalize().unwrap();
+}
+
+fn tones(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for digit in 0..10 {
+        for index in 0..14 {
+            tone(&folder.join(format!("{digit}_tester_{index}.wav")), SPEC, digit, index);
+        }
+    }
+}
+
+#[test]
+fn recordings_are_learnt_and_then_heard_in_any_sample_format() {
+    let folder = tempfile::tempdir().unwrap();
+    tones(&folder.path().join("words"));
+    let short = ["--data", "words", "--hidden", "32", "--epochs", "10", "--batch-size", "16"];
+    let test = last(&run(folder.path(), &short));
+    assert_eq!((test["event"].as_str(), test["recordings"].as_u64()), (Some("test"), Some(50)));
+    assert!(test["accuracy"].as_f64().unwrap() > 0.6, "{test}");
+    let picture = fs::read_to_string(folder.path().join("out/speech.svg")).unwrap();
+    assert!(picture.contains("confusion on the test part"));
+    let float = WavSpec { bits_per_sample: 32, sample_format: SampleFormat::Float, ..SPEC };
+    tone(&folder.path().join("one.wav"), float, 4, 7);
+    let prediction = last(&run(folder.path(), &["--predict", "one.wav"]));
+    assert_eq!(prediction["event"].as_str(), Some("prediction"), "{prediction}");
+    assert!(prediction["digit"].as_u64().unwrap() < 10 && prediction["probability"].as_f64().unwrap() <= 1.0);
+}
+
+#[test]
+fn a_damaged_recording_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = folder.path().join("words");
+    let refused = |file: &str, make: &dyn Fn(&Path), expected: &str| {
+        let _ = fs::remove_dir_all(&words);
+        fs::create_dir_all(&words).unwrap();
+        tone(&words.join("1_tester_0.wav"), SPEC, 1, 0);
+        make(&words.join(file));
+        let output = run(folder.path(), &["--data", "words"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+        if !file.is_empty() {
+            assert!(said.contains(file), "{said}");
+        }
+    };
+    let spec = |channels, sample_rate| WavSpec { channels, sample_rate, ..SPEC };
+    let file = "3_tester_7.wav";
+    refused(file, &|path| tone(path, spec(2, 8000), 3, 7), "has 2 channels, expected 1");
+    refused(file, &|path| tone(path, spec(1, 16000), 3, 7), "has 16000 samples a second, expected 8000");
+    refused(file, &|path| fs::write(path, b"RIFF and no more").unwrap(), "as WAV");
+    refused(
+        file,
+        &|path| {
+            tone(path, SPEC, 3, 7);
+            let all = fs::read(path).unwrap();
+            fs::write(path, &all[..1044]).unwrap();
+        },
+        "sample 500 cannot be read",
+    );
+    refused(file, &|path| WavWriter::create(path, SPEC).unwrap().finalize().unwrap(), "has no samples");
+    refused("three_tester_7.wav", &|path| tone(path, SPEC, 3, 7), "expected a name like 7_theo_3.wav");
+    refused("12_tester_7.wav", &|path| tone(path, SPEC, 3, 7), "expected a name like 7_theo_3.wav");
+    refused("", &|_| (), "no recordings to learn");
+    for args in [["--data", "no-such"], ["--predict", "no-such"]] {
+        assert_eq!(run(folder.path(), &args).status.code(), Some(1), "{args:?}");
+    }
+}
