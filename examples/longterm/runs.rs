@@ -1,0 +1,126 @@
+//! One network on one task at one lag.
+//!
+//! The contract: it is trained until it has solved the task or its updates are spent; what it is judged by it never trained
+//! on. A network that diverges has not solved it.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
+use recurrent::{Cell, Clip, Config, Device, Error, Init, Input, Model, Optimizer, Recipe, Trainer};
+
+use crate::tasks::Task;
+
+const BATCH: usize = 32;
+/// Sequences that say whether it is solved.
+const HELD: usize = 256;
+/// Updates between two looks at them.
+const INTERVAL: u64 = 50;
+/// Of the loss without memory.
+const SOLVED: f64 = 0.1;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CellName {
+    Elman,
+    Lstm,
+    Gru,
+}
+
+impl CellName {
+    pub const ALL: [CellName; 3] = [CellName::Elman, CellName::Lstm, CellName::Gru];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            CellName::Elman => "elman",
+            CellName::Lstm => "lstm",
+            CellName::Gru => "gru",
+        }
+    }
+
+    fn config(self, input: Input, hidden: usize, outputs: usize) -> Config {
+        match self {
+            CellName::Elman => Config::elman(input, hidden, outputs),
+            CellName::Lstm => Config::lstm(input, hidden, outputs),
+            CellName::Gru => Config::gru(input, hidden, outputs),
+        }
+    }
+}
+
+/// What all networks share.
+pub struct Sizes {
+    pub hidden: usize,
+    pub updates: u64,
+    pub seed: u64,
+}
+
+/// How it went.
+pub struct Outcome {
+    pub task: Task,
+    pub cell: CellName,
+    pub lag: usize,
+    pub solved: bool,
+    /// Updates until it was solved, or all.
+    pub updates: u64,
+    /// The loss on held-out sequences at the end; not a number where it diverged.
+    pub loss: f64,
+}
+
+pub fn train(
+    device: &Device,
+    task: Task,
+    cell: CellName,
+    lag: usize,
+    sizes: &Sizes,
+    at: impl Fn(u64),
+) -> Result<Outcome> {
+    let config = task.config(|input, outputs| cell.config(input, sizes.hidden, outputs));
+    let model = with_memory(config.with_init(Init::Orthogonal).with_seed(sizes.seed), task.span(lag))?;
+    let recipe =
+        Recipe::new(task.loss()).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), task.learning_rate());
+    let mut trainer = Trainer::new(device, &model, recipe)?;
+    let rng = |stream| {
+        let mut rng = ChaCha12Rng::seed_from_u64(sizes.seed);
+        rng.set_stream(stream);
+        rng
+    };
+    let (mut random, held) = (rng(1), task.draw(&mut rng(2), lag, HELD));
+    let enough = SOLVED * task.without_memory();
+    let mut outcome = Outcome { task, cell, lag, solved: false, updates: sizes.updates, loss: f64::NAN };
+    for update in 1..=sizes.updates {
+        trainer.step(&task.draw(&mut random, lag, BATCH))?;
+        if update % INTERVAL == 0 || update == sizes.updates {
+            match trainer.metrics().and_then(|_| trainer.evaluate([held.clone()])) {
+                Ok(loss) => outcome.loss = loss,
+                Err(Error::Diverged { .. }) => {
+                    outcome.loss = f64::NAN;
+                    break;
+                }
+                Err(other) => return Err(other.into()),
+            }
+            at(update);
+            if outcome.loss < enough {
+                (outcome.solved, outcome.updates) = (true, update);
+                break;
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// A fresh network whose gates forget after 1 to `span` steps, some units sooner and some later: the bias of a forget gate is
+/// ln u with u uniform in that range, an input gate's its negative (Tallec & Ollivier 2018). A cell without gates is as drawn.
+fn with_memory(config: Config, span: usize) -> Result<Model> {
+    let (hidden, cell, mut random) = (config.hidden, config.cell, ChaCha12Rng::seed_from_u64(config.seed));
+    let drawn = Model::new(config.clone())?;
+    let mut tensors: Vec<_> = drawn.tensors().map(|(name, shape, values)| (name, shape, values.to_vec())).collect();
+    for (_, _, values) in tensors.iter_mut().filter(|(name, ..)| name.starts_with("bias_ih") && cell.gates() > 1) {
+        for unit in 0..hidden {
+            let bias = random.random_range(1.0..span as f32).ln();
+            // The second gate is the LSTM's forget gate and the GRU's update gate.
+            values[hidden + unit] = bias;
+            if cell == Cell::Lstm {
+                values[unit] = -bias;
+            }
+        }
+    }
+    Ok(Model::from_tensors(config, tensors.iter().map(|(name, shape, values)| (*name, *shape, values.as_slice())))?)
+}

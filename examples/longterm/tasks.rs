@@ -1,0 +1,111 @@
+//! Three tasks whose answers are known, and what one without memory makes of them.
+//!
+//! The contract: between what must be remembered and where it is asked for lie as many steps as the lag says.
+
+use clap::ValueEnum;
+use rand::{RngExt, rngs::ChaCha12Rng};
+use recurrent::{Batch, Config, Input, Loss, ReadOut, Targets};
+
+/// How many symbols there are to remember.
+const SYMBOLS: usize = 8;
+/// How many are remembered in [`Task::Copy`], in order.
+const LENGTH: usize = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Task {
+    /// The first symbol of many is asked for at the end (Bengio, Simard & Frasconi 1994)
+    Recall,
+    /// The sum of two marked numbers is asked for at the end (Hochreiter & Schmidhuber 1997)
+    Adding,
+    /// Three symbols are asked for, in order, after a pause (Arjovsky, Shah & Bengio 2016)
+    Copy,
+}
+
+impl Task {
+    pub const ALL: [Task; 3] = [Task::Recall, Task::Adding, Task::Copy];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Recall => "recall",
+            Task::Adding => "adding",
+            Task::Copy => "copy",
+        }
+    }
+
+    /// The least loss of one who remembers nothing: ln 8 nats, or the variance of a sum of two uniform numbers.
+    pub fn without_memory(self) -> f64 {
+        match self {
+            Task::Recall | Task::Copy => (SYMBOLS as f64).ln(),
+            Task::Adding => 1.0 / 6.0,
+        }
+    }
+
+    pub fn loss(self) -> Loss {
+        if self == Task::Adding { Loss::MeanSquared } else { Loss::CrossEntropy }
+    }
+
+    pub fn learning_rate(self) -> f64 {
+        match self {
+            Task::Recall => 5e-3,
+            Task::Adding => 1e-2,
+            Task::Copy => 1.5e-2,
+        }
+    }
+
+    /// For how many steps the gates of a fresh network remember at the most: to tell the order of symbols units are needed that
+    /// are quick.
+    pub fn span(self, lag: usize) -> usize {
+        if self == Task::Copy { lag.min(20) } else { lag }
+    }
+
+    /// What reads and answers it.
+    pub fn config(self, config: impl Fn(Input, usize) -> Config) -> Config {
+        match self {
+            Task::Recall => config(Input::Tokens(2 * SYMBOLS), SYMBOLS).with_read_out(ReadOut::Last),
+            Task::Adding => config(Input::Dense(2), 1).with_read_out(ReadOut::Last),
+            Task::Copy => config(Input::Tokens(SYMBOLS + 2), SYMBOLS),
+        }
+    }
+
+    /// So many sequences.
+    pub fn draw(self, random: &mut ChaCha12Rng, lag: usize, size: usize) -> Batch {
+        let mut symbols = |count: usize, range: std::ops::Range<usize>| -> Vec<u32> {
+            (0..count).map(|_| random.random_range(range.clone()) as u32).collect()
+        };
+        match self {
+            Task::Recall => {
+                let asked = symbols(size, 0..SYMBOLS);
+                let others = symbols(lag * size, SYMBOLS..2 * SYMBOLS);
+                Batch::tokens(lag + 1, size, [&asked[..], &others].concat(), asked)
+            }
+            Task::Adding => {
+                // The first mark is at the beginning: it is what must be remembered.
+                let steps = lag + 2;
+                let mut inputs: Vec<f32> = (0..steps * size).flat_map(|_| [random.random(), 0.0]).collect();
+                let mut sums = vec![0.0; size];
+                for (sequence, sum) in sums.iter_mut().enumerate() {
+                    for t in [random.random_range(0..2), random.random_range(2..steps)] {
+                        let at = 2 * (t * size + sequence);
+                        *sum += inputs[at];
+                        inputs[at + 1] = 1.0;
+                    }
+                }
+                Batch::dense(steps, size, inputs, Targets::Values(sums))
+            }
+            Task::Copy => {
+                let asked = symbols(LENGTH * size, 0..SYMBOLS);
+                let (blank, signal) = (SYMBOLS as u32, SYMBOLS as u32 + 1);
+                // From the first symbol to where it is said there are `lag` steps.
+                let answers = lag.max(LENGTH) * size;
+                let rows = answers + LENGTH * size;
+                let mut inputs = vec![blank; rows];
+                inputs[..asked.len()].copy_from_slice(&asked);
+                inputs[answers..answers + size].fill(signal);
+                let mut targets = vec![0; rows];
+                targets[answers..].copy_from_slice(&asked);
+                let mask = (0..rows).map(|row| row >= answers).collect();
+                Batch::tokens(rows / size, size, inputs, targets).with_mask(mask)
+            }
+        }
+    }
+}
