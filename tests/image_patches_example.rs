@@ -34,7 +34,7 @@ fn last(output: &Output) -> Value {
 fn images(count: usize) -> Vec<u8> {
     let mut file = [0x0000_0803, count as u32, 8, 8].map(u32::to_be_bytes).concat();
     for at in 0..count {
-        let bright = |i: usize| at % 10 >> (i / 32 * 2 + i / 4 % 2) & 1 == 1;
+        let bright = |i: usize| ((at % 10) >> (i / 32 * 2 + i / 4 % 2)) & 1 == 1;
         file.extend((0..64).map(|i| if bright(i) { 200 + (at % 50) as u8 } else { (at % 30) as u8 }));
     }
     file
