@@ -93,12 +93,14 @@ pub enum Error {
     Data(String),
 
     /// Loss or gradient stopped being finite. That step changed no weight; later steps that were finite did.
-    #[error("training diverged at step {step}: {what} is not finite; that step changed no weight")]
+    #[error("training diverged at step {step}: {what} is not finite; that step changed no weight{seen}")]
     Diverged {
         /// The step, counted from 1.
         step: u64,
         /// The loss or the gradient norm.
         what: &'static str,
+        /// What led there.
+        seen: Box<Divergence>,
     },
 }
 
@@ -117,6 +119,34 @@ impl Error {
 
     pub(crate) fn shape(argument: &str, expected: &[usize], given: &[usize]) -> Self {
         Error::Shape { argument: argument.to_owned(), expected: Shape(expected.to_vec()), given: Shape(given.to_vec()) }
+    }
+}
+
+/// What was seen of a training that diverged. Printed, it ends in what to try.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Divergence {
+    /// The losses of the steps before, at most eight, oldest first.
+    pub losses: Vec<f64>,
+    /// The global norms of their gradients, before clipping.
+    pub norms: Vec<f64>,
+    /// The parameter whose gradient is the first that is not finite, in the order in which the backward pass makes them: from the
+    /// read-out down. `None` where later steps have overwritten it, or all of them are finite and the loss is not.
+    pub first: Option<String>,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(first) = &self.first {
+            write!(f, "; the first gradient that is not finite is that of {first}")?;
+        }
+        for (what, values) in [("losses", &self.losses), ("gradient norms", &self.norms)] {
+            if !values.is_empty() {
+                let values: Vec<String> = values.iter().map(|value| format!("{value:.3e}")).collect();
+                write!(f, "; the {what} before it: {}", values.join(", "))?;
+            }
+        }
+        write!(f, "; a lower learning rate, or stronger clipping such as Clip::Norm(1.0), may help")
     }
 }
 

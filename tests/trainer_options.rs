@@ -185,7 +185,7 @@ fn diverges(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected:
         assert_eq!(after.model, before.model, "{expected}, window {at}");
         assert_eq!(after.training.unwrap().moments, before.training.unwrap().moments, "{expected}, window {at}");
         match trainer.metrics() {
-            Err(Error::Diverged { step: 2, what }) => assert_eq!(what, expected, "window {at}"),
+            Err(Error::Diverged { step: 2, what, .. }) => assert_eq!(what, expected, "window {at}"),
             other => panic!("window {at} of step 2 diverged, but the metrics are {other:?}"),
         }
         // What the step left in the gradient must not be added to.

@@ -12,14 +12,14 @@ mod waiting;
 pub use early_stopping::EarlyStopping;
 pub use trace::{LayerTrace, ParameterTrace, Spread, Trace};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, State, Training};
 use crate::data::Batch;
 use crate::device::{Device, Executor};
-use crate::error::{Error, Result};
+use crate::error::{Divergence, Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
 use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, Rescale, SharedTensors, random};
@@ -27,6 +27,9 @@ use feed::{ByToken, Carried, Prepared, begin, upload};
 
 /// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the least.
 const MOST_SKIPPED: usize = 24;
+
+/// Steps before a divergence that are told of.
+const RECENT: usize = 8;
 
 /// What a step was like.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -62,6 +65,8 @@ pub struct Trainer {
     read: u64,
     /// Metrics read from the device but not yet by the caller.
     metrics: Vec<[f32; 4]>,
+    /// Losses and norms of the last steps whose metrics the caller read, oldest first.
+    recent: VecDeque<[f64; 2]>,
     /// How many steps on end, up to the last whose metrics the caller read, changed no weight.
     skipped: usize,
     carried: Carried,
@@ -104,6 +109,7 @@ impl Trainer {
             steps: 0,
             read: 0,
             metrics: Vec::new(),
+            recent: VecDeque::new(),
             skipped: 0,
             carried: Carried::Nowhere,
             last: None,
@@ -280,19 +286,44 @@ impl Trainer {
         let first = self.steps - self.metrics.len() as u64 + 1;
         let rows = std::mem::take(&mut self.metrics);
         let may_skip = if self.device.precision() == Precision::F16 { MOST_SKIPPED } else { 0 };
-        (first..)
-            .zip(rows)
-            .map(|(step, [loss, norm, scale, finite])| {
-                let updated = finite == 1.0;
-                self.skipped = if updated { 0 } else { self.skipped + 1 };
-                if loss.is_finite() && self.skipped <= may_skip {
-                    Ok(Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into(), updated })
-                } else {
-                    self.skipped = 0;
-                    Err(Error::Diverged { step, what: if loss.is_finite() { "the gradient" } else { "the loss" } })
-                }
-            })
-            .collect()
+        let mut read = Vec::with_capacity(rows.len());
+        for (step, [loss, norm, scale, finite]) in (first..).zip(rows) {
+            let updated = finite == 1.0;
+            self.skipped = if updated { 0 } else { self.skipped + 1 };
+            if !loss.is_finite() || self.skipped > may_skip {
+                self.skipped = 0;
+                let what = if loss.is_finite() { "the gradient" } else { "the loss" };
+                let seen = Box::new(self.divergence(step, wait).await?);
+                return Err(Error::Diverged { step, what, seen });
+            }
+            let metrics = Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into(), updated };
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back([metrics.loss, metrics.norm]);
+            read.push(metrics);
+        }
+        Ok(read)
+    }
+
+    /// What led to a step that diverged.
+    async fn divergence(&mut self, step: u64, wait: Wait) -> Result<Divergence> {
+        let [losses, norms] = [0, 1].map(|of| self.recent.iter().map(|metrics| metrics[of]).collect());
+        // Of any other step the gradient is gone.
+        let last = self.last.filter(|_| step == self.steps);
+        let first = match last.and_then(|last| Some((last.id, last.training?.gradients))) {
+            None => None,
+            Some((id, gradients)) => {
+                let values = self.executor.read(id, gradients, wait).await?;
+                let broken = |name: &str| {
+                    self.layout.get(name).is_some_and(|p| values[p.range()].iter().any(|value| !value.is_finite()))
+                };
+                // The layout goes up from the first layer.
+                let names = self.layout.parameters().iter().rev().map(|parameter| &parameter.name);
+                names.into_iter().find(|name| broken(name)).cloned()
+            }
+        };
+        Ok(Divergence { losses, norms, first })
     }
 
     /// What the gradient of the next step's loss is multiplied by on its way through tensors of 16 bits; 1 in
@@ -358,7 +389,11 @@ impl Trainer {
         };
         sum += self.collect(&last, &waiting, wait).await?;
         let loss = sum / count;
-        if loss.is_finite() { Ok(loss) } else { Err(Error::Diverged { step: self.steps, what: "the evaluated loss" }) }
+        if loss.is_finite() {
+            Ok(loss)
+        } else {
+            Err(Error::Diverged { step: self.steps, what: "the evaluated loss", seen: Box::default() })
+        }
     }
 
     /// Σ loss · count over the windows of an evaluation's plan.

@@ -179,7 +179,7 @@ fn skips(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected: &s
     }
     trainer.step(good).unwrap();
     match trainer.metrics() {
-        Err(Error::Diverged { step: 2, what }) => assert_eq!(what, expected),
+        Err(Error::Diverged { step: 2, what, .. }) => assert_eq!(what, expected),
         other => panic!("step 2 diverged, but the metrics are {other:?}"),
     }
     let there = flat(&mut trainer);
