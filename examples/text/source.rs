@@ -49,6 +49,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/checkpoint/pytorch.rs"
     "src/checkpoint/strict.rs"
     "src/checkpoint/tensors.rs"
+    "src/clock.rs"
     "src/cpu/cells/elman.rs"
     "src/cpu/cells/gru.rs"
     "src/cpu/cells/gru_before.rs"
@@ -92,6 +93,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/gpu/kernels/update.rs"
     "src/gpu/mod.rs"
     "src/gpu/slots.rs"
+    "src/gpu/timed.rs"
     "src/gpu/wait.rs"
     "src/lib.rs"
     "src/model/cells/elman.rs"
@@ -107,6 +109,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/plan/build/backward.rs"
     "src/plan/build/forward.rs"
     "src/plan/build/mod.rs"
+    "src/plan/cost.rs"
     "src/plan/describe.rs"
     "src/plan/mod.rs"
     "src/plan/op.rs"
@@ -122,6 +125,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/train/feed.rs"
     "src/train/frozen.rs"
     "src/train/mod.rs"
+    "src/train/profile.rs"
     "src/train/waiting.rs"
 ];
 

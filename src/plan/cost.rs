@@ -107,7 +107,12 @@ impl Op {
             }
             Op::StartGradient(o) => {
                 let (batch, width) = (shape(o.from).get(1).copied().unwrap_or(0), columns(o.from));
-                ("start gradient", vec![(o.slices, width)], vec![(o.from, batch * width), whole(o.fresh)], batch * width)
+                (
+                    "start gradient",
+                    vec![(o.slices, width)],
+                    vec![(o.from, batch * width), whole(o.fresh)],
+                    batch * width,
+                )
             }
             Op::Combine(o) => {
                 let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
@@ -212,7 +217,8 @@ impl Recurrence {
         let firsts = backward.map_or(self.steps, |(_, to_start)| self.steps - 1 + usize::from(to_start));
         let seconds = if second > 0 { self.steps } else { 0 };
         let pointwise = pointwise(self.cell, way);
-        let flops = self.steps * units * pointwise.flops + 2 * units * self.hidden * (first * firsts + second * seconds);
+        let flops =
+            self.steps * units * pointwise.flops + 2 * units * self.hidden * (first * firsts + second * seconds);
 
         // How many dispatches read each part of U.
         let (firsts_read, seconds_read, dispatches) = match self.schedule {
