@@ -232,7 +232,8 @@ fn tokens_and_two_products_are_counted() {
     let backward = cost_of(&plan, |op| matches!(op, Op::Backward { .. }));
     assert_eq!(backward[0], 2 * (2 * 2 * 5 * 10) + 3 * (2 * 2 * 5 * 5) + 3 * 10 * 18);
     let reads = (2 * 50 + 3 * 25) + 6 * 2 + (2 * 20 + 3 * 10);
-    assert_eq!(backward[1], 4 * (reads + 3 * 10 * (6 + 1 + 8)));
+    // Gates read and written, h read twice, its gradient and that of the h before it read and written, the latter twice.
+    assert_eq!(backward[1], 4 * (reads + 3 * 10 * (6 + 2 + 2 + 4)));
 }
 
 #[test]

@@ -116,14 +116,14 @@ impl Op {
             }
             Op::Combine(o) => {
                 let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
-                let read = [whole(o.slices), whole(o.hyper), whole(o.exempt)].into_iter();
+                let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
                 let read = read.chain(o.adds.then(|| whole(o.gradients))).chain(o.scaling.map(|scaling| (scaling, 1)));
                 // The sum over the slices; then g / max, its square and their sum.
                 let each = cut * (1 + usize::from(o.scaling.is_some())) + 3;
                 ("combine", vec![whole(o.gradients), whole(o.partials)], read.collect(), each * flat)
             }
             Op::Measure(o) => {
-                let read = [whole(o.row_loss), whole(o.hyper)].into_iter().chain(o.partials.map(whole));
+                let read = [o.row_loss].into_iter().chain(o.partials).chain([o.hyper]).map(whole);
                 // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
                 let flops = plan.get(o.row_loss).len() + 4 * o.partials.map_or(0, rows);
                 ("measure", vec![(o.metrics, columns(o.metrics))], read.collect(), flops)
