@@ -9,7 +9,7 @@ use recurrent::gpu::Gpu;
 use recurrent::plan::{Cost, Op, Plan, Purpose, Target};
 use recurrent::{
     Batch, Cell, Checkpointing, Clock, Config, Device, Directions, Dropout, Input, Loss, Model, Optimizer, Profile,
-    ReadOut, Recipe, Reset, Trainer,
+    ReadOut, Recipe, Reset, Trainer, wgpu,
 };
 use serde_json::Value;
 use whole::{bytes, on_both, rng};
@@ -208,6 +208,28 @@ fn a_device_without_timestamps_is_timed_by_submissions() {
     assert!(parts > 0.0 && parts <= profile.micros, "{profile}");
     let mut plain = trainer(&whole::gpu(), &config, recipe());
     plain.step(&batch).unwrap();
+    assert!(bytes(&mut plain) == bytes(&mut timed));
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn more_operations_than_a_query_set_holds_are_timed() {
+    let device = whole::gpu();
+    let (config, recipe) = (Config::elman(Input::Dense(2), 3, 2), recipe().with_checkpointing(Checkpointing::Steps(1)));
+    let (plan, _) = Plan::new(&config, Purpose::Train(recipe), 300, 1, &device.target()).unwrap();
+    let operations = plan.stages().len();
+    assert!(2 * operations > wgpu::QUERY_SET_MAX_QUERIES as usize, "{operations} operations fit one set");
+    let batch = batch(&config, 300, 1);
+    let [mut plain, mut timed] = [(); 2].map(|()| trainer(&device, &config, recipe));
+    plain.step(&batch).unwrap();
+    let profile = timed.profile(&batch).unwrap();
+    assert_eq!(profile.rows.iter().map(|row| row.operations).sum::<usize>(), operations);
+    // The segments' are merged, and every kind of them has taken its time; so have those after the first set.
+    assert!(profile.rows.len() < 40, "{profile}");
+    let late = |row: &&recurrent::ProfileRow| row.op == "adam";
+    assert!(profile.rows.iter().find(late).unwrap().micros > 0.0, "{profile}");
+    let parts: f64 = profile.rows.iter().map(|row| row.micros).sum();
+    assert!(parts <= 1.001 * profile.micros, "{profile}");
     assert!(bytes(&mut plain) == bytes(&mut timed));
 }
 
