@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::clock::Timed;
 use crate::cpu;
 use crate::data::{Inputs, Sequences, Start};
 use crate::error::{Error, Result};
@@ -251,6 +252,14 @@ impl Executor {
                 Ok(())
             }
             Executor::Gpu(gpu) => gpu.run(plan),
+        }
+    }
+
+    /// [`Executor::run`], each operation timed; it waits for the device.
+    pub async fn run_timed(&mut self, plan: PlanId, wait: Wait) -> Result<Timed> {
+        match self {
+            Executor::Cpu(cpu) => cpu.run_timed(plan),
+            Executor::Gpu(gpu) => gpu.run_timed(plan, wait).await,
         }
     }
 

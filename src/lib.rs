@@ -63,6 +63,7 @@
 //! `wgpu` is re-exported. [`gpu::Gpu::from_wgpu`] takes a device and a queue that the application already has.
 
 pub mod checkpoint;
+mod clock;
 pub mod cpu;
 pub mod data;
 pub mod device;
@@ -82,7 +83,9 @@ pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model
 pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Precision, Recipe, Schedule};
 pub use predict::{Prediction, Predictor};
 pub use stream::{Stream, sample};
-pub use train::{EarlyStopping, LayerTrace, Metrics, ParameterTrace, Spread, Trace, Trainer};
+pub use train::{
+    Clock, EarlyStopping, LayerTrace, Metrics, ParameterTrace, Profile, ProfileRow, Spread, Trace, Trainer,
+};
 pub use wgpu;
 
 /// The examples of the README, as tests.

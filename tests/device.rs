@@ -116,7 +116,7 @@ fn refused<T: 'static>(what: &str, call: impl FnOnce() -> recurrent::Result<T> +
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_lost_device_is_an_error_at_every_call() {
     type Call<T> = (&'static str, fn(T) -> recurrent::Result<()>);
-    let train: [Call<Trainer>; 12] = [
+    let train: [Call<Trainer>; 13] = [
         ("step", |mut trainer| trainer.step(&batch()).and_then(|()| trainer.metrics().map(drop))),
         ("a first step of another size", |mut trainer| {
             let other = whole::batch(&mut rng(1), model().config(), Loss::CrossEntropy, 2, 1);
@@ -129,6 +129,7 @@ fn a_lost_device_is_an_error_at_every_call() {
             let given = batch().with_start(Start::Given(vec![0.5; 48]));
             trainer.step(&given).and_then(|()| trainer.model().map(drop))
         }),
+        ("profile", |mut trainer| trainer.profile(&batch()).map(drop)),
         ("metrics", |mut trainer| trainer.metrics().map(drop)),
         ("metrics_async", |mut trainer| pollster::block_on(trainer.metrics_async()).map(drop)),
         ("evaluate", |mut trainer| trainer.evaluate([batch()]).map(drop)),

@@ -215,6 +215,20 @@ fn a_gpu_has_a_floor_and_is_set_against_the_cpu() {
 }
 
 #[test]
+fn a_profile_is_a_table_for_each_network() {
+    let text = lines(&["--device", "cpu", "--profile", "elman:2,3,4,5,6", "gru:2,3,4,5,6"], None);
+    let heads: Vec<usize> = (0..text.len()).filter(|at| text[*at].starts_with("phase ")).collect();
+    assert_eq!(heads.len(), 2, "{text:?}");
+    for (at, cell) in heads.into_iter().zip(["elman", "gru"]) {
+        assert_eq!(text[at - 2], format!("{cell} B2 T3 I4 H5 V6"));
+        assert!(text[at - 1].ends_with(" µs") && text[at - 1].contains("one training step, T 3, B 2"), "{text:?}");
+        for op in [format!("{cell} forward by steps"), format!("{cell} backward by steps"), "adam".to_owned()] {
+            assert!(text[at..].iter().any(|row| row.contains(&op)), "{op}: {text:?}");
+        }
+    }
+}
+
+#[test]
 fn without_a_gpu_the_advice_is_the_cpu() {
     let text = lines(&["--advise", "--seconds", "0", "elman:2,3,4,5,6"], Some("no-such"));
     assert!(text[0].starts_with("no GPU: no adapter for") && text[0].contains("no-such"), "{text:?}");
@@ -250,7 +264,14 @@ fn what_is_no_work_is_said_before_anything_is_timed() {
         assert!(output.stdout.is_empty(), "{args:?}");
     }
     // What does not go together, and no work at all, is the command line's own error.
-    for args in [&["--advise", "--floor"][..], &["--advise", "--table"], &["--advise", "--stream"], &["--floor"], &[]] {
+    for args in [
+        &["--profile", "--table"][..],
+        &["--advise", "--floor"],
+        &["--advise", "--table"],
+        &["--advise", "--stream"],
+        &["--floor"],
+        &[],
+    ] {
         assert_eq!(run(args, None).status.code(), Some(2), "{args:?}");
     }
 }

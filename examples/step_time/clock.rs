@@ -6,9 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, Device, Model, Sequences, Stream, Targets, Trainer};
+use recurrent::{Batch, Device, Model, Profile, Sequences, Stream, Targets, Trainer};
 
 use crate::work::{Phase, Work, recipe};
+
+/// Before the clock starts: the first repeat compiles kernels and fills caches.
+pub const WARM_UP: usize = 3;
 
 /// Repeats after which the median has settled.
 const MOST: usize = 200;
@@ -73,6 +76,16 @@ impl Subject {
             Phase::Stream => Box::new(move || Ok(stream.step(&self.first).map(drop)?)),
             _ => Box::new(move || Ok(stream.sequence(self.steps, &self.window.sequences.inputs).map(drop)?)),
         })
+    }
+
+    /// Where the time of a training step goes, of one after the warm-up.
+    pub fn profile(&self, device: &Device) -> Result<Profile> {
+        let mut trainer = Trainer::new(device, &self.model, recipe())?;
+        for _ in 0..WARM_UP {
+            trainer.step(&self.window)?;
+            trainer.metrics()?;
+        }
+        Ok(trainer.profile(&self.window)?)
     }
 }
 

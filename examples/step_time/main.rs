@@ -1,5 +1,5 @@
-//! How long a recurrent network takes on a device: JSON lines for other programs, a table for people, or which executor
-//! to take on this machine.
+//! How long a recurrent network takes on a device: JSON lines for other programs, a table for people, where the time of a
+//! training step goes, or which executor to take on this machine.
 //!
 //! The contract: a repeat is what a caller waits for, the upload of the inputs and the reading of the results included;
 //! work that is no work and a device that is not there are an error with exit code 1, before anything is timed.
@@ -8,6 +8,7 @@
 //! cargo run --release --example step_time -- --device gpu elman:16,64,64,128,64
 //! cargo run --release --example step_time -- --table --floor --stream
 //! cargo run --release --example step_time -- --advise
+//! cargo run --release --example step_time -- --profile lstm:16,64,64,128,64
 //! ```
 //!
 //! # What is counted
@@ -46,7 +47,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use recurrent::Device;
 
-use clock::{Repeats, Subject, median};
+use clock::{Repeats, Subject, WARM_UP, median};
 use floor::Floor;
 use report::Row;
 use work::{Phase, Work};
@@ -83,8 +84,12 @@ struct Args {
     /// by what factor, and what the first use of each takes: from opening the device to the end of the first step
     #[arg(long)]
     advise: bool,
-    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table and --advise
-    #[arg(required_unless_present_any = ["table", "advise"])]
+    /// Prints where the time of one training step goes, operation by operation: on a GPU by its own timestamps where it has
+    /// them. FLOP and bytes are here each operation's, reckoned from its plan
+    #[arg(long, conflicts_with_all = ["advise", "floor", "stream", "table"])]
+    profile: bool,
+    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table, --advise and --profile
+    #[arg(required_unless_present_any = ["table", "advise", "profile"])]
     work: Vec<String>,
 }
 
@@ -113,6 +118,13 @@ fn run(args: &Args) -> Result<()> {
     let device = Device::parse(&args.device)?;
     let mut out = stdout().lock();
     eprintln!("device: {}", device.name());
+    if args.profile {
+        for work in &works {
+            let profile = Subject::new(work)?.profile(&device)?;
+            writeln!(out, "{work}\n{profile}\n")?;
+        }
+        return Ok(());
+    }
     let floor = if args.floor { Some(Floor::measure(&device, seconds)?) } else { None };
     if args.table {
         let command: Vec<String> = std::env::args().skip(1).collect();
@@ -122,7 +134,7 @@ fn run(args: &Args) -> Result<()> {
     for work in &works {
         let subject = Subject::new(work)?;
         for phase in [Phase::Forward, Phase::Train].into_iter().chain(stream) {
-            let time = median(Repeats { warm_up: 3, fewest: 5, seconds }, subject.on(&device, phase)?)?;
+            let time = median(Repeats { warm_up: WARM_UP, fewest: 5, seconds }, subject.on(&device, phase)?)?;
             let row = Row::new(work, phase, &device, time, floor)?;
             writeln!(out, "{}", if args.table { row.markdown() } else { serde_json::to_string(&row)? })?;
         }

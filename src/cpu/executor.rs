@@ -14,6 +14,7 @@ use super::{
     real::Real,
     recurrence, state, trace, update,
 };
+use crate::clock::{Clock, Stopwatch, Timed};
 use crate::error::{Error, Result};
 use crate::plan::{Element, Op, Plan, PlanId, Storage, TensorId};
 
@@ -148,6 +149,21 @@ impl<T: Real> Executor<T> {
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
         }
+    }
+
+    /// [`Executor::run`], each operation timed.
+    pub(crate) fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
+        let Executor { plans, buffers, scratch, packs, .. } = self;
+        let Prepared { plan, slots } = &plans[id.0];
+        let mut memory = Memory { plan, buffers, slots, scratch, packs };
+        let mut each = Vec::with_capacity(plan.stages().len());
+        let all = Stopwatch::start()?;
+        for stage in plan.stages() {
+            let stopwatch = Stopwatch::start()?;
+            run(&stage.op, &mut memory);
+            each.push(stopwatch.elapsed());
+        }
+        Ok(Timed { clock: Clock::Host, each, total: all.elapsed() })
     }
 }
 

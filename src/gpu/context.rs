@@ -36,7 +36,8 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// Opens the adapter that `select` asks for, with all the memory it offers, and numbers of 16 bits where it has them.
+    /// Opens the adapter that `select` asks for, with all the memory it offers, and numbers of 16 bits and
+    /// timestamps where it has them.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] with the list of those there are; [`Error::Gpu`] where the driver refuses a device.
@@ -52,7 +53,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("recurrent"),
             required_limits: limits.or_worse_values_from(&offered),
-            required_features: adapter.features() & wgpu::Features::SHADER_F16,
+            required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY),
             ..Default::default()
         };
         let (device, queue) = adapter

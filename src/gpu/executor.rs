@@ -1,7 +1,10 @@
 //! Holds the tensors of any number of plans on the GPU and replays them, each run as one command buffer.
 //!
 //! Buffers, pipelines and bind groups are made in [`Executor::prepare`]; a run uploads the plan's inputs in one write
-//! and submits. Nothing waits but [`Executor::read`].
+//! and submits. Nothing waits but [`Executor::read`], and a run that is timed.
+
+#[path = "timed.rs"]
+mod timed;
 
 use std::collections::HashMap;
 use std::ops::Range;

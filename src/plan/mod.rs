@@ -13,6 +13,7 @@
 //! 5. norm, clip and update over the flat buffers.
 
 mod build;
+mod cost;
 mod describe;
 mod op;
 pub(crate) mod random;
@@ -26,6 +27,7 @@ use std::fmt;
 
 pub(crate) use build::SharedTensors;
 pub use build::{LossInputs, Outputs, TrainingTensors};
+pub use cost::Cost;
 pub use op::{
     Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
     PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule, Start, StartGradient,
@@ -58,7 +60,8 @@ pub enum Purpose {
 }
 
 /// Which part of a step an operation belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// From inputs to outputs.
     Forward,

@@ -5,11 +5,14 @@
 mod early_stopping;
 mod feed;
 mod frozen;
+mod profile;
 mod trace;
 #[cfg(not(target_arch = "wasm32"))]
 mod waiting;
 
+pub use crate::clock::Clock;
 pub use early_stopping::EarlyStopping;
+pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, Spread, Trace};
 
 use std::collections::{HashMap, VecDeque};
@@ -17,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, State, Training};
+use crate::clock::Timed;
 use crate::data::Batch;
 use crate::device::{Device, Executor};
 use crate::error::{Divergence, Error, Result};
@@ -191,7 +195,7 @@ impl Trainer {
     /// [`Error::Shape`] and [`Error::Data`] for a batch that does not fit the model, [`Error::Limit`],
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`]. A loss that is not finite shows in [`Trainer::metrics`].
     pub async fn step_async(&mut self, batch: &Batch) -> Result<()> {
-        self.step_waiting(std::slice::from_ref(batch), Wait::Yield).await
+        self.step_waiting(std::slice::from_ref(batch), Wait::Yield, None).await
     }
 
     /// One step of training on several windows, as if they were one: the loss is the mean over all positions of all of
@@ -205,10 +209,16 @@ impl Trainer {
     /// # Errors
     /// [`Error::Data`] without any batch; else as [`Trainer::step_async`]. All are checked before any is run.
     pub async fn step_over_async(&mut self, batches: &[Batch]) -> Result<()> {
-        self.step_waiting(batches, Wait::Yield).await
+        self.step_waiting(batches, Wait::Yield, None).await
     }
 
-    async fn step_waiting(&mut self, batches: &[Batch], wait: Wait) -> Result<()> {
+    /// Where its runs are to be timed, that of the last window is left in `timed`.
+    async fn step_waiting(
+        &mut self,
+        batches: &[Batch],
+        wait: Wait,
+        mut timed: Option<&mut Option<Timed>>,
+    ) -> Result<()> {
         let mut count = 0;
         let mut left = None;
         for (at, batch) in batches.iter().enumerate() {
@@ -242,7 +252,10 @@ impl Trainer {
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
                 self.executor.write_each_id(prepared.id, keys, drawn)?;
             }
-            self.executor.run(prepared.id)?;
+            match &mut timed {
+                None => self.executor.run(prepared.id)?,
+                Some(timed) => **timed = Some(self.executor.run_timed(prepared.id, wait).await?),
+            }
             self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
             self.last = Some(prepared);
         }

@@ -2,7 +2,7 @@
 //!
 //! The contract: each does what its `_async` form does; there are none on wasm32, where no thread may be kept.
 
-use super::{Metrics, Trace, Trainer};
+use super::{Metrics, Profile, Trace, Trainer};
 use crate::checkpoint::{Checkpoint, State};
 use crate::data::Batch;
 use crate::device::Device;
@@ -41,7 +41,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
-        pollster::block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block))
+        pollster::block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block, None))
     }
 
     /// [`Trainer::step_over_async`], which waits only where that says.
@@ -49,7 +49,15 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn step_over(&mut self, batches: &[Batch]) -> Result<()> {
-        pollster::block_on(self.step_waiting(batches, Wait::Block))
+        pollster::block_on(self.step_waiting(batches, Wait::Block, None))
+    }
+
+    /// [`Trainer::profile_async`], waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn profile(&mut self, batch: &Batch) -> Result<Profile> {
+        pollster::block_on(self.profile_waiting(batch, Wait::Block))
     }
 
     /// [`Trainer::metrics_async`], waiting.

@@ -1,0 +1,257 @@
+//! What an operation costs: floating-point operations and bytes, reckoned from the shapes of its tensors.
+//!
+//! The contract: the figures are those of the mathematics and of the plan, the same on every device of one precision, whatever
+//! an executor does; a new operation is one more arm here. What is counted:
+//!
+//! * a product of matrices `[M, K]` and `[K, N]` is 2·M·N·K, whatever its sums begin with, a bias say;
+//! * element by element an addition, a multiplication, a division and a function (tanh, logistic, exp, root) are one each; what
+//!   is done once a row, choices, and the integers of dropout and lengths are nothing;
+//! * an element is moved once where an operation reads it and once where it writes it, however often it does; of a recurrence
+//!   by steps that is once a dispatch, so U is moved at every step. Caches may keep what is moved often: more GB/s than the
+//!   memory has are no error.
+
+use super::{Loss, Op, Optimizer, Plan, PoolKind, Recurrence, RecurrenceSchedule as Schedule, TensorId, View, Way};
+use crate::model::{Activation, Cell, Reset};
+
+/// What one operation is called and costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// The operation: `matmul`, `lstm forward by steps`, `adam`.
+    pub op: String,
+    /// What it works on, by the names of the plan's tensors, the written one first: `gates_l0 ← x, parameters`.
+    pub tensors: String,
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes read and written.
+    pub bytes: u64,
+}
+
+/// Some elements of a tensor.
+type Part = (TensorId, usize);
+
+impl Op {
+    /// What it costs where it runs once; of flags that the host sets (keep, fresh, lengths) the costlier way.
+    pub fn cost(&self, plan: &Plan) -> Cost {
+        let shape = |tensor: TensorId| plan.get(tensor).shape.as_slice();
+        let rows = |tensor: TensorId| shape(tensor).first().copied().unwrap_or(0);
+        let columns = |tensor: TensorId| shape(tensor).last().copied().unwrap_or(0);
+        let whole = |tensor: TensorId| (tensor, plan.get(tensor).len());
+        let view = |view: &View| (view.tensor, view.len());
+        let (op, written, read, flops): (&str, Vec<Part>, Vec<Part>, usize) = match self {
+            Op::Copy { from, to } => ("copy", vec![view(to)], vec![view(from)], 0),
+            Op::Zero { tensor } => ("zero", vec![whole(*tensor)], vec![], 0),
+            Op::Start(o) => ("start", vec![whole(o.state)], vec![view(&o.learnt), whole(o.fresh)], 0),
+            Op::Remaining(o) => ("remaining", vec![whole(o.out)], vec![whole(o.lengths)], 0),
+            Op::Mask(o) => {
+                let read = o.input.iter().map(view).chain([(o.draw.keys, 2)]);
+                ("mask", vec![view(&o.out)], read.collect(), o.input.map_or(0, |input| input.len()))
+            }
+            Op::Gather(o) => {
+                let (r, n) = (o.out.rows, o.out.cols);
+                // Of W no more columns than there are rows to gather.
+                let weight = (o.weight.tensor, o.weight.cols.min(r) * n);
+                let read = [(o.tokens, r), weight].into_iter();
+                let read = read.chain(o.bias.iter().map(view)).chain(o.draw.map(|draw| (draw.keys, 2)));
+                let each = usize::from(o.bias.is_some()) + usize::from(o.draw.is_some());
+                ("gather", vec![view(&o.out)], read.collect(), each * r * n)
+            }
+            Op::Transpose(o) => ("transpose", vec![view(&o.out)], vec![view(&o.input)], 0),
+            Op::MatMul(o) => {
+                let k = if o.transpose_a { o.a.rows } else { o.a.cols };
+                let read = [o.a, o.b].into_iter().chain(o.bias);
+                ("matmul", vec![view(&o.out)], read.map(|v| view(&v)).collect(), 2 * o.out.len() * k)
+            }
+            Op::Forward(o) => return o.cost(plan, None),
+            Op::Backward { recurrence, upstream, to_start, .. } => {
+                return recurrence.cost(plan, Some((*upstream, *to_start)));
+            }
+            Op::Trace(o) => {
+                let (batch, norms) = (plan.get(o.lengths).len(), o.steps * o.directions);
+                let count = o.steps * batch * columns(o.upstream);
+                let read = [(o.upstream, count), whole(o.lengths)].into_iter().chain(o.scaling.map(|s| (s, 1)));
+                let flops = 3 * count + (2 + usize::from(o.scaling.is_some())) * norms;
+                ("trace", vec![(o.out, norms)], read.collect(), flops)
+            }
+            Op::Pool(o) => {
+                let steps = if o.kind == PoolKind::Mean { o.steps } else { 1 };
+                let read = [(o.history, steps * o.out.len()), whole(o.lengths)].into_iter();
+                let read = read.chain((o.skipped > 0 && o.kind == PoolKind::Mean).then(|| view(&o.out)));
+                let flops = if o.kind == PoolKind::Mean { (steps + 1) * o.out.len() } else { 0 };
+                ("pool", vec![view(&o.out)], read.collect(), flops)
+            }
+            Op::PoolGradient(o) => {
+                let written = o.steps * o.d.len();
+                let flops = if o.kind == PoolKind::Mean { written } else { 0 };
+                ("pool gradient", vec![(o.upstream, written)], vec![view(&o.d), whole(o.lengths)], flops)
+            }
+            Op::LossGradient(o) => {
+                let written = o.gradient.then(|| view(&o.outputs)).into_iter();
+                let written = written.chain([(o.row_loss, o.outputs.rows)]).collect();
+                let read = [view(&o.outputs), whole(o.targets), whole(o.mask), whole(o.count)].into_iter();
+                let read = read.chain(o.scaling.map(|scaling| (scaling, 1))).collect();
+                // y − max, exp, sum, and the gradient's division; or error, square, sum, and the gradient's product.
+                let each = 3 + usize::from(o.gradient) + usize::from(o.gradient && o.scaling.is_some());
+                let name = match o.loss {
+                    Loss::CrossEntropy => "cross entropy",
+                    Loss::MeanSquared => "mean squared",
+                };
+                (name, written, read, each * o.outputs.len())
+            }
+            Op::WeightGradient(o) => {
+                let (m, n) = (o.d.cols, o.x.cols);
+                let bias = if o.bias.is_some() { m } else { 0 };
+                let written = vec![(o.slices, rows(o.slices) * (m * n + bias))];
+                ("weight gradient", written, vec![view(&o.d), view(&o.x)], o.d.rows * (2 * m * n + bias))
+            }
+            Op::GatherGradient(o) => {
+                let (r, m, symbols) = (o.d.rows, o.d.cols, columns(o.starts).saturating_sub(1));
+                let bias = if o.bias.is_some() { m } else { 0 };
+                let written = vec![(o.slices, rows(o.slices) * (m * symbols + bias))];
+                let read = [view(&o.d), (o.order, r), (o.starts, symbols + 1)].into_iter();
+                let read = read.chain(o.draw.map(|draw| (draw.keys, 2))).collect();
+                ("gather gradient", written, read, r * (m + bias) + if o.draw.is_some() { r * m } else { 0 })
+            }
+            Op::StartGradient(o) => {
+                let (batch, width) = (shape(o.from).get(1).copied().unwrap_or(0), columns(o.from));
+                (
+                    "start gradient",
+                    vec![(o.slices, width)],
+                    vec![(o.from, batch * width), whole(o.fresh)],
+                    batch * width,
+                )
+            }
+            Op::Combine(o) => {
+                let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
+                let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
+                let read = read.chain(o.adds.then(|| whole(o.gradients))).chain(o.scaling.map(|scaling| (scaling, 1)));
+                // The sum over the slices; then g / max, its square and their sum.
+                let each = cut * (1 + usize::from(o.scaling.is_some())) + 3;
+                ("combine", vec![whole(o.gradients), whole(o.partials)], read.collect(), each * flat)
+            }
+            Op::Measure(o) => {
+                let read = [o.row_loss].into_iter().chain(o.partials).chain([o.hyper]).map(whole);
+                // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
+                let flops = plan.get(o.row_loss).len() + 4 * o.partials.map_or(0, rows);
+                ("measure", vec![(o.metrics, columns(o.metrics))], read.collect(), flops)
+            }
+            Op::Update(o) => {
+                let written = [o.parameters].into_iter().chain(o.moments.iter().copied()).map(whole);
+                let read = [o.gradients, o.parameters, o.exempt, o.hyper].into_iter().chain(o.moments.iter().copied());
+                let read = read.map(whole).chain([(o.metrics, columns(o.metrics))]).collect();
+                // Each with the clip's one; the formulas are those of the twin.
+                let (name, each) = match o.optimizer {
+                    Optimizer::Sgd { .. } => ("sgd", 5),
+                    Optimizer::RmsProp { .. } => ("rms prop", 10),
+                    Optimizer::Adam { .. } => ("adam", 15),
+                };
+                (name, written.collect(), read, each * plan.get(o.parameters).len())
+            }
+            Op::Rescale(o) => {
+                let read = vec![whole(o.scaling), whole(o.hyper), (o.metrics, columns(o.metrics))];
+                ("rescale", vec![whole(o.scaling)], read, 0)
+            }
+        };
+        let names: Vec<TensorId> = written.iter().take(1).chain(&read).map(|(tensor, _)| *tensor).collect();
+        Cost::new(plan, op.to_owned(), &names, written.into_iter().chain(read), flops)
+    }
+}
+
+impl Cost {
+    /// `names` are the tensor written and those read.
+    fn new(plan: &Plan, op: String, names: &[TensorId], moved: impl Iterator<Item = Part>, flops: usize) -> Self {
+        let bytes = moved.map(|(tensor, len)| len as u64 * plan.get(tensor).element.bytes()).sum();
+        Cost { op, tensors: named(plan, names), flops: flops as u64, bytes }
+    }
+}
+
+/// The tensor written and the first two read, each once: enough to tell a layer's operations apart.
+fn named(plan: &Plan, names: &[TensorId]) -> String {
+    let mut names = names.iter().map(|tensor| plan.get(*tensor).name.as_str());
+    let to = names.next().unwrap_or_default();
+    let mut from: Vec<&str> = Vec::new();
+    for name in names {
+        if !from.contains(&name) && from.len() < 2 {
+            from.push(name);
+        }
+    }
+    if from.is_empty() { to.to_owned() } else { format!("{to} ← {}", from.join(", ")) }
+}
+
+/// Of a cell's pointwise functions, for one unit of one sequence at one step: floating-point operations, and elements read
+/// and written.
+struct Pointwise {
+    flops: usize,
+    /// Of the tensor of gates.
+    gates: usize,
+    /// Of h and its gradient.
+    states: usize,
+    /// Of what the cell keeps beside them.
+    memory: usize,
+}
+
+fn pointwise(cell: Cell, way: Way) -> Pointwise {
+    let [flops, gates, states, memory] = match (cell, way) {
+        // x + r and its function.
+        (Cell::Elman(_), Way::Forward) => [2, 1, 2, 0],
+        // dh·(1 − h²), of relu a choice; dh and h read, dh written.
+        (Cell::Elman(Activation::Tanh), Way::Backward) => [3, 1, 3, 0],
+        (Cell::Elman(Activation::Relu), Way::Backward) => [0, 1, 3, 0],
+        // Four sums and their functions, f·c + i·g, o·tanh c; the gates read and left activated, c read and written.
+        (Cell::Lstm, Way::Forward) => [13, 8, 2, 2],
+        // tanh c, dc (5), each gate (4), dc·f; c_t, c_(t-1) and dc read, the gradient of c_(t-1) written.
+        (Cell::Lstm, Way::Backward) => [23, 8, 2, 4],
+        // r and z (2 each), n (3), n + z·(h − n); U·h + b_U is kept.
+        (Cell::Gru(Reset::AfterProduct), Way::Forward) => [10, 6, 2, 3],
+        // dn (5), dr (4), dz (5), dh·z added to the gradient of h_(t-1), dn·r; of U·h that of n read, all of its gradient
+        // written.
+        (Cell::Gru(Reset::AfterProduct), Way::Backward) => [17, 6, 5, 4],
+        // r and z (2 each), the operand, n (2), n + z·(h − n); z and h are read for both products.
+        (Cell::Gru(Reset::BeforeProduct), Way::Forward) => [10, 7, 3, 2],
+        // dh·z added, dz (5), dn (5); the operand's gradient times r added, dr (4).
+        (Cell::Gru(Reset::BeforeProduct), Way::Backward) => [18, 6, 8, 0],
+    };
+    Pointwise { flops, gates, states, memory }
+}
+
+impl Recurrence {
+    /// Forwards, or backwards with the gradient from above and whether it is wanted to the start.
+    fn cost(&self, plan: &Plan, backward: Option<(TensorId, bool)>) -> Cost {
+        let way = if backward.is_some() { Way::Backward } else { Way::Forward };
+        let units = self.batch * self.width();
+        let [first, second] = [self.cell.first_gates(), self.cell.gates() - self.cell.first_gates()];
+        // Backwards the last step's gradient goes through the first product only after it, and to the start if wanted.
+        let firsts = backward.map_or(self.steps, |(_, to_start)| self.steps - 1 + usize::from(to_start));
+        let seconds = if second > 0 { self.steps } else { 0 };
+        let pointwise = pointwise(self.cell, way);
+        let flops =
+            self.steps * units * pointwise.flops + 2 * units * self.hidden * (first * firsts + second * seconds);
+
+        // How many dispatches read each part of U.
+        let (firsts_read, seconds_read, dispatches) = match self.schedule {
+            Schedule::Whole => (firsts.min(1), seconds.min(1), 1),
+            Schedule::Steps => (firsts, seconds, self.steps * self.cell.products()),
+        };
+        let weight = self.width() * self.hidden * (first * firsts_read + second * seconds_read);
+        let bias = self.width() * (first * firsts_read + second * seconds_read);
+        let each = |tensor, each: usize| (tensor, self.steps * units * each);
+        let u = self.weight_transposed.unwrap_or(self.weight).tensor;
+        let mut moved = vec![(u, weight), each(self.gates, pointwise.gates), each(self.history, pointwise.states)];
+        moved.push((self.lengths, self.batch * dispatches));
+        moved.extend(self.memory.map(|memory| each(memory, pointwise.memory)));
+        moved.extend(self.mask.map(|mask| (mask, units * (firsts_read + seconds_read))));
+        moved.extend(self.bias.filter(|_| backward.is_none()).map(|view| (view.tensor, bias)));
+        if backward.is_some() && self.schedule == Schedule::Steps {
+            // What goes through U to the step before was written by another dispatch.
+            moved.push((self.recurrent_gradient(), units * first * firsts));
+            moved.push((self.gates, units * second * seconds));
+        }
+        let schedule = if self.schedule == Schedule::Steps { "by steps" } else { "as a whole" };
+        let (direction, names) = match backward {
+            None => ("forward", [self.history, self.gates, u]),
+            Some((upstream, _)) => ("backward", [self.gates, upstream, u]),
+        };
+        let op = format!("{} {direction} {schedule}", self.cell.name());
+        Cost::new(plan, op, &names, moved.into_iter(), flops)
+    }
+}
