@@ -6,7 +6,8 @@
 // in   scaling   [3]: what the gradient was multiplied by, and its reciprocal; read where `scaled` is not 0
 // out  trace     [L·D, all]: from row `row`, column `first`
 //
-// norm = M·√Σ (g/M)² with M the largest magnitude, so that it neither overflows nor underflows before the gradient does.
+// norm = √Σg², or where that sum is very large or small M·√Σ (g/M)² with M the largest magnitude, so that it neither
+// overflows nor underflows before the gradient does.
 // What is not finite comes through. One workgroup a step and direction. Upstream is f32 or f16.
 
 struct Params {
@@ -27,6 +28,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> trace: array<f32>;
 
 const THREADS: u32 = 256u;
+/// Sums of squares between these have lost nothing.
+const LEAST: f32 = 1e-30;
+const MOST: f32 = 1e+30;
 
 @compute @workgroup_size(256)
 fn main(
@@ -44,6 +48,7 @@ fn main(
     let slot = (t + 1u) * params.batch * width + direction * params.hidden;
     let count = params.batch * params.hidden;
 
+    var plain = 0.0;
     var largest = 0.0;
     var broken = 0.0;
     // The sum of what is not finite is not finite.
@@ -53,6 +58,7 @@ fn main(
         if t < lengths[b] {
             let g = f32(upstream[slot + b * width + i % params.hidden]);
             if is_finite_bits(g) {
+                plain += g * g;
                 largest = max(largest, abs(g));
             } else {
                 broken = 1.0;
@@ -60,12 +66,14 @@ fn main(
             }
         }
     }
+    let squares = reduce_sum(lid, plain);
     let m = reduce_max(lid, largest);
     let any_broken = reduce_max(lid, broken);
     let all_poison = reduce_sum(lid, poison);
 
+    let is_safe = squares > LEAST && squares < MOST;
     var sum = 0.0;
-    if m > 0.0 && any_broken == 0.0 {
+    if !is_safe && m > 0.0 && any_broken == 0.0 {
         for (var i = lid; i < count; i += THREADS) {
             let b = i / params.hidden;
             if t < lengths[b] {
@@ -74,7 +82,7 @@ fn main(
             }
         }
     }
-    var norm = m * sqrt(reduce_sum(lid, sum));
+    var norm = select(m * sqrt(reduce_sum(lid, sum)), sqrt(squares), is_safe);
     if params.scaled != 0u {
         norm *= scaling[1];
     }

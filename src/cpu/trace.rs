@@ -14,8 +14,14 @@ pub(super) fn trace<T: Real>(op: &Trace, memory: &mut Memory<'_, T>) {
         for direction in 0..op.directions {
             let rows = slot.chunks_exact(width).zip(lengths).filter(|(_, length)| t < **length as usize);
             // f64 has room for the square of any f32; numbers in f64 are taken as they come.
-            let sum: f64 =
-                rows.flat_map(|(row, _)| &row[direction * hidden..][..hidden]).map(|g| g.as_f64() * g.as_f64()).sum();
+            // Many sums side by side: they become vectors.
+            let mut sums = [0.0; 16];
+            for (row, _) in rows {
+                for part in row[direction * hidden..][..hidden].chunks(sums.len()) {
+                    sums.iter_mut().zip(part).for_each(|(sum, g)| *sum += g.as_f64() * g.as_f64());
+                }
+            }
+            let sum: f64 = sums.iter().sum();
             out[(op.row + direction) * all + op.first + t] = T::from_f64(sum.sqrt() * unscaled);
         }
     }
