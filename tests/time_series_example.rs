@@ -67,13 +67,24 @@ fn a_series_is_forecast_better_than_by_a_line_and_goes_on_after_its_end() {
     let picture = fs::read_to_string(folder.path().join("out/time_series.svg")).unwrap();
     assert!(picture.contains("seasonal persistence") && picture.contains("forecast 2 steps ahead"));
 
-    let all = events(&run(folder.path(), &["--predict", "series.csv", "--column", "level"]));
+    let all = events(&run(folder.path(), &["--predict", "series.csv"]));
     let said: Vec<f64> = all.iter().filter_map(|event| event["value"].as_f64()).collect();
     // What comes next is known.
     let next: Vec<f64> =
         table(602).lines().skip(601).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
     assert_eq!(said.len(), 2, "{all:?}");
     assert!((said[0] - next[0]).abs() < 2.0, "{said:?}, not {next:?}");
+
+    // The first network alone of another run.
+    let again = ["--epochs", "1", "--seed", "7"];
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::copy(folder.path().join("series.csv"), other.join("series.csv")).unwrap();
+    events(&run(&other, &[&SMALL[..], &again].concat()));
+    fs::copy(other.join("out/time_series.safetensors"), folder.path().join("out/time_series.safetensors")).unwrap();
+    let output = run(folder.path(), &["--predict", "series.csv"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("time_series.1.safetensors is of another run than"), "{said}");
 }
 
 #[test]

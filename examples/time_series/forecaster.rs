@@ -16,9 +16,10 @@ use crate::linear::Linear;
 const BATCH: usize = 256;
 
 /// What a checkpoint keeps beside its network.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prepared {
-    pub column: String,
+    /// By its header; none of the series that is built in.
+    pub column: Option<String>,
     pub window: usize,
     pub horizon: usize,
     pub networks: usize,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const RIDGE: f64 = 1e-6;
 
 /// `forecast[h] = c[h, 0] + Σ_i c[h, 1 + i]·past[i]`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     coefficients: Vec<Vec<f64>>,
 }

@@ -82,7 +82,8 @@ struct Cli {
     /// How many steps back
     #[arg(long, default_value_t = 36)]
     window: usize,
-    /// Steps after which the series returns, as 12 months or 365 days do; 0 for none
+    /// Steps after which the series returns, as 12 months or 365 days do; 0 for none. A file for --predict must then begin at the
+    /// same phase, in the same month say, as that of --data
     #[arg(long, default_value_t = 0)]
     period: usize,
     /// Networks whose mean is taken, each from a seed of its own
@@ -137,6 +138,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let series = Series::new(scaled, cli.window, cli.horizon, SHARES)?;
     let (window, horizon, networks) = (cli.window, cli.horizon, cli.networks);
     let linear = Linear::fit(&series)?;
+    let column = options.data.is_some().then_some(column);
     let mut prepared =
         Prepared { column, window, horizon, networks, seasonal, scaler, linear, shares: vec![1.0; horizon] };
 
@@ -261,7 +263,7 @@ fn of_member(options: &Options, member: usize) -> Options {
 /// What comes after the end of a file.
 fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     let (first, prepared): (Model, Prepared) = cli.options.load("time_series")?;
-    let column = cli.column.clone().or_else(|| cli.options.data.is_some().then(|| prepared.column.clone()));
+    let column = cli.column.clone().or_else(|| prepared.column.clone());
     let (column, values) = table::read(file, column.as_deref())?;
     ensure!(
         values.len() >= prepared.window,
@@ -272,7 +274,15 @@ fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     );
     let mut models = vec![first];
     for member in 1..prepared.networks {
-        models.push(of_member(&cli.options, member).load::<Prepared>("time_series")?.0);
+        let own = of_member(&cli.options, member);
+        let (model, other): (_, Prepared) = own.load("time_series")?;
+        ensure!(
+            other == prepared,
+            "{} is of another run than {}: train again",
+            own.checkpoint.display(),
+            cli.options.checkpoint.display()
+        );
+        models.push(model);
     }
     let device = program::open(&cli.options.device, report)?;
     let scaled = prepared.scale(&values)?;

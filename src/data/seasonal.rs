@@ -11,7 +11,8 @@ use super::check_finite;
 use crate::error::{Error, Result};
 
 /// A periodic mean: a constant and a few harmonics of one period, fitted by least squares (harmonic regression; with all
-/// `period / 2` harmonics it is the mean of every phase).
+/// `period / 2` harmonics it is the mean of every phase). It takes no trend out: what rises from period to period leaves part of its
+/// rise in the phases.
 ///
 /// ```
 /// use recurrent::data::Seasonal;
