@@ -9,6 +9,8 @@
 //! cargo run --release --example gradients -- --trace traces.jsonl     # every trace, a JSON object a line
 //! ```
 
+#[path = "../shared/files.rs"]
+mod files;
 #[path = "../shared/picture.rs"]
 mod picture;
 #[path = "../shared/program.rs"]
@@ -21,9 +23,10 @@ mod runs;
 mod task;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufWriter, Write},
-    path::PathBuf,
+    iter,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -72,15 +75,12 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     ensure!(cli.steps >= 4, "--steps is {}, expected at least 4", cli.steps);
     ensure!(cli.updates > 0, "--updates is 0, expected at least 1");
-    for file in [Some(&cli.plot), cli.trace.as_ref()].into_iter().flatten() {
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        }
-    }
+    let written: Vec<&Path> = iter::once(&cli.plot).chain(&cli.trace).map(PathBuf::as_path).collect();
+    files::prepare(None, &[], &written)?;
     let mut report = Report::new(cli.json);
     let device = program::open(&cli.device, &report)?;
     let sizes = runs::Sizes { steps: cli.steps, hidden: cli.hidden, updates: cli.updates, seed: cli.seed };
-    report.begin(Network::ALL.len() as u64 * cli.updates + Exploding::ALL.len() as u64 * runs::EXPLODING)?;
+    report.begin(0, Network::ALL.len() as u64 * cli.updates + Exploding::ALL.len() as u64 * runs::EXPLODING)?;
     let (mut networks, mut done) = (Vec::new(), 0);
     for network in Network::ALL {
         let traced = network.run(&device, &sizes, done, &report)?;

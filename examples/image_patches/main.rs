@@ -13,6 +13,8 @@
 mod classes;
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/files.rs"]
+mod files;
 #[path = "../shared/fit.rs"]
 mod fit;
 #[path = "../shared/hand.rs"]
@@ -158,7 +160,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
         Ok(Example { inputs: cut.read(&images.pixels[at], shift)?, targets })
     };
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
-    options.make_folders()?;
+    options.prepare()?;
     let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(cut.size().0 * cut.size().1), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);

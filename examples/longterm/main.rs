@@ -8,6 +8,8 @@
 //! cargo run --release --example longterm -- --lags 50,100,200,400 --updates 6000 --hidden 64
 //! ```
 
+#[path = "../shared/files.rs"]
+mod files;
 #[path = "../shared/picture.rs"]
 mod picture;
 #[path = "../shared/program.rs"]
@@ -19,9 +21,9 @@ mod drawing;
 mod runs;
 mod tasks;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use serde_json::json;
 
@@ -70,15 +72,13 @@ fn run(cli: &Cli) -> Result<()> {
     ensure!(cli.updates > 0, "--updates is 0, expected at least 1");
     let grows = cli.lags.windows(2).all(|pair| pair[0] < pair[1]);
     ensure!(grows && cli.lags.first().is_some_and(|lag| *lag >= 2), "--lags must grow, from at least 2");
-    if let Some(folder) = cli.plot.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
+    files::prepare(None, &[], &[&cli.plot])?;
     let since = Instant::now();
     let mut report = Report::new(cli.json);
     let device = program::open(&cli.device, &report)?;
     report.line(&format!("{:<8}{:<7}{:>5}   {:<12}{:>9}{:>13}", "task", "cell", "lag", "", "loss", "no memory"))?;
     let total = (cli.tasks.len() * cli.cells.len() * cli.lags.len()) as u64 * cli.updates;
-    report.begin(total)?;
+    report.begin(0, total)?;
     let (mut outcomes, mut done) = (Vec::<Outcome>::new(), 0);
     for task in &cli.tasks {
         for cell in &cli.cells {

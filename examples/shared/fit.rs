@@ -53,7 +53,7 @@ pub fn fit(
     let mut trainer = Trainer::new(device, model, recipe)?;
     let mut stopping = EarlyStopping::new(options.patience);
     let mut course = Course::default();
-    report.begin(steps * options.epochs)?;
+    report.begin(0, steps * options.epochs)?;
     for number in 1..=options.epochs {
         let (mut sum, mut count) = (0.0, 0);
         let batches = if number == 1 { first.clone() } else { epoch(number - 1)? };

@@ -2,12 +2,14 @@
 //!
 //! The contract: the same options mean the same everywhere; a checkpoint of another program is refused by name.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum};
 use recurrent::{Checkpoint, Config, Input, Model};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::files;
 
 /// What all examples may be asked. An example names the defaults: see [`parse`].
 #[derive(Args, Clone)]
@@ -82,20 +84,11 @@ impl Options {
         self.data.as_ref().map_or_else(made_up, |path| path.display().to_string())
     }
 
-    /// Makes the folders that the run writes to, before it trains for minutes.
-    pub fn make_folders(&self) -> Result<()> {
+    /// Looks at what a training is asked and at the files that it writes, before it trains for minutes.
+    pub fn prepare(&self) -> Result<()> {
         ensure!(self.epochs > 0, "--epochs is 0, expected at least 1");
-        for file in [&self.checkpoint, &self.plot] {
-            if let Some(folder) = file.parent() {
-                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            }
-        }
-        let (data, checkpoint, plot) = (self.data.as_deref(), self.checkpoint.as_path(), self.plot.as_path());
-        ensure!(
-            checkpoint != plot && data != Some(checkpoint) && data != Some(plot),
-            "data, --checkpoint and --plot are three files, but two have one name"
-        );
-        Ok(Checkpoint::probe(checkpoint)?)
+        ensure!(self.patience > 0, "--patience is 0, expected at least 1");
+        files::prepare(self.data.as_deref(), &[&self.checkpoint], &[&self.plot])
     }
 
     /// Keeps a trained network with what its data was prepared by.

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Write},
-    process::ExitCode,
+    process::{ExitCode, Termination},
 };
 
 use anyhow::Result;
@@ -13,12 +13,12 @@ use serde_json::json;
 
 use crate::report::Report;
 
-/// Runs an example to its exit code.
-pub fn main(run: impl FnOnce() -> Result<()>) -> ExitCode {
+/// Runs an example to its exit code, which is its own where it has one.
+pub fn main<T: Termination>(run: impl FnOnce() -> Result<T>) -> ExitCode {
     // Of the crate its warnings, of others what RUST_LOG asks for.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("recurrent=warn")).init();
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(done) => done.report(),
         // The reader has seen enough, as `head` has.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -38,12 +38,14 @@ impl Report {
         Ok(())
     }
 
-    /// Shows a bar of `total` steps.
-    pub fn begin(&mut self, total: u64) -> Result<()> {
+    /// Shows a bar of `total` steps, `done` of them behind it.
+    pub fn begin(&mut self, done: u64, total: u64) -> Result<()> {
         if !self.json {
             let style = ProgressStyle::with_template("{msg} [{bar:24}] step {pos}/{len}, {eta} left")?;
             self.bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             self.bar.set_style(style.progress_chars("=> "));
+            self.bar.set_position(done);
+            self.bar.reset_eta();
         }
         Ok(())
     }

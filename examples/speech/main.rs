@@ -13,6 +13,8 @@
 mod classes;
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/files.rs"]
+mod files;
 #[path = "../shared/fit.rs"]
 mod fit;
 #[path = "../shared/matrix.rs"]
@@ -94,7 +96,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
         Some(folder) => sound::read_folder(folder)?,
         None => made_up::parts(options.seed),
     };
-    options.make_folders()?;
+    options.prepare()?;
     let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(BANDS), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind
 use recurrent::{Activation, Clip, Init};
 use serde::{Deserialize, Serialize};
 
-/// Where training leaves its checkpoint and the other commands look for it.
+/// Where training leaves its network and the other commands look for it.
 pub const CHECKPOINT: &str = "out/text.safetensors";
 /// Where training leaves the plot of its losses.
 pub const PLOT: &str = "out/text.svg";
@@ -68,6 +68,9 @@ pub struct TrainArgs {
     /// How often the text is read, counted from the first training [default: 18]
     #[arg(long)]
     pub epochs: Option<u64>,
+    /// Training ends when so many validations on end were no better than the best [default: 5]
+    #[arg(long, value_name = "EPOCHS")]
+    pub patience: Option<usize>,
     /// [default: 0.003]
     #[arg(long, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
@@ -91,7 +94,7 @@ pub struct TrainArgs {
     /// The share of the text, from its beginning, that is learnt [default: 0.9]
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub train_fraction: Option<f64>,
-    /// The share after it that is measured after every epoch; the rest is for `eval` [default: 0.05]
+    /// The share after it that is measured after every epoch; the rest is the test's [default: 0.05]
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub validation_fraction: Option<f64>,
     /// [default: elman]
@@ -118,13 +121,14 @@ pub struct TrainArgs {
     /// What the weights and the sample are drawn from [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Where the network is saved after every epoch [default: out/text.safetensors, or the file that is resumed]
+    /// Where the network is saved, as it was at its best validation; what --resume goes on with lies beside it
+    /// as NAME.training.safetensors [default: out/text.safetensors, or the one that is resumed]
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Where the plot of the losses is drawn [default: out/text.svg]
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Go on where this checkpoint stopped; other options must agree with it
+    /// Go on where the training of this checkpoint stopped; other options must agree with it
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 }

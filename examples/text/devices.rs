@@ -1,24 +1,14 @@
-//! Where to compute: the device that was asked for, and the list of what there is.
+//! The command `devices`: where this machine can compute.
 //!
-//! The contract: the choice is said in one line before anything else is printed.
+//! The contract: every adapter is listed by the index that `--device gpu:INDEX` takes, and the CPU last.
 
 use anyhow::Result;
 use recurrent::{Device, gpu};
 
 use crate::{
-    args::Common,
-    report::{Event, Limits, Report},
+    events::{Event, Limits},
+    report::Report,
 };
-
-/// The device that was asked for, said aloud.
-pub fn open(common: &Common, report: &Report) -> Result<Device> {
-    let device = Device::parse(&common.device)?;
-    let name = device.name();
-    let why = if common.device == "best" && !device.is_gpu() { "; no hardware GPU was found" } else { "" };
-    report.event(&Event::Device { name: &name, gpu: device.is_gpu() })?;
-    report.line(&format!("device: {name}{why}"))?;
-    Ok(device)
-}
 
 /// Prints every adapter, and the CPU.
 pub fn list(report: &Report) -> Result<()> {

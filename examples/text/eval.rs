@@ -5,12 +5,13 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use recurrent::{Loss, Recipe, Trainer, data::Held};
+use recurrent::{Batch, Device, Loss, Model, Recipe, Trainer, data::Held};
 
 use crate::{
     args::{Common, EvalArgs},
-    devices, notes,
-    report::{Event, Report, finite, loss, thousands},
+    events::{Event, finite, loss, thousands},
+    notes, program,
+    report::Report,
     text::{self, Text},
 };
 
@@ -30,10 +31,15 @@ pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
     let held = Held::new(part, notes.settings.seq_length, notes.settings.batch_size)
         .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
     let report = Report::new(common.json);
-    let device = devices::open(common, &report)?;
-    let mut trainer = Trainer::new(&device, &checkpoint.model, Recipe::new(Loss::CrossEntropy))?;
-    let nats = finite(trainer.evaluate(held)?, "loss")?;
+    let device = program::open(&common.device, &report)?;
+    let nats = measure(&device, &checkpoint.model, held)?;
     report.event(&Event::Evaluation { split: &split, nats, characters })?;
     let (name, count) = (text::name(data), thousands(characters));
     report.line(&format!("{split} part of {name}: {} over {count} characters", loss(nats)))
+}
+
+/// The mean loss of a network over what is held out.
+pub fn measure(device: &Device, model: &Model, held: impl IntoIterator<Item = Batch>) -> Result<f64> {
+    let mut trainer = Trainer::new(device, model, Recipe::new(Loss::CrossEntropy))?;
+    finite(trainer.evaluate(held)?, "loss")
 }

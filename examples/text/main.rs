@@ -11,13 +11,22 @@
 //! cargo run --release --example text -- devices
 //! ```
 
+#[path = "../shared/files.rs"]
+mod files;
+#[path = "../shared/picture.rs"]
+mod picture;
+#[path = "../shared/program.rs"]
+mod program;
+#[path = "../shared/report.rs"]
+mod report;
+
 mod args;
 mod devices;
 mod eval;
+mod events;
 mod notes;
 mod plot;
 mod progress;
-mod report;
 mod run;
 mod sample;
 mod settings;
@@ -25,42 +34,19 @@ mod source;
 mod text;
 mod train;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::Result;
-
-use args::{Command, Common};
+use args::Command;
 
 fn main() -> ExitCode {
-    // Of the crate its warnings, of others what RUST_LOG asks for.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("recurrent=warn")).init();
-    let (command, common) = args::parse();
-    match execute(&command, &common) {
-        Ok(code) => code,
-        // The reader has seen enough, as `head` has.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to be told where this fails.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+    program::main(|| {
+        let (command, common) = args::parse();
+        match &command {
+            Command::Train(args) => return train::run(args, &common),
+            Command::Sample(args) => sample::run(args, &common)?,
+            Command::Eval(args) => eval::run(args, &common)?,
+            Command::Devices => devices::list(&report::Report::new(common.json))?,
         }
-    }
-}
-
-fn execute(command: &Command, common: &Common) -> Result<ExitCode> {
-    match command {
-        Command::Train(args) => return train::run(args, common),
-        Command::Sample(args) => sample::run(args, common)?,
-        Command::Eval(args) => eval::run(args, common)?,
-        Command::Devices => devices::list(&report::Report::new(common.json))?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    kind == Some(io::ErrorKind::BrokenPipe)
+        Ok(ExitCode::SUCCESS)
+    })
 }

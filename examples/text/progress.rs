@@ -40,6 +40,17 @@ impl Progress {
         (step % epoch).is_multiple_of(INTERVAL)
     }
 
+    /// The least validation loss, the first where several are equal.
+    pub fn best(&self) -> Option<Point> {
+        self.validation.iter().copied().reduce(|best, point| if point.nats < best.nats { point } else { best })
+    }
+
+    /// How many validations there were since the best.
+    pub fn since_best(&self) -> usize {
+        let best = self.best().map_or(0, |best| best.step);
+        self.validation.iter().filter(|point| point.step > best).count()
+    }
+
     /// Takes in what steps reported and returns the points that they complete.
     pub fn record(&mut self, metrics: &[Metrics], epoch: u64) -> Vec<Means> {
         let mut completed = Vec::new();

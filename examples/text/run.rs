@@ -2,24 +2,22 @@
 //!
 //! The contract: what can be wrong with options, text, files and checkpoint is found here, before the first step.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use recurrent::{
-    Checkpoint, Error, Model, Trainer,
+    Checkpoint, EarlyStopping, Error, Model, Trainer,
     data::{Held, Windows},
 };
 
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
-    devices,
+    events::thousands,
+    files,
     notes::{self, Notes},
-    plot,
+    plot, program,
     progress::Progress,
-    report::{Report, thousands},
+    report::Report,
     settings::Settings,
     text::{self, Text},
 };
@@ -29,45 +27,48 @@ pub struct Run {
     pub windows: Windows,
     /// `None` where no text is kept for validation.
     pub held: Option<Held>,
+    /// What is tested at the end, and its characters; `None` where too little text is left.
+    pub test: Option<(Held, usize)>,
     pub trainer: Trainer,
+    /// Keeps the network of the best validation.
+    pub stopping: EarlyStopping,
+    /// Where the network is saved; what the training goes on with lies beside it.
     pub checkpoint: PathBuf,
     pub plot: PathBuf,
 }
 
 impl Run {
     pub fn prepare(args: &TrainArgs, common: &Common, report: &Report) -> Result<Self> {
-        let found = args.resume.as_deref().map(notes::load).transpose()?;
-        let (checkpoint, notes, text) = match found {
-            Some((checkpoint, notes)) => {
+        let found = args.resume.as_deref().map(load).transpose()?;
+        let (checkpoint, notes, text, best) = match found {
+            Some((checkpoint, notes, best)) => {
                 let (notes, text) = resumed(args, notes)?;
-                (checkpoint, notes, text)
+                (checkpoint, notes, text, best)
             }
             None => fresh(args)?,
         };
         let (windows, held) = cut(&text, &notes.settings)?;
-        check_progress(&checkpoint, &notes, windows.len() as u64)?;
+        let left = text.part(Split::Test, &notes.settings)?;
+        let test = Held::new(left.to_vec(), notes.settings.seq_length, notes.settings.batch_size).ok();
+        let test = test.map(|held| (held, left.len()));
+        let stopping = EarlyStopping::resume(notes.settings.patience, best, notes.progress.since_best())?;
+        check_progress(&checkpoint, &notes, windows.len() as u64, &stopping)?;
         let path = args.checkpoint.as_deref().or(args.resume.as_deref()).unwrap_or(Path::new(CHECKPOINT)).to_owned();
         let plot = args.plot.as_deref().unwrap_or(Path::new(PLOT)).to_owned();
-        make_folder(&path)?;
-        make_folder(&plot)?;
-        let data = notes.settings.data.as_deref().map(Path::new);
-        for (a, b) in [(Some(path.as_path()), plot.as_path()), (data, path.as_path()), (data, plot.as_path())] {
-            ensure!(
-                !a.is_some_and(|a| same_file(a, b)),
-                "{} is named twice: text, checkpoint and plot are three files",
-                b.display()
-            );
-        }
-        Checkpoint::probe(&path)?;
-        plot::probe(&plot)?;
-        let device = devices::open(common, report)?;
+        files::prepare(notes.settings.data.as_deref().map(Path::new), &[&path, &training_of(&path)], &[&plot])?;
+        let device = program::open(&common.device, report)?;
         let trainer = if args.resume.is_some() {
             Trainer::resume(&device, &checkpoint)?
         } else {
             Trainer::new(&device, &checkpoint.model, notes.settings.recipe(windows.len() as u64))?
         };
         report.line(&describe(&text, &notes.settings, &checkpoint.model, &windows))?;
-        Ok(Run { notes, windows, held, trainer, checkpoint: path, plot })
+        Ok(Run { notes, windows, held, test, trainer, stopping, checkpoint: path, plot })
+    }
+
+    /// Whether all epochs are done, or none better is to be expected.
+    pub fn is_over(&self) -> bool {
+        self.notes.progress.epochs >= self.notes.settings.epochs || !self.stopping.goes_on()
     }
 
     /// Steps in an epoch.
@@ -80,23 +81,57 @@ impl Run {
         self.notes.settings.seq_length as u64 * self.notes.settings.batch_size as u64
     }
 
-    /// Writes the checkpoint and the plot.
+    /// The network of the best validation; where none was made, as it is now.
+    pub fn network(&mut self) -> Result<Model> {
+        match self.stopping.best() {
+            Some((_, best)) => Ok(best.clone()),
+            None => Ok(self.trainer.model()?),
+        }
+    }
+
+    /// Writes the network, what the training goes on with, and the plot.
     pub fn save(&mut self) -> Result<()> {
-        let mut checkpoint = self.trainer.checkpoint()?;
-        checkpoint.notes = self.notes.write()?;
-        checkpoint.save(&self.checkpoint)?;
+        // In this order: a training that is taken up finds a network that is at least as far as it is.
+        let (network, training) = (Checkpoint::from(self.network()?), self.trainer.checkpoint()?);
+        for (mut checkpoint, path) in [(network, self.checkpoint.clone()), (training, training_of(&self.checkpoint))] {
+            checkpoint.notes = self.notes.write()?;
+            checkpoint.save(&path)?;
+        }
         let title = text::name(self.notes.settings.data.as_deref());
         plot::write(&self.plot, &title, &self.notes.progress, self.epoch())
     }
 }
 
-fn fresh(args: &TrainArgs) -> Result<(Checkpoint, Notes, Text)> {
+/// A loss on the validation part, and the network that has it.
+type Best = Option<(f64, Model)>;
+
+/// Where the training lies whose network is in `checkpoint`.
+fn training_of(checkpoint: &Path) -> PathBuf {
+    checkpoint.with_extension("training.safetensors")
+}
+
+/// The training that lies beside a network, and what was best in it.
+fn load(path: &Path) -> Result<(Checkpoint, Notes, Best)> {
+    let (network, of) = notes::load(path)?;
+    let (checkpoint, notes) = notes::load(&training_of(path))
+        .with_context(|| format!("there is no training to go on with beside {}", path.display()))?;
+    ensure!(
+        of.fingerprint == notes.fingerprint && network.model.config() == checkpoint.model.config(),
+        "{} and {} are of two trainings",
+        path.display(),
+        training_of(path).display()
+    );
+    let best = notes.progress.best().map(|point| (point.nats, network.model));
+    Ok((checkpoint, notes, best))
+}
+
+fn fresh(args: &TrainArgs) -> Result<(Checkpoint, Notes, Text, Best)> {
     let settings = Settings::fresh(args)?;
     let text = Text::load(settings.data.as_deref())?;
     let model = Model::new(settings.config(text.alphabet.len()))?;
     let (alphabet, fingerprint) = (text.alphabet.clone(), text.fingerprint.clone());
     let notes = Notes { alphabet, fingerprint, settings, progress: Progress::default() };
-    Ok((Checkpoint::from(model), notes, text))
+    Ok((Checkpoint::from(model), notes, text, None))
 }
 
 fn resumed(args: &TrainArgs, notes: Notes) -> Result<(Notes, Text)> {
@@ -128,23 +163,23 @@ fn cut(text: &Text, settings: &Settings) -> Result<(Windows, Option<Held>)> {
 }
 
 /// Fails where there is nothing left to do, or the notes tell of other epochs than the steps.
-fn check_progress(checkpoint: &Checkpoint, notes: &Notes, epoch: u64) -> Result<()> {
+fn check_progress(checkpoint: &Checkpoint, notes: &Notes, epoch: u64, stopping: &EarlyStopping) -> Result<()> {
     let steps = checkpoint.training.as_ref().map_or(0, |t| t.steps);
     let (noted, walked) = (notes.progress.epochs, steps / epoch);
     // The last epoch was walked but not validated where the run was interrupted in between.
     let is_between = steps.is_multiple_of(epoch) && noted.checked_add(1) == Some(walked);
     ensure!(noted == walked || is_between, "the checkpoint's notes tell of {noted} epochs, its steps of {walked}");
-    if noted >= notes.settings.epochs {
-        bail!("the checkpoint has its {} already; ask for more with --epochs", text::count(noted as usize, "epoch"));
-    }
+    ensure!(
+        noted < notes.settings.epochs,
+        "the checkpoint has its {} already; ask for more with --epochs",
+        text::count(noted as usize, "epoch")
+    );
+    ensure!(
+        stopping.goes_on(),
+        "the training is over: {} on end no better than the best; ask for more with --patience",
+        text::count(stopping.since_best(), "validation")
+    );
     Ok(())
-}
-
-fn make_folder(file: &Path) -> Result<()> {
-    match file.parent() {
-        Some(folder) => fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display())),
-        None => Ok(()),
-    }
 }
 
 fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) -> String {
@@ -163,13 +198,4 @@ fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) 
         settings.batch_size,
         settings.seq_length,
     )
-}
-
-/// Whether two paths lead to one file, which need not exist yet.
-fn same_file(a: &Path, b: &Path) -> bool {
-    let real = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
-    };
-    real(a).is_some_and(|a| real(b) == Some(a))
 }

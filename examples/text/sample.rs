@@ -10,8 +10,9 @@ use recurrent::{Device, Model, Stream, data::Alphabet, stream};
 
 use crate::{
     args::{Common, SampleArgs},
-    devices, notes,
-    report::{Event, Report},
+    events::Event,
+    notes, program,
+    report::Report,
 };
 
 pub struct Style<'a> {
@@ -28,13 +29,19 @@ pub fn run(args: &SampleArgs, common: &Common) -> Result<()> {
     let style = Style { prime: &args.prime, temperature: args.temperature, length: args.length, seed: args.seed };
     check(&notes.alphabet, &style)?;
     let report = Report::new(common.json);
-    let device = devices::open(common, &report)?;
-    print(&device, &checkpoint.model, &notes.alphabet, &style, &report)
+    let device = program::open(&common.device, &report)?;
+    print(&device, &checkpoint.model, &notes.alphabet, &style, (common, &report))
 }
 
 /// Prints a text symbol by symbol, or as one event.
-pub fn print(device: &Device, model: &Model, alphabet: &Alphabet, style: &Style, report: &Report) -> Result<()> {
-    if report.is_json() {
+pub fn print(
+    device: &Device,
+    model: &Model,
+    alphabet: &Alphabet,
+    style: &Style,
+    (common, report): (&Common, &Report),
+) -> Result<()> {
+    if common.json {
         let mut text = style.prime.to_owned();
         write(device, model, alphabet, style, |symbol| {
             text.push(symbol);

@@ -18,6 +18,7 @@ pub struct Settings {
     pub seq_length: usize,
     pub batch_size: usize,
     pub epochs: u64,
+    pub patience: usize,
     learning_rate: f64,
     learning_rate_decay: f64,
     learning_rate_decay_after: u64,
@@ -45,6 +46,7 @@ impl Default for Settings {
             seq_length: 50,
             batch_size: 32,
             epochs: 18,
+            patience: 5,
             learning_rate: 3e-3,
             learning_rate_decay: 0.9,
             learning_rate_decay_after: 8,
@@ -75,7 +77,7 @@ impl Settings {
     /// Those of a run that goes on; it may be longer, and its text may have moved.
     pub fn resumed(self, args: &TrainArgs) -> Result<Self> {
         let asked = self.clone().with(args)?;
-        let had = Settings { data: asked.data.clone(), epochs: asked.epochs, ..self };
+        let had = Settings { data: asked.data.clone(), epochs: asked.epochs, patience: asked.patience, ..self };
         let (asked_fields, had_fields) = (serde_json::to_value(&asked)?, serde_json::to_value(&had)?);
         for (field, had) in had_fields.as_object().into_iter().flatten() {
             let asked = &asked_fields[field];
@@ -95,6 +97,7 @@ impl Settings {
             seq_length: args.seq_length.unwrap_or(self.seq_length),
             batch_size: args.batch_size.unwrap_or(self.batch_size),
             epochs: args.epochs.unwrap_or(self.epochs),
+            patience: args.patience.unwrap_or(self.patience),
             learning_rate: args.learning_rate.unwrap_or(self.learning_rate),
             learning_rate_decay: args.learning_rate_decay.unwrap_or(self.learning_rate_decay),
             learning_rate_decay_after: args.learning_rate_decay_after.unwrap_or(self.learning_rate_decay_after),
@@ -114,6 +117,9 @@ impl Settings {
             seed: args.seed.unwrap_or(self.seed),
         };
         ensure!(settings.epochs > 0, "--epochs is 0, expected at least 1");
+        ensure!(settings.patience > 0, "--patience is 0, expected at least 1");
+        let is_measured = settings.validation_fraction > 0.0;
+        ensure!(args.patience.is_none() || is_measured, "--patience is for a --validation-fraction above 0");
         let (sgd, adam_w) = (OptimizerName::Sgd, OptimizerName::Adamw);
         ensure!(args.momentum.is_none() || settings.optimizer == sgd, "--momentum is an option of --optimizer sgd");
         let decays = args.weight_decay.is_some();

@@ -1,4 +1,4 @@
-//! The command `train`: epochs over the text, each validated, saved and plotted, then a sample.
+//! The command `train`: epochs over the text, each validated, saved and plotted, then a sample and the test.
 //!
 //! The contract: where the run stands follows from the steps done alone, so that an interrupted run goes on bit for
 //! bit; the device is waited for only every so many steps.
@@ -15,8 +15,10 @@ use anyhow::{Context, Result};
 
 use crate::{
     args::{Common, TrainArgs},
+    eval,
+    events::{self, Event, finite, loss, thousands},
     progress::Progress,
-    report::{Report, finite},
+    report::Report,
     run::Run,
     sample::{self, Style},
 };
@@ -28,6 +30,7 @@ const INTERRUPTED: u8 = 130;
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
+    let since = Instant::now();
     let mut report = Report::new(common.json);
     let mut run = Run::prepare(args, common, &report)?;
     ctrlc::set_handler(|| {
@@ -48,8 +51,20 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
     }
     report.line(&format!("saved in {}, plotted in {}\n", run.checkpoint.display(), run.plot.display()))?;
     let style = Style { prime: "", temperature: 0.8, length: 500, seed: run.notes.settings.seed };
-    let model = run.trainer.model()?;
-    sample::print(run.trainer.device(), &model, &run.notes.alphabet, &style, &report)?;
+    let (model, device) = (run.network()?, run.trainer.device());
+    sample::print(device, &model, &run.notes.alphabet, &style, (common, &report))?;
+    let Some((held, characters)) = run.test else {
+        report.line("\ntoo little text is left for a test")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let nats = eval::measure(device, &model, held.take_while(|_| !stopped()));
+    if stopped() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let (nats, seconds) = (nats?, since.elapsed().as_secs_f64());
+    let count = thousands(characters);
+    report.line(&format!("\ntest part: {} over {count} characters, after {seconds:.0} s", loss(nats)))?;
+    report.event(&Event::Test { nats, characters, seconds })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +79,7 @@ fn learn(run: &mut Run, report: &mut Report) -> Result<bool> {
             end_epoch(run, report)?;
             clock = Clock::start(run);
         }
-        if run.notes.progress.epochs >= run.notes.settings.epochs {
+        if run.is_over() {
             return Ok(true);
         }
         if stopped() {
@@ -85,7 +100,7 @@ fn drain(run: &mut Run, report: &Report, clock: &mut Clock) -> Result<()> {
     let metrics = run.trainer.metrics().context("a lower --learning-rate or stronger clipping may help")?;
     let speed = clock.characters_per_second(run);
     for means in run.notes.progress.record(&metrics, epoch) {
-        report.train(&means, (means.step - 1) / epoch + 1, speed)?;
+        events::train(report, &means, (means.step - 1) / epoch + 1, speed)?;
     }
     Ok(())
 }
@@ -102,9 +117,19 @@ fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
         }
         None => None,
     };
+    if let Some(nats) = validation {
+        run.stopping.observe(nats, &mut run.trainer)?;
+    }
     let train = run.notes.progress.end_epoch(run.epoch(), validation);
     run.save()?;
-    report.epoch(run.notes.progress.epochs, run.notes.settings.epochs, train, validation)
+    let is_best = run.stopping.since_best() == 0;
+    let (epoch, of) = (run.notes.progress.epochs, run.notes.settings.epochs);
+    events::epoch(report, epoch, of, train, validation, is_best)?;
+    if !run.stopping.goes_on() {
+        let patience = run.notes.settings.patience;
+        report.line(&format!("{patience} validations on end were no better than the best: training ends"))?;
+    }
+    Ok(())
 }
 
 fn stopped() -> bool {

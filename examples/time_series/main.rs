@@ -12,6 +12,8 @@
 
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/files.rs"]
+mod files;
 #[path = "../shared/fit.rs"]
 mod fit;
 #[path = "../shared/options.rs"]
@@ -110,7 +112,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
         None => ("yearly sunspots".to_owned(), sunspots::YEARLY.to_vec()),
     };
     let known = Series::new(raw.clone(), cli.window, cli.horizon, SHARES)?;
-    options.make_folders()?;
+    options.prepare()?;
     let device = program::open(&options.device, &report)?;
     let name = match &options.data {
         Some(_) => options.name(&column),

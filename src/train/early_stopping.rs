@@ -110,6 +110,11 @@ impl EarlyStopping {
         self.since_best
     }
 
+    /// Whether training is to go on, as the last evaluation said.
+    pub fn goes_on(&self) -> bool {
+        self.since_best < self.patience.max(1)
+    }
+
     fn improves(&self, loss: f64) -> bool {
         loss.is_finite() && self.best.as_ref().is_none_or(|(best, _)| loss < *best)
     }
@@ -117,9 +122,5 @@ impl EarlyStopping {
     fn keep(&mut self, loss: f64, model: Model) {
         self.best = Some((loss, model));
         self.since_best = 0;
-    }
-
-    fn goes_on(&self) -> bool {
-        self.since_best < self.patience.max(1)
     }
 }
