@@ -21,7 +21,7 @@ mod program;
 mod source;
 
 /// A network that learns in no time.
-const SMALL: [&str; 8] = ["--hidden", "24", "--seq-length", "10", "--batch-size", "4", "--learning-rate", "0.01"];
+const SMALL: [&str; 6] = ["--hidden", "24", "--seq-length", "10", "--batch-size", "4"];
 
 /// A folder with a text to learn.
 struct Room(TempDir);
@@ -50,7 +50,11 @@ impl Room {
     }
 
     fn train(&self, args: &[&str]) -> Command {
-        self.command(&[&["--data", "data.txt", "--json"], &SMALL[..], args].concat())
+        self.train_at("0.01", args)
+    }
+
+    fn train_at(&self, rate: &str, args: &[&str]) -> Command {
+        self.command(&[&["--data", "data.txt", "--json", "--learning-rate", rate], &SMALL[..], args].concat())
     }
 
     /// A trained network in `out/text.safetensors`.
@@ -64,7 +68,6 @@ impl Room {
     }
 }
 
-/// The example, built by cargo beside this test.
 /// Words in an order that is neither random nor trivial.
 fn text(length: usize) -> String {
     let words = ["network", "gate", "hidden", "state\n", "unroll", "of", "the", "loss"];
@@ -130,7 +133,12 @@ fn training_reports_in_json_and_its_loss_falls() {
     assert!(validation[2]["nats"].as_f64().unwrap() < validation[0]["nats"].as_f64().unwrap());
     let sample = named(&events, "sample");
     assert_eq!((sample.len(), sample[0]["text"].as_str().unwrap().chars().count()), (1, 500));
-    assert_eq!(events.len(), 1 + train.len() + validation.len() + sample.len(), "one device, and nothing else");
+    let test = events.last().unwrap();
+    assert_eq!((keys(test), &test["event"]), (vec!["characters", "event", "nats", "seconds"], &Value::from("test")));
+    // The last twentieth.
+    let (characters, nats) = (test["characters"].as_u64().unwrap(), test["nats"].as_f64().unwrap());
+    assert!(characters == 150 && (0.1..3.3).contains(&nats), "{test}");
+    assert_eq!(events.len(), 2 + train.len() + validation.len() + sample.len(), "one device, and nothing else");
     let svg = String::from_utf8(room.read("out/text.svg")).unwrap();
     assert!(["nats per character", "training", "validation"].iter().all(|words| svg.contains(words)));
 }
@@ -153,7 +161,11 @@ fn a_resumed_run_ends_in_the_same_bytes() {
     run(&["--epochs", "4", "--checkpoint", "whole.safetensors", "--plot", "whole.svg"]);
     run(&["--epochs", "2", "--checkpoint", "half.safetensors"]);
     run(&["--epochs", "4", "--resume", "half.safetensors", "--plot", "half.svg"]);
-    assert!(room.read("whole.safetensors") == room.read("half.safetensors"), "the checkpoints differ");
+    for (whole, half) in
+        [("whole.safetensors", "half.safetensors"), ("whole.training.safetensors", "half.training.safetensors")]
+    {
+        assert!(room.read(whole) == room.read(half), "{whole} and {half} differ");
+    }
     assert!(room.read("whole.svg") == room.read("half.svg"), "the plots differ");
     // One that may be as long as it was is told that it is.
     fail(room.command(&["--resume", "half.safetensors"]), &["4 epochs", "--epochs"]);
@@ -171,7 +183,7 @@ fn a_resumed_run_drops_out_what_it_would_have() {
     run(&["--epochs", "3", "--checkpoint", "whole.safetensors"]);
     run(&["--epochs", "1", "--checkpoint", "part.safetensors"]);
     run(&["--epochs", "3", "--resume", "part.safetensors"]);
-    assert!(room.read("whole.safetensors") == room.read("part.safetensors"), "the checkpoints differ");
+    assert!(room.read("whole.training.safetensors") == room.read("part.training.safetensors"), "the trainings differ");
     // What cannot be done is refused before anything is learnt.
     fail(room.train(&["--dropout", "0.3"]), &["one layer", "--layers"]);
     fail(room.train(&["--dropout-hidden", "1"]), &["hidden state", "below 1"]);
@@ -193,7 +205,7 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bytes() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((signals, output.status.code()), (1, Some(130)), "{}", stderr(&output));
 
-    let training = Checkpoint::load(room.path("a b.safetensors")).unwrap().training.unwrap();
+    let training = Checkpoint::load(room.path("a b.training.safetensors")).unwrap().training.unwrap();
     // (2700 ids − 1) / 4 tracks / 10 steps.
     let epochs = (training.steps / 67 + 1).to_string();
     let message = stderr(&output);
@@ -202,7 +214,101 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bytes() {
     shell.args(["-c", &resume]).current_dir(room.0.path()).stderr(Stdio::piped());
     succeed(shell);
     succeed(room.train(&["--epochs", &epochs, "--checkpoint", "whole.safetensors"]));
-    assert!(room.read("a b.safetensors") == room.read("whole.safetensors"), "the checkpoints differ");
+    assert!(room.read("a b.safetensors") == room.read("whole.safetensors"), "the networks differ");
+    let trainings = ["a b.training.safetensors", "whole.training.safetensors"].map(|name| room.read(name));
+    assert!(trainings[0] == trainings[1], "the trainings differ");
+}
+
+/// The validation losses of a training, in their order.
+fn validations(stdout: &str) -> Vec<f64> {
+    named(&events(stdout), "validation").iter().map(|event| event["nats"].as_f64().unwrap()).collect()
+}
+
+/// What the network that was saved last has on a part of the text.
+fn evaluated(room: &Room, split: &str) -> f64 {
+    let events = events(&succeed(room.command(&["eval", "--json", "--split", split])));
+    named(&events, "evaluation")[0]["nats"].as_f64().unwrap()
+}
+
+#[test]
+fn training_ends_where_nothing_better_comes_and_can_be_given_more_patience() {
+    let room = Room::new();
+    // So small a rate changes no weight: no validation is better than the first.
+    let still = |more: &[&str]| succeed(room.train_at("1e-12", &[&["--epochs", "9", "--patience"], more].concat()));
+    let stdout = still(&["2"]);
+    assert_eq!(validations(&stdout).len(), 3, "{stdout}");
+    let resume = ["--resume", "out/text.safetensors", "--json"];
+    fail(room.command(&resume), &["2 validations", "--patience"]);
+    let stdout = succeed(room.command(&[&resume[..], &["--patience", "4"]].concat()));
+    assert_eq!(validations(&stdout).len(), 2, "{stdout}");
+    still(&["4", "--checkpoint", "whole.safetensors"]);
+    for (whole, part) in
+        [("whole.safetensors", "out/text.safetensors"), ("whole.training.safetensors", "out/text.training.safetensors")]
+    {
+        assert!(room.read(whole) == room.read(part), "{whole} and {part} differ");
+    }
+}
+
+#[test]
+fn the_network_of_the_best_validation_is_kept_tested_and_resumed() {
+    let room = Room::new();
+    // A rate that overshoots: what is learnt is lost again.
+    let stdout = succeed(room.train_at("0.1", &["--learning-rate-decay", "1", "--epochs", "8"]));
+    let losses = validations(&stdout);
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(
+        losses.len() > 1 && losses[losses.len() - 1] > best,
+        "the last is the best, which tests nothing: {losses:?}"
+    );
+    assert_eq!(evaluated(&room, "validation"), best);
+    assert_eq!(events(&stdout).last().unwrap()["nats"].as_f64().unwrap(), evaluated(&room, "test"));
+
+    // Taken up in another file it is still known, and nothing worse takes its place.
+    succeed(room.command(&[
+        "--resume",
+        "out/text.safetensors",
+        "--patience",
+        "9",
+        "--epochs",
+        "9",
+        "--checkpoint",
+        "b.safetensors",
+    ]));
+    let there = room.command(&["eval", "--json", "--split", "validation", "--checkpoint", "b.safetensors"]);
+    let there = events(&succeed(there));
+    assert!(named(&there, "evaluation")[0]["nats"].as_f64().unwrap() <= best);
+}
+
+#[test]
+fn a_network_whose_training_is_not_beside_it_cannot_be_resumed() {
+    let room = Room::new().trained();
+    let resume = ["--resume", "out/text.safetensors", "--epochs", "2"];
+    let mut other = room.train(&["--epochs", "1", "--checkpoint", "other.safetensors"]);
+    other.args(["--cell", "gru"]);
+    succeed(other);
+    let training = room.read("out/text.training.safetensors");
+    room.file("out/text.training.safetensors", room.read("other.training.safetensors"));
+    fail(room.command(&resume), &["out/text.safetensors", "two trainings"]);
+    room.file("out/text.training.safetensors", &training[..training.len() / 2]);
+    fail(room.command(&resume), &["out/text.training.safetensors"]);
+    fs::remove_file(room.path("out/text.training.safetensors")).unwrap();
+    fail(
+        room.command(&resume),
+        &["no training to go on with beside out/text.safetensors", "text.training.safetensors"],
+    );
+    succeed(room.command(&["sample", "--length", "20"]));
+}
+
+#[test]
+fn without_validation_the_latest_network_is_kept() {
+    let room = Room::new();
+    let all = ["--train-fraction", "1", "--validation-fraction", "0"];
+    let stdout = succeed(room.train(&[&all[..], &["--epochs", "2"]].concat()));
+    assert!(validations(&stdout).is_empty() && named(&events(&stdout), "test").is_empty(), "{stdout}");
+    let [network, training] = ["out/text.safetensors", "out/text.training.safetensors"]
+        .map(|name| Checkpoint::load(room.path(name)).unwrap().model);
+    assert!(network == training);
+    fail(room.train(&[&all[..], &["--patience", "2"]].concat()), &["--patience", "--validation-fraction"]);
 }
 
 #[test]
@@ -264,11 +370,12 @@ fn a_text_that_cannot_be_learnt_is_an_error() {
 #[test]
 fn an_option_that_makes_no_sense_is_an_error() {
     let room = Room::new();
-    let cases: [(&[&str], &[&str]); 12] = [
+    let cases: [(&[&str], &[&str]); 13] = [
         (&["--hidden", "0"], &["hidden", "is 0"]),
         (&["--seq-length", "0"], &["steps", "is 0"]),
         (&["--batch-size", "0"], &["sequences", "is 0"]),
         (&["--epochs", "0"], &["--epochs is 0"]),
+        (&["--patience", "0"], &["--patience is 0"]),
         (&["--learning-rate", "nan"], &["learning rate", "NaN"]),
         (&["--grad-clip", "-1"], &["clipping", "-1"]),
         (&["--train-fraction", "1.5"], &["--train-fraction is 1.5"]),
@@ -318,7 +425,7 @@ fn a_checkpoint_of_something_else_is_an_error() {
 fn one_file_in_two_roles_is_an_error() {
     let room = Room::new().trained();
     let before = std::fs::read(room.path("data.txt")).unwrap();
-    for roles in [["--checkpoint", "data.txt"], ["--plot", "./data.txt"], ["--plot", "out/text.safetensors"]] {
+    for roles in [["--checkpoint", "data.txt"], ["--plot", "./data.txt"], ["--plot", "out/text.training.safetensors"]] {
         fail(room.command(&[&["--data", "data.txt", "--epochs", "1"], &roles[..]].concat()), &["named twice"]);
     }
     assert_eq!(std::fs::read(room.path("data.txt")).unwrap(), before);
