@@ -130,15 +130,43 @@ pub struct Divergence {
     pub losses: Vec<f64>,
     /// The global norms of their gradients, before clipping.
     pub norms: Vec<f64>,
-    /// The parameter whose gradient is the first that is not finite, in the order in which the backward pass makes them: from the
-    /// read-out down. `None` where later steps have overwritten it, or all of them are finite and the loss is not.
-    pub first: Option<String>,
+    /// What is the first that is not finite, in the order in which a step computes, and at which step it was looked for: the last
+    /// that was taken, for what earlier ones computed is gone. `None` where that step was finite again.
+    pub first: Option<(u64, NotFinite)>,
+}
+
+/// What is the first that is not finite. Inputs are looked at before a step, so that it is never they.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotFinite {
+    /// A parameter, by its name: the updates before have grown beyond all bounds.
+    Parameter(String),
+    /// The state of a layer, counted from 0, after the last step of the window.
+    State {
+        /// The layer.
+        layer: usize,
+    },
+    /// The loss, though all states after the last step of the window are finite.
+    Loss,
+    /// The gradient of a parameter, by its name, though the loss is finite; gradients are made from the read-out down.
+    Gradient(String),
+}
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotFinite::Parameter(name) => write!(f, "the parameter {name}"),
+            NotFinite::State { layer } => write!(f, "the state of layer {layer}"),
+            NotFinite::Loss => write!(f, "the loss, all states being finite"),
+            NotFinite::Gradient(name) => write!(f, "the gradient of {name}, the loss being finite"),
+        }
+    }
 }
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(first) = &self.first {
-            write!(f, "; the first gradient that is not finite is that of {first}")?;
+        if let Some((step, first)) = &self.first {
+            write!(f, "; the first that is not finite at step {step} is {first}")?;
         }
         for (what, values) in [("losses", &self.losses), ("gradient norms", &self.norms)] {
             if !values.is_empty() {

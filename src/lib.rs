@@ -94,7 +94,7 @@ pub mod train;
 pub use checkpoint::Checkpoint;
 pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
-pub use error::{Divergence, Error, Result};
+pub use error::{Divergence, Error, NotFinite, Result};
 pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model, ReadOut, Reset};
 pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Precision, Recipe, Schedule};
 pub use predict::{Prediction, Predictor};

@@ -126,6 +126,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/plan/tile.rs"
     "src/predict.rs"
     "src/stream.rs"
+    "src/train/divergence.rs"
     "src/train/early_stopping.rs"
     "src/train/feed.rs"
     "src/train/frozen.rs"

@@ -2,6 +2,7 @@
 //!
 //! [`Trainer::step`] uploads, submits and returns; nothing is read back until [`Trainer::metrics`].
 
+mod divergence;
 mod early_stopping;
 mod feed;
 mod frozen;
@@ -23,7 +24,7 @@ use crate::checkpoint::{Checkpoint, State, Training};
 use crate::clock::Timed;
 use crate::data::Batch;
 use crate::device::{Device, Executor};
-use crate::error::{Divergence, Error, Result};
+use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
 use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, Rescale, SharedTensors, random};
@@ -298,6 +299,7 @@ impl Trainer {
         self.drain(wait).await?;
         let first = self.steps - self.metrics.len() as u64 + 1;
         let rows = std::mem::take(&mut self.metrics);
+        let last = rows.last().copied().unwrap_or_default();
         let may_skip = if self.device.precision() == Precision::F16 { MOST_SKIPPED } else { 0 };
         let mut read = Vec::with_capacity(rows.len());
         for (step, [loss, norm, scale, finite]) in (first..).zip(rows) {
@@ -306,7 +308,7 @@ impl Trainer {
             if !loss.is_finite() || self.skipped > may_skip {
                 self.skipped = 0;
                 let what = if loss.is_finite() { "the gradient" } else { "the loss" };
-                let seen = Box::new(self.divergence(step, wait).await?);
+                let seen = Box::new(self.divergence(last, wait).await?);
                 return Err(Error::Diverged { step, what, seen });
             }
             let metrics = Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into(), updated };
@@ -317,26 +319,6 @@ impl Trainer {
             read.push(metrics);
         }
         Ok(read)
-    }
-
-    /// What led to a step that diverged.
-    async fn divergence(&mut self, step: u64, wait: Wait) -> Result<Divergence> {
-        let [losses, norms] = [0, 1].map(|of| self.recent.iter().map(|metrics| metrics[of]).collect());
-        // Of any other step the gradient is gone.
-        let last = self.last.filter(|_| step == self.steps);
-        let first = match last.and_then(|last| Some((last.id, last.training?.gradients))) {
-            None => None,
-            Some((id, gradients)) => {
-                let values = self.executor.read(id, gradients, wait).await?;
-                let broken = |name: &str| {
-                    self.layout.get(name).is_some_and(|p| values[p.range()].iter().any(|value| !value.is_finite()))
-                };
-                // The layout goes up from the first layer.
-                let names = self.layout.parameters().iter().rev().map(|parameter| &parameter.name);
-                names.into_iter().find(|name| broken(name)).cloned()
-            }
-        };
-        Ok(Divergence { losses, norms, first })
     }
 
     /// What the gradient of the next step's loss is multiplied by on its way through tensors of 16 bits; 1 in

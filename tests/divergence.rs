@@ -1,0 +1,118 @@
+//! A training that diverges: what its error says, on every executor.
+//!
+//! The contract: losses and norms are those of the steps before, and the tensor that is named is the first of the step that is
+//! not finite, found in networks whose weights are chosen so that one number overflows.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
+
+mod common;
+mod whole;
+
+use recurrent::{
+    Activation, Batch, Cell, Clip, Config, Device, Divergence, Error, Input, Loss, Model, NotFinite, Optimizer, Recipe,
+    Sequences, Targets, Trainer,
+};
+
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::cpu()];
+    if cfg!(not(no_adapter)) {
+        devices.push(whole::gpu());
+    }
+    devices
+}
+
+fn batch(input: f32, target: f32) -> Batch {
+    let sequences = Sequences::dense(3, 1, vec![input; 3]);
+    Batch { sequences, targets: Targets::Values(vec![target; 3]), mask: None }
+}
+
+/// Two rectified layers of one unit, no bias but a read-out of 0: W and U of the first, of the second, then V.
+fn model([w0, u0, w1, u1, v]: [f32; 5]) -> Model {
+    let config = Config::new(Cell::Elman(Activation::Relu), Input::Dense(1), 1, 1).with_layers(2).with_bias(false);
+    let values =
+        [("weight_ih_l0", w0), ("weight_hh_l0", u0), ("weight_ih_l1", w1), ("weight_hh_l1", u1), ("weight", v)];
+    let tensors = values.iter().map(|(name, value)| (*name, &[1, 1][..], std::slice::from_ref(value)));
+    Model::from_tensors(config, tensors.chain([("bias", &[1][..], &[0.0][..])])).unwrap()
+}
+
+fn recipe() -> Recipe {
+    Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 1e-3)
+}
+
+fn diverged(error: Error) -> (u64, Divergence, String) {
+    let said = error.to_string();
+    match error {
+        Error::Diverged { step, seen, .. } => (step, *seen, said),
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn it_says_what_led_there_and_what_to_try() {
+    for device in devices() {
+        let steep = recipe().with_optimizer(Optimizer::sgd(0.0), 50.0);
+        let mut trainer = Trainer::new(&device, &model([0.5, 0.5, 0.5, 0.5, 0.5]), steep).unwrap();
+        let (mut norms, mut losses) = (Vec::new(), Vec::new());
+        let error = loop {
+            trainer.step(&batch(0.7, 1.0)).unwrap();
+            match trainer.metrics() {
+                Ok(metrics) => {
+                    losses.push(metrics[0].loss);
+                    norms.push(metrics[0].norm);
+                }
+                Err(error) => break error,
+            }
+            assert!(norms.len() < 50, "{norms:?}");
+        };
+        let (step, seen, said) = diverged(error);
+        assert_eq!(step, norms.len() as u64 + 1);
+        assert!(!norms.is_empty(), "the first step is finite");
+        let recent = norms.len().saturating_sub(8);
+        assert_eq!((&seen.norms[..], &seen.losses[..]), (&norms[recent..], &losses[recent..]));
+        assert!(said.contains("the gradient norms before it: ") && said.contains("Clip::Norm"), "{said}");
+    }
+}
+
+#[test]
+fn the_first_tensor_that_is_not_finite_is_named() {
+    // h of a layer is W·1, then 1 + U, then (1 + U)·U.
+    let layer = |layer| NotFinite::State { layer };
+    let gradient = NotFinite::Gradient("weight_ih_l0".to_owned());
+    let cases = [
+        ([1.0, 3e38, 1.0, 0.0, 1.0], batch(1.0, 0.0), layer(0), "the state of layer 0"),
+        ([1.0, 0.0, 1.0, 3e38, 1.0], batch(1.0, 0.0), layer(1), "the state of layer 1"),
+        ([1.0, 0.0, 1.0, 0.0, 1.0], batch(1.0, 3e38), NotFinite::Loss, "the loss"),
+        // h is 1e-20 and 1, the output 1e9; dL/dh of the first layer 7e37, which W's gradient multiplies by 1e10.
+        ([1e-30, 0.0, 1e20, 0.0, 1e9], batch(1e10, 0.0), gradient, "the gradient of weight_ih_l0"),
+    ];
+    for device in devices() {
+        for (weights, batch, expected, words) in &cases {
+            let mut trainer = Trainer::new(&device, &model(*weights), recipe()).unwrap();
+            // Read late: the second step is as the first, which changed nothing.
+            trainer.step(batch).unwrap();
+            trainer.step(batch).unwrap();
+            let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
+            assert_eq!((step, seen.first.as_ref()), (1, Some(&(2, expected.clone()))), "{said}");
+            assert!(said.contains(&format!("the first that is not finite at step 2 is {words}")), "{said}");
+            // A step that is finite again has left nothing to be found.
+            let mut trainer = Trainer::new(&device, &model(*weights), recipe()).unwrap();
+            trainer.step(batch).unwrap();
+            trainer.step(&self::batch(0.0, 0.0)).unwrap();
+            let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
+            assert_eq!((step, seen.first), (1, None), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_parameter_that_an_update_threw_beyond_all_bounds_is_named() {
+    for device in devices() {
+        let far = recipe().with_optimizer(Optimizer::sgd(0.0), 1e38);
+        let mut trainer = Trainer::new(&device, &model([1.0, 0.0, 1.0, 0.0, 1.0]), far).unwrap();
+        // At step 1 all is finite but what the update makes of it.
+        trainer.step(&batch(1.0, 100.0)).unwrap();
+        trainer.metrics().unwrap();
+        trainer.step(&batch(1.0, 100.0)).unwrap();
+        let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
+        assert_eq!((step, seen.first), (2, Some((2, NotFinite::Parameter("weight_ih_l0".to_owned())))), "{said}");
+    }
+}
