@@ -114,24 +114,12 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
 
     let inputs: Vec<Inputs> = test.iter().map(Stroke::inputs).collect();
-    let said = classes::probabilities(&device, &best, &inputs)?;
-    let said: Vec<usize> = said.iter().map(|p| classes::likeliest(p)).collect();
+    let said = classes::judged(&device, &best, &inputs)?;
     let confusion = Confusion::new(10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()));
     picture::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
         drawing::draw(area, &course, &confusion, &test, &said)
     })?;
-    report.line(&format!("\n{confusion}\n"))?;
-    report.line(&format!(
-        "test: {:.2} % of {} strokes are read rightly, after {:.0} s of training; saved in {}, drawn in {}",
-        confusion.accuracy() * 100.0,
-        confusion.total(),
-        course.seconds,
-        options.checkpoint.display(),
-        options.plot.display()
-    ))?;
-    report.event(&json!({
-        "event": "test", "accuracy": confusion.accuracy(), "strokes": confusion.total(), "seconds": course.seconds,
-    }))
+    classes::tell(&confusion, "strokes", &course, options, &report)
 }
 
 /// What a trained network says of each stroke of a file.

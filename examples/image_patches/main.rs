@@ -184,25 +184,13 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
 
     let inputs: Vec<Inputs> = test.iter().map(|&at| all[at].inputs.clone()).collect();
-    let said = classes::probabilities(&device, &best, &inputs)?;
-    let said: Vec<usize> = said.iter().map(|p| classes::likeliest(p)).collect();
+    let said = classes::judged(&device, &best, &inputs)?;
     let confusion = Confusion::new(10, test.iter().map(|&at| labels[at]).zip(said.iter().copied()));
     let read: Vec<(usize, usize, usize)> = test.iter().zip(said).map(|(&at, said)| (at, labels[at], said)).collect();
     picture::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {
         drawing::draw(area, &course, &confusion, &images, &read)
     })?;
-    report.line(&format!("\n{confusion}\n"))?;
-    report.line(&format!(
-        "test: {:.2} % of {} images are read rightly, after {:.0} s of training; saved in {}, drawn in {}",
-        confusion.accuracy() * 100.0,
-        confusion.total(),
-        course.seconds,
-        options.checkpoint.display(),
-        options.plot.display()
-    ))?;
-    report.event(&json!({
-        "event": "test", "accuracy": confusion.accuracy(), "images": confusion.total(), "seconds": course.seconds,
-    }))
+    classes::tell(&confusion, "images", &course, options, &report)
 }
 
 fn shift(rng: &mut ChaCha12Rng) -> (i32, i32) {

@@ -1,11 +1,15 @@
 //! Classification: what a network says of examples, and the confusion matrix of it.
 //!
-//! The contract: rows of the matrix are what is true, columns what was said, and every example counts once.
+//! The contract: rows of the matrix are what is true, columns what was said, and every example counts once; the last that is said
+//! is the test's result.
 
 use std::fmt;
 
 use anyhow::Result;
 use recurrent::{Device, Inputs, Model, Predictor, Sequences};
+use serde_json::json;
+
+use crate::{fit::Course, options::Options, report::Report};
 
 /// Sequences that are judged side by side.
 const BATCH: usize = 256;
@@ -19,6 +23,24 @@ pub fn probabilities(device: &Device, model: &Model, inputs: &[Inputs]) -> Resul
         all.extend(prediction.outputs.chunks_exact(model.config().outputs).map(softmax));
     }
     Ok(all)
+}
+
+/// The likeliest class of each sequence.
+pub fn judged(device: &Device, model: &Model, inputs: &[Inputs]) -> Result<Vec<usize>> {
+    Ok(probabilities(device, model, inputs)?.iter().map(|p| likeliest(p)).collect())
+}
+
+/// Says how the test of a training ended, of so many of `what`: "images".
+pub fn tell(confusion: &Confusion, what: &str, course: &Course, options: &Options, report: &Report) -> Result<()> {
+    let (accuracy, total, seconds) = (confusion.accuracy(), confusion.total(), course.seconds);
+    report.line(&format!("\n{confusion}\n"))?;
+    report.line(&format!(
+        "test: {:.2} % of {total} {what} are told rightly, after {seconds:.0} s of training; saved in {}, drawn in {}",
+        accuracy * 100.0,
+        options.checkpoint.display(),
+        options.plot.display()
+    ))?;
+    report.event(&json!({ "event": "test", "accuracy": accuracy, (what): total, "seconds": seconds }))
 }
 
 /// The likeliest class.

@@ -88,6 +88,7 @@ impl Options {
     pub fn prepare(&self) -> Result<()> {
         ensure!(self.epochs > 0, "--epochs is 0, expected at least 1");
         ensure!(self.patience > 0, "--patience is 0, expected at least 1");
+        ensure!(self.batch_size > 0, "--batch-size is 0, expected at least 1");
         files::prepare(self.data.as_deref(), &[&self.checkpoint], &[&self.plot])
     }
 

@@ -23,5 +23,5 @@ pub fn shuffled(places: &[usize], mut rng: ChaCha12Rng) -> Vec<usize> {
 /// Examples in that order, so many side by side.
 pub fn batches(examples: &[Example], order: &[usize], size: usize, config: &Config) -> Result<Vec<Batch>> {
     let pad = |chunk: &[usize]| Ok(Batch::pad(chunk.iter().map(|&at| &examples[at]), config)?);
-    order.chunks(size.max(1)).map(pad).collect()
+    order.chunks(size).map(pad).collect()
 }

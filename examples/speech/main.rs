@@ -125,26 +125,14 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
 
     let inputs: Vec<Inputs> = tested.iter().cloned().map(Inputs::Dense).collect();
-    let said = classes::probabilities(&device, &best, &inputs)?;
-    let said: Vec<usize> = said.iter().map(|p| classes::likeliest(p)).collect();
+    let said = classes::judged(&device, &best, &inputs)?;
     let confusion = Confusion::new(10, test.iter().map(|word| word.digit).zip(said.iter().copied()));
     let shown: Vec<drawing::Heard> =
         test.iter().zip(&tested).zip(said).map(|((word, frames), said)| (word, &frames[..], said)).collect();
     picture::write(&options.plot, (1180, 760), &format!("speech: {name}"), |area| {
         drawing::draw(area, &course, &confusion, shown)
     })?;
-    report.line(&format!("\n{confusion}\n"))?;
-    report.line(&format!(
-        "test: {:.2} % of {} recordings are heard rightly, after {:.0} s of training; saved in {}, drawn in {}",
-        confusion.accuracy() * 100.0,
-        confusion.total(),
-        course.seconds,
-        options.checkpoint.display(),
-        options.plot.display()
-    ))?;
-    report.event(&json!({
-        "event": "test", "accuracy": confusion.accuracy(), "recordings": confusion.total(), "seconds": course.seconds,
-    }))
+    classes::tell(&confusion, "recordings", &course, options, &report)
 }
 
 /// The same word with some bands and some frames at the mean, so that no single one is leant on.
