@@ -58,7 +58,10 @@ fn what_cannot_be_is_one_message() {
         (["--steps", "3"], "--steps is 3, expected at least 4"),
         (["--updates", "0"], "--updates is 0, expected at least 1"),
         (["--device", "gpu:no-such-adapter"], "no-such-adapter"),
-        (["--hidden", "0"], "0"),
+        (["--hidden", "0"], "hidden units (H) is 0"),
+        (["--steps", "100000000000"], "[100000000000, 32, 2] needs 6400000000000; the limit is"),
+        (["--trace", "out/gradients.svg"], "out/gradients.svg is named twice"),
+        (["--plot", "."], "cannot write ."),
     ] {
         let mut command = Command::new(program::example("gradients"));
         let output = command.args(args).current_dir(folder.path()).env_remove("RUST_LOG").output().unwrap();

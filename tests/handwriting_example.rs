@@ -83,7 +83,33 @@ fn a_damaged_file_is_named_with_its_line() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("pendigits.tra") && said.contains(expected), "{said}");
     }
-    for args in [["--data", "no-such"], ["--predict", "no-such"], ["--epochs", "0"]] {
+    for args in [["--data", "no-such"], ["--predict", "no-such"]] {
         assert_eq!(run(folder.path(), &args).status.code(), Some(1), "{args:?}");
     }
+}
+
+#[test]
+fn an_option_that_makes_no_sense_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--hidden", "2", "--epochs", "1"];
+    for (args, expected) in [
+        (&["--epochs", "0"][..], "--epochs is 0"),
+        (&["--batch-size", "0"], "--batch-size is 0"),
+        (&["--patience", "0"], "--patience is 0"),
+        (&["--hidden", "0"], "hidden units (H) is 0"),
+        (&["--learning-rate", "nan"], "the learning rate is NaN"),
+        (&["--layers", "1", "--dropout", "0.1"], "the network has one layer"),
+        (&["--plot", "out/handwriting.safetensors"], "out/handwriting.safetensors is named twice"),
+        (&["--plot", "."], "cannot write ."),
+        // As long as it likes, but at such a rate it does not go on for long.
+        (&["--epochs", "18446744073709551615", "--hidden", "2", "--learning-rate", "1e30"], "training diverged"),
+    ] {
+        let output = run(folder.path(), args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+    // One layer has nothing to leave out, whatever the example's own network has.
+    last(&run(folder.path(), &[&small[..], &["--layers", "1"]].concat()));
+    last(&run(folder.path(), &[&small[..], &["--batch-size", "18446744073709551615"]].concat()));
 }

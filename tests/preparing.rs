@@ -42,8 +42,8 @@ fn a_series_that_cannot_be_cut_says_why() {
     for shares in [[0.0, 0.2], [0.2, 0.0], [0.6, 0.4], [f64::NAN, 0.2]] {
         says(series(100, 1, 1, shares), "expected two numbers above 0");
     }
-    says(series(100, 60, 1, [0.2, 0.2]), "the Train part has 60");
-    says(series(100, 1, 30, [0.2, 0.2]), "the Validation part has 20");
+    says(series(100, 60, 1, [0.2, 0.2]), "the training part has 60");
+    says(series(100, 1, 30, [0.2, 0.2]), "the validation part has 20");
     says(Series::new(vec![1.0, f32::NAN, 2.0], 1, 1, [0.3, 0.3]).unwrap_err(), "NaN");
 }
 

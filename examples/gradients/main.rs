@@ -80,7 +80,8 @@ fn run(cli: &Cli) -> Result<()> {
     let mut report = Report::new(cli.json);
     let device = program::open(&cli.device, &report)?;
     let sizes = runs::Sizes { steps: cli.steps, hidden: cli.hidden, updates: cli.updates, seed: cli.seed };
-    report.begin(0, Network::ALL.len() as u64 * cli.updates + Exploding::ALL.len() as u64 * runs::EXPLODING)?;
+    let (networks, exploding) = (Network::ALL.len() as u64, Exploding::ALL.len() as u64);
+    report.begin(0, cli.updates.saturating_mul(networks).saturating_add(exploding * runs::EXPLODING))?;
     let (mut networks, mut done) = (Vec::new(), 0);
     for network in Network::ALL {
         let traced = network.run(&device, &sizes, done, &report)?;

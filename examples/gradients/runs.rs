@@ -72,6 +72,8 @@ impl Network {
             .with_clip(Clip::Norm(1.0))
             .with_trace();
         let mut trainer = Trainer::new(device, &model, recipe)?;
+        // What is too large for the device is said before it is made.
+        trainer.prepare(sizes.steps, BATCH)?;
         let mut task = Adding::new(sizes.seed, sizes.steps, BATCH);
         trainer.step(&task.next())?;
         let first = trainer.trace()?;
@@ -141,6 +143,7 @@ impl Exploding {
         let model = with_recurrent(&Model::new(config.with_seed(sizes.seed))?, &unit.collect::<Vec<f32>>())?;
         let recipe = Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.0), 0.01).with_clip(self.clip());
         let mut trainer = Trainer::new(device, &model, recipe)?;
+        trainer.prepare(sizes.steps, BATCH)?;
         let mut task = Adding::new(sizes.seed, sizes.steps, BATCH);
         let mut course = Course { losses: Vec::new(), norms: Vec::new(), diverged: None };
         for update in 1..=EXPLODING {

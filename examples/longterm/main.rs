@@ -77,17 +77,17 @@ fn run(cli: &Cli) -> Result<()> {
     let mut report = Report::new(cli.json);
     let device = program::open(&cli.device, &report)?;
     report.line(&format!("{:<8}{:<7}{:>5}   {:<12}{:>9}{:>13}", "task", "cell", "lag", "", "loss", "no memory"))?;
-    let total = (cli.tasks.len() * cli.cells.len() * cli.lags.len()) as u64 * cli.updates;
-    report.begin(0, total)?;
+    let runs = (cli.tasks.len() * cli.cells.len() * cli.lags.len()) as u64;
+    report.begin(0, cli.updates.saturating_mul(runs))?;
     let (mut outcomes, mut done) = (Vec::<Outcome>::new(), 0);
     for task in &cli.tasks {
         for cell in &cli.cells {
             for lag in &cli.lags {
                 let sizes = runs::Sizes { hidden: cli.hidden, updates: cli.updates, seed: cli.seed };
                 let outcome = runs::train(&device, *task, *cell, *lag, &sizes, |update| {
-                    report.at(done + update, format!("{} {} {lag}", task.name(), cell.name()));
+                    report.at(update.saturating_add(done), format!("{} {} {lag}", task.name(), cell.name()));
                 })?;
-                done += cli.updates;
+                done = cli.updates.saturating_add(done);
                 report.event(&json!({
                     "event": "run", "task": task.name(), "cell": cell.name(), "lag": lag, "solved": outcome.solved,
                     "updates": outcome.updates, "loss": outcome.loss, "without_memory": task.without_memory(),

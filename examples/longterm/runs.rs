@@ -77,6 +77,8 @@ pub fn train(
     let recipe =
         Recipe::new(task.loss()).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), task.learning_rate());
     let mut trainer = Trainer::new(device, &model, recipe)?;
+    // What is too large for the device is said before it is made.
+    trainer.prepare(task.steps(lag), BATCH)?;
     let rng = |stream| {
         let mut rng = ChaCha12Rng::seed_from_u64(sizes.seed);
         rng.set_stream(stream);

@@ -58,6 +58,16 @@ impl Task {
         if self == Task::Copy { lag.min(20) } else { lag }
     }
 
+    /// T of its sequences.
+    pub fn steps(self, lag: usize) -> usize {
+        match self {
+            Task::Recall => lag.saturating_add(1),
+            Task::Adding => lag.saturating_add(2),
+            // From the first symbol to where it is said there are `lag` steps.
+            Task::Copy => lag.max(LENGTH).saturating_add(LENGTH),
+        }
+    }
+
     /// What reads and answers it.
     pub fn config(self, config: impl Fn(Input, usize) -> Config) -> Config {
         match self {
@@ -69,6 +79,7 @@ impl Task {
 
     /// So many sequences.
     pub fn draw(self, random: &mut ChaCha12Rng, lag: usize, size: usize) -> Batch {
+        let steps = self.steps(lag);
         let mut symbols = |count: usize, range: std::ops::Range<usize>| -> Vec<u32> {
             (0..count).map(|_| random.random_range(range.clone()) as u32).collect()
         };
@@ -76,11 +87,10 @@ impl Task {
             Task::Recall => {
                 let asked = symbols(size, 0..SYMBOLS);
                 let others = symbols(lag * size, SYMBOLS..2 * SYMBOLS);
-                Batch::tokens(lag + 1, size, [&asked[..], &others].concat(), asked)
+                Batch::tokens(steps, size, [&asked[..], &others].concat(), asked)
             }
             Task::Adding => {
                 // The first mark is at the beginning: it is what must be remembered.
-                let steps = lag + 2;
                 let mut inputs: Vec<f32> = (0..steps * size).flat_map(|_| [random.random(), 0.0]).collect();
                 let mut sums = vec![0.0; size];
                 for (sequence, sum) in sums.iter_mut().enumerate() {
@@ -95,16 +105,14 @@ impl Task {
             Task::Copy => {
                 let asked = symbols(LENGTH * size, 0..SYMBOLS);
                 let (blank, signal) = (SYMBOLS as u32, SYMBOLS as u32 + 1);
-                // From the first symbol to where it is said there are `lag` steps.
-                let answers = lag.max(LENGTH) * size;
-                let rows = answers + LENGTH * size;
+                let (answers, rows) = ((steps - LENGTH) * size, steps * size);
                 let mut inputs = vec![blank; rows];
                 inputs[..asked.len()].copy_from_slice(&asked);
                 inputs[answers..answers + size].fill(signal);
                 let mut targets = vec![0; rows];
                 targets[answers..].copy_from_slice(&asked);
                 let mask = (0..rows).map(|row| row >= answers).collect();
-                Batch::tokens(rows / size, size, inputs, targets).with_mask(mask)
+                Batch::tokens(steps, size, inputs, targets).with_mask(mask)
             }
         }
     }

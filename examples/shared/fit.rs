@@ -44,7 +44,8 @@ pub fn fit(
     let since = Instant::now();
     let first = epoch(0)?;
     let steps = first.len() as u64;
-    let schedule = Schedule::Cosine { warm_up: steps, total: steps * options.epochs, floor: 0.0 };
+    let total = steps.saturating_mul(options.epochs);
+    let schedule = Schedule::Cosine { warm_up: steps, total, floor: 0.0 };
     let recipe = Recipe::new(loss)
         .with_optimizer(Optimizer::adam_w(0.01), options.learning_rate)
         .with_clip(Clip::Norm(1.0))
@@ -53,7 +54,7 @@ pub fn fit(
     let mut trainer = Trainer::new(device, model, recipe)?;
     let mut stopping = EarlyStopping::new(options.patience);
     let mut course = Course::default();
-    report.begin(0, steps * options.epochs)?;
+    report.begin(0, total)?;
     for number in 1..=options.epochs {
         let (mut sum, mut count) = (0.0, 0);
         let batches = if number == 1 { first.clone() } else { epoch(number - 1)? };

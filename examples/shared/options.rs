@@ -46,7 +46,7 @@ pub struct Options {
     /// The highest; it rises in the first epoch and falls to nothing in half a cosine
     #[arg(long, allow_negative_numbers = true)]
     pub learning_rate: f64,
-    /// The probability that a number between two layers is left out in training
+    /// The probability that a number between two layers is left out in training; 0 for one layer
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout: f64,
     /// What weights, orders and made-up data are drawn from
@@ -122,6 +122,7 @@ pub fn parse<C: Parser>(defaults: &[(&'static str, &'static str)]) -> C {
     for &(option, default) in defaults {
         command = command.mut_arg(option, |arg| arg.required(false).default_value(default));
     }
+    command = command.mut_arg("dropout", |arg| arg.default_value_if("layers", "1", "0"));
     let parsed = C::from_arg_matches(&command.get_matches());
     parsed.unwrap_or_else(|error| error.exit())
 }

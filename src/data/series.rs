@@ -65,8 +65,13 @@ impl Series {
         let series = Series { values, window, horizon, starts };
         for part in [Part::Train, Part::Validation, Part::Test] {
             if series.origins(part).is_empty() {
+                let name = match part {
+                    Part::Train => "training",
+                    Part::Validation => "validation",
+                    Part::Test => "test",
+                };
                 return Err(Error::Data(format!(
-                    "{len} values are too few: the {part:?} part has {} of them, which hold no {horizon} that follow a \
+                    "{len} values are too few: the {name} part has {} of them, which hold no {horizon} that follow a \
                      window of {window}",
                     series.values(part).len()
                 )));
