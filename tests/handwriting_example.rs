@@ -4,26 +4,21 @@
 //! and line. `cargo test` builds the example.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 use serde_json::Value;
 
-#[path = "common/program.rs"]
-mod program;
+#[path = "common/example.rs"]
+mod example;
+
+use example::{events, refused};
 
 fn run(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(program::example("handwriting"));
-    // The text of a message must not depend on the caller's logging.
-    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+    example::run("handwriting", folder, args)
 }
 
 fn last(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(std::str::from_utf8(&output.stdout).unwrap().lines().last().unwrap()).unwrap()
+    events(output).pop().unwrap()
 }
 
 /// Digits that any network tells apart: the pen goes to the right, and up where the digit in binary has a 1.
@@ -79,13 +74,11 @@ fn a_damaged_file_is_named_with_its_line() {
         fs::write(folder.path().join("pendigits.tra"), &file).unwrap();
         fs::write(folder.path().join("pendigits.tes"), &good).unwrap();
         let output = run(folder.path(), &["--data", "."]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("pendigits.tra") && said.contains(expected), "{said}");
+        refused(&output, "pendigits.tra");
+        refused(&output, expected);
     }
-    for args in [["--data", "no-such"], ["--predict", "no-such"]] {
-        assert_eq!(run(folder.path(), &args).status.code(), Some(1), "{args:?}");
-    }
+    refused(&run(folder.path(), &["--data", "no-such"]), "no-such");
+    refused(&run(folder.path(), &["--predict", "no-such"]), "train first");
 }
 
 #[test]
@@ -104,10 +97,7 @@ fn an_option_that_makes_no_sense_is_named() {
         // As long as it likes, but at such a rate it does not go on for long.
         (&["--epochs", "18446744073709551615", "--hidden", "2", "--learning-rate", "1e30"], "training diverged"),
     ] {
-        let output = run(folder.path(), args);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
+        refused(&run(folder.path(), args), expected);
     }
     // One layer has nothing to leave out, whatever the example's own network has.
     last(&run(folder.path(), &[&small[..], &["--layers", "1"]].concat()));

@@ -4,30 +4,25 @@
 //! and byte. `cargo test` builds the example.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
-use std::{
-    fs,
-    io::Write,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, io::Write, path::Path, process::Output};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
-#[path = "common/program.rs"]
-mod program;
+#[path = "common/example.rs"]
+mod example;
+
+use example::{events, refused};
 
 const IMAGES: &str = "t10k-images-idx3-ubyte";
 const LABELS: &str = "t10k-labels-idx1-ubyte.gz";
 
 fn run(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(program::example("image_patches"));
-    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+    example::run("image_patches", folder, args)
 }
 
 fn last(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(std::str::from_utf8(&output.stdout).unwrap().lines().last().unwrap()).unwrap()
+    events(output).pop().unwrap()
 }
 
 /// Images of 8 × 8 of which each quarter is bright where its bit of the label is 1: what a shift of two pixels leaves.
@@ -73,8 +68,8 @@ fn images_in_the_format_of_mnist_are_learnt_by_rows_and_by_patches_and_then_read
     let mut other = images(3);
     other[8..16].copy_from_slice(&[4u32, 16].map(u32::to_be_bytes).concat());
     fs::write(folder.path().join("other"), other).unwrap();
-    let said = String::from_utf8(run(folder.path(), &["--predict", "other"]).stderr).unwrap();
-    assert!(said.contains("images of 4 × 16, but the network has learnt 8 × 8"), "{said}");
+    let other = run(folder.path(), &["--predict", "other"]);
+    refused(&other, "images of 4 × 16, but the network has learnt 8 × 8");
 }
 
 #[test]
@@ -104,16 +99,11 @@ fn a_damaged_file_is_named_with_its_byte() {
     ] {
         fs::write(folder.path().join(IMAGES), pixels).unwrap();
         fs::write(folder.path().join(LABELS), labels).unwrap();
-        let output = run(folder.path(), &["--data", "."]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(expected), "{expected}: {said}");
+        refused(&run(folder.path(), &["--data", "."]), expected);
     }
     for (args, expected) in
         [(["--data", "no-such"], "no-such"), (["--predict", "no-such"], "train first"), (["--patch", "100"], "100")]
     {
-        let output = run(folder.path(), &args);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && said.contains(expected), "{args:?}: {said}");
+        refused(&run(folder.path(), &args), expected);
     }
 }

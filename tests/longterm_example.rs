@@ -3,33 +3,26 @@
 //! The contract: what is known of the cells comes out. `cargo test` builds the example.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
-use serde_json::Value;
+#[path = "common/example.rs"]
+mod example;
 
-#[path = "common/program.rs"]
-mod program;
+use example::{events, refused};
 
 fn run(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(program::example("longterm"));
-    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
+    example::run("longterm", folder, args)
 }
 
 #[test]
 fn a_gru_remembers_for_longer_than_an_elman_network() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["--tasks", "recall", "--cells", "elman,gru", "--lags", "5,80", "--updates", "400"];
-    let output = run(folder.path(), &args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let test: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let events = events(&run(folder.path(), &args));
+    let test = events.last().unwrap();
     assert_eq!(test["event"], "test");
-    assert_eq!(test["solved"]["recall"]["gru"], 80, "{text}");
-    assert_eq!(test["solved"]["recall"]["elman"], 5, "{text}");
+    assert_eq!(test["solved"]["recall"]["gru"], 80, "{events:?}");
+    assert_eq!(test["solved"]["recall"]["elman"], 5, "{events:?}");
     let picture = fs::read_to_string(folder.path().join("out/longterm.svg")).unwrap();
     assert!(picture.contains("recall: the first of many symbols") && picture.contains("lag 80"));
     assert!(!picture.contains("adding"), "a task that was not asked for");
@@ -44,12 +37,7 @@ fn what_cannot_be_is_one_message() {
         (["--lags", "18446744073709551615"], "the limit is"),
         (["--updates", "0"], "--updates is 0"),
         (["--plot", "."], "cannot write ."),
-        (["--device", "gpu:no-such-adapter"], "no-such-adapter"),
     ] {
-        let mut command = Command::new(program::example("longterm"));
-        let output = command.args(args).current_dir(folder.path()).env_remove("RUST_LOG").output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("error: ") && said.contains(expected), "{said}");
+        refused(&run(folder.path(), &args), expected);
     }
 }

@@ -3,26 +3,15 @@
 //! The contract: a run ends in a test event with its errors beside those of the baselines. `cargo test` builds the example.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
-use serde_json::Value;
+#[path = "common/example.rs"]
+mod example;
 
-#[path = "common/program.rs"]
-mod program;
+use example::{events, refused};
 
 fn run(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(program::example("time_series"));
-    command.args(args).args(["--device", "cpu", "--json"]).current_dir(folder).env_remove("RUST_LOG").output().unwrap()
-}
-
-fn events(output: &Output) -> Vec<Value> {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    example::run("time_series", folder, args)
 }
 
 /// A wave of 12 months on a map that no line predicts: x ← 3.7·x·(1 − x).
@@ -82,9 +71,8 @@ fn a_series_is_forecast_better_than_by_a_line_and_goes_on_after_its_end() {
     fs::copy(folder.path().join("series.csv"), other.join("series.csv")).unwrap();
     events(&run(&other, &[&SMALL[..], &again].concat()));
     fs::copy(other.join("out/time_series.safetensors"), folder.path().join("out/time_series.safetensors")).unwrap();
-    let output = run(folder.path(), &["--predict", "series.csv"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("time_series.1.safetensors is of another run than"), "{said}");
+    let mixed = run(folder.path(), &["--predict", "series.csv"]);
+    refused(&mixed, "time_series.1.safetensors is of another run than");
 }
 
 #[test]
@@ -112,11 +100,7 @@ fn what_does_not_fit_is_named() {
         ("month,level\n".to_owned(), vec![], "has no values in column \"level\""),
     ] {
         fs::write(folder.path().join("series.csv"), &file).unwrap();
-        let output = run(folder.path(), &[&["--data", "series.csv"][..], &args].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
+        refused(&run(folder.path(), &[&["--data", "series.csv"][..], &args].concat()), expected);
     }
-    let output = run(folder.path(), &["--predict", "series.csv"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("train first"));
+    refused(&run(folder.path(), &["--predict", "series.csv"]), "train first");
 }
