@@ -8,8 +8,8 @@ mod whole;
 use recurrent::gpu::Gpu;
 use recurrent::plan::{Cost, Op, Plan, Purpose, Target};
 use recurrent::{
-    Batch, Cell, Checkpointing, Clock, Config, Device, Directions, Dropout, Input, Loss, Model, Optimizer, Profile,
-    ReadOut, Recipe, Reset, Trainer, wgpu,
+    Batch, Cell, Checkpointing, Clock, Config, Device, Directions, Dropout, Input, Loss, Model, Optimizer, Precision,
+    Profile, ReadOut, Recipe, Reset, Trainer, wgpu,
 };
 use serde_json::Value;
 use whole::{bytes, on_both, rng};
@@ -21,6 +21,14 @@ on_both!(
     a_step_of_hand_reckoned_operations,
     a_bad_batch_is_refused_and_trains_nothing,
 );
+
+#[test]
+#[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
+fn in_half_precision_every_operation_is_in_a_row_and_weights_are_those_of_a_step() {
+    let device = whole::gpu().with_precision(Precision::F16).unwrap();
+    every_operation_is_in_a_row(&device);
+    weights_are_those_of_a_step(&device);
+}
 
 /// T 3, B 2, I 4, H 5, O 6.
 fn small() -> Config {
