@@ -8,7 +8,8 @@
 //
 // norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
 // Where `more` is not 0 the step has windows to come, and the flag is 0: there is no update yet.
-// clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it.
+// clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it; 3 says how much smaller a
+// largest magnitude above `bound` is made, which the optimiser does.
 
 struct Params {
     rows: u32,
@@ -30,13 +31,16 @@ const CLIP_EPSILON: f32 = 1e-6;
 /// Normalising makes short gradients grow; this keeps the scale finite.
 const LARGEST_SCALE: f32 = 3e38;
 
-fn clip_scale(norm: f32) -> f32 {
+fn clip_scale(norm: f32, largest: f32) -> f32 {
     if params.clip == 1u {
         return min(1.0, params.bound / (norm + CLIP_EPSILON));
     }
     // A gradient of zero has no direction to be scaled along.
     if params.clip == 2u && norm > 0.0 {
         return min(params.bound / norm, LARGEST_SCALE);
+    }
+    if params.clip == 3u && largest > params.bound {
+        return params.bound / largest;
     }
     return 1.0;
 }
@@ -76,7 +80,7 @@ fn main(@builtin(local_invocation_index) lid: u32) {
         let finite = any_broken == 0.0 && is_finite_bits(loss) && is_finite_bits(norm);
         metrics[4u * slot] = loss;
         metrics[4u * slot + 1u] = norm;
-        metrics[4u * slot + 2u] = clip_scale(norm);
+        metrics[4u * slot + 2u] = clip_scale(norm, m);
         metrics[4u * slot + 3u] = select(0.0, 1.0, finite && hyper[5] == 0.0);
     }
 }

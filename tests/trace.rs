@@ -125,6 +125,18 @@ fn parameters_norms_are_those_of_the_model_and_their_squares_add_up_to_the_metri
     }
     let trace = trainer.trace().unwrap();
     assert_eq!((trace.step, trace.clipped), (3, Some(1.0)));
+    // The share of all steps: one of three by elements beyond the bound, none by a bound that none reaches.
+    for (bound, loud, share) in [(1.0, 1, 1.0 / 3.0), (1e9, 3, 0.0)] {
+        let recipe = still(Loss::MeanSquared).with_clip(Clip::Value(bound)).with_trace();
+        let mut trainer = Trainer::new(&Device::cpu(), &model, recipe).unwrap();
+        for step in 0..3 {
+            let mut batch = batch(&config, 6, &[6, 6], 1);
+            let Targets::Values(targets) = &mut batch.targets else { panic!("real targets") };
+            targets.iter_mut().for_each(|target| *target = if step < loud { 100.0 } else { 0.0 });
+            trainer.step(&batch).unwrap();
+        }
+        assert_eq!(trainer.trace().unwrap().clipped, Some(share));
+    }
     let trained = trainer.model().unwrap();
     for parameter in &trace.parameters {
         let values = trained.parameter(&parameter.name).unwrap();

@@ -81,17 +81,20 @@ pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
     let (slot, keep, more) = (slot(hyper), !hyper[KEEP].is_zero(), !hyper[MORE].is_zero());
     let before = if keep { metrics[slot].as_f64() } else { 0.0 };
     let loss = before + memory.real(op.row_loss).iter().map(|l| l.as_f64()).sum::<f64>();
-    let (norm, finite) = op.partials.map_or((0.0, true), |partials| {
+    let (largest, norm, finite) = op.partials.map_or((0.0, 0.0, true), |partials| {
         let partials = memory.real(partials);
         let largest = partials.chunks_exact(3).fold(0.0f64, |max, p| max.max(p[0].as_f64()));
         let sum: f64 = partials
             .chunks_exact(3)
             .map(|p| p[1].as_f64() * if largest > 0.0 { (p[0].as_f64() / largest).powi(2) } else { 0.0 })
             .sum();
-        (largest * sum.sqrt(), partials.chunks_exact(3).all(|p| p[2].is_one()))
+        (largest, largest * sum.sqrt(), partials.chunks_exact(3).all(|p| p[2].is_one()))
     });
     let scale = match op.clip {
-        Clip::None | Clip::Value(_) => 1.0,
+        Clip::None => 1.0,
+        // What the update makes of the largest element.
+        Clip::Value(bound) if largest > bound => bound / largest,
+        Clip::Value(_) => 1.0,
         Clip::Norm(bound) => (bound / (norm + 1e-6)).min(1.0),
         // A gradient of zero has no direction to keep.
         Clip::Normalize(bound) if norm > 0.0 => (bound / norm).min(LARGEST_SCALE),

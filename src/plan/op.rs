@@ -453,7 +453,8 @@ pub struct Measure {
     pub clip: Clip,
     /// [`HYPER`].
     pub hyper: TensorId,
-    /// `[METRICS_SLOTS, 4]`, one row written: loss (read where the step keeps), norm, scale, finite.
+    /// `[METRICS_SLOTS, 4]`, one row written: loss (read where the step keeps), norm, scale (with [`Clip::Value`] of the largest
+    /// element), finite.
     pub metrics: TensorId,
 }
 

@@ -46,7 +46,8 @@ pub struct Metrics {
     pub loss: f64,
     /// The global norm of the gradient before clipping.
     pub norm: f64,
-    /// What the gradient was multiplied by: below 1 where its norm was clipped.
+    /// What the gradient was multiplied by: below 1 where its norm was clipped. With [`Clip::Value`](crate::Clip::Value) what its
+    /// largest element was.
     pub scale: f64,
     /// Whether the step changed the weights. In half precision it does not where the scaled gradient went beyond the numbers
     /// of 16 bits; the norm is then that of the rest, and the next step scales by half. See [`Trainer::loss_scale_async`].
@@ -77,7 +78,7 @@ pub struct Trainer {
     carried: Carried,
     /// The plan of the last window that trained.
     last: Option<Prepared>,
-    /// Of how many steps the gradient was scaled down, and how many there were.
+    /// Of how many steps the gradient was clipped, and how many there were.
     clipped: [u64; 2],
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,

@@ -25,9 +25,8 @@ pub struct Trace {
     pub layers: Vec<LayerTrace>,
     /// Every parameter tensor, in the model's order.
     pub parameters: Vec<ParameterTrace>,
-    /// Which share of the steps that this trainer has done had its gradient scaled down, 0 to 1: by
-    /// [`Clip::Norm`](crate::Clip::Norm) or [`Clip::Normalize`](crate::Clip::Normalize). `None` for other clipping, of which
-    /// the device keeps no count.
+    /// Which share of the steps that this trainer has done had its gradient scaled down, or an element of it held, 0 to 1. `None`
+    /// without clipping.
     pub clipped: Option<f64>,
 }
 
@@ -151,7 +150,7 @@ impl Trainer {
             weight: Spread::of(&weights[parameter.range()]),
         });
         let [clipped, measured] = self.clipped;
-        let counts = matches!(self.recipe.clip, crate::Clip::Norm(_) | crate::Clip::Normalize(_));
+        let counts = self.recipe.clip != crate::Clip::None;
         Ok(Trace {
             step: self.steps,
             layers: layers.collect(),

@@ -160,8 +160,11 @@ fn clipping_does_what_the_metrics_say(device: &Device) {
     let (step, metrics) = one_step(device, Clip::Value(bound.into()));
     let clamped: Vec<f32> = gradient.iter().map(|g| g.clamp(-bound, bound)).collect();
     assert_close("by value: the step", &step, &clamped, DIFFERENCE);
-    assert_eq!(metrics.scale, 1.0);
+    assert_near("by value: the scale of the largest element", metrics.scale, 1.0 / 3.0, 1e-5);
     assert_near("by value: the norm before clipping", metrics.norm, length, 1e-6);
+    let (step, metrics) = one_step(device, Clip::Value(f64::from(bound) * 4.0));
+    assert_close("by a value that none reaches: the step", &step, &gradient, DIFFERENCE);
+    assert_eq!(metrics.scale, 1.0);
 }
 
 /// A step on `bad` between good ones: it changes no weight and no moment, is named, and training goes on.

@@ -212,6 +212,9 @@ fn faults_in_training_are_seen() {
     let measure = training::measure("nine rows", given);
     seen(&measure, fault!(Measure, op => op.clip = Clip::None));
     seen(&measure, fault!(Measure, op => op.partials = None));
+    let partials = Some(training::partials(&mut random, 3, 2.0));
+    let given = Measured { row_loss: vec![0.5; 9], partials, clip: Clip::Value(0.1), slot: 3, finite: true };
+    seen(&training::measure("by value", given), fault!(Measure, op => op.clip = Clip::None));
     let adam = training::update(&mut random, Optimizer::adam_w(0.01), Clip::Value(0.25), 257, true);
     seen(&adam, fault!(Update, op => op.clip = Clip::None));
     seen(&adam, fault!(Update, op => op.optimizer = Optimizer::adam()));

@@ -341,7 +341,8 @@ fn measure_of_windows_of_one_step() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn measure() {
     let mut random = Random::new(12);
-    for clip in [Clip::None, Clip::Value(0.1), Clip::Norm(0.5), Clip::Norm(1e6), Clip::Normalize(5.0)] {
+    let by_value = [Clip::Value(0.1), Clip::Value(1e6)];
+    for clip in [Clip::None, Clip::Norm(0.5), Clip::Norm(1e6), Clip::Normalize(5.0)].into_iter().chain(by_value) {
         for (rows, blocks) in [(1, 1), (255, 2), (256, 255), (257, 256), (1000, 257), (3, 1000)] {
             for slot in [0, 1, 1023] {
                 let row_loss = random.reals(rows, 1.0).iter().map(|v| v.abs()).collect();

@@ -148,9 +148,10 @@ pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
     let blocks = op.partials.map_or(Ok(0), |partials| matrix(plan, partials).map(|[blocks, _]| blocks))?;
     op.partials.map_or(Ok(()), |partials| holds(plan, partials, &[blocks, 3]))?;
     let (clip, bound) = match op.clip {
-        Clip::None | Clip::Value(_) => (0, 0.0),
+        Clip::None => (0, 0.0),
         Clip::Norm(bound) => (1, positive(bound)),
         Clip::Normalize(bound) => (2, positive(bound)),
+        Clip::Value(bound) => (3, positive(bound)),
     };
     let params = MeasureParams {
         rows: number(tensor(plan, op.row_loss)?.len())?,
