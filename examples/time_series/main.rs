@@ -149,7 +149,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
         series.future(origin).iter().zip(linear).map(|(truth, linear)| truth - linear).collect()
     };
     let batches = |origins: &[usize]| -> Vec<Batch> {
-        origins.chunks(options.batch_size.max(1)).map(|chunk| batch(&series, chunk, &rest)).collect()
+        origins.chunks(options.batch_size).map(|chunk| batch(&series, chunk, &rest)).collect()
     };
     let origins = |part| series.origins(part).collect::<Vec<usize>>();
     let held = batches(&origins(Part::Validation));
