@@ -82,6 +82,29 @@ fn a_damaged_file_is_named_with_its_line() {
 }
 
 #[test]
+fn one_stroke_is_too_few_to_learn_from() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pendigits.tra"), strokes(1)).unwrap();
+    fs::write(folder.path().join("pendigits.tes"), strokes(1)).unwrap();
+    refused(&run(folder.path(), &["--data", "."]), "nothing is left to learn from");
+    assert!(!folder.path().join("out/handwriting.safetensors").exists());
+}
+
+#[test]
+fn a_training_that_diverges_late_ends_with_the_best_weights_before() {
+    let folder = tempfile::tempdir().unwrap();
+    // At such a rate the decay of weights makes them longer, a hundred times a step.
+    let wild =
+        ["--hidden", "4", "--batch-size", "2000", "--learning-rate", "10000", "--epochs", "60", "--patience", "60"];
+    let events = events(&run(folder.path(), &wild));
+    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    assert!(count("diverged") == 1 && (1..60).contains(&count("validation")), "{events:?}");
+    assert_eq!(events.last().unwrap()["event"], "test");
+    fs::write(folder.path().join("some"), strokes(3)).unwrap();
+    assert_eq!(last(&run(folder.path(), &["--predict", "some"]))["event"], "prediction");
+}
+
+#[test]
 fn an_option_that_makes_no_sense_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--hidden", "2", "--epochs", "1"];
@@ -99,6 +122,8 @@ fn an_option_that_makes_no_sense_is_named() {
     ] {
         refused(&run(folder.path(), args), expected);
     }
+    let predict = run(folder.path(), &["--predict", "no-such", "--epochs", "3"]);
+    assert_eq!(predict.status.code(), Some(2), "{}", String::from_utf8_lossy(&predict.stderr));
     // One layer has nothing to leave out, whatever the example's own network has.
     last(&run(folder.path(), &[&small[..], &["--layers", "1"]].concat()));
     last(&run(folder.path(), &[&small[..], &["--batch-size", "18446744073709551615"]].concat()));

@@ -34,6 +34,7 @@ fn what_cannot_be_is_one_message() {
     for (args, expected) in [
         (["--lags", "20,10"], "--lags must grow"),
         (["--lags", "1,10"], "from at least 2"),
+        (["--lags", "2,10"], "at least 3 for the task copy"),
         (["--lags", "18446744073709551615"], "the limit is"),
         (["--updates", "0"], "--updates is 0"),
         (["--plot", "."], "cannot write ."),

@@ -84,6 +84,16 @@ fn scalers_and_patches_say_what_does_not_fit() {
     says(Scaler::fit(&[1.0], 0).unwrap_err(), "the number of features is 0");
     says(Scaler::fit(&[1.0, f32::NAN], 1).unwrap_err(), "NaN");
     let scaler = Scaler::fit(&[5.0, 1.0, 5.0, 3.0], 2).unwrap();
+    let kept = serde_json::to_string(&scaler).unwrap();
+    assert_eq!(serde_json::from_str::<Scaler>(&kept).unwrap(), scaler);
+    for bad in
+        [r#"{"means":[1,2],"deviations":[1]}"#, r#"{"means":[1],"deviations":[0]}"#, r#"{"means":[],"deviations":[]}"#]
+    {
+        let error = serde_json::from_str::<Scaler>(bad).unwrap_err().to_string();
+        assert!(error.contains("expected as many of each"), "{bad}: {error}");
+    }
+    let error = serde_json::from_str::<Seasonal>(r#"{"phases":[]}"#).unwrap_err().to_string();
+    assert!(error.contains("a season of 0 phases"), "{error}");
     let mut row = [7.0, 3.0];
     scaler.apply(&mut row).unwrap();
     assert_eq!(row, [2.0, 1.0], "what never changes keeps its unit");

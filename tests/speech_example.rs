@@ -83,6 +83,14 @@ fn a_damaged_recording_is_named() {
     let file = "3_tester_7.wav";
     damaged(file, &|path| tone(path, spec(2, 8000), 3, 7), "has 2 channels, expected 1");
     damaged(file, &|path| tone(path, spec(1, 16000), 3, 7), "has 16000 samples a second, expected 8000");
+    let float = WavSpec { bits_per_sample: 32, sample_format: SampleFormat::Float, ..SPEC };
+    let write = |path: &Path, samples: &[f32]| {
+        let mut file = WavWriter::create(path, float).unwrap();
+        samples.iter().for_each(|sample| file.write_sample(*sample).unwrap());
+        file.finalize().unwrap();
+    };
+    damaged(file, &|path| write(path, &[0.5, 1e20]), "sample 1 is 1e20, expected −1 to 1");
+    damaged(file, &|path| write(path, &[f32::NAN]), "sample 0 is NaN");
     damaged(file, &|path| fs::write(path, b"RIFF and no more").unwrap(), "as WAV");
     damaged(
         file,

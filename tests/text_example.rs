@@ -300,6 +300,20 @@ fn a_network_whose_training_is_not_beside_it_cannot_be_resumed() {
 }
 
 #[test]
+fn two_trainings_are_kept_apart_whatever_they_are_called() {
+    let room = Room::new();
+    // No ending that any file has: what comes after the last dot is part of the name.
+    succeed(room.train_at("0.01", &["--epochs", "1", "--checkpoint", "rate0.01"]));
+    succeed(room.train_at("0.001", &["--epochs", "1", "--checkpoint", "rate0.001"]));
+    succeed(room.command(&["--resume", "rate0.01", "--epochs", "2"]));
+    succeed(room.train_at("0.01", &["--epochs", "2", "--checkpoint", "whole"]));
+    assert!(room.read("rate0.01.training") == room.read("whole.training"), "the trainings differ");
+    // One rate's network beside the other's training.
+    fs::copy(room.path("rate0.001.training"), room.path("rate0.01.training")).unwrap();
+    fail(room.command(&["--resume", "rate0.01", "--epochs", "3"]), &["rate0.01", "two trainings"]);
+}
+
+#[test]
 fn without_validation_the_latest_network_is_kept() {
     let room = Room::new();
     let all = ["--train-fraction", "1", "--validation-fraction", "0"];

@@ -5,6 +5,9 @@
 
 use std::{fs, path::Path, process::Output};
 
+use recurrent::Checkpoint;
+use serde_json::Value;
+
 #[path = "common/example.rs"]
 mod example;
 
@@ -64,6 +67,18 @@ fn a_series_is_forecast_better_than_by_a_line_and_goes_on_after_its_end() {
     assert_eq!(said.len(), 2, "{all:?}");
     assert!((said[0] - next[0]).abs() < 2.0, "{said:?}, not {next:?}");
 
+    // As a run leaves it that was stopped while its last network was trained.
+    let names = ["out/time_series.safetensors", "out/time_series.1.safetensors"].map(|name| folder.path().join(name));
+    let whole = names.each_ref().map(|name| Checkpoint::load(name).unwrap());
+    for (name, mut checkpoint) in names.iter().zip(whole.clone()) {
+        let mut prepared: Value = serde_json::from_str(&checkpoint.notes["prepared"]).unwrap();
+        prepared["shares"] = Value::from(Vec::<f32>::new());
+        checkpoint.notes.insert("prepared".to_owned(), prepared.to_string());
+        checkpoint.save(name).unwrap();
+    }
+    refused(&run(folder.path(), &["--predict", "series.csv"]), "was not ended");
+    names.iter().zip(whole).for_each(|(name, checkpoint)| checkpoint.save(name).unwrap());
+
     // The first network alone of another run.
     let again = ["--epochs", "1", "--seed", "7"];
     let other = folder.path().join("other");
@@ -96,11 +111,17 @@ fn what_does_not_fit_is_named() {
         (good.clone(), vec!["--window", "40"], "too few"),
         (good.clone(), vec!["--horizon", "0"], "the horizon is 0"),
         (good.clone(), vec!["--window", "6", "--horizon", "2", "--period", "50"], "less than one period of 50"),
-        (good, vec!["--networks", "0"], "--networks is 0"),
+        (good.clone(), vec!["--networks", "0"], "--networks is 0"),
+        (good.clone(), vec!["--networks", "1000000000000"], "expected 1 to 100"),
+        (good, vec!["--window", "6", "--horizon", "2", "--plot", "out/time_series.1.safetensors"], "named twice"),
         ("month,level\n".to_owned(), vec![], "has no values in column \"level\""),
     ] {
         fs::write(folder.path().join("series.csv"), &file).unwrap();
         refused(&run(folder.path(), &[&["--data", "series.csv"][..], &args].concat()), expected);
     }
     refused(&run(folder.path(), &["--predict", "series.csv"]), "train first");
+    refused(&run(folder.path(), &["--column", "level"]), "--column is of a file");
+    let longer = run(folder.path(), &["--predict", "series.csv", "--horizon", "99"]);
+    let said = String::from_utf8_lossy(&longer.stderr);
+    assert!(longer.status.code() == Some(2) && said.contains("--horizon cannot be used with it"), "{said}");
 }

@@ -6,8 +6,8 @@ mod whole;
 
 use recurrent::plan::{Checkpointing, Phase, Plan, Purpose, Target};
 use recurrent::{
-    Activation, Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, Loss, Model, NotFinite, Optimizer,
-    ReadOut, Recipe, Reset, Sequences, Start, Targets, Trace, Trainer,
+    Activation, Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, LayerTrace, Loss, Model,
+    NotFinite, Optimizer, Predictor, ReadOut, Recipe, Reset, Sequences, Start, Targets, Trace, Trainer,
 };
 
 use common::random::Random;
@@ -78,6 +78,81 @@ fn a_linear_network_has_the_closed_form() {
     }
 }
 
+/// The same both ways, over sequences that end before the window does: of the reverse direction the last state is that at the
+/// first step.
+#[test]
+fn a_linear_network_that_reads_both_ways_has_the_closed_form() {
+    const STEPS: usize = 12;
+    let config = Config::new(Cell::Elman(Activation::Relu), Input::Dense(1), 4, 2).with_read_out(ReadOut::Last);
+    let config = config.with_directions(Directions::Both);
+    let unit = |rho: f32| (0..16).map(|i| if i % 5 == 0 { rho } else { 0.0 }).collect::<Vec<f32>>();
+    let (forward, reverse) = (0.9, 0.7);
+    let model = model(
+        &config,
+        &[
+            ("weight_hh_l0", &unit(forward)),
+            ("weight_hh_l0_reverse", &unit(reverse)),
+            ("weight_ih_l0", &[0.0; 4]),
+            ("weight_ih_l0_reverse", &[0.0; 4]),
+            ("bias_ih_l0", &[1.0; 4]),
+            ("bias_ih_l0_reverse", &[1.0; 4]),
+        ],
+    );
+    for length in [STEPS, 7] {
+        let batch = batch(&config, STEPS, &[length; 3], 3);
+        for device in devices() {
+            let trace = traced(&device, &model, still(Loss::MeanSquared), std::slice::from_ref(&batch));
+            let [there, back] = &trace.layers[..] else { panic!("{trace:?}") };
+            assert_eq!([there.reverse, back.reverse], [false, true]);
+            for t in 0..STEPS {
+                let wants = [
+                    there.norms[length - 1] * f64::from(forward).powi(length as i32 - 1 - t as i32),
+                    back.norms[0] * f64::from(reverse).powi(t as i32),
+                ];
+                for (layer, want) in [there, back].into_iter().zip(wants) {
+                    let want = if t < length { want } else { 0.0 };
+                    assert!(
+                        (layer.norms[t] - want).abs() <= 1e-5 * want,
+                        "length {length} t {t}: {layer:?}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// dL/dh_1 is what the loss of the steps after it does where the state they start from is moved.
+#[test]
+fn the_first_step_s_norm_is_that_of_differences() {
+    const STEPS: usize = 6;
+    const MOVE: f32 = 1e-2;
+    for cell in CELLS {
+        let config = Config::new(cell, Input::Dense(3), 4, 2).with_read_out(ReadOut::Last).with_seed(2);
+        let model = Model::new(config.clone()).unwrap();
+        let whole = batch(&config, STEPS, &[STEPS; 2], 9);
+        let Inputs::Dense(inputs) = &whole.sequences.inputs else { panic!("vectors") };
+        let (first, rest) = inputs.split_at(2 * 3);
+        let mut predictor = Predictor::new(&Device::cpu(), &model).unwrap();
+        let state = predictor.run(&Sequences::dense(1, 2, first.to_vec())).unwrap().state.values;
+        let mut trainer = Trainer::new(&Device::cpu(), &model, still(Loss::MeanSquared)).unwrap();
+        let mut loss = |at: usize, by: f32| {
+            let mut moved = state.clone();
+            moved[at] += by;
+            let mut sequences = Sequences::dense(STEPS - 1, 2, rest.to_vec());
+            sequences.start = Start::Given(moved);
+            trainer.evaluate([Batch { sequences, ..whole.clone() }]).unwrap()
+        };
+        // h comes before what else a cell carries.
+        let slopes = (0..2 * 4).map(|at| (loss(at, MOVE) - loss(at, -MOVE)) / f64::from(2.0 * MOVE));
+        let want = slopes.map(|slope| slope * slope).sum::<f64>().sqrt();
+        for device in devices() {
+            let trace = traced(&device, &model, still(Loss::MeanSquared), std::slice::from_ref(&whole));
+            let norm = trace.layers[0].norms[0];
+            assert!((norm / want - 1.0).abs() < 1e-3, "{cell:?} on {}: {norm}, not {want}", device.name());
+        }
+    }
+}
+
 #[test]
 fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
     const STEPS: usize = 9;
@@ -97,8 +172,10 @@ fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
             assert!(want.layers.iter().all(|layer| layer.norms.iter().all(|norm| *norm > 0.0)), "{want:?}");
             for (device, recipe) in devices().iter().flat_map(|device| recipes.iter().map(move |r| (device, *r))) {
                 let got = trace(device, recipe);
+                assert_eq!((got.layers.len(), got.parameters.len()), (want.layers.len(), want.parameters.len()));
                 for (got, want) in got.layers.iter().zip(&want.layers) {
-                    assert_eq!((got.layer, got.reverse), (want.layer, want.reverse));
+                    let of = |layer: &LayerTrace| (layer.layer, layer.reverse, layer.norms.len());
+                    assert_eq!(of(got), of(want));
                     for (got, want) in got.norms.iter().zip(&want.norms) {
                         assert!((got / want - 1.0).abs() < 1e-4, "{} {cell:?}: {got}, not {want}", device.name());
                     }

@@ -1,6 +1,6 @@
 //! The trainings behind the page.
 //!
-//! The contract: all networks read the same sequences; a run that diverges ends there, and says at which step.
+//! The contract: all networks read the same sequences; a run that is to explode ends where it diverges, and says at which step.
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};

@@ -9,6 +9,8 @@
 //! cargo run --release --example handwriting -- --predict FILE     # strokes in the same format
 //! ```
 
+#[path = "../shared/batches.rs"]
+mod batches;
 #[path = "../shared/classes.rs"]
 mod classes;
 #[path = "../shared/curves.rs"]
@@ -90,7 +92,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
         Some(folder) => strokes::read_folder(folder)?,
         None => made_up::parts(options.seed),
     };
-    options.prepare()?;
+    options.prepare(&[])?;
     let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(FEATURES), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
@@ -102,13 +104,13 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     // The last in order and not any: strokes that lie together are of one writer, and the test's are of others.
     let places: Vec<usize> = (0..examples.len()).collect();
     let (kept, held) = places.split_at(examples.len() - examples.len().div_ceil(HELD));
-    let held = order::batches(&examples, held, 256, &config)?;
+    let held = batches::batches(&examples, held, 256, &config)?;
     let epoch = |number| {
         // Every epoch in other hands: the writers of the test part have theirs.
         let mut rng = order::chance(options.seed, number);
         let bent: Vec<Example> = train.iter().map(|stroke| stroke.bent(&mut rng).example()).collect();
         let order = order::shuffled(kept, order::chance(options.seed, number));
-        order::batches(&bent, &order, options.batch_size, &config)
+        batches::batches(&bent, &order, options.batch_size, &config)
     };
     let save = |model: &Model| options.save(model, "handwriting", &());
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;

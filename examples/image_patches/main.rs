@@ -9,6 +9,8 @@
 //! cargo run --release --example image_patches -- --predict IMAGES-FILE
 //! ```
 
+#[path = "../shared/batches.rs"]
+mod batches;
 #[path = "../shared/classes.rs"]
 mod classes;
 #[path = "../shared/curves.rs"]
@@ -160,7 +162,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
         Ok(Example { inputs: cut.read(&images.pixels[at], shift)?, targets })
     };
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
-    options.prepare()?;
+    options.prepare(&[])?;
     let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(cut.size().0 * cut.size().1), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
@@ -173,12 +175,12 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
         images.pixels[0].len() / config.input.size()
     ))?;
 
-    let held = order::batches(&all, held, 256, &config)?;
+    let held = batches::batches(&all, held, 256, &config)?;
     let epoch = |number| {
         let mut rng = order::chance(options.seed, number);
         let order = order::shuffled(kept, order::chance(options.seed, number));
         let shifted = order.iter().map(|&at| example(at, shift(&mut rng))).collect::<Result<Vec<_>>>()?;
-        order::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
+        batches::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
     };
     let save = |model: &Model| options.save(model, "image_patches", &cut);
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;

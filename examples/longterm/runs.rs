@@ -58,7 +58,7 @@ pub struct Outcome {
     pub cell: CellName,
     pub lag: usize,
     pub solved: bool,
-    /// Updates until it was solved, or all.
+    /// Updates until it was solved or diverged, or all.
     pub updates: u64,
     /// The loss on held-out sequences at the end; not a number where it diverged.
     pub loss: f64,
@@ -93,7 +93,7 @@ pub fn train(
             match trainer.metrics().and_then(|_| trainer.evaluate([held.clone()])) {
                 Ok(loss) => outcome.loss = loss,
                 Err(Error::Diverged { .. }) => {
-                    outcome.loss = f64::NAN;
+                    (outcome.loss, outcome.updates) = (f64::NAN, update);
                     break;
                 }
                 Err(other) => return Err(other.into()),

@@ -1,6 +1,7 @@
 //! Three tasks whose answers are known, and what one without memory makes of them.
 //!
-//! The contract: between what must be remembered and where it is asked for lie as many steps as the lag says.
+//! The contract: between what must be remembered and where it is asked for lie as many steps as the lag says, or of adding, where
+//! the first mark has two places, one more.
 
 use clap::ValueEnum;
 use rand::{RngExt, rngs::ChaCha12Rng};
@@ -9,7 +10,7 @@ use recurrent::{Batch, Config, Input, Loss, ReadOut, Targets};
 /// How many symbols there are to remember.
 const SYMBOLS: usize = 8;
 /// How many are remembered in [`Task::Copy`], in order.
-const LENGTH: usize = 3;
+pub const LENGTH: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Task {
@@ -64,7 +65,7 @@ impl Task {
             Task::Recall => lag.saturating_add(1),
             Task::Adding => lag.saturating_add(2),
             // From the first symbol to where it is said there are `lag` steps.
-            Task::Copy => lag.max(LENGTH).saturating_add(LENGTH),
+            Task::Copy => lag.saturating_add(LENGTH),
         }
     }
 

@@ -5,8 +5,10 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use recurrent::{Batch, Clip, Device, Dropout, EarlyStopping, Loss, Model, Optimizer, Recipe, Schedule, Trainer};
+use anyhow::{Context, Result, ensure};
+use recurrent::{
+    Batch, Clip, Device, Dropout, EarlyStopping, Error, Loss, Model, Optimizer, Recipe, Schedule, Trainer,
+};
 use serde_json::json;
 
 use crate::{options::Options, report::Report};
@@ -44,6 +46,7 @@ pub fn fit(
     let since = Instant::now();
     let first = epoch(0)?;
     let steps = first.len() as u64;
+    ensure!(steps > 0, "nothing is left to learn from after what is held out: there is too little data");
     let total = steps.saturating_mul(options.epochs);
     let schedule = Schedule::Cosine { warm_up: steps, total, floor: 0.0 };
     let recipe = Recipe::new(loss)
@@ -56,19 +59,18 @@ pub fn fit(
     let mut course = Course::default();
     report.begin(0, total)?;
     for number in 1..=options.epochs {
-        let (mut sum, mut count) = (0.0, 0);
         let batches = if number == 1 { first.clone() } else { epoch(number - 1)? };
-        for (at, batch) in (1..).zip(&batches) {
-            trainer.step(batch)?;
-            if at % INTERVAL == 0 || at as usize == batches.len() {
-                for metrics in trainer.metrics()? {
-                    sum += metrics.loss;
-                    count += 1;
-                }
-                report.at(trainer.steps(), format!("epoch {number}  loss {:.4}", sum / f64::from(count)));
+        let measured = read(&mut trainer, &batches, number, report)
+            .and_then(|train| Ok((train, trainer.evaluate(held.iter().cloned())?)));
+        let (train, loss) = match measured {
+            // What was best before it is no worse for it.
+            Err(error @ Error::Diverged { .. }) if stopping.best().is_some() => {
+                report.event(&json!({ "event": "diverged", "epoch": number, "message": error.to_string() }))?;
+                report.line(&format!("epoch {number}: {error}\ntraining ends with the best weights before"))?;
+                break;
             }
-        }
-        let (train, loss) = (sum / f64::from(count), trainer.evaluate(held.iter().cloned())?);
+            measured => measured?,
+        };
         course.epochs.push(Epoch { train, held: loss });
         let goes_on = stopping.observe(loss, &mut trainer)?;
         let is_best = stopping.since_best() == 0;
@@ -89,4 +91,20 @@ pub fn fit(
     course.seconds = since.elapsed().as_secs_f64();
     let (_, best) = stopping.into_best().context("no evaluation gave a finite loss")?;
     Ok((best, course))
+}
+
+/// Reads the training data once and returns the mean loss.
+fn read(trainer: &mut Trainer, batches: &[Batch], epoch: u64, report: &Report) -> recurrent::Result<f64> {
+    let (mut sum, mut count) = (0.0, 0);
+    for (at, batch) in (1..).zip(batches) {
+        trainer.step(batch)?;
+        if at % INTERVAL == 0 || at as usize == batches.len() {
+            for metrics in trainer.metrics()? {
+                sum += metrics.loss;
+                count += 1;
+            }
+            report.at(trainer.steps(), format!("epoch {epoch}  loss {:.4}", sum / f64::from(count)));
+        }
+    }
+    Ok(sum / f64::from(count))
 }

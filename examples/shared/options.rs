@@ -2,14 +2,20 @@
 //!
 //! The contract: the same options mean the same everywhere; a checkpoint of another program is refused by name.
 
-use std::path::PathBuf;
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum, error::ErrorKind, parser::ValueSource};
 use recurrent::{Checkpoint, Config, Input, Model};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::files;
+
+/// Options that mean something where nothing is trained.
+const PREDICTING: [&str; 5] = ["predict", "checkpoint", "column", "device", "json"];
 
 /// What all examples may be asked. An example names the defaults: see [`parse`].
 #[derive(Args, Clone)]
@@ -85,11 +91,13 @@ impl Options {
     }
 
     /// Looks at what a training is asked and at the files that it writes, before it trains for minutes.
-    pub fn prepare(&self) -> Result<()> {
+    /// `more` are checkpoints besides that of the options.
+    pub fn prepare(&self, more: &[PathBuf]) -> Result<()> {
         ensure!(self.epochs > 0, "--epochs is 0, expected at least 1");
         ensure!(self.patience > 0, "--patience is 0, expected at least 1");
         ensure!(self.batch_size > 0, "--batch-size is 0, expected at least 1");
-        files::prepare(self.data.as_deref(), &[&self.checkpoint], &[&self.plot])
+        let checkpoints: Vec<&Path> = iter::once(&self.checkpoint).chain(more).map(PathBuf::as_path).collect();
+        files::prepare(self.data.as_deref(), &checkpoints, &[&self.plot])
     }
 
     /// Keeps a trained network with what its data was prepared by.
@@ -123,6 +131,16 @@ pub fn parse<C: Parser>(defaults: &[(&'static str, &'static str)]) -> C {
         command = command.mut_arg(option, |arg| arg.required(false).default_value(default));
     }
     command = command.mut_arg("dropout", |arg| arg.default_value_if("layers", "1", "0"));
-    let parsed = C::from_arg_matches(&command.get_matches());
-    parsed.unwrap_or_else(|error| error.exit())
+    let matches = command.get_matches_mut();
+    let given = |option: &&str| matches.value_source(option) == Some(ValueSource::CommandLine);
+    let options: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+    if given(&"predict")
+        && let Some(idle) = options.into_iter().filter(given).find(|option| !PREDICTING.contains(option))
+    {
+        let idle = idle.replace('_', "-");
+        let what =
+            format!("--predict trains nothing, so --{idle} cannot be used with it: the checkpoint says what it is");
+        C::command().error(ErrorKind::ArgumentConflict, what).exit()
+    }
+    C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

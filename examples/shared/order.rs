@@ -2,9 +2,7 @@
 //!
 //! The contract: seed and epoch settle it.
 
-use anyhow::Result;
 use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
-use recurrent::{Batch, Config, data::Example};
 
 /// What an epoch draws from.
 pub fn chance(seed: u64, epoch: u64) -> ChaCha12Rng {
@@ -18,10 +16,4 @@ pub fn shuffled(places: &[usize], mut rng: ChaCha12Rng) -> Vec<usize> {
     let mut places = places.to_vec();
     places.shuffle(&mut rng);
     places
-}
-
-/// Examples in that order, so many side by side.
-pub fn batches(examples: &[Example], order: &[usize], size: usize, config: &Config) -> Result<Vec<Batch>> {
-    let pad = |chunk: &[usize]| Ok(Batch::pad(chunk.iter().map(|&at| &examples[at]), config)?);
-    order.chunks(size).map(pad).collect()
 }

@@ -9,6 +9,8 @@
 //! cargo run --release --example speech -- --predict FILE.wav
 //! ```
 
+#[path = "../shared/batches.rs"]
+mod batches;
 #[path = "../shared/classes.rs"]
 mod classes;
 #[path = "../shared/curves.rs"]
@@ -37,7 +39,7 @@ mod sound;
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{
@@ -96,7 +98,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
         Some(folder) => sound::read_folder(folder)?,
         None => made_up::parts(options.seed),
     };
-    options.prepare()?;
+    options.prepare(&[])?;
     let device = program::open(&options.device, &report)?;
     let config = options.config(Input::Dense(BANDS), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
@@ -115,7 +117,7 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     heard.iter_mut().chain(&mut tested).try_for_each(|frames| scaler.apply(frames))?;
     let example = |at: usize, frames: Vec<f32>| Example::dense(frames, Targets::Classes(vec![train[at].digit as u32]));
     let all: Vec<Example> = (0..train.len()).map(|at| example(at, heard[at].clone())).collect();
-    let held = order::batches(&all, held, 64, &config)?;
+    let held = batches::batches(&all, held, 64, &config)?;
     let epoch = |number| {
         let mut rng = order::chance(options.seed, number);
         let covered = kept.iter().map(|&at| example(at, cover(&heard[at], &mut rng))).collect();
@@ -151,6 +153,7 @@ fn cover(frames: &[f32], rng: &mut ChaCha12Rng) -> Vec<f32> {
 /// What a trained network hears in one file.
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, scaler): (_, Scaler) = options.load("speech")?;
+    ensure!(scaler.features() == BANDS, "the checkpoint's note scales {} bands, expected {BANDS}", scaler.features());
     let mut frames = Frames::new().of(&sound::read(file)?)?;
     scaler.apply(&mut frames).context("the checkpoint's note cannot be right")?;
     let device = program::open(&options.device, report)?;

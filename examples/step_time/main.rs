@@ -68,7 +68,7 @@ struct Args {
     #[arg(long, default_value = "best")]
     device: String,
     /// How long each phase is repeated; at least 5 times, with --advise 3, at most 200
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, conflicts_with = "profile")]
     seconds: f64,
     /// Times `stream` too
     #[arg(long, conflicts_with = "advise")]

@@ -11,6 +11,8 @@
 //! cargo run --release --example text -- devices
 //! ```
 
+#[path = "../shared/beside.rs"]
+mod beside;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/picture.rs"]

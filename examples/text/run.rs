@@ -12,6 +12,7 @@ use recurrent::{
 
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
+    beside::beside,
     events::thousands,
     files,
     notes::{self, Notes},
@@ -107,7 +108,7 @@ type Best = Option<(f64, Model)>;
 
 /// Where the training lies whose network is in `checkpoint`.
 fn training_of(checkpoint: &Path) -> PathBuf {
-    checkpoint.with_extension("training.safetensors")
+    beside(checkpoint, "training")
 }
 
 /// The training that lies beside a network, and what was best in it.
@@ -115,12 +116,12 @@ fn load(path: &Path) -> Result<(Checkpoint, Notes, Best)> {
     let (network, of) = notes::load(path)?;
     let (checkpoint, notes) = notes::load(&training_of(path))
         .with_context(|| format!("there is no training to go on with beside {}", path.display()))?;
-    ensure!(
-        of.fingerprint == notes.fingerprint && network.model.config() == checkpoint.model.config(),
-        "{} and {} are of two trainings",
-        path.display(),
-        training_of(path).display()
-    );
+    // One epoch more where the program was killed between the two.
+    let is_one = of.fingerprint == notes.fingerprint
+        && of.settings.is_of(&notes.settings)
+        && of.progress.epochs >= notes.progress.epochs
+        && network.model.config() == checkpoint.model.config();
+    ensure!(is_one, "{} and {} are of two trainings", path.display(), training_of(path).display());
     let best = notes.progress.best().map(|point| (point.nats, network.model));
     Ok((checkpoint, notes, best))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::{CellName, OptimizerName, TrainArgs};
 
 /// Every field but `clip` is named after its option.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// A file, or `None` for the embedded source.
     pub data: Option<String>,
@@ -77,7 +77,7 @@ impl Settings {
     /// Those of a run that goes on; it may be longer, and its text may have moved.
     pub fn resumed(self, args: &TrainArgs) -> Result<Self> {
         let asked = self.clone().with(args)?;
-        let had = Settings { data: asked.data.clone(), epochs: asked.epochs, patience: asked.patience, ..self };
+        let had = self.lasting_as_long_as(&asked);
         let (asked_fields, had_fields) = (serde_json::to_value(&asked)?, serde_json::to_value(&had)?);
         for (field, had) in had_fields.as_object().into_iter().flatten() {
             let asked = &asked_fields[field];
@@ -87,6 +87,16 @@ impl Settings {
             }
         }
         Ok(asked)
+    }
+
+    /// Whether they are those of one training, which may have become longer.
+    pub fn is_of(&self, other: &Settings) -> bool {
+        self.clone().lasting_as_long_as(other) == *other
+    }
+
+    /// These, but with what a training may change that goes on.
+    fn lasting_as_long_as(self, other: &Settings) -> Self {
+        Settings { data: other.data.clone(), epochs: other.epochs, patience: other.patience, ..self }
     }
 
     /// These, except where an option says otherwise.

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{
     args::{Common, TrainArgs},
@@ -97,7 +97,7 @@ fn learn(run: &mut Run, report: &mut Report) -> Result<bool> {
 /// Waits for the device and reports what it did.
 fn drain(run: &mut Run, report: &Report, clock: &mut Clock) -> Result<()> {
     let epoch = run.epoch();
-    let metrics = run.trainer.metrics().context("a lower --learning-rate or stronger clipping may help")?;
+    let metrics = run.trainer.metrics()?;
     let speed = clock.characters_per_second(run);
     for means in run.notes.progress.record(&metrics, epoch) {
         events::train(report, &means, (means.step - 1) / epoch + 1, speed)?;

@@ -26,7 +26,7 @@ pub struct Prepared {
     pub seasonal: Option<Seasonal>,
     pub scaler: Scaler,
     pub linear: Linear,
-    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1.
+    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1; none before all are trained.
     pub shares: Vec<f32>,
 }
 

@@ -10,6 +10,8 @@
 //! cargo run --release --example time_series -- --predict FILE.csv                     # what comes after its end
 //! ```
 
+#[path = "../shared/beside.rs"]
+mod beside;
 #[path = "../shared/curves.rs"]
 mod curves;
 #[path = "../shared/files.rs"]
@@ -18,6 +20,8 @@ mod files;
 mod fit;
 #[path = "../shared/options.rs"]
 mod options;
+#[path = "../shared/order.rs"]
+mod order;
 #[path = "../shared/picture.rs"]
 mod picture;
 #[path = "../shared/program.rs"]
@@ -32,17 +36,21 @@ mod linear;
 mod sunspots;
 mod table;
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
 use recurrent::{
     Batch, Input, Loss, Model, ReadOut, Sequences, Targets,
     data::{Part, Scaler, Seasonal, Series},
 };
 use serde_json::json;
 
+use beside::beside;
 use errors::Errors;
 use forecaster::Prepared;
 use linear::Linear;
@@ -66,6 +74,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 const SHARES: [f64; 2] = [0.15, 0.15];
 /// Waves of a period that are told apart; what is faster in a year of days is weather.
 const HARMONICS: usize = 3;
+
+/// Networks at the most.
+const MOST: usize = 100;
 
 /// Forecasts a series from a window of its past.
 ///
@@ -106,13 +117,15 @@ fn main() -> ExitCode {
 
 fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let options = &cli.options;
-    ensure!(cli.networks > 0, "--networks is 0, expected at least 1");
+    ensure!((1..=MOST).contains(&cli.networks), "--networks is {}, expected 1 to {MOST}", cli.networks);
+    ensure!(cli.column.is_none() || options.data.is_some(), "--column is of a file: name one with --data");
     let (column, raw) = match &options.data {
         Some(file) => table::read(file, cli.column.as_deref())?,
         None => ("yearly sunspots".to_owned(), sunspots::YEARLY.to_vec()),
     };
     let known = Series::new(raw.clone(), cli.window, cli.horizon, SHARES)?;
-    options.prepare()?;
+    let members: Vec<PathBuf> = (1..cli.networks).map(|member| of_member(options, member).checkpoint).collect();
+    options.prepare(&members)?;
     let device = program::open(&options.device, &report)?;
     let name = match &options.data {
         Some(_) => options.name(&column),
@@ -141,8 +154,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let (window, horizon, networks) = (cli.window, cli.horizon, cli.networks);
     let linear = Linear::fit(&series)?;
     let column = options.data.is_some().then_some(column);
-    let mut prepared =
-        Prepared { column, window, horizon, networks, seasonal, scaler, linear, shares: vec![1.0; horizon] };
+    let mut prepared = Prepared { column, window, horizon, networks, seasonal, scaler, linear, shares: Vec::new() };
 
     let rest = |origin: usize| -> Vec<f32> {
         let linear = prepared.linear.forecast(series.past(origin));
@@ -159,10 +171,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
         let options = of_member(options, member);
         let config = options.config(Input::Dense(1), horizon).with_read_out(ReadOut::Last);
         let epoch = |number| {
-            let mut order = origins(Part::Train);
-            let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
-            rng.set_stream(number);
-            order.shuffle(&mut rng);
+            let order = order::shuffled(&origins(Part::Train), order::chance(options.seed, number));
             Ok(batches(&order))
         };
         let save = |model: &Model| options.save(model, "time_series", &prepared);
@@ -257,7 +266,7 @@ fn of_member(options: &Options, member: usize) -> Options {
     let mut own = options.clone();
     own.seed = options.seed.wrapping_add(member as u64);
     if member > 0 {
-        own.checkpoint = options.checkpoint.with_extension(format!("{member}.safetensors"));
+        own.checkpoint = beside(&options.checkpoint, &member.to_string());
     }
     own
 }
@@ -286,6 +295,8 @@ fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
         );
         models.push(model);
     }
+    let is_whole = prepared.shares.len() == prepared.horizon;
+    ensure!(is_whole, "the training of {} was not ended: train again", cli.options.checkpoint.display());
     let device = program::open(&cli.options.device, report)?;
     let scaled = prepared.scale(&values)?;
     let past = &scaled[scaled.len() - prepared.window..];

@@ -24,9 +24,34 @@ use crate::error::{Error, Result};
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Kept")]
 pub struct Scaler {
     means: Vec<f32>,
     deviations: Vec<f32>,
+}
+
+/// A scaler as a file has it, which may hold anything.
+#[derive(Deserialize)]
+struct Kept {
+    means: Vec<f32>,
+    deviations: Vec<f32>,
+}
+
+impl TryFrom<Kept> for Scaler {
+    type Error = Error;
+
+    fn try_from(Kept { means, deviations }: Kept) -> Result<Self> {
+        check_finite("means", &means)?;
+        check_finite("deviations", &deviations)?;
+        if means.is_empty() || means.len() != deviations.len() || deviations.iter().any(|deviation| *deviation <= 0.0) {
+            return Err(Error::Data(format!(
+                "a scaler of {} means and {} deviations, expected as many of each, at least one, and deviations above 0",
+                means.len(),
+                deviations.len()
+            )));
+        }
+        Ok(Scaler { means, deviations })
+    }
 }
 
 impl Scaler {

@@ -25,9 +25,28 @@ use crate::error::{Error, Result};
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Kept")]
 pub struct Seasonal {
     /// The mean at every phase.
     phases: Vec<f32>,
+}
+
+/// What returns as a file has it, which may hold anything.
+#[derive(Deserialize)]
+struct Kept {
+    phases: Vec<f32>,
+}
+
+impl TryFrom<Kept> for Seasonal {
+    type Error = Error;
+
+    fn try_from(Kept { phases }: Kept) -> Result<Self> {
+        check_finite("phases", &phases)?;
+        if phases.len() < 2 {
+            return Err(Error::Data(format!("a season of {} phases, expected at least 2", phases.len())));
+        }
+        Ok(Seasonal { phases })
+    }
 }
 
 impl Seasonal {

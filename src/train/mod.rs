@@ -310,6 +310,8 @@ impl Trainer {
                 self.skipped = 0;
                 let what = if loss.is_finite() { "the gradient" } else { "the loss" };
                 let seen = Box::new(self.divergence(last, wait).await?);
+                // The steps after it are dropped: what comes next does not follow these.
+                self.recent.clear();
                 return Err(Error::Diverged { step, what, seen });
             }
             let metrics = Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into(), updated };
