@@ -19,6 +19,8 @@ mod curves;
 mod files;
 #[path = "../shared/fit.rs"]
 mod fit;
+#[path = "../shared/gallery.rs"]
+mod gallery;
 #[path = "../shared/hand.rs"]
 mod hand;
 #[path = "../shared/matrix.rs"]

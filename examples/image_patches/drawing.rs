@@ -1,47 +1,27 @@
-//! The picture of a run: losses, confusion, and images with what was read.
+//! The picture of a run, with images and what was read.
 //!
-//! The contract: mistakes come first, as they say most; what is right is blue, what is wrong red.
+//! The contract: an image is drawn pixel by pixel; what was read wrongly says what it is.
 
 use plotters::prelude::*;
 
 use crate::{
     classes::Confusion,
-    curves,
     fit::Course,
+    gallery::{Judged, gallery},
     idx::Images,
-    matrix,
-    picture::{Area, Drawn, FONT, HELD, INK},
+    picture::{Area, Drawn, FONT, INK},
 };
 
-const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 /// Images in a row, and rows.
 const SHOWN: (usize, usize) = (13, 2);
 
-/// `read` names of each test image its place, what it is, and what was said.
-pub fn draw(
-    area: &Area,
-    course: &Course,
-    confusion: &Confusion,
-    images: &Images,
-    read: &[(usize, usize, usize)],
-) -> Drawn {
-    let height = area.dim_in_pixel().1 as i32;
-    let (above, below) = area.split_vertically(height - 230);
-    let (left, right) = above.split_horizontally(640);
-    curves::curves(&left, course)?;
-    matrix::matrix(&right, confusion)?;
-    let (mut shown, others): (Vec<_>, Vec<_>) = read.iter().partition(|(_, is, said)| is != said);
-    let wanted = SHOWN.0 * SHOWN.1;
-    shown.truncate(wanted / 2);
-    let every = (others.len() / wanted).max(1);
-    shown.extend(others.into_iter().step_by(every).take(wanted - shown.len()));
-    for (cell, &(at, is, said)) in below.split_evenly((SHOWN.1, SHOWN.0)).iter().zip(shown) {
-        let colour = if is == said { RIGHT } else { HELD };
+/// `judged` names each test image by its place.
+pub fn draw(area: &Area, course: &Course, confusion: &Confusion, images: &Images, judged: Vec<Judged<usize>>) -> Drawn {
+    gallery(area, (course, confusion), judged, SHOWN, |cell, (at, is, said), colour| {
         let text = if is == said { format!("{said}") } else { format!("{said}? is {is}") };
-        cell.draw_text(&text, &(FONT, 14).into_font().color(&colour), (8, 2))?;
-        image_in(cell, images, &images.pixels[at])?;
-    }
-    Ok(())
+        cell.draw_text(&text, &(FONT, 14).into_font().color(colour), (8, 2))?;
+        image_in(cell, images, &images.pixels[*at])
+    })
 }
 
 /// Runs of one grey in a row are one rectangle, and paper is none: the file stays small.

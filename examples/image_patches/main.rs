@@ -19,6 +19,8 @@ mod curves;
 mod files;
 #[path = "../shared/fit.rs"]
 mod fit;
+#[path = "../shared/gallery.rs"]
+mod gallery;
 #[path = "../shared/hand.rs"]
 mod hand;
 #[path = "../shared/matrix.rs"]
@@ -188,9 +190,9 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     let inputs: Vec<Inputs> = test.iter().map(|&at| all[at].inputs.clone()).collect();
     let said = classes::judged(&device, &best, &inputs)?;
     let confusion = Confusion::new(10, test.iter().map(|&at| labels[at]).zip(said.iter().copied()));
-    let read: Vec<(usize, usize, usize)> = test.iter().zip(said).map(|(&at, said)| (at, labels[at], said)).collect();
+    let judged = test.iter().zip(said).map(|(&at, said)| (at, labels[at], said)).collect();
     picture::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {
-        drawing::draw(area, &course, &confusion, &images, &read)
+        drawing::draw(area, &course, &confusion, &images, judged)
     })?;
     classes::tell(&confusion, "images", &course, options, &report)
 }

@@ -12,7 +12,7 @@ use crate::{
     picture::{Area, Drawn, FONT, HELD, INK},
 };
 
-const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
+pub const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 
 /// Draws the matrix as large as the area has room for.
 pub fn matrix(area: &Area, confusion: &Confusion) -> Drawn {

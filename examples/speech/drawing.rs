@@ -1,47 +1,32 @@
-//! The picture of a run: losses, confusion, and spectrograms of words with what was heard.
+//! The picture of a run, with spectrograms of words and what was heard.
 //!
-//! The contract: mistakes come first, as they say most; what is right is blue, what is wrong red.
+//! The contract: time goes to the right and pitch upwards; what was heard wrongly says which recording it is.
 
 use plotters::prelude::*;
 
 use crate::{
     classes::Confusion,
-    curves,
     fit::Course,
     frames::BANDS,
-    matrix,
-    picture::{Area, Drawn, FONT, HELD, INK},
-    sound::Recording,
+    gallery::{Judged, gallery},
+    picture::{Area, Drawn, FONT, INK},
 };
 
-const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 /// Words in a row, and rows.
 const SHOWN: (usize, usize) = (9, 2);
 /// Bands drawn as one, and shades.
 const MERGED: usize = 2;
 const SHADES: f32 = 8.0;
 
-/// A word, its scaled frames, and what was heard.
-pub type Heard<'a> = (&'a Recording, &'a [f32], usize);
+/// The name and the scaled frames of a word.
+pub type Word<'a> = (&'a str, &'a [f32]);
 
-pub fn draw(area: &Area, course: &Course, confusion: &Confusion, test: Vec<Heard>) -> Drawn {
-    let height = area.dim_in_pixel().1 as i32;
-    let (above, below) = area.split_vertically(height - 230);
-    let (left, right) = above.split_horizontally(640);
-    curves::curves(&left, course)?;
-    matrix::matrix(&right, confusion)?;
-    let (mut shown, others): (Vec<_>, Vec<_>) = test.into_iter().partition(|(word, _, said)| word.digit != *said);
-    let wanted = SHOWN.0 * SHOWN.1;
-    shown.truncate(wanted / 2);
-    let every = (others.len() / wanted).max(1);
-    shown.extend(others.into_iter().step_by(every).take(wanted - shown.len()));
-    for (cell, (word, frames, said)) in below.split_evenly((SHOWN.1, SHOWN.0)).iter().zip(shown) {
-        let is_right = word.digit == said;
-        let text = if is_right { word.name.clone() } else { format!("{said}? {}", word.name) };
-        cell.draw_text(&text, &(FONT, 13).into_font().color(if is_right { &RIGHT } else { &HELD }), (6, 2))?;
-        spectrogram(cell, frames)?;
-    }
-    Ok(())
+pub fn draw(area: &Area, course: &Course, confusion: &Confusion, judged: Vec<Judged<Word>>) -> Drawn {
+    gallery(area, (course, confusion), judged, SHOWN, |cell, ((name, frames), is, said), colour| {
+        let text = if is == said { (*name).to_owned() } else { format!("{said}? {name}") };
+        cell.draw_text(&text, &(FONT, 13).into_font().color(colour), (6, 2))?;
+        spectrogram(cell, frames)
+    })
 }
 
 /// Time to the right, pitch upwards, the darker the louder; runs of one shade are one rectangle.

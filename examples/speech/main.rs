@@ -19,6 +19,8 @@ mod curves;
 mod files;
 #[path = "../shared/fit.rs"]
 mod fit;
+#[path = "../shared/gallery.rs"]
+mod gallery;
 #[path = "../shared/matrix.rs"]
 mod matrix;
 #[path = "../shared/options.rs"]
@@ -129,10 +131,10 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     let inputs: Vec<Inputs> = tested.iter().cloned().map(Inputs::Dense).collect();
     let said = classes::judged(&device, &best, &inputs)?;
     let confusion = Confusion::new(10, test.iter().map(|word| word.digit).zip(said.iter().copied()));
-    let shown: Vec<drawing::Heard> =
-        test.iter().zip(&tested).zip(said).map(|((word, frames), said)| (word, &frames[..], said)).collect();
+    let judged = test.iter().zip(&tested).zip(said);
+    let judged = judged.map(|((word, frames), said)| ((word.name.as_str(), &frames[..]), word.digit, said)).collect();
     picture::write(&options.plot, (1180, 760), &format!("speech: {name}"), |area| {
-        drawing::draw(area, &course, &confusion, shown)
+        drawing::draw(area, &course, &confusion, judged)
     })?;
     classes::tell(&confusion, "recordings", &course, options, &report)
 }

@@ -12,26 +12,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::linear::Linear;
 
+/// Waves of a period that are told apart; what is faster in a year of days is weather.
+const HARMONICS: usize = 3;
 /// Sequences that are forecast side by side.
 const BATCH: usize = 256;
 
-/// What a checkpoint keeps beside its network.
+/// From the data to what networks read: without what returns every period, of mean 0 and deviation 1.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prepared {
-    /// By its header; none of the series that is built in.
-    pub column: Option<String>,
-    pub window: usize,
-    pub horizon: usize,
-    pub networks: usize,
-    pub seasonal: Option<Seasonal>,
-    pub scaler: Scaler,
-    pub linear: Linear,
-    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1; none before all are trained.
-    pub shares: Vec<f32>,
+pub struct Units {
+    seasonal: Option<Seasonal>,
+    scaler: Scaler,
 }
 
-impl Prepared {
-    /// A series as networks read it.
+impl Units {
+    /// Measures the beginning of a series; a period of 0 is none.
+    pub fn fit(known: &[f32], period: usize) -> Result<Self> {
+        let seasonal = match period {
+            0 => None,
+            period => Some(Seasonal::fit(known, period, HARMONICS.min(period / 2))?),
+        };
+        let mut rest = known.to_vec();
+        if let Some(seasonal) = &seasonal {
+            seasonal.apply(&mut rest, 0);
+        }
+        Ok(Units { seasonal, scaler: Scaler::fit(&rest, 1)? })
+    }
+
+    /// A series from its beginning.
     pub fn scale(&self, values: &[f32]) -> Result<Vec<f32>> {
         let mut values = values.to_vec();
         if let Some(seasonal) = &self.seasonal {
@@ -49,7 +56,23 @@ impl Prepared {
         }
         Ok(values)
     }
+}
 
+/// What a checkpoint keeps beside its network.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// By its header; none of the series that is built in.
+    pub column: Option<String>,
+    pub window: usize,
+    pub horizon: usize,
+    pub networks: usize,
+    pub units: Units,
+    pub linear: Linear,
+    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1; none before all are trained.
+    pub shares: Vec<f32>,
+}
+
+impl Prepared {
     /// The linear forecast with the share of the networks' correction, scaled.
     pub fn add(&self, past: &[f32], correction: &[f32]) -> Vec<f32> {
         let corrected = self.linear.forecast(past).into_iter().zip(correction).zip(&self.shares);
@@ -59,12 +82,20 @@ impl Prepared {
 
 /// The mean and the deviation of a window: what a network reads is brought to 0 and 1 by them, and what it says is meant in
 /// the deviation, so that a level that the training part never had is nothing new to it (after Kim et al. 2022).
-pub fn level(past: &[f32]) -> (f32, f32) {
+fn level(past: &[f32]) -> (f32, f32) {
     let count = past.len().max(1) as f32;
     let mean = past.iter().sum::<f32>() / count;
     let deviation = (past.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count).sqrt();
     // Of a still window noise would become a storm; the deviation of the whole training part is 1.
     (mean, deviation.max(0.1))
+}
+
+/// Windows as a network reads them, `[T, B, 1]`, and the level of each.
+pub fn leveled(windows: &[&[f32]]) -> (Sequences, Vec<(f32, f32)>) {
+    let steps = windows.first().map_or(0, |window| window.len());
+    let levels: Vec<(f32, f32)> = windows.iter().map(|window| level(window)).collect();
+    let read = |t: usize| windows.iter().zip(&levels).map(move |(w, (mean, deviation))| (w[t] - mean) / deviation);
+    (Sequences::dense(steps, windows.len(), (0..steps).flat_map(read).collect()), levels)
 }
 
 /// What the networks, on the mean, add to the linear forecast after each window `[horizon]`.
@@ -74,12 +105,8 @@ pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> R
         let mut predictor = Predictor::new(device, network)?;
         let mut at = 0;
         for batch in windows.chunks(BATCH) {
-            let steps = batch[0].len();
-            let levels: Vec<(f32, f32)> = batch.iter().map(|window| level(window)).collect();
-            let read =
-                |t: usize| batch.iter().zip(&levels).map(move |(w, (mean, deviation))| (w[t] - mean) / deviation);
-            let inputs = (0..steps).flat_map(read).collect();
-            let outputs = predictor.run(&Sequences::dense(steps, batch.len(), inputs))?.outputs;
+            let (sequences, levels) = leveled(batch);
+            let outputs = predictor.run(&sequences)?.outputs;
             for (said, (_, deviation)) in outputs.chunks_exact(network.config().outputs).zip(levels) {
                 let said = said.iter().map(|x| x * deviation / networks.len() as f32);
                 match sums.get_mut(at) {

@@ -45,14 +45,14 @@ use std::{
 use anyhow::{Result, ensure};
 use clap::Parser;
 use recurrent::{
-    Batch, Input, Loss, Model, ReadOut, Sequences, Targets,
-    data::{Part, Scaler, Seasonal, Series},
+    Batch, Input, Loss, Model, ReadOut, Targets,
+    data::{Part, Series},
 };
 use serde_json::json;
 
 use beside::beside;
 use errors::Errors;
-use forecaster::Prepared;
+use forecaster::{Prepared, Units};
 use linear::Linear;
 use options::Options;
 use report::Report;
@@ -72,9 +72,6 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// The shares of a series that are held out: to tell when to stop, and to test.
 const SHARES: [f64; 2] = [0.15, 0.15];
-/// Waves of a period that are told apart; what is faster in a year of days is weather.
-const HARMONICS: usize = 3;
-
 /// Networks at the most.
 const MOST: usize = 100;
 
@@ -135,26 +132,12 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let [learnt, held, tested] = counts;
     report.line(&format!("{name}: {learnt} values to learn from, {held} to stop by, {tested} to test on"))?;
 
-    let mut seen = known.values(Part::Train).to_vec();
-    let seasonal = match cli.period {
-        0 => None,
-        period => Some(Seasonal::fit(&seen, period, HARMONICS.min(period / 2))?),
-    };
-    if let Some(seasonal) = &seasonal {
-        seasonal.apply(&mut seen, 0);
-    }
-    let scaler = Scaler::fit(&seen, 1)?;
-    // The linear autoregression is fitted on what the other two leave.
-    let mut scaled = raw.clone();
-    if let Some(seasonal) = &seasonal {
-        seasonal.apply(&mut scaled, 0);
-    }
-    scaler.apply(&mut scaled)?;
-    let series = Series::new(scaled, cli.window, cli.horizon, SHARES)?;
+    let units = Units::fit(known.values(Part::Train), cli.period)?;
+    let series = Series::new(units.scale(&raw)?, cli.window, cli.horizon, SHARES)?;
     let (window, horizon, networks) = (cli.window, cli.horizon, cli.networks);
     let linear = Linear::fit(&series)?;
     let column = options.data.is_some().then_some(column);
-    let mut prepared = Prepared { column, window, horizon, networks, seasonal, scaler, linear, shares: Vec::new() };
+    let mut prepared = Prepared { column, window, horizon, networks, units, linear, shares: Vec::new() };
 
     let rest = |origin: usize| -> Vec<f32> {
         let linear = prepared.linear.forecast(series.past(origin));
@@ -202,9 +185,9 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let network = tested
         .iter()
         .zip(&said)
-        .map(|(origin, correction)| prepared.unscale(prepared.add(series.past(*origin), correction), *origin));
+        .map(|(origin, correction)| prepared.units.unscale(prepared.add(series.past(*origin), correction), *origin));
     let network = network.collect::<Result<Vec<_>>>()?;
-    let linear = tested.iter().map(|o| prepared.unscale(prepared.linear.forecast(series.past(*o)), *o));
+    let linear = tested.iter().map(|o| prepared.units.unscale(prepared.linear.forecast(series.past(*o)), *o));
     let persistent = tested.iter().map(|origin| vec![raw[origin - 1]; horizon]).collect();
     let mut methods: Vec<(&str, Vec<Vec<f32>>)> =
         vec![("networks", network), ("linear", linear.collect::<Result<_>>()?), ("persistence", persistent)];
@@ -250,15 +233,11 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
 
 /// Windows side by side, and what the linear forecast leaves of what follows them.
 fn batch(series: &Series, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f32>) -> Batch {
-    let steps = origins.first().map_or(0, |origin| series.past(*origin).len());
-    let levels: Vec<(f32, f32)> = origins.iter().map(|origin| forecaster::level(series.past(*origin))).collect();
-    let leveled = || origins.iter().zip(&levels);
-    let read =
-        |t: usize| leveled().map(move |(origin, (mean, deviation))| (series.past(*origin)[t] - mean) / deviation);
-    let inputs = (0..steps).flat_map(read).collect();
-    let targets = leveled().flat_map(|(origin, (_, deviation))| rest(*origin).into_iter().map(move |x| x / deviation));
-    let targets = targets.collect();
-    Batch { sequences: Sequences::dense(steps, origins.len(), inputs), targets: Targets::Values(targets), mask: None }
+    let windows: Vec<&[f32]> = origins.iter().map(|origin| series.past(*origin)).collect();
+    let (sequences, levels) = forecaster::leveled(&windows);
+    let targets = origins.iter().zip(levels);
+    let targets = targets.flat_map(|(origin, (_, deviation))| rest(*origin).into_iter().map(move |x| x / deviation));
+    Batch { sequences, targets: Targets::Values(targets.collect()), mask: None }
 }
 
 /// The options of one of the networks: its own seed and its own checkpoint, that of the first as it was named.
@@ -298,11 +277,11 @@ fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     let is_whole = prepared.shares.len() == prepared.horizon;
     ensure!(is_whole, "the training of {} was not ended: train again", cli.options.checkpoint.display());
     let device = program::open(&cli.options.device, report)?;
-    let scaled = prepared.scale(&values)?;
+    let scaled = prepared.units.scale(&values)?;
     let past = &scaled[scaled.len() - prepared.window..];
     let said = forecaster::corrections(&device, &models, &[past])?;
     let correction = said.first().map_or(&[][..], Vec::as_slice);
-    for (ahead, value) in (1..).zip(prepared.unscale(prepared.add(past, correction), values.len())?) {
+    for (ahead, value) in (1..).zip(prepared.units.unscale(prepared.add(past, correction), values.len())?) {
         report.event(&json!({ "event": "prediction", "ahead": ahead, "column": column, "value": value }))?;
         report.line(&format!("{ahead:>4} ahead: {value:.3}"))?;
     }
