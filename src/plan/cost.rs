@@ -27,85 +27,87 @@ pub struct Cost {
     pub bytes: u64,
 }
 
-/// Some elements of a tensor.
-type Part = (TensorId, usize);
+/// Some elements of a tensor. Counts are of 64 bits everywhere: products of sizes go beyond the 32 of a wasm32 `usize`.
+type Part = (TensorId, u64);
 
 impl Op {
     /// What it costs where it runs once; of flags that the host sets (keep, fresh, lengths) the costlier way.
     pub fn cost(&self, plan: &Plan) -> Cost {
         let shape = |tensor: TensorId| plan.get(tensor).shape.as_slice();
-        let rows = |tensor: TensorId| shape(tensor).first().copied().unwrap_or(0);
-        let columns = |tensor: TensorId| shape(tensor).last().copied().unwrap_or(0);
-        let whole = |tensor: TensorId| (tensor, plan.get(tensor).len());
-        let view = |view: &View| (view.tensor, view.len());
-        let (op, written, read, flops): (&str, Vec<Part>, Vec<Part>, usize) = match self {
+        let rows = |tensor: TensorId| shape(tensor).first().map_or(0, |size| *size as u64);
+        let columns = |tensor: TensorId| shape(tensor).last().map_or(0, |size| *size as u64);
+        let len = |tensor: TensorId| plan.get(tensor).len() as u64;
+        let whole = |tensor: TensorId| (tensor, len(tensor));
+        let size = |view: &View| view.len() as u64;
+        let view = |view: &View| (view.tensor, view.len() as u64);
+        let (op, written, read, flops): (&str, Vec<Part>, Vec<Part>, u64) = match self {
             Op::Copy { from, to } => ("copy", vec![view(to)], vec![view(from)], 0),
             Op::Zero { tensor } => ("zero", vec![whole(*tensor)], vec![], 0),
             Op::Start(o) => ("start", vec![whole(o.state)], vec![view(&o.learnt), whole(o.fresh)], 0),
             Op::Remaining(o) => ("remaining", vec![whole(o.out)], vec![whole(o.lengths)], 0),
             Op::Mask(o) => {
                 let read = o.input.iter().map(view).chain([(o.draw.keys, 2)]);
-                ("mask", vec![view(&o.out)], read.collect(), o.input.map_or(0, |input| input.len()))
+                ("mask", vec![view(&o.out)], read.collect(), o.input.map_or(0, |input| input.len() as u64))
             }
             Op::Gather(o) => {
-                let (r, n) = (o.out.rows, o.out.cols);
+                let (r, n) = (o.out.rows as u64, o.out.cols as u64);
                 // Of W no more columns than there are rows to gather.
-                let weight = (o.weight.tensor, o.weight.cols.min(r) * n);
+                let weight = (o.weight.tensor, (o.weight.cols as u64).min(r) * n);
                 let read = [(o.tokens, r), weight].into_iter();
                 let read = read.chain(o.bias.iter().map(view)).chain(o.draw.map(|draw| (draw.keys, 2)));
-                let each = usize::from(o.bias.is_some()) + usize::from(o.draw.is_some());
+                let each = u64::from(o.bias.is_some()) + u64::from(o.draw.is_some());
                 ("gather", vec![view(&o.out)], read.collect(), each * r * n)
             }
             Op::Transpose(o) => ("transpose", vec![view(&o.out)], vec![view(&o.input)], 0),
             Op::MatMul(o) => {
                 let k = if o.transpose_a { o.a.rows } else { o.a.cols };
                 let read = [o.a, o.b].into_iter().chain(o.bias);
-                ("matmul", vec![view(&o.out)], read.map(|v| view(&v)).collect(), 2 * o.out.len() * k)
+                ("matmul", vec![view(&o.out)], read.map(|v| view(&v)).collect(), 2 * size(&o.out) * k as u64)
             }
             Op::Forward(o) => return o.cost(plan, None),
             Op::Backward { recurrence, upstream, to_start, .. } => {
                 return recurrence.cost(plan, Some((*upstream, *to_start)));
             }
             Op::Trace(o) => {
-                let (batch, norms) = (plan.get(o.lengths).len(), o.steps * o.directions);
-                let count = o.steps * batch * columns(o.upstream);
+                let (batch, norms) = (len(o.lengths), (o.steps * o.directions) as u64);
+                let count = o.steps as u64 * batch * columns(o.upstream);
                 let read = [(o.upstream, count), whole(o.lengths)].into_iter().chain(o.scaling.map(|s| (s, 1)));
-                let flops = 3 * count + (2 + usize::from(o.scaling.is_some())) * norms;
+                let flops = 3 * count + (2 + u64::from(o.scaling.is_some())) * norms;
                 ("trace", vec![(o.out, norms)], read.collect(), flops)
             }
             Op::Pool(o) => {
-                let steps = if o.kind == PoolKind::Mean { o.steps } else { 1 };
-                let read = [(o.history, steps * o.out.len()), whole(o.lengths)].into_iter();
+                let steps = if o.kind == PoolKind::Mean { o.steps as u64 } else { 1 };
+                let read = [(o.history, steps * size(&o.out)), whole(o.lengths)].into_iter();
                 let read = read.chain((o.skipped > 0 && o.kind == PoolKind::Mean).then(|| view(&o.out)));
-                let flops = if o.kind == PoolKind::Mean { (steps + 1) * o.out.len() } else { 0 };
+                let flops = if o.kind == PoolKind::Mean { (steps + 1) * size(&o.out) } else { 0 };
                 ("pool", vec![view(&o.out)], read.collect(), flops)
             }
             Op::PoolGradient(o) => {
-                let written = o.steps * o.d.len();
+                let written = o.steps as u64 * size(&o.d);
                 let flops = if o.kind == PoolKind::Mean { written } else { 0 };
                 ("pool gradient", vec![(o.upstream, written)], vec![view(&o.d), whole(o.lengths)], flops)
             }
             Op::LossGradient(o) => {
                 let written = o.gradient.then(|| view(&o.outputs)).into_iter();
-                let written = written.chain([(o.row_loss, o.outputs.rows)]).collect();
+                let written = written.chain([(o.row_loss, o.outputs.rows as u64)]).collect();
                 let read = [view(&o.outputs), whole(o.targets), whole(o.mask), whole(o.count)].into_iter();
                 let read = read.chain(o.scaling.map(|scaling| (scaling, 1))).collect();
                 // y − max, exp, sum, and the gradient's division; or error, square, sum, and the gradient's product.
-                let each = 3 + usize::from(o.gradient) + usize::from(o.gradient && o.scaling.is_some());
+                let each = 3 + u64::from(o.gradient) + u64::from(o.gradient && o.scaling.is_some());
                 let name = match o.loss {
                     Loss::CrossEntropy => "cross entropy",
                     Loss::MeanSquared => "mean squared",
                 };
-                (name, written, read, each * o.outputs.len())
+                (name, written, read, each * size(&o.outputs))
             }
             Op::WeightGradient(o) => {
-                let (m, n) = (o.d.cols, o.x.cols);
+                let (m, n) = (o.d.cols as u64, o.x.cols as u64);
                 let bias = if o.bias.is_some() { m } else { 0 };
                 let written = vec![(o.slices, rows(o.slices) * (m * n + bias))];
-                ("weight gradient", written, vec![view(&o.d), view(&o.x)], o.d.rows * (2 * m * n + bias))
+                ("weight gradient", written, vec![view(&o.d), view(&o.x)], o.d.rows as u64 * (2 * m * n + bias))
             }
             Op::GatherGradient(o) => {
-                let (r, m, symbols) = (o.d.rows, o.d.cols, columns(o.starts).saturating_sub(1));
+                let (r, m, symbols) = (o.d.rows as u64, o.d.cols as u64, columns(o.starts).saturating_sub(1));
                 let bias = if o.bias.is_some() { m } else { 0 };
                 let written = vec![(o.slices, rows(o.slices) * (m * symbols + bias))];
                 let read = [view(&o.d), (o.order, r), (o.starts, symbols + 1)].into_iter();
@@ -113,7 +115,7 @@ impl Op {
                 ("gather gradient", written, read, r * (m + bias) + if o.draw.is_some() { r * m } else { 0 })
             }
             Op::StartGradient(o) => {
-                let (batch, width) = (shape(o.from).get(1).copied().unwrap_or(0), columns(o.from));
+                let (batch, width) = (shape(o.from).get(1).map_or(0, |size| *size as u64), columns(o.from));
                 (
                     "start gradient",
                     vec![(o.slices, width)],
@@ -126,13 +128,13 @@ impl Op {
                 let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
                 let read = read.chain(o.adds.then(|| whole(o.gradients))).chain(o.scaling.map(|scaling| (scaling, 1)));
                 // The sum over the slices; then g / max, its square and their sum.
-                let each = cut * (1 + usize::from(o.scaling.is_some())) + 3;
+                let each = cut * (1 + u64::from(o.scaling.is_some())) + 3;
                 ("combine", vec![whole(o.gradients), whole(o.partials)], read.collect(), each * flat)
             }
             Op::Measure(o) => {
                 let read = [o.row_loss].into_iter().chain(o.partials).chain([o.hyper]).map(whole);
                 // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
-                let flops = plan.get(o.row_loss).len() + 4 * o.partials.map_or(0, rows);
+                let flops = len(o.row_loss) + 4 * o.partials.map_or(0, rows);
                 ("measure", vec![(o.metrics, columns(o.metrics))], read.collect(), flops)
             }
             Op::Update(o) => {
@@ -145,7 +147,7 @@ impl Op {
                     Optimizer::RmsProp { .. } => ("rms prop", 10),
                     Optimizer::Adam { .. } => ("adam", 15),
                 };
-                (name, written.collect(), read, each * plan.get(o.parameters).len())
+                (name, written.collect(), read, each * len(o.parameters))
             }
             Op::Rescale(o) => {
                 let read = vec![whole(o.scaling), whole(o.hyper), (o.metrics, columns(o.metrics))];
@@ -159,9 +161,9 @@ impl Op {
 
 impl Cost {
     /// `names` are the tensor written and those read.
-    fn new(plan: &Plan, op: String, names: &[TensorId], moved: impl Iterator<Item = Part>, flops: usize) -> Self {
-        let bytes = moved.map(|(tensor, len)| len as u64 * plan.get(tensor).element.bytes()).sum();
-        Cost { op, tensors: named(plan, names), flops: flops as u64, bytes }
+    fn new(plan: &Plan, op: String, names: &[TensorId], moved: impl Iterator<Item = Part>, flops: u64) -> Self {
+        let bytes = moved.map(|(tensor, len)| len * plan.get(tensor).element.bytes()).sum();
+        Cost { op, tensors: named(plan, names), flops, bytes }
     }
 }
 
@@ -181,13 +183,13 @@ fn named(plan: &Plan, names: &[TensorId]) -> String {
 /// Of a cell's pointwise functions, for one unit of one sequence at one step: floating-point operations, and elements read
 /// and written.
 struct Pointwise {
-    flops: usize,
+    flops: u64,
     /// Of the tensor of gates.
-    gates: usize,
+    gates: u64,
     /// Of h and its gradient.
-    states: usize,
+    states: u64,
     /// Of what the cell keeps beside them.
-    memory: usize,
+    memory: u64,
 }
 
 fn pointwise(cell: Cell, way: Way) -> Pointwise {
@@ -218,26 +220,34 @@ impl Recurrence {
     /// Forwards, or backwards with the gradient from above and whether it is wanted to the start.
     fn cost(&self, plan: &Plan, backward: Option<(TensorId, bool)>) -> Cost {
         let way = if backward.is_some() { Way::Backward } else { Way::Forward };
-        let units = self.batch * self.width();
-        let [first, second] = [self.cell.first_gates(), self.cell.gates() - self.cell.first_gates()];
+        let [steps, batch, width, hidden, first, gates, products] = [
+            self.steps,
+            self.batch,
+            self.width(),
+            self.hidden,
+            self.cell.first_gates(),
+            self.cell.gates(),
+            self.cell.products(),
+        ]
+        .map(|size| size as u64);
+        let (units, second) = (batch * width, gates - first);
         // Backwards the last step's gradient goes through the first product only after it, and to the start if wanted.
-        let firsts = backward.map_or(self.steps, |(_, to_start)| self.steps - 1 + usize::from(to_start));
-        let seconds = if second > 0 { self.steps } else { 0 };
+        let firsts = backward.map_or(steps, |(_, to_start)| steps - 1 + u64::from(to_start));
+        let seconds = if second > 0 { steps } else { 0 };
         let pointwise = pointwise(self.cell, way);
-        let flops =
-            self.steps * units * pointwise.flops + 2 * units * self.hidden * (first * firsts + second * seconds);
+        let flops = steps * units * pointwise.flops + 2 * units * hidden * (first * firsts + second * seconds);
 
         // How many dispatches read each part of U.
         let (firsts_read, seconds_read, dispatches) = match self.schedule {
             Schedule::Whole => (firsts.min(1), seconds.min(1), 1),
-            Schedule::Steps => (firsts, seconds, self.steps * self.cell.products()),
+            Schedule::Steps => (firsts, seconds, steps * products),
         };
-        let weight = self.width() * self.hidden * (first * firsts_read + second * seconds_read);
-        let bias = self.width() * (first * firsts_read + second * seconds_read);
-        let each = |tensor, each: usize| (tensor, self.steps * units * each);
+        let weight = width * hidden * (first * firsts_read + second * seconds_read);
+        let bias = width * (first * firsts_read + second * seconds_read);
+        let each = |tensor, each: u64| (tensor, steps * units * each);
         let u = self.weight_transposed.unwrap_or(self.weight).tensor;
         let mut moved = vec![(u, weight), each(self.gates, pointwise.gates), each(self.history, pointwise.states)];
-        moved.push((self.lengths, self.batch * dispatches));
+        moved.push((self.lengths, batch * dispatches));
         moved.extend(self.memory.map(|memory| each(memory, pointwise.memory)));
         moved.extend(self.mask.map(|mask| (mask, units * (firsts_read + seconds_read))));
         moved.extend(self.bias.filter(|_| backward.is_none()).map(|view| (view.tensor, bias)));
