@@ -78,6 +78,7 @@
 //!
 //! `wgpu` is re-exported. [`gpu::Gpu::from_wgpu`] takes a device and a queue that the application already has.
 
+mod allocate;
 pub mod checkpoint;
 mod clock;
 pub mod cpu;

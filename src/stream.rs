@@ -84,7 +84,7 @@ impl Stream {
         let mut executor = device.executor();
         let current = prepare(device, &runs, &mut executor, 1, batch).await?;
         executor.write_f32(current.0, current.1.parameters, model.flat())?;
-        let start = model.initial_state(batch);
+        let start = model.initial_state(batch)?;
         executor.write_f32(current.0, current.1.state, &start)?;
         let plans = HashMap::from([(1, current)]);
         Ok(Stream {

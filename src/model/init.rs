@@ -3,14 +3,20 @@
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 
 use super::{
+    ALLOCATING,
     config::{Config, Init},
     parameters::Layout,
 };
+use crate::allocate::zeros;
+use crate::error::Result;
 
 /// The flat values of a fresh network.
-pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
     let mut rng = ChaCha12Rng::seed_from_u64(config.seed);
-    let mut values = vec![0.0; layout.len()];
+    let mut values = zeros(layout.len(), ALLOCATING)?;
     for parameter in layout.parameters() {
         let out = &mut values[parameter.range()];
         let recurrent = parameter.name.starts_with("weight_hh");
@@ -26,7 +32,9 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
                 uniform(&mut rng, 1.0 / (fan as f64).sqrt(), out);
             }
             // One square block a gate.
-            (Init::Orthogonal, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| orthogonal(&mut rng, n, u)),
+            (Init::Orthogonal, &[_, n]) if recurrent => {
+                out.chunks_mut(n * n).try_for_each(|u| orthogonal(&mut rng, n, u))?;
+            }
             (Init::Identity, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| identity(n, u)),
             (_, &[rows, cols]) => {
                 // The fans of one gate's matrix, not of the stack of them.
@@ -42,7 +50,7 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Vec<f32> {
             out[gate * config.hidden..(gate + 1) * config.hidden].fill(value);
         }
     }
-    values
+    Ok(values)
 }
 
 fn uniform(rng: &mut ChaCha12Rng, bound: f64, out: &mut [f32]) {
@@ -58,13 +66,16 @@ fn identity(n: usize, out: &mut [f32]) {
 }
 
 /// A random orthogonal matrix: rows of Gaussian noise, made orthonormal by Gram–Schmidt, done twice for accuracy.
-fn orthogonal(rng: &mut ChaCha12Rng, n: usize, out: &mut [f32]) {
-    let mut q: Vec<Vec<f64>> = Vec::with_capacity(n);
-    while q.len() < n {
-        let mut row: Vec<f64> = (0..n).map(|_| gaussian(rng)).collect();
+fn orthogonal(rng: &mut ChaCha12Rng, n: usize, out: &mut [f32]) -> Result<()> {
+    let mut q: Vec<f64> = zeros(n * n, "drawing an orthogonal matrix")?;
+    let mut found = 0;
+    while found < n {
+        let (done, rest) = q.split_at_mut(found * n);
+        let row = &mut rest[..n];
+        row.fill_with(|| gaussian(rng));
         for _ in 0..2 {
-            for done in &q {
-                let along: f64 = done.iter().zip(&row).map(|(a, b)| a * b).sum();
+            for done in done.chunks_exact(n) {
+                let along: f64 = done.iter().zip(&*row).map(|(a, b)| a * b).sum();
                 row.iter_mut().zip(done).for_each(|(r, d)| *r -= along * d);
             }
         }
@@ -72,12 +83,13 @@ fn orthogonal(rng: &mut ChaCha12Rng, n: usize, out: &mut [f32]) {
         // A row that lies in the span of those before it is drawn again.
         if norm > 1e-6 {
             row.iter_mut().for_each(|v| *v /= norm);
-            q.push(row);
+            found += 1;
         }
     }
-    for (value, drawn) in out.iter_mut().zip(q.iter().flatten()) {
+    for (value, drawn) in out.iter_mut().zip(&q) {
         *value = *drawn as f32;
     }
+    Ok(())
 }
 
 /// A standard normal number by the method of Box and Muller.

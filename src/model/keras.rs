@@ -6,7 +6,8 @@
 use super::cells::{Cell, Reset};
 use super::config::{Config, Directions};
 use super::parameters::{Layout, Parameter};
-use super::{Model, find_not_finite};
+use super::{ALLOCATING, Model, find_not_finite};
+use crate::allocate::zeros;
 use crate::error::{Error, Result};
 
 /// An array of Keras' and the parameters that it holds, one behind the other.
@@ -82,7 +83,7 @@ impl Model {
                 config.layers,
             )));
         }
-        let mut values = vec![0.0; layout.len()];
+        let mut values = zeros(layout.len(), ALLOCATING)?;
         for (Array { what, holds, gates }, (shape, given)) in arrays.iter().zip(weights) {
             let parameters: Vec<&Parameter> = holds.iter().filter_map(|name| layout.get(name)).collect();
             let expected = shape_in_keras(&parameters);

@@ -17,7 +17,11 @@ pub use config::{Config, Directions, Init, Input, ReadOut};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
 
+use crate::allocate::zeros;
 use crate::error::{Error, Result};
+
+/// What fails where there is no memory for a network.
+const ALLOCATING: &str = "allocating the parameters of a network";
 
 /// A network's configuration and the values of its parameters, on the host.
 ///
@@ -39,10 +43,11 @@ impl Model {
     /// A network with freshly drawn parameters, the same for the same configuration (its seed included).
     ///
     /// # Errors
-    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for sizes whose product overflows.
+    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for sizes whose product overflows, [`Error::OutOfMemory`] for
+    /// parameters that the memory does not hold.
     pub fn new(config: Config) -> Result<Self> {
         let layout = Layout::new(&config)?;
-        let values = init::draw(&config, &layout);
+        let values = init::draw(&config, &layout)?;
         Ok(Model { config, layout, values })
     }
 
@@ -58,7 +63,7 @@ impl Model {
         tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
     ) -> Result<Self> {
         let layout = Layout::new(&config)?;
-        let mut values = vec![0.0; layout.len()];
+        let mut values = zeros(layout.len(), ALLOCATING)?;
         let mut missing: Vec<&str> = layout.parameters().iter().map(|p| p.name.as_str()).collect();
         for (name, shape, given) in tensors {
             let parameter =
@@ -111,12 +116,16 @@ impl Model {
     }
 
     /// `[S, L, B, D·H]`: the state of B sequences before their first step, learnt or zero.
-    pub(crate) fn initial_state(&self, batch: usize) -> Vec<f32> {
+    pub(crate) fn initial_state(&self, batch: usize) -> Result<Vec<f32>> {
         let width = self.config.width();
+        let len = self.config.state(batch).iter().fold(1usize, |len, size| len.saturating_mul(*size));
+        let mut state = zeros(len, "allocating the initial state of a network")?;
         let learnt = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
         let rows = learnt.flat_map(|state| state.chunks_exact(width));
-        let state: Vec<f32> = rows.flat_map(|row| std::iter::repeat_n(row, batch)).flatten().copied().collect();
-        if state.is_empty() { vec![0.0; self.config.state(batch).iter().product()] } else { state }
+        for (row, out) in rows.flat_map(|row| std::iter::repeat_n(row, batch)).zip(state.chunks_exact_mut(width)) {
+            out.copy_from_slice(row);
+        }
+        Ok(state)
     }
 
     /// All parameters in one flat slice, as [`Layout`] places them.

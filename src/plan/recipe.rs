@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::op::{FROZEN, NOT_DECAYED};
+use crate::allocate::zeros;
 use crate::error::{Error, Result};
 use crate::model::{Config, Directions, Layout};
 
@@ -324,15 +325,18 @@ impl Recipe {
 
     /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `exempt` holds
     /// them, where the parameters named in `frozen` are not trained. The gaps between tensors have neither.
-    pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Vec<u32> {
-        let mut exempt = vec![0; layout.len()];
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
+        let mut exempt = zeros(layout.len(), "marking the parameters that are trained")?;
         for parameter in layout.parameters() {
             let decays = self.decay == Decay::All || parameter.name.starts_with("weight");
             let decay = if decays { 0 } else { NOT_DECAYED };
             let update = if frozen.contains(&parameter.name) { FROZEN } else { 0 };
             exempt[parameter.range()].fill(decay | update);
         }
-        exempt
+        Ok(exempt)
     }
 
     /// [`Recipe::check`], and whether a network has what is dropped.

@@ -57,7 +57,7 @@ impl Trainer {
     pub(super) fn write_exempt(&mut self) -> Result<()> {
         let (id, tensors) = self.shared;
         let Some(tensor) = tensors.exempt else { unreachable!("a training has a tensor of what is exempt") };
-        self.executor.write_ids(id, tensor, &self.recipe.exempt(&self.layout, &self.frozen))
+        self.executor.write_ids(id, tensor, &self.recipe.exempt(&self.layout, &self.frozen)?)
     }
 }
 
