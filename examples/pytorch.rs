@@ -43,13 +43,16 @@ struct Args {
     /// bias=False
     #[arg(long)]
     no_bias: bool,
+    /// bias=False of the nn.Linear
+    #[arg(long)]
+    no_head_bias: bool,
     /// What stands before the recurrent layers' names in the file
     #[arg(long, default_value = "encoder.rnn.")]
     prefix: String,
     /// What stands before the nn.Linear's names in the file
     #[arg(long, default_value = "head.")]
     head: String,
-    /// Skips what else the file holds
+    /// Skips what else the file holds, but for recurrent tensors under the prefix
     #[arg(long)]
     ignore_others: bool,
     /// Prints the outputs at the last of this many steps of ones
@@ -96,6 +99,7 @@ fn run(args: &Args) -> Result<()> {
         .with_bias(!args.no_bias);
     let names = Names::new().recurrent(&args.prefix).read_out(&args.head);
     let names = if args.ignore_others { names.ignore_others() } else { names };
+    let names = if args.no_head_bias { names.without_read_out_bias() } else { names };
 
     let model = Model::import(&args.file, config, &names)?;
     eprintln!("{}: {} parameters", args.file.display(), model.layout().count());

@@ -438,3 +438,97 @@ fn a_checkpoint_is_read_as_any_other_file_and_an_export_is_no_checkpoint() {
         &["without the metadata `recurrent`"],
     );
 }
+
+/// The file of a network with another's tensors beside it, under `rnn.` and `head.`, for whoever asks for a part of it.
+fn larger_file(config: Config) -> (Vec<u8>, Names) {
+    let names = Names::new().recurrent("rnn.").read_out("head.");
+    let mut given = f32s(&Model::new(config).unwrap());
+    for tensor in &mut given {
+        let prefix = if matches!(tensor.name.as_str(), "weight" | "bias") { "head." } else { "rnn." };
+        tensor.name.insert_str(0, prefix);
+    }
+    let other = f32s(&Model::new(self::config().with_layers(3)).unwrap());
+    given.extend(other.into_iter().map(|t| Tensor { name: format!("other.{}", t.name), ..t }));
+    (file(&given), names.ignore_others())
+}
+
+/// A part of a network is another network: what its configuration leaves over is never taken for a stranger's.
+#[test]
+fn a_network_is_taken_whole_or_not_at_all() {
+    let gru = || Config::gru(Input::Dense(4), 3, 2);
+    let both = || gru().with_directions(Directions::Both).with_layers(2);
+    for (whole, part, words) in [
+        (
+            gru().with_layers(2),
+            gru(),
+            "unknown tensors rnn.bias_hh_l1, rnn.bias_ih_l1, rnn.weight_hh_l1, rnn.weight_ih_l1; the tensors under the \
+             prefix `rnn.` fit a configuration with `layers` 2 (given: 1)",
+        ),
+        (
+            gru(),
+            gru().with_bias(false),
+            "unknown tensors rnn.bias_hh_l0, rnn.bias_ih_l0; the tensors under the prefix `rnn.` \
+             fit a configuration with `bias` true (given: false)",
+        ),
+        (
+            gru().with_learnt_start(true),
+            gru(),
+            "unknown tensors rnn.h_0; the tensors under the prefix `rnn.` fit a \
+             configuration with `learnt_start` true (given: false)",
+        ),
+        (
+            both(),
+            gru().with_bias(false),
+            "fit a configuration with `layers` 2 (given: 1), `directions` Both (given: Forward), \
+             `bias` true (given: false)",
+        ),
+        // The other way round tensors are missing, and the advice is the same.
+        (gru(), both(), "fit a configuration with `layers` 1 (given: 2), `directions` Forward (given: Both)"),
+    ] {
+        let (bytes, names) = larger_file(whole.clone());
+        assert_refused(Model::import_bytes(&bytes, part, &names), &[words]);
+        assert_eq!(Model::import_bytes(&bytes, whole.clone(), &names).unwrap(), Model::new(whole).unwrap());
+    }
+}
+
+/// An LSTM with `proj_size` has other shapes too, but not in a layer whose projection is as wide as its state.
+#[test]
+fn projections_are_no_stranger_s() {
+    let model = Model::new(Config::lstm(Input::Dense(4), 3, 2)).unwrap();
+    let mut given = f32s(&model);
+    given.push(Tensor { name: "weight_hr_l0".into(), dtype: Dtype::F32, shape: vec![3, 3], bytes: vec![0; 36] });
+    let names = Names::new().ignore_others();
+    let words = ["unknown tensors weight_hr_l0", "LSTM with projections (weight_hr_l0, `proj_size`)"];
+    assert_refused(Model::import_bytes(&file(&given), model.config().clone(), &names), &words);
+    // Names that only begin like one of the family are a stranger's.
+    for name in ["weight_hh_l", "weight_hh_lx", "weight_hh_l+1", "weight_hh_l1_raw", "weight_hz_l1", "_l1", "h_1"] {
+        given.last_mut().unwrap().name = name.into();
+        assert_same(&Model::import_bytes(&file(&given), model.config().clone(), &names).unwrap(), &model);
+    }
+}
+
+#[test]
+fn a_read_out_without_a_bias_is_read_where_the_caller_says_so() {
+    let mut given = f32s(&model());
+    find(&mut given, "bias").bytes = vec![0; 8];
+    let with_zeros = Model::import_bytes(&file(&given), config(), &Names::new()).unwrap();
+    let own = given.len();
+    given.retain(|t| t.name != "bias");
+    assert_eq!(given.len(), own - 1);
+    let bytes = file(&given);
+    let says = ["lacks the tensors bias; `Names::without_read_out_bias` reads"];
+    assert_refused(Model::import_bytes(&bytes, config(), &Names::new()), &says);
+    let without = Names::new().without_read_out_bias();
+    let read = Model::import_bytes(&bytes, config(), &without).unwrap();
+    assert_same(&read, &with_zeros);
+    assert_eq!(SafeTensors::deserialize(&read.export_bytes(&without).unwrap()).unwrap().len(), given.len());
+
+    // A bias that is there all the same is the network's own, and so is one that would be lost.
+    for names in [without.clone(), without.clone().ignore_others()] {
+        let bytes = file(&f32s(&model()));
+        assert_refused(Model::import_bytes(&bytes, config(), &names), &["unknown tensors bias"]);
+        assert_refused(model().export_bytes(&names), &["bias of the read-out", "not zero"]);
+    }
+    let renamed = without.rename("bias", "b");
+    assert_refused(Model::import_bytes(&bytes, config(), &renamed), &["no bias of the read-out"]);
+}

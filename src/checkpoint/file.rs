@@ -4,22 +4,29 @@
 //! written is found without writing it.
 
 use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{Checked, text};
+use super::encode::Encoded;
+use super::{Checked, Fault, text};
+use crate::error::Error;
 
 /// All bytes of a regular file.
-pub(super) fn read(path: &Path) -> Checked<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
     // Asked first: reading a pipe or a device may never end.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(not_a_file(&metadata));
+        return Err(not_a_file(&metadata).into());
     }
-    fs::read(path).map_err(unreadable)
+    fs::read(path).map_err(|e| match e.kind() {
+        ErrorKind::OutOfMemory => {
+            Error::OutOfMemory(format!("reading {} ({} bytes)", path.display(), metadata.len())).into()
+        }
+        _ => unreadable(e).into(),
+    })
 }
 
 fn not_a_file(metadata: &fs::Metadata) -> String {
@@ -75,10 +82,10 @@ impl Place {
         made.map_err(|e| format!("cannot be written: no new file in the folder {}: {e}", self.folder.display()))
     }
 
-    /// Replaces the file by one with these bytes.
-    pub(super) fn write(&self, bytes: &[u8]) -> Checked<()> {
+    /// Replaces the file by another.
+    pub(super) fn write(&self, encoded: &Encoded<'_>) -> Checked<()> {
         let mut temporary = self.temporary()?;
-        let written = temporary.write_all(bytes).and_then(|()| temporary.as_file().sync_all());
+        let written = encoded.write(temporary.as_file_mut()).and_then(|()| temporary.as_file().sync_all());
         written.map_err(|e| format!("cannot be written: {e}"))?;
         temporary.persist(&self.file).map_err(|e| format!("cannot be replaced: {}", e.error))?;
         // The file is in place. That its name is on the disk too is for the folder to say; not every file system can.

@@ -12,10 +12,16 @@
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
 //! done, names of what is frozen and, in half precision, `scaling`; or null) and the application's `notes`.
 //!
+//! A header (names, shapes and metadata) of more than 16 MiB is refused before it is looked at, and one of objects or arrays
+//! of more than 131,072 entries. A file of another format is an error that says which, and what to do.
+//!
 //! Files of other programs, which hold a network's parameters and nothing else that is known of them, are read by
 //! [`Model::import`] and written by [`Model::export`], under whatever [`Names`] they have there.
 
+mod container;
 mod decode;
+mod encode;
+mod family;
 mod file;
 mod pytorch;
 mod strict;
@@ -27,8 +33,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use encode::{Encoded, Tensor, named_tensors};
 pub use pytorch::Names;
-use tensors::{Tensor, named_tensors, serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout, Model};
@@ -42,6 +48,26 @@ const KEY: &str = "recurrent";
 const MEMORY: &str = "<memory>";
 /// What is wrong with a checkpoint, before it is known by which path.
 type Checked<T> = std::result::Result<T, String>;
+
+/// Why a checkpoint could not be read or written.
+enum Fault {
+    /// What is wrong with it, as in [`Checked`].
+    Wrong(String),
+    /// What does not lie with it: memory.
+    Other(Error),
+}
+
+impl From<String> for Fault {
+    fn from(what: String) -> Self {
+        Fault::Wrong(what)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Fault::Other(error)
+    }
+}
 
 /// A network, and optionally where its training stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +165,7 @@ impl Model {
     /// # Errors
     /// As [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        Checkpoint::from(self.clone()).save(path)
+        save(path.as_ref(), encode(self, None, &BTreeMap::new()))
     }
 
     /// The network of any checkpoint.
@@ -161,8 +187,7 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] where the training does not fit the model, a number is not finite, or the file cannot be
     /// written; an old file is then as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        self.encode().and_then(|bytes| file::Place::of(path)?.write(&bytes)).map_err(named(path.display()))
+        save(path.as_ref(), self.encode())
     }
 
     /// Reads and checks a checkpoint.
@@ -179,7 +204,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] where the training does not fit the model, or a number is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.encode().map_err(named(MEMORY))
+        self.encode().map_err(Fault::from).and_then(|encoded| encoded.to_bytes()).map_err(named(MEMORY))
     }
 
     /// The checkpoint of a file's bytes.
@@ -202,32 +227,39 @@ impl Checkpoint {
         file::Place::of(path).and_then(|place| place.temporary()).map(drop).map_err(named(path.display()))
     }
 
-    fn encode(&self) -> Checked<Vec<u8>> {
-        let (config, layout) = (self.model.config(), self.model.layout());
-        let mut tensors = named_tensors(layout, self.model.flat(), |p| p.name.clone());
-        if let Some(training) = &self.training {
-            training.check(layout, config)?;
-            for (k, moments) in training.moments.iter().enumerate() {
-                let prefix = moments_prefix(k);
-                tensors.extend(named_tensors(layout, moments, |p| format!("{prefix}{}", p.name)));
-            }
-            if let Some(State { batch, values }) = &training.state {
-                tensors.push(("state".to_owned(), Tensor { shape: config.state(*batch).to_vec(), values }));
-            }
-        }
-        let progress = |t: &Training| {
-            let Training { recipe, steps, scaling, .. } = *t;
-            Progress { recipe, steps, frozen: t.frozen.clone(), scaling }
-        };
-        let header = Header {
-            format: FORMAT,
-            config: config.clone(),
-            training: self.training.as_ref().map(progress),
-            notes: self.notes.clone(),
-        };
-        let header = serde_json::to_string(&header).map_err(text)?;
-        serialize(tensors, KEY, header)
+    fn encode(&self) -> Checked<Encoded<'_>> {
+        encode(&self.model, self.training.as_ref(), &self.notes)
     }
+}
+
+fn encode<'a>(
+    model: &'a Model,
+    training: Option<&'a Training>,
+    notes: &BTreeMap<String, String>,
+) -> Checked<Encoded<'a>> {
+    let (config, layout) = (model.config(), model.layout());
+    let mut tensors = named_tensors(layout, model.flat(), |p| Some(p.name.clone()));
+    if let Some(training) = training {
+        training.check(layout, config)?;
+        for (k, moments) in training.moments.iter().enumerate() {
+            let prefix = moments_prefix(k);
+            tensors.extend(named_tensors(layout, moments, |p| Some(format!("{prefix}{}", p.name))));
+        }
+        if let Some(State { batch, values }) = &training.state {
+            tensors.push(Tensor { name: "state".to_owned(), shape: config.state(*batch).to_vec(), values });
+        }
+    }
+    let progress = |t: &Training| {
+        let Training { recipe, steps, scaling, .. } = *t;
+        Progress { recipe, steps, frozen: t.frozen.clone(), scaling }
+    };
+    let header =
+        Header { format: FORMAT, config: config.clone(), training: training.map(progress), notes: notes.clone() };
+    Encoded::new(tensors, KEY, serde_json::to_string(&header).map_err(text)?)
+}
+
+fn save(path: &Path, encoded: Checked<Encoded<'_>>) -> Result<()> {
+    encoded.and_then(|encoded| file::Place::of(path)?.write(&encoded)).map_err(named(path.display()))
 }
 
 impl Training {
@@ -291,8 +323,11 @@ fn check_scaling(scaling: Option<[f32; 2]>) -> Checked<()> {
     ))
 }
 
-fn named(path: impl Display) -> impl Fn(String) -> Error {
-    move |what| Error::Checkpoint { path: path.to_string(), what }
+fn named<F: Into<Fault>>(path: impl Display) -> impl Fn(F) -> Error {
+    move |fault| match fault.into() {
+        Fault::Wrong(what) => Error::Checkpoint { path: path.to_string(), what },
+        Fault::Other(error) => error,
+    }
 }
 
 fn text(error: impl Display) -> String {

@@ -8,11 +8,15 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::tensors::{METADATA, Tensors, named_tensors, serialize};
-use super::{Checked, MEMORY, file, named};
+use super::encode::{Encoded, named_tensors};
+use super::family::Family;
+use super::tensors::{METADATA, Tensors};
+use super::{Checked, Fault, MEMORY, file, named, save};
 use crate::error::Result;
 use crate::model::{Config, Layout, Model, Parameter};
 
+/// The parameter of the read-out that a file may lack.
+const BIAS: &str = "bias";
 /// What f32 holds, or is rounded to.
 const TYPES: [Dtype; 4] = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16];
 
@@ -33,6 +37,7 @@ pub struct Names {
     /// From the model's names to the file's.
     renamed: BTreeMap<String, String>,
     ignore_others: bool,
+    without_read_out_bias: bool,
 }
 
 impl Names {
@@ -59,16 +64,30 @@ impl Names {
         self
     }
 
-    /// To take a part out of a larger file: tensors that no parameter is read from are skipped, not an error.
+    /// Skips foreign tensors, to take a part out of a larger file.
+    ///
+    /// Recurrent tensors under the prefix that the configuration has no parameter for (`weight_ih_l1` of a network of one
+    /// layer, biases, the reverse direction) are not foreign but an error: without them it would be another network.
     pub fn ignore_others(self) -> Self {
         Names { ignore_others: true, ..self }
+    }
+
+    /// Says that the file has no bias of the read-out, as of a `torch.nn.Linear` with `bias=False`: it is read as zero,
+    /// and only where it is zero is a file written.
+    pub fn without_read_out_bias(self) -> Self {
+        Names { without_read_out_bias: true, ..self }
     }
 
     /// The file's name of a parameter.
     fn of(&self, parameter: &Parameter) -> String {
         let name = parameter.name.as_str();
-        let prefix = if matches!(name, "weight" | "bias") { &self.read_out } else { &self.recurrent };
+        let prefix = if is_read_out(name) { &self.read_out } else { &self.recurrent };
         self.renamed.get(name).cloned().unwrap_or_else(|| format!("{prefix}{name}"))
+    }
+
+    /// Whether a file has a tensor of this parameter.
+    fn has(&self, parameter: &Parameter) -> bool {
+        !(self.without_read_out_bias && parameter.name == BIAS)
     }
 
     /// Whether every parameter has a name of its own.
@@ -78,8 +97,11 @@ impl Names {
         if !unknown.is_empty() {
             return Err(format!("the model has no parameters {} to rename", unknown.join(", ")));
         }
+        if self.without_read_out_bias && self.renamed.contains_key(BIAS) {
+            return Err(format!("the file has no bias of the read-out, so `{BIAS}` cannot be renamed"));
+        }
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
-        for parameter in layout.parameters() {
+        for parameter in layout.parameters().iter().filter(|p| self.has(p)) {
             let name = self.of(parameter);
             if name == METADATA {
                 return Err(format!(
@@ -96,13 +118,17 @@ impl Names {
     }
 }
 
+fn is_read_out(parameter: &str) -> bool {
+    matches!(parameter, "weight" | BIAS)
+}
+
 impl Model {
     /// A network of any program's safetensors file: one of PyTorch's, say, whose `state_dict` was saved by
     /// `safetensors.torch.save_file`.
     ///
     /// The file holds exactly the parameters of `config`, under `names` and in the shapes of [`Layout`], unless
-    /// [`Names::ignore_others`] lets it hold more. Types F32, F64, F16 and BF16 are read; of F64, each number is rounded
-    /// to the nearest f32. Metadata is not needed and not looked at.
+    /// [`Names::ignore_others`] lets it hold foreign ones too. Types F32, F64, F16 and BF16 are read; of F64, each number is
+    /// rounded to the nearest f32. Metadata is not needed and not looked at.
     ///
     /// # Errors
     /// As [`Model::new`]; [`Error::Checkpoint`](crate::Error::Checkpoint) for a file that is missing or damaged, for
@@ -131,8 +157,7 @@ impl Model {
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) for names that the model cannot have, for a number that is not
     /// finite, and where the file cannot be written; an old file is then as it was.
     pub fn export(&self, path: impl AsRef<Path>, names: &Names) -> Result<()> {
-        let path = path.as_ref();
-        encode(self, names).and_then(|bytes| file::Place::of(path)?.write(&bytes)).map_err(named(path.display()))
+        save(path.as_ref(), encode(self, names))
     }
 
     /// The bytes of the file, the same for the same network and names; see [`Model::export`].
@@ -140,21 +165,43 @@ impl Model {
     /// # Errors
     /// As there.
     pub fn export_bytes(&self, names: &Names) -> Result<Vec<u8>> {
-        encode(self, names).map_err(named(MEMORY))
+        encode(self, names).map_err(Fault::from).and_then(|encoded| encoded.to_bytes()).map_err(named(MEMORY))
     }
 }
 
-fn decode(bytes: &[u8], config: Config, layout: Layout, names: &Names) -> Checked<Model> {
+fn decode(bytes: &[u8], config: Config, layout: Layout, names: &Names) -> Result<Model, Fault> {
     names.check(&layout)?;
     let file = Tensors::parse(bytes)?;
-    let expected = layout.parameters().iter().map(|p| (names.of(p), p.shape.clone())).collect();
-    file.check(&expected, &TYPES, names.ignore_others)?;
-    let values = file.flat(&layout, |p| names.of(p))?;
+    let there = file.names();
+    let family = Family::find(&names.recurrent, &there);
+    let read_out_bias = format!("{}{BIAS}", names.read_out);
+    let is_own =
+        |name: &str| family.is_left_over(name, &layout) || (names.without_read_out_bias && name == read_out_bias);
+    let expected =
+        layout.parameters().iter().filter(|p| names.has(p)).map(|p| (names.of(p), p.shape.clone())).collect();
+    let checked = file.check(&expected, &TYPES, |other| names.ignore_others && !is_own(other));
+    checked.map_err(|mut what| {
+        let advice = family.advice(&config).filter(|_| names.renamed.keys().all(|name| is_read_out(name)));
+        if let Some(advice) = advice {
+            what = format!("{what}; {advice}");
+        }
+        let bias = layout.get(BIAS).map(|p| names.of(p)).filter(|name| expected.contains_key(name));
+        if bias.is_some_and(|name| file.shape(&name).is_none()) {
+            what = format!("{what}; `Names::without_read_out_bias` reads a read-out without a bias");
+        }
+        what
+    })?;
+    let values = file.flat(&layout, |p| names.has(p).then(|| names.of(p)))?;
     Ok(Model::from_flat(config, layout, values))
 }
 
-fn encode(model: &Model, names: &Names) -> Checked<Vec<u8>> {
+fn encode<'a>(model: &'a Model, names: &Names) -> Checked<Encoded<'a>> {
     names.check(model.layout())?;
+    let bias = model.parameter(BIAS).unwrap_or_default();
+    if names.without_read_out_bias && bias.iter().any(|value| *value != 0.0) {
+        return Err("a file without the bias of the read-out would hold another network: it is not zero".to_owned());
+    }
     // What PyTorch's own tools write, and some of them ask for.
-    serialize(named_tensors(model.layout(), model.flat(), |p| names.of(p)), "format", "pt".to_owned())
+    let tensors = named_tensors(model.layout(), model.flat(), |p| names.has(p).then(|| names.of(p)));
+    Encoded::new(tensors, "format", "pt".to_owned())
 }

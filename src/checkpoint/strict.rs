@@ -1,72 +1,93 @@
-//! JSON in which no object has the same key twice.
+//! JSON in which no object has the same key twice, and no object or array more entries than a header can need.
 //!
-//! The contract: where serde_json, and safetensors with it, would silently keep the last of several values, this fails.
+//! The contract: where serde_json, and safetensors with it, would silently keep the last of several values, this fails; of
+//! the text nothing is kept but the keys of the objects that are open.
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::HashSet;
 
-/// The value of a JSON text.
-pub(super) fn strict(json: &str) -> serde_json::Result<Value> {
-    serde_json::from_str::<Strict>(json).map(|Strict(value)| value)
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// The most entries of an object or array: as many tensors no network of this crate has.
+const MAX_ENTRIES: usize = 1 << 17;
+
+/// Checks that a text is JSON whose objects have each key once.
+pub(super) fn check(json: &str) -> serde_json::Result<()> {
+    serde_json::from_str::<Strict>(json).map(|Strict| ())
 }
 
-struct Strict(Value);
+/// Any value; none is kept.
+struct Strict;
+
+/// Borrowed where it is written without escapes.
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+        deserializer.deserialize_any(StrictVisitor)
     }
 }
 
 struct StrictVisitor;
 
 impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
+    type Value = Strict;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Strict, E> {
+        Ok(Strict)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_bool<E>(self, _: bool) -> Result<Strict, E> {
+        Ok(Strict)
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, _: u64) -> Result<Strict, E> {
+        Ok(Strict)
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, _: i64) -> Result<Strict, E> {
+        Ok(Strict)
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E>(self, _: f64) -> Result<Strict, E> {
+        Ok(Strict)
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_str<E>(self, _: &str) -> Result<Strict, E> {
+        Ok(Strict)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = seq.next_element()? {
-            values.push(value);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
+        let mut count = 0;
+        while seq.next_element::<Strict>()?.is_some() {
+            count += 1;
+            check_count(count)?;
         }
-        Ok(values.into())
+        Ok(Strict)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = serde_json::Map::new();
-        while let Some((key, Strict(value))) = map.next_entry::<String, _>()? {
-            if entries.contains_key(&key) {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
+        let mut keys = HashSet::new();
+        while let Some((key, Strict)) = map.next_entry::<Key<'de>, _>()? {
+            if let Some(Key(key)) = keys.replace(key) {
                 return Err(de::Error::custom(format!("key `{key}` appears twice")));
             }
-            entries.insert(key, value);
+            check_count(keys.len())?;
         }
-        Ok(entries.into())
+        Ok(Strict)
     }
+}
+
+fn check_count<E: de::Error>(count: usize) -> Result<(), E> {
+    if count <= MAX_ENTRIES {
+        return Ok(());
+    }
+    Err(E::custom(format!("an object or array has more than {MAX_ENTRIES} entries")))
 }

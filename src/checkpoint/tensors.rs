@@ -3,19 +3,59 @@
 //! The contract: nothing in the file is believed before it is checked, in an order in which no check allocates by a
 //! number that has not been held against the length of the file; what is wrong with the tensors is said all at once.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, View, tensor::Metadata};
-use serde_json::Value;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::strict::strict;
-use super::{Checked, text};
+use super::{Checked, Fault, container, strict};
+use crate::allocate::zeros;
 use crate::model::{Layout, Parameter};
 
 /// A safetensors file opens with the length of its header, eight bytes.
-const LENGTH_BYTES: usize = 8;
+pub(super) const LENGTH_BYTES: usize = 8;
+/// The longest header that is read: names and shapes of some hundred thousand tensors.
+pub(super) const HEADER_BYTES: usize = 16 << 20;
+/// A key of the header that is no tensor.
+pub(super) const METADATA: &str = "__metadata__";
+
+/// What a header says, as it stands there.
+#[derive(Default)]
+struct Header {
+    metadata: Option<HashMap<String, String>>,
+    tensors: Vec<(String, TensorInfo)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let mut header = Header::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == METADATA {
+                header.metadata = map.next_value()?;
+            } else {
+                header.tensors.push((key, map.next_value()?));
+            }
+        }
+        Ok(header)
+    }
+}
 
 /// A file whose header fits its length.
 pub(super) struct Tensors<'a> {
@@ -25,9 +65,14 @@ pub(super) struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    /// Looks before safetensors does where safetensors is silent (a key that appears twice) or trusting (an offset close
-    /// to the largest number there is, which overflows its sum).
+    /// What is wrong with a file of another format is that it is one.
     pub(super) fn parse(bytes: &'a [u8]) -> Checked<Self> {
+        Self::read_header(bytes).map_err(|what| container::describe(bytes).unwrap_or(what))
+    }
+
+    /// Reads the header without what safetensors does to read one: that keeps of a key that appears twice the last value,
+    /// holds every number of it in 32 bytes, and trusts offsets whose sum overflows.
+    fn read_header(bytes: &'a [u8]) -> Checked<Self> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or_else(|| {
             format!("is truncated or not a safetensors file: {} bytes, not even the length of a header", bytes.len())
         })?;
@@ -36,19 +81,28 @@ impl<'a> Tensors<'a> {
         let (header, data) = header.ok_or_else(|| {
             format!("is truncated or not a safetensors file: its header takes {length} bytes, {} are there", rest.len())
         })?;
+        if header.len() > HEADER_BYTES {
+            return Err(format!("has a header of {length} bytes, expected at most {HEADER_BYTES}"));
+        }
         let header =
             std::str::from_utf8(header).map_err(|e| format!("is not a safetensors file: its header is {e}"))?;
-        let header: Value = strict(header).map_err(|e| format!("is not a safetensors file: in its header, {e}"))?;
-        for (name, info) in header.as_object().into_iter().flatten().filter(|(name, _)| *name != METADATA) {
-            let end = info.get("data_offsets").and_then(|offsets| offsets.get(1)).and_then(Value::as_u64);
-            let end = end.ok_or_else(|| format!("is not a safetensors file: tensor `{name}` has no `data_offsets`"))?;
-            let given = data.len();
-            if end > given as u64 {
-                return Err(format!("is truncated: tensor `{name}` ends at byte {end} of the data, {given} are there"));
-            }
+        let invalid = |e: serde_json::Error| format!("is not a safetensors file: in its header, {e}");
+        strict::check(header).map_err(invalid)?;
+        let Header { metadata, mut tensors } = serde_json::from_str(header).map_err(invalid)?;
+        let given = data.len();
+        if let Some((name, info)) = tensors.iter().find(|(_, info)| info.data_offsets.1 > given) {
+            let end = info.data_offsets.1;
+            return Err(format!("is truncated: tensor `{name}` ends at byte {end} of the data, {given} are there"));
         }
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|e| format!("is truncated or not a safetensors file: {e}"))?;
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        let header =
+            Metadata::new(metadata, tensors).map_err(|e| format!("is truncated or not a safetensors file: {e}"))?;
+        if header.data_len() != given {
+            let end = header.data_len();
+            return Err(format!(
+                "is not a safetensors file: its tensors end at byte {end} of the data, {given} are there"
+            ));
+        }
         Ok(Tensors { header, data })
     }
 
@@ -62,16 +116,21 @@ impl<'a> Tensors<'a> {
         self.header.info(name).map(|info| info.shape.as_slice())
     }
 
-    /// Whether the file holds the `expected` tensors in their shapes, of one of the `types`; and no others, unless
-    /// there may be.
+    /// The names of all tensors.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
+    /// Whether the file holds the `expected` tensors in their shapes, of one of the `types`; and no others but those that
+    /// `may_be_there`.
     pub(super) fn check(
         &self,
         expected: &BTreeMap<String, Vec<usize>>,
         types: &[Dtype],
-        others_may_be: bool,
+        may_be_there: impl Fn(&str) -> bool,
     ) -> Checked<()> {
-        let mut unknown = self.header.offset_keys();
-        unknown.retain(|name| !others_may_be && !expected.contains_key(name));
+        let mut unknown = self.names();
+        unknown.retain(|name| !expected.contains_key(name) && !may_be_there(name));
         unknown.sort_unstable();
         let missing: Vec<&str> =
             expected.keys().filter(|name| self.header.info(name).is_none()).map(String::as_str).collect();
@@ -97,90 +156,56 @@ impl<'a> Tensors<'a> {
     }
 
     /// A tensor's values, each rounded to the nearest f32 where its type holds more than f32 does.
-    pub(super) fn values(&self, name: &str) -> Checked<Vec<f32>> {
+    pub(super) fn values(&self, name: &str) -> Result<Vec<f32>, Fault> {
+        let elements = self.shape(name).map_or(0, |shape| shape.iter().product());
+        let mut values = zeros(elements, "reading a tensor")?;
+        self.read(name, &mut values)?;
+        Ok(values)
+    }
+
+    /// Fills a buffer of a tensor's length with its [`Tensors::values`].
+    fn read(&self, name: &str, out: &mut [f32]) -> Checked<()> {
         let info = self.header.info(name);
         let bytes = info.and_then(|info| self.data.get(info.data_offsets.0..info.data_offsets.1));
         let (Some(info), Some(bytes)) = (info, bytes) else { return Err(format!("lacks the tensors {name}")) };
         match info.dtype {
-            Dtype::F32 => convert(name, bytes, |b| f32::from_le_bytes(b).into()),
-            Dtype::F64 => convert(name, bytes, f64::from_le_bytes),
-            Dtype::F16 => convert(name, bytes, |b| f16::from_le_bytes(b).to_f64()),
-            Dtype::BF16 => convert(name, bytes, |b| bf16::from_le_bytes(b).to_f64()),
+            Dtype::F32 => convert(name, bytes, out, |b| f32::from_le_bytes(b).into()),
+            Dtype::F64 => convert(name, bytes, out, f64::from_le_bytes),
+            Dtype::F16 => convert(name, bytes, out, |b| f16::from_le_bytes(b).to_f64()),
+            Dtype::BF16 => convert(name, bytes, out, |b| bf16::from_le_bytes(b).to_f64()),
             other => Err(format!("tensor `{name}` is of type {other}, expected real numbers")),
         }
     }
 
-    /// All parameters in one flat buffer, each from the tensor of the name that it has in the file. Only after
-    /// [`Tensors::check`], which holds their shapes against the file.
-    pub(super) fn flat(&self, layout: &Layout, name: impl Fn(&Parameter) -> String) -> Checked<Vec<f32>> {
-        let mut flat = vec![0.0; layout.len()];
+    /// All parameters in one flat buffer, each from the tensor of the name that it has in the file, zero where it has none
+    /// there. Only after [`Tensors::check`], which holds their shapes against the file.
+    pub(super) fn flat(&self, layout: &Layout, name: impl Fn(&Parameter) -> Option<String>) -> Result<Vec<f32>, Fault> {
+        let mut flat = zeros(layout.len(), "reading the parameters of a network")?;
         for parameter in layout.parameters() {
-            flat[parameter.range()].copy_from_slice(&self.values(&name(parameter))?);
+            if let Some(name) = name(parameter) {
+                self.read(&name, &mut flat[parameter.range()])?;
+            }
         }
         Ok(flat)
     }
 }
 
 /// By way of f64, which holds every number of the other types.
-fn convert<const N: usize>(name: &str, bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Checked<Vec<f32>> {
-    let checked = |(at, bytes): (usize, &[u8; N])| match number(*bytes) {
-        value if (value as f32).is_finite() => Ok(value as f32),
-        value if value.is_finite() => {
-            Err(format!("tensor `{name}` holds {value:e} at element {at}, which f32 cannot hold"))
-        }
-        value => Err(not_finite(name, at, value)),
-    };
-    bytes.as_chunks().0.iter().enumerate().map(checked).collect()
-}
-
-/// A key of the header that is no tensor.
-pub(super) const METADATA: &str = "__metadata__";
-
-/// A tensor as safetensors writes it.
-pub(super) struct Tensor<'a> {
-    pub(super) shape: Vec<usize>,
-    pub(super) values: &'a [f32],
-}
-
-impl View for Tensor<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values)
-    }
-}
-
-/// The parameters in a flat buffer as tensors, each under the name that it has in the file.
-pub(super) fn named_tensors<'a>(
-    layout: &Layout,
-    flat: &'a [f32],
-    name: impl Fn(&Parameter) -> String,
-) -> Vec<(String, Tensor<'a>)> {
-    let parameters = layout.parameters().iter();
-    parameters.map(|p| (name(p), Tensor { shape: p.shape.clone(), values: &flat[p.range()] })).collect()
-}
-
-/// The bytes of a file of these tensors, all finite. One entry of metadata, because safetensors writes several in the
-/// order of a hash map.
-pub(super) fn serialize(tensors: Vec<(String, Tensor<'_>)>, key: &str, entry: String) -> Checked<Vec<u8>> {
-    for (name, tensor) in &tensors {
-        if let Some((at, &value)) = tensor.values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-            return Err(not_finite(name, at, value.into()));
+fn convert<const N: usize>(name: &str, bytes: &[u8], out: &mut [f32], number: impl Fn([u8; N]) -> f64) -> Checked<()> {
+    for (at, (bytes, out)) in bytes.as_chunks().0.iter().zip(out).enumerate() {
+        let value = number(*bytes);
+        *out = value as f32;
+        if !out.is_finite() {
+            return Err(if value.is_finite() {
+                format!("tensor `{name}` holds {value:e} at element {at}, which f32 cannot hold")
+            } else {
+                not_finite(name, at, value)
+            });
         }
     }
-    safetensors::serialize(tensors, Some(HashMap::from([(key.to_owned(), entry)]))).map_err(text)
+    Ok(())
 }
 
-fn not_finite(name: &str, at: usize, value: f64) -> String {
+pub(super) fn not_finite(name: &str, at: usize, value: f64) -> String {
     format!("tensor `{name}` holds {value} at element {at}")
 }

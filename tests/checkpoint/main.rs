@@ -1,6 +1,6 @@
 //! Checkpoints: what comes back is what was saved, bit for bit, and what is in the file stays readable by others.
 //!
-//! The modules hold the rest: what is refused (`damaged`), and where files go (`disk`).
+//! The modules hold the rest: what is refused (`containers`, `damaged`), and where files go (`disk`).
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod containers;
 mod damaged;
 mod disk;
 
