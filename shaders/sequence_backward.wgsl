@@ -122,6 +122,18 @@ fn main(
     // The units of all sequences of the tile, one after the other.
     let units = min(SEQUENCES, params.batch - first_b) * hidden;
 
+    // From beyond the last step nothing comes but what is carried. It stands where the first turn finds its sums, so that
+    // the loop over units is the same in every turn: FXC takes no barrier beside a loop that branches on the turn.
+    for (var i = lid; i < units; i += THREADS) {
+        let s = i / hidden;
+        let j = i % hidden;
+        for (var part = 0u; part < SPLIT; part += 1u) {
+            shared_floats[sum_at(part, s, j)] = 0.0;
+        }
+        if params.carried != 0u {
+            shared_floats[sum_at(0u, s, j)] = f32(upstream[units_at(slot_of(params.steps, d), first_b + s, d) + j]);
+        }
+    }
     for (var done = 0u; done < params.steps; done += 1u) {
         let step = params.steps - 1u - done;
         let slot = slot_of(step, d);
@@ -130,7 +142,6 @@ fn main(
         if lid < units {
             above = f32(upstream[units_at(slot, first_b + lid / hidden, d) + lid % hidden]);
         }
-        // From beyond the last step nothing comes but what is carried.
         if done > 0u {
             product(lid, d, 0u, FIRST_GATES);
         }
@@ -143,12 +154,7 @@ fn main(
             if i != lid {
                 above = f32(upstream[unit.now]);
             }
-            var dh = above;
-            if done > 0u {
-                dh += mask_at(b, d, j) * sum_of(s, j);
-            } else if params.carried != 0u {
-                dh += f32(upstream[units_at(slot_of(step + 1u, d), b, d) + j]);
-            }
+            let dh = above + select(mask_at(b, d, j), 1.0, done == 0u) * sum_of(s, j);
             upstream[unit.now] = Stored(dh);
             let gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));
             for (var g = 0u; g < GATES; g += 1u) {
