@@ -210,10 +210,17 @@ fn every_pipeline_of_a_plan_keeps_to_the_default_limits() {
     let mut seen = BTreeSet::new();
     for_every_plan(|what, plan| {
         for command in lower(plan).unwrap() {
-            let Command::Dispatch(Dispatch { kernel, constants, halves, .. }) = command else { continue };
+            let Command::Dispatch(dispatch) = command else { continue };
+            let Dispatch { kernel, constants, halves, .. } = &dispatch;
             if !constants.is_empty() && seen.insert((kernel.name, constants.clone(), halves.clone())) {
-                let (_, module) = parse_variant(kernel, &halves, &constants).unwrap();
+                let (_, module) = parse_variant(kernel, halves, constants).unwrap();
                 let bytes = workgroup_bytes(&module);
+                let said = dispatch.workgroup_bytes();
+                assert!(
+                    [0, bytes.into()].contains(&said),
+                    "{what}: {} {constants:?}: {bytes}, not {said}",
+                    kernel.name
+                );
                 assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {} {constants:?}: {bytes} bytes", kernel.name);
                 let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
                 assert!(threads <= MAX_INVOCATIONS, "{what}: {} {constants:?}: {threads} threads", kernel.name);
@@ -221,6 +228,30 @@ fn every_pipeline_of_a_plan_keeps_to_the_default_limits() {
         }
     });
     assert!(seen.len() > 20, "{seen:?}");
+}
+
+#[test]
+fn a_tile_takes_no_more_memory_than_its_target_has() {
+    let mut most = 0;
+    // WebGPU's, DX12's and Vulkan's as adapters have it.
+    for workgroup_bytes in [16 << 10, 32 << 10, 48 << 10] {
+        for base in [Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+            let target = Target { workgroup_bytes, ..base };
+            for cell in CELLS {
+                for (hidden, batch) in [(1, 1), (33, 300), (64, 5), (128, 1), (128, 2000), (256, 300), (1030, 33)] {
+                    let config = Config::new(cell, Input::Dense(3), hidden, 2);
+                    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+                    let (plan, _) = Plan::new(&config, purpose, 5, batch, &target).unwrap();
+                    for command in lower(&plan).unwrap() {
+                        let Command::Dispatch(dispatch) = command else { continue };
+                        dispatch.check_workgroup(workgroup_bytes, MAX_INVOCATIONS).unwrap();
+                        most = most.max(dispatch.workgroup_bytes());
+                    }
+                }
+            }
+        }
+    }
+    assert!(most > 16 << 10, "no tile of {most} bytes takes what a target has more than the least");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Executor {
     /// values.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a tensor or a grid beyond the device's limits, [`Error::Unsupported`] for tensors of
+    /// [`Error::Limit`] for a tensor, a grid or a workgroup beyond the device's limits, [`Error::Unsupported`] for tensors of
     /// [`Element::Half`] on a device that was opened without them, [`Error::OutOfMemory`], [`Error::DeviceLost`],
     /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
     pub async fn prepare_async(&mut self, plan: Plan) -> Result<PlanId> {
@@ -89,6 +89,11 @@ impl Executor {
         }
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
+        for command in &commands {
+            if let Command::Dispatch(dispatch) = command {
+                dispatch.check_workgroup(gpu.adapter().workgroup_bytes, gpu.adapter().invocations)?;
+            }
+        }
         let slots = Slots::new(&commands, gpu.device().limits().max_buffer_size)?;
         let known = self.shared.len();
         let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));

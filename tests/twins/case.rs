@@ -185,16 +185,24 @@ impl Case {
 
     /// What the operation is for a GPU, or why there is none such.
     pub fn lowered(&self) -> Result<Vec<Command>, Error> {
+        lower(&self.whole())
+    }
+
+    /// Whether the GPU takes the operation.
+    pub fn prepared(&self) -> Result<(), Error> {
+        gpu().prepare(self.whole()).map(|_| ())
+    }
+
+    /// The tensors and the operation.
+    fn whole(&self) -> Plan {
         let mut plan = self.plan.clone();
         self.op.iter().for_each(|op| plan.push(Phase::Forward, op.clone()));
-        lower(&plan)
+        plan
     }
 
     /// The outputs after one run.
     pub fn run<E: Execute>(&self, mut executor: E) -> Vec<Vec<f64>> {
-        let mut plan = self.plan.clone();
-        self.op.iter().for_each(|op| plan.push(Phase::Forward, op.clone()));
-        let id = executor.prepare(plan);
+        let id = executor.prepare(self.whole());
         self.reals.iter().for_each(|(tensor, values)| executor.write(id, *tensor, values));
         self.ids.iter().for_each(|(tensor, ids)| executor.write_ids(id, *tensor, ids));
         executor.run(id);

@@ -1,7 +1,7 @@
 //! Recurrences of every cell and schedule against their twins, around the borders of every tile.
 
-use recurrent::plan::{RecurrenceSchedule, Tile};
-use recurrent::{Cell, cpu};
+use recurrent::plan::{RecurrenceSchedule, Tile, Way};
+use recurrent::{Cell, Error, cpu};
 
 use crate::common::compare::{EXACT, Tolerance};
 use crate::common::executor::gpu;
@@ -42,10 +42,25 @@ fn recurrence_around_the_tiles_of_a_step() {
                     let options = options.next().unwrap();
                     let tile = tiles.next().unwrap();
                     let sizes = Sizes { steps, batch, hidden, cell, schedule, tile, options };
-                    recurrences::forward(&mut random, sizes).check();
-                    recurrences::backward(&mut random, sizes).check();
+                    check(&mut random, sizes);
                 }
             }
+        }
+    }
+}
+
+/// Checks a recurrence each way that the adapter has the workgroup memory for.
+#[track_caller]
+fn check(random: &mut Random, sizes: Sizes) {
+    let Sizes { tile, schedule, cell, hidden, .. } = sizes;
+    let cases =
+        [(Way::Forward, recurrences::forward(random, sizes)), (Way::Backward, recurrences::backward(random, sizes))];
+    for (way, case) in cases {
+        if 4 * tile.floats(schedule, way, cell.gates(), hidden) <= gpu().gpu().adapter().workgroup_bytes as usize {
+            case.check();
+        } else {
+            let refused = case.prepared().unwrap_err();
+            assert!(matches!(refused, Error::Limit { .. }), "{sizes:?}: {refused}");
         }
     }
 }
@@ -69,11 +84,26 @@ fn recurrence_around_the_borders_of_every_tile() {
                 {
                     let options = options.next().unwrap();
                     let sizes = Sizes { steps: 3, batch, hidden, cell, schedule, tile, options };
-                    recurrences::forward(&mut random, sizes).check();
-                    recurrences::backward(&mut random, sizes).check();
+                    check(&mut random, sizes);
                 }
             }
         }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_workgroup_larger_than_the_adapter_s_is_an_error() {
+    let schedule = RecurrenceSchedule::Steps;
+    for (cell, tile, named) in [
+        // 128 KiB, and 512 threads.
+        (Cell::Lstm, Tile { threads: 256, sequences: 8, units: 4, split: 1 }, "max_compute_workgroup_storage_size"),
+        (TANH, Tile { threads: 512, sequences: 1, units: 1, split: 1 }, "max_compute_invocations_per_workgroup"),
+    ] {
+        let sizes = Sizes { steps: 1, batch: 1, hidden: 2, cell, schedule, tile, options: Options::PLAIN };
+        let refused = recurrences::forward(&mut Random::new(9), sizes).prepared().unwrap_err();
+        let Error::Limit { limit, asked, allowed, .. } = refused else { panic!("{refused}") };
+        assert!(limit.contains(named) && asked > allowed, "{limit}: {asked}, {allowed}");
     }
 }
 
@@ -108,8 +138,7 @@ fn recurrence_around_the_threads_of_a_workgroup() {
         for hidden in [63, 64, 65, 127, 128, 129, 255, 256, 257, 521, 1024] {
             let options = options.next().unwrap();
             let sizes = Sizes { steps: 2, batch: 2, hidden, cell: TANH, schedule, tile, options };
-            recurrences::forward(&mut random, sizes).check();
-            recurrences::backward(&mut random, sizes).check();
+            check(&mut random, sizes);
         }
         // G·H around 256 and at the most that a workgroup takes; of two products 2·H, that of the first, as well.
         let of_gru = [85, 86, 128, 129, 257, 682];
@@ -117,8 +146,7 @@ fn recurrence_around_the_threads_of_a_workgroup() {
             for hidden in sizes {
                 let options = options.next().unwrap();
                 let sizes = Sizes { steps: 2, batch: 2, hidden, cell, schedule, tile, options };
-                recurrences::forward(&mut random, sizes).check();
-                recurrences::backward(&mut random, sizes).check();
+                check(&mut random, sizes);
             }
         }
     }

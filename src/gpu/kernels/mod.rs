@@ -16,7 +16,7 @@ mod update;
 
 use std::sync::LazyLock;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Op, Plan, TensorId, View};
 
 /// The most bytes that a dispatch's parameters have: one step of the alignment of a uniform's dynamic offset.
@@ -116,6 +116,39 @@ pub struct Dispatch {
     pub params: Vec<u8>,
     /// Workgroups, at most [`MAX_GRID`] along each dimension.
     pub grid: [u32; 3],
+}
+
+impl Dispatch {
+    /// Bytes of memory that a workgroup shares, where a tile decides; any other kernel keeps to WebGPU's default limits.
+    pub fn workgroup_bytes(&self) -> u64 {
+        self.constant(recurrence::FLOATS).map_or(0, |floats| 4 * u64::from(floats))
+    }
+
+    /// Checks that workgroups of a device may share so many bytes and have so many threads. wgpu lets one of too much memory
+    /// through to the driver, which refuses it, or does not and computes anything.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn check_workgroup(&self, bytes: u32, threads: u32) -> Result<()> {
+        let asked = [self.workgroup_bytes(), self.constant(recurrence::THREADS).map_or(0, u64::from)];
+        let limits = [
+            ("bytes", "the adapter's max_compute_workgroup_storage_size", bytes),
+            ("threads", "the adapter's max_compute_invocations_per_workgroup", threads),
+        ];
+        for (asked, (unit, limit, allowed)) in asked.into_iter().zip(limits) {
+            if asked > u64::from(allowed) {
+                let what = format!("a workgroup of {} ({unit})", self.kernel.name);
+                return Err(Error::Limit { what, limit, asked, allowed: allowed.into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of one of the kernel's constants.
+    fn constant(&self, name: &str) -> Option<u32> {
+        let mut named = self.kernel.constants.iter().zip(&self.constants);
+        named.find_map(|(constant, value)| (*constant == name).then_some(*value))
+    }
 }
 
 /// What an executor does, in order.

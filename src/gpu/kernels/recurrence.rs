@@ -78,10 +78,13 @@ macro_rules! driver {
     };
 }
 
+/// The constant that says how many threads a driver's workgroup has, and the one that says how many f32 these share.
+pub(super) const THREADS: &str = "THREADS";
+pub(super) const FLOATS: &str = "FLOATS";
 /// The constants of a driver.
-const CONSTANTS: [&str; 5] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS"];
+const CONSTANTS: [&str; 5] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS];
 /// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
-const MASKED_CONSTANTS: [&str; 6] = ["THREADS", "SEQUENCES", "UNITS", "SPLIT", "FLOATS", "MASKED"];
+const MASKED_CONSTANTS: [&str; 6] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED"];
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits always.
 const STORED: &str = "Stored";
