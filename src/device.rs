@@ -80,7 +80,8 @@ impl Device {
         }
     }
 
-    /// The CPU executor, in f32, on as many threads as rayon has.
+    /// The CPU executor, in f32, on as many threads as rayon has, and on the caller's alone where the system makes no others.
+    /// How many there are changes no bit of any result.
     pub fn cpu() -> Device {
         Device { kind: Kind::Cpu, precision: Precision::F32 }
     }
@@ -117,7 +118,10 @@ impl Device {
     /// What it is, in a few words: `NVIDIA H200 (Vulkan)`, `CPU (2 threads)`.
     pub fn name(&self) -> String {
         match &self.kind {
-            Kind::Cpu => format!("CPU ({} threads)", rayon::current_num_threads()),
+            Kind::Cpu => match cpu::threads() {
+                1 => "CPU (1 thread)".to_owned(),
+                threads => format!("CPU ({threads} threads)"),
+            },
             Kind::Gpu(gpu) => format!("{} ({})", gpu.adapter().name, gpu.adapter().backend),
         }
     }

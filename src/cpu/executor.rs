@@ -2,14 +2,13 @@
 //!
 //! Shared tensors are one buffer for all plans. A plan's tensors are allocated in [`Executor::prepare`]; the first
 //! [`Executor::run`] makes room beside them for packed copies of the weights (as large as these, once more for training) and
-//! for sums, and later ones allocate nothing but what `gemm` does in a weight's gradient and the lists by which threads
-//! share a tensor.
+//! for sums, and later ones allocate nothing but the lists by which threads share a tensor.
 //!
 //! This is the level below [`crate::Trainer`] and [`crate::Stream`], which check what they are given: here an id of
 //! another executor, an id out of range or a plan whose operations do not fit its tensors is a panic.
 
 use super::{
-    gather, loss, mask, matmul,
+    gather, gradient, loss, mask, matmul,
     memory::{Buffer, Memory, Pack},
     real::Real,
     recurrence, state, trace, update,
@@ -26,6 +25,7 @@ pub struct Executor<T: Real> {
     /// Buffers that all plans know by name.
     shared: Vec<(String, usize)>,
     scratch: Vec<T>,
+    long: Vec<f64>,
     packs: Vec<Pack<T>>,
 }
 
@@ -143,9 +143,9 @@ impl<T: Real> Executor<T> {
 
     /// Runs all operations of a plan once.
     pub fn run(&mut self, id: PlanId) {
-        let Executor { plans, buffers, scratch, packs, .. } = self;
+        let Executor { plans, buffers, scratch, long, packs, .. } = self;
         let Prepared { plan, slots } = &plans[id.0];
-        let mut memory = Memory { plan, buffers, slots, scratch, packs };
+        let mut memory = Memory { plan, buffers, slots, scratch, long, packs };
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
         }
@@ -153,9 +153,9 @@ impl<T: Real> Executor<T> {
 
     /// [`Executor::run`], each operation timed.
     pub(crate) fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
-        let Executor { plans, buffers, scratch, packs, .. } = self;
+        let Executor { plans, buffers, scratch, long, packs, .. } = self;
         let Prepared { plan, slots } = &plans[id.0];
-        let mut memory = Memory { plan, buffers, slots, scratch, packs };
+        let mut memory = Memory { plan, buffers, slots, scratch, long, packs };
         let mut each = Vec::with_capacity(plan.stages().len());
         let all = Stopwatch::start()?;
         for stage in plan.stages() {
@@ -197,7 +197,7 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::Pool(op) => state::pool(op, memory),
         Op::PoolGradient(op) => state::pool_gradient(op, memory),
         Op::LossGradient(op) => loss::loss_gradient(op, memory),
-        Op::WeightGradient(op) => matmul::weight_gradient(op, memory),
+        Op::WeightGradient(op) => gradient::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),
         Op::StartGradient(op) => state::start_gradient(op, memory),
         Op::Combine(op) => update::combine(op, memory),

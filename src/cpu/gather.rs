@@ -1,13 +1,6 @@
 //! W·x and its gradient where x is a token: columns of W gathered, and gradients brought back to them.
 
-use rayon::prelude::*;
-
-use super::{
-    mask::Drawn,
-    matmul::{Matrix, sum_rows},
-    memory::Memory,
-    real::Real,
-};
+use super::{mask::Drawn, matmul::Matrix, memory::Memory, real::Real, sums::ColumnSums, threads};
 use crate::plan::{Gather, GatherGradient};
 
 /// Rows that are worth a thread's while.
@@ -41,59 +34,53 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
         }
     };
     let (out, tokens) = (&mut tensor[op.out.range()], &tokens[..op.out.rows]);
-    if op.out.rows <= ROWS_A_TASK {
-        fill((0, (out, tokens)));
-    } else {
-        let tasks = out.par_chunks_mut(ROWS_A_TASK * op.out.cols).zip(tokens.par_chunks(ROWS_A_TASK));
-        tasks.enumerate().for_each(fill);
-    }
+    let tasks = out.chunks_mut(ROWS_A_TASK * op.out.cols).zip(tokens.chunks(ROWS_A_TASK));
+    threads::each(tasks.enumerate(), fill);
     memory.put(op.out.tensor, tensor);
 }
 
 pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.slices);
-    let mut sum = std::mem::take(memory.scratch);
-    sum.resize(op.d.cols, T::zero());
+    let (mut sums, mut long) = (std::mem::take(memory.scratch), std::mem::take(memory.long));
+    sums.resize(op.d.cols, T::zero());
+    long.resize(op.d.cols, 0.0);
     let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
     let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
     let (symbols, starts) = (row - 1, &starts[op.part * row..][..row]);
-    let tasks = (rows * width / ELEMENTS_A_TASK).clamp(1, rayon::current_num_threads());
-    let share = width.div_ceil(tasks);
+    let share = width.div_ceil(threads::shares(rows * width / ELEMENTS_A_TASK));
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         // A share of the columns of d.
-        let part = |number: usize, weight: &mut [T], sum: &mut [T]| {
-            let columns = number * share..number * share + sum.len();
+        let part = |number: usize, weight: &mut [T], mut sums: ColumnSums<'_, T>| {
+            let first_column = number * share;
             for token in 0..symbols {
                 let (first, end) = (starts[token] as usize, starts[token + 1] as usize);
                 let of_token = &order[first..end];
                 let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
-                sum.fill(T::zero());
+                sums.clear();
                 for &row in part {
                     let row = row as usize;
                     let factor =
                         drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * symbols + token));
-                    let d = &d[row * width..][columns.clone()];
-                    sum.iter_mut().zip(d).for_each(|(sum, value)| *sum += *value * factor);
+                    sums.add(d[row * width + first_column..].iter().map(|value| *value * factor));
                 }
-                for (row, value) in weight.chunks_exact_mut(symbols).zip(&*sum) {
+                for (row, value) in weight.chunks_exact_mut(symbols).zip(sums.finish()) {
                     row[token] = *value;
                 }
             }
         };
         let weight = &mut slice[op.weight..op.weight + width * symbols];
-        if tasks == 1 {
-            part(0, weight, &mut sum[..width]);
-        } else {
-            let parts = weight.par_chunks_mut(share * symbols).zip(sum[..width].par_chunks_mut(share)).enumerate();
-            parts.for_each(|(number, (weight, sum))| part(number, weight, sum));
-        }
+        let sums_of_parts = sums[..width].chunks_mut(share).zip(long.chunks_mut(share));
+        let parts = weight.chunks_mut(share * symbols).zip(sums_of_parts).enumerate();
+        threads::each(parts, |(number, (weight, (sums, long)))| part(number, weight, ColumnSums::new(sums, long)));
         if let Some(bias) = op.bias {
             let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
-            sum_rows(Matrix::new(&d[first * width..], width), end - first, false, &mut slice[bias..bias + width]);
+            let mut sums = ColumnSums::new(&mut slice[bias..bias + width], &mut long);
+            sums.add_rows(Matrix::new(&d[first * width..], width), end - first);
+            sums.finish();
         }
     }
-    *memory.scratch = sum;
+    (*memory.scratch, *memory.long) = (sums, long);
     memory.put(op.slices, tensor);
 }

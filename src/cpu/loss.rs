@@ -1,9 +1,8 @@
 //! Loss and its gradient in one pass over the outputs, each position apart.
 
 use pulp::Arch;
-use rayon::prelude::*;
 
-use super::{memory::Memory, real::Real};
+use super::{memory::Memory, real::Real, sums::sum, threads};
 use crate::plan::{Loss, LossGradient};
 
 /// Positions that are worth a thread's while.
@@ -36,20 +35,13 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
         }
         loss
     };
-    let task = |first: usize, y: &mut [T], losses: &mut [T]| {
-        for (i, (y, loss)) in y.chunks_exact_mut(width).zip(losses).enumerate() {
-            *loss = row(first + i, y);
-        }
-    };
     let y = &mut outputs[op.outputs.range()];
-    if op.outputs.rows <= ROWS_A_TASK {
-        task(0, y, &mut row_loss);
-    } else {
-        y.par_chunks_mut(ROWS_A_TASK * width)
-            .zip(row_loss.par_chunks_mut(ROWS_A_TASK))
-            .enumerate()
-            .for_each(|(i, (y, losses))| task(i * ROWS_A_TASK, y, losses));
-    }
+    let tasks = y.chunks_mut(ROWS_A_TASK * width).zip(row_loss.chunks_mut(ROWS_A_TASK));
+    threads::each(tasks.enumerate(), |(task, (y, losses))| {
+        for (i, (y, loss)) in y.chunks_exact_mut(width).zip(losses).enumerate() {
+            *loss = row(task * ROWS_A_TASK + i, y);
+        }
+    });
     memory.put(op.outputs.tensor, outputs);
     memory.put(op.row_loss, row_loss);
 }
@@ -58,31 +50,30 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
 fn cross_entropy<T: Real>(y: &mut [T], target: usize, weight: T, gradient: bool) -> T {
     let max = y.iter().fold(T::neg_infinity(), |max, v| max.max(*v));
     let at_target = y[target];
-    let sum: T = if gradient {
+    let total = if gradient {
         Arch::new().dispatch(|| {
             y.iter_mut().for_each(|v| *v = *v - max);
             T::exp_slice(y);
         });
-        let sum = y.iter().copied().sum();
-        let scale = weight / sum;
+        let total = sum(y.iter().copied());
+        let scale = weight / total;
         y.iter_mut().for_each(|v| *v = *v * scale);
         y[target] = y[target] - weight;
-        sum
+        total
     } else {
-        y.iter().map(|v| (*v - max).exp()).sum()
+        sum(y.iter().map(|v| (*v - max).exp()))
     };
-    weight * (sum.ln() + max - at_target)
+    weight * (total.ln() + max - at_target)
 }
 
 /// `weight`·Σ (y − target)²; y becomes 2·`weight`·(y − target).
 fn mean_squared<T: Real>(y: &mut [T], targets: &[T], weight: T, gradient: bool) -> T {
-    let mut sum = T::zero();
-    for (y, target) in y.iter_mut().zip(targets) {
+    let squares = y.iter_mut().zip(targets).map(|(y, target)| {
         let error = *y - *target;
-        sum += error * error;
         if gradient {
             *y = (weight + weight) * error;
         }
-    }
-    weight * sum
+        error * error
+    });
+    weight * sum(squares)
 }

@@ -1,8 +1,6 @@
 //! Dropout: which elements are kept, and the multiplication by that.
 
-use rayon::prelude::*;
-
-use super::{memory::Memory, real::Real};
+use super::{memory::Memory, real::Real, threads};
 use crate::plan::{
     Draw, Mask,
     random::{kept, threefry, threshold},
@@ -41,7 +39,7 @@ pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
     let (first, whole) = (op.first * op.out.cols, op.period * op.out.cols);
     let period = whole.min(out.len());
     factors.resize(period, T::zero());
-    factors.par_chunks_mut(ELEMENTS_A_TASK).enumerate().for_each(|(task, factors)| {
+    threads::each(factors.chunks_mut(ELEMENTS_A_TASK).enumerate(), |(task, factors)| {
         for (j, factor) in factors.iter_mut().enumerate() {
             *factor = drawn.factor((first + task * ELEMENTS_A_TASK + j) % whole);
         }

@@ -3,11 +3,12 @@
 //! In f64 it is the oracle that the GPU's kernels and PyTorch's numbers are held against; in f32 it is what runs where
 //! there is no GPU. It replays the same plans. Every operation is a few plain loops, one file
 //! under its name; what the profile says is worth it stands beside them in vector instructions for f32 (`packed`, `vector`),
-//! tested against the plain loops. Weights' gradients go through the `gemm` crate.
+//! tested against the plain loops.
 
 mod cells;
 mod executor;
 mod gather;
+mod gradient;
 mod loss;
 mod mask;
 mod matmul;
@@ -17,9 +18,12 @@ mod real;
 mod recurrence;
 mod state;
 mod steps;
+mod sums;
+mod threads;
 mod trace;
 mod update;
 mod vector;
 
 pub use executor::Executor;
 pub use real::Real;
+pub(crate) use threads::count as threads;

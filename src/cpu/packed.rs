@@ -8,6 +8,7 @@ use pulp::{Simd, WithSimd};
 
 use super::matmul::{Matrix, Out};
 use super::real::Real;
+use super::sums::TERMS;
 
 /// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last with columns to spare. W is [`super::real::Kernels::panel`].
 #[derive(Clone, Copy)]
@@ -21,6 +22,9 @@ pub struct Panels<'a, T> {
 #[derive(Clone, Copy)]
 pub enum Begin<'a, T> {
     Zero,
+    /// Zero, and every [`TERMS`] terms are summed apart before they are added to those before: for long sums. What has
+    /// digits to spare sums them as they come.
+    Apart,
     /// What is in the output.
     There,
     /// `[N]`, the same for every row.
@@ -34,6 +38,16 @@ pub struct Product<'a, T> {
     pub b: Panels<'a, T>,
     pub begin: Begin<'a, T>,
     pub out: Out<'a, T>,
+}
+
+/// `out = aᵀ·b`, the sums [`Begin::Apart`]; a `[K, M]` with its rows contiguous, out `[M, N]`.
+pub struct Turned<'a, T> {
+    pub m: usize,
+    pub a: Matrix<'a, T>,
+    pub b: Panels<'a, T>,
+    pub out: Out<'a, T>,
+    /// `K·M` numbers, for a as stripes.
+    pub room: &'a mut [T],
 }
 
 impl<'a, T: Real> Panels<'a, T> {
@@ -87,12 +101,25 @@ pub(super) fn plain<T: Real>(Product { rows, a, b, begin, out }: Product<'_, T>)
         let a = &a.values[row * a.row..][..b.k];
         for (p, out) in out[..b.n].chunks_mut(width).enumerate() {
             match begin {
-                Begin::Zero => out.fill(T::zero()),
+                Begin::Zero | Begin::Apart => out.fill(T::zero()),
                 Begin::There => {}
                 Begin::Row(first) => out.copy_from_slice(&first[p * width..][..out.len()]),
             }
             for (a, b) in a.iter().zip(b.panel(p).chunks_exact(width)) {
                 out.iter_mut().zip(b).for_each(|(sum, b)| *sum += *a * *b);
+            }
+        }
+    }
+}
+
+/// A product with a matrix turned over as plain loops.
+pub(super) fn plain_turned<T: Real>(Turned { m, a, b, out, .. }: Turned<'_, T>) {
+    let width = T::panel();
+    for (column, out) in out.values.chunks_mut(out.row).take(m).enumerate() {
+        for (p, out) in out[..b.n].chunks_mut(width).enumerate() {
+            out.fill(T::zero());
+            for (a, b) in a.values.chunks(a.row).zip(b.panel(p).chunks_exact(width)) {
+                out.iter_mut().zip(b).for_each(|(sum, b)| *sum += a[column] * *b);
             }
         }
     }
@@ -111,16 +138,62 @@ pub(super) const fn width(lanes: usize) -> usize {
 /// The most rows of a block: so many sums fill 32 registers and leave room for a row of a panel and an element of `a`.
 const TALLEST: usize = 12;
 
-/// A product with the widest vectors that the machine has: a block of rows by one or several panels is summed in
-/// registers.
+/// The most rows of a block with these registers, and how many each is to have so that all are about as tall.
+fn heights<S: Simd>(rows: usize) -> (usize, usize) {
+    let tallest = if S::REGISTER_COUNT >= 32 { TALLEST } else { TALLEST / 2 };
+    (tallest, rows.div_ceil(rows.div_ceil(tallest).max(1)).max(1))
+}
+
 impl WithSimd for Product<'_, f32> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        self.by_blocks::<S, false>(simd);
+    }
+}
+
+/// First `a` as stripes, the columns of one block side by side `[K, ROWS]`: as a block reads them.
+impl WithSimd for Turned<'_, f32> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        macro_rules! stripe {
+            ($a:expr, $stripe:expr, $rows:expr, $($number:literal)*) => {
+                match $rows {
+                    $($number => pack_stripe::<$number>($a, $stripe),)*
+                    rows => unreachable!("no stripe of {rows} columns"),
+                }
+            };
+        }
+        let Turned { m, a, b, out, room } = self;
+        let (_, height) = heights::<S>(m);
+        for (stripe, column) in room.chunks_mut(b.k * height).zip((0..m).step_by(height)) {
+            let a = Matrix { values: &a.values[column..], ..a };
+            stripe!(a, &mut stripe[..], height.min(m - column), 1 2 3 4 5 6 7 8 9 10 11 12);
+        }
+        let stripes = Matrix::new(room, b.k);
+        Product { rows: m, a: stripes, b, begin: Begin::Apart, out }.by_blocks::<S, true>(simd);
+    }
+}
+
+fn pack_stripe<const ROWS: usize>(a: Matrix<'_, f32>, stripe: &mut [f32]) {
+    for (out, row) in stripe.as_chunks_mut::<ROWS>().0.iter_mut().zip(a.values.chunks(a.row)) {
+        if let Some(row) = row.first_chunk() {
+            *out = *row;
+        }
+    }
+}
+
+/// A product with the widest vectors that the machine has: a block of rows by one or several panels is summed in
+/// registers.
+impl Product<'_, f32> {
+    /// Where `a` lies in stripes its rows are the columns of these, and as many numbers apart.
+    #[inline(always)]
+    fn by_blocks<S: Simd, const STRIPES: bool>(self, simd: S) {
         let Product { rows, a, b, begin, out } = self;
-        let tallest = if S::REGISTER_COUNT >= 32 { TALLEST } else { TALLEST / 2 };
-        let height = rows.div_ceil(rows.div_ceil(tallest).max(1)).max(1);
+        let (tallest, height) = heights::<S>(rows);
         let width = width(S::F32_LANES);
         let whole = b.n / width;
         let mut panel = 0;
@@ -133,8 +206,8 @@ impl WithSimd for Product<'_, f32> {
             };
             for row in (0..rows).step_by(height) {
                 let out = Out { values: &mut out.values[row * out.row + panel * width..], row: out.row };
-                let block = Block { a: from_row(a, row), b, panel, begin: begin.from(panel * width), out };
-                block.of_size(simd, height.min(rows - row), group);
+                let block = Block { a: a.from(row, 0), b, panel, begin: begin.from(panel * width), out };
+                block.of_size::<S, STRIPES>(simd, height.min(rows - row), group);
             }
             panel += group;
         }
@@ -146,26 +219,23 @@ impl WithSimd for Product<'_, f32> {
                 let height = height.min(rows - row);
                 for (r, room) in room.chunks_exact_mut(width).enumerate().take(height) {
                     match begin {
-                        Begin::Zero => {}
+                        Begin::Zero | Begin::Apart => {}
                         Begin::There => {
                             room[..columns.len()].copy_from_slice(&out.values[(row + r) * out.row..][columns.clone()]);
                         }
                         Begin::Row(first) => room[..columns.len()].copy_from_slice(&first[columns.clone()]),
                     }
                 }
-                let begin = if matches!(begin, Begin::Zero) { begin } else { Begin::There };
+                let begin = if matches!(begin, Begin::Row(_)) { Begin::There } else { begin };
                 let out_room = Out { values: &mut room, row: width };
-                Block { a: from_row(a, row), b, panel: whole, begin, out: out_room }.of_size(simd, height, 1);
+                let block = Block { a: a.from(row, 0), b, panel: whole, begin, out: out_room };
+                block.of_size::<S, STRIPES>(simd, height, 1);
                 for (r, room) in room.chunks_exact(width).enumerate().take(height) {
                     out.values[(row + r) * out.row..][columns.clone()].copy_from_slice(&room[..columns.len()]);
                 }
             }
         }
     }
-}
-
-fn from_row<T>(a: Matrix<'_, T>, row: usize) -> Matrix<'_, T> {
-    Matrix { values: &a.values[row * a.row..], ..a }
 }
 
 impl<'a, T> Begin<'a, T> {
@@ -185,11 +255,11 @@ struct Block<'a> {
 
 impl Block<'_> {
     #[inline(always)]
-    fn of_size<S: Simd>(self, simd: S, rows: usize, panels: usize) {
+    fn of_size<S: Simd, const STRIPES: bool>(self, simd: S, rows: usize, panels: usize) {
         macro_rules! sized {
             ($($panels:literal: $($rows:literal)*;)*) => {
                 match (panels, rows) {
-                    $($(($panels, $rows) => simd.vectorize(Sized::<'_, $rows, $panels>(self)),)*)*
+                    $($(($panels, $rows) => simd.vectorize(Sized::<'_, $rows, $panels, STRIPES>(self)),)*)*
                     _ => unreachable!("no block of {rows} rows and {panels} panels"),
                 }
             };
@@ -199,9 +269,9 @@ impl Block<'_> {
 }
 
 /// A block of ROWS by PANELS.
-struct Sized<'a, const ROWS: usize, const PANELS: usize>(Block<'a>);
+struct Sized<'a, const ROWS: usize, const PANELS: usize, const STRIPES: bool>(Block<'a>);
 
-impl<const ROWS: usize, const PANELS: usize> WithSimd for Sized<'_, ROWS, PANELS> {
+impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd for Sized<'_, ROWS, PANELS, STRIPES> {
     type Output = ();
 
     // No closures over vectors either: they do not inherit the vector instructions of the function around them.
@@ -218,7 +288,7 @@ impl<const ROWS: usize, const PANELS: usize> WithSimd for Sized<'_, ROWS, PANELS
         for p in 0..PANELS {
             for r in 0..ROWS {
                 let first = match begin {
-                    Begin::Zero => continue,
+                    Begin::Zero | Begin::Apart => continue,
                     Begin::There => &out.values[r * out.row + p * width..][..width],
                     Begin::Row(row) => &row[p * width..][..width],
                 };
@@ -228,26 +298,40 @@ impl<const ROWS: usize, const PANELS: usize> WithSimd for Sized<'_, ROWS, PANELS
                 }
             }
         }
-        let a: [&[f32]; ROWS] = std::array::from_fn(|r| &a.values[r * a.row..][..k]);
+        let stripe: &[[f32; ROWS]] = if STRIPES { &a.values.as_chunks().0[..k] } else { &[] };
+        let a: [&[f32]; ROWS] = std::array::from_fn(|r| if STRIPES { &[] } else { &a.values[r * a.row..][..k] });
         let b: [&[[S::f32s; VECTORS]]; PANELS] =
             std::array::from_fn(|p| &S::as_simd_f32s(b.panel(panel + p)).0.as_chunks().0[..k]);
-        for k in 0..k {
-            for p in 0..PANELS {
-                let b = b[p][k];
-                for r in 0..ROWS {
-                    let a = simd.splat_f32s(a[r][k]);
-                    for v in 0..VECTORS {
-                        sums[p][r][v] = simd.mul_add_e_f32s(a, b[v], sums[p][r][v]);
+        let apart = matches!(begin, Begin::Apart);
+        let mut from = 0;
+        loop {
+            let terms = if apart { TERMS.min(k - from) } else { k };
+            let stripe = if STRIPES { &stripe[from..][..terms] } else { stripe };
+            let a: [&[f32]; ROWS] = std::array::from_fn(|r| if STRIPES { a[r] } else { &a[r][from..][..terms] });
+            let b: [&[[S::f32s; VECTORS]]; PANELS] = std::array::from_fn(|p| &b[p][from..][..terms]);
+            for k in 0..terms {
+                for p in 0..PANELS {
+                    let b = b[p][k];
+                    for r in 0..ROWS {
+                        let a = simd.splat_f32s(if STRIPES { stripe[k][r] } else { a[r][k] });
+                        for v in 0..VECTORS {
+                            sums[p][r][v] = simd.mul_add_e_f32s(a, b[v], sums[p][r][v]);
+                        }
                     }
                 }
             }
-        }
-        for p in 0..PANELS {
-            for r in 0..ROWS {
-                let out = S::as_mut_simd_f32s(&mut out.values[r * out.row + p * width..][..width]).0;
-                for v in 0..VECTORS {
-                    out[v] = sums[p][r][v];
+            for p in 0..PANELS {
+                for r in 0..ROWS {
+                    let out = S::as_mut_simd_f32s(&mut out.values[r * out.row + p * width..][..width]).0;
+                    for v in 0..VECTORS {
+                        out[v] = if from == 0 { sums[p][r][v] } else { simd.add_f32s(out[v], sums[p][r][v]) };
+                        sums[p][r][v] = simd.splat_f32s(0.0);
+                    }
                 }
+            }
+            from += terms;
+            if from == k {
+                break;
             }
         }
     }
@@ -272,7 +356,7 @@ mod tests {
         let mut room = vec![f32::NAN; Panels::<f32>::len((k, n))];
         Panels::pack((k, n), matrix, &mut room);
         let panels = Panels::new((k, n), &room);
-        for begin in [Begin::Zero, Begin::There, Begin::Row(&first)] {
+        for begin in [Begin::Zero, Begin::Apart, Begin::There, Begin::Row(&first)] {
             let there = numbers(rows * out_row, 4);
             let run = |multiply: fn(Product<'_, f32>)| {
                 let mut out = there.clone();
@@ -286,7 +370,7 @@ mod tests {
                     let i = row * out_row + j;
                     let exact = if j < n {
                         let begun = match begin {
-                            Begin::Zero => 0.0,
+                            Begin::Zero | Begin::Apart => 0.0,
                             Begin::There => f64::from(there[i]),
                             Begin::Row(first) => f64::from(first[j]),
                         };
@@ -317,9 +401,36 @@ mod tests {
                 }
             }
         }
-        for k in [1, 2, 17, 64] {
+        for k in [1, 2, 17, 64, 65, 97] {
             check(13, 2 * width + 5, k, true);
             check(5, 4 * width, k, false);
+        }
+    }
+
+    #[test]
+    fn products_of_a_matrix_turned_over_are_those_of_plain_loops() {
+        let width = f32::panel();
+        for (m, n, k) in (1..=27).flat_map(|m| [1, 31, 32, 33, 97].map(|k| (m, m * width / 3 + 1, k))) {
+            let (a_row, out_row) = (m + 3, n + 5);
+            let (a, b) = (numbers(k * a_row, 1), numbers(k * n, 2));
+            let mut panels = vec![f32::NAN; Panels::<f32>::len((k, n))];
+            Panels::pack((k, n), Matrix::new(&b, n), &mut panels);
+            for multiply in [f32::multiply_turned, plain_turned] {
+                let (mut values, mut room) = (vec![f32::NAN; m * out_row], vec![f32::NAN; k * m]);
+                let out = Out { values: &mut values, row: out_row };
+                let (a, b_panels) = (Matrix::new(&a, a_row), Panels::new((k, n), &panels));
+                multiply(Turned { m, a, b: b_panels, out, room: &mut room });
+                for (i, row) in values.chunks_exact(out_row).enumerate() {
+                    for (j, value) in row.iter().enumerate() {
+                        let terms =
+                            (0..k).map(|k| f64::from(a.values[k * a_row + i]) * f64::from(b[k * n + j.min(n - 1)]));
+                        let error = (f64::from(*value) - terms.sum::<f64>()).abs();
+                        let allowed = 1.3 * f64::from(f32::EPSILON) * (k * (k + 1)) as f64;
+                        let is_right = if j < n { error <= allowed } else { value.is_nan() };
+                        assert!(is_right, "{m}×{n}×{k} at [{i}, {j}]: {value}");
+                    }
+                }
+            }
         }
     }
 

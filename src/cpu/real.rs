@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use num_traits::Float;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::packed::{self, Product};
+use super::packed::{self, Product, Turned};
 use super::vector;
 
 /// f32 or f64.
@@ -30,6 +30,8 @@ pub trait Kernels: Sized {
     fn panel() -> usize;
     /// A product with a packed matrix.
     fn multiply(product: Product<'_, Self>);
+    /// A product of a matrix that is turned over with a packed one.
+    fn multiply_turned(product: Turned<'_, Self>);
 }
 
 impl Real for f64 {
@@ -62,6 +64,10 @@ impl Kernels for f64 {
     fn multiply(product: Product<'_, Self>) {
         packed::plain(product);
     }
+
+    fn multiply_turned(product: Turned<'_, Self>) {
+        packed::plain_turned(product);
+    }
 }
 
 impl Real for f32 {
@@ -92,6 +98,10 @@ impl Kernels for f32 {
     }
 
     fn multiply(product: Product<'_, Self>) {
+        Arch::new().dispatch(product);
+    }
+
+    fn multiply_turned(product: Turned<'_, Self>) {
         Arch::new().dispatch(product);
     }
 }

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{
     cells::{self, Backward, Forward},
     matmul::{Matrix, Out, PRODUCTS_A_TASK},
@@ -14,6 +12,7 @@ use super::{
     packed::{Begin, Panels, Product},
     real::Real,
     steps::Steps,
+    threads,
 };
 use crate::model::CellMemory;
 use crate::plan::{Recurrence, TensorId, View};
@@ -363,8 +362,8 @@ impl<T: Real> Owned<T> {
     /// several.
     fn bands(&mut self, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
         let (width, gates) = (op.width(), op.directions * op.rows());
-        let tasks = (op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK).max(1);
-        let rows = op.batch.div_ceil(tasks.min(rayon::current_num_threads()).min(op.batch));
+        let tasks = op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK;
+        let rows = op.batch.div_ceil(threads::shares(tasks.min(op.batch)));
         let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
         let scratch = op.rows() + op.hidden;
         self.scratch.clear();
@@ -399,6 +398,6 @@ impl<T: Real> Owned<T> {
                 zeros,
             })
             .collect();
-        bands.into_par_iter().for_each(&work);
+        threads::each(bands.into_iter(), work);
     }
 }

@@ -1,6 +1,6 @@
 //! Where sequences begin and end: copies of states, learnt initial states, and one vector made of all outputs.
 
-use super::{memory::Memory, real::Real};
+use super::{memory::Memory, real::Real, sums::sum};
 use crate::plan::{Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, View};
 
 pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
@@ -39,9 +39,10 @@ pub(super) fn start_gradient<T: Real>(op: &StartGradient, memory: &mut Memory<'_
     let (batch, width) = (shape[1], shape[2]);
     let hidden = width / op.slots.len();
     let (from, fresh) = (memory.real(op.from), memory.real(op.fresh)[0]);
-    for (j, sum) in slices[op.weight..op.weight + width].iter_mut().enumerate() {
+    for (j, out) in slices[op.weight..op.weight + width].iter_mut().enumerate() {
         let slot = op.slots[j / hidden];
-        *sum = if fresh.is_zero() { T::zero() } else { (0..batch).map(|b| from[(slot * batch + b) * width + j]).sum() };
+        let at = |b: usize| from[(slot * batch + b) * width + j];
+        *out = if fresh.is_zero() { T::zero() } else { sum((0..batch).map(at)) };
     }
     memory.put(op.slices, slices);
 }
@@ -57,8 +58,7 @@ pub(super) fn pool<T: Real>(op: &Pool, memory: &mut Memory<'_, T>) {
             *out = match op.kind {
                 PoolKind::Last => at(if j / (width / op.directions) == 0 { op.steps } else { 1 }),
                 PoolKind::Mean => {
-                    let sum: T = (1..=valid).map(at).sum();
-                    let part = sum / T::from_f64(f64::from(lengths[b]));
+                    let part = sum((1..=valid).map(at)) / T::from_f64(f64::from(lengths[b]));
                     if op.skipped == 0 { part } else { *out + part }
                 }
             };

@@ -1,13 +1,13 @@
 //! Combining the gradient's slices, measuring and clipping it, and the optimiser's step over the flat buffers.
 
 use pulp::Arch;
-use rayon::prelude::*;
 
-use super::{memory::Memory, real::Real};
+use super::{memory::Memory, real::Real, threads};
 use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Rescale, Update};
 
-/// Elements that are worth a thread's while.
-const ELEMENTS_A_TASK: usize = 1 << 15;
+/// Elements that are worth a thread's while: waking one takes longer than a small model.
+const ELEMENTS_A_TASK: usize = BLOCKS_A_TASK * Combine::BLOCK;
+const BLOCKS_A_TASK: usize = 16;
 /// The largest factor on a gradient, which f32 can hold.
 const LARGEST_SCALE: f64 = 3e38;
 /// Columns of a row of the metrics.
@@ -29,9 +29,9 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     let flat = gradients.len();
     let unscaled = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[1]);
     let exempt = memory.ids(op.exempt);
-    let block = |number: usize, block: &mut [T], partial: &mut [T]| {
+    let block = |first: usize, block: &mut [T], partial: &mut [T]| {
         Arch::new().dispatch(|| {
-            let range = number * Combine::BLOCK..number * Combine::BLOCK + block.len();
+            let range = first..first + block.len();
             for slice in slices.chunks_exact(flat) {
                 block.iter_mut().zip(&slice[range.clone()]).for_each(|(sum, value)| *sum += *value * unscaled);
             }
@@ -41,15 +41,11 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
             partial.copy_from_slice(&partial_norm(block));
         });
     };
-    // Waking threads takes longer than a small model.
-    if flat <= ELEMENTS_A_TASK {
-        let blocks = gradients.chunks_mut(Combine::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
-        blocks.for_each(|(number, (values, partial))| block(number, values, partial));
-    } else {
-        let blocks = gradients.par_chunks_mut(Combine::BLOCK).zip(partials.par_chunks_exact_mut(3)).enumerate();
-        let blocks = blocks.with_min_len(ELEMENTS_A_TASK / Combine::BLOCK);
-        blocks.for_each(|(number, (values, partial))| block(number, values, partial));
-    }
+    let tasks = gradients.chunks_mut(ELEMENTS_A_TASK).zip(partials.chunks_mut(3 * BLOCKS_A_TASK));
+    threads::each(tasks.enumerate(), |(task, (values, partials))| {
+        let blocks = values.chunks_mut(Combine::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
+        blocks.for_each(|(i, (values, partial))| block(task * ELEMENTS_A_TASK + i * Combine::BLOCK, values, partial));
+    });
     memory.put(op.gradients, gradients);
     memory.put(op.partials, partials);
 }
@@ -200,13 +196,9 @@ fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl F
             }
         });
     };
-    if p.len() <= ELEMENTS_A_TASK {
-        return part(p, (g, exempt), m);
-    }
-    p.par_chunks_mut(ELEMENTS_A_TASK)
-        .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
-        .zip(m.par_chunks_mut(ELEMENTS_A_TASK))
-        .for_each(|((p, read), m)| part(p, read, m));
+    let read = g.chunks(ELEMENTS_A_TASK).zip(exempt.chunks(ELEMENTS_A_TASK));
+    let tasks = p.chunks_mut(ELEMENTS_A_TASK).zip(read).zip(m.chunks_mut(ELEMENTS_A_TASK));
+    threads::each(tasks, |((p, read), m)| part(p, read, m));
 }
 
 /// `rule` at every element of parameters, gradients, bits of what it is exempt from, and two moments that is not frozen.
@@ -229,11 +221,8 @@ fn each_of_two<T: Real>(
             }
         });
     };
-    if p.len() <= ELEMENTS_A_TASK {
-        return part(p, (g, exempt), (m, v));
-    }
-    p.par_chunks_mut(ELEMENTS_A_TASK)
-        .zip(g.par_chunks(ELEMENTS_A_TASK).zip(exempt.par_chunks(ELEMENTS_A_TASK)))
-        .zip(m.par_chunks_mut(ELEMENTS_A_TASK).zip(v.par_chunks_mut(ELEMENTS_A_TASK)))
-        .for_each(|((p, read), moments)| part(p, read, moments));
+    let read = g.chunks(ELEMENTS_A_TASK).zip(exempt.chunks(ELEMENTS_A_TASK));
+    let moments = m.chunks_mut(ELEMENTS_A_TASK).zip(v.chunks_mut(ELEMENTS_A_TASK));
+    let tasks = p.chunks_mut(ELEMENTS_A_TASK).zip(read).zip(moments);
+    threads::each(tasks, |((p, read), moments)| part(p, read, moments));
 }

@@ -1,0 +1,170 @@
+//! Sums over ten million terms: what a training of many rows adds up is right to six digits.
+//!
+//! The contract: every operation that sums over rows, sequences, steps or elements, on equal terms, whose sum is known;
+//! terms that no power of two divides evenly, as each rounding of their sum then goes the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::executor::Execute;
+use recurrent::cpu;
+use recurrent::plan::{
+    Clip, Combine, Element, GatherGradient, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Phase, Plan, Pool,
+    PoolKind, ProductTile, StartGradient, Storage, TensorId, View, WeightGradient,
+};
+
+const MANY: usize = 10_000_000;
+const ALLOWED: f64 = 1e-6;
+const TERMS: [f32; 3] = [0.1, 0.7, -1.0 / 3.0];
+
+/// A plan, and what its tensors hold: equal numbers, or ids.
+struct Sums {
+    plan: Plan,
+    reals: Vec<(TensorId, f32)>,
+    ids: Vec<(TensorId, Vec<u32>)>,
+}
+
+impl Sums {
+    fn new() -> Self {
+        Sums { plan: Plan::empty(), reals: Vec::new(), ids: Vec::new() }
+    }
+
+    fn real(&mut self, shape: &[usize], value: f32) -> TensorId {
+        let name = format!("tensor {}", self.plan.tensors().len());
+        let id = self.plan.tensor(&name, shape, Element::Real, Storage::Scratch).unwrap();
+        self.reals.push((id, value));
+        id
+    }
+
+    fn ids(&mut self, shape: &[usize], values: Vec<u32>) -> TensorId {
+        let name = format!("tensor {}", self.plan.tensors().len());
+        let id = self.plan.tensor(&name, shape, Element::Id, Storage::Input).unwrap();
+        self.ids.push((id, values));
+        id
+    }
+
+    fn push(&mut self, op: Op) {
+        self.plan.push(Phase::Forward, op);
+    }
+
+    /// The first elements of a tensor after one run.
+    #[track_caller]
+    fn check<E: Execute>(self, mut executor: E, out: TensorId, expected: &[f64]) {
+        let lengths: Vec<usize> = self.reals.iter().map(|(id, _)| self.plan.get(*id).len()).collect();
+        let id = executor.prepare(self.plan);
+        for ((tensor, value), len) in self.reals.iter().zip(lengths) {
+            executor.write(id, *tensor, &vec![f64::from(*value); len]);
+        }
+        self.ids.iter().for_each(|(tensor, ids)| executor.write_ids(id, *tensor, ids));
+        executor.run(id);
+        for (at, (sum, expected)) in executor.read(id, out).into_iter().zip(expected).enumerate() {
+            let error = (sum / expected - 1.0).abs();
+            assert!(error <= ALLOWED, "sum {at} is {sum}, expected {expected}: off by {error:e}");
+        }
+    }
+}
+
+fn many(terms: f32) -> f64 {
+    f64::from(terms) * MANY as f64
+}
+
+#[test]
+fn of_a_weights_gradient_and_its_biass() {
+    for term in TERMS {
+        let mut sums = Sums::new();
+        let (d, x, slices) = (sums.real(&[MANY, 2], term), sums.real(&[MANY, 1], 0.3), sums.real(&[1, 4], f32::NAN));
+        let (d, x) = (View::new(d, 0, MANY, 2), View::new(x, 0, MANY, 1));
+        let tile = ProductTile::Small;
+        sums.push(Op::WeightGradient(WeightGradient { d, x, slices, weight: 0, bias: Some(2), tile }));
+        let product = many(term) * f64::from(0.3f32);
+        sums.check(cpu::Executor::<f32>::new(), slices, &[product, product, many(term), many(term)]);
+    }
+}
+
+#[test]
+fn of_a_gathered_gradient() {
+    for term in TERMS {
+        let mut sums = Sums::new();
+        let (d, slices) = (sums.real(&[MANY, 1], term), sums.real(&[1, 3], f32::NAN));
+        // All of the first symbol but for the last row.
+        let order = sums.ids(&[MANY], (0..MANY as u32).collect());
+        let starts = sums.ids(&[1, 3], vec![0, MANY as u32 - 1, MANY as u32]);
+        let (d, part, draw) = (View::new(d, 0, MANY, 1), 0, None);
+        let (weight, bias, batch) = (0, Some(2), 1);
+        sums.push(Op::GatherGradient(GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch }));
+        let one = f64::from(term);
+        sums.check(cpu::Executor::<f32>::new(), slices, &[many(term) - one, one, many(term)]);
+    }
+}
+
+#[test]
+fn of_a_learnt_starts_gradient() {
+    for term in TERMS {
+        let mut sums = Sums::new();
+        let (from, fresh) = (sums.real(&[1, MANY, 1], term), sums.real(&[1], 1.0));
+        let slices = sums.real(&[1, 1], f32::NAN);
+        sums.push(Op::StartGradient(StartGradient { from, slots: vec![0], fresh, slices, weight: 0 }));
+        sums.check(cpu::Executor::<f32>::new(), slices, &[many(term)]);
+    }
+}
+
+#[test]
+fn of_a_mean_over_steps() {
+    for term in TERMS {
+        let mut sums = Sums::new();
+        let (history, out) = (sums.real(&[MANY + 1, 1, 1], term), sums.real(&[1], f32::NAN));
+        let lengths = sums.ids(&[1], vec![MANY as u32]);
+        let (kind, directions, steps, skipped) = (PoolKind::Mean, 1, MANY, 0);
+        let view = View::new(out, 0, 1, 1);
+        sums.push(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out: view }));
+        sums.check(cpu::Executor::<f32>::new(), out, &[term.into()]);
+    }
+}
+
+/// Of `rows` positions with as many outputs as make ten million, all equal.
+fn loss(loss: Loss, rows: usize, term: f32, expected: f64) {
+    let mut sums = Sums::new();
+    let width = MANY / rows;
+    let outputs = sums.real(&[rows, width], term);
+    let targets = match loss {
+        Loss::CrossEntropy => sums.ids(&[rows], vec![0; rows]),
+        _ => sums.real(&[rows, width], 0.0),
+    };
+    let (mask, count, row_loss) = (sums.real(&[rows], 1.0), sums.real(&[1], rows as f32), sums.real(&[rows], f32::NAN));
+    let (hyper, metrics) = (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0));
+    let (outputs, gradient, scaling) = (View::new(outputs, 0, rows, width), true, None);
+    sums.push(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient, scaling }));
+    sums.push(Op::Measure(Measure { row_loss, partials: None, clip: Clip::None, hyper, metrics }));
+    sums.check(cpu::Executor::<f32>::new(), metrics, &[expected]);
+}
+
+#[test]
+fn of_losses() {
+    for term in TERMS {
+        // ln O, whatever the outputs; of one position with many, and of many with two.
+        for rows in [1, MANY / 2] {
+            loss(Loss::CrossEntropy, rows, term, ((MANY / rows) as f64).ln());
+        }
+        for rows in [1, MANY] {
+            loss(Loss::MeanSquared, rows, term, f64::from(term).powi(2));
+        }
+    }
+}
+
+#[test]
+fn of_a_norm() {
+    for term in TERMS {
+        let mut sums = Sums::new();
+        let (slices, gradients) = (sums.real(&[1, MANY], term), sums.real(&[MANY], f32::NAN));
+        let partials = sums.real(&[MANY.div_ceil(Combine::BLOCK), 3], f32::NAN);
+        let (hyper, metrics, row_loss) =
+            (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0), sums.real(&[1], 1.0));
+        let exempt = sums.ids(&[MANY], vec![0; MANY]);
+        let (scaling, adds) = (None, false);
+        sums.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, adds, partials }));
+        let (partials, clip) = (Some(partials), Clip::None);
+        sums.push(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }));
+        let norm = f64::from(term).abs() * (MANY as f64).sqrt();
+        sums.check(cpu::Executor::<f32>::new(), metrics, &[1.0, norm]);
+    }
+}
