@@ -160,7 +160,7 @@ impl Device {
 impl Device {
     /// [`Device::best_async`], waiting.
     pub fn best() -> Device {
-        pollster::block_on(Self::best_async())
+        crate::blocking::block_on(Self::best_async())
     }
 
     /// [`Device::gpu_async`], waiting.
@@ -168,7 +168,7 @@ impl Device {
     /// # Errors
     /// As there.
     pub fn gpu() -> Result<Device> {
-        pollster::block_on(Self::gpu_async())
+        crate::blocking::block_on(Self::gpu_async())
     }
 
     /// [`Device::parse_async`], waiting.
@@ -176,7 +176,7 @@ impl Device {
     /// # Errors
     /// As there.
     pub fn parse(text: &str) -> Result<Device> {
-        pollster::block_on(Self::parse_async(text))
+        crate::blocking::block_on(Self::parse_async(text))
     }
 }
 

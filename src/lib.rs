@@ -79,6 +79,8 @@
 //! `wgpu` is re-exported. [`gpu::Gpu::from_wgpu`] takes a device and a queue that the application already has.
 
 mod allocate;
+#[cfg(not(target_arch = "wasm32"))]
+mod blocking;
 pub mod checkpoint;
 mod clock;
 pub mod cpu;

@@ -127,7 +127,7 @@ impl Predictor {
     /// # Errors
     /// As there.
     pub fn new(device: &Device, model: &Model) -> Result<Self> {
-        pollster::block_on(Self::new_async(device, model))
+        crate::blocking::block_on(Self::new_async(device, model))
     }
 
     /// [`Predictor::run_async`], waiting.
@@ -135,6 +135,6 @@ impl Predictor {
     /// # Errors
     /// As there.
     pub fn run(&mut self, sequences: &Sequences) -> Result<Prediction> {
-        pollster::block_on(self.run_waiting(sequences, Wait::Block))
+        crate::blocking::block_on(self.run_waiting(sequences, Wait::Block))
     }
 }

@@ -1,7 +1,7 @@
 //! Inference step by step with carried state: for sampling, and for use inside an application's loop.
 //!
 //! No tensor, buffer or pipeline is made in a step after the first. On the CPU a step of one sequence allocates nothing
-//! at all, but for a waker in the forms that wait; where many are read side by side, threads and `gemm` do.
+//! at all and starts no thread; where many are read side by side, there is a list of which thread computes what.
 
 use std::collections::HashMap;
 
@@ -237,7 +237,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn new(device: &Device, model: &Model, batch: usize) -> Result<Self> {
-        pollster::block_on(Self::new_async(device, model, batch))
+        crate::blocking::block_on(Self::new_async(device, model, batch))
     }
 
     /// [`Stream::step_tokens_async`], waiting.
@@ -245,7 +245,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn step_tokens(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        pollster::block_on(self.run(1, Step::Tokens(ids), Wait::Block))
+        crate::blocking::block_on(self.run(1, Step::Tokens(ids), Wait::Block))
     }
 
     /// [`Stream::step_async`], waiting.
@@ -253,7 +253,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn step(&mut self, x: &[f32]) -> Result<&[f32]> {
-        pollster::block_on(self.run(1, Step::Dense(x), Wait::Block))
+        crate::blocking::block_on(self.run(1, Step::Dense(x), Wait::Block))
     }
 
     /// [`Stream::sequence_async`], waiting.
@@ -265,7 +265,7 @@ impl Stream {
             Inputs::Tokens(ids) => Step::Tokens(ids),
             Inputs::Dense(x) => Step::Dense(x),
         };
-        pollster::block_on(self.run(steps, step, Wait::Block))
+        crate::blocking::block_on(self.run(steps, step, Wait::Block))
     }
 
     /// [`Stream::state_async`], waiting.
@@ -273,7 +273,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn state(&mut self) -> Result<Vec<f32>> {
-        pollster::block_on(self.executor.read(self.current.0, self.current.1.state, Wait::Block))
+        crate::blocking::block_on(self.executor.read(self.current.0, self.current.1.state, Wait::Block))
     }
 }
 

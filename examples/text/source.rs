@@ -45,6 +45,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "shaders/trace.wgsl"
     "shaders/transpose.wgsl"
     "src/allocate.rs"
+    "src/blocking.rs"
     "src/checkpoint/container.rs"
     "src/checkpoint/decode.rs"
     "src/checkpoint/encode.rs"

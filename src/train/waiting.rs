@@ -3,6 +3,7 @@
 //! The contract: each does what its `_async` form does; there are none on wasm32, where no thread may be kept.
 
 use super::{Metrics, Profile, Trace, Trainer};
+use crate::blocking::block_on;
 use crate::checkpoint::{Checkpoint, State};
 use crate::data::Batch;
 use crate::device::Device;
@@ -17,7 +18,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn new(device: &Device, model: &Model, recipe: Recipe) -> Result<Self> {
-        pollster::block_on(Self::new_async(device, model, recipe))
+        block_on(Self::new_async(device, model, recipe))
     }
 
     /// [`Trainer::resume_async`], waiting.
@@ -25,7 +26,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn resume(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
-        pollster::block_on(Self::resume_async(device, checkpoint))
+        block_on(Self::resume_async(device, checkpoint))
     }
 
     /// [`Trainer::prepare_async`], waiting.
@@ -33,7 +34,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn prepare(&mut self, steps: usize, batch: usize) -> Result<()> {
-        pollster::block_on(self.prepare_async(steps, batch))
+        block_on(self.prepare_async(steps, batch))
     }
 
     /// [`Trainer::step_async`], which waits only where that says.
@@ -41,7 +42,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
-        pollster::block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block, None))
+        block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block, None))
     }
 
     /// [`Trainer::step_over_async`], which waits only where that says.
@@ -49,7 +50,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn step_over(&mut self, batches: &[Batch]) -> Result<()> {
-        pollster::block_on(self.step_waiting(batches, Wait::Block, None))
+        block_on(self.step_waiting(batches, Wait::Block, None))
     }
 
     /// [`Trainer::profile_async`], waiting.
@@ -57,7 +58,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn profile(&mut self, batch: &Batch) -> Result<Profile> {
-        pollster::block_on(self.profile_waiting(batch, Wait::Block))
+        block_on(self.profile_waiting(batch, Wait::Block))
     }
 
     /// [`Trainer::metrics_async`], waiting.
@@ -65,7 +66,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
-        pollster::block_on(self.metrics_waiting(Wait::Block))
+        block_on(self.metrics_waiting(Wait::Block))
     }
 
     /// [`Trainer::loss_scale_async`], waiting.
@@ -73,7 +74,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn loss_scale(&mut self) -> Result<f64> {
-        pollster::block_on(self.loss_scale_waiting(Wait::Block))
+        block_on(self.loss_scale_waiting(Wait::Block))
     }
 
     /// [`Trainer::trace_async`], waiting.
@@ -81,7 +82,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn trace(&mut self) -> Result<Trace> {
-        pollster::block_on(self.trace_waiting(Wait::Block))
+        block_on(self.trace_waiting(Wait::Block))
     }
 
     /// [`Trainer::evaluate_async`], waiting.
@@ -89,7 +90,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn evaluate<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
-        pollster::block_on(self.evaluate_waiting(batches, Wait::Block))
+        block_on(self.evaluate_waiting(batches, Wait::Block))
     }
 
     /// [`Trainer::model_async`], waiting.
@@ -97,7 +98,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn model(&mut self) -> Result<Model> {
-        pollster::block_on(self.model_waiting(Wait::Block))
+        block_on(self.model_waiting(Wait::Block))
     }
 
     /// [`Trainer::state_async`], waiting.
@@ -105,7 +106,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn state(&mut self) -> Result<Option<State>> {
-        pollster::block_on(self.state_waiting(Wait::Block))
+        block_on(self.state_waiting(Wait::Block))
     }
 
     /// [`Trainer::checkpoint_async`], waiting.
@@ -113,6 +114,6 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
-        pollster::block_on(self.checkpoint_waiting(Wait::Block))
+        block_on(self.checkpoint_waiting(Wait::Block))
     }
 }
