@@ -9,7 +9,7 @@ mod whole;
 
 use recurrent::{
     Activation, Batch, Cell, Clip, Config, Device, Divergence, Error, Input, Loss, Model, NotFinite, Optimizer, Recipe,
-    Sequences, Targets, Trainer,
+    Reset, Sequences, Targets, Trainer,
 };
 
 fn devices() -> Vec<Device> {
@@ -114,5 +114,33 @@ fn a_parameter_that_an_update_threw_beyond_all_bounds_is_named() {
         trainer.step(&batch(1.0, 100.0)).unwrap();
         let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
         assert_eq!((step, seen.first), (2, Some((2, NotFinite::Parameter("weight_ih_l0".to_owned())))), "{said}");
+    }
+}
+
+/// A gate that is shut has a derivative of 0, not one of 10⁻³⁸, of which inputs of 10³⁷ would make something.
+#[test]
+fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
+    for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
+        let config = Config::new(cell, Input::Dense(2), 5, 1).with_seed(3);
+        let model = Model::new(config).unwrap();
+        let devices = devices();
+        let norms = devices.iter().flat_map(|device| {
+            [1.0, 1e37].map(|input| {
+                let mut trainer = Trainer::new(device, &model, recipe()).unwrap();
+                let sequences = Sequences::dense(2, 1, vec![input, -input, -input, input]);
+                let targets = Targets::Values(vec![0.5; 2]);
+                trainer.step(&Batch { sequences, targets, mask: None }).unwrap();
+                trainer.metrics().unwrap()[0].norm
+            })
+        });
+        let norms: Vec<f64> = norms.collect();
+        let cpu = norms[..2].to_vec();
+        // At most the read-out's, whose gradient is no larger than 1 times h, and 1.
+        assert!(cpu[1] < 10.0, "{cell:?}: {norms:?}");
+        for of_device in norms.chunks_exact(2) {
+            for (norm, cpu) in of_device.iter().zip(&cpu) {
+                assert!((norm / cpu - 1.0).abs() < 1e-4, "{cell:?}: {norms:?}");
+            }
+        }
     }
 }
