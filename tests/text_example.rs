@@ -98,7 +98,7 @@ fn fail(mut command: Command, words: &[&str]) {
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.starts_with("error: ") && message.trim_end().lines().count() == 1, "{message}");
     for word in words {
-        assert!(message.contains(word), "no `{word}` in: {message}");
+        assert!(program::says(&message, word), "no `{word}` in: {message}");
     }
 }
 

@@ -31,7 +31,7 @@ pub fn refused(output: &Output, words: &str) {
     let said = std::str::from_utf8(&output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{words}: {said}");
     assert!(
-        said.starts_with("error: ") && said.contains(words) && said.trim_end().lines().count() == 1,
+        said.starts_with("error: ") && program::says(said, words) && said.trim_end().lines().count() == 1,
         "{words}: {said}"
     );
 }
