@@ -100,6 +100,22 @@ fn the_embedded_series_is_forecast_alike_from_one_seed() {
 }
 
 #[test]
+fn values_past_the_digits_of_f32_are_forecast_and_measured_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..400).map(|i| format!("{}\n", 1_600_000_000 + 3 * i + i % 2)).collect();
+    fs::write(folder.path().join("series.csv"), format!("seconds\n{rows}")).unwrap();
+    let short = ["--epochs", "1", "--networks", "1", "--hidden", "4", "--window", "4", "--horizon", "2"];
+    let test = events(&run(folder.path(), &[&["--data", "series.csv"][..], &short].concat())).pop().unwrap();
+    // Each value is 4 or 2 above the one before, in turn: √((4² + 2²) / 2).
+    let persistence = test["baselines"]["persistence"]["rmse"].as_f64().unwrap();
+    assert!((persistence - 10f64.sqrt()).abs() < 0.02, "{test}");
+    assert!(test["baselines"]["linear"]["rmse"].as_f64().unwrap() < 0.1, "{test}");
+    let next = events(&run(folder.path(), &["--predict", "series.csv"]));
+    let said = next.iter().find_map(|event| event["value"].as_f64()).unwrap();
+    assert!((said - 1_600_001_200.0).abs() < 4.0, "{said}");
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let good = table(60);

@@ -116,7 +116,9 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     let order = order::shuffled(&(0..train.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
     let (held, kept) = order.split_at(train.len().div_ceil(HELD));
     let scaler = Scaler::fit(&kept.iter().flat_map(|&at| heard[at].iter().copied()).collect::<Vec<_>>(), BANDS)?;
-    heard.iter_mut().chain(&mut tested).try_for_each(|frames| scaler.apply(frames))?;
+    for frames in heard.iter_mut().chain(&mut tested) {
+        *frames = scaler.apply(frames)?;
+    }
     let example = |at: usize, frames: Vec<f32>| Example::dense(frames, Targets::Classes(vec![train[at].digit as u32]));
     let all: Vec<Example> = (0..train.len()).map(|at| example(at, heard[at].clone())).collect();
     let held = batches::batches(&all, held, 64, &config)?;
@@ -156,8 +158,8 @@ fn cover(frames: &[f32], rng: &mut ChaCha12Rng) -> Vec<f32> {
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, scaler): (_, Scaler) = options.load("speech")?;
     ensure!(scaler.features() == BANDS, "the checkpoint's note scales {} bands, expected {BANDS}", scaler.features());
-    let mut frames = Frames::new().of(&sound::read(file)?)?;
-    scaler.apply(&mut frames).context("the checkpoint's note cannot be right")?;
+    let frames = Frames::new().of(&sound::read(file)?)?;
+    let frames = scaler.apply(&frames).context("the checkpoint's note cannot be right")?;
     let device = program::open(&options.device, report)?;
     let said = classes::probabilities(&device, &model, &[Inputs::Dense(frames)])?;
     let said = said.first().context("no answer")?;

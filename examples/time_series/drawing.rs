@@ -16,12 +16,12 @@ use crate::{
 const SHOWN: usize = 6;
 const OTHERS: [RGBColor; 3] = [TRAIN, RGBColor(0x9a, 0x9a, 0x9a), RGBColor(0xc9, 0xa6, 0x5b)];
 
-type Methods<'a> = [(&'a str, Vec<Vec<f32>>)];
+type Methods<'a> = [(&'a str, Vec<Vec<f64>>)];
 
 pub fn draw(
     area: &Area,
     course: Option<&Course>,
-    known: &Series,
+    known: &Series<f64>,
     methods: &Methods,
     errors: &[(&str, Errors)],
 ) -> Drawn {
@@ -32,17 +32,17 @@ pub fn draw(
     course.map_or(Ok(()), |course| curves::curves(&right, course))
 }
 
-fn test_part(area: &Area, known: &Series, methods: &Methods) -> Drawn {
+fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
     let origins = known.origins(Part::Test);
     let last = origins.end + known.future(origins.start).len() - 1;
     // Of a long part its end, where lines can still be told apart.
     let first = origins.start.max(last.saturating_sub(420));
-    let truth = |place: usize| f64::from(known.future(place.min(origins.end - 1))[place - place.min(origins.end - 1)]);
+    let truth = |place: usize| known.future(place.min(origins.end - 1))[place - place.min(origins.end - 1)];
     let happened: Vec<(f64, f64)> = (first..last).map(|place| (place as f64, truth(place))).collect();
     let Some((_, said)) = methods.first() else { return Ok(()) };
     let of = |place: usize| said.get(place - origins.start);
     let ahead: Vec<(f64, f64)> =
-        (first..origins.end).filter_map(|place| Some((place as f64, f64::from(*of(place)?.first()?)))).collect();
+        (first..origins.end).filter_map(|place| Some((place as f64, *of(place)?.first()?))).collect();
     let all = || happened.iter().chain(&ahead).map(|point| point.1);
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
     let room = (high - low).max(1e-6) * 0.08;
@@ -65,15 +65,14 @@ fn test_part(area: &Area, known: &Series, methods: &Methods) -> Drawn {
     let every = ((origins.end - first) / SHOWN).max(1);
     for (number, origin) in (first + every / 2..origins.end).step_by(every).enumerate() {
         let Some(far) = of(origin) else { continue };
-        let points = far.iter().enumerate().map(|(h, value)| ((origin + h) as f64, f64::from(*value))).collect();
+        let points = far.iter().enumerate().map(|(h, value)| ((origin + h) as f64, *value)).collect();
         let drawn = chart.draw_series(series(points, HELD.stroke_width(3)))?;
         if number == 0 {
             drawn
                 .label(format!("forecast {} steps ahead, from the dot on", far.len()))
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 22, y)], HELD.stroke_width(3)));
         }
-        chart
-            .draw_series(far.first().map(|value| Circle::new((origin as f64, f64::from(*value)), 4, HELD.filled())))?;
+        chart.draw_series(far.first().map(|value| Circle::new((origin as f64, *value), 4, HELD.filled())))?;
     }
     names(&mut chart, SeriesLabelPosition::UpperRight)
 }

@@ -21,11 +21,11 @@ pub struct Errors {
 
 impl Errors {
     /// Of `[horizon]` forecasts against as many true values, at every place.
-    pub fn new(forecasts: &[Vec<f32>], truths: &[Vec<f32>]) -> Self {
+    pub fn new(forecasts: &[Vec<f64>], truths: &[Vec<f64>]) -> Self {
         let horizon = truths.first().map_or(0, Vec::len);
         let off = |h: usize| {
             let pairs = forecasts.iter().zip(truths).filter_map(move |(f, t)| Some((f.get(h)?, t.get(h)?)));
-            pairs.map(|(forecast, truth)| f64::from(forecast - truth))
+            pairs.map(|(forecast, truth)| forecast - truth)
         };
         let count = truths.len().max(1) as f64;
         let squares: Vec<f64> = (0..horizon).map(|h| off(h).map(|e| e * e).sum::<f64>() / count).collect();

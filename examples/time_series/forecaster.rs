@@ -26,7 +26,7 @@ pub struct Units {
 
 impl Units {
     /// Measures the beginning of a series; a period of 0 is none.
-    pub fn fit(known: &[f32], period: usize) -> Result<Self> {
+    pub fn fit(known: &[f64], period: usize) -> Result<Self> {
         let seasonal = match period {
             0 => None,
             period => Some(Seasonal::fit(known, period, HARMONICS.min(period / 2))?),
@@ -39,18 +39,17 @@ impl Units {
     }
 
     /// A series from its beginning.
-    pub fn scale(&self, values: &[f32]) -> Result<Vec<f32>> {
+    pub fn scale(&self, values: &[f64]) -> Result<Vec<f32>> {
         let mut values = values.to_vec();
         if let Some(seasonal) = &self.seasonal {
             seasonal.apply(&mut values, 0);
         }
-        self.scaler.apply(&mut values)?;
-        Ok(values)
+        Ok(self.scaler.apply(&values)?)
     }
 
     /// Scaled values of which the first is at that place of the series, in the units of the data.
-    pub fn unscale(&self, mut values: Vec<f32>, place: usize) -> Result<Vec<f32>> {
-        self.scaler.undo(&mut values)?;
+    pub fn unscale(&self, values: &[f32], place: usize) -> Result<Vec<f64>> {
+        let mut values = self.scaler.undo(values)?;
         if let Some(seasonal) = &self.seasonal {
             seasonal.undo(&mut values, place);
         }

@@ -17,7 +17,7 @@ pub struct Linear {
 
 impl Linear {
     /// Least squares by the normal equations.
-    pub fn fit(series: &Series) -> Result<Self> {
+    pub fn fit(series: &Series<f32>) -> Result<Self> {
         let origins = series.origins(Part::Train);
         let size = 1 + series.past(origins.start).len();
         ensure!(

@@ -181,20 +181,20 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
 
     let tested = origins(Part::Test);
     let said = forecaster::corrections(&device, &models, &windows(&tested))?;
-    let truths: Vec<Vec<f32>> = tested.iter().map(|origin| known.future(*origin).to_vec()).collect();
+    let truths: Vec<Vec<f64>> = tested.iter().map(|origin| known.future(*origin).to_vec()).collect();
     let network = tested
         .iter()
         .zip(&said)
-        .map(|(origin, correction)| prepared.units.unscale(prepared.add(series.past(*origin), correction), *origin));
+        .map(|(origin, correction)| prepared.units.unscale(&prepared.add(series.past(*origin), correction), *origin));
     let network = network.collect::<Result<Vec<_>>>()?;
-    let linear = tested.iter().map(|o| prepared.units.unscale(prepared.linear.forecast(series.past(*o)), *o));
+    let linear = tested.iter().map(|o| prepared.units.unscale(&prepared.linear.forecast(series.past(*o)), *o));
     let persistent = tested.iter().map(|origin| vec![raw[origin - 1]; horizon]).collect();
-    let mut methods: Vec<(&str, Vec<Vec<f32>>)> =
+    let mut methods: Vec<(&str, Vec<Vec<f64>>)> =
         vec![("networks", network), ("linear", linear.collect::<Result<_>>()?), ("persistence", persistent)];
     if cli.period > 0 {
         // The same place so many periods before that it is known: the training part has at least one.
         let at = |origin: usize, h: usize| raw[origin + h - cli.period * (h / cli.period + 1)];
-        let of = |origin: &usize| (0..horizon).map(|h| at(*origin, h)).collect::<Vec<f32>>();
+        let of = |origin: &usize| (0..horizon).map(|h| at(*origin, h)).collect::<Vec<f64>>();
         let seasonal = tested.iter().map(of);
         methods.push(("seasonal persistence", seasonal.collect()));
     }
@@ -232,7 +232,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
 }
 
 /// Windows side by side, and what the linear forecast leaves of what follows them.
-fn batch(series: &Series, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f32>) -> Batch {
+fn batch(series: &Series<f32>, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f32>) -> Batch {
     let windows: Vec<&[f32]> = origins.iter().map(|origin| series.past(*origin)).collect();
     let (sequences, levels) = forecaster::leveled(&windows);
     let targets = origins.iter().zip(levels);
@@ -281,7 +281,7 @@ fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     let past = &scaled[scaled.len() - prepared.window..];
     let said = forecaster::corrections(&device, &models, &[past])?;
     let correction = said.first().map_or(&[][..], Vec::as_slice);
-    for (ahead, value) in (1..).zip(prepared.units.unscale(prepared.add(past, correction), values.len())?) {
+    for (ahead, value) in (1..).zip(prepared.units.unscale(&prepared.add(past, correction), values.len())?) {
         report.event(&json!({ "event": "prediction", "ahead": ahead, "column": column, "value": value }))?;
         report.line(&format!("{ahead:>4} ahead: {value:.3}"))?;
     }

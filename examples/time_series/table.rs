@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 /// The column of that name, or the last; with its name.
-pub fn read(path: &Path, column: Option<&str>) -> Result<(String, Vec<f32>)> {
+pub fn read(path: &Path, column: Option<&str>) -> Result<(String, Vec<f64>)> {
     let mut reader = csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
     let within = || format!("{}", path.display());
     let headers = reader.headers().with_context(within)?.clone();
@@ -24,7 +24,7 @@ pub fn read(path: &Path, column: Option<&str>) -> Result<(String, Vec<f32>)> {
         let record = record.with_context(within)?;
         let line = record.position().map_or(0, csv::Position::line);
         let text = record.get(at).unwrap_or_default().trim();
-        match text.parse::<f32>() {
+        match text.parse::<f64>() {
             Ok(value) if value.is_finite() => values.push(value),
             _ => bail!("{}, line {line}: \"{text}\" in column \"{name}\" is no finite number", path.display()),
         }

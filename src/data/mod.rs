@@ -21,6 +21,10 @@ pub use series::{Part, Series};
 pub use text::{Alphabet, read_text};
 pub use windows::{Held, Windows};
 
+use std::fmt::Display;
+
+use num_traits::Float;
+
 use crate::error::{Error, Result};
 use crate::model::{Config, Directions, Input, ReadOut};
 use crate::plan::Loss;
@@ -272,7 +276,7 @@ fn check_len(argument: &str, shape: &[usize], given: usize) -> Result<()> {
     if expected == Some(given) { Ok(()) } else { Err(Error::shape(argument, shape, &[given])) }
 }
 
-fn check_finite(argument: &str, values: &[f32]) -> Result<()> {
+fn check_finite<T: Float + Display>(argument: &str, values: &[T]) -> Result<()> {
     match first_not_finite(values) {
         Some(at) => Err(Error::Data(format!("{argument}[{at}] is {}, expected a finite number", values[at]))),
         None => Ok(()),
@@ -281,7 +285,7 @@ fn check_finite(argument: &str, values: &[f32]) -> Result<()> {
 
 /// Where the first number that is infinite or NaN is. Every input passes through here: it is looked for only once it is
 /// known to be there, since a loop that may end at any element is not made of vector instructions.
-pub(crate) fn first_not_finite(values: &[f32]) -> Option<usize> {
+pub(crate) fn first_not_finite<T: Float>(values: &[T]) -> Option<usize> {
     let finite = values.iter().fold(true, |finite, v| finite & v.is_finite());
     if finite { None } else { values.iter().position(|v| !v.is_finite()) }
 }

@@ -1,7 +1,7 @@
 //! Features brought to mean 0 and deviation 1, by what the training part alone says of them.
 //!
 //! The contract: a scaler knows nothing but what it was fitted on, so nothing of a test part leaks into a training; what
-//! it does it can undo, up to rounding.
+//! it does it can undo, up to rounding. Data is f64 until it is scaled, so that a large mean costs no digits.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,25 +16,23 @@ use crate::error::{Error, Result};
 ///
 /// let train = [1.0, 10.0, 3.0, 30.0]; // two rows of two features
 /// let scaler = Scaler::fit(&train, 2)?;
-/// let mut test = [2.0, 40.0];
-/// scaler.apply(&mut test)?;
-/// assert_eq!(test, [0.0, 2.0]);
-/// scaler.undo(&mut test)?;
-/// assert_eq!(test, [2.0, 40.0]);
+/// let test = scaler.apply(&[2.0, 40.0])?;
+/// assert_eq!(test, [0.0f32, 2.0]);
+/// assert_eq!(scaler.undo(&test)?, [2.0f64, 40.0]);
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kept")]
 pub struct Scaler {
-    means: Vec<f32>,
-    deviations: Vec<f32>,
+    means: Vec<f64>,
+    deviations: Vec<f64>,
 }
 
 /// A scaler as a file has it, which may hold anything.
 #[derive(Deserialize)]
 struct Kept {
-    means: Vec<f32>,
-    deviations: Vec<f32>,
+    means: Vec<f64>,
+    deviations: Vec<f64>,
 }
 
 impl TryFrom<Kept> for Scaler {
@@ -58,54 +56,61 @@ impl Scaler {
     /// Measures rows of `features` numbers each. A feature that never changes has deviation 1.
     ///
     /// # Errors
-    /// [`Error::Config`] for no features, [`Error::Data`] for no rows, part of a row or a number that is not finite.
-    pub fn fit(rows: &[f32], features: usize) -> Result<Self> {
+    /// [`Error::Config`] for no features, [`Error::Data`] for no rows, part of a row, or numbers that are not finite or
+    /// whose sum is not.
+    pub fn fit<T: Copy + Into<f64>>(rows: &[T], features: usize) -> Result<Self> {
         if features == 0 {
             return Err(Error::Config("the number of features is 0, expected at least 1".to_owned()));
         }
-        check_rows(rows, features)?;
-        check_finite("rows", rows)?;
+        check_rows(rows.len(), features)?;
+        let rows: Vec<f64> = rows.iter().map(|x| (*x).into()).collect();
+        check_finite("rows", &rows)?;
         if rows.is_empty() {
             return Err(Error::Data("there are no rows to measure".to_owned()));
         }
-        let count = (rows.len() / features) as f64;
-        let mean = |of: &dyn Fn(f64) -> f64, at: usize| {
-            rows[at..].iter().step_by(features).map(|x| of(f64::from(*x))).sum::<f64>() / count
-        };
         let (mut means, mut deviations) = (Vec::new(), Vec::new());
-        for at in 0..features {
-            let middle = mean(&|x| x, at);
-            let deviation = mean(&|x| (x - middle).powi(2), at).sqrt() as f32;
-            means.push(middle as f32);
-            deviations.push(if deviation > 0.0 { deviation } else { 1.0 });
+        for feature in 0..features {
+            let (mean, deviation) = measured(rows[feature..].iter().step_by(features).copied());
+            if !(mean.is_finite() && deviation.is_finite()) {
+                return Err(Error::Data(format!(
+                    "feature {feature}, counted from 0, is too large to measure: its mean is {mean}, its deviation {deviation}"
+                )));
+            }
+            means.push(mean);
+            deviations.push(deviation);
         }
         Ok(Scaler { means, deviations })
     }
 
-    /// `(x − mean) / deviation`, of rows in place.
+    /// Returns `(x − mean) / deviation` of rows.
     ///
     /// # Errors
-    /// [`Error::Data`] for part of a row.
-    pub fn apply(&self, rows: &mut [f32]) -> Result<()> {
-        self.each(rows, |x, mean, deviation| (x - mean) / deviation)
-    }
-
-    /// `x · deviation + mean`: what [`Scaler::apply`] was given.
-    ///
-    /// # Errors
-    /// [`Error::Data`] for part of a row.
-    pub fn undo(&self, rows: &mut [f32]) -> Result<()> {
-        self.each(rows, |x, mean, deviation| x * deviation + mean)
-    }
-
-    fn each(&self, rows: &mut [f32], change: impl Fn(f32, f32, f32) -> f32) -> Result<()> {
-        check_rows(rows, self.means.len())?;
-        for row in rows.chunks_exact_mut(self.means.len().max(1)) {
-            for ((x, mean), deviation) in row.iter_mut().zip(&self.means).zip(&self.deviations) {
-                *x = change(*x, *mean, *deviation);
+    /// [`Error::Data`] for part of a row, or a number that scales to none that f32 holds.
+    pub fn apply<T: Copy + Into<f64>>(&self, rows: &[T]) -> Result<Vec<f32>> {
+        check_rows(rows.len(), self.features())?;
+        let scale = |(at, x): (usize, &T)| {
+            let feature = at % self.features();
+            let x: f64 = (*x).into();
+            let scaled = ((x - self.means[feature]) / self.deviations[feature]) as f32;
+            if scaled.is_finite() {
+                return Ok(scaled);
             }
-        }
-        Ok(())
+            Err(Error::Data(format!("rows[{at}] is {x}, which scales to {scaled}, expected a finite number")))
+        };
+        rows.iter().enumerate().map(scale).collect()
+    }
+
+    /// Returns `x · deviation + mean`: what [`Scaler::apply`] was given.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for part of a row.
+    pub fn undo(&self, rows: &[f32]) -> Result<Vec<f64>> {
+        check_rows(rows.len(), self.features())?;
+        let undo = |(at, x): (usize, &f32)| {
+            let feature = at % self.features();
+            f64::from(*x) * self.deviations[feature] + self.means[feature]
+        };
+        Ok(rows.iter().enumerate().map(undo).collect())
     }
 
     /// How many features it knows.
@@ -114,9 +119,24 @@ impl Scaler {
     }
 }
 
-fn check_rows(rows: &[f32], features: usize) -> Result<()> {
-    if rows.len().is_multiple_of(features) {
+/// The mean and the standard deviation of the values of one feature, of which there is at least one.
+fn measured(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let count = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let first = values.clone().next().unwrap_or(mean);
+    // The rounding of its mean is no deviation of what never changes.
+    if values.clone().all(|x| x == first) {
+        return (first, 1.0);
+    }
+    // In units of the largest, so that no square leaves the range of f64.
+    let largest = values.clone().fold(0.0, |largest: f64, x| largest.max((x - mean).abs()));
+    let squares: f64 = values.map(|x| ((x - mean) / largest).powi(2)).sum();
+    (mean, largest * (squares / count).sqrt())
+}
+
+fn check_rows(numbers: usize, features: usize) -> Result<()> {
+    if numbers.is_multiple_of(features) {
         return Ok(());
     }
-    Err(Error::Data(format!("{} numbers are no whole number of rows of {features}", rows.len())))
+    Err(Error::Data(format!("{numbers} numbers are no whole number of rows of {features}")))
 }

@@ -28,13 +28,13 @@ use crate::error::{Error, Result};
 #[serde(try_from = "Kept")]
 pub struct Seasonal {
     /// The mean at every phase.
-    phases: Vec<f32>,
+    phases: Vec<f64>,
 }
 
 /// What returns as a file has it, which may hold anything.
 #[derive(Deserialize)]
 struct Kept {
-    phases: Vec<f32>,
+    phases: Vec<f64>,
 }
 
 impl TryFrom<Kept> for Seasonal {
@@ -54,8 +54,8 @@ impl Seasonal {
     ///
     /// # Errors
     /// [`Error::Config`] for a period below 2 or harmonics that are none or more than half of it, [`Error::Data`] for less
-    /// than one period or a number that is not finite.
-    pub fn fit(values: &[f32], period: usize, harmonics: usize) -> Result<Self> {
+    /// than one period, or numbers that are not finite or whose sum is not.
+    pub fn fit(values: &[f64], period: usize, harmonics: usize) -> Result<Self> {
         if period < 2 {
             return Err(Error::Config(format!("the period is {period}, expected at least 2")));
         }
@@ -71,7 +71,7 @@ impl Seasonal {
         let count = (values.len() - first) as f64;
         let angle = |at: usize, k: usize| TAU * ((at * k) % period) as f64 / period as f64;
         let project = |wave: &dyn Fn(usize) -> f64| {
-            values.iter().enumerate().skip(first).map(|(at, x)| f64::from(*x) * wave(at)).sum::<f64>() / count
+            values.iter().enumerate().skip(first).map(|(at, x)| x * wave(at)).sum::<f64>() / count
         };
         let mut phases = vec![project(&|_| 1.0); period];
         for k in 1..=harmonics {
@@ -82,21 +82,22 @@ impl Seasonal {
                 *mean += cos * angle(phase, k).cos() + sin * angle(phase, k).sin();
             }
         }
-        Ok(Seasonal { phases: phases.into_iter().map(|mean| mean as f32).collect() })
+        check_finite("phases", &phases)?;
+        Ok(Seasonal { phases })
     }
 
     /// Takes it out of values of which the first is at place `first` of the series.
-    pub fn apply(&self, values: &mut [f32], first: usize) {
+    pub fn apply(&self, values: &mut [f64], first: usize) {
         values.iter_mut().enumerate().for_each(|(at, x)| *x -= self.at(first + at));
     }
 
     /// Puts it back.
-    pub fn undo(&self, values: &mut [f32], first: usize) {
+    pub fn undo(&self, values: &mut [f64], first: usize) {
         values.iter_mut().enumerate().for_each(|(at, x)| *x += self.at(first + at));
     }
 
     /// The mean at a place of the series.
-    pub fn at(&self, place: usize) -> f32 {
+    pub fn at(&self, place: usize) -> f64 {
         self.phases.get(place % self.phases.len().max(1)).copied().unwrap_or(0.0)
     }
 

@@ -5,15 +5,14 @@
 
 use std::ops::Range;
 
-use super::check_finite;
 use crate::error::{Error, Result};
 
-/// Windows of a series with what follows them.
+/// Windows of a series with what follows them: f64 as it was read, or the f32 that it was scaled to.
 ///
 /// ```
 /// use recurrent::data::{Part, Series};
 ///
-/// let series = Series::new((0..100).map(|x| x as f32).collect(), 6, 2, [0.15, 0.15])?;
+/// let series = Series::new((0..100).map(f64::from).collect(), 6, 2, [0.15, 0.15])?;
 /// assert_eq!(series.values(Part::Train).len(), 70); // what scalers may be fitted on
 /// let first = series.origins(Part::Test).start;
 /// assert_eq!(series.past(first), [79.0, 80.0, 81.0, 82.0, 83.0, 84.0]);
@@ -21,8 +20,8 @@ use crate::error::{Error, Result};
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Series {
-    values: Vec<f32>,
+pub struct Series<T> {
+    values: Vec<T>,
     window: usize,
     horizon: usize,
     /// Where validation and test begin.
@@ -40,13 +39,13 @@ pub enum Part {
     Test,
 }
 
-impl Series {
+impl<T: Copy + Into<f64>> Series<T> {
     /// A series of which the last `shares[1]` of 1 are the test part and the `shares[0]` before them the validation part.
     ///
     /// # Errors
     /// [`Error::Config`] for an empty window or horizon or shares that leave nothing to learn from, [`Error::Data`] for a
     /// number that is not finite or a series of which a part has no window.
-    pub fn new(values: Vec<f32>, window: usize, horizon: usize, shares: [f64; 2]) -> Result<Self> {
+    pub fn new(values: Vec<T>, window: usize, horizon: usize, shares: [f64; 2]) -> Result<Self> {
         for (what, size) in [("window", window), ("horizon", horizon)] {
             if size == 0 {
                 return Err(Error::Config(format!("the {what} is 0, expected at least 1")));
@@ -58,7 +57,9 @@ impl Series {
                 "validation and test are {validation} and {test} of the series, expected two numbers above 0 that leave some"
             )));
         }
-        check_finite("values", &values)?;
+        if let Some(at) = values.iter().position(|x| !(*x).into().is_finite()) {
+            return Err(Error::Data(format!("values[{at}] is {}, expected a finite number", values[at].into())));
+        }
         let len = values.len();
         let part = |share: f64| (len as f64 * share).floor() as usize;
         let starts = [len - part(test) - part(validation), len - part(test)];
@@ -81,7 +82,7 @@ impl Series {
     }
 
     /// The values of a part.
-    pub fn values(&self, part: Part) -> &[f32] {
+    pub fn values(&self, part: Part) -> &[T] {
         &self.values[self.range(part)]
     }
 
@@ -96,7 +97,7 @@ impl Series {
     ///
     /// # Panics
     /// Where `origin` is of no part's [`Series::origins`].
-    pub fn past(&self, origin: usize) -> &[f32] {
+    pub fn past(&self, origin: usize) -> &[T] {
         &self.values[origin - self.window..origin]
     }
 
@@ -104,7 +105,7 @@ impl Series {
     ///
     /// # Panics
     /// As [`Series::past`].
-    pub fn future(&self, origin: usize) -> &[f32] {
+    pub fn future(&self, origin: usize) -> &[T] {
         &self.values[origin..origin + self.horizon]
     }
 
