@@ -69,6 +69,8 @@ fn a_damaged_file_is_named_with_its_line() {
             "number 1 is \"101\", expected a whole number from 0 to 100",
         ),
         (good.replace(",1\n", ",one\n"), "line 2: number 17 is \"one\""),
+        // As Windows ends lines, and one that is blank.
+        (good.replace(",1\n", ",one\n").replacen('\n', "\r\n\r\n", 1), "line 3: number 17 is \"one\""),
         (String::new(), "has no strokes"),
     ] {
         fs::write(folder.path().join("pendigits.tra"), &file).unwrap();

@@ -115,13 +115,106 @@ fn values_past_the_digits_of_f32_are_forecast_and_measured_as_they_are() {
     assert!((said - 1_600_001_200.0).abs() < 4.0, "{said}");
 }
 
+/// The same 60 numbers as `table` writes them.
+fn levels() -> Vec<String> {
+    table(60).lines().skip(1).map(|line| line.split(',').nth(1).unwrap().to_owned()).collect()
+}
+
+/// Runs an example on bytes, so small that what it says of the test part tells which numbers it read.
+fn told(folder: &Path, file: &[u8], args: &[&str]) -> Output {
+    fs::write(folder.join("series.csv"), file).unwrap();
+    let short = ["--epochs", "1", "--networks", "1", "--hidden", "4", "--window", "4", "--horizon", "2"];
+    run(folder, &[&["--data", "series.csv"][..], &short, args].concat())
+}
+
+#[test]
+fn a_first_line_of_numbers_is_data_or_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let persistence = |output: &Output| events(output).pop().unwrap()["baselines"]["persistence"].clone();
+    let expected = persistence(&told(folder.path(), table(60).as_bytes(), &["--column", "level"]));
+    let body: String = levels().iter().enumerate().map(|(at, level)| format!("{at},{level}\n")).collect();
+    let bare = |args: &[&str]| told(folder.path(), body.as_bytes(), args);
+    let words = "line 1: \"0\" where a column has its name: --no-header takes the line as data, --header as names";
+    refused(&bare(&[]), words);
+    // Not even where it is asked for by what stands there.
+    refused(&bare(&["--column", "0"]), words);
+    assert_eq!(persistence(&bare(&["--no-header"])), expected);
+    assert_eq!(persistence(&bare(&["--no-header", "--column", "2"])), expected);
+    refused(&bare(&["--no-header", "--column", "level"]), "no column \"level\"; there are \"1\", \"2\"");
+    // The network was trained on its last column; the file that is predicted may be of either kind.
+    events(&bare(&["--no-header"]));
+    fs::write(folder.path().join("bare.csv"), &body).unwrap();
+    refused(&run(folder.path(), &["--predict", "bare.csv"]), "--no-header");
+    events(&run(folder.path(), &["--predict", "bare.csv", "--no-header"]));
+    // Years are names to who says so.
+    let years = format!("month,2019\n{body}");
+    refused(&told(folder.path(), years.as_bytes(), &[]), "line 1: \"2019\" where a column has its name");
+    assert_eq!(persistence(&told(folder.path(), years.as_bytes(), &["--header"])), expected);
+    let twice = table(60).replacen("month,level,count", "level,level,count", 1);
+    refused(&told(folder.path(), twice.as_bytes(), &[]), "line 1: two columns are called \"level\"");
+}
+
+#[test]
+fn dialects_of_csv_are_read_by_their_options_and_hinted_at_without_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = events(&told(folder.path(), table(60).as_bytes(), &["--column", "level"])).pop().unwrap();
+    let with = |separator: &str, head: &str, decimals: &str| -> String {
+        let row = |(at, level): (usize, String)| format!("{at}{separator}{}\r\n", level.replace('.', decimals));
+        format!("{head}\r\n{}", levels().into_iter().enumerate().map(row).collect::<String>())
+    };
+    let comments =
+        format!("# from a station\n{}", with(",", "month,level", ".").replacen("\n30,", "\n# moved\n30,", 1));
+    for (file, args, hint) in [
+        (
+            with(";", "\u{feff}month;level", ","),
+            &["--separator", ";", "--decimal-comma"][..],
+            "--separator ';' --decimal-comma",
+        ),
+        (with("\t", "month\tlevel", "."), &["--separator", "tab"], "--separator tab"),
+        (comments, &["--comment", "#"], "--comment '#'"),
+        (with(",", "\u{feff}month,level", "."), &[], ""),
+    ] {
+        let said = events(&told(folder.path(), file.as_bytes(), args)).pop().unwrap();
+        assert_eq!(said["baselines"]["persistence"], expected["baselines"]["persistence"], "{args:?}");
+        if !hint.is_empty() {
+            refused(&told(folder.path(), file.as_bytes(), &[]), hint);
+        }
+    }
+    // As Python writes them.
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/files/csv");
+    let of = |name: &str, args: &[&str]| {
+        let file = fs::read(format!("{fixtures}/{name}.csv")).unwrap();
+        events(&told(folder.path(), &file, args)).pop().unwrap()["baselines"].clone()
+    };
+    let plain = of("plain", &[]);
+    assert_eq!(of("semicolon", &["--separator", ";", "--decimal-comma"]), plain);
+    assert_eq!(of("tab", &["--separator", "tab"]), plain);
+
+    // A number is never taken for what it may be in another dialect.
+    let thousands = with(";", "month;level", ",").replacen("\n3;", "\n3;1.", 1);
+    refused(&told(folder.path(), thousands.as_bytes(), &["--separator", ";", "--decimal-comma"]), "line 5: \"1.");
+    let single = with(";", "month;level", ",").replace('\r', "");
+    let single: String = single.lines().map(|line| format!("{}\n", line.split(';').nth(1).unwrap())).collect();
+    refused(&told(folder.path(), single.as_bytes(), &[]), "--separator ';' --decimal-comma");
+    events(&told(folder.path(), single.as_bytes(), &["--separator", ";", "--decimal-comma"]));
+    let wide: Vec<u8> = table(60).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    refused(&told(folder.path(), &[&[0xff, 0xfe][..], &wide].concat(), &[]), "UTF-16");
+    for option in ["--decimal-comma", "--no-header", "--header"] {
+        refused(&run(folder.path(), &[option]), &format!("{option} is of a file: name one with --data"));
+    }
+    refused(&run(folder.path(), &["--comment", "#"]), "--comment is of a file");
+    refused(&told(folder.path(), b"", &["--separator", ";", "--comment", ";"]), "are the same character");
+    let word = told(folder.path(), b"", &["--separator", "ab"]);
+    assert_eq!(word.status.code(), Some(2), "{}", String::from_utf8_lossy(&word.stderr));
+}
+
 #[test]
 fn what_does_not_fit_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let good = table(60);
     for (file, args, expected) in [
         (good.replacen(",0\n", ",zero\n", 1), vec!["--column", "count"], "line 2: \"zero\" in column \"count\""),
-        (good.replacen("\n3,", "\n3,inf,", 1), vec![], "line: 5"),
+        (good.replacen("\n3,", "\n3,inf,", 1), vec![], "line 5: 4 columns, expected 3"),
         (good.replacen("\n1,", "\n1,NaN", 1), vec!["--column", "level"], "line 3: \"NaN"),
         (good.clone(), vec!["--column", "height"], "no column \"height\"; there are \"month\", \"level\", \"count\""),
         (good.clone(), vec!["--window", "40"], "too few"),

@@ -33,6 +33,8 @@ mod order;
 mod picture;
 #[path = "../shared/program.rs"]
 mod program;
+#[path = "../shared/records.rs"]
+mod records;
 #[path = "../shared/report.rs"]
 mod report;
 

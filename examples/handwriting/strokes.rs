@@ -3,11 +3,13 @@
 //! The contract: a line is 16 numbers from 0 to 100 (x and y of 8 points) and the digit; what is not is an error with
 //! file and line.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{Inputs, Targets, data::Example};
+
+use crate::records::{Record, records};
 
 /// Points of a stroke.
 pub const POINTS: usize = 8;
@@ -73,20 +75,15 @@ pub fn read_folder(folder: &Path) -> Result<Parts> {
 
 /// The strokes of one file.
 pub fn read(path: &Path) -> Result<Vec<Stroke>> {
-    let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_path(path);
-    let mut reader = reader.with_context(|| format!("cannot read {}", path.display()))?;
-    let mut strokes = Vec::new();
-    for record in reader.records() {
-        let record = record.with_context(|| format!("cannot read {}", path.display()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let stroke = parse(&record).with_context(|| format!("{}, line {line}", path.display()))?;
-        strokes.push(stroke);
-    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let records = records(&bytes, &mut csv::ReaderBuilder::new()).with_context(|| path.display().to_string())?;
+    let parse = |(line, record): &Record| parse(record).with_context(|| format!("{}, line {line}", path.display()));
+    let strokes = records.iter().map(parse).collect::<Result<Vec<_>>>()?;
     ensure!(!strokes.is_empty(), "{} has no strokes", path.display());
     Ok(strokes)
 }
 
-fn parse(record: &csv::StringRecord) -> Result<Stroke> {
+fn parse(record: &[String]) -> Result<Stroke> {
     let fields = 2 * POINTS + 1;
     ensure!(record.len() == fields, "{} numbers, expected {fields}: 8 points and the digit", record.len());
     let mut numbers = [0; 2 * POINTS + 1];

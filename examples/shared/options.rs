@@ -15,7 +15,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::files;
 
 /// Options that mean something where nothing is trained.
-const PREDICTING: [&str; 5] = ["predict", "checkpoint", "column", "device", "json"];
+const PREDICTING: &[&str] = &[
+    "predict",
+    "checkpoint",
+    "column",
+    "separator",
+    "decimal_comma",
+    "comment",
+    "no_header",
+    "header",
+    "device",
+    "json",
+];
 
 /// What all examples may be asked. An example names the defaults: see [`parse`].
 #[derive(Args, Clone)]

@@ -7,6 +7,7 @@
 //! cargo run --release --example time_series
 //! cargo run --release --example time_series -- --data FILE.csv --column NAME --horizon 12 --window 48
 //! cargo run --release --example time_series -- --data FILE.csv --period 365           # what returns every year apart
+//! cargo run --release --example time_series -- --data FILE.csv --separator ';' --decimal-comma
 //! cargo run --release --example time_series -- --predict FILE.csv                     # what comes after its end
 //! ```
 
@@ -26,12 +27,15 @@ mod order;
 mod picture;
 #[path = "../shared/program.rs"]
 mod program;
+#[path = "../shared/records.rs"]
+mod records;
 #[path = "../shared/report.rs"]
 mod report;
 
 mod drawing;
 mod errors;
 mod forecaster;
+mod hint;
 mod linear;
 mod sunspots;
 mod table;
@@ -42,7 +46,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use recurrent::{
     Batch, Input, Loss, Model, ReadOut, Targets,
@@ -56,6 +60,7 @@ use forecaster::{Prepared, Units};
 use linear::Linear;
 use options::Options;
 use report::Report;
+use table::Dialect;
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("checkpoint", "out/time_series.safetensors"),
@@ -83,9 +88,11 @@ const MOST: usize = 100;
 struct Cli {
     #[command(flatten)]
     options: Options,
-    /// The column that is forecast, by its header; the last one where none is named
+    /// The column that is forecast, by its name in the first line; the last one where none is named
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
+    #[command(flatten)]
+    dialect: Dialect,
     /// How many steps ahead
     #[arg(long, default_value_t = 12)]
     horizon: usize,
@@ -115,9 +122,12 @@ fn main() -> ExitCode {
 fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let options = &cli.options;
     ensure!((1..=MOST).contains(&cli.networks), "--networks is {}, expected 1 to {MOST}", cli.networks);
-    ensure!(cli.column.is_none() || options.data.is_some(), "--column is of a file: name one with --data");
+    let of_file = cli.column.as_ref().map(|_| "--column").or(cli.dialect.given());
+    if let (Some(option), None) = (of_file, &options.data) {
+        bail!("{option} is of a file: name one with --data");
+    }
     let (column, raw) = match &options.data {
-        Some(file) => table::read(file, cli.column.as_deref())?,
+        Some(file) => cli.dialect.read(file, cli.column.as_deref())?,
         None => ("yearly sunspots".to_owned(), sunspots::YEARLY.to_vec()),
     };
     let known = Series::new(raw.clone(), cli.window, cli.horizon, SHARES)?;
@@ -254,7 +264,7 @@ fn of_member(options: &Options, member: usize) -> Options {
 fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     let (first, prepared): (Model, Prepared) = cli.options.load("time_series")?;
     let column = cli.column.clone().or_else(|| prepared.column.clone());
-    let (column, values) = table::read(file, column.as_deref())?;
+    let (column, values) = cli.dialect.read(file, column.as_deref())?;
     ensure!(
         values.len() >= prepared.window,
         "{} has {} values, expected at least the {} of a window",
