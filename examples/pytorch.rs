@@ -8,6 +8,10 @@
 //! python scripts/pytorch_round_trip.py check torch.safetensors back.safetensors
 //! ```
 
+#[path = "shared/program.rs"]
+mod program;
+
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,14 +80,7 @@ enum Kind {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(|| run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -102,17 +99,17 @@ fn run(args: &Args) -> Result<()> {
     let names = if args.no_head_bias { names.without_read_out_bias() } else { names };
 
     let model = Model::import(&args.file, config, &names)?;
-    eprintln!("{}: {} parameters", args.file.display(), model.layout().count());
+    program::aside(format_args!("{}: {} parameters", args.file.display(), model.layout().count()));
     if let Some(steps) = args.run {
         let steps = steps as usize;
         let ones = Sequences::dense(steps, 1, vec![1.0; steps.saturating_mul(args.inputs)]);
         let outputs = Predictor::new(&Device::cpu(), &model)?.run(&ones)?.outputs;
         let last = outputs.chunks(args.outputs).next_back().unwrap_or_default();
-        println!("{}", serde_json::to_string(last)?);
+        writeln!(stdout(), "{}", serde_json::to_string(last)?)?;
     }
     if let Some(path) = &args.export {
         model.export(path, &names)?;
-        eprintln!("{}: written", path.display());
+        program::aside(format_args!("{}: written", path.display()));
     }
     Ok(())
 }

@@ -251,6 +251,10 @@ fn a_text_file_is_read_as_it_stands() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all("one\r\ntwo €".as_bytes()).unwrap();
     assert_eq!(read_text(file.path()).unwrap(), "one\r\ntwo €");
+    // As editors on Windows write it: the mark at the beginning is no symbol of the text, one further on is.
+    let marked = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(marked.path(), "\u{feff}ab\u{feff}").unwrap();
+    assert_eq!(read_text(marked.path()).unwrap(), "ab\u{feff}");
     file.write_all(b"\nab\xffcd").unwrap();
     let error = read_text(file.path()).unwrap_err();
     assert_says(&error, &[&file.path().display().to_string(), "not UTF-8", "offset 15", "line 3"]);

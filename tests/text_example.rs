@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use recurrent::Checkpoint;
@@ -189,34 +189,85 @@ fn a_resumed_run_drops_out_what_it_would_have() {
     fail(room.train(&["--dropout-hidden", "1"]), &["hidden state", "below 1"]);
 }
 
+/// Trains without end until it has said something of step 20, and then does what `then` does to it.
+#[cfg(unix)]
+fn stopped(command: &mut Command, then: &dyn Fn(&mut Child)) -> Output {
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("\"step\":20,") {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "it ended before");
+    }
+    // Its output is read to the end by a thread, so that it never waits, or not at all where `then` has closed it.
+    child.stdout = Some(output.into_inner());
+    then(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+#[cfg(unix)]
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
 #[cfg(unix)]
 #[test]
-fn an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bytes() {
-    let room = Room::new();
-    let mut child = room.train(&["--epochs", "100000", "--checkpoint", "a b.safetensors"]).spawn().unwrap();
-    let mut signals = 0;
-    // Read to the end, so that the child never waits for its reader.
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        if signals == 0 && line.unwrap().contains("\"step\":20,") {
-            signals += 1;
-            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-        }
+fn a_run_that_a_signal_ends_says_how_to_go_on_and_ends_in_the_same_bytes() {
+    // Hanging up is nothing to a process that inherits that it is ignored, as under nohup.
+    let ignores = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignores = ignores.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(|mask| mask.trim().ends_with('1'));
+    let signals = [("-INT", 130), ("-TERM", 143), ("-HUP", 129)];
+    for (signal, code) in signals.into_iter().take(if ignores == Some(true) { 2 } else { 3 }) {
+        let room = Room::new();
+        let mut command = room.train(&["--epochs", "100000", "--checkpoint", "a b.safetensors"]);
+        let output = stopped(&mut command, &|child| {
+            send(signal, child);
+            // A closed terminal may say so twice.
+            if signal == "-HUP" {
+                send(signal, child);
+            }
+        });
+        assert_eq!(output.status.code(), Some(code), "{signal}: {}", stderr(&output));
+        let training = Checkpoint::load(room.path("a b.training.safetensors")).unwrap().training.unwrap();
+        // (2700 ids − 1) / 4 tracks / 10 steps.
+        let epochs = (training.steps / 67 + 1).to_string();
+        let message = stderr(&output);
+        let resume = format!("{} --epochs {epochs}", message.lines().last().unwrap());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &resume]).current_dir(room.0.path()).stderr(Stdio::piped());
+        succeed(shell);
+        succeed(room.train(&["--epochs", &epochs, "--checkpoint", "whole.safetensors"]));
+        assert!(room.read("a b.safetensors") == room.read("whole.safetensors"), "{signal}: the networks differ");
+        let trainings = ["a b.training.safetensors", "whole.training.safetensors"].map(|name| room.read(name));
+        assert!(trainings[0] == trainings[1], "{signal}: the trainings differ");
     }
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((signals, output.status.code()), (1, Some(130)), "{}", stderr(&output));
+}
 
-    let training = Checkpoint::load(room.path("a b.training.safetensors")).unwrap().training.unwrap();
-    // (2700 ids − 1) / 4 tracks / 10 steps.
+#[cfg(unix)]
+#[test]
+fn a_run_whose_reader_leaves_keeps_what_it_has_learnt() {
+    let room = Room::new();
+    let output = stopped(&mut room.train(&["--epochs", "100000"]), &|child| drop(child.stdout.take()));
+    assert!(output.status.success() && output.stderr.is_empty(), "{:?}: {}", output.status, stderr(&output));
+    let training = Checkpoint::load(room.path("out/text.training.safetensors")).unwrap().training.unwrap();
+    assert!(training.steps >= 40, "{} steps", training.steps);
     let epochs = (training.steps / 67 + 1).to_string();
-    let message = stderr(&output);
-    let resume = format!("{} --epochs {epochs}", message.lines().last().unwrap());
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &resume]).current_dir(room.0.path()).stderr(Stdio::piped());
-    succeed(shell);
+    succeed(room.command(&["--resume", "out/text.safetensors", "--epochs", &epochs]));
     succeed(room.train(&["--epochs", &epochs, "--checkpoint", "whole.safetensors"]));
-    assert!(room.read("a b.safetensors") == room.read("whole.safetensors"), "the networks differ");
-    let trainings = ["a b.training.safetensors", "whole.training.safetensors"].map(|name| room.read(name));
+    let trainings = ["out/text.training.safetensors", "whole.training.safetensors"].map(|name| room.read(name));
     assert!(trainings[0] == trainings[1], "the trainings differ");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let room = Room::new();
+    let train = room.train(&["--epochs", "40"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(train.get_program()).args(train.get_args());
+    shell.current_dir(room.0.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = stopped(&mut shell, &|child| send("-HUP", child));
+    assert!(output.status.success(), "{:?}: {}", output.status, stderr(&output));
 }
 
 /// The validation losses of a training, in their order.
@@ -351,6 +402,26 @@ fn a_sample_is_that_of_its_seed() {
     assert_ne!(first, sample(&["--seed", "2"]));
     // The likeliest symbol needs no luck.
     assert_eq!(sample(&["--temperature", "0", "--seed", "1"]), sample(&["--temperature", "0", "--seed", "2"]));
+}
+
+#[test]
+fn a_sample_that_is_written_to_a_file_is_the_text_alone() {
+    let room = Room::new().trained();
+    let output = room.command(&["sample", "--length", "60", "--prime", "the "]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(text.starts_with("the ") && text.chars().count() == 64, "{text:?}");
+    assert!(stderr(&output).starts_with("device: CPU"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_symbol_of_a_text() {
+    let room = Room::new();
+    room.file("marked.txt", format!("\u{feff}{}", text(3000)));
+    let run = |data| succeed(room.command(&[&["--data", data, "--epochs", "1"], &SMALL[..]].concat()));
+    let said =
+        |of: &str| of.lines().find(|line| line.starts_with("text: ")).unwrap().split_once(", ").unwrap().1.to_owned();
+    assert_eq!(said(&run("marked.txt")), said(&run("data.txt")));
 }
 
 #[test]

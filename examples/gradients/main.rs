@@ -2,13 +2,16 @@
 //!
 //! Each network adds two marked numbers of a long sequence (the adding problem of Hochreiter & Schmidhuber 1997), so its
 //! loss is at the last step alone, and what reaches a step k steps before it is the product of k Jacobians. The contract:
-//! every curve is the trace of a training, read from the device; nothing is computed for the picture.
+//! every curve is the trace of a training, read from the device; nothing is computed for the picture. A signal ends it, and
+//! what is finished is drawn.
 //!
 //! ```text
 //! cargo run --release --example gradients
 //! cargo run --release --example gradients -- --trace traces.jsonl     # every trace, a JSON object a line
 //! ```
 
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/picture.rs"]
@@ -17,6 +20,8 @@ mod picture;
 mod program;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod drawing;
 mod runs;
@@ -72,19 +77,20 @@ fn main() -> ExitCode {
     program::main(|| run(&Cli::parse()))
 }
 
-fn run(cli: &Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<ExitCode> {
     ensure!(cli.steps >= 4, "--steps is {}, expected at least 4", cli.steps);
     ensure!(cli.updates > 0, "--updates is 0, expected at least 1");
     let written: Vec<&Path> = iter::once(&cli.plot).chain(&cli.trace).map(PathBuf::as_path).collect();
     files::prepare(None, &[], &written)?;
     let mut report = Report::new(cli.json);
-    let device = program::open(&cli.device, &report)?;
+    let device = device::open(&cli.device, &report)?;
     let sizes = runs::Sizes { steps: cli.steps, hidden: cli.hidden, updates: cli.updates, seed: cli.seed };
     let (networks, exploding) = (Network::ALL.len() as u64, Exploding::ALL.len() as u64);
     report.begin(0, cli.updates.saturating_mul(networks).saturating_add(exploding * runs::EXPLODING))?;
+    signals::watch()?;
     let (mut networks, mut done) = (Vec::new(), 0);
     for network in Network::ALL {
-        let traced = network.run(&device, &sizes, done, &report)?;
+        let Some(traced) = network.run(&device, &sizes, done, &report)? else { break };
         done += cli.updates;
         for (when, layer) in [("at initialisation", &traced.before), ("after training", &traced.after)] {
             let decay = layer.decay();
@@ -96,7 +102,7 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let mut exploding = Vec::new();
     for clipping in Exploding::ALL {
-        let course = clipping.run(&device, &sizes, done, &report)?;
+        let Some(course) = clipping.run(&device, &sizes, done, &report)? else { break };
         done += runs::EXPLODING;
         let (name, last) = (clipping.name(), course.losses.last().copied());
         report.event(&json!({
@@ -124,6 +130,11 @@ fn run(cli: &Cli) -> Result<()> {
         }
         out.flush().with_context(cannot)?;
     }
+    if let Some(code) = signals::stopped() {
+        program::aside(format_args!("interrupted; what was finished is drawn in {}", cli.plot.display()));
+        return Ok(ExitCode::from(code));
+    }
     report.line(&format!("drawn in {}", cli.plot.display()))?;
-    report.event(&json!({ "event": "drawn", "plot": cli.plot }))
+    report.event(&json!({ "event": "drawn", "plot": cli.plot }))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! The trainings behind the page.
 //!
-//! The contract: all networks read the same sequences; a run that is to explode ends where it diverges, and says at which step.
+//! The contract: all networks read the same sequences; a run that is to explode ends where it diverges, and says at which step;
+//! of one that a signal ends nothing is told, as its curve would be another's.
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
@@ -9,7 +10,7 @@ use recurrent::{
     Trainer,
 };
 
-use crate::{report::Report, task::Adding};
+use crate::{report::Report, signals, task::Adding};
 
 const BATCH: usize = 32;
 /// Steps of a run whose gradient explodes.
@@ -55,7 +56,8 @@ impl Network {
         }
     }
 
-    pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Traced> {
+    /// Its training; none where a signal ended it.
+    pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Option<Traced>> {
         let (cell, radius) = match self {
             Network::ElmanSmall => (Cell::Elman(Activation::Tanh), Some(0.6)),
             Network::ElmanLarge => (Cell::Elman(Activation::Tanh), Some(1.8)),
@@ -79,6 +81,9 @@ impl Network {
         let first = trainer.trace()?;
         for update in 1..=sizes.updates {
             trainer.step(&task.next())?;
+            if signals::stopped().is_some() {
+                return Ok(None);
+            }
             if update % INTERVAL == 0 || update == sizes.updates {
                 let loss = trainer.metrics()?.last().map_or(f64::NAN, |metrics| metrics.loss);
                 report.at(before + update, format!("{}  loss {loss:.4}", self.name()));
@@ -86,7 +91,7 @@ impl Network {
         }
         let last = trainer.trace()?;
         let layer = |trace: &Trace| trace.layers.first().cloned().context("the network has no layer");
-        Ok(Traced { before: layer(&first)?, after: layer(&last)?, traces: [first, last] })
+        Ok(Some(Traced { before: layer(&first)?, after: layer(&last)?, traces: [first, last] }))
     }
 }
 
@@ -135,8 +140,8 @@ impl Exploding {
     }
 
     /// A network of rectified units that starts near an integrator, U = 0.9·I (after Le, Jaitly & Hinton 2015, who take I),
-    /// under plain gradient descent: one step too long, and U's powers grow without bound.
-    pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Course> {
+    /// under plain gradient descent: one step too long, and U's powers grow without bound. None where a signal ended it.
+    pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Option<Course>> {
         let cell = Cell::Elman(Activation::Relu);
         let config = Config::new(cell, Input::Dense(2), sizes.hidden, 1).with_read_out(ReadOut::Last);
         let unit = (0..sizes.hidden * sizes.hidden).map(|at| if at % (sizes.hidden + 1) == 0 { 0.9 } else { 0.0 });
@@ -148,6 +153,9 @@ impl Exploding {
         let mut course = Course { losses: Vec::new(), norms: Vec::new(), diverged: None };
         for update in 1..=EXPLODING {
             trainer.step(&task.next())?;
+            if signals::stopped().is_some() {
+                return Ok(None);
+            }
             // Every step by itself: what is read with a step that diverged is lost with it.
             match trainer.metrics() {
                 Ok(metrics) => {
@@ -162,7 +170,7 @@ impl Exploding {
             }
             report.at(before + update, self.name().to_owned());
         }
-        Ok(course)
+        Ok(Some(course))
     }
 }
 

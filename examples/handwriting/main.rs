@@ -15,6 +15,8 @@ mod batches;
 mod classes;
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/fit.rs"]
@@ -37,6 +39,8 @@ mod program;
 mod records;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod drawing;
 mod made_up;
@@ -85,19 +89,19 @@ fn main() -> ExitCode {
         let Cli { options } = options::parse(DEFAULTS);
         let report = Report::new(options.json);
         match &options.predict {
-            Some(file) => predict(file, &options, &report),
+            Some(file) => predict(file, &options, &report).map(|()| ExitCode::SUCCESS),
             None => train(&options, report),
         }
     })
 }
 
-fn train(options: &Options, mut report: Report) -> Result<()> {
+fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let Parts { train, test } = match &options.data {
         Some(folder) => strokes::read_folder(folder)?,
         None => made_up::parts(options.seed),
     };
     options.prepare(&[])?;
-    let device = program::open(&options.device, &report)?;
+    let device = device::open(&options.device, &report)?;
     let config = options.config(Input::Dense(FEATURES), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
@@ -118,6 +122,9 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     };
     let save = |model: &Model| options.save(model, "handwriting", &());
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    if let Some(code) = course.stopped {
+        return Ok(fit::interrupted(code, options));
+    }
 
     let inputs: Vec<Inputs> = test.iter().map(Stroke::inputs).collect();
     let said = classes::judged(&device, &best, &inputs)?;
@@ -125,14 +132,15 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     picture::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
         drawing::draw(area, &course, &confusion, &test, &said)
     })?;
-    classes::tell(&confusion, "strokes", &course, options, &report)
+    classes::tell(&confusion, "strokes", &course, options, &report)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What a trained network says of each stroke of a file.
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, ()) = options.load("handwriting")?;
     let strokes = strokes::read(file)?;
-    let device = program::open(&options.device, report)?;
+    let device = device::open(&options.device, report)?;
     let inputs: Vec<Inputs> = strokes.iter().map(Stroke::inputs).collect();
     for (at, (stroke, said)) in strokes.iter().zip(classes::probabilities(&device, &model, &inputs)?).enumerate() {
         let digit = classes::likeliest(&said);

@@ -15,6 +15,8 @@ mod batches;
 mod classes;
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/fit.rs"]
@@ -35,6 +37,8 @@ mod picture;
 mod program;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod drawing;
 mod idx;
@@ -141,13 +145,13 @@ fn main() -> ExitCode {
         let Cli { options, patch } = options::parse(DEFAULTS);
         let report = Report::new(options.json);
         match &options.predict {
-            Some(file) => predict(file, &options, &report),
+            Some(file) => predict(file, &options, &report).map(|()| ExitCode::SUCCESS),
             None => train(patch, &options, report),
         }
     })
 }
 
-fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
+fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode> {
     let (images, labels) = match &options.data {
         Some(folder) => idx::folder(folder)?,
         None => made_up::images(options.seed),
@@ -165,7 +169,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     };
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
     options.prepare(&[])?;
-    let device = program::open(&options.device, &report)?;
+    let device = device::open(&options.device, &report)?;
     let config = options.config(Input::Dense(cut.size().0 * cut.size().1), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
@@ -186,6 +190,9 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     };
     let save = |model: &Model| options.save(model, "image_patches", &cut);
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    if let Some(code) = course.stopped {
+        return Ok(fit::interrupted(code, options));
+    }
 
     let inputs: Vec<Inputs> = test.iter().map(|&at| all[at].inputs.clone()).collect();
     let said = classes::judged(&device, &best, &inputs)?;
@@ -194,7 +201,8 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<()> {
     picture::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {
         drawing::draw(area, &course, &confusion, &images, judged)
     })?;
-    classes::tell(&confusion, "images", &course, options, &report)
+    classes::tell(&confusion, "images", &course, options, &report)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn shift(rng: &mut ChaCha12Rng) -> (i32, i32) {
@@ -212,7 +220,7 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
         cut.height,
         cut.width
     );
-    let device = program::open(&options.device, report)?;
+    let device = device::open(&options.device, report)?;
     let inputs = pixels.iter().map(|image| cut.read(image, (0, 0))).collect::<Result<Vec<_>>>();
     let inputs = inputs.context("the checkpoint's note cannot be right")?;
     for (at, said) in (1..).zip(classes::probabilities(&device, &model, &inputs)?) {

@@ -1,13 +1,16 @@
 //! How long a memory reaches: three tasks with known answers, at growing lag, by Elman, LSTM and GRU networks.
 //!
 //! The contract: a lag is solved where the loss on sequences that were not trained on is below a tenth of what one without
-//! memory has, which is known in closed form; a cell that fails at a lag is not tried at longer ones.
+//! memory has, which is known in closed form; a cell that fails at a lag is not tried at longer ones. A signal ends it, and what is
+//! known by then is drawn.
 //!
 //! ```text
 //! cargo run --release --example longterm
 //! cargo run --release --example longterm -- --lags 50,100,200,400 --updates 6000 --hidden 64
 //! ```
 
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/picture.rs"]
@@ -16,6 +19,8 @@ mod picture;
 mod program;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod drawing;
 mod runs;
@@ -68,7 +73,7 @@ fn main() -> ExitCode {
     program::main(|| run(&Cli::parse()))
 }
 
-fn run(cli: &Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<ExitCode> {
     ensure!(cli.updates > 0, "--updates is 0, expected at least 1");
     let grows = cli.lags.windows(2).all(|pair| pair[0] < pair[1]);
     ensure!(grows && cli.lags.first().is_some_and(|lag| *lag >= 2), "--lags must grow, from at least 2");
@@ -77,18 +82,20 @@ fn run(cli: &Cli) -> Result<()> {
     files::prepare(None, &[], &[&cli.plot])?;
     let since = Instant::now();
     let mut report = Report::new(cli.json);
-    let device = program::open(&cli.device, &report)?;
+    let device = device::open(&cli.device, &report)?;
     report.line(&format!("{:<8}{:<7}{:>5}   {:<12}{:>9}{:>13}", "task", "cell", "lag", "", "loss", "no memory"))?;
     let runs = (cli.tasks.len() * cli.cells.len() * cli.lags.len()) as u64;
     report.begin(0, cli.updates.saturating_mul(runs))?;
+    signals::watch()?;
     let (mut outcomes, mut done) = (Vec::<Outcome>::new(), 0);
-    for task in &cli.tasks {
+    'all: for task in &cli.tasks {
         for cell in &cli.cells {
             for lag in &cli.lags {
                 let sizes = runs::Sizes { hidden: cli.hidden, updates: cli.updates, seed: cli.seed };
                 let outcome = runs::train(&device, *task, *cell, *lag, &sizes, |update| {
                     report.at(update.saturating_add(done), format!("{} {} {lag}", task.name(), cell.name()));
                 })?;
+                let Some(outcome) = outcome else { break 'all };
                 done = cli.updates.saturating_add(done);
                 report.event(&json!({
                     "event": "run", "task": task.name(), "cell": cell.name(), "lag": lag, "solved": outcome.solved,
@@ -112,6 +119,10 @@ fn run(cli: &Cli) -> Result<()> {
     }
     report.end();
     drawing::write(&cli.plot, cli.hidden, &cli.lags, &outcomes)?;
+    if let Some(code) = signals::stopped() {
+        program::aside(format_args!("interrupted; what was known by then is drawn in {}", cli.plot.display()));
+        return Ok(ExitCode::from(code));
+    }
     // The longest lag that each cell solved, 0 where none.
     let mut longest: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for Outcome { task, cell, lag, solved, .. } in &outcomes {
@@ -124,5 +135,6 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let seconds = since.elapsed().as_secs_f64();
     report.line(&format!("after {seconds:.0} s; drawn in {}", cli.plot.display()))?;
-    report.event(&json!({ "event": "test", "solved": longest, "seconds": seconds }))
+    report.event(&json!({ "event": "test", "solved": longest, "seconds": seconds }))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,14 @@
 //! One network on one task at one lag.
 //!
 //! The contract: it is trained until it has solved the task or its updates are spent; what it is judged by it never trained
-//! on. A network that diverges has not solved it.
+//! on. A network that diverges has not solved it; of one that a signal ends nothing is known.
 
 use anyhow::Result;
 use clap::ValueEnum;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{Cell, Clip, Config, Device, Error, Init, Input, Model, Optimizer, Recipe, Trainer};
 
-use crate::tasks::Task;
+use crate::{signals, tasks::Task};
 
 const BATCH: usize = 32;
 /// Sequences that say whether it is solved.
@@ -64,6 +64,7 @@ pub struct Outcome {
     pub loss: f64,
 }
 
+/// Trains one; none where a signal ended it.
 pub fn train(
     device: &Device,
     task: Task,
@@ -71,7 +72,7 @@ pub fn train(
     lag: usize,
     sizes: &Sizes,
     at: impl Fn(u64),
-) -> Result<Outcome> {
+) -> Result<Option<Outcome>> {
     let config = task.config(|input, outputs| cell.config(input, sizes.hidden, outputs));
     let model = with_memory(config.with_init(Init::Orthogonal).with_seed(sizes.seed), task.span(lag))?;
     let recipe =
@@ -89,6 +90,9 @@ pub fn train(
     let mut outcome = Outcome { task, cell, lag, solved: false, updates: sizes.updates, loss: f64::NAN };
     for update in 1..=sizes.updates {
         trainer.step(&task.draw(&mut random, lag, BATCH))?;
+        if signals::stopped().is_some() {
+            return Ok(None);
+        }
         if update % INTERVAL == 0 || update == sizes.updates {
             match trainer.metrics().and_then(|_| trainer.evaluate([held.clone()])) {
                 Ok(loss) => outcome.loss = loss,
@@ -105,7 +109,7 @@ pub fn train(
             }
         }
     }
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
 /// A fresh network whose gates forget after 1 to `span` steps, some units sooner and some later: the bias of a forget gate is

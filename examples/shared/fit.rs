@@ -1,9 +1,9 @@
 //! Training with an evaluation after every epoch: the best weights are kept, and it ends where none better come.
 //!
 //! The contract: what is returned and saved are the weights of the least held-out loss; the data that is held out never
-//! trains.
+//! trains. A signal ends it after the step, and what was learnt until then is measured and kept like an epoch.
 
-use std::time::Instant;
+use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use recurrent::{
@@ -11,7 +11,7 @@ use recurrent::{
 };
 use serde_json::json;
 
-use crate::{options::Options, report::Report};
+use crate::{options::Options, program, report::Report, signals};
 
 /// Steps between two looks at the training loss.
 const INTERVAL: u64 = 20;
@@ -23,6 +23,8 @@ pub struct Course {
     /// The epoch, from 0, whose weights were kept.
     pub best: usize,
     pub seconds: f64,
+    /// The exit code, where a signal ended it.
+    pub stopped: Option<u8>,
 }
 
 /// One reading of the training data.
@@ -58,6 +60,7 @@ pub fn fit(
     let mut stopping = EarlyStopping::new(options.patience);
     let mut course = Course::default();
     report.begin(0, total)?;
+    signals::watch()?;
     for number in 1..=options.epochs {
         let batches = if number == 1 { first.clone() } else { epoch(number - 1)? };
         let measured = read(&mut trainer, &batches, number, report)
@@ -78,6 +81,11 @@ pub fn fit(
             save(best)?;
             course.best = course.epochs.len() - 1;
         }
+        course.stopped = signals::stopped();
+        if course.stopped.is_some() {
+            // Nothing is said: the terminal may be closed, and a failing write would end it with less done.
+            break;
+        }
         report.event(&json!({ "event": "validation", "epoch": number, "train_loss": train, "loss": loss }))?;
         let mark = if is_best { ", the best so far" } else { "" };
         let of = options.epochs;
@@ -93,17 +101,28 @@ pub fn fit(
     Ok((best, course))
 }
 
-/// Reads the training data once and returns the mean loss.
+/// Says that a signal ended the training, whose network is kept but was neither tested nor drawn, and returns that exit code.
+pub fn interrupted(code: u8, options: &Options) -> ExitCode {
+    let file = options.checkpoint.display();
+    program::aside(format_args!("interrupted; the best network so far is saved in {file}, not tested and not drawn"));
+    ExitCode::from(code)
+}
+
+/// Reads the training data once, or until a signal, and returns the mean loss.
 fn read(trainer: &mut Trainer, batches: &[Batch], epoch: u64, report: &Report) -> recurrent::Result<f64> {
     let (mut sum, mut count) = (0.0, 0);
     for (at, batch) in (1..).zip(batches) {
         trainer.step(batch)?;
-        if at % INTERVAL == 0 || at as usize == batches.len() {
+        let is_stopped = signals::stopped().is_some();
+        if at % INTERVAL == 0 || at as usize == batches.len() || is_stopped {
             for metrics in trainer.metrics()? {
                 sum += metrics.loss;
                 count += 1;
             }
             report.at(trainer.steps(), format!("epoch {epoch}  loss {:.4}", sum / f64::from(count)));
+        }
+        if is_stopped {
+            break;
         }
     }
     Ok(sum / f64::from(count))

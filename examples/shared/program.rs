@@ -1,17 +1,15 @@
-//! What every example is as a program: how it ends, and where it computes.
+//! What every example is as a program: how it ends.
 //!
-//! The contract: what is wrong is said in one message, with exit code 1.
+//! The contract: what is wrong is said in one message, with exit code 1; a reader that leaves, of the output or of the
+//! messages, ends it quietly.
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     process::{ExitCode, Termination},
 };
 
 use anyhow::Result;
-use recurrent::Device;
-use serde_json::json;
-
-use crate::report::Report;
 
 /// Runs an example to its exit code, which is its own where it has one.
 pub fn main<T: Termination>(run: impl FnOnce() -> Result<T>) -> ExitCode {
@@ -22,21 +20,16 @@ pub fn main<T: Termination>(run: impl FnOnce() -> Result<T>) -> ExitCode {
         // The reader has seen enough, as `head` has.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to be told where this fails.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            aside(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// The device that was asked for, said aloud.
-pub fn open(asked: &str, report: &Report) -> Result<Device> {
-    let device = Device::parse(asked)?;
-    let name = device.name();
-    let why = if asked == "best" && !device.is_gpu() { "; no hardware GPU was found" } else { "" };
-    report.event(&json!({ "event": "device", "name": name, "gpu": device.is_gpu() }))?;
-    report.line(&format!("device: {name}{why}"))?;
-    Ok(device)
+/// Says something beside the output, on the standard error.
+pub fn aside(what: impl Display) {
+    // Nobody is left to be told where this fails.
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,7 +1,7 @@
 //! What an example says: prose with a progress bar, or one JSON object a line.
 //!
-//! The contract: with --json nothing but JSON goes to stdout; only a terminal sees the bar; a failing write comes back
-//! as an error.
+//! The contract: with --json nothing but JSON goes to stdout; only a terminal sees the bar; a failing write to stdout comes
+//! back as an error.
 
 use std::io::{self, Write};
 
@@ -9,14 +9,18 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::program;
+
 pub struct Report {
     json: bool,
+    /// Prose goes to stderr: stdout is for what was asked for alone.
+    pub is_aside: bool,
     bar: ProgressBar,
 }
 
 impl Report {
     pub fn new(json: bool) -> Self {
-        Report { json, bar: ProgressBar::hidden() }
+        Report { json, is_aside: false, bar: ProgressBar::hidden() }
     }
 
     /// Prints an event, in JSON only: an object whose `event` names it.
@@ -26,7 +30,14 @@ impl Report {
 
     /// Prints a line, in prose only.
     pub fn line(&self, line: &str) -> Result<()> {
-        if self.json { Ok(()) } else { self.print(line) }
+        match (self.json, self.is_aside) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                program::aside(line);
+                Ok(())
+            }
+            (false, false) => self.print(line),
+        }
     }
 
     fn print(&self, line: &str) -> Result<()> {

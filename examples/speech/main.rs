@@ -15,6 +15,8 @@ mod batches;
 mod classes;
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/fit.rs"]
@@ -33,6 +35,8 @@ mod picture;
 mod program;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod drawing;
 mod frames;
@@ -89,19 +93,19 @@ fn main() -> ExitCode {
         let Cli { options } = options::parse(DEFAULTS);
         let report = Report::new(options.json);
         match &options.predict {
-            Some(file) => predict(file, &options, &report),
+            Some(file) => predict(file, &options, &report).map(|()| ExitCode::SUCCESS),
             None => train(&options, report),
         }
     })
 }
 
-fn train(options: &Options, mut report: Report) -> Result<()> {
+fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let Parts { train, test } = match &options.data {
         Some(folder) => sound::read_folder(folder)?,
         None => made_up::parts(options.seed),
     };
     options.prepare(&[])?;
-    let device = program::open(&options.device, &report)?;
+    let device = device::open(&options.device, &report)?;
     let config = options.config(Input::Dense(BANDS), 10).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
@@ -129,6 +133,9 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     };
     let save = |model: &Model| options.save(model, "speech", &scaler);
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    if let Some(code) = course.stopped {
+        return Ok(fit::interrupted(code, options));
+    }
 
     let inputs: Vec<Inputs> = tested.iter().cloned().map(Inputs::Dense).collect();
     let said = classes::judged(&device, &best, &inputs)?;
@@ -138,7 +145,8 @@ fn train(options: &Options, mut report: Report) -> Result<()> {
     picture::write(&options.plot, (1180, 760), &format!("speech: {name}"), |area| {
         drawing::draw(area, &course, &confusion, judged)
     })?;
-    classes::tell(&confusion, "recordings", &course, options, &report)
+    classes::tell(&confusion, "recordings", &course, options, &report)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The same word with some bands and some frames at the mean, so that no single one is leant on.
@@ -160,7 +168,7 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     ensure!(scaler.features() == BANDS, "the checkpoint's note scales {} bands, expected {BANDS}", scaler.features());
     let frames = Frames::new().of(&sound::read(file)?)?;
     let frames = scaler.apply(&frames).context("the checkpoint's note cannot be right")?;
-    let device = program::open(&options.device, report)?;
+    let device = device::open(&options.device, report)?;
     let said = classes::probabilities(&device, &model, &[Inputs::Dense(frames)])?;
     let said = said.first().context("no answer")?;
     let digit = classes::likeliest(said);

@@ -33,6 +33,9 @@
 //! over the first and bytes over the second. It knows nothing of steps that must follow one another, nor of what a
 //! submission to a GPU takes; and it is no law: a network whose tensors stay in a cache does not pay for the traffic.
 
+#[path = "../shared/program.rs"]
+mod program;
+
 mod advise;
 mod clock;
 mod floor;
@@ -40,7 +43,7 @@ mod report;
 mod verdict;
 mod work;
 
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -94,15 +97,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to be told where this fails.
-            let _ = writeln!(stderr(), "error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(|| run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -117,7 +112,7 @@ fn run(args: &Args) -> Result<()> {
 
     let device = Device::parse(&args.device)?;
     let mut out = stdout().lock();
-    eprintln!("device: {}", device.name());
+    program::aside(format_args!("device: {}", device.name()));
     if args.profile {
         for work in &works {
             let profile = Subject::new(work)?.profile(&device)?;

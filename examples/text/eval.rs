@@ -9,8 +9,9 @@ use recurrent::{Batch, Device, Loss, Model, Recipe, Trainer, data::Held};
 
 use crate::{
     args::{Common, EvalArgs},
+    device,
     events::{Event, finite, loss, thousands},
-    notes, program,
+    notes,
     report::Report,
     text::{self, Text},
 };
@@ -31,7 +32,7 @@ pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
     let held = Held::new(part, notes.settings.seq_length, notes.settings.batch_size)
         .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
     let report = Report::new(common.json);
-    let device = program::open(&common.device, &report)?;
+    let device = device::open(&common.device, &report)?;
     let nats = measure(&device, &checkpoint.model, held)?;
     report.event(&Event::Evaluation { split: &split, nats, characters })?;
     let (name, count) = (text::name(data), thousands(characters));

@@ -1,7 +1,7 @@
 //! A character-level network: trains on a text by truncated back-propagation through time, and writes more of it.
 //!
 //! The contract: what is wrong with the input is said in one message before training starts, with exit code 1; an
-//! interrupted training saves, says how to go on, and exits with 130.
+//! interrupted training saves, says how to go on, and exits with 130, or with 143 or 129 on SIGTERM or SIGHUP.
 //!
 //! ```text
 //! cargo run --release --example text
@@ -13,6 +13,8 @@
 
 #[path = "../shared/beside.rs"]
 mod beside;
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/picture.rs"]
@@ -21,6 +23,8 @@ mod picture;
 mod program;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod args;
 mod devices;

@@ -13,10 +13,11 @@ use recurrent::{
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
     beside::beside,
+    device,
     events::thousands,
     files,
     notes::{self, Notes},
-    plot, program,
+    plot,
     progress::Progress,
     report::Report,
     settings::Settings,
@@ -57,7 +58,7 @@ impl Run {
         let path = args.checkpoint.as_deref().or(args.resume.as_deref()).unwrap_or(Path::new(CHECKPOINT)).to_owned();
         let plot = args.plot.as_deref().unwrap_or(Path::new(PLOT)).to_owned();
         files::prepare(notes.settings.data.as_deref().map(Path::new), &[&path, &training_of(&path)], &[&plot])?;
-        let device = program::open(&common.device, report)?;
+        let device = device::open(&common.device, report)?;
         let trainer = if args.resume.is_some() {
             Trainer::resume(&device, &checkpoint)?
         } else {

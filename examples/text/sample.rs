@@ -1,8 +1,9 @@
 //! Writing text: each symbol is drawn from what the network expects after all before it.
 //!
-//! The contract: the same network, prime, temperature and seed give the same text on the same device.
+//! The contract: the same network, prime, temperature and seed give the same text on the same device; the command writes
+//! nothing else to stdout, but for the end of the line on a terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
@@ -10,8 +11,9 @@ use recurrent::{Device, Model, Stream, data::Alphabet, stream};
 
 use crate::{
     args::{Common, SampleArgs},
+    device,
     events::Event,
-    notes, program,
+    notes,
     report::Report,
 };
 
@@ -28,9 +30,15 @@ pub fn run(args: &SampleArgs, common: &Common) -> Result<()> {
     ensure!(args.length > 0, "--length is 0, expected at least 1");
     let style = Style { prime: &args.prime, temperature: args.temperature, length: args.length, seed: args.seed };
     check(&notes.alphabet, &style)?;
-    let report = Report::new(common.json);
-    let device = program::open(&common.device, &report)?;
-    print(&device, &checkpoint.model, &notes.alphabet, &style, (common, &report))
+    let mut report = Report::new(common.json);
+    report.is_aside = true;
+    let device = device::open(&common.device, &report)?;
+    print(&device, &checkpoint.model, &notes.alphabet, &style, (common, &report))?;
+    let mut out = io::stdout().lock();
+    if !common.json && out.is_terminal() {
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 /// Prints a text symbol by symbol, or as one event.
@@ -54,9 +62,7 @@ pub fn print(
     write(device, model, alphabet, style, |symbol| {
         write!(out, "{symbol}")?;
         out.flush()
-    })?;
-    writeln!(out)?;
-    Ok(())
+    })
 }
 
 fn check(alphabet: &Alphabet, style: &Style) -> Result<()> {

@@ -3,13 +3,7 @@
 //! The contract: where the run stands follows from the steps done alone, so that an interrupted run goes on bit for
 //! bit; the device is waited for only every so many steps.
 
-use std::{
-    env,
-    io::{self, Write},
-    process::{self, ExitCode},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::{env, io, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 
@@ -17,49 +11,47 @@ use crate::{
     args::{Common, TrainArgs},
     eval,
     events::{self, Event, finite, loss, thousands},
+    program,
     progress::Progress,
     report::Report,
     run::Run,
     sample::{self, Style},
+    signals,
 };
-
-/// 128 + SIGINT, as shells count.
-const INTERRUPTED: u8 = 130;
-
-/// Set by Ctrl-C.
-static STOP: AtomicBool = AtomicBool::new(false);
 
 pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
     let since = Instant::now();
     let mut report = Report::new(common.json);
     let mut run = Run::prepare(args, common, &report)?;
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            // Asked twice: at once, with what the last epoch saved.
-            process::exit(INTERRUPTED.into());
-        }
-    })?;
-    let done = learn(&mut run, &mut report);
+    signals::watch()?;
+    let learnt = learn(&mut run, &mut report);
     report.end();
-    if !done? {
+    let stopped = match learnt {
+        // Nobody reads what is said, the pipe or the terminal being closed: what was learnt is kept all the same.
+        Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {
+            run.save()?;
+            Some(signals::stopped().ok_or(error)?)
+        }
+        learnt => learnt?,
+    };
+    if let Some(code) = stopped {
         let (steps, file) = (run.trainer.steps(), run.checkpoint.display());
         let command = resume_command(&run, args, common);
-        let notice = format!("interrupted after {steps} steps; saved in {file}. To go on:\n{command}");
-        // All is saved, whether or not somebody reads that it is.
-        let _ = writeln!(io::stderr(), "{notice}");
-        return Ok(ExitCode::from(INTERRUPTED));
+        program::aside(format_args!("interrupted after {steps} steps; saved in {file}. To go on:\n{command}"));
+        return Ok(ExitCode::from(code));
     }
     report.line(&format!("saved in {}, plotted in {}\n", run.checkpoint.display(), run.plot.display()))?;
     let style = Style { prime: "", temperature: 0.8, length: 500, seed: run.notes.settings.seed };
     let (model, device) = (run.network()?, run.trainer.device());
     sample::print(device, &model, &run.notes.alphabet, &style, (common, &report))?;
+    report.line("")?;
     let Some((held, characters)) = run.test else {
         report.line("\ntoo little text is left for a test")?;
         return Ok(ExitCode::SUCCESS);
     };
-    let nats = eval::measure(device, &model, held.take_while(|_| !stopped()));
-    if stopped() {
-        return Ok(ExitCode::from(INTERRUPTED));
+    let nats = eval::measure(device, &model, held.take_while(|_| signals::stopped().is_none()));
+    if let Some(code) = signals::stopped() {
+        return Ok(ExitCode::from(code));
     }
     let (nats, seconds) = (nats?, since.elapsed().as_secs_f64());
     let count = thousands(characters);
@@ -68,8 +60,8 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Trains to the end of the last epoch, or until Ctrl-C: then `false`. Either way everything is saved.
-fn learn(run: &mut Run, report: &mut Report) -> Result<bool> {
+/// Trains to the end of the last epoch, or until a signal: then the exit code. Either way everything is saved.
+fn learn(run: &mut Run, report: &mut Report) -> Result<Option<u8>> {
     let epoch = run.epoch();
     report.begin(run.trainer.steps(), run.notes.settings.epochs.saturating_mul(epoch))?;
     let mut clock = Clock::start(run);
@@ -80,12 +72,12 @@ fn learn(run: &mut Run, report: &mut Report) -> Result<bool> {
             clock = Clock::start(run);
         }
         if run.is_over() {
-            return Ok(true);
+            return Ok(None);
         }
-        if stopped() {
+        if let Some(code) = signals::stopped() {
             drain(run, report, &mut clock)?;
             run.save()?;
-            return Ok(false);
+            return Ok(Some(code));
         }
         run.trainer.step(&run.windows.get((steps % epoch) as usize))?;
         if Progress::is_point(steps + 1, epoch) {
@@ -105,12 +97,12 @@ fn drain(run: &mut Run, report: &Report, clock: &mut Clock) -> Result<()> {
     Ok(())
 }
 
-/// Validates, saves, reports; unless Ctrl-C comes in between, then the epoch waits to be ended by a resumed run.
+/// Validates, saves, reports; unless a signal comes in between, then the epoch waits to be ended by a resumed run.
 fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
     let validation = match &run.held {
         Some(held) => {
-            let nats = run.trainer.evaluate(held.clone().take_while(|_| !stopped()));
-            if stopped() {
+            let nats = run.trainer.evaluate(held.clone().take_while(|_| signals::stopped().is_none()));
+            if signals::stopped().is_some() {
                 return Ok(());
             }
             Some(finite(nats?, "validation loss")?)
@@ -130,10 +122,6 @@ fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
         report.line(&format!("{patience} validations on end were no better than the best: training ends"))?;
     }
     Ok(())
-}
-
-fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
 }
 
 /// Measures the speed of training, what lies between epochs left out.

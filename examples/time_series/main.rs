@@ -15,6 +15,8 @@
 mod beside;
 #[path = "../shared/curves.rs"]
 mod curves;
+#[path = "../shared/device.rs"]
+mod device;
 #[path = "../shared/files.rs"]
 mod files;
 #[path = "../shared/fit.rs"]
@@ -31,6 +33,8 @@ mod program;
 mod records;
 #[path = "../shared/report.rs"]
 mod report;
+#[path = "../shared/signals.rs"]
+mod signals;
 
 mod drawing;
 mod errors;
@@ -113,13 +117,13 @@ fn main() -> ExitCode {
         let cli: Cli = options::parse(DEFAULTS);
         let report = Report::new(cli.options.json);
         match &cli.options.predict {
-            Some(file) => predict(file, &cli, &report),
+            Some(file) => predict(file, &cli, &report).map(|()| ExitCode::SUCCESS),
             None => train(&cli, report),
         }
     })
 }
 
-fn train(cli: &Cli, mut report: Report) -> Result<()> {
+fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     let options = &cli.options;
     ensure!((1..=MOST).contains(&cli.networks), "--networks is {}, expected 1 to {MOST}", cli.networks);
     let of_file = cli.column.as_ref().map(|_| "--column").or(cli.dialect.given());
@@ -133,7 +137,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let known = Series::new(raw.clone(), cli.window, cli.horizon, SHARES)?;
     let members: Vec<PathBuf> = (1..cli.networks).map(|member| of_member(options, member).checkpoint).collect();
     options.prepare(&members)?;
-    let device = program::open(&options.device, &report)?;
+    let device = device::open(&options.device, &report)?;
     let name = match &options.data {
         Some(_) => options.name(&column),
         None => "yearly sunspots, 1700 to 2008".to_owned(),
@@ -159,7 +163,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
     let origins = |part| series.origins(part).collect::<Vec<usize>>();
     let held = batches(&origins(Part::Validation));
     let mut models = Vec::new();
-    let (mut first, mut seconds) = (None, 0.0);
+    let (mut first, mut seconds, mut stopped) = (None, 0.0, None);
     for member in 0..networks {
         let options = of_member(options, member);
         let config = options.config(Input::Dense(1), horizon).with_read_out(ReadOut::Last);
@@ -172,22 +176,31 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
         let model = Model::new(config)?;
         let (best, course) = fit::fit((&device, &model, Loss::MeanSquared), epoch, &held, &options, &mut report, save)?;
         seconds += course.seconds;
+        stopped = course.stopped;
         first = first.or(Some(course));
         models.push(best);
+        if stopped.is_some() {
+            break;
+        }
     }
+    // Fewer where a signal came.
+    prepared.networks = models.len();
     let windows = |origins: &[usize]| origins.iter().map(|origin| series.past(*origin)).collect::<Vec<&[f32]>>();
     let held = origins(Part::Validation);
     let said = forecaster::corrections(&device, &models, &windows(&held))?;
     let rests: Vec<Vec<f32>> = held.iter().map(|origin| rest(*origin)).collect();
     let (shares, [without, with]) = forecaster::shares(&said, &rests);
     prepared.shares.clone_from(&shares);
+    for (member, model) in models.iter().enumerate() {
+        of_member(options, member).save(model, "time_series", &prepared)?;
+    }
+    if let Some(code) = stopped {
+        return Ok(fit::interrupted(code, options));
+    }
     report.event(&json!({ "event": "shares", "shares": shares, "linear": without, "networks": with }))?;
     report.line(&format!(
         "of the validation part the linear forecast leaves {without:.4}, with the networks' correction {with:.4}"
     ))?;
-    for (member, model) in models.iter().enumerate() {
-        of_member(options, member).save(model, "time_series", &prepared)?;
-    }
 
     let tested = origins(Part::Test);
     let said = forecaster::corrections(&device, &models, &windows(&tested))?;
@@ -233,12 +246,13 @@ fn train(cli: &Cli, mut report: Report) -> Result<()> {
         options.plot.display()
     ))?;
     let baselines: BTreeMap<&str, &Errors> = errors.iter().skip(1).map(|(name, errors)| (*name, errors)).collect();
-    let Some((_, own)) = errors.first() else { return Ok(()) };
+    let Some((_, own)) = errors.first() else { return Ok(ExitCode::SUCCESS) };
     report.event(&json!({
         "event": "test", "rmse": own.rmse, "mae": own.mae, "horizon_rmse": own.horizon_rmse,
         "horizon_mae": own.horizon_mae, "by_step": own.by_step, "baselines": baselines, "forecasts": tested.len(),
         "seconds": seconds,
-    }))
+    }))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Windows side by side, and what the linear forecast leaves of what follows them.
@@ -286,7 +300,7 @@ fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     }
     let is_whole = prepared.shares.len() == prepared.horizon;
     ensure!(is_whole, "the training of {} was not ended: train again", cli.options.checkpoint.display());
-    let device = program::open(&cli.options.device, report)?;
+    let device = device::open(&cli.options.device, report)?;
     let scaled = prepared.units.scale(&values)?;
     let past = &scaled[scaled.len() - prepared.window..];
     let said = forecaster::corrections(&device, &models, &[past])?;

@@ -92,7 +92,7 @@ impl Alphabet {
     }
 }
 
-/// The text of a UTF-8 file, as it stands.
+/// Reads a UTF-8 file as it stands, but for a leading byte order mark (U+FEFF), which is no part of the text.
 ///
 /// # Errors
 /// [`Error::Data`] that names the file: where it cannot be read, and where it is not UTF-8, with the byte offset
@@ -100,9 +100,13 @@ impl Alphabet {
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| Error::Data(format!("cannot read {}: {e}", path.display())))?;
-    String::from_utf8(bytes).map_err(|e| {
+    let text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         let line = e.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count() + 1;
         Error::Data(format!("{} is not UTF-8 text: invalid byte at offset {offset}, line {line}", path.display()))
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
     })
 }
