@@ -128,7 +128,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
 
     let inputs: Vec<Inputs> = test.iter().map(Stroke::inputs).collect();
     let said = classes::judged(&device, &best, &inputs)?;
-    let confusion = Confusion::new(10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()));
+    let confusion = Confusion::new(0..10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()));
     picture::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
         drawing::draw(area, &course, &confusion, &test, &said)
     })?;

@@ -1,14 +1,16 @@
-//! Images and labels in the IDX format of MNIST, packed by gzip or not.
+//! Images and labels in the IDX format of MNIST and EMNIST, packed by gzip or not.
 //!
-//! The contract: a file that is damaged, cut short or of another kind is an error with its name and the byte.
+//! The contract: a file that is damaged, cut short or of another kind is an error with its name and the byte; no more of it is
+//! unpacked than its header announces, and one byte.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use flate2::read::MultiGzDecoder;
 
 /// Images of one size.
@@ -21,43 +23,39 @@ pub struct Images {
 
 /// What the file's magic number says: unsigned bytes, of so many dimensions.
 const BYTES: u32 = 8 << 8;
+/// What a packed file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The images of a file.
 pub fn images(path: &Path) -> Result<Images> {
     let (shape, bytes) = read::<3>(path)?;
     let [_, height, width] = shape;
-    ensure!(height > 0 && width > 0, "{}: images of {height} × {width} pixels", path.display());
     let pixels = bytes.chunks_exact(height * width).map(<[u8]>::to_vec).collect();
     Ok(Images { height, width, pixels })
 }
 
-/// The labels of a file, 0 to 9.
-pub fn labels(path: &Path) -> Result<Vec<usize>> {
-    let (_, bytes) = read::<1>(path)?;
-    if let Some(at) = bytes.iter().position(|&label| label > 9) {
-        bail!("{}: byte {} is label {}, expected 0 to 9", path.display(), at + 8, bytes[at]);
+/// The images of a folder and their labels: the pair of files to learn, named as MNIST, EMNIST, Kaggle or 7-zip name them.
+pub fn folder(path: &Path) -> Result<(Images, Vec<u8>)> {
+    let files = files(path)?;
+    let (images_of, labels_of) = (named(&files, "images", 3), named(&files, "labels", 1));
+    let is_test = |set: &str| set.contains("t10k") || set.contains("test");
+    let mut sets: Vec<&str> = images_of.keys().copied().filter(|set| !is_test(set)).collect();
+    if sets.is_empty() {
+        sets = images_of.keys().copied().collect();
     }
-    Ok(bytes.into_iter().map(usize::from).collect())
-}
-
-/// The images of a folder and their labels: the pair of files whose names end as MNIST's do.
-pub fn folder(path: &Path) -> Result<(Images, Vec<usize>)> {
-    let find = |end: &str| -> Result<PathBuf> {
-        let entries = path.read_dir().with_context(|| format!("cannot read the folder {}", path.display()))?;
-        let mut found = Vec::new();
-        for entry in entries {
-            let file = entry.with_context(|| format!("cannot read the folder {}", path.display()))?.path();
-            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if name.trim_end_matches(".gz").ends_with(end) {
-                found.push(file);
-            }
-        }
-        found.sort();
-        // Of the four files of MNIST those to learn come last in the alphabet: t10k, train.
-        found.pop().with_context(|| format!("{} has no file named …{end} or …{end}.gz", path.display()))
-    };
-    let (images_file, labels_file) = (find("images-idx3-ubyte")?, find("labels-idx1-ubyte")?);
-    let (images, labels) = (images(&images_file)?, labels(&labels_file)?);
+    ensure!(
+        sets.len() <= 1,
+        "{} has images of several data sets, {}: put those to learn in a folder of their own",
+        path.display(),
+        sets.iter().map(|set| format!("{set}images")).collect::<Vec<_>>().join(", ")
+    );
+    let named = |set: &str, what: &str| format!("{set}{what}-ubyte, whether with a point before idx, .gz or not");
+    let set = *sets.first().with_context(|| format!("{} has no file {}", path.display(), named("…", "images-idx3")))?;
+    let images_file = images_of[set];
+    let labels_file = labels_of.get(set).with_context(|| {
+        format!("{} has no labels beside it: expected {}", images_file.display(), named(set, "labels-idx1"))
+    })?;
+    let (images, (_, labels)) = (images(images_file)?, read::<1>(labels_file)?);
     ensure!(
         images.pixels.len() == labels.len(),
         "{} has {} images, but {} has {} labels",
@@ -69,22 +67,55 @@ pub fn folder(path: &Path) -> Result<(Images, Vec<usize>)> {
     Ok((images, labels))
 }
 
-fn read<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut file: Box<dyn Read> = Box::new(BufReader::new(file));
-    if path.extension().is_some_and(|end| end == "gz") {
-        file = Box::new(MultiGzDecoder::new(file));
+/// The files of a folder, and of the folders in it that are called like one, as some archives unpack.
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = || format!("cannot read the folder {}", path.display());
+    let mut files = Vec::new();
+    for entry in path.read_dir().with_context(cannot)? {
+        let entry = entry.with_context(cannot)?.path();
+        if entry.is_dir() && entry.to_string_lossy().ends_with("ubyte") {
+            let inside = entry.read_dir().with_context(cannot)?.map(|entry| Ok(entry.with_context(cannot)?.path()));
+            files.extend(inside.collect::<Result<Vec<_>>>()?);
+        } else {
+            files.push(entry);
+        }
     }
-    let mut bytes = Vec::new();
-    let read = file.read_to_end(&mut bytes);
-    read.with_context(|| format!("{}: cannot be read past byte {}", path.display(), bytes.len()))?;
-    parse(&bytes).with_context(|| path.display().to_string())
+    // Folders list their files in any order.
+    files.sort();
+    Ok(files)
 }
 
-fn parse<const N: usize>(bytes: &[u8]) -> Result<([usize; N], Vec<u8>)> {
+/// Those files whose names end so, by what stands before: `train-images-idx3-ubyte` by `train-`.
+fn named<'a>(files: &'a [PathBuf], what: &str, dimensions: u32) -> BTreeMap<&'a str, &'a Path> {
+    let ends = ["-", "."].map(|point| format!("{what}{point}idx{dimensions}-ubyte"));
+    let mut found = BTreeMap::new();
+    for file in files.iter().filter(|file| file.is_file()) {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = name.strip_suffix(".gz").unwrap_or(name);
+        // Hidden files are what a system keeps of others.
+        if let (Some(set), false) = (ends.iter().find_map(|end| name.strip_suffix(end.as_str())), name.starts_with('.'))
+        {
+            found.entry(set).or_insert(file.as_path());
+        }
+    }
+    found
+}
+
+fn read<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut file = BufReader::new(File::open(path).with_context(cannot)?);
+    // Not by its name: browsers unpack a file that keeps it.
+    let is_packed = file.fill_buf().with_context(cannot)?.starts_with(&GZIP);
+    let mut file: Box<dyn Read> = if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    parse(&mut file).with_context(|| path.display().to_string())
+}
+
+fn parse<const N: usize>(file: &mut dyn Read) -> Result<([usize; N], Vec<u8>)> {
+    let start = 4 * (N + 1);
+    let header = up_to(file, start as u64, 0)?;
     let number = |at: usize| -> Result<u32> {
-        let word = bytes.get(4 * at..).and_then(|rest| rest.first_chunk::<4>());
-        Ok(u32::from_be_bytes(*word.with_context(|| format!("ends at byte {}, inside its header", bytes.len()))?))
+        let word = header.get(4 * at..).and_then(|rest| rest.first_chunk::<4>());
+        Ok(u32::from_be_bytes(*word.with_context(|| format!("ends at byte {}, inside its header", header.len()))?))
     };
     let magic = number(0)?;
     let expected = BYTES | N as u32;
@@ -96,11 +127,20 @@ fn parse<const N: usize>(bytes: &[u8]) -> Result<([usize; N], Vec<u8>)> {
     for (at, size) in shape.iter_mut().enumerate() {
         *size = number(at + 1)? as usize;
     }
-    let start = 4 * (N + 1);
     let asked = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
     let asked = asked.with_context(|| format!("bytes 4 to {} say {shape:?}, more than there can be", start - 1))?;
-    let held = bytes.len() - start;
-    ensure!(held == asked, "{held} bytes from byte {start} on, expected {asked} as its header says {shape:?}");
     ensure!(asked > 0, "it is empty: its header says {shape:?}");
-    Ok((shape, bytes[start..].to_vec()))
+    let bytes = up_to(file, (asked as u64).saturating_add(1), start)?;
+    let held = bytes.len();
+    ensure!(held <= asked, "more than the {asked} bytes from byte {start} on that its header says, {shape:?}");
+    ensure!(held == asked, "{held} bytes from byte {start} on, expected {asked} as its header says {shape:?}");
+    Ok((shape, bytes))
+}
+
+/// The next bytes of a file, at most so many, of which those before were read already.
+fn up_to(file: &mut dyn Read, most: u64, before: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = file.take(most).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot be read past byte {}", before + bytes.len()))?;
+    Ok(bytes)
 }

@@ -13,14 +13,14 @@ const TIMES: usize = 5;
 /// Half the width of the pen in pixels, and over how many pixels its ink fades.
 const PEN: f32 = 1.1;
 
-pub fn images(seed: u64) -> (Images, Vec<usize>) {
+pub fn images(seed: u64) -> (Images, Vec<u8>) {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..WRITERS {
         let hand = Hand::new(&mut rng);
         for digit in (0..TIMES).flat_map(|_| 0..10) {
             pixels.push(drawn(&hand.write(digit, &mut rng)));
-            labels.push(digit);
+            labels.push(digit as u8);
         }
     }
     (Images { height: SIDE, width: SIDE, pixels }, labels)

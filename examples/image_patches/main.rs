@@ -1,11 +1,11 @@
-//! An image as a sequence: a network reads it row by row, or patch by patch, and says which digit it is.
+//! An image as a sequence: a network reads it row by row, or patch by patch, and says which label it has.
 //!
 //! The contract: the last tenth of the images is the test part, of which nothing is learnt; what is wrong with a file is
 //! said with its name and the byte.
 //!
 //! ```text
 //! cargo run --release --example image_patches
-//! cargo run --release --example image_patches -- --data FOLDER --patch 7   # IDX files, as MNIST's, .gz too
+//! cargo run --release --example image_patches -- --data FOLDER --patch 7   # IDX files, as MNIST's and EMNIST's, .gz too
 //! cargo run --release --example image_patches -- --predict IMAGES-FILE
 //! ```
 
@@ -44,7 +44,7 @@ mod drawing;
 mod idx;
 mod made_up;
 
-use std::{path::Path, process::ExitCode, str::FromStr};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, str::FromStr};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -79,7 +79,7 @@ const HELD: usize = 10;
 /// By how many pixels an image is shifted, at most, while it is learnt.
 const SHIFT: i32 = 2;
 
-/// Reads images as sequences of rows or patches, one of ten classes.
+/// Reads images as sequences of rows or patches; the classes are the labels that there are.
 ///
 /// Without --data it learns digits that it draws itself.
 #[derive(Parser)]
@@ -109,6 +109,14 @@ impl FromStr for Patch {
             _ => Err("expected `rows` or a number of pixels".to_owned()),
         }
     }
+}
+
+/// What is kept beside a network.
+#[derive(Serialize, Deserialize)]
+struct Prepared {
+    cut: Cut,
+    /// The label of each class.
+    labels: Vec<u8>,
 }
 
 /// What a network must be given to read an image as it learnt to.
@@ -158,23 +166,28 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     };
     let cut = Cut { patch, height: images.height, width: images.width };
     let count = labels.len();
+    let known: Vec<u8> = labels.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let classes: Vec<usize> = labels.iter().filter_map(|label| known.binary_search(label).ok()).collect();
     let name = options.name("drawn digits");
     ensure!(count >= HELD * HELD, "{name}: {count} images, expected at least {}", HELD * HELD);
+    ensure!(known.len() > 1, "{name}: all labels are {}, expected at least two to tell apart", known[0]);
     let test: Vec<usize> = (count - count / HELD..count).collect();
     let order = order::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
     let (held, kept) = order.split_at(order.len() / HELD);
     let example = |at: usize, shift| -> Result<Example> {
-        let targets = Targets::Classes(vec![labels[at] as u32]);
+        let targets = Targets::Classes(vec![classes[at] as u32]);
         Ok(Example { inputs: cut.read(&images.pixels[at], shift)?, targets })
     };
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
-    let config = options.config(Input::Dense(cut.size().0 * cut.size().1), 10).with_directions(Directions::Both);
+    let config =
+        options.config(Input::Dense(cut.size().0 * cut.size().1), known.len()).with_directions(Directions::Both);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
     report.line(&format!(
-        "{name}: {} images to learn, {} to tell when to stop, the last {} to test; {} steps each",
+        "{name}: {} labels; {} images to learn, {} to tell when to stop, the last {} to test; {} steps each",
+        known.len(),
         kept.len(),
         held.len(),
         test.len(),
@@ -188,7 +201,8 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
         let shifted = order.iter().map(|&at| example(at, shift(&mut rng))).collect::<Result<Vec<_>>>()?;
         batches::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
     };
-    let save = |model: &Model| options.save(model, "image_patches", &cut);
+    let prepared = Prepared { cut, labels: known };
+    let save = |model: &Model| options.save(model, "image_patches", &prepared);
     let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
     if let Some(code) = course.stopped {
         return Ok(fit::interrupted(code, options));
@@ -196,8 +210,10 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
 
     let inputs: Vec<Inputs> = test.iter().map(|&at| all[at].inputs.clone()).collect();
     let said = classes::judged(&device, &best, &inputs)?;
-    let confusion = Confusion::new(10, test.iter().map(|&at| labels[at]).zip(said.iter().copied()));
-    let judged = test.iter().zip(said).map(|(&at, said)| (at, labels[at], said)).collect();
+    let pairs = test.iter().map(|&at| classes[at]).zip(said.iter().copied());
+    let confusion = Confusion::new(&prepared.labels, pairs);
+    let label = |class: usize| usize::from(prepared.labels[class]);
+    let judged = test.iter().zip(said).map(|(&at, said)| (at, label(classes[at]), label(said))).collect();
     picture::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {
         drawing::draw(area, &course, &confusion, &images, judged)
     })?;
@@ -211,7 +227,8 @@ fn shift(rng: &mut ChaCha12Rng) -> (i32, i32) {
 
 /// What a trained network says of each image of a file.
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
-    let (model, cut): (_, Cut) = options.load("image_patches")?;
+    let (model, Prepared { cut, labels }): (_, Prepared) = options.load("image_patches")?;
+    ensure!(labels.len() == model.config().outputs, "the checkpoint's note names {} labels", labels.len());
     let Images { height, width, pixels } = idx::images(file)?;
     ensure!(
         (height, width) == (cut.height, cut.width),
@@ -224,10 +241,10 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let inputs = pixels.iter().map(|image| cut.read(image, (0, 0))).collect::<Result<Vec<_>>>();
     let inputs = inputs.context("the checkpoint's note cannot be right")?;
     for (at, said) in (1..).zip(classes::probabilities(&device, &model, &inputs)?) {
-        let digit = classes::likeliest(&said);
-        let probability = said[digit];
-        report.event(&json!({ "event": "prediction", "image": at, "digit": digit, "probability": probability }))?;
-        report.line(&format!("image {at}: a {digit} ({:.1} %)", probability * 100.0))?;
+        let class = classes::likeliest(&said);
+        let (label, probability) = (labels[class], said[class]);
+        report.event(&json!({ "event": "prediction", "image": at, "label": label, "probability": probability }))?;
+        report.line(&format!("image {at}: label {label} ({:.1} %)", probability * 100.0))?;
     }
     Ok(())
 }

@@ -51,16 +51,22 @@ pub fn likeliest(probabilities: &[f64]) -> usize {
 
 /// How often each class was taken for each.
 pub struct Confusion {
+    /// What the classes are called.
+    pub names: Vec<String>,
     pub counts: Vec<Vec<usize>>,
 }
 
 impl Confusion {
-    pub fn new(classes: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        let mut counts = vec![vec![0; classes]; classes];
+    pub fn new(
+        names: impl IntoIterator<Item = impl ToString>,
+        pairs: impl IntoIterator<Item = (usize, usize)>,
+    ) -> Self {
+        let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+        let mut counts = vec![vec![0; names.len()]; names.len()];
         for (is, said) in pairs {
             counts[is][said] += 1;
         }
-        Confusion { counts }
+        Confusion { names, counts }
     }
 
     pub fn total(&self) -> usize {
@@ -80,9 +86,9 @@ impl Confusion {
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "is \\ said")?;
-        (0..self.counts.len()).try_for_each(|class| write!(f, "{class:>5}"))?;
-        for (class, row) in self.counts.iter().enumerate() {
-            write!(f, "\n{class:>9}")?;
+        self.names.iter().try_for_each(|name| write!(f, "{name:>5}"))?;
+        for (name, row) in self.names.iter().zip(&self.counts) {
+            write!(f, "\n{name:>9}")?;
             for count in row {
                 if *count == 0 { write!(f, "    ·")? } else { write!(f, "{count:>5}")? }
             }
