@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cargo run --release --example speech
-//! cargo run --release --example speech -- --data FOLDER          # {digit}_{speaker}_{index}.wav, 8 kHz mono
+//! cargo run --release --example speech -- --data FOLDER          # {digit}_{speaker}_{index}.wav
 //! cargo run --release --example speech -- --predict FILE.wav
 //! ```
 
@@ -42,8 +42,9 @@ mod drawing;
 mod frames;
 mod made_up;
 mod sound;
+mod wav;
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -100,9 +101,9 @@ fn main() -> ExitCode {
 }
 
 fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
-    let Parts { train, test } = match &options.data {
+    let (Parts { train, test }, changed) = match &options.data {
         Some(folder) => sound::read_folder(folder)?,
-        None => made_up::parts(options.seed),
+        None => (made_up::parts(options.seed), BTreeMap::new()),
     };
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
@@ -111,6 +112,10 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let model = Model::new(config.clone())?;
     let name = options.name("words of a machine");
     report.line(&format!("{name}: {} recordings to learn, {} to test", train.len(), test.len()))?;
+    for (change, count) in &changed {
+        report.event(&json!({ "event": "converted", "recordings": count, "change": change }))?;
+        report.line(&format!("{count} of them were {change}"))?;
+    }
 
     let frames = Frames::new();
     let hear = |recordings: &[Recording]| -> Result<Vec<Vec<f32>>> {
@@ -166,9 +171,14 @@ fn cover(frames: &[f32], rng: &mut ChaCha12Rng) -> Vec<f32> {
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, scaler): (_, Scaler) = options.load("speech")?;
     ensure!(scaler.features() == BANDS, "the checkpoint's note scales {} bands, expected {BANDS}", scaler.features());
-    let frames = Frames::new().of(&sound::read(file)?)?;
+    let (samples, changes) = sound::read(file)?;
+    let frames = Frames::new().of(&samples)?;
     let frames = scaler.apply(&frames).context("the checkpoint's note cannot be right")?;
     let device = device::open(&options.device, report)?;
+    for change in &changes {
+        report.event(&json!({ "event": "converted", "recordings": 1, "change": change }))?;
+        report.line(&format!("{} was {change}", file.display()))?;
+    }
     let said = classes::probabilities(&device, &model, &[Inputs::Dense(frames)])?;
     let said = said.first().context("no answer")?;
     let digit = classes::likeliest(said);

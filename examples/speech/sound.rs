@@ -1,20 +1,24 @@
 //! Recordings of words: WAV files whose names say digit, speaker and index, as the Free Spoken Digit Dataset has them.
 //!
-//! The contract: mono at 8 kHz, of 8 to 32 bits or float; what is another, damaged or cut short is an error with the file
-//! and the sample.
+//! The contract: what a network hears is mono at 8 kHz; what was mixed or resampled to be so is said, and what is damaged or
+//! cut short is an error with the file and the sample.
 
-use std::path::Path;
+use std::{collections::BTreeMap, fs, ops::RangeInclusive, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
-use hound::{SampleFormat, WavReader};
+use anyhow::{Context, Result, anyhow, ensure};
+use rubato::{Fft, FixedSync, Resampler, audioadapter_buffers::owned::InterleavedOwned};
+
+use crate::wav::{self, Wav};
 
 /// Samples a second.
 pub const RATE: u32 = 8000;
 /// The official test set: of every speaker and digit the recordings below this index.
 const TEST: u32 = 5;
 
-/// A file of floats may go beyond 1 where it was made too loud; what is beyond this is no sound.
-const LOUDEST: f32 = 1000.0;
+/// Rates that are resampled; others are no sound of words.
+const RATES: RangeInclusive<u32> = 4000..=384_000;
+/// Samples that are resampled at a time.
+const CHUNK: usize = 1024;
 
 /// One word.
 pub struct Recording {
@@ -30,8 +34,8 @@ pub struct Parts {
     pub test: Vec<Recording>,
 }
 
-/// All recordings of a folder.
-pub fn read_folder(folder: &Path) -> Result<Parts> {
+/// All recordings of a folder, and of how many what was done.
+pub fn read_folder(folder: &Path) -> Result<(Parts, BTreeMap<String, usize>)> {
     let mut files = Vec::new();
     for entry in folder.read_dir().with_context(|| format!("cannot read the folder {}", folder.display()))? {
         let path = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path();
@@ -42,17 +46,20 @@ pub fn read_folder(folder: &Path) -> Result<Parts> {
     // Folders list their files in any order.
     files.sort();
     let mut parts = Parts { train: Vec::new(), test: Vec::new() };
+    let mut changed = BTreeMap::new();
     for path in files {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (digit, index) = named(&name)
             .with_context(|| format!("{}: expected a name like 7_theo_3.wav: digit, speaker, index", path.display()))?;
         let part = if index < TEST { &mut parts.test } else { &mut parts.train };
-        part.push(Recording { samples: read(&path)?, digit, name });
+        let (samples, changes) = read(&path)?;
+        part.push(Recording { samples, digit, name });
+        changes.into_iter().for_each(|change| *changed.entry(change).or_insert(0) += 1);
     }
     for (part, which) in [(&parts.train, "to learn, of index 5 or more"), (&parts.test, "to test, of index 0 to 4")] {
         ensure!(!part.is_empty(), "{} has no recordings {which}", folder.display());
     }
-    Ok(parts)
+    Ok((parts, changed))
 }
 
 fn named(name: &str) -> Option<(usize, u32)> {
@@ -62,30 +69,31 @@ fn named(name: &str) -> Option<(usize, u32)> {
     Some((digit, index.parse().ok()?))
 }
 
-/// The samples of one file.
-pub fn read(path: &Path) -> Result<Vec<f32>> {
-    let reader = WavReader::open(path).with_context(|| format!("cannot read {} as WAV", path.display()))?;
-    let spec = reader.spec();
-    ensure!(spec.channels == 1, "{} has {} channels, expected 1", path.display(), spec.channels);
-    ensure!(spec.sample_rate == RATE, "{} has {} samples a second, expected {RATE}", path.display(), spec.sample_rate);
-    let samples = match spec.sample_format {
-        SampleFormat::Float => collect(reader.into_samples::<f32>(), 1.0),
-        SampleFormat::Int => collect(reader.into_samples::<i32>(), 2f64.powi(1 - i32::from(spec.bits_per_sample))),
-    };
-    let samples = samples.with_context(|| path.display().to_string())?;
+/// The samples of one file, mixed and resampled where it needs it, and what was done to it.
+pub fn read(path: &Path) -> Result<(Vec<f32>, Vec<String>)> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Wav { channels, rate, mut samples } =
+        wav::parse(&bytes).map_err(|error| anyhow!("{} {error:#}", path.display()))?;
     ensure!(!samples.is_empty(), "{} has no samples", path.display());
-    Ok(samples)
+    let (least, most) = (RATES.start(), RATES.end());
+    ensure!(RATES.contains(&rate), "{} has {rate} samples a second, expected {least} to {most}", path.display());
+    let mut changes = Vec::new();
+    if channels > 1 {
+        let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
+        samples = samples.chunks_exact(channels).map(mean).collect();
+        changes.push(format!("mixed from {channels} channels"));
+    }
+    if rate != RATE {
+        samples = resampled(samples, rate).with_context(|| format!("{} cannot be resampled", path.display()))?;
+        changes.push(format!("resampled from {rate} to {RATE} samples a second"));
+    }
+    Ok((samples, changes))
 }
 
-fn collect<S: Into<f64>>(samples: impl Iterator<Item = hound::Result<S>>, scale: f64) -> Result<Vec<f32>> {
-    let mut all = Vec::new();
-    for sample in samples {
-        let sample = sample.with_context(|| format!("sample {} cannot be read", all.len()))?;
-        let value = (sample.into() * scale) as f32;
-        if value.is_nan() || value.abs() > LOUDEST {
-            bail!("sample {} is {value:e}, expected −1 to 1", all.len());
-        }
-        all.push(value);
-    }
-    Ok(all)
+/// The same sound at [`RATE`], without what is too high for it.
+fn resampled(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
+    let frames = samples.len();
+    let mut resampler = Fft::<f32>::new(rate as usize, RATE as usize, CHUNK, 1, FixedSync::Input)?;
+    let samples = InterleavedOwned::new_from(samples, 1, frames)?;
+    Ok(resampler.process_all(&samples, frames, None)?.take_data())
 }
