@@ -192,6 +192,19 @@ fn every_segment_reads_the_states_and_the_rows_of_its_own() {
 
 /// Steps of a training, over carried windows and over two windows at once, are those without checkpoints up to rounding;
 /// a training that was saved goes on bit for bit.
+#[test]
+fn a_plan_of_short_segments_is_itself_not_large() {
+    let config = Config::lstm(Input::Tokens(5), 6, 3).with_layers(2).with_learnt_start(true);
+    for (steps, segment, segments) in [(65_536, 1, 1024), (65_536, 2, 1024), (65_536, 100, 656), (300, 2, 150)] {
+        let plan = plan(&config, Checkpointing::Steps(segment), steps, 1, &Target::webgpu());
+        let backward = plan.stages().iter().filter(|stage| matches!(stage.op, Op::Backward { .. })).count();
+        assert_eq!(backward, 2 * segments, "T {steps}, {segment} a segment");
+        // At most 1 KiB a step and layer where the window is long, beside what a segment takes anyway.
+        let bytes = size_of_val(plan.stages());
+        assert!(bytes <= 1024 * 2 * steps || steps < 1000, "{bytes} bytes for {steps} steps");
+    }
+}
+
 fn a_training_is_the_same(device: &Device) {
     let config = Config::gru(Input::Tokens(5), 8, 5).with_layers(2).with_seed(1).with_learnt_start(true);
     let dropout = Dropout::variational(0.1, 0.1).with_outputs(0.2);

@@ -230,9 +230,13 @@ pub enum Checkpointing {
     /// Segments of √T steps, rounded up: gates and histories of √T steps and the states at √T borders are held in place
     /// of gates and histories of T steps.
     Sqrt,
-    /// Segments of so many steps, at least 1; a window that is no longer is kept whole.
+    /// Segments of so many steps, at least 1; a window that is no longer is kept whole. Longer ones where there would be more than
+    /// 1024 of them: then the states between them, and the plan itself, would take more memory than is spared.
     Steps(usize),
 }
+
+/// The most segments of a window. Of a million steps √T is as many.
+const MOST_SEGMENTS: usize = 1024;
 
 impl Checkpointing {
     /// The steps of a segment of a window of so many steps.
@@ -240,7 +244,7 @@ impl Checkpointing {
         match self {
             Checkpointing::None => steps,
             Checkpointing::Sqrt => steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps),
-            Checkpointing::Steps(segment) => segment.clamp(1, steps.max(1)),
+            Checkpointing::Steps(segment) => segment.max(steps.div_ceil(MOST_SEGMENTS)).clamp(1, steps.max(1)),
         }
     }
 }
