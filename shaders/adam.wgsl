@@ -22,6 +22,7 @@ struct Params {
     one_minus_beta2: f32,
     epsilon: f32,
     weight_decay: f32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -16,6 +16,7 @@ struct Params {
     slices: u32,
     adds: u32,
     has_scaling: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -12,6 +12,7 @@ struct Params {
     source_stride: u32,
     to_offset: u32,
     to_stride: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -8,7 +8,7 @@
 // in      scaling   [3]: s, –, –, read where has_scaling is 1; else s is 1
 // out     row_loss  [R]
 //
-// One workgroup a row. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
+// One workgroup a row; carry.wgsl is appended. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
 
 struct Params {
     rows: u32,
@@ -16,6 +16,8 @@ struct Params {
     outputs_offset: u32,
     with_gradient: u32,
     has_scaling: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,9 +28,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read> scaling: array<f32>;
 @group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
 
-const THREADS: u32 = 64u;
+/// 64, or 256 for long rows.
+override THREADS: u32 = 64u;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -49,14 +52,14 @@ fn main(
         largest = max(largest, outputs[first + o]);
     }
     let shift = reduce_max(lid, largest);
-    var sum = 0.0;
+    var sum = Sum();
     var chosen = 0.0;
     for (var o = lid; o < params.columns; o += THREADS) {
         let y = outputs[first + o];
-        sum += exp(y - shift);
+        sum = plus(sum, exp(y - shift));
         chosen += select(0.0, y - shift, o == class_id);
     }
-    let total = reduce_sum(lid, sum);
+    let total = reduce_sum(lid, sum.total);
 
     // The thread that met the target's output knows it.
     if lid == class_id % THREADS {

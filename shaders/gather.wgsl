@@ -23,6 +23,7 @@ struct Params {
     site: u32,
     threshold: u32,
     kept: f32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

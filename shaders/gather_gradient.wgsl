@@ -1,5 +1,5 @@
 // gather_gradient: weight[j, v] = Σ d[r, j]·m(b, v) over the rows r whose token is v, and bias[j] = Σ_r d[r, j]; assigns
-// every element of both in every slice, zeros where a token does not occur.
+// every element of both in every slice, zeros where a token does not occur; adds where `skip` is not 0.
 //
 // in   d       [R, M] at d_offset
 // in   order   [places] row numbers, by token
@@ -9,7 +9,7 @@
 //
 // Slice s takes elements ⌊n·s/S⌋ to ⌊n·(s+1)/S⌋ of a token's n rows, and of all R rows for the bias.
 // One workgroup a token (I stands for the bias), a block of 32 columns and a slice; 8 groups of threads share its
-// rows. Row r is of sequence b = r mod batch. random.wgsl is appended. D is f32 or f16.
+// rows. Row r is of sequence b = r mod batch. random.wgsl and carry.wgsl are appended. D is f32 or f16.
 
 struct Params {
     rows: u32,
@@ -28,6 +28,11 @@ struct Params {
     site: u32,
     threshold: u32,
     kept: f32,
+    /// Of the rows that a slice of a token has, `count` from `skip` on.
+    skip: u32,
+    count: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -85,20 +90,24 @@ fn main(
         first = min(starts[at], params.places);
         count = min(max(starts[at + 1u], first), params.places) - first;
     }
-    let begin = first + slice_start(count, slice, params.slices);
-    let end = first + slice_start(count, slice + 1u, params.slices);
+    let last = first + slice_start(count, slice + 1u, params.slices);
+    let begin = min(first + slice_start(count, slice, params.slices) + params.skip, last);
+    let end = begin + min(params.count, last - begin);
 
-    var sum = vec4(0.0);
+    var sum = Sums();
     for (var place = begin + local.y; place < end; place += 4u * GROUPS) {
-        sum += vec4(
-            element(place, end, j, v),
-            element(place + GROUPS, end, j, v),
-            element(place + 2u * GROUPS, end, j, v),
-            element(place + 3u * GROUPS, end, j, v),
+        sum = plus4(
+            sum,
+            vec4(
+                element(place, end, j, v),
+                element(place + GROUPS, end, j, v),
+                element(place + 2u * GROUPS, end, j, v),
+                element(place + 3u * GROUPS, end, j, v),
+            ),
         );
     }
     let at = local.y * COLUMNS + local.x;
-    sums[at] = (sum.x + sum.y) + (sum.z + sum.w);
+    sums[at] = (sum.total.x + sum.total.y) + (sum.total.z + sum.total.w);
     workgroupBarrier();
     for (var groups = GROUPS / 2u; groups > 0u; groups /= 2u) {
         if local.y < groups {
@@ -111,6 +120,11 @@ fn main(
         if !all_rows {
             out = params.weight_offset + j * params.symbols + v;
         }
-        slices[slice * params.slice_stride + out] = sums[local.x];
+        out += slice * params.slice_stride;
+        if params.skip > 0u {
+            slices[out] += sums[local.x];
+        } else {
+            slices[out] = sums[local.x];
+        }
     }
 }

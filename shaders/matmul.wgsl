@@ -5,13 +5,16 @@
 // in   bias   [N] at bias_offset, read where has_bias is 1
 // out  out    [M, N] at out_offset
 //
-// The K axis is cut into `slices`: slice s sums rows ⌊K·s/S⌋ to ⌊K·(s+1)/S⌋ and writes slice_stride·s further on.
+// The K axis is cut into `slices`: slice s sums rows ⌊K·s/S⌋ to ⌊K·(s+1)/S⌋ and writes slice_stride·s further on. Of every slice a
+// dispatch takes `count` rows from `skip` on: where skip is not 0 it goes on with what is there, and the bias is the last's to add.
 // Where has_sum is 1, Σ_k A(m, k) of each slice is also written: [M] at sum_offset + slice_stride·s.
 //
 // Each workgroup makes a tile of 32·SQUARES a side, each of its 8×8 threads SQUARES×SQUARES squares of 4×4 in registers;
 // K goes through workgroup memory in chunks of 16. The next chunk is loaded into registers before this one is used, so
 // that the wait overlaps. With 4 squares a thread has 4 vectors of workgroup memory for 64 products, with 1 it has 2 for
 // 16, and reads each of A and B half as often.
+//
+// Where LONG is 1, a sum carries what rounding takes from it, chunk by chunk; carry.wgsl is appended.
 //
 // A, B and Out are f32 or f16, in which the buffers are kept; all sums are made in f32.
 
@@ -32,6 +35,10 @@ struct Params {
     slice_stride: u32,
     has_sum: u32,
     sum_offset: u32,
+    skip: u32,
+    count: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,6 +49,7 @@ struct Params {
 
 /// 1 or 2.
 override SQUARES: u32 = 1u;
+override LONG: u32 = 0u;
 const CHUNK: u32 = 16u;
 
 // Both k by k, so that a thread reads its rows of A, and its columns of B, four as one vector. One vector of padding
@@ -136,6 +144,57 @@ fn add(square: Vectors, left: vec4<f32>, right: vec4<f32>) -> Vectors {
     );
 }
 
+/// The sums of a square, of which each carries what it lost.
+struct Long {
+    v0: Sums,
+    v1: Sums,
+    v2: Sums,
+    v3: Sums,
+}
+
+fn plus_square(long: Long, square: Vectors) -> Long {
+    return Long(
+        plus4(long.v0, square.v0),
+        plus4(long.v1, square.v1),
+        plus4(long.v2, square.v2),
+        plus4(long.v3, square.v3),
+    );
+}
+
+fn long_of(square: Vectors) -> Long {
+    let none = vec4(0.0);
+    return Long(Sums(square.v0, none), Sums(square.v1, none), Sums(square.v2, none), Sums(square.v3, none));
+}
+
+fn totals(long: Long) -> Vectors {
+    return Vectors(long.v0.total, long.v1.total, long.v2.total, long.v3.total);
+}
+
+/// What the dispatch before left of a square.
+fn load_square(m: u32, n: u32, slice: u32) -> Vectors {
+    return Vectors(load(m, n, slice), load(m + 1u, n, slice), load(m + 2u, n, slice), load(m + 3u, n, slice));
+}
+
+fn load(m: u32, n: u32, slice: u32) -> vec4<f32> {
+    let at = params.out_offset + slice * params.slice_stride + m * params.n + n;
+    var value = vec4(0.0);
+    for (var i = 0u; i < 4u; i += 1u) {
+        if m < params.m && n + i < params.n {
+            value[i] = f32(out[at + i]);
+        }
+    }
+    return value;
+}
+
+fn load_sum(m: u32, slice: u32) -> vec4<f32> {
+    let at = params.sum_offset + slice * params.slice_stride + m;
+    var sum = vec4(0.0);
+    for (var i = 0u; i < 4u && m + i < params.m; i += 1u) {
+        sum[i] = f32(out[at + i]);
+    }
+    return sum;
+}
+
 fn store_square(m: u32, n: u32, slice: u32, square: Vectors) {
     let added = vec4(bias_at(n), bias_at(n + 1u), bias_at(n + 2u), bias_at(n + 3u));
     store(m, n, slice, square.v0 + added);
@@ -170,7 +229,8 @@ fn store(m: u32, n: u32, slice: u32, value: vec4<f32>) {
 }
 
 fn bias_at(n: u32) -> f32 {
-    if params.has_bias != 0u && n < params.n {
+    let is_last = params.skip + params.count >= params.k;
+    if params.has_bias != 0u && is_last && n < params.n {
         return f32(bias[params.bias_offset + n]);
     }
     return 0.0;
@@ -193,14 +253,17 @@ fn main(
     }
     let first_m = tile_m * side;
     let first_n = (tile % tiles_n) * side;
-    let k_begin = slice_start(params.k, slice, params.slices);
-    let k_end = slice_start(params.k, slice + 1u, params.slices);
+    let slice_end = slice_start(params.k, slice + 1u, params.slices);
+    let k_begin = min(slice_start(params.k, slice, params.slices) + params.skip, slice_end);
+    let k_end = k_begin + min(params.count, slice_end - k_begin);
     let summing = params.has_sum != 0u && first_n == 0u;
 
     let a_along_k = params.a_col == 1u;
     let b_along_k = params.b_row == 1u;
     let row = lid / 8u;
     let column = lid % 8u;
+    let m = first_m + 4u * row;
+    let n = first_n + 4u * column;
 
     // Row and column of squares.
     var s00: Vectors;
@@ -209,6 +272,33 @@ fn main(
     var s11: Vectors;
     var sum0 = vec4(0.0);
     var sum1 = vec4(0.0);
+    if params.skip > 0u {
+        s00 = load_square(m, n, slice);
+        if SQUARES > 1u {
+            s01 = load_square(m, n + 32u, slice);
+            s10 = load_square(m + 32u, n, slice);
+            s11 = load_square(m + 32u, n + 32u, slice);
+        }
+        if summing {
+            sum0 = load_sum(m, slice);
+            sum1 = load_sum(m + 32u, slice);
+        }
+    }
+    // Where sums are long those of a chunk are made apart.
+    var long00: Long;
+    var long01: Long;
+    var long10: Long;
+    var long11: Long;
+    var long_sum0: Sums;
+    var long_sum1: Sums;
+    if LONG != 0u {
+        long00 = long_of(s00);
+        long01 = long_of(s01);
+        long10 = long_of(s10);
+        long11 = long_of(s11);
+        long_sum0.total = sum0;
+        long_sum1.total = sum1;
+    }
     var a_next = next_a(lid, first_m, k_begin, k_end);
     var b_next = next_b(lid, first_n, k_begin, k_end);
 
@@ -224,6 +314,14 @@ fn main(
             tile_b[slot(lid + 192u, b_along_k)] = b_next.v3;
         }
         workgroupBarrier();
+        if LONG != 0u {
+            s00 = Vectors();
+            s01 = Vectors();
+            s10 = Vectors();
+            s11 = Vectors();
+            sum0 = vec4(0.0);
+            sum1 = vec4(0.0);
+        }
 
         // Past the last chunk these load nothing: every k is at or beyond k_end.
         a_next = next_a(lid, first_m, chunk + CHUNK, k_end);
@@ -248,11 +346,27 @@ fn main(
                 }
             }
         }
+        if LONG != 0u {
+            long00 = plus_square(long00, s00);
+            long_sum0 = plus4(long_sum0, sum0);
+            if SQUARES > 1u {
+                long01 = plus_square(long01, s01);
+                long10 = plus_square(long10, s10);
+                long11 = plus_square(long11, s11);
+                long_sum1 = plus4(long_sum1, sum1);
+            }
+        }
         workgroupBarrier();
     }
+    if LONG != 0u {
+        s00 = totals(long00);
+        s01 = totals(long01);
+        s10 = totals(long10);
+        s11 = totals(long11);
+        sum0 = long_sum0.total;
+        sum1 = long_sum1.total;
+    }
 
-    let m = first_m + 4u * row;
-    let n = first_n + 4u * column;
     store_square(m, n, slice, s00);
     if summing && column == 0u {
         store_sum(m, slice, sum0);

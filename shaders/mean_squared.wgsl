@@ -8,7 +8,7 @@
 // in      scaling   [3]: s, –, –, read where has_scaling is 1; else s is 1
 // out     row_loss  [R]
 //
-// One workgroup a row.
+// One workgroup a row; carry.wgsl is appended.
 
 struct Params {
     rows: u32,
@@ -16,6 +16,8 @@ struct Params {
     outputs_offset: u32,
     with_gradient: u32,
     has_scaling: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,9 +28,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read> scaling: array<f32>;
 @group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
 
-const THREADS: u32 = 64u;
+/// 64, or 256 for long rows.
+override THREADS: u32 = 64u;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -46,16 +49,16 @@ fn main(
     if params.has_scaling != 0u {
         scaled *= scaling[0];
     }
-    var sum = 0.0;
+    var sum = Sum();
     for (var o = lid; o < params.columns; o += THREADS) {
         let at = params.outputs_offset + first + o;
         let difference = outputs[at] - targets[first + o];
-        sum = fma(difference, difference, sum);
+        sum = plus(sum, difference * difference);
         if params.with_gradient != 0u {
             outputs[at] = select(0.0, 2.0 * scaled * difference, counts);
         }
     }
-    let total = reduce_sum(lid, sum);
+    let total = reduce_sum(lid, sum.total);
     if lid == 0u {
         row_loss[row] = select(0.0, part * total, counts);
     }

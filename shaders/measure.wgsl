@@ -1,6 +1,8 @@
 // measure: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
 // metrics; assigns that row alone.
 //
+// carry.wgsl is appended.
+//
 // in      row_loss  [R]: the loss is their sum, and what the row says already where `keep` is not 0
 // in      partials  [blocks, 3] of combine; not read where blocks is 0: the norm is then 0 and the scale 1
 // in      hyper     [6]: –, –, –, row of the metrics, keep, more
@@ -17,6 +19,8 @@ struct Params {
     slots: u32,
     clip: u32,
     bound: f32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,11 +51,11 @@ fn clip_scale(norm: f32, largest: f32) -> f32 {
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lid: u32) {
-    var part = 0.0;
+    var part = Sum();
     for (var r = lid; r < params.rows; r += THREADS) {
-        part += row_loss[r];
+        part = plus(part, row_loss[r]);
     }
-    let sum_of_rows = reduce_sum(lid, part);
+    let sum_of_rows = reduce_sum(lid, part.total);
 
     var largest = 0.0;
     var broken = 0.0;
@@ -62,14 +66,14 @@ fn main(@builtin(local_invocation_index) lid: u32) {
     let m = reduce_max(lid, largest);
     let any_broken = reduce_max(lid, broken);
 
-    var sum = 0.0;
+    var sum = Sum();
     if m > 0.0 {
         for (var i = lid; i < params.blocks; i += THREADS) {
             let scaled = ratio(partials[3u * i], m);
-            sum += partials[3u * i + 1u] * scaled * scaled;
+            sum = plus(sum, partials[3u * i + 1u] * scaled * scaled);
         }
     }
-    let norm = m * sqrt(reduce_sum(lid, sum));
+    let norm = m * sqrt(reduce_sum(lid, sum.total));
 
     let slot = u32(hyper[3]);
     if lid == 0u && slot < params.slots {

@@ -1,21 +1,26 @@
-// pool: one vector for each sequence from the outputs of all steps, slots 1 to T of the history; assigns, but adds to a
-// mean whose first steps were skipped.
+// pool: one vector for each sequence from the outputs of steps `first` to first + steps of T, slots 1 to T of the history;
+// assigns, but adds to a mean whose first steps were done before.
 //
 // in      history  [T+D, B, D·H]
 // in      lengths  [B]
 // in-out  out      [B, D·H] at out_offset
 //
-// Kind 0 is each direction's last state, 1 the mean over the valid steps. One thread an element, its sum in
-// order. History is f32 or f16.
+// Kind 0 is each direction's last state, 1 the mean over the valid steps, `skipped` before these. One thread an element, its sum
+// in order. History is f32 or f16. carry.wgsl is appended.
 
 struct Params {
     kind: u32,
+    /// Those of the history, T.
+    all: u32,
+    first: u32,
     steps: u32,
     skipped: u32,
     batch: u32,
     hidden: u32,
     columns: u32,
     out_offset: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,18 +40,19 @@ fn main(
         return;
     }
     if params.kind == 0u {
-        let last = select(params.steps, 1u, i % params.columns >= params.hidden);
+        let last = select(params.all, 1u, i % params.columns >= params.hidden);
         out[params.out_offset + i] = f32(history[last * slot + i]);
         return;
     }
     let length = lengths[i / params.columns];
-    let valid = min(max(length, params.skipped) - params.skipped, params.steps);
-    var sum = 0.0;
+    let before = params.skipped + params.first;
+    let valid = min(max(length, before) - before, params.steps);
+    var sum = Sum();
     for (var t = 1u; t <= valid; t += 1u) {
-        sum += f32(history[t * slot + i]);
+        sum = plus(sum, f32(history[(params.first + t) * slot + i]));
     }
-    var mean = sum / f32(length);
-    if params.skipped > 0u {
+    var mean = sum.total / f32(length);
+    if before > 0u {
         mean += out[params.out_offset + i];
     }
     out[params.out_offset + i] = mean;

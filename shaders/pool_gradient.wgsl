@@ -14,6 +14,7 @@ struct Params {
     hidden: u32,
     columns: u32,
     d_offset: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -26,11 +26,15 @@ struct Params {
     bias_offset: u32,
     has_bias: u32,
     has_mask: u32,
-    /// Whether a driver of a whole sequence goes on to the initial state, backwards.
+    /// Whether a driver of a whole sequence goes on to the initial state, backwards, which is where `begin` is 0.
     to_start: u32,
     /// Backwards, whether the gradient of the last state comes from further on: of h it lies one slot behind the last of
     /// upstream's, of a second state one behind the last of its history. For one direction.
     carried: u32,
+    /// The steps that a driver of a whole sequence takes, from `begin` to before `end`.
+    begin: u32,
+    end: u32,
+    first_workgroup: u32,
 }
 
 struct Place {

@@ -8,6 +8,7 @@
 struct Params {
     batch: u32,
     skipped: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -12,6 +12,7 @@ struct Params {
     interval: u32,
     least: f32,
     most: f32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

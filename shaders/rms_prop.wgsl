@@ -16,6 +16,7 @@ struct Params {
     alpha: f32,
     one_minus_alpha: f32,
     epsilon: f32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,5 +1,5 @@
-// sequence_backward: a whole recurrence backwards, one workgroup a tile of sequences of a direction from end to end; the
-// cell and recurrence.wgsl are appended.
+// sequence_backward: a recurrence backwards from step `end` to `begin`, all of them or a part, one workgroup a tile of sequences
+// of a direction; the cell and recurrence.wgsl are appended.
 //
 //   for every step from the last: dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step
 //   what is carried; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns
@@ -122,27 +122,37 @@ fn main(
     // The units of all sequences of the tile, one after the other.
     let units = min(SEQUENCES, params.batch - first_b) * hidden;
 
-    // From beyond the last step nothing comes but what is carried. It stands where the first turn finds its sums, so that
-    // the loop over units is the same in every turn: FXC takes no barrier beside a loop that branches on the turn.
+    // What the first turn hears through U: of the step after it. From beyond the last of all nothing comes but what is carried,
+    // which stands where that turn finds its sums, so that the loop over units is the same in every turn: FXC takes no barrier
+    // beside a loop that branches on the turn.
+    let is_later = params.end < params.steps;
     for (var i = lid; i < units; i += THREADS) {
         let s = i / hidden;
         let j = i % hidden;
         for (var part = 0u; part < SPLIT; part += 1u) {
             shared_floats[sum_at(part, s, j)] = 0.0;
         }
-        if params.carried != 0u {
+        if is_later {
+            let after = gates_at(time_of(params.end, d), first_b + s, d) + j;
+            for (var g = 0u; g < GATES; g += 1u) {
+                shared_floats[(g * hidden + j) * SEQUENCES + s] = recurrent_gradient(after + g * hidden);
+            }
+        } else if params.carried != 0u {
             shared_floats[sum_at(0u, s, j)] = f32(upstream[units_at(slot_of(params.steps, d), first_b + s, d) + j]);
         }
     }
-    for (var done = 0u; done < params.steps; done += 1u) {
-        let step = params.steps - 1u - done;
+    workgroupBarrier();
+
+    for (var done = params.begin; done < params.end; done += 1u) {
+        let step = params.begin + params.end - 1u - done;
+        let is_last = step + 1u == params.steps;
         let slot = slot_of(step, d);
         // This thread's first unit's, so that the wait overlaps the sums.
         var above = 0.0;
         if lid < units {
             above = f32(upstream[units_at(slot, first_b + lid / hidden, d) + lid % hidden]);
         }
-        if done > 0u {
+        if !is_last {
             product(lid, d, 0u, FIRST_GATES);
         }
         workgroupBarrier();
@@ -154,11 +164,12 @@ fn main(
             if i != lid {
                 above = f32(upstream[unit.now]);
             }
-            let dh = above + select(mask_at(b, d, j), 1.0, done == 0u) * sum_of(s, j);
+            let dh = above + select(mask_at(b, d, j), 1.0, is_last) * sum_of(s, j);
             upstream[unit.now] = Stored(dh);
             let gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));
             for (var g = 0u; g < GATES; g += 1u) {
-                shared_floats[(g * hidden + j) * SEQUENCES + s] = gradient.r[g];
+                // As it is kept, so that another dispatch can go on from there.
+                shared_floats[(g * hidden + j) * SEQUENCES + s] = f32(Stored(gradient.r[g]));
             }
             // To where this same thread finds it at the next turn.
             let passed = select(dh, gradient.h_before, unit.counts);
@@ -180,7 +191,7 @@ fn main(
                 let gradient = cell_operand_backward(params.variant, unit, sum);
                 for (var g = 0u; g < FIRST_GATES; g += 1u) {
                     // Of a gate that the operand is not made of, the gradient is already there.
-                    shared_floats[(g * hidden + j) * SEQUENCES + s] += gradient.r[g];
+                    shared_floats[(g * hidden + j) * SEQUENCES + s] += f32(Stored(gradient.r[g]));
                 }
                 upstream[unit.before] = Stored(f32(upstream[unit.before]) + gradient.h_before);
             }

@@ -1,13 +1,14 @@
-// sequence_forward: a whole recurrence, one workgroup a tile of sequences of a direction from end to end; the cell and
-// recurrence.wgsl are appended.
+// sequence_forward: a recurrence over steps `begin` to `end`, all of them or a part, one workgroup a tile of sequences of a
+// direction; the cell and recurrence.wgsl are appended.
 //
-//   for every step: r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns slots 1 to T of the history.
+//   for every one of them: r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns
+//   their slots of the history.
 //   Of a cell with two products, cell_operand between them makes what takes h_(t-1)'s place in the second.
 //
 // in      turned   Uᵀ [H, D·G·H] at weight_offset, so that neighbouring threads read neighbouring elements
 // in      bias     b_U [D·G·H] at bias_offset, read where has_bias is 1
 // in-out  gates    [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
-// in-out  history  [T+D, B, D·H]: the initial state is read, the other slots written
+// in-out  history  [T+D, B, D·H]: the slot before `begin` is read, those of the steps written
 // in      lengths  [B]
 // in      mask     m [B, D·H], read where has_mask is 1
 //
@@ -140,12 +141,12 @@ fn main(
     for (var i = lid; i < units; i += THREADS) {
         let b = first_b + i / hidden;
         let j = i % hidden;
-        let h = f32(history[units_at(slot_of(0xffffffffu, d), b, d) + j]);
+        let h = f32(history[units_at(slot_of(params.begin - 1u, d), b, d) + j]);
         shared_floats[j * SEQUENCES + i / hidden] = h * mask_at(b, d, j);
     }
     workgroupBarrier();
 
-    for (var step = 0u; step < params.steps; step += 1u) {
+    for (var step = params.begin; step < params.end; step += 1u) {
         let time = time_of(step, d);
         // This thread's first unit's, so that the wait overlaps the sums.
         var x: array<f32, GATES>;

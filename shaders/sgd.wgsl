@@ -14,6 +14,7 @@ struct Params {
     by_value: u32,
     bound: f32,
     momentum: f32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -11,6 +11,7 @@ struct Params {
     batch: u32,
     columns: u32,
     learnt_offset: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,10 +1,11 @@
-// start_gradient: weight[j] = Σ_b source[slot, b, j], the slot being that of j's direction; 0 unless fresh is 1; assigns.
+// start_gradient: weight[j] = Σ_b source[slot, b, j] over `count` sequences from `first` on, the slot being that of j's direction;
+// 0 unless fresh is 1; assigns, but adds where `first` is not 0.
 //
 // in   source  [T+D, B, D·H]
 // in   fresh   [1]
 // out  slices  [S, flat]: [D·H] at weight_offset of the first slice
 //
-// One thread an element. Source is f32 or f16.
+// One thread an element. carry.wgsl is appended. Source is f32 or f16.
 
 struct Params {
     batch: u32,
@@ -13,6 +14,10 @@ struct Params {
     first_slot: u32,
     second_slot: u32,
     weight_offset: u32,
+    first: u32,
+    count: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,11 +36,14 @@ fn main(
         return;
     }
     let slot = select(params.first_slot, params.second_slot, i >= params.hidden);
-    var sum = 0.0;
+    var sum = Sum();
+    if params.first > 0u {
+        sum.total = slices[params.weight_offset + i];
+    }
     if fresh[0] != 0.0 {
-        for (var b = 0u; b < params.batch; b += 1u) {
-            sum += f32(source[(slot * params.batch + b) * params.columns + i]);
+        for (var b = params.first; b < params.first + params.count; b += 1u) {
+            sum = plus(sum, f32(source[(slot * params.batch + b) * params.columns + i]));
         }
     }
-    slices[params.weight_offset + i] = sum;
+    slices[params.weight_offset + i] = sum.total;
 }

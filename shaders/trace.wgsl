@@ -1,5 +1,5 @@
 // trace: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its part of
-// two rows, or one, of the trace.
+// two rows, or one, of the trace. Of the B·H elements of a norm it takes `count` from `begin` on, and joins them to those before.
 //
 // in   upstream  [T+D, B, D·H]: dL/dh_t at slot t + 1
 // in   lengths   [B]: a sequence has the steps below its own
@@ -19,6 +19,10 @@ struct Params {
     first: u32,
     all: u32,
     scaled: u32,
+    begin: u32,
+    count: u32,
+    zero: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -46,19 +50,19 @@ fn main(
     let direction = number / params.steps;
     let width = params.directions * params.hidden;
     let slot = (t + 1u) * params.batch * width + direction * params.hidden;
-    let count = params.batch * params.hidden;
+    let end = params.begin + params.count;
 
-    var plain = 0.0;
+    var plain = Sum();
     var largest = 0.0;
     var broken = 0.0;
     // The sum of what is not finite is not finite.
     var poison = 0.0;
-    for (var i = lid; i < count; i += THREADS) {
+    for (var i = params.begin + lid; i < end; i += THREADS) {
         let b = i / params.hidden;
         if t < lengths[b] {
             let g = f32(upstream[slot + b * width + i % params.hidden]);
             if is_finite_bits(g) {
-                plain += g * g;
+                plain = plus(plain, g * g);
                 largest = max(largest, abs(g));
             } else {
                 broken = 1.0;
@@ -66,27 +70,44 @@ fn main(
             }
         }
     }
-    let squares = reduce_sum(lid, plain);
+    let squares = reduce_sum(lid, plain.total);
     let m = reduce_max(lid, largest);
     let any_broken = reduce_max(lid, broken);
     let all_poison = reduce_sum(lid, poison);
 
     let is_safe = squares > LEAST && squares < MOST;
-    var sum = 0.0;
+    var sum = Sum();
     if !is_safe && m > 0.0 && any_broken == 0.0 {
-        for (var i = lid; i < count; i += THREADS) {
+        for (var i = params.begin + lid; i < end; i += THREADS) {
             let b = i / params.hidden;
             if t < lengths[b] {
                 let scaled = ratio(f32(upstream[slot + b * width + i % params.hidden]), m);
-                sum += scaled * scaled;
+                sum = plus(sum, scaled * scaled);
             }
         }
     }
-    var norm = select(m * sqrt(reduce_sum(lid, sum)), sqrt(squares), is_safe);
+    var norm = select(m * sqrt(reduce_sum(lid, sum.total)), sqrt(squares), is_safe);
     if params.scaled != 0u {
         norm *= scaling[1];
     }
     if lid == 0u {
-        trace[(params.row + direction) * params.all + params.first + t] = select(norm, all_poison, any_broken != 0.0);
+        let at = (params.row + direction) * params.all + params.first + t;
+        let part = select(norm, all_poison, any_broken != 0.0);
+        if params.begin == 0u {
+            trace[at] = part;
+        } else {
+            trace[at] = joined(trace[at], part);
+        }
     }
+}
+
+/// The norm of two parts of known norms.
+fn joined(a: f32, b: f32) -> f32 {
+    let m = max(a, b);
+    if !is_finite_bits(a) || !is_finite_bits(b) || m == 0.0 {
+        return a + b;
+    }
+    let x = ratio(a, m);
+    let y = ratio(b, m);
+    return m * sqrt(x * x + y * y);
 }

@@ -10,6 +10,7 @@ struct Params {
     n: u32,
     input_offset: u32,
     out_offset: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -66,6 +66,17 @@ pub enum Error {
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),
 
+    /// The device reported work as done that it did not do: its system stops what takes too long. What was computed since the last
+    /// readback is lost, and what is read back is not good: go on from a checkpoint, with smaller windows or batches.
+    #[error(
+        "the device dropped work: {submissions} of the submissions since the last readback were not done; go on from the \
+         last checkpoint, with smaller windows or batches"
+    )]
+    WorkDropped {
+        /// How many submissions did not end.
+        submissions: u32,
+    },
+
     /// The device has no memory left for what was asked.
     #[error("out of memory while {0}")]
     OutOfMemory(String),

@@ -396,6 +396,10 @@ fn half(target: Target) -> Target {
 
 /// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
 fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
+    // More losses than one workgroup adds up.
+    let long = Config::elman(Input::Tokens(1), 1, 1);
+    let (plan, _) = Plan::new(&long, Purpose::Evaluate(Loss::CrossEntropy), 70, 1000, &Target::webgpu()).unwrap();
+    check("a batch of 1000", &plan);
     let adam = Recipe::new(Loss::CrossEntropy);
     let recipes = [
         adam,
@@ -434,7 +438,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
 }
 
 fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
-    let Dispatch { kernel, constants, halves, tensors, params, grid } = dispatch;
+    let Dispatch { kernel, constants, halves, tensors, params, workgroups, grid } = dispatch;
     let what = format!("{what}: {}", kernel.name);
     assert!(all().iter().any(|k| std::ptr::eq(*k, *kernel)), "{what} is not among all kernels");
     assert_eq!(params.len(), kernel.params_size, "{what}: parameters");
@@ -442,6 +446,8 @@ fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
     assert_eq!(tensors.len(), kernel.bindings.len(), "{what}: tensors");
     assert_eq!(constants.len(), kernel.constants.len(), "{what}: constants");
     assert!(grid.iter().all(|n| (1..=MAX_GRID).contains(n)), "{what}: grid {grid:?}");
+    let [x, y, _] = grid.map(u64::from);
+    assert!((1..=x * y).contains(workgroups), "{what}: grid {grid:?} of {workgroups} workgroups");
     for (tensor, binding) in tensors.iter().zip(kernel.bindings) {
         let uses = tensors.iter().filter(|t| *t == tensor).count();
         let name = &plan.get(*tensor).name;
@@ -485,6 +491,8 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
         }
         assert!(commands.next().is_none(), "{what}: more commands than operations");
     });
+    // The executor's own, no plan's.
+    used.insert("mark");
     let declared: BTreeSet<_> = all().iter().map(|k| k.name).collect();
     assert_eq!(used, declared, "kernels that no plan uses");
 }

@@ -200,6 +200,7 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::WeightGradient(op) => gradient::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),
         Op::StartGradient(op) => state::start_gradient(op, memory),
+        Op::Sum(op) => update::sum(op, memory),
         Op::Combine(op) => update::combine(op, memory),
         Op::Measure(op) => update::measure(op, memory),
         Op::Update(op) => update::update(op, memory),

@@ -3,7 +3,7 @@
 use pulp::Arch;
 
 use super::{memory::Memory, real::Real, threads};
-use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Rescale, Update};
+use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Rescale, Sum, Update};
 
 /// Elements that are worth a thread's while: waking one takes longer than a small model.
 const ELEMENTS_A_TASK: usize = BLOCKS_A_TASK * Combine::BLOCK;
@@ -18,6 +18,15 @@ const SLOT: usize = 3;
 const KEEP: usize = 4;
 /// Where it says whether the step has more windows to come.
 const MORE: usize = 5;
+
+pub(super) fn sum<T: Real>(op: &Sum, memory: &mut Memory<'_, T>) {
+    let mut to = memory.take(op.to);
+    let blocks = memory.real(op.from).chunks(Sum::BLOCK);
+    for (to, block) in to.iter_mut().zip(blocks) {
+        *to = T::from_f64(block.iter().map(|value| value.as_f64()).sum());
+    }
+    memory.put(op.to, to);
+}
 
 pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     let mut gradients = memory.take(op.gradients);

@@ -8,7 +8,7 @@ use super::adapter::{self, Adapter, Select};
 use super::kernels::{Access, Dispatch};
 use super::wait::scoped;
 use crate::error::{Error, Result};
-use crate::plan::Target;
+use crate::plan::{Bounds, Target};
 
 /// A GPU to run on. Cheap to clone; clones share the device and its compiled kernels.
 #[derive(Clone)]
@@ -23,6 +23,9 @@ struct Inner {
     pipelines: Mutex<HashMap<Key, Pipeline>>,
     /// Why the device was lost, once it is.
     lost: Arc<Mutex<Option<String>>>,
+    /// After how many submissions one is to end early, and after how many commands.
+    #[cfg(test)]
+    fault: Mutex<Option<(usize, usize)>>,
 }
 
 /// A kernel's name, which of its aliases are f16, and its constants.
@@ -82,7 +85,15 @@ impl Gpu {
     /// loss, so here it shows at the next call that waits.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let adapter = Adapter::new(0, &device.adapter_info(), &device.limits());
-        let inner = Inner { device, queue, adapter, pipelines: Mutex::default(), lost: Arc::default() };
+        let inner = Inner {
+            device,
+            queue,
+            adapter,
+            pipelines: Mutex::default(),
+            lost: Arc::default(),
+            #[cfg(test)]
+            fault: Mutex::default(),
+        };
         Gpu { inner: Arc::new(inner) }
     }
 
@@ -95,6 +106,7 @@ impl Gpu {
     pub fn target(&self) -> Target {
         let adapter = &self.inner.adapter;
         let hardware = Target::webgpu();
+        let bounds = if adapter.is_software { Bounds::SOFTWARE } else { Bounds::HARDWARE };
         Target {
             binding_bytes: adapter.max_binding_bytes.min(adapter.max_buffer_bytes),
             parallel: true,
@@ -102,6 +114,7 @@ impl Gpu {
             software: adapter.is_software,
             workgroups: if adapter.is_software { threads() } else { hardware.workgroups },
             has_f16: self.has_f16(),
+            bounds,
             ..hardware
         }
     }
@@ -120,6 +133,29 @@ impl Gpu {
 
     fn has_f16(&self) -> bool {
         self.inner.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Lets the submission after `before` others end after `kept` commands, as where the system stops the next.
+    #[cfg(test)]
+    pub(super) fn leave_out(&self, before: usize, kept: usize) {
+        *lock(&self.inner.fault) = Some((before, kept));
+    }
+
+    /// How many commands of this submission are kept, if it is the one to end early.
+    #[cfg(test)]
+    pub(super) fn next_fault(&self) -> Option<usize> {
+        let mut fault = lock(&self.inner.fault);
+        match *fault {
+            Some((0, kept)) => {
+                *fault = None;
+                Some(kept)
+            }
+            Some((before, kept)) => {
+                *fault = Some((before - 1, kept));
+                None
+            }
+            None => None,
+        }
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {

@@ -14,6 +14,7 @@ use half::f16;
 
 use super::context::{Gpu, Pipeline};
 use super::kernels::{self, Command, Dispatch};
+use super::progress::{self, Progress};
 use super::slots::Slots;
 use super::wait::{Caught, Wait, map, scoped};
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub struct Executor {
     plans: Vec<Prepared>,
     /// Buffers that all plans know by name.
     shared: Vec<(String, Place)>,
+    /// How many submissions were done; there from the first plan on.
+    progress: Option<Progress>,
     /// Where tensors are copied to be read by the host.
     staging: Option<wgpu::Buffer>,
     /// Error scopes whose outcome is not known yet; only a browser has any.
@@ -40,6 +43,8 @@ struct Prepared {
     changed: bool,
     input_buffer: wgpu::Buffer,
     encoded: Vec<Encoded>,
+    /// Where each submission ends.
+    submissions: Vec<usize>,
 }
 
 /// A part of a buffer, in bytes.
@@ -66,7 +71,7 @@ const STORAGE: wgpu::BufferUsages =
 impl Executor {
     /// An executor with no plans.
     pub fn new(gpu: Gpu) -> Self {
-        Executor { gpu, plans: Vec::new(), shared: Vec::new(), staging: None, caught: Vec::new() }
+        Executor { gpu, plans: Vec::new(), shared: Vec::new(), progress: None, staging: None, caught: Vec::new() }
     }
 
     /// The GPU it runs on.
@@ -89,6 +94,9 @@ impl Executor {
         }
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
+        if self.progress.is_none() {
+            self.progress = Some(Progress::new(&gpu).await?);
+        }
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {
                 dispatch.check_workgroup(gpu.adapter().workgroup_bytes, gpu.adapter().invocations)?;
@@ -115,7 +123,8 @@ impl Executor {
             scoped(gpu.device(), "binding a plan's tensors", || encode(&gpu, &commands, &slots, &places, &pipelines));
         caught.wait().await?;
         let inputs = vec![0; input_bytes];
-        self.plans.push(Prepared { plan, places, inputs, changed: true, input_buffer, encoded });
+        let submissions = plan.submissions();
+        self.plans.push(Prepared { plan, places, inputs, changed: true, input_buffer, encoded, submissions });
         Ok(PlanId(self.plans.len() - 1))
     }
 
@@ -250,20 +259,23 @@ impl Executor {
         self.settle(caught)
     }
 
-    /// Runs all operations of a plan once: one upload, one command buffer, no waiting.
+    /// Runs all operations of a plan once: one upload, one command buffer or, where that is more work than the plan's bounds
+    /// allow, a few; no waiting.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Gpu`]; in a browser at the next call that waits.
     pub fn run(&mut self, id: PlanId) -> Result<()> {
         self.gpu.alive()?;
-        let (gpu, prepared) = (&self.gpu, &mut self.plans[id.0]);
+        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id.0], &mut self.progress);
         let ((), caught) = scoped(gpu.device(), "running a plan", || {
             if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
                 gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
             }
-            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            record(&mut encoder, &prepared.encoded);
-            gpu.queue().submit([encoder.finish()]);
+            let mut first = 0;
+            for &end in &prepared.submissions {
+                submit(gpu, &prepared.encoded[first..end], progress.as_mut());
+                first = end;
+            }
         });
         self.settle(caught)
     }
@@ -289,12 +301,8 @@ impl Executor {
 
     fn submit(&mut self, commands: &[Encoded], doing: &'static str) -> Result<()> {
         self.gpu.alive()?;
-        let gpu = &self.gpu;
-        let ((), caught) = scoped(gpu.device(), doing, || {
-            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            record(&mut encoder, commands);
-            gpu.queue().submit([encoder.finish()]);
-        });
+        let (gpu, progress) = (&self.gpu, &mut self.progress);
+        let ((), caught) = scoped(gpu.device(), doing, || submit(gpu, commands, progress.as_mut()));
         self.settle(caught)
     }
 
@@ -310,9 +318,7 @@ impl Executor {
         wait: Wait,
         out: &mut Vec<f32>,
     ) -> Result<()> {
-        for caught in std::mem::take(&mut self.caught) {
-            caught.wait().await?;
-        }
+        self.settled().await?;
         self.gpu.alive()?;
         let gpu = self.gpu.clone();
         let place = self.plans[plan.0].places[tensor.0].clone();
@@ -320,28 +326,37 @@ impl Executor {
         // Only whole words are copied, and an odd half starts or ends inside of one.
         let start = range.start as u64 * element.bytes() / 4 * 4;
         let bytes = (range.end as u64 * element.bytes()).next_multiple_of(4) - start;
+        // The count of what was done comes behind it.
+        let all = bytes + progress::BYTES;
         let (staging, caught) = scoped(gpu.device(), "reading a tensor back", || {
-            let staging = self.staging.take().filter(|s| s.size() >= bytes).unwrap_or_else(|| {
+            let staging = self.staging.take().filter(|s| s.size() >= all).unwrap_or_else(|| {
                 gpu.device().create_buffer(&wgpu::BufferDescriptor {
                     label: Some("staging"),
-                    size: bytes,
+                    size: all,
                     usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                     mapped_at_creation: false,
                 })
             });
             let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(&place.buffer, place.offset + start, &staging, 0, bytes);
+            if let Some(progress) = &self.progress {
+                progress.copy(&mut encoder, &staging, bytes);
+            }
             gpu.queue().submit([encoder.finish()]);
             staging
         });
         caught.wait().await?;
-        map(gpu.device(), &staging, bytes, wait).await.map_err(|error| gpu.alive().err().unwrap_or(error))?;
+        map(gpu.device(), &staging, all, wait).await.map_err(|error| gpu.alive().err().unwrap_or(error))?;
         out.clear();
+        let all_done;
         {
-            let view = staging.get_mapped_range(0..bytes).map_err(|error| Error::Gpu {
+            let view = staging.get_mapped_range(0..all).map_err(|error| Error::Gpu {
                 doing: "reading a tensor back".to_owned(),
                 message: error.to_string(),
             })?;
+            let (view, done) = view.split_at(bytes as usize);
+            all_done =
+                self.progress.as_mut().map_or(Ok(()), |progress| progress.check(bytemuck::pod_read_unaligned(done)));
             match element {
                 Element::Half => {
                     let halves = view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
@@ -354,7 +369,7 @@ impl Executor {
         }
         staging.unmap();
         self.staging = Some(staging);
-        Ok(())
+        all_done
     }
 
     /// The values of a tensor of real numbers, waiting for all work before it. A transient tensor holds what was last
@@ -379,10 +394,23 @@ impl Executor {
         Ok(out)
     }
 
+    /// The outcome of all error scopes, once it is known.
+    async fn settled(&mut self) -> Result<()> {
+        for caught in std::mem::take(&mut self.caught) {
+            caught.wait().await.inspect_err(|_| self.told())?;
+        }
+        Ok(())
+    }
+
+    /// After an error of what was submitted, of which the caller hears.
+    fn told(&mut self) {
+        self.progress.iter_mut().for_each(Progress::is_uncertain);
+    }
+
     /// The outcome of error scopes now, if it is known; else it is kept for the next call that waits.
     fn settle(&mut self, mut caught: Caught) -> Result<()> {
         match caught.now() {
-            Poll::Ready(outcome) => outcome,
+            Poll::Ready(outcome) => outcome.inspect_err(|_| self.told()),
             Poll::Pending => {
                 self.caught.push(caught);
                 Ok(())
@@ -476,6 +504,22 @@ fn bind(
         .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
         .collect();
     device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+}
+
+/// One submission, counted on the device where there is a count.
+fn submit(gpu: &Gpu, commands: &[Encoded], progress: Option<&mut Progress>) {
+    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    #[cfg(test)]
+    if let Some(kept) = gpu.next_fault() {
+        // As a device that is stopped in the middle: what follows in the submission is left out.
+        record(&mut encoder, &commands[..kept.min(commands.len())]);
+        progress.into_iter().for_each(|progress| progress.count());
+        gpu.queue().submit([encoder.finish()]);
+        return;
+    }
+    record(&mut encoder, commands);
+    progress.into_iter().for_each(|progress| progress.mark(&mut encoder));
+    gpu.queue().submit([encoder.finish()]);
 }
 
 /// Copies stand between passes, dispatches inside them.

@@ -6,6 +6,7 @@ mod adapter;
 mod context;
 mod executor;
 pub mod kernels;
+mod progress;
 mod slots;
 mod wait;
 

@@ -20,9 +20,7 @@ impl Executor {
     /// # Errors
     /// As [`Executor::read_async`].
     pub(crate) async fn run_timed(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
-        for caught in std::mem::take(&mut self.caught) {
-            caught.wait().await?;
-        }
+        self.settled().await?;
         self.gpu.alive()?;
         let has_timestamps = self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let timed =
@@ -31,7 +29,7 @@ impl Executor {
     }
 
     async fn by_timestamps(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
-        let (gpu, prepared) = (&self.gpu, &mut self.plans[id.0]);
+        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id.0], &mut self.progress);
         let device = gpu.device();
         let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
         let operations = operations(prepared)?;
@@ -68,6 +66,7 @@ impl Executor {
                 encoder.resolve_query_set(&set, 0..count, &resolved, offset);
             }
             encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
+            progress.iter_mut().for_each(|progress| progress.mark(&mut encoder));
             gpu.queue().submit([encoder.finish()]);
             staging
         });
@@ -87,7 +86,7 @@ impl Executor {
     }
 
     async fn by_submissions(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
-        let (gpu, prepared) = (&self.gpu, &mut self.plans[id.0]);
+        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id.0], &mut self.progress);
         let device = gpu.device();
         let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
         let (staging, caught) = scoped(device, DOING, || {
@@ -111,6 +110,7 @@ impl Executor {
             let ((), caught) = scoped(device, DOING, || {
                 let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
                 record(&mut encoder, commands);
+                progress.iter_mut().for_each(|progress| progress.mark(&mut encoder));
                 // Whoever waits for the buffer waits for what was written to it.
                 encoder.clear_buffer(&staging, 0, None);
                 gpu.queue().submit([encoder.finish()]);

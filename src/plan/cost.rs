@@ -10,7 +10,9 @@
 //!   by steps that is once a dispatch, so U is moved at every step. Caches may keep what is moved often: more GB/s than the
 //!   memory has are no error.
 
-use super::{Loss, Op, Optimizer, Plan, PoolKind, Recurrence, RecurrenceSchedule as Schedule, TensorId, View, Way};
+use super::{
+    Loss, Op, Optimizer, Plan, PoolKind, Recurrence, RecurrenceSchedule as Schedule, TensorId, View, Way, Work,
+};
 use crate::model::{Activation, Cell, Reset};
 
 /// What one operation is called and costs.
@@ -123,6 +125,7 @@ impl Op {
                     batch * width,
                 )
             }
+            Op::Sum(o) => ("sum", vec![whole(o.to)], vec![whole(o.from)], len(o.from)),
             Op::Combine(o) => {
                 let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
                 let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
@@ -160,6 +163,11 @@ impl Op {
 }
 
 impl Cost {
+    /// How much it is.
+    pub fn work(&self) -> Work {
+        Work { flops: self.flops, bytes: self.bytes }
+    }
+
     /// `names` are the tensor written and those read.
     fn new(plan: &Plan, op: String, names: &[TensorId], moved: impl Iterator<Item = Part>, flops: u64) -> Self {
         let bytes = moved.map(|(tensor, len)| len * plan.get(tensor).element.bytes()).sum();

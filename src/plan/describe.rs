@@ -2,19 +2,12 @@
 //!
 //! The contract: lowering makes as many dispatches as are counted here; a test holds the two against each other.
 
-use super::{Op, Plan, RecurrenceSchedule, TensorId, View};
+use super::{Op, Plan, TensorId, View};
 
 impl Op {
     /// How many dispatches a GPU needs for it.
     pub fn dispatches(&self, plan: &Plan) -> usize {
-        match self {
-            Op::Copy { from, to } => usize::from(!plan.copies_bytes(from, to)),
-            Op::Zero { .. } => 0,
-            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceSchedule::Whole => 1,
-            Op::Forward(r) => r.steps * r.cell.products(),
-            Op::Backward { recurrence: r, to_start, .. } => r.steps * r.cell.products() + usize::from(*to_start),
-            _ => 1,
-        }
+        self.cut(plan).dispatches()
     }
 
     /// One line for a reader: what is computed from what.
@@ -75,6 +68,7 @@ impl Op {
             Op::GatherGradient(o) => {
                 format!("gather gradient {}[{}] ← {} by {}", name(o.slices), o.weight, view(&o.d), name(o.order))
             }
+            Op::Sum(o) => format!("sum {} ← {}", name(o.to), name(o.from)),
             Op::Combine(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
             Op::Measure(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
             Op::Rescale(o) => format!("rescale {} by {}", name(o.scaling), name(o.metrics)),

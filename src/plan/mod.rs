@@ -12,6 +12,7 @@
 //!    product each over T·B;
 //! 5. norm, clip and update over the flat buffers.
 
+mod bounds;
 mod build;
 mod cost;
 mod describe;
@@ -25,12 +26,13 @@ mod tile;
 
 use std::fmt;
 
+pub use bounds::{Bounds, Cut, Work};
 pub(crate) use build::SharedTensors;
 pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use cost::Cost;
 pub use op::{
     Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
-    PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule, Start, StartGradient,
+    PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule, Start, StartGradient, Sum,
     Trace, Transpose, Update, WeightGradient,
 };
 pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
@@ -87,6 +89,7 @@ pub struct Stage {
 pub struct Plan {
     tensors: Vec<Tensor>,
     stages: Vec<Stage>,
+    bounds: Bounds,
 }
 
 /// Bytes that the GPU executor allocates for a plan. The CPU executor gives every tensor memory of its own, and what is
@@ -109,9 +112,19 @@ impl Bytes {
 }
 
 impl Plan {
-    /// A plan with no operations; [`Plan::tensor`] and [`Plan::push`] fill it.
+    /// A plan with no operations, within [`Bounds::HARDWARE`]; [`Plan::tensor`] and [`Plan::push`] fill it.
     pub fn empty() -> Self {
-        Plan { tensors: Vec::new(), stages: Vec::new() }
+        Plan { tensors: Vec::new(), stages: Vec::new(), bounds: Bounds::HARDWARE }
+    }
+
+    /// The same operations within other bounds.
+    pub fn within(self, bounds: Bounds) -> Self {
+        Plan { bounds, ..self }
+    }
+
+    /// How much a dispatch and a submission may do.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// The plan of one run over a window of `steps` steps and `batch` sequences, and where its inputs and outputs are.
@@ -218,7 +231,7 @@ impl Plan {
                 });
             }
         }
-        Ok(())
+        self.stages.iter().try_for_each(|stage| stage.op.check_bounds(self))
     }
 }
 

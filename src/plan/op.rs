@@ -66,6 +66,8 @@ pub enum Op {
     GatherGradient(GatherGradient),
     /// The gradient of a learnt initial state.
     StartGradient(StartGradient),
+    /// Sums of blocks.
+    Sum(Sum),
     /// Slices of the gradient summed, and the first stage of its norm.
     Combine(Combine),
     /// Loss, norm, clip scale and the finite flag.
@@ -357,6 +359,29 @@ pub struct LossGradient {
     pub gradient: bool,
     /// What the gradient is multiplied by, if anything: the first element of [`Rescale::scaling`].
     pub scaling: Option<TensorId>,
+}
+
+impl LossGradient {
+    /// How many threads share a row on a GPU.
+    pub(crate) fn threads(&self) -> usize {
+        if self.outputs.cols <= 1 << 14 { 64 } else { 256 }
+    }
+}
+
+/// `to[i] = Σ from[i·BLOCK..(i + 1)·BLOCK]`: the first stage of a sum that is too long for one workgroup.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    /// `[R]`.
+    pub from: TensorId,
+    /// `[blocks]`, written.
+    pub to: TensorId,
+}
+
+impl Sum {
+    /// Elements that one workgroup takes.
+    pub const BLOCK: usize = 4096;
+    /// The longest sum that is taken in one stage.
+    pub(super) const LONGEST: usize = 1 << 16;
 }
 
 /// `weight = dᵀ·x` and `bias = Σ_r d[r]`, the rows cut into slices, one result a slice.

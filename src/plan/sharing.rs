@@ -64,7 +64,7 @@ impl Plan {
 
 impl Op {
     /// Names every tensor that the operation reads or writes.
-    fn touch(&self, name: &mut impl FnMut(TensorId)) {
+    pub(crate) fn touch(&self, name: &mut impl FnMut(TensorId)) {
         match self {
             Op::Copy { from, to } => [from, to].into_iter().for_each(|view| name(view.tensor)),
             Op::Zero { tensor } => name(*tensor),
@@ -94,6 +94,7 @@ impl Op {
                 [o.d.tensor, o.order, o.starts, o.slices].into_iter().chain(o.draw.map(|d| d.keys)).for_each(name);
             }
             Op::StartGradient(o) => [o.from, o.fresh, o.slices].into_iter().for_each(name),
+            Op::Sum(o) => [o.from, o.to].into_iter().for_each(name),
             Op::Combine(o) => {
                 let all = [o.slices, o.hyper, o.exempt, o.gradients, o.partials];
                 all.into_iter().chain(o.scaling).for_each(name);

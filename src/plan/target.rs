@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 
+use super::bounds::Bounds;
 use super::tile::{Tile, Way, Work};
 
 /// In how many bits a GPU stores what is large. The choice of a device, [`Device::with_precision`](crate::Device::with_precision).
@@ -40,6 +41,8 @@ pub struct Target {
     pub has_f16: bool,
     /// How plans for it store what is large.
     pub precision: Precision,
+    /// How much a dispatch and a submission may do.
+    pub bounds: Bounds,
 }
 
 impl Target {
@@ -53,6 +56,7 @@ impl Target {
             workgroups: 1,
             has_f16: false,
             precision: Precision::F32,
+            bounds: Bounds::NONE,
         }
     }
 
@@ -66,6 +70,7 @@ impl Target {
             workgroups: 128,
             has_f16: false,
             precision: Precision::F32,
+            bounds: Bounds::HARDWARE,
         }
     }
 
@@ -88,7 +93,9 @@ impl Target {
         }
         let tiles = out.0.div_ceil(32) * out.1.div_ceil(32);
         let fits = (self.binding_bytes / (flat as u64 * 4).max(1)) as usize;
-        self.workgroups.div_ceil(tiles).min(rows / 64).min(fits).clamp(1, 16)
+        // Short enough that few roundings are left where dispatches take turns at a slice.
+        let busy = self.workgroups.div_ceil(tiles).max(rows >> 19);
+        busy.min(rows / 64).min(fits).clamp(1, 16)
     }
 
     /// How many steps inference and evaluation of a causal network keep, where a step has so many gates. Products over a

@@ -100,7 +100,12 @@ impl Tile {
         let at_most = |most: usize| work.batch.min(most).next_power_of_two() as u32;
         if target.software {
             let units = work.units();
-            return Tile { threads: work.lanes(units).min(32), sequences: at_most(8), units, split: 1 };
+            let threads = work.lanes(units).min(32);
+            // A sum is shared where it is too long for one thread.
+            let fits = |split: &u32| work.sum().div_ceil(*split as usize) as u64 * 2 <= target.bounds.iterations;
+            let split =
+                [1, 2, 4, 8, 16].into_iter().find(|split| *split <= threads && fits(split)).unwrap_or(threads.min(16));
+            return Tile { threads, sequences: at_most(8), units, split };
         }
         match work.way {
             Way::Forward => {
@@ -118,6 +123,14 @@ impl Work {
         match self.way {
             Way::Forward => (4 / self.gates).clamp(1, Tile::MOST_UNITS as usize) as u32,
             Way::Backward => Tile::MOST_UNITS,
+        }
+    }
+
+    /// How many products a sum has.
+    fn sum(&self) -> usize {
+        match self.way {
+            Way::Forward => self.hidden,
+            Way::Backward => self.gates * self.hidden,
         }
     }
 

@@ -290,6 +290,7 @@ fn verb(op: &Op) -> &'static str {
         Op::Measure(_) => "measure metrics",
         Op::Update(_) => "update parameters",
         Op::Rescale(_) => "rescale",
+        Op::Sum(_) => "sum block_loss ← row_loss",
     }
 }
 

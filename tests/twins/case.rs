@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use recurrent::gpu::kernels::{Command, lower};
-use recurrent::plan::{Element, Op, Phase, Plan, Storage, TensorId, View};
+use recurrent::plan::{Bounds, Element, Op, Phase, Plan, Storage, TensorId, View};
 use recurrent::{Error, cpu};
 
 use half::f16;
@@ -147,6 +147,17 @@ impl Case {
         for (_, allowed) in ranges.filter(|(_, allowed)| allowed.relative > EXACT.relative) {
             *allowed = Tolerance { least: allowed.least, ..tolerance };
         }
+    }
+
+    /// The same within other bounds.
+    pub fn within(&self, bounds: Bounds) -> Self {
+        Case { plan: self.plan.clone().within(bounds), ..self.clone() }
+    }
+
+    /// The most iterations of an invocation in a dispatch within these bounds.
+    pub fn iterations(&self, bounds: Bounds) -> u64 {
+        let plan = self.plan.clone().within(bounds);
+        self.op.as_ref().unwrap().iterations(&plan)
     }
 
     /// The same data with no operation.

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bounds;
 mod case;
 mod faults;
 mod halves;

@@ -4,11 +4,13 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, inside, matrix, number, params, place, reaches, read, shader, tensor, tiles, write},
+    launch::{
+        ENTRY, dispatch, inside, matrix, number, params, parts, place, reaches, read, shader, tensor, tiles, write,
+    },
     mask::{Drawn, drawn},
 };
 use crate::error::{Error, Result};
-use crate::plan::{Gather, GatherGradient, Plan};
+use crate::plan::{Cut, Gather, GatherGradient, Plan};
 
 params!(GatherParams {
     rows: u32,
@@ -60,12 +62,15 @@ params!(GradientParams {
     site: u32,
     threshold: u32,
     kept: f32,
+    skip: u32,
+    count: u32,
+    zero: u32,
 });
 
 pub(super) static GATHER_GRADIENT: Kernel = Kernel {
     name: "gather_gradient",
     entry: ENTRY,
-    source: &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     bindings: &[read("d").of("D"), read("order"), read("starts"), read("keys"), write("slices")],
     workgroup: [32, 8, 1],
     constants: &[],
@@ -101,7 +106,7 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
     dispatch(plan, &GATHER, tensors, &params, tiles(rows * columns, 256), 1)
 }
 
-pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Command> {
+pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Result<Vec<Command>> {
     let (rows, columns) = (op.d.rows, op.d.cols);
     let starts = tensor(plan, op.starts)?;
     // One row of it a part.
@@ -129,16 +134,15 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient) -> Result<Comman
         site,
         threshold,
         kept,
+        ..GradientParams::default()
     };
     // One more group than there are tokens: that of the bias.
     let workgroups = (tiles(symbols, 1) + u64::from(has_bias)) * tiles(columns, COLUMNS);
     let keys = op.draw.map_or(op.order, |draw| draw.keys);
-    dispatch(
-        plan,
-        &GATHER_GRADIENT,
-        vec![op.d.tensor, op.order, op.starts, keys, op.slices],
-        &params,
-        workgroups,
-        slices,
-    )
+    let run = |(skip, count): (usize, usize)| {
+        let params = GradientParams { skip: number(skip)?, count: number(count)?, ..params };
+        let tensors = vec![op.d.tensor, op.order, op.starts, keys, op.slices];
+        dispatch(plan, &GATHER_GRADIENT, tensors, &params, workgroups, slices)
+    };
+    parts(cut, rows.div_ceil(slices)).map(run).collect()
 }

@@ -3,9 +3,9 @@
 //! The contract: a dispatch that is made here touches only elements that its tensors have, in numbers that the shaders'
 //! 32 bits hold; anything else is an error.
 
-use super::{Access, Binding, Command, Dispatch, Kernel, MAX_GRID};
+use super::{Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID};
 use crate::error::{Error, Result};
-use crate::plan::{Element, Plan, Tensor, TensorId, View};
+use crate::plan::{Cut, Element, Op, Plan, Tensor, TensorId, View};
 
 /// The WGSL of a file in `shaders/`.
 macro_rules! shader {
@@ -15,25 +15,31 @@ macro_rules! shader {
 }
 pub(super) use shader;
 
-/// The `Params` struct of a shader in Rust, with a table of its fields.
+/// The `Params` struct of a shader in Rust, with a table of its fields. The last of these, which says at which workgroup a
+/// dispatch starts, is no field in Rust: `launch::dispatch` puts it there.
 macro_rules! params {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ident),* $(,)? }) => {
         $(#[$doc])*
         #[repr(C)]
-        #[derive(Clone, Copy, bytemuck::NoUninit)]
+        #[derive(Clone, Copy, Default, bytemuck::NoUninit)]
         struct $name { $($field: $ty),* }
 
         impl $name {
-            const SIZE: usize = size_of::<$name>();
+            const SIZE: usize = size_of::<$name>() + size_of::<u32>();
             const FIELDS: &'static [$crate::gpu::kernels::Field] = &[$($crate::gpu::kernels::Field {
                 name: stringify!($field),
                 offset: std::mem::offset_of!($name, $field),
                 ty: stringify!($ty),
-            }),*];
+            },)* $crate::gpu::kernels::launch::first_workgroup(size_of::<$name>())];
         }
     };
 }
 pub(super) use params;
+
+/// The last parameter of every kernel.
+pub(super) const fn first_workgroup(offset: usize) -> Field {
+    Field { name: "first_workgroup", offset, ty: "u32" }
+}
 
 /// The entry point of every shader.
 pub(super) const ENTRY: &str = "main";
@@ -82,12 +88,27 @@ fn halves(plan: &Plan, kernel: &Kernel, tensors: &[TensorId]) -> Result<Vec<&'st
 
 /// A size as the shaders know it.
 pub(super) fn number(value: usize) -> Result<u32> {
+    number_of(value as u64)
+}
+
+fn number_of(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| Error::Limit {
         what: "a size in the plan".to_owned(),
         limit: "elements that 32-bit indices reach",
-        asked: value as u64,
+        asked: value,
         allowed: u64::from(u32::MAX),
     })
+}
+
+/// Nothing, once all tensors of an operation are known to be the plan's.
+pub(super) fn all_known(plan: &Plan, op: &Op) -> Result<()> {
+    let mut known = Ok(());
+    op.touch(&mut |id| {
+        if let (Ok(()), Err(error)) = (&known, tensor(plan, id)) {
+            known = Err(error);
+        }
+    });
+    known
 }
 
 pub(super) fn tensor(plan: &Plan, id: TensorId) -> Result<&Tensor> {
@@ -161,6 +182,12 @@ pub(super) fn tiles(length: usize, side: usize) -> u64 {
     length.div_ceil(side) as u64
 }
 
+/// Where each part of what is cut starts, and how much of it is taken.
+pub(super) fn parts(cut: Cut, whole: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> {
+    let length = cut.length.max(1);
+    (0..whole.div_ceil(length)).map(move |part| (part * length, length.min(whole - part * length)))
+}
+
 /// A dispatch of `workgroups` workgroups, spread over x and y, in each of `slices` layers.
 pub(super) fn dispatch(
     plan: &Plan,
@@ -171,7 +198,7 @@ pub(super) fn dispatch(
     slices: usize,
 ) -> Result<Command> {
     debug_assert_eq!(tensors.len(), kernel.bindings.len());
-    debug_assert_eq!(size_of_val(params), kernel.params_size);
+    debug_assert_eq!(size_of_val(params) + size_of::<u32>(), kernel.params_size);
     let bound = || tensors.iter().zip(kernel.bindings);
     for (tensor, binding) in bound() {
         if binding.access == Access::ReadWrite && bound().filter(|(other, _)| *other == tensor).count() > 1 {
@@ -185,9 +212,30 @@ pub(super) fn dispatch(
         constants: Vec::new(),
         halves: halves(plan, kernel, &tensors)?,
         tensors,
-        params: bytemuck::bytes_of(params).to_vec(),
+        params: [bytemuck::bytes_of(params), &[0; 4]].concat(),
+        workgroups,
         grid: [x, y, z],
     }))
+}
+
+impl Dispatch {
+    /// The dispatches that share its workgroups, so many of them; where there are fewer workgroups, some of none.
+    ///
+    /// A grid with workgroups to spare would take the first of the next: only the last may have some, as one dispatch does.
+    pub(super) fn shared(self, shares: usize) -> Result<Vec<Dispatch>> {
+        let [x, y] = spread(self.kernel.name, self.workgroups.div_ceil(shares.max(1) as u64))?;
+        let each = u64::from(x) * u64::from(y);
+        let share = |number: u64| {
+            let first = (number * each).min(self.workgroups);
+            let workgroups = each.min(self.workgroups - first);
+            let [x, y] = if workgroups == 0 { [0, 0] } else { spread(self.kernel.name, workgroups)? };
+            let mut params = self.params.clone();
+            let at = params.len() - size_of::<u32>();
+            params[at..].copy_from_slice(&number_of(first)?.to_le_bytes());
+            Ok(Dispatch { params, workgroups, grid: [x, y, self.grid[2]], ..self.clone() })
+        };
+        (0..shares as u64).map(share).collect()
+    }
 }
 
 /// The same dispatch with the kernel's constants.

@@ -4,12 +4,12 @@
 
 use super::{
     Binding, Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, write},
+    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, with_constants, write},
 };
 use crate::error::Result;
 use crate::plan::{Loss, LossGradient, Plan};
 
-params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_scaling: u32 });
+params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_scaling: u32, zero: u32 });
 
 const BINDINGS: &[Binding] =
     &[write("outputs"), read("targets"), read("mask"), read("count"), read("scaling"), write("row_loss")];
@@ -17,17 +17,17 @@ const BINDINGS: &[Binding] =
 pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     name: "cross_entropy",
     entry: ENTRY,
-    source: &[shader!("cross_entropy.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("cross_entropy.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: BINDINGS,
     workgroup: [64, 1, 1],
-    constants: &[],
+    constants: &["THREADS"],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };
 
 pub(super) static MEAN_SQUARED: Kernel = Kernel {
     name: "mean_squared",
-    source: &[shader!("mean_squared.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("mean_squared.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     ..CROSS_ENTROPY
 };
 
@@ -53,9 +53,11 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
         outputs_offset: place(plan, "outputs", &op.outputs, [rows, columns])?,
         with_gradient: u32::from(op.gradient),
         has_scaling: u32::from(op.scaling.is_some()),
+        zero: 0,
     };
     // Something must be bound where nothing is scaled.
     let scaling = op.scaling.unwrap_or(op.count);
     let tensors = vec![op.outputs.tensor, op.targets, op.mask, op.count, scaling, op.row_loss];
-    dispatch(plan, kernel, tensors, &params, rows as u64, 1)
+    let command = dispatch(plan, kernel, tensors, &params, rows as u64, 1)?;
+    Ok(with_constants(command, &[number(op.threads())?]))
 }

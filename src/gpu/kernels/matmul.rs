@@ -1,15 +1,17 @@
 //! `matmul.wgsl`: every matrix product, those of the weight gradients included.
 //!
-//! The contract: a transposition is a choice of strides, and a weight gradient is dᵀ·x with the rows cut into slices.
+//! The contract: a transposition is a choice of strides, and a weight gradient is dᵀ·x with the rows cut into slices. A dispatch
+//! that takes up where another ended sums in the same order.
 
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, dispatch, inside, matrix, number, params, place, read, shader, strided, tiles, with_constants, write,
+        ENTRY, dispatch, inside, matrix, number, params, parts, place, read, shader, strided, tiles, with_constants,
+        write,
     },
 };
 use crate::error::Result;
-use crate::plan::{MatMul, Plan, ProductTile, TensorId, View, WeightGradient};
+use crate::plan::{Cut, MatMul, Plan, ProductTile, TensorId, View, WeightGradient};
 
 params!(Params {
     m: u32,
@@ -28,15 +30,18 @@ params!(Params {
     slice_stride: u32,
     has_sum: u32,
     sum_offset: u32,
+    skip: u32,
+    count: u32,
+    zero: u32,
 });
 
 pub(super) static MATMUL: Kernel = Kernel {
     name: "matmul",
     entry: ENTRY,
-    source: &[shader!("matmul.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("matmul.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     bindings: &[read("a").of("A"), read("b").of("B"), read("bias").of("B"), write("out").of("Out")],
     workgroup: [64, 1, 1],
-    constants: &["SQUARES"],
+    constants: &["SQUARES", "LONG"],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };
@@ -47,21 +52,31 @@ fn turned(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
     Ok(if transpose { ([view.cols, view.rows], [1, stride]) } else { ([view.rows, view.cols], [stride, 1]) })
 }
 
-/// The dispatch of a product [M, N] in tiles.
+/// Sums of more terms carry what rounding takes from them. Up to here they are as exact as those of other programs, and no
+/// slower.
+const LONG: usize = 4096;
+
+/// The dispatches of a product [M, N] in tiles, one after another along K.
 fn tiled(
     plan: &Plan,
     tensors: Vec<TensorId>,
     params: &Params,
     tile: ProductTile,
-    [m, n]: [usize; 2],
     slices: usize,
-) -> Result<Command> {
+    cut: Cut,
+) -> Result<Vec<Command>> {
     let side = tile.side();
-    let command = dispatch(plan, &MATMUL, tensors, params, tiles(m, side) * tiles(n, side), slices)?;
-    Ok(with_constants(command, &[(side / ProductTile::Small.side()) as u32]))
+    let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
+    let is_long = k.div_ceil(slices) > LONG;
+    let part = |(skip, count): (usize, usize)| {
+        let params = Params { skip: number(skip)?, count: number(count)?, ..*params };
+        let command = dispatch(plan, &MATMUL, tensors.clone(), &params, tiles(m, side) * tiles(n, side), slices)?;
+        Ok(with_constants(command, &[(side / ProductTile::Small.side()) as u32, u32::from(is_long)]))
+    };
+    parts(cut, k.div_ceil(slices)).map(part).collect()
 }
 
-pub(super) fn matmul(plan: &Plan, op: &MatMul) -> Result<Command> {
+pub(super) fn matmul(plan: &Plan, op: &MatMul, cut: Cut) -> Result<Vec<Command>> {
     let ([m, k], [a_row, a_col]) = turned(&op.a, op.transpose_a)?;
     let ([_, n], [b_row, b_col]) = turned(&op.b, op.transpose_b)?;
     let b_shape = if op.transpose_b { [n, k] } else { [k, n] };
@@ -82,14 +97,15 @@ pub(super) fn matmul(plan: &Plan, op: &MatMul) -> Result<Command> {
         slice_stride: 0,
         has_sum: 0,
         sum_offset: 0,
+        ..Params::default()
     };
     // Something must be bound where there is no bias.
     let bias = op.bias.map_or(op.b.tensor, |bias| bias.tensor);
     let tensors = vec![op.a.tensor, op.b.tensor, bias, op.out.tensor];
-    tiled(plan, tensors, &params, op.tile, [m, n], 1)
+    tiled(plan, tensors, &params, op.tile, 1, cut)
 }
 
-pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Command> {
+pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient, cut: Cut) -> Result<Vec<Command>> {
     let (m, n, rows) = (op.d.cols, op.x.cols, op.d.rows);
     let [slices, flat] = matrix(plan, op.slices)?;
     let params = Params {
@@ -109,7 +125,8 @@ pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient) -> Result<Comman
         slice_stride: number(flat)?,
         has_sum: u32::from(op.bias.is_some()),
         sum_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, m], flat))?,
+        ..Params::default()
     };
     let tensors = vec![op.d.tensor, op.x.tensor, op.x.tensor, op.slices];
-    tiled(plan, tensors, &params, op.tile, [m, n], slices)
+    tiled(plan, tensors, &params, op.tile, slices, cut)
 }

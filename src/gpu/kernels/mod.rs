@@ -6,18 +6,22 @@
 mod gather;
 mod launch;
 mod loss;
+mod mark;
 mod mask;
 mod matmul;
 mod recurrence;
 mod state;
+mod sum;
 mod trace;
 mod transpose;
 mod update;
 
+pub(super) use mark::mark;
+
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
-use crate::plan::{Op, Plan, TensorId, View};
+use crate::plan::{Cut, Op, Plan, TensorId, View};
 
 /// The most bytes that a dispatch's parameters have: one step of the alignment of a uniform's dynamic offset.
 pub const MAX_PARAMS_BYTES: usize = 256;
@@ -114,6 +118,8 @@ pub struct Dispatch {
     pub tensors: Vec<TensorId>,
     /// The bytes of the parameters, at most [`MAX_PARAMS_BYTES`].
     pub params: Vec<u8>,
+    /// How many workgroups there are; the grid may have more.
+    pub workgroups: u64,
     /// Workgroups, at most [`MAX_GRID`] along each dimension.
     pub grid: [u32; 3],
 }
@@ -188,6 +194,8 @@ pub fn all() -> &'static [&'static Kernel] {
             &state::POOL_GRADIENT,
             &loss::CROSS_ENTROPY,
             &loss::MEAN_SQUARED,
+            &sum::SUM,
+            &mark::MARK,
             &update::COMBINE,
             &update::MEASURE,
             &update::RESCALE,
@@ -210,34 +218,47 @@ pub fn all() -> &'static [&'static Kernel] {
 pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
     let mut commands = Vec::new();
     for stage in plan.stages() {
-        match &stage.op {
-            Op::Copy { from, to } => commands.push(state::copy(plan, from, to)?),
-            Op::Zero { tensor } => {
-                launch::tensor(plan, *tensor)?;
-                commands.push(Command::Zero { tensor: *tensor });
+        launch::all_known(plan, &stage.op)?;
+        let cut = stage.op.cut(plan);
+        for command in operation(plan, &stage.op, cut)? {
+            match command {
+                Command::Dispatch(dispatch) if cut.shares > 1 => {
+                    commands.extend(dispatch.shared(cut.shares)?.into_iter().map(Command::Dispatch));
+                }
+                command => commands.push(command),
             }
-            Op::Start(op) => commands.push(state::start(plan, op)?),
-            Op::Remaining(op) => commands.push(state::remaining(plan, op)?),
-            Op::Mask(op) => commands.push(mask::mask(plan, op)?),
-            Op::Gather(op) => commands.push(gather::gather(plan, op)?),
-            Op::Transpose(op) => commands.push(transpose::transpose(plan, op)?),
-            Op::MatMul(op) => commands.push(matmul::matmul(plan, op)?),
-            Op::Forward(op) => commands.extend(recurrence::forward(plan, op)?),
-            Op::Backward { recurrence, upstream, to_start, carried } => {
-                commands.extend(recurrence::backward(plan, recurrence, *upstream, *to_start, *carried)?);
-            }
-            Op::Trace(op) => commands.push(trace::trace(plan, op)?),
-            Op::Pool(op) => commands.push(state::pool(plan, op)?),
-            Op::PoolGradient(op) => commands.push(state::pool_gradient(plan, op)?),
-            Op::StartGradient(op) => commands.push(state::start_gradient(plan, op)?),
-            Op::LossGradient(op) => commands.push(loss::loss(plan, op)?),
-            Op::WeightGradient(op) => commands.push(matmul::weight_gradient(plan, op)?),
-            Op::GatherGradient(op) => commands.push(gather::gather_gradient(plan, op)?),
-            Op::Combine(op) => commands.push(update::combine(plan, op)?),
-            Op::Measure(op) => commands.push(update::measure(plan, op)?),
-            Op::Update(op) => commands.push(update::update(plan, op)?),
-            Op::Rescale(op) => commands.push(update::rescale(plan, op)?),
         }
     }
     Ok(commands)
+}
+
+/// The commands of one operation, each with all of its workgroups.
+fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
+    let one = |command: Command| vec![command];
+    match op {
+        Op::Copy { from, to } => state::copy(plan, from, to).map(one),
+        Op::Zero { tensor } => Ok(one(Command::Zero { tensor: *tensor })),
+        Op::Start(op) => state::start(plan, op).map(one),
+        Op::Remaining(op) => state::remaining(plan, op).map(one),
+        Op::Mask(op) => mask::mask(plan, op).map(one),
+        Op::Gather(op) => gather::gather(plan, op).map(one),
+        Op::Transpose(op) => transpose::transpose(plan, op).map(one),
+        Op::MatMul(op) => matmul::matmul(plan, op, cut),
+        Op::Forward(op) => recurrence::forward(plan, op, cut),
+        Op::Backward { recurrence, upstream, to_start, carried } => {
+            recurrence::backward(plan, recurrence, *upstream, *to_start, *carried, cut)
+        }
+        Op::Trace(op) => trace::trace(plan, op, cut),
+        Op::Pool(op) => state::pool(plan, op, cut),
+        Op::PoolGradient(op) => state::pool_gradient(plan, op).map(one),
+        Op::StartGradient(op) => state::start_gradient(plan, op, cut),
+        Op::LossGradient(op) => loss::loss(plan, op).map(one),
+        Op::WeightGradient(op) => matmul::weight_gradient(plan, op, cut),
+        Op::GatherGradient(op) => gather::gather_gradient(plan, op, cut),
+        Op::Sum(op) => sum::sum(plan, op).map(one),
+        Op::Combine(op) => update::combine(plan, op).map(one),
+        Op::Measure(op) => update::measure(plan, op).map(one),
+        Op::Update(op) => update::update(plan, op).map(one),
+        Op::Rescale(op) => update::rescale(plan, op).map(one),
+    }
 }

@@ -5,11 +5,13 @@
 
 use super::{
     Binding, Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, place, reaches, read, shader, tiles, with_constants, write},
+    launch::{
+        ENTRY, dispatch, holds, number, params, parts, place, reaches, read, shader, tiles, with_constants, write,
+    },
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, CellMemory, Record, cells, table};
-use crate::plan::{Plan, Recurrence, RecurrenceSchedule, TensorId, Tile, Way};
+use crate::plan::{Cut, Plan, Recurrence, RecurrenceSchedule, TensorId, Tile, Way};
 
 params!(Params {
     step: u32,
@@ -25,6 +27,8 @@ params!(Params {
     has_mask: u32,
     to_start: u32,
     carried: u32,
+    begin: u32,
+    end: u32,
 });
 
 /// The kernels of one cell.
@@ -168,19 +172,13 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         }
     }
     Ok(Params {
-        step: 0,
-        product: 0,
         steps: number(op.steps)?,
         batch: number(op.batch)?,
         hidden: number(op.hidden)?,
         directions: number(op.directions)?,
         variant: op.cell.variant(),
-        weight_offset: 0,
-        bias_offset: 0,
-        has_bias: 0,
         has_mask: u32::from(op.mask.is_some()),
-        to_start: 0,
-        carried: 0,
+        ..Params::default()
     })
 }
 
@@ -205,7 +203,7 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
     Ok(([threads, sequences, units, split, floats], workgroups))
 }
 
-pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
+pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
     let params = check(plan, op)?;
     let rows = op.directions * op.rows();
     let bias_offset = op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, rows]))?;
@@ -241,8 +239,12 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence) -> Result<Vec<Command>> {
             let weight_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
             let params = Params { weight_offset, ..params };
             let kernel = &drivers(op.cell).sequence_forward;
-            let command = dispatch(plan, kernel, tensors(turned.tensor), &params, workgroups, 1)?;
-            Ok(vec![with_constants(command, &constants)])
+            let run = |(first, count): (usize, usize)| {
+                let params = Params { begin: number(first)?, end: number(first + count)?, ..params };
+                let command = dispatch(plan, kernel, tensors(turned.tensor), &params, workgroups, 1)?;
+                Ok(with_constants(command, &constants))
+            };
+            parts(cut, op.steps).map(run).collect()
         }
     }
 }
@@ -253,6 +255,7 @@ pub(super) fn backward(
     upstream: TensorId,
     to_start: bool,
     carried: bool,
+    cut: Cut,
 ) -> Result<Vec<Command>> {
     let params = check(plan, op)?;
     let slots = op.steps.saturating_add(op.directions).saturating_add(usize::from(carried));
@@ -280,9 +283,14 @@ pub(super) fn backward(
             steps.chain(to_start.then_some((START, 0))).map(run).collect()
         }
         RecurrenceSchedule::Whole => {
-            let params = Params { to_start: u32::from(to_start), ..params };
             let kernel = &drivers(op.cell).sequence_backward;
-            Ok(vec![with_constants(dispatch(plan, kernel, tensors, &params, workgroups, 1)?, &constants)])
+            let run = |(first, count): (usize, usize)| {
+                let to_start = u32::from(to_start && first == 0);
+                let params = Params { to_start, begin: number(first)?, end: number(first + count)?, ..params };
+                let command = dispatch(plan, kernel, tensors.clone(), &params, workgroups, 1)?;
+                Ok(with_constants(command, &constants))
+            };
+            parts(cut, op.steps).rev().map(run).collect()
         }
     }
 }

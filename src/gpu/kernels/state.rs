@@ -5,12 +5,12 @@
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, dispatch, holds, inside, matrix, number, params, place, reaches, read, shader, strided, tensor, tiles,
-        write,
+        ENTRY, dispatch, holds, inside, matrix, number, params, parts, place, reaches, read, shader, strided, tensor,
+        tiles, write,
     },
 };
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, TensorId, View};
+use crate::plan::{Cut, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, TensorId, View};
 
 params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
 
@@ -58,12 +58,15 @@ params!(StartGradientParams {
     first_slot: u32,
     second_slot: u32,
     weight_offset: u32,
+    first: u32,
+    count: u32,
+    zero: u32,
 });
 
 pub(super) static START_GRADIENT: Kernel = Kernel {
     name: "start_gradient",
     entry: ENTRY,
-    source: &[shader!("start_gradient.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("start_gradient.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     bindings: &[read("source").of("Source"), read("fresh"), write("slices")],
     workgroup: [256, 1, 1],
     constants: &[],
@@ -71,12 +74,23 @@ pub(super) static START_GRADIENT: Kernel = Kernel {
     params_size: StartGradientParams::SIZE,
 };
 
-params!(PoolParams { kind: u32, steps: u32, skipped: u32, batch: u32, hidden: u32, columns: u32, out_offset: u32 });
+params!(PoolParams {
+    kind: u32,
+    all: u32,
+    first: u32,
+    steps: u32,
+    skipped: u32,
+    batch: u32,
+    hidden: u32,
+    columns: u32,
+    out_offset: u32,
+    zero: u32,
+});
 
 pub(super) static POOL: Kernel = Kernel {
     name: "pool",
     entry: ENTRY,
-    source: &[shader!("pool.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("pool.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     bindings: &[read("history").of("History"), read("lengths"), write("out")],
     workgroup: [256, 1, 1],
     constants: &[],
@@ -145,7 +159,7 @@ pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
     dispatch(plan, &START, vec![op.learnt.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
 }
 
-pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command> {
+pub(super) fn start_gradient(plan: &Plan, op: &StartGradient, cut: Cut) -> Result<Vec<Command>> {
     let [slots, batch, columns] = history(plan, op.from)?;
     let (first, second) = match *op.slots.as_slice() {
         [first] => (first, first),
@@ -164,25 +178,35 @@ pub(super) fn start_gradient(plan: &Plan, op: &StartGradient) -> Result<Command>
         first_slot: number(first)?,
         second_slot: number(second)?,
         weight_offset: inside("weight", op.weight, [1, columns], matrix(plan, op.slices)?[1])?,
+        ..StartGradientParams::default()
     };
-    dispatch(plan, &START_GRADIENT, vec![op.from, op.fresh, op.slices], &params, tiles(columns, 256), 1)
+    let run = |(first, count): (usize, usize)| {
+        let params = StartGradientParams { first: number(first)?, count: number(count)?, ..params };
+        dispatch(plan, &START_GRADIENT, vec![op.from, op.fresh, op.slices], &params, tiles(columns, 256), 1)
+    };
+    parts(cut, batch).map(run).collect()
 }
 
-pub(super) fn pool(plan: &Plan, op: &Pool) -> Result<Command> {
+pub(super) fn pool(plan: &Plan, op: &Pool, cut: Cut) -> Result<Vec<Command>> {
     let (batch, columns) = (op.out.rows, op.out.cols);
     reaches(plan, op.history, op.steps.saturating_add(op.directions), &[batch, columns])?;
     holds(plan, op.lengths, &[batch])?;
     let params = PoolParams {
         kind: kind(op.kind),
-        steps: number(op.steps)?,
+        all: number(op.steps)?,
         skipped: number(op.skipped)?,
         batch: number(batch)?,
         hidden: number(columns / op.directions.max(1))?,
         columns: number(columns)?,
         out_offset: place(plan, "out", &op.out, [batch, columns])?,
+        ..PoolParams::default()
     };
-    let tensors = vec![op.history, op.lengths, op.out.tensor];
-    dispatch(plan, &POOL, tensors, &params, tiles(batch * columns, 256), 1)
+    let run = |(first, steps): (usize, usize)| {
+        let params = PoolParams { first: number(first)?, steps: number(steps)?, ..params };
+        let tensors = vec![op.history, op.lengths, op.out.tensor];
+        dispatch(plan, &POOL, tensors, &params, tiles(batch * columns, 256), 1)
+    };
+    parts(cut, op.steps).map(run).collect()
 }
 
 pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {

@@ -22,12 +22,12 @@ pub(super) static COMBINE: Kernel = Kernel {
     params_size: CombineParams::SIZE,
 };
 
-params!(MeasureParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32 });
+params!(MeasureParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32, zero: u32 });
 
 pub(super) static MEASURE: Kernel = Kernel {
     name: "measure",
     entry: ENTRY,
-    source: &[shader!("measure.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("measure.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: &[read("row_loss"), read("partials"), read("hyper"), write("metrics")],
     workgroup: [256, 1, 1],
     constants: &[],
@@ -159,6 +159,7 @@ pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
         slots: number(METRICS_SLOTS)?,
         clip,
         bound,
+        zero: 0,
     };
     // Something must be bound where there are no partials.
     let tensors = vec![op.row_loss, op.partials.unwrap_or(op.row_loss), op.hyper, op.metrics];

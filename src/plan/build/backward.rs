@@ -68,7 +68,7 @@ impl Builder<'_> {
             let (hyper, scaling) = (loss.hyper, self.scaling);
             self.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, adds: !is_last, partials }));
         }
-        self.measure(loss, row_loss, Some((partials, recipe)));
+        self.measure(loss, row_loss, Some((partials, recipe)))?;
         let mut moments = Vec::new();
         for name in MOMENTS.iter().take(recipe.optimizer.moments()) {
             moments.push(self.real(name, &[flat], Storage::Shared)?);
@@ -128,19 +128,19 @@ impl Builder<'_> {
             (_, Some(kind)) => {
                 if reads {
                     // What was read out gives way to its gradient.
-                    self.input_gradient(d, "weight", x);
+                    self.input_gradient(d, "weight", x)?;
                 }
                 let (directions, lengths) = (self.directions(), forward.lengths);
                 let op = PoolGradient { kind, directions, steps, skipped: first, d: x, lengths, upstream };
                 self.push(Op::PoolGradient(op));
             }
             (ReadOut::EveryStep, None) => {
-                self.input_gradient(d, "weight", View::new(upstream, slot, rows, self.width));
+                self.input_gradient(d, "weight", View::new(upstream, slot, rows, self.width))?;
             }
             (_, None) => {
                 self.push(Op::Zero { tensor: upstream });
                 if reads {
-                    self.input_gradient(d, "weight", View::new(upstream, steps * slot, self.batch, self.width));
+                    self.input_gradient(d, "weight", View::new(upstream, steps * slot, self.batch, self.width))?;
                 }
             }
         }
@@ -219,10 +219,10 @@ impl Builder<'_> {
             let upstream = self.upstream(below)?;
             let out = View::new(upstream, self.batch * self.width, rows, self.width);
             match self.draw(Site::Outputs(below)) {
-                None => self.input_gradient(d, &name, out),
+                None => self.input_gradient(d, &name, out)?,
                 Some(draw) => {
                     // What this layer has read gives way to its gradient.
-                    self.input_gradient(d, &name, x);
+                    self.input_gradient(d, &name, x)?;
                     let (first, period) = (first * self.batch, self.rows);
                     let op = Mask { input: Some(x), out, draw, first, period };
                     self.push(Op::Mask(op));
@@ -295,10 +295,9 @@ impl Builder<'_> {
     }
 
     /// `out = d·weight`: the gradient of what a product with `weight` read.
-    fn input_gradient(&mut self, d: View, weight: &str, out: View) {
+    fn input_gradient(&mut self, d: View, weight: &str, out: View) -> Result<()> {
         let b = self.weight(weight);
         let tile = ProductTile::of(self.target, [out.rows, out.cols]);
-        let op = MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile };
-        self.push(Op::MatMul(op));
+        self.product(MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile })
     }
 }

@@ -91,7 +91,7 @@ impl Builder<'_> {
             if let (ReadOut::EveryStep, Some(top)) = (self.config.read_out, done.last()) {
                 let rows = steps * self.batch;
                 let out = View { offset: first * self.batch * outputs.cols, rows, ..outputs };
-                self.read_out(self.outputs_of(&top.recurrence), out);
+                self.read_out(self.outputs_of(&top.recurrence), out)?;
             }
         }
         // Of the last chunk.
@@ -99,7 +99,7 @@ impl Builder<'_> {
         let last = done.last().map_or(0, |top| top.recurrence.steps);
         let read = pooled.unwrap_or_else(|| View::new(history, last * self.batch * self.width, self.batch, self.width));
         if self.config.read_out != ReadOut::EveryStep {
-            self.read_out(read, outputs);
+            self.read_out(read, outputs)?;
         }
         Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, whole, states, layers: done })
     }
@@ -269,17 +269,16 @@ impl Builder<'_> {
         let weight = self.weight(&format!("weight_ih_l{layer}"));
         let bias = self.parameter(&format!("bias_ih_l{layer}"));
         let out = View::new(part.gates, 0, rows, self.gates);
-        let op = match below {
+        match below {
             None => {
                 let draw = self.draw(Site::Inputs);
-                Op::Gather(Gather { tokens, first, weight, bias, draw, batch, out })
+                self.push(Op::Gather(Gather { tokens, first, weight, bias, draw, batch, out }));
             }
             Some(a) => {
                 let tile = ProductTile::of(self.target, [out.rows, out.cols]);
-                Op::MatMul(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile })
+                self.product(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile })?;
             }
-        };
-        self.push(op);
+        }
         self.push(Op::Forward(part.clone()));
 
         // Now, because the backward pass writes over a second state.
@@ -295,11 +294,10 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn read_out(&mut self, a: View, out: View) {
+    fn read_out(&mut self, a: View, out: View) -> Result<()> {
         let (b, bias) = (self.weight("weight"), self.parameter("bias"));
         let tile = ProductTile::of(self.target, [out.rows, out.cols]);
-        let op = MatMul { a, transpose_a: false, b, transpose_b: true, bias, out, tile };
-        self.push(Op::MatMul(op));
+        self.product(MatMul { a, transpose_a: false, b, transpose_b: true, bias, out, tile })
     }
 
     /// How dropout draws at a place, if it does there.

@@ -7,8 +7,8 @@ mod backward;
 mod forward;
 
 use super::{
-    Clip, HYPER, LossGradient, METRICS_SLOTS, Measure, Op, Phase, Plan, PoolKind, Precision, Purpose, Recurrence,
-    Target,
+    Clip, HYPER, LossGradient, METRICS_SLOTS, MatMul, Measure, Op, Phase, Plan, PoolKind, Precision, Purpose,
+    Recurrence, Sum, Target,
     recipe::{Dropout, Loss, Recipe},
     tensor::{Element, Storage, TensorId, View},
 };
@@ -114,7 +114,7 @@ pub(super) fn build(
     batch: usize,
     target: &Target,
 ) -> Result<(Plan, Outputs)> {
-    let mut plan = Plan::empty();
+    let mut plan = Plan::empty().within(target.bounds);
     let stored = stored(target);
     // Inference has them in one precision; else they are rounded once a run.
     let element = if purpose == Purpose::Infer { stored } else { Element::Real };
@@ -184,7 +184,7 @@ impl Builder<'_> {
             Purpose::Infer => {}
             Purpose::Evaluate(loss) => {
                 let (inputs, row_loss) = self.loss(loss, forward.outputs, false)?;
-                self.measure(inputs, row_loss, None);
+                self.measure(inputs, row_loss, None)?;
                 all.loss = Some(inputs);
             }
             Purpose::Train(recipe) => {
@@ -198,6 +198,22 @@ impl Builder<'_> {
 
     fn push(&mut self, op: Op) {
         self.plan.push(self.phase, op);
+    }
+
+    /// A product. One that is cut along its sum into several dispatches goes on where the one before ended, in 32 bits: what is
+    /// kept in fewer is rounded after the last.
+    fn product(&mut self, op: MatMul) -> Result<()> {
+        let out = op.out;
+        let is_half = self.plan.get(out.tensor).element == Element::Half;
+        if !is_half || Op::MatMul(op.clone()).cut(&self.plan).parts == 1 {
+            self.push(Op::MatMul(op));
+            return Ok(());
+        }
+        let sums = self.scratch(&format!("sums_{}_{}", out.rows, out.cols), &[out.rows, out.cols], Element::Real)?;
+        let sums = View::new(sums, 0, out.rows, out.cols);
+        self.push(Op::MatMul(MatMul { out: sums, ..op }));
+        self.push(Op::Copy { from: sums, to: out });
+        Ok(())
     }
 
     fn real(&mut self, name: &str, shape: &[usize], storage: Storage) -> Result<TensorId> {
@@ -256,13 +272,22 @@ impl Builder<'_> {
         Ok((LossInputs { targets, mask, count, hyper, metrics }, row_loss))
     }
 
-    fn measure(&mut self, inputs: LossInputs, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) {
+    fn measure(&mut self, inputs: LossInputs, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) -> Result<()> {
         let (partials, clip) = match gradient {
             Some((partials, recipe)) => (Some(partials), recipe.clip),
             None => (None, Clip::None),
         };
+        let rows = self.plan.get(row_loss).len();
+        let row_loss = if self.target.parallel && rows > Sum::LONGEST {
+            let to = self.real("block_loss", &[rows.div_ceil(Sum::BLOCK)], Storage::Transient)?;
+            self.plan.push(Phase::Update, Op::Sum(Sum { from: row_loss, to }));
+            to
+        } else {
+            row_loss
+        };
         let op = Measure { row_loss, partials, clip, hyper: inputs.hyper, metrics: inputs.metrics };
         self.plan.push(Phase::Update, Op::Measure(op));
+        Ok(())
     }
 }
 
@@ -282,7 +307,7 @@ fn parameters_of(element: Element) -> &'static str {
 /// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no operations:
 /// for an executor to hold them before any window.
 pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
-    let mut plan = Plan::empty();
+    let mut plan = Plan::empty().within(target.bounds);
     let mut shared = |name: &str, shape: &[usize], element| plan.tensor(name, shape, element, Storage::Shared);
     let element = if recipe.is_some() { Element::Real } else { stored(target) };
     let parameters = shared(parameters_of(element), &[layout.len()], element)?;

@@ -1,0 +1,32 @@
+//! `mark.wgsl`: counts a submission as done.
+//!
+//! The contract: it is the executor's own, last in every submission, and no plan's.
+
+use super::{
+    Dispatch, Kernel,
+    launch::{ENTRY, first_workgroup, shader, write},
+};
+
+pub(super) static MARK: Kernel = Kernel {
+    name: "mark",
+    entry: ENTRY,
+    source: &[shader!("mark.wgsl")],
+    bindings: &[write("done")],
+    workgroup: [1, 1, 1],
+    constants: &[],
+    params: &[first_workgroup(0)],
+    params_size: 4,
+};
+
+/// Its dispatch, whose tensor is the executor's count.
+pub(in crate::gpu) fn mark() -> Dispatch {
+    Dispatch {
+        kernel: &MARK,
+        constants: Vec::new(),
+        halves: Vec::new(),
+        tensors: Vec::new(),
+        params: vec![0; MARK.params_size],
+        workgroups: 1,
+        grid: [1, 1, 1],
+    }
+}

@@ -1,0 +1,29 @@
+//! `sum.wgsl`: the first stage of a long sum.
+//!
+//! The contract: one workgroup a block, and every sum in a fixed order.
+
+use super::{
+    Command, Kernel,
+    launch::{ENTRY, dispatch, holds, number, params, read, shader, tensor, tiles, write},
+};
+use crate::error::Result;
+use crate::plan::{Plan, Sum};
+
+params!(Params { rows: u32 });
+
+pub(super) static SUM: Kernel = Kernel {
+    name: "sum",
+    entry: ENTRY,
+    source: &[shader!("sum.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("source"), write("to")],
+    workgroup: [256, 1, 1],
+    constants: &[],
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+};
+
+pub(super) fn sum(plan: &Plan, op: &Sum) -> Result<Command> {
+    let rows = tensor(plan, op.from)?.len();
+    holds(plan, op.to, &[rows.div_ceil(Sum::BLOCK)])?;
+    dispatch(plan, &SUM, vec![op.from, op.to], &Params { rows: number(rows)? }, tiles(rows, Sum::BLOCK), 1)
+}
