@@ -1,5 +1,6 @@
-// adam: θ ← θ·(1 − η·λ), m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², θ ← θ − η/c₁·m / (√v/√c₂ + ε), g the clipped
-// gradient and λ 0 where an element does not decay; nothing is written where the flag is 0 or the element is frozen.
+// adam: θ ← θ·max(1 − η·λ, 0), m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², θ ← θ − η/c₁·m / (√v/√c₂ + ε), g the
+// clipped gradient and λ 0 where an element does not decay; nothing is written where the flag is 0 or the element is
+// frozen.
 //
 // in      hyper       [6]: η, c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, row of the metrics, –, –
 // in      metrics     [slots, 4]: loss, norm, scale, finite
@@ -51,6 +52,6 @@ fn main(
     first[i] = m;
     second[i] = v;
     let decay = select(params.weight_decay, 0.0, (exempt[i] & NOT_DECAYED) != 0u);
-    let decayed = parameters[i] * (1.0 - rate * decay);
+    let decayed = parameters[i] * max(1.0 - rate * decay, 0.0);
     parameters[i] = decayed - rate / hyper[1] * m / (sqrt(v) / sqrt(hyper[2]) + params.epsilon);
 }

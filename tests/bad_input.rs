@@ -257,17 +257,24 @@ fn recipes_out_of_range() {
         let decay = Schedule::StepDecay { after: 1, every: 1, factor: v };
         assert_eq!(refused(recipe.with_schedule(decay)), format!("the decay of the learning rate {positive}"));
     }
-    for v in [f64::NAN, -0.1, 1.0, 1.5, f64::NEG_INFINITY] {
-        let fraction = format!("is {v}, expected at least 0 and below 1");
+    for v in [f64::NAN, -0.1, 1.0, 1.5, f64::NEG_INFINITY, 1.0 - 1e-9] {
+        let fraction = format!("is {v}, expected at least 0 and, in f32, below 1");
         assert_eq!(refused(adam(v, 0.9, 1e-8, 0.0)), format!("Adam's beta1 {fraction}"));
         assert_eq!(refused(adam(0.9, v, 1e-8, 0.0)), format!("Adam's beta2 {fraction}"));
         assert_eq!(refused(recipe.with_optimizer(Optimizer::sgd(v), 0.1)), format!("momentum {fraction}"));
         let rms_prop = Optimizer::RmsProp { alpha: v, epsilon: 1e-8 };
         assert_eq!(refused(recipe.with_optimizer(rms_prop, 0.1)), format!("RMSprop's alpha {fraction}"));
     }
-    for v in [f64::NAN, -0.1, f64::INFINITY] {
-        assert_eq!(refused(adam(0.9, 0.9, 1e-8, v)), format!("weight decay is {v}, expected at least 0"));
+    // Beyond what f32 holds, and beyond what takes a weight past zero.
+    for v in [f64::NAN, -0.1, f64::INFINITY, 1e39, 11.0] {
+        let expected =
+            "expected at least 0 and, at a learning rate of 1e-1, at most 1e1: more would carry a weight past zero";
+        assert_eq!(refused(adam(0.9, 0.9, 1e-8, v)), format!("weight decay is {v:e}, {expected}"));
     }
+    let steep = recipe.with_optimizer(Optimizer::adam(), 1e16);
+    assert_eq!(refused(steep), "the learning rate is 1e16, expected at most 1e15");
+    let long = recipe.with_clip(Clip::Normalize(1e16));
+    assert_eq!(refused(long), "the clipping bound is 1e16, expected at most 1e15");
     for floor in [f64::NAN, -0.1, 1.1] {
         let cosine = Schedule::Cosine { warm_up: 1, total: 2, floor };
         assert_eq!(refused(recipe.with_schedule(cosine)), format!("the cosine's floor is {floor}, expected 0 to 1"));

@@ -9,7 +9,7 @@ mod whole;
 
 use recurrent::{
     Activation, Batch, Cell, Clip, Config, Device, Divergence, Error, Input, Loss, Model, NotFinite, Optimizer, Recipe,
-    Reset, Sequences, Targets, Trainer,
+    Reset, Schedule, Sequences, Targets, Trainer,
 };
 
 fn devices() -> Vec<Device> {
@@ -106,12 +106,12 @@ fn the_first_tensor_that_is_not_finite_is_named() {
 #[test]
 fn a_parameter_that_an_update_threw_beyond_all_bounds_is_named() {
     for device in devices() {
-        let far = recipe().with_optimizer(Optimizer::sgd(0.0), 1e38);
+        let far = recipe().with_optimizer(Optimizer::sgd(0.0), Recipe::MAX_RATE);
         let mut trainer = Trainer::new(&device, &model([1.0, 0.0, 1.0, 0.0, 1.0]), far).unwrap();
-        // At step 1 all is finite but what the update makes of it.
-        trainer.step(&batch(1.0, 100.0)).unwrap();
+        // At step 1 all is finite but what the update makes of it: a gradient of 2e24, not clipped.
+        trainer.step(&batch(1e6, 1e18)).unwrap();
         trainer.metrics().unwrap();
-        trainer.step(&batch(1.0, 100.0)).unwrap();
+        trainer.step(&batch(1e6, 1e18)).unwrap();
         let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
         assert_eq!((step, seen.first), (2, Some((2, NotFinite::Parameter("weight_ih_l0".to_owned())))), "{said}");
     }
@@ -140,6 +140,34 @@ fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
         for of_device in norms.chunks_exact(2) {
             for (norm, cpu) in of_device.iter().zip(&cpu) {
                 assert!((norm / cpu - 1.0).abs() < 1e-4, "{cell:?}: {norms:?}");
+            }
+        }
+    }
+}
+
+/// A schedule that grows passes f32 in a few steps; the rate stays at its bound, and the decay at nothing left.
+#[test]
+fn a_rate_that_grows_without_bound_leaves_every_weight_finite() {
+    let schedule = Schedule::StepDecay { after: 1, every: 1, factor: 1e30 };
+    assert_eq!(recipe().with_schedule(schedule).rate(1), 1e-3);
+    for step in [2, 3, 1000, u64::MAX] {
+        assert_eq!(recipe().with_schedule(schedule).rate(step), Recipe::MAX_RATE);
+    }
+    for device in devices() {
+        for clip in [Clip::Norm(5.0), Clip::Value(5.0), Clip::Normalize(1e15)] {
+            for optimizer in [Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam(), Optimizer::adam_w(0.1)] {
+                let config = Config::lstm(Input::Dense(1), 3, 1);
+                let recipe = Recipe::new(Loss::MeanSquared).with_clip(clip).with_optimizer(optimizer, 1e-3);
+                let network = Model::new(config).unwrap();
+                let mut trainer = Trainer::new(&device, &network, recipe.with_schedule(schedule)).unwrap();
+                for step in 1..6 {
+                    trainer.step(&batch(0.7, 1.0)).unwrap();
+                    // Weights as large overflow the next step's loss: that step changes nothing.
+                    let _ = trainer.metrics();
+                    let model = trainer.model().unwrap();
+                    let is_finite = model.flat().iter().all(|value| value.is_finite());
+                    assert!(is_finite, "{} {clip:?} {optimizer:?} step {step}: {:?}", device.name(), model.flat());
+                }
             }
         }
     }

@@ -153,7 +153,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
         (Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, [first, second]) => {
             let ([beta1, rest1], [beta2, rest2]) =
                 ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant));
-            let (epsilon, keep) = (constant(epsilon), T::one() - rate * constant(weight_decay));
+            let (epsilon, keep) = (constant(epsilon), (T::one() - rate * constant(weight_decay)).max(T::zero()));
             let (step, root) = (rate / corrections[0], corrections[1].sqrt());
             each_of_two(&mut parameters, gradients, exempt, (first, second), |p, g, bits, m, v| {
                 let g = clipped(g);

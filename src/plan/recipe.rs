@@ -29,7 +29,7 @@ pub enum Clip {
     Norm(f64),
     /// Each element held within ± this value.
     Value(f64),
-    /// Scaled to this global norm, up or down; by 3·10³⁸ at the most.
+    /// Scaled to this global norm, at most 10¹⁵, up or down; by 3·10³⁸ at the most.
     Normalize(f64),
 }
 
@@ -58,7 +58,7 @@ pub enum Optimizer {
         beta2: f64,
         /// ε.
         epsilon: f64,
-        /// λ: θ ← θ − η·λ·θ before each update; 0 is plain Adam.
+        /// λ: θ ← max(1 − η·λ, 0)·θ before each update; 0 is plain Adam. At most 1 / η of the full learning rate.
         weight_decay: f64,
     },
 }
@@ -129,7 +129,7 @@ pub enum Schedule {
         after: u64,
         /// Steps between two multiplications.
         every: u64,
-        /// What it is multiplied by.
+        /// What it is multiplied by; with more than 1 the rate grows, to [`Recipe::MAX_RATE`] at the most.
         factor: f64,
     },
     /// A linear rise over `warm_up` steps, then half a cosine down to `floor` times the rate at step `total`
@@ -249,6 +249,9 @@ impl Checkpointing {
     }
 }
 
+/// The largest norm that a gradient is scaled up to: its square, and the optimiser's sums of them, are numbers of f32.
+const MAX_NORM: f64 = 1e15;
+
 /// How a network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -260,7 +263,7 @@ pub struct Recipe {
     pub clip: Clip,
     /// The rule of the update.
     pub optimizer: Optimizer,
-    /// η, the full learning rate.
+    /// η, the full learning rate, at most [`Recipe::MAX_RATE`].
     pub learning_rate: f64,
     /// How the rate changes with the step.
     pub schedule: Schedule,
@@ -277,6 +280,10 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The highest learning rate that may be given, and at which one that grows by its schedule stays. A gradient that was
+    /// clipped to a norm, times this rate, is a number that f32 can hold, with any momentum.
+    pub const MAX_RATE: f64 = 1e15;
+
     /// Adam at a rate of 2e-3, the gradient clipped to a norm of 5.
     pub fn new(loss: Loss) -> Self {
         Recipe {
@@ -327,6 +334,11 @@ impl Recipe {
         Recipe { trace: true, ..self }
     }
 
+    /// The learning rate of step `step`, counted from 1.
+    pub fn rate(&self, step: u64) -> f64 {
+        (self.learning_rate * self.schedule.factor(step)).min(Self::MAX_RATE)
+    }
+
     /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `exempt` holds
     /// them, where the parameters named in `frozen` are not trained. The gaps between tensors have neither.
     ///
@@ -372,13 +384,18 @@ impl Recipe {
             }
         };
         let fraction = |what: &str, v: f64| {
-            if (0.0..1.0).contains(&v) {
+            // In f32 too, where a number just below 1 becomes 1.
+            if v >= 0.0 && (v as f32) < 1.0 {
                 Ok(())
             } else {
-                Err(Error::Config(format!("{what} is {v}, expected at least 0 and below 1")))
+                Err(Error::Config(format!("{what} is {v}, expected at least 0 and, in f32, below 1")))
             }
         };
-        positive("the learning rate", self.learning_rate)?;
+        let at_most = |what: &str, v: f64, most: f64| {
+            positive(what, v)?;
+            if v <= most { Ok(()) } else { Err(Error::Config(format!("{what} is {v:e}, expected at most {most:e}"))) }
+        };
+        at_most("the learning rate", self.learning_rate, Self::MAX_RATE)?;
         fraction("dropout between layers", self.dropout.outputs)?;
         fraction("dropout of inputs", self.dropout.inputs)?;
         fraction("dropout of the hidden state", self.dropout.hidden)?;
@@ -387,7 +404,8 @@ impl Recipe {
         }
         match self.clip {
             Clip::None => {}
-            Clip::Norm(v) | Clip::Value(v) | Clip::Normalize(v) => positive("the clipping bound", v)?,
+            Clip::Norm(v) | Clip::Value(v) => positive("the clipping bound", v)?,
+            Clip::Normalize(v) => at_most("the clipping bound", v, MAX_NORM)?,
         }
         match self.optimizer {
             Optimizer::Sgd { momentum } => fraction("momentum", momentum)?,
@@ -399,8 +417,13 @@ impl Recipe {
                 fraction("Adam's beta1", beta1)?;
                 fraction("Adam's beta2", beta2)?;
                 positive("Adam's epsilon", epsilon)?;
-                if !(weight_decay.is_finite() && weight_decay >= 0.0) {
-                    return Err(Error::Config(format!("weight decay is {weight_decay}, expected at least 0")));
+                let rate = self.learning_rate;
+                if !(weight_decay >= 0.0 && weight_decay * rate <= 1.0) {
+                    return Err(Error::Config(format!(
+                        "weight decay is {weight_decay:e}, expected at least 0 and, at a learning rate of {rate:e}, at most {:e}: \
+                         more would carry a weight past zero",
+                        rate.recip()
+                    )));
                 }
             }
         }

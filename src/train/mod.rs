@@ -240,7 +240,7 @@ impl Trainer {
             self.drain(wait).await?;
         }
         let step = self.steps + 1;
-        let rate = self.recipe.learning_rate * self.recipe.schedule.factor(step);
+        let rate = self.recipe.rate(step);
         let [first, second] = self.recipe.optimizer.corrections(step);
         let slot = (self.steps % METRICS_SLOTS as u64) as f64;
         for (at, batch) in batches.iter().enumerate() {
