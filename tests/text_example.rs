@@ -270,6 +270,22 @@ fn a_run_under_nohup_outlives_its_terminal() {
     assert!(output.status.success(), "{:?}: {}", output.status, stderr(&output));
 }
 
+/// The second says so and ends; a training that was killed is no obstacle to the next.
+#[test]
+fn a_second_training_on_one_checkpoint_ends_at_once() {
+    let room = Room::new();
+    let mut child = room.train(&["--epochs", "100000"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next().expect("the training goes on").unwrap().contains("\"step\":20,") {}
+    let reader = std::thread::spawn(move || lines.for_each(drop));
+    fail(room.train(&["--epochs", "1"]), &["is in use by", "text.safetensors"]);
+    succeed(room.train(&["--epochs", "1", "--checkpoint", "other.safetensors", "--plot", "other.svg"]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    succeed(room.train(&["--epochs", "1"]));
+}
+
 /// The validation losses of a training, in their order.
 fn validations(stdout: &str) -> Vec<f64> {
     named(&events(stdout), "validation").iter().map(|event| event["nats"].as_f64().unwrap()).collect()

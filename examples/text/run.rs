@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use recurrent::{
     Checkpoint, EarlyStopping, Error, Model, Trainer,
+    checkpoint::Lock,
     data::{Held, Windows},
 };
 
@@ -37,6 +38,8 @@ pub struct Run {
     /// Where the network is saved; what the training goes on with lies beside it.
     pub checkpoint: PathBuf,
     pub plot: PathBuf,
+    /// Held while the run lasts: no other training writes the same files.
+    _lock: Lock,
 }
 
 impl Run {
@@ -58,6 +61,7 @@ impl Run {
         let path = args.checkpoint.as_deref().or(args.resume.as_deref()).unwrap_or(Path::new(CHECKPOINT)).to_owned();
         let plot = args.plot.as_deref().unwrap_or(Path::new(PLOT)).to_owned();
         files::prepare(notes.settings.data.as_deref().map(Path::new), &[&path, &training_of(&path)], &[&plot])?;
+        let lock = Checkpoint::lock(&path)?;
         let device = device::open(&common.device, report)?;
         let trainer = if args.resume.is_some() {
             Trainer::resume(&device, &checkpoint)?
@@ -65,7 +69,7 @@ impl Run {
             Trainer::new(&device, &checkpoint.model, notes.settings.recipe(windows.len() as u64))?
         };
         report.line(&describe(&text, &notes.settings, &checkpoint.model, &windows))?;
-        Ok(Run { notes, windows, held, test, trainer, stopping, checkpoint: path, plot })
+        Ok(Run { notes, windows, held, test, trainer, stopping, checkpoint: path, plot, _lock: lock })
     }
 
     /// Whether all epochs are done, or none better is to be expected.

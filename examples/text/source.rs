@@ -51,6 +51,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/checkpoint/encode.rs"
     "src/checkpoint/family.rs"
     "src/checkpoint/file.rs"
+    "src/checkpoint/lock.rs"
     "src/checkpoint/mod.rs"
     "src/checkpoint/pytorch.rs"
     "src/checkpoint/strict.rs"

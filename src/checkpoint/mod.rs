@@ -23,6 +23,7 @@ mod decode;
 mod encode;
 mod family;
 mod file;
+mod lock;
 mod pytorch;
 mod strict;
 mod tensors;
@@ -34,6 +35,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use encode::{Encoded, Tensor, named_tensors};
+pub use lock::Lock;
 pub use pytorch::Names;
 
 use crate::error::{Error, Result};
@@ -180,8 +182,9 @@ impl Model {
 impl Checkpoint {
     /// Writes the checkpoint to a file, replacing one that is there in a single step.
     ///
-    /// A new file gets the permissions of any new file, a replaced one keeps its own; a symbolic link is followed. The
-    /// call returns when the disk has it all.
+    /// A new file gets the permissions of any new file, a replaced one keeps its own; a symbolic link is followed, to a file
+    /// that is not there yet too. What a save that was killed left in the folder is removed. The call returns when the disk
+    /// has it all.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where the training does not fit the model, a number is not finite, or the file cannot be

@@ -137,3 +137,135 @@ fn a_link_is_followed() {
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_same(&Checkpoint::load(&path).unwrap(), &checkpoint());
 }
+
+/// As a save that is killed leaves it: the file is there, and the lock went with the process.
+#[test]
+fn what_a_killed_save_left_is_removed_by_the_next() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let held = fs::File::create(at(".recurrent-held00")).unwrap();
+    held.lock().unwrap();
+    fs::create_dir(at(".recurrent-folder")).unwrap();
+    for name in [".recurrent-aB3xY9", ".recurrent-000000", ".recurrent-notes.txt", ".recurrent-", "recurrent-aB3xY9"] {
+        fs::write(at(name), "half").unwrap();
+    }
+    // Nothing is removed before there is something to write.
+    Checkpoint::probe(at("a.safetensors")).unwrap();
+    assert!(at(".recurrent-aB3xY9").exists());
+    checkpoint().save(at("a.safetensors")).unwrap();
+    let mut kept = [
+        ".recurrent-",
+        ".recurrent-folder",
+        ".recurrent-held00",
+        ".recurrent-notes.txt",
+        "a.safetensors",
+        "recurrent-aB3xY9",
+    ];
+    kept.sort_unstable();
+    assert_eq!(names(folder.path()), kept);
+    drop(held);
+    model().export(at("b.safetensors"), &recurrent::checkpoint::Names::new()).unwrap();
+    assert!(!at(".recurrent-held00").exists());
+}
+
+/// Many that save at once remove nothing of each other's.
+#[test]
+fn saves_side_by_side_leave_each_other_alone() {
+    let folder = TempDir::new().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let path = folder.path().join(format!("{thread}.safetensors"));
+            scope.spawn(move || (0..50).for_each(|_| checkpoint().save(&path).unwrap()));
+        }
+    });
+    assert_eq!(names(folder.path()), ["0.safetensors", "1.safetensors", "2.safetensors", "3.safetensors"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_that_is_not_there_yet_is_followed() {
+    use std::os::unix::fs::symlink;
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("runs")).unwrap();
+    // From link to link, relative to where each lies, and through a link to a folder.
+    symlink("runs/next", at("latest")).unwrap();
+    symlink("../runs/a.safetensors", at("runs/next")).unwrap();
+    symlink("runs", at("folder")).unwrap();
+    symlink(at("folder/b.safetensors"), at("absolute")).unwrap();
+    for (link, file) in [("latest", "runs/a.safetensors"), ("absolute", "runs/b.safetensors")] {
+        Checkpoint::probe(at(link)).unwrap();
+        assert!(!at(file).exists());
+        checkpoint().save(at(link)).unwrap();
+        assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(at(file)).unwrap().is_file());
+        assert_same(&Checkpoint::load(at(link)).unwrap(), &checkpoint());
+    }
+    assert!(fs::symlink_metadata(at("runs/next")).unwrap().is_symlink());
+    assert_eq!(names(&at("runs")), ["a.safetensors", "b.safetensors", "next"]);
+
+    symlink("missing/a.safetensors", at("nowhere")).unwrap();
+    symlink("there", at("here")).unwrap();
+    symlink("here", at("there")).unwrap();
+    for attempt in ATTEMPTS {
+        assert_says(&attempt(&at("nowhere")).unwrap_err(), &["there is no folder", "missing"]);
+        assert_says(&attempt(&at("here")).unwrap_err(), &["cannot be written"]);
+        assert_says(&attempt(&at("folder")).unwrap_err(), &["is a folder"]);
+    }
+}
+
+#[test]
+fn one_training_at_a_time_has_the_lock_of_a_checkpoint() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let lock = Checkpoint::lock(&path).unwrap();
+    let process = format!("the training of process {}", std::process::id());
+    let says = ["a.safetensors", "is in use by", if cfg!(unix) { process.as_str() } else { "" }];
+    assert_says(&Checkpoint::lock(&path).unwrap_err(), &says);
+    // By another path, and once the file is there and replaced; saving and loading need no lock.
+    checkpoint().save(&path).unwrap();
+    checkpoint().save(&path).unwrap();
+    Checkpoint::load(&path).unwrap();
+    assert_says(&Checkpoint::lock(folder.path().join("./a.safetensors")).unwrap_err(), &says);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("a.safetensors", folder.path().join("latest")).unwrap();
+        assert_says(&Checkpoint::lock(folder.path().join("latest")).unwrap_err(), &["is in use by"]);
+        fs::remove_file(folder.path().join("latest")).unwrap();
+    }
+    let other = Checkpoint::lock(folder.path().join("b.safetensors")).unwrap();
+    drop((lock, other));
+    if cfg!(unix) {
+        assert_eq!(names(folder.path()), ["a.safetensors"]);
+    }
+    // What a killed process left, with its number or without.
+    fs::write(folder.path().join(".a.safetensors.lock"), "4294967295\n").unwrap();
+    let lock = Checkpoint::lock(&path).unwrap();
+    assert_says(&Checkpoint::lock(&path).unwrap_err(), &says);
+    drop(lock);
+    assert_says(&Checkpoint::lock(folder.path().join("missing/a")).unwrap_err(), &["there is no folder"]);
+}
+
+/// However they come and go, never two have it.
+#[test]
+fn a_lock_that_is_given_back_while_others_ask_has_one_owner() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let (owners, locked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    if let Ok(lock) = Checkpoint::lock(&path) {
+                        assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0);
+                        locked.fetch_add(1, Ordering::SeqCst);
+                        owners.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                }
+            });
+        }
+    });
+    assert!(locked.into_inner() > 100);
+}
