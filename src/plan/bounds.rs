@@ -2,7 +2,7 @@
 //!
 //! The contract: no dispatch makes an invocation iterate, and none does more work, than [`Bounds`] says, whatever T, B, V
 //! and I are. A dispatch that takes up where another ended reads what that one wrote, and sums in the same order: the results
-//! are those of one dispatch, bit for bit.
+//! are those of one dispatch, bit for bit; but long sums, which carry what rounding takes from them, are rounded once a part.
 
 use super::{Combine, Loss, Op, Plan, Recurrence, RecurrenceSchedule as Schedule, Sum, TensorId, Tile, Way};
 use crate::error::{Error, Result};

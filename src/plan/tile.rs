@@ -101,10 +101,11 @@ impl Tile {
         if target.software {
             let units = work.units();
             let threads = work.lanes(units).min(32);
-            // A sum is shared where it is too long for one thread.
-            let fits = |split: &u32| work.sum().div_ceil(*split as usize) as u64 * 2 <= target.bounds.iterations;
-            let split =
-                [1, 2, 4, 8, 16].into_iter().find(|split| *split <= threads && fits(split)).unwrap_or(threads.min(16));
+            // A sum is shared where it is too long for one thread, for which each product may be a few iterations.
+            let each = 2 + if work.way == Way::Forward { units as usize * work.gates } else { units as usize };
+            let fits = |split: &u32| (work.sum().div_ceil(*split as usize) * each) as u64 <= target.bounds.iterations;
+            let splits = [1, 2, 4, 8, 16].into_iter().filter(|split| *split <= threads);
+            let split = splits.clone().find(fits).or(splits.last()).unwrap_or(1);
             return Tile { threads, sequences: at_most(8), units, split };
         }
         match work.way {
