@@ -1,0 +1,81 @@
+//! Small valid files of every kind that is read, which damage starts from.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write};
+
+use flate2::{Compression, write::GzEncoder};
+use hound::{SampleFormat, WavSpec, WavWriter};
+use recurrent::checkpoint::{Names, State, Training};
+use recurrent::plan::Optimizer;
+use recurrent::{Checkpoint, Config, Input, Loss, Model, Recipe};
+
+/// I = 3, H = 2, O = 2.
+pub fn config() -> Config {
+    Config::gru(Input::Dense(3), 2, 2)
+}
+
+pub fn checkpoints() -> Vec<Vec<u8>> {
+    let model = Model::new(config()).unwrap();
+    let alone = Checkpoint::from(model.clone());
+    let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.9), 0.1);
+    let training = Training {
+        recipe,
+        steps: 17,
+        frozen: vec!["bias".to_owned()],
+        moments: vec![model.flat().to_vec()],
+        state: Some(State { batch: 1, values: vec![0.5; 2] }),
+        scaling: None,
+    };
+    let notes = BTreeMap::from([("alphabet".to_owned(), "\n\"é".to_owned())]);
+    [alone, Checkpoint { model, training: Some(training), notes }].map(|c| c.to_bytes().unwrap()).into()
+}
+
+/// Under the prefixes `rnn.` and `head.`.
+pub fn exports() -> Vec<Vec<u8>> {
+    let names = Names::new().recurrent("rnn.").read_out("head.");
+    vec![Model::new(config()).unwrap().export_bytes(&names).unwrap()]
+}
+
+pub fn recordings() -> Vec<Vec<u8>> {
+    let specs = [(1, 8000, 8, SampleFormat::Int), (1, 8000, 16, SampleFormat::Int), (2, 16_000, 24, SampleFormat::Int)];
+    let specs = specs.into_iter().chain([(1, 8000, 32, SampleFormat::Float)]);
+    let write = |(channels, sample_rate, bits_per_sample, sample_format)| {
+        let mut file = Cursor::new(Vec::new());
+        let spec = WavSpec { channels, sample_rate, bits_per_sample, sample_format };
+        let mut writer = WavWriter::new(&mut file, spec).unwrap();
+        for sample in (0..64).chain(0..64) {
+            match sample_format {
+                SampleFormat::Float => writer.write_sample(sample as f32 / 64.0).unwrap(),
+                SampleFormat::Int => writer.write_sample(sample).unwrap(),
+            }
+        }
+        writer.finalize().unwrap();
+        file.into_inner()
+    };
+    specs.map(write).collect()
+}
+
+/// Plain and packed.
+pub fn images() -> Vec<Vec<u8>> {
+    let sizes = [0x0803u32, 3, 4, 5].map(u32::to_be_bytes).concat();
+    let plain = [&sizes[..], &[7; 60]].concat();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&plain).unwrap();
+    vec![plain, packed.finish().unwrap()]
+}
+
+pub fn tables() -> Vec<Vec<u8>> {
+    let plain = "date,\"high, low\",value\n2024-01-01,3,1.5\r\n2024-01-02,4,-2e3\n";
+    let other = "# of a meter\nZeit;Wert\n1;3,14\n2;-0,5\n";
+    let bare = "1,2\n3,4.5\n5,6\n";
+    [plain, other, bare].map(|text| text.as_bytes().to_vec()).into()
+}
+
+pub fn strokes() -> Vec<Vec<u8>> {
+    let line = |digit| format!("{}, {digit}\n", ["0", "100", "47", "8"].repeat(4).join(","));
+    vec![(0..5).map(line).collect::<String>().into_bytes()]
+}
+
+pub fn texts() -> Vec<Vec<u8>> {
+    vec!["\u{feff}first line\r\nsecond, é and 𝄞\n".as_bytes().to_vec(), b"plain".to_vec()]
+}
