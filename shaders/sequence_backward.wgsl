@@ -124,20 +124,25 @@ fn main(
 
     // What the first turn hears through U: of the step after it. From beyond the last of all nothing comes but what is carried,
     // which stands where that turn finds its sums, so that the loop over units is the same in every turn: FXC takes no barrier
-    // beside a loop that branches on the turn.
-    let is_later = params.end < params.steps;
+    // beside a loop that branches on the turn, nor below one that branches on what bounds the turns.
     for (var i = lid; i < units; i += THREADS) {
-        let s = i / hidden;
-        let j = i % hidden;
         for (var part = 0u; part < SPLIT; part += 1u) {
-            shared_floats[sum_at(part, s, j)] = 0.0;
+            shared_floats[sum_at(part, i / hidden, i % hidden)] = 0.0;
         }
-        if is_later {
+    }
+    if params.end < params.steps {
+        for (var i = lid; i < units; i += THREADS) {
+            let s = i / hidden;
+            let j = i % hidden;
             let after = gates_at(time_of(params.end, d), first_b + s, d) + j;
             for (var g = 0u; g < GATES; g += 1u) {
                 shared_floats[(g * hidden + j) * SEQUENCES + s] = recurrent_gradient(after + g * hidden);
             }
-        } else if params.carried != 0u {
+        }
+    } else if params.carried != 0u {
+        for (var i = lid; i < units; i += THREADS) {
+            let s = i / hidden;
+            let j = i % hidden;
             shared_floats[sum_at(0u, s, j)] = f32(upstream[units_at(slot_of(params.steps, d), first_b + s, d) + j]);
         }
     }
