@@ -80,8 +80,8 @@ impl Device {
         }
     }
 
-    /// The CPU executor, in f32, on as many threads as rayon has, and on the caller's alone where the system makes no others.
-    /// How many there are changes no bit of any result.
+    /// The CPU executor, in f32, on as many threads as rayon has, or on the calling thread where the system refuses to make
+    /// threads. Results are the same bits on any number of threads.
     pub fn cpu() -> Device {
         Device { kind: Kind::Cpu, precision: Precision::F32 }
     }

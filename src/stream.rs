@@ -1,7 +1,7 @@
 //! Inference step by step with carried state: for sampling, and for use inside an application's loop.
 //!
 //! No tensor, buffer or pipeline is made in a step after the first. On the CPU a step of one sequence allocates nothing
-//! at all and starts no thread; where many are read side by side, there is a list of which thread computes what.
+//! at all and starts no thread; with many sequences, sharing the work among threads allocates.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Threads of the CPU executor: how many there are changes no bit of any result, and where the system makes none, one does
+//! Threads of the CPU executor: their number changes no bit of any result, and where the system refuses to make any, one does
 //! all of the work.
 //!
 //! The contract: trainings and operations run in pools of one to 64 threads and are compared to the last bit; refusals are the
@@ -130,7 +130,7 @@ fn a_weights_gradient_is_the_same_on_any_number_of_threads() {
     }
 }
 
-/// What a process may do that must get on without threads: everything that would start some, if it could.
+/// A stream and a training that are large enough to be shared among threads.
 fn all_of_it() -> Vec<u8> {
     let device = Device::cpu();
     let config = Config::lstm(Input::Dense(32), 64, 48).with_seed(7);
@@ -157,23 +157,25 @@ mod system {
         std::fs::read_dir("/proc/self/task").unwrap().count()
     }
 
-    /// The child takes the place of a user's program: libtest itself would start a thread.
+    /// The child is this test again, as a user who may start no thread, on its own or after rayon's pool was asked for in vain.
     #[test]
     fn where_the_system_makes_no_thread_one_does_all_of_the_work() {
         if let Some(folder) = whole::child_task() {
+            if folder.ends_with("after_rayon") {
+                rayon::ThreadPoolBuilder::new().build_global().expect_err("no thread for rayon");
+            }
             let refused = std::thread::Builder::new().spawn(|| ()).is_err();
             let name = Device::cpu().name();
             std::fs::write(format!("{folder}/{refused} {name}"), all_of_it()).unwrap();
             return;
         }
-        let folder = tempfile::tempdir().unwrap();
-        // Another user may neither enter the folders that lead to this program nor write to that one.
-        let program = folder.path().join("child");
+        let root = tempfile::tempdir().unwrap();
+        let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        // Another user may not be allowed to enter the folders above the test's own program.
+        let program = root.path().join("child");
         std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-        let anyone = std::fs::Permissions::from_mode(0o777);
-        std::fs::set_permissions(folder.path(), anyone.clone()).unwrap();
-        std::fs::set_permissions(&program, anyone).unwrap();
-        // Root may start what it likes, so a user takes its place of whom there is no other process.
+        [root.path(), &program].into_iter().for_each(open);
+        // The limit does not hold for root, so a user without any other process takes its place.
         let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
         let as_user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
         let limited = |program: &Path| {
@@ -182,19 +184,23 @@ mod system {
             command
         };
         if !limited(Path::new("true")).status().is_ok_and(|status| status.success()) {
-            // Not by a macro: libtest would keep it to itself.
-            writeln!(std::io::stderr(), "not tested: prlimit and setpriv cannot limit a process here").unwrap();
+            // libtest captures what macros print, not this.
+            writeln!(std::io::stderr(), "SKIPPED: prlimit and setpriv cannot limit a process here").unwrap();
             return;
         }
-        let output = limited(&program)
-            .args(["system::where_the_system_makes_no_thread_one_does_all_of_the_work", "--exact", "--test-threads=1"])
-            .env("RECURRENT_TEST_CHILD", folder.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        let left =
-            std::fs::read(folder.path().join("true CPU (1 thread)")).expect("refused threads, and one that did all");
-        assert!(left == all_of_it(), "one thread gave other bits");
+        for name in ["fresh", "after_rayon"] {
+            let folder = root.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            open(&folder);
+            let test = "system::where_the_system_makes_no_thread_one_does_all_of_the_work";
+            let mut child = limited(&program);
+            child.args([test, "--exact", "--test-threads=1"]).env("RECURRENT_TEST_CHILD", &folder);
+            let output = child.output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+            let left =
+                std::fs::read(folder.join("true CPU (1 thread)")).expect("threads were refused, and one was enough");
+            assert!(left == all_of_it(), "{name}: one thread gave other bits");
+        }
     }
 
     #[test]

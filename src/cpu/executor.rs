@@ -25,7 +25,7 @@ pub struct Executor<T: Real> {
     /// Buffers that all plans know by name.
     shared: Vec<(String, usize)>,
     scratch: Vec<T>,
-    long: Vec<f64>,
+    totals: Vec<f64>,
     packs: Vec<Pack<T>>,
 }
 
@@ -143,9 +143,9 @@ impl<T: Real> Executor<T> {
 
     /// Runs all operations of a plan once.
     pub fn run(&mut self, id: PlanId) {
-        let Executor { plans, buffers, scratch, long, packs, .. } = self;
+        let Executor { plans, buffers, scratch, totals, packs, .. } = self;
         let Prepared { plan, slots } = &plans[id.0];
-        let mut memory = Memory { plan, buffers, slots, scratch, long, packs };
+        let mut memory = Memory { plan, buffers, slots, scratch, totals, packs };
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
         }
@@ -153,9 +153,9 @@ impl<T: Real> Executor<T> {
 
     /// [`Executor::run`], each operation timed.
     pub(crate) fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
-        let Executor { plans, buffers, scratch, long, packs, .. } = self;
+        let Executor { plans, buffers, scratch, totals, packs, .. } = self;
         let Prepared { plan, slots } = &plans[id.0];
-        let mut memory = Memory { plan, buffers, slots, scratch, long, packs };
+        let mut memory = Memory { plan, buffers, slots, scratch, totals, packs };
         let mut each = Vec::with_capacity(plan.stages().len());
         let all = Stopwatch::start()?;
         for stage in plan.stages() {

@@ -35,15 +35,15 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
     };
     let (out, tokens) = (&mut tensor[op.out.range()], &tokens[..op.out.rows]);
     let tasks = out.chunks_mut(ROWS_A_TASK * op.out.cols).zip(tokens.chunks(ROWS_A_TASK));
-    threads::each(tasks.enumerate(), fill);
+    threads::for_each(tasks.enumerate(), fill);
     memory.put(op.out.tensor, tensor);
 }
 
 pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.slices);
-    let (mut sums, mut long) = (std::mem::take(memory.scratch), std::mem::take(memory.long));
+    let (mut sums, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     sums.resize(op.d.cols, T::zero());
-    long.resize(op.d.cols, 0.0);
+    totals.resize(op.d.cols, 0.0);
     let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
@@ -71,16 +71,18 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
             }
         };
         let weight = &mut slice[op.weight..op.weight + width * symbols];
-        let sums_of_parts = sums[..width].chunks_mut(share).zip(long.chunks_mut(share));
+        let sums_of_parts = sums[..width].chunks_mut(share).zip(totals.chunks_mut(share));
         let parts = weight.chunks_mut(share * symbols).zip(sums_of_parts).enumerate();
-        threads::each(parts, |(number, (weight, (sums, long)))| part(number, weight, ColumnSums::new(sums, long)));
+        threads::for_each(parts, |(number, (weight, (sums, totals)))| {
+            part(number, weight, ColumnSums::new(sums, totals))
+        });
         if let Some(bias) = op.bias {
             let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
-            let mut sums = ColumnSums::new(&mut slice[bias..bias + width], &mut long);
+            let mut sums = ColumnSums::new(&mut slice[bias..bias + width], &mut totals);
             sums.add_rows(Matrix::new(&d[first * width..], width), end - first);
             sums.finish();
         }
     }
-    (*memory.scratch, *memory.long) = (sums, long);
+    (*memory.scratch, *memory.totals) = (sums, totals);
     memory.put(op.slices, tensor);
 }

@@ -37,7 +37,7 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
     };
     let y = &mut outputs[op.outputs.range()];
     let tasks = y.chunks_mut(ROWS_A_TASK * width).zip(row_loss.chunks_mut(ROWS_A_TASK));
-    threads::each(tasks.enumerate(), |(task, (y, losses))| {
+    threads::for_each(tasks.enumerate(), |(task, (y, losses))| {
         for (i, (y, loss)) in y.chunks_exact_mut(width).zip(losses).enumerate() {
             *loss = row(task * ROWS_A_TASK + i, y);
         }

@@ -39,7 +39,7 @@ pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
     let (first, whole) = (op.first * op.out.cols, op.period * op.out.cols);
     let period = whole.min(out.len());
     factors.resize(period, T::zero());
-    threads::each(factors.chunks_mut(ELEMENTS_A_TASK).enumerate(), |(task, factors)| {
+    threads::for_each(factors.chunks_mut(ELEMENTS_A_TASK).enumerate(), |(task, factors)| {
         for (j, factor) in factors.iter_mut().enumerate() {
             *factor = drawn.factor((first + task * ELEMENTS_A_TASK + j) % whole);
         }

@@ -1,8 +1,8 @@
-//! Products of whole windows with a weight, through [`super::packed`], and what they are made of.
+//! Products of whole windows with a weight, and the types that describe a product's operands.
 //!
 //! The contract: what is summed in which order does not depend on the number of threads.
 
-use super::gradient::turned_product;
+use super::gradient::transposed_product;
 use super::memory::Memory;
 use super::packed::{Begin, Panels, Product};
 use super::real::Real;
@@ -26,7 +26,7 @@ impl<'a, T> Matrix<'a, T> {
         if turn { Matrix { row: self.col, col: self.row, ..self } } else { self }
     }
 
-    /// What begins at an element; nothing where there is none.
+    /// Returns the part that begins at that row and column, empty where there is none.
     pub fn from(self, row: usize, col: usize) -> Self {
         Matrix { values: self.values.get(row * self.row + col * self.col..).unwrap_or_default(), ..self }
     }
@@ -41,7 +41,7 @@ pub struct Out<'a, T> {
 pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     let pack = (!op.transpose_a).then(|| memory.pack(&op.b, op.transpose_b));
-    let (mut scratch, mut long) = (std::mem::take(memory.scratch), std::mem::take(memory.long));
+    let (mut scratch, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     let out = Out { values: &mut tensor[op.out.range()], row: op.out.stride };
     let bias = op.bias.as_ref().map(|bias| memory.view(bias));
     let a = Matrix::new(memory.view(&op.a), op.a.stride);
@@ -52,14 +52,14 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
         None => {
             let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
             let to = Out { values: &mut *out.values, row: out.row };
-            turned_product((rows, cols, op.a.rows), a, b, to, &mut [], (&mut scratch, &mut long));
+            transposed_product((rows, cols, op.a.rows), a, b, to, &mut [], (&mut scratch, &mut totals));
             if let Some(bias) = bias {
                 let rows = out.values.chunks_mut(out.row);
                 rows.for_each(|row| row.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias));
             }
         }
     }
-    (*memory.scratch, *memory.long) = (scratch, long);
+    (*memory.scratch, *memory.totals) = (scratch, totals);
     memory.put(op.out.tensor, tensor);
 }
 
@@ -81,7 +81,7 @@ fn packed_product<T: Real>(rows: usize, a: Matrix<'_, T>, b: Panels<'_, T>, bias
     };
     let share = rows.div_ceil(threads::shares((rows * b.k * b.n / PRODUCTS_A_TASK).min(rows)));
     let shares = out.values.chunks_mut(share * stride).enumerate();
-    threads::each(shares, |(number, values)| part(number * share, values));
+    threads::for_each(shares, |(number, values)| part(number * share, values));
 }
 
 pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Memory<'_, T>) {

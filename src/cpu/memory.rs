@@ -41,8 +41,8 @@ pub(super) struct Memory<'a, T> {
     pub slots: &'a [usize],
     /// Room for an operation's intermediate results; grows once, then is kept.
     pub scratch: &'a mut Vec<T>,
-    /// Room for sums that need more digits; likewise.
-    pub long: &'a mut Vec<f64>,
+    /// Room for the f64 totals of long sums, kept likewise.
+    pub totals: &'a mut Vec<f64>,
     /// The matrices that products multiply by, packed; again only once they were written.
     pub packs: &'a mut Vec<Pack<T>>,
 }

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 
 use super::matmul::{Matrix, Out};
 use super::real::Real;
-use super::sums::TERMS;
+use super::sums::MAX_RUN;
 
 /// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last with columns to spare. W is [`super::real::Kernels::panel`].
 #[derive(Clone, Copy)]
@@ -22,9 +22,9 @@ pub struct Panels<'a, T> {
 #[derive(Clone, Copy)]
 pub enum Begin<'a, T> {
     Zero,
-    /// Zero, and every [`TERMS`] terms are summed apart before they are added to those before: for long sums. What has
-    /// digits to spare sums them as they come.
-    Apart,
+    /// Zero, with every run of [`MAX_RUN`] terms summed on its own and then added to the result: for long sums. f64, which is
+    /// accurate enough without, sums one term after another.
+    InRuns,
     /// What is in the output.
     There,
     /// `[N]`, the same for every row.
@@ -40,14 +40,14 @@ pub struct Product<'a, T> {
     pub out: Out<'a, T>,
 }
 
-/// `out = aᵀ·b`, the sums [`Begin::Apart`]; a `[K, M]` with its rows contiguous, out `[M, N]`.
-pub struct Turned<'a, T> {
+/// `out = aᵀ·b`, summed [`Begin::InRuns`]; a `[K, M]` with contiguous rows, out `[M, N]`.
+pub struct TransposedProduct<'a, T> {
     pub m: usize,
     pub a: Matrix<'a, T>,
     pub b: Panels<'a, T>,
     pub out: Out<'a, T>,
-    /// `K·M` numbers, for a as stripes.
-    pub room: &'a mut [T],
+    /// Room of `K·M` for packing a.
+    pub stripes: &'a mut [T],
 }
 
 impl<'a, T: Real> Panels<'a, T> {
@@ -101,7 +101,7 @@ pub(super) fn plain<T: Real>(Product { rows, a, b, begin, out }: Product<'_, T>)
         let a = &a.values[row * a.row..][..b.k];
         for (p, out) in out[..b.n].chunks_mut(width).enumerate() {
             match begin {
-                Begin::Zero | Begin::Apart => out.fill(T::zero()),
+                Begin::Zero | Begin::InRuns => out.fill(T::zero()),
                 Begin::There => {}
                 Begin::Row(first) => out.copy_from_slice(&first[p * width..][..out.len()]),
             }
@@ -112,8 +112,8 @@ pub(super) fn plain<T: Real>(Product { rows, a, b, begin, out }: Product<'_, T>)
     }
 }
 
-/// A product with a matrix turned over as plain loops.
-pub(super) fn plain_turned<T: Real>(Turned { m, a, b, out, .. }: Turned<'_, T>) {
+/// A transposed product as plain loops.
+pub(super) fn plain_transposed<T: Real>(TransposedProduct { m, a, b, out, .. }: TransposedProduct<'_, T>) {
     let width = T::panel();
     for (column, out) in out.values.chunks_mut(out.row).take(m).enumerate() {
         for (p, out) in out[..b.n].chunks_mut(width).enumerate() {
@@ -138,7 +138,8 @@ pub(super) const fn width(lanes: usize) -> usize {
 /// The most rows of a block: so many sums fill 32 registers and leave room for a row of a panel and an element of `a`.
 const TALLEST: usize = 12;
 
-/// The most rows of a block with these registers, and how many each is to have so that all are about as tall.
+/// Returns the largest number of rows that a block can have with these registers, and how many each block gets so that all
+/// are about equally tall.
 fn heights<S: Simd>(rows: usize) -> (usize, usize) {
     let tallest = if S::REGISTER_COUNT >= 32 { TALLEST } else { TALLEST / 2 };
     (tallest, rows.div_ceil(rows.div_ceil(tallest).max(1)).max(1))
@@ -153,8 +154,8 @@ impl WithSimd for Product<'_, f32> {
     }
 }
 
-/// First `a` as stripes, the columns of one block side by side `[K, ROWS]`: as a block reads them.
-impl WithSimd for Turned<'_, f32> {
+/// Packs `a` into stripes first: `[K, ROWS]`, the columns that one block reads.
+impl WithSimd for TransposedProduct<'_, f32> {
     type Output = ();
 
     #[inline(always)]
@@ -167,14 +168,14 @@ impl WithSimd for Turned<'_, f32> {
                 }
             };
         }
-        let Turned { m, a, b, out, room } = self;
+        let TransposedProduct { m, a, b, out, stripes } = self;
         let (_, height) = heights::<S>(m);
-        for (stripe, column) in room.chunks_mut(b.k * height).zip((0..m).step_by(height)) {
+        for (stripe, column) in stripes.chunks_mut(b.k * height).zip((0..m).step_by(height)) {
             let a = Matrix { values: &a.values[column..], ..a };
             stripe!(a, &mut stripe[..], height.min(m - column), 1 2 3 4 5 6 7 8 9 10 11 12);
         }
-        let stripes = Matrix::new(room, b.k);
-        Product { rows: m, a: stripes, b, begin: Begin::Apart, out }.by_blocks::<S, true>(simd);
+        let a = Matrix::new(stripes, b.k);
+        Product { rows: m, a, b, begin: Begin::InRuns, out }.by_blocks::<S, true>(simd);
     }
 }
 
@@ -189,7 +190,7 @@ fn pack_stripe<const ROWS: usize>(a: Matrix<'_, f32>, stripe: &mut [f32]) {
 /// A product with the widest vectors that the machine has: a block of rows by one or several panels is summed in
 /// registers.
 impl Product<'_, f32> {
-    /// Where `a` lies in stripes its rows are the columns of these, and as many numbers apart.
+    /// With STRIPES, `a` is packed in stripes: row r of the product begins at element r·K.
     #[inline(always)]
     fn by_blocks<S: Simd, const STRIPES: bool>(self, simd: S) {
         let Product { rows, a, b, begin, out } = self;
@@ -219,7 +220,7 @@ impl Product<'_, f32> {
                 let height = height.min(rows - row);
                 for (r, room) in room.chunks_exact_mut(width).enumerate().take(height) {
                     match begin {
-                        Begin::Zero | Begin::Apart => {}
+                        Begin::Zero | Begin::InRuns => {}
                         Begin::There => {
                             room[..columns.len()].copy_from_slice(&out.values[(row + r) * out.row..][columns.clone()]);
                         }
@@ -288,7 +289,7 @@ impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd for S
         for p in 0..PANELS {
             for r in 0..ROWS {
                 let first = match begin {
-                    Begin::Zero | Begin::Apart => continue,
+                    Begin::Zero | Begin::InRuns => continue,
                     Begin::There => &out.values[r * out.row + p * width..][..width],
                     Begin::Row(row) => &row[p * width..][..width],
                 };
@@ -302,10 +303,10 @@ impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd for S
         let a: [&[f32]; ROWS] = std::array::from_fn(|r| if STRIPES { &[] } else { &a.values[r * a.row..][..k] });
         let b: [&[[S::f32s; VECTORS]]; PANELS] =
             std::array::from_fn(|p| &S::as_simd_f32s(b.panel(panel + p)).0.as_chunks().0[..k]);
-        let apart = matches!(begin, Begin::Apart);
+        let in_runs = matches!(begin, Begin::InRuns);
         let mut from = 0;
         loop {
-            let terms = if apart { TERMS.min(k - from) } else { k };
+            let terms = if in_runs { MAX_RUN.min(k - from) } else { k };
             let stripe = if STRIPES { &stripe[from..][..terms] } else { stripe };
             let a: [&[f32]; ROWS] = std::array::from_fn(|r| if STRIPES { a[r] } else { &a[r][from..][..terms] });
             let b: [&[[S::f32s; VECTORS]]; PANELS] = std::array::from_fn(|p| &b[p][from..][..terms]);
@@ -356,7 +357,7 @@ mod tests {
         let mut room = vec![f32::NAN; Panels::<f32>::len((k, n))];
         Panels::pack((k, n), matrix, &mut room);
         let panels = Panels::new((k, n), &room);
-        for begin in [Begin::Zero, Begin::Apart, Begin::There, Begin::Row(&first)] {
+        for begin in [Begin::Zero, Begin::InRuns, Begin::There, Begin::Row(&first)] {
             let there = numbers(rows * out_row, 4);
             let run = |multiply: fn(Product<'_, f32>)| {
                 let mut out = there.clone();
@@ -370,7 +371,7 @@ mod tests {
                     let i = row * out_row + j;
                     let exact = if j < n {
                         let begun = match begin {
-                            Begin::Zero | Begin::Apart => 0.0,
+                            Begin::Zero | Begin::InRuns => 0.0,
                             Begin::There => f64::from(there[i]),
                             Begin::Row(first) => f64::from(first[j]),
                         };
@@ -408,18 +409,18 @@ mod tests {
     }
 
     #[test]
-    fn products_of_a_matrix_turned_over_are_those_of_plain_loops() {
+    fn transposed_products_of_every_block_are_those_of_plain_loops() {
         let width = f32::panel();
         for (m, n, k) in (1..=27).flat_map(|m| [1, 31, 32, 33, 97].map(|k| (m, m * width / 3 + 1, k))) {
             let (a_row, out_row) = (m + 3, n + 5);
             let (a, b) = (numbers(k * a_row, 1), numbers(k * n, 2));
             let mut panels = vec![f32::NAN; Panels::<f32>::len((k, n))];
             Panels::pack((k, n), Matrix::new(&b, n), &mut panels);
-            for multiply in [f32::multiply_turned, plain_turned] {
+            for multiply in [f32::multiply_transposed, plain_transposed] {
                 let (mut values, mut room) = (vec![f32::NAN; m * out_row], vec![f32::NAN; k * m]);
                 let out = Out { values: &mut values, row: out_row };
                 let (a, b_panels) = (Matrix::new(&a, a_row), Panels::new((k, n), &panels));
-                multiply(Turned { m, a, b: b_panels, out, room: &mut room });
+                multiply(TransposedProduct { m, a, b: b_panels, out, stripes: &mut room });
                 for (i, row) in values.chunks_exact(out_row).enumerate() {
                     for (j, value) in row.iter().enumerate() {
                         let terms =

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use num_traits::Float;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::packed::{self, Product, Turned};
+use super::packed::{self, Product, TransposedProduct};
 use super::vector;
 
 /// f32 or f64.
@@ -30,8 +30,8 @@ pub trait Kernels: Sized {
     fn panel() -> usize;
     /// A product with a packed matrix.
     fn multiply(product: Product<'_, Self>);
-    /// A product of a matrix that is turned over with a packed one.
-    fn multiply_turned(product: Turned<'_, Self>);
+    /// Multiplies a transposed matrix with a packed one.
+    fn multiply_transposed(product: TransposedProduct<'_, Self>);
 }
 
 impl Real for f64 {
@@ -54,7 +54,7 @@ impl Kernels for f64 {
     }
 
     fn sigmoid_slice(values: &mut [Self]) {
-        // Of what never overflows, and with all its digits where σ is small.
+        // e⁻|ˣ| cannot overflow, and keeps full precision where σ is small.
         for v in values {
             let e = (-v.abs()).exp();
             *v = if *v < 0.0 { e } else { 1.0 } / (1.0 + e);
@@ -69,8 +69,8 @@ impl Kernels for f64 {
         packed::plain(product);
     }
 
-    fn multiply_turned(product: Turned<'_, Self>) {
-        packed::plain_turned(product);
+    fn multiply_transposed(product: TransposedProduct<'_, Self>) {
+        packed::plain_transposed(product);
     }
 }
 
@@ -105,7 +105,7 @@ impl Kernels for f32 {
         Arch::new().dispatch(product);
     }
 
-    fn multiply_turned(product: Turned<'_, Self>) {
+    fn multiply_transposed(product: TransposedProduct<'_, Self>) {
         Arch::new().dispatch(product);
     }
 }
@@ -125,9 +125,9 @@ impl WithSimd for Lanes {
 mod tests {
     use super::*;
 
-    /// x, σ and tanh to the last bit, computed in 60 digits.
+    /// x, σ(x) and tanh(x), computed in 60 digits and rounded once.
     #[test]
-    fn in_f64_both_functions_are_right_as_far_as_they_reach() {
+    fn sigmoid_and_tanh_in_f64_are_accurate_everywhere() {
         let exact = [
             (-1000.0, 0.0, -1.0),
             (-700.0, 9.85967654375977e-305, -1.0),
@@ -152,9 +152,9 @@ mod tests {
                 let allowed = 2.0 * f64::EPSILON * exact.abs();
                 assert!((got - exact).abs() <= allowed, "{x}: {got:e}, not {exact:e}");
             }
-            // The derivative has the digits that σ has.
-            let derivative = if x < 0.0 { sigmoid * (1.0 - sigmoid) } else { 0.0 };
-            assert!(x >= 0.0 || (s[0] * (1.0 - s[0]) - derivative).abs() <= 4.0 * f64::EPSILON * derivative);
+            // Where σ is small, its derivative is as accurate.
+            let (got, exact) = (s[0] * (1.0 - s[0]), sigmoid * (1.0 - sigmoid));
+            assert!(x >= 0.0 || (got - exact).abs() <= 4.0 * f64::EPSILON * exact, "{x}: {got:e}, not {exact:e}");
         }
         let mut ends = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN];
         f64::sigmoid_slice(&mut ends);

@@ -398,6 +398,6 @@ impl<T: Real> Owned<T> {
                 zeros,
             })
             .collect();
-        threads::each(bands.into_iter(), work);
+        threads::for_each(bands.into_iter(), work);
     }
 }

@@ -1,80 +1,83 @@
-//! Sums over as many terms as a training has rows: a few at a time in the twin's own numbers, and these sums in f64.
+//! Long sums: short runs of terms are summed in the element type, and the sums of the runs in f64.
 //!
-//! The contract: the order is one of sizes alone, and of 10⁷ equal terms a sum in f32 is right to 10⁻⁶ of itself.
+//! The contract: the order of summation depends on sizes alone, and the sum of 10⁷ equal f32 terms has a relative error of at
+//! most 10⁻⁶.
 
 use pulp::Arch;
 
 use super::matmul::Matrix;
 use super::real::Real;
 
-/// The most terms that are summed one after another. Every sum in f32 is rounded by up to 2⁻²⁴ of itself, and of equal terms
-/// many in a row the same way: n of them are off by up to n/3 · 2⁻²⁴ together, which of as many as these is 6.4·10⁻⁷.
-pub(super) const TERMS: usize = 32;
+/// The most terms that are summed one after another in the element type. Each addition in f32 rounds by up to 2⁻²⁴ of the sum,
+/// and with equal terms many in a row round the same way: a run of n terms is off by up to n/3 · 2⁻²⁴, here 6.4·10⁻⁷.
+pub(super) const MAX_RUN: usize = 32;
 
-/// The sums of columns, row by row.
+/// Column sums of a matrix that arrives row by row.
 pub(super) struct ColumnSums<'a, T> {
-    /// Of the last rows, [`TERMS`] at most.
-    last: &'a mut [T],
-    rows: usize,
-    /// Of the rows before these, once there are any.
-    long: &'a mut [f64],
-    is_long: bool,
+    /// Sums of the current run.
+    run: &'a mut [T],
+    run_rows: usize,
+    /// Sums of all earlier runs, meaningful once there is one.
+    totals: &'a mut [f64],
+    has_totals: bool,
 }
 
 impl<'a, T: Real> ColumnSums<'a, T> {
-    /// Sums of nothing, which are left in `sums`; `long` is room for as many at least.
-    pub fn new(sums: &'a mut [T], long: &'a mut [f64]) -> Self {
-        let mut sums = ColumnSums { last: sums, rows: 0, long, is_long: false };
+    /// Starts with no rows. The sums end up in `sums`; `totals` is scratch of at least that length.
+    pub fn new(sums: &'a mut [T], totals: &'a mut [f64]) -> Self {
+        let mut sums = ColumnSums { run: sums, run_rows: 0, totals, has_totals: false };
         sums.clear();
         sums
     }
 
+    /// Starts again with no rows.
     pub fn clear(&mut self) {
-        self.last.fill(T::zero());
-        (self.rows, self.is_long) = (0, false);
+        self.run.fill(T::zero());
+        (self.run_rows, self.has_totals) = (0, false);
     }
 
+    /// Adds a row.
     #[inline(always)]
     pub fn add(&mut self, row: impl Iterator<Item = T>) {
-        if self.rows == TERMS {
-            put_by(self.last, self.long, self.is_long);
-            self.last.fill(T::zero());
-            (self.rows, self.is_long) = (0, true);
+        if self.run_rows == MAX_RUN {
+            accumulate(self.totals, self.run, self.has_totals);
+            self.run.fill(T::zero());
+            (self.run_rows, self.has_totals) = (0, true);
         }
-        self.last.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        self.rows += 1;
+        self.run.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        self.run_rows += 1;
     }
 
-    /// Adds the first rows of a matrix.
+    /// Adds the first `rows` rows of a matrix.
     pub fn add_rows(&mut self, matrix: Matrix<'_, T>, rows: usize) {
         Arch::new().dispatch(|| {
             matrix.values.chunks(matrix.row).take(rows).for_each(|row| self.add(row.iter().copied()));
         });
     }
 
-    /// The sums of all rows; others begin with [`ColumnSums::clear`].
+    /// Completes and returns the sums; [`ColumnSums::clear`] has to come before the next row.
     pub fn finish(&mut self) -> &[T] {
-        if self.is_long {
-            let sums = self.last.iter_mut().zip(&*self.long);
-            sums.for_each(|(last, long)| *last = T::from_f64(long + last.as_f64()));
+        if self.has_totals {
+            let sums = self.run.iter_mut().zip(&*self.totals);
+            sums.for_each(|(run, total)| *run = T::from_f64(total + run.as_f64()));
         }
-        self.last
+        self.run
     }
 }
 
-/// `long = sums`, or `long += sums`.
-pub(super) fn put_by<T: Real>(sums: &[T], long: &mut [f64], add: bool) {
+/// Computes `totals += sums`, or `totals = sums`.
+pub(super) fn accumulate<T: Real>(totals: &mut [f64], sums: &[T], add: bool) {
     Arch::new().dispatch(|| {
-        let pairs = long.iter_mut().zip(sums);
+        let pairs = totals.iter_mut().zip(sums);
         if add {
-            pairs.for_each(|(long, sum)| *long += sum.as_f64());
+            pairs.for_each(|(total, sum)| *total += sum.as_f64());
         } else {
-            pairs.for_each(|(long, sum)| *long = sum.as_f64());
+            pairs.for_each(|(total, sum)| *total = sum.as_f64());
         }
     });
 }
 
-/// The sum of numbers.
+/// Returns the sum of an iterator's numbers.
 #[inline(always)]
 pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
     T::from_f64(values.map(T::as_f64).sum())

@@ -1,43 +1,44 @@
-//! Who computes what: the one door to rayon's threads.
+//! Sharing work among threads: the only place that talks to rayon.
 //!
-//! The contract: none is asked for where there is one task, and where the system makes none the caller's does all of the
-//! work. Threads share what is computed, never how a sum is made: that is cut by sizes alone.
+//! The contract: a single task never asks for a thread, and where the system refuses to make any, the calling thread does all
+//! of the work. Threads decide who computes an element, never the order in which its sum is made.
 
 use std::error::Error as _;
 use std::sync::OnceLock;
 
-/// How many threads there are: those of the pool that the caller runs in, else those of rayon's, which is built where it is
-/// not there yet. One where the system makes none.
+/// Returns the number of threads: those of the pool that the caller runs in, else those of rayon's global pool, which is built
+/// by the first call. It is 1 where the system refuses to make threads.
 pub(crate) fn count() -> usize {
-    static READY: OnceLock<bool> = OnceLock::new();
-    let ready = rayon::current_thread_index().is_some() || *READY.get_or_init(is_ready);
-    if ready { rayon::current_num_threads() } else { 1 }
+    static HAS_POOL: OnceLock<bool> = OnceLock::new();
+    let has_pool = rayon::current_thread_index().is_some() || *HAS_POOL.get_or_init(build_pool);
+    if has_pool { rayon::current_num_threads() } else { 1 }
 }
 
-/// Whether rayon has its threads. It would make them itself when first asked, but panics where it cannot.
-fn is_ready() -> bool {
-    // Where nothing has threads rayon does with the caller's.
+/// Builds rayon's global pool and returns whether there is one. Left to itself, rayon builds it on first use and panics where
+/// that fails.
+fn build_pool() -> bool {
+    // On targets without threads rayon falls back to the calling thread.
     if cfg!(target_arch = "wasm32") {
         return true;
     }
     match rayon::ThreadPoolBuilder::new().build_global() {
         Ok(()) => true,
         Err(error) if error.source().is_some() => {
-            log::warn!("the system makes no threads ({error}): the CPU executor runs on one");
+            log::warn!("no threads could be started ({error}): the CPU executor runs on one");
             false
         }
-        // The application was here before, which tells nothing of whether it got any.
+        // The application tried before, perhaps in vain; only using the pool tells.
         Err(_) => std::panic::catch_unwind(rayon::current_num_threads).is_ok(),
     }
 }
 
-/// Into how many shares so many tasks are put, a thread for each.
+/// Returns into how many shares to divide that many tasks: at most one per thread.
 pub(super) fn shares(tasks: usize) -> usize {
     if tasks <= 1 { 1 } else { tasks.min(count()) }
 }
 
-/// Does `work` with each part, several side by side where there are several.
-pub(super) fn each<I>(parts: I, work: impl Fn(I::Item) + Sync)
+/// Calls `work` with each part, in parallel if there is more than one.
+pub(super) fn for_each<I>(parts: I, work: impl Fn(I::Item) + Sync)
 where
     I: ExactSizeIterator + Send,
     I::Item: Send,

@@ -51,7 +51,7 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
         });
     };
     let tasks = gradients.chunks_mut(ELEMENTS_A_TASK).zip(partials.chunks_mut(3 * BLOCKS_A_TASK));
-    threads::each(tasks.enumerate(), |(task, (values, partials))| {
+    threads::for_each(tasks.enumerate(), |(task, (values, partials))| {
         let blocks = values.chunks_mut(Combine::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
         blocks.for_each(|(i, (values, partial))| block(task * ELEMENTS_A_TASK + i * Combine::BLOCK, values, partial));
     });
@@ -207,7 +207,7 @@ fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl F
     };
     let read = g.chunks(ELEMENTS_A_TASK).zip(exempt.chunks(ELEMENTS_A_TASK));
     let tasks = p.chunks_mut(ELEMENTS_A_TASK).zip(read).zip(m.chunks_mut(ELEMENTS_A_TASK));
-    threads::each(tasks, |((p, read), m)| part(p, read, m));
+    threads::for_each(tasks, |((p, read), m)| part(p, read, m));
 }
 
 /// `rule` at every element of parameters, gradients, bits of what it is exempt from, and two moments that is not frozen.
@@ -233,5 +233,5 @@ fn each_of_two<T: Real>(
     let read = g.chunks(ELEMENTS_A_TASK).zip(exempt.chunks(ELEMENTS_A_TASK));
     let moments = m.chunks_mut(ELEMENTS_A_TASK).zip(v.chunks_mut(ELEMENTS_A_TASK));
     let tasks = p.chunks_mut(ELEMENTS_A_TASK).zip(read).zip(moments);
-    threads::each(tasks, |((p, read), moments)| part(p, read, moments));
+    threads::for_each(tasks, |((p, read), moments)| part(p, read, moments));
 }

@@ -1,9 +1,8 @@
 //! eˣ, tanh and σ of a slice in the widest vectors that the machine has.
 //!
-//! The contract: tanh is within 1.34 units in the last place of the exact value for every number there is; from −87 on, eˣ
-//! within 1.1 and σ, which divides by it, within 2.5. Below that both are smaller than 1.7·10⁻³⁸, off by less than 1.2·10⁻³⁸, and
-//! below −88.4 both are 0: a gate that is shut passes no gradient, however large. A NaN stays a NaN, so that divergence
-//! shows.
+//! The contract: tanh is within 1.34 units in the last place of the exact value for every number there is; above −87, eˣ
+//! is within 1.1 and σ, which divides by it, within 2.5. Below −87 the absolute error of both is under 1.2·10⁻³⁸, and below −88.4
+//! both are exactly 0, so that a closed gate passes no gradient, however large. A NaN stays a NaN, so that divergence shows.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -17,7 +16,7 @@ pub(super) fn sigmoid(values: &mut [f32]) {
     Arch::new().dispatch(Each(values, Sigmoid));
 }
 
-/// Every element, none of which is positive, replaced by eˣ; below −87.7, where few of its digits are left, by 0.
+/// Replaces every element, none of which may be positive, by eˣ, and by 0 below −87.7.
 pub(super) fn exp_of_negative(values: &mut [f32]) {
     Arch::new().dispatch(Each(values, Exp));
 }
@@ -100,7 +99,7 @@ struct Sigmoid;
 impl Function for Sigmoid {
     #[inline(always)]
     fn of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-        // Past these it is 1 and 0.
+        // Beyond these it is 1 or 0.
         let bounded = at_most(simd, simd.neg_f32s(at_most(simd, x, 87.0)), 89.0);
         let one = simd.splat_f32s(1.0);
         simd.div_f32s(one, simd.add_f32s(one, exp(simd, bounded)))
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_jumps_where_digits_end() {
+    fn exp_and_sigmoid_underflow_gradually() {
         let x: Vec<f32> = (0..4000).map(|i| -86.0 - i as f32 * 1e-3).collect();
         for (of, exact) in [
             (sigmoid as fn(&mut [f32]), (|x: f64| 1.0 / (1.0 + (-x).exp())) as fn(f64) -> f64),
@@ -206,7 +205,7 @@ mod tests {
         }
     }
 
-    /// σ·(1 − σ) and 1 − tanh², as the cells compute them: of what is saturated they are 0, which nothing makes larger.
+    /// σ·(1 − σ) and 1 − tanh² as the cells compute them; exactly 0 once saturated.
     #[test]
     fn derivatives_are_those_of_the_functions() {
         let x: Vec<f32> = (-2000..=2000).map(|i| i as f32 * 0.05).chain([1e30, -1e30, 1e38, -1e38]).collect();
@@ -218,11 +217,11 @@ mod tests {
             let of_sigmoid = (f64::from(s * (1.0 - s)), e / (1.0 + e).powi(2));
             let of_tanh = (f64::from(1.0 - t * t), 4.0 * e2 / (1.0 + e2).powi(2));
             for (got, exact) in [of_sigmoid, of_tanh] {
-                // What is stored of a function near 1 is a rounding off, and so is 1 minus it.
+                // Near 1 the function is rounded once, and 1 minus it inherits that error.
                 assert!((got - exact).abs() <= 4.0 * f64::from(f32::EPSILON), "{x}: {got:e}, not {exact:e}");
                 assert!(x.abs() < 89.0 || got == 0.0, "{x}: {got:e}, not 0");
             }
-            // Where σ is small it has all its digits, and so has its derivative.
+            // Where σ is small, its derivative has full precision.
             let (got, exact) = of_sigmoid;
             assert!(!(-87.0..0.0).contains(&x) || (got / exact - 1.0).abs() <= 1e-6, "{x}: {got:e}, not {exact:e}");
         }
