@@ -104,8 +104,8 @@ impl Tile {
             // A sum is shared where it is too long for one thread, for which each product may be a few iterations.
             let each = 2 + if work.way == Way::Forward { units as usize * work.gates } else { units as usize };
             let fits = |split: &u32| (work.sum().div_ceil(*split as usize) * each) as u64 <= target.bounds.iterations;
-            let splits = [1, 2, 4, 8, 16].into_iter().filter(|split| *split <= threads);
-            let split = splits.clone().find(fits).or(splits.last()).unwrap_or(1);
+            let mut splits = [1, 2, 4, 8, 16].into_iter().filter(|split| *split <= threads);
+            let split = splits.clone().find(fits).or(splits.next_back()).unwrap_or(1);
             return Tile { threads, sequences: at_most(8), units, split };
         }
         match work.way {
