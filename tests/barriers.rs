@@ -1,10 +1,10 @@
 //! Where barriers stand: every thread of a workgroup has to reach each of them, and FXC, the compiler of DX12 where no other
 //! is shipped, has to see that. naga's validation says nothing of either.
 //!
-//! The contract: no barrier is in control flow that differs from thread to thread, and a loop around a barrier has no loop
-//! in it that branches on the outer one's counter, as FXC takes that counter to differ from then on (X3663, X4026). Of what
-//! FXC refuses no more than this is known: it was given each of the small shaders below, refused those of `REFUSED` and took
-//! those of `TAKEN`.
+//! The contract: no barrier is in control flow that differs from thread to thread, and no loop without a barrier branches on
+//! the counter of one around a barrier or on a parameter that bounds one, as FXC takes these to differ from then on (X3663,
+//! X4026). Of what FXC refuses no more than this is known: it was given each of the small shaders below, refused those of
+//! `REFUSED` and took those of `TAKEN`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy takes a test's helpers for the crate's code")]
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +18,8 @@ use recurrent::gpu::kernels::all;
 /// What is known of a value.
 #[derive(Clone, Debug, Default)]
 struct Value {
-    /// Whether it is a counter as it is, or made of one by comparison alone. Arithmetic and a `select` hide one from FXC.
+    /// Whether it is a counter or a bound as it is, or made of one by comparison alone. Arithmetic and a `select` hide one
+    /// from FXC.
     is_counter: bool,
     /// Whether it may differ from thread to thread.
     varies: bool,
@@ -48,12 +49,60 @@ impl Value {
 /// Where a statement is.
 #[derive(Clone, Copy, PartialEq)]
 enum Within {
-    /// In no loop around a barrier.
+    /// In no loop.
     Nothing,
     /// In a loop around a barrier.
     Turn,
-    /// In a loop without a barrier, in one around a barrier.
+    /// In a loop without a barrier.
     Inner,
+}
+
+fn has_barrier(module: &Module, block: &Block) -> bool {
+    let has = |block: &Block| has_barrier(module, block);
+    block.iter().any(|statement| match statement {
+        Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } => true,
+        Statement::Block(block) => has(block),
+        Statement::If { accept, reject, .. } => has(accept) || has(reject),
+        Statement::Switch { cases, .. } => cases.iter().any(|case| has(&case.body)),
+        Statement::Loop { body, continuing, .. } => has(body) || has(continuing),
+        Statement::Call { function, .. } => has(&module.functions[*function].body),
+        _ => false,
+    })
+}
+
+/// The parameter that an expression reads, by its place among all.
+fn parameter(module: &Module, function: &Function, at: Handle<Expression>) -> Option<u32> {
+    let Expression::AccessIndex { base, index } = function.expressions[at] else { return None };
+    let Expression::GlobalVariable(global) = function.expressions[base] else { return None };
+    (module.global_variables[global].space == AddressSpace::Uniform).then_some(index)
+}
+
+/// Adds the parameters that the exits of a block's loops around barriers compare.
+fn add_bounds(module: &Module, function: &Function, block: &Block, bounds: &mut HashSet<u32>) {
+    for statement in block.iter() {
+        match statement {
+            Statement::Block(block) => add_bounds(module, function, block, bounds),
+            Statement::If { accept, reject, .. } => {
+                [accept, reject].into_iter().for_each(|block| add_bounds(module, function, block, bounds));
+            }
+            Statement::Loop { body, .. } => {
+                add_bounds(module, function, body, bounds);
+                let exits = body.iter().filter_map(|statement| match statement {
+                    Statement::If { condition, reject, .. } if !reject.is_empty() => Some(*condition),
+                    _ => None,
+                });
+                for exit in exits.filter(|_| has_barrier(module, body)) {
+                    let Expression::Binary { left, right, .. } = function.expressions[exit] else { continue };
+                    let loaded = [left, right].into_iter().filter_map(|side| match function.expressions[side] {
+                        Expression::Load { pointer } => parameter(module, function, pointer),
+                        _ => None,
+                    });
+                    bounds.extend(loaded);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One function as it is called from one place.
@@ -61,6 +110,8 @@ struct Walk<'a> {
     module: &'a Module,
     function: &'a Function,
     arguments: Vec<Value>,
+    /// The parameters that bound loops around barriers, by their places among all.
+    bounds: &'a HashSet<u32>,
     counters: HashSet<Handle<LocalVariable>>,
     locals: HashMap<Handle<LocalVariable>, Value>,
     results: HashMap<Handle<Expression>, Value>,
@@ -72,22 +123,28 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(module: &'a Module, function: &'a Function, arguments: Vec<Value>, parted: bool) -> Self {
+    fn new(
+        module: &'a Module,
+        function: &'a Function,
+        arguments: Vec<Value>,
+        bounds: &'a HashSet<u32>,
+        parted: bool,
+    ) -> Self {
         let (counters, locals, results, returned) = Default::default();
         let (left_loop, left_function) = (false, false);
-        Walk { module, function, arguments, counters, locals, results, returned, parted, left_loop, left_function }
-    }
-
-    fn has_barrier(&self, block: &Block) -> bool {
-        block.iter().any(|statement| match statement {
-            Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } => true,
-            Statement::Block(block) => self.has_barrier(block),
-            Statement::If { accept, reject, .. } => self.has_barrier(accept) || self.has_barrier(reject),
-            Statement::Switch { cases, .. } => cases.iter().any(|case| self.has_barrier(&case.body)),
-            Statement::Loop { body, continuing, .. } => self.has_barrier(body) || self.has_barrier(continuing),
-            Statement::Call { function, .. } => self.has_barrier(&self.module.functions[*function].body),
-            _ => false,
-        })
+        Walk {
+            module,
+            function,
+            arguments,
+            bounds,
+            counters,
+            locals,
+            results,
+            returned,
+            parted,
+            left_loop,
+            left_function,
+        }
     }
 
     fn value(&self, at: Handle<Expression>) -> Value {
@@ -113,7 +170,12 @@ impl<'a> Walk<'a> {
             Expression::Compose { components, .. } => {
                 Value { fields: components.iter().map(|c| self.value(*c)).collect(), ..all(components) }
             }
-            Expression::AccessIndex { base, index } => self.value(*base).field(*index as usize),
+            Expression::AccessIndex { base, index } => {
+                let is_bound =
+                    parameter(self.module, self.function, at).is_some_and(|index| self.bounds.contains(&index));
+                let value = self.value(*base).field(*index as usize);
+                Value { is_counter: value.is_counter || is_bound, ..value }
+            }
             Expression::Access { base, index } => Value { varies: all(&[*base, *index]).varies, ..self.value(*base) },
             Expression::Unary { expr, .. } => self.value(*expr),
             Expression::Binary { op, left, right } => match op {
@@ -172,7 +234,7 @@ impl<'a> Walk<'a> {
                     self.branch(*selector, cases.iter().map(|case| &case.body), within)?;
                 }
                 Statement::Loop { body, continuing, break_if } => {
-                    let turns = self.has_barrier(body) || self.has_barrier(continuing);
+                    let turns = has_barrier(self.module, body) || has_barrier(self.module, continuing);
                     if turns {
                         let stored = continuing.iter().filter_map(|statement| match statement {
                             Statement::Store { pointer, .. } => self.local(*pointer),
@@ -181,11 +243,7 @@ impl<'a> Walk<'a> {
                         let stored: Vec<_> = stored.collect();
                         self.counters.extend(stored);
                     }
-                    let within = match within {
-                        _ if turns => Within::Turn,
-                        Within::Nothing => Within::Nothing,
-                        Within::Turn | Within::Inner => Within::Inner,
-                    };
+                    let within = if turns { Within::Turn } else { Within::Inner };
                     let around = (self.parted, self.left_loop);
                     self.parted |= std::mem::take(&mut self.left_loop);
                     // Twice, as a turn reads what the one before it stored.
@@ -215,7 +273,7 @@ impl<'a> Walk<'a> {
                 Statement::Call { function, arguments, result } => {
                     let arguments = arguments.iter().map(|argument| self.value(*argument)).collect();
                     let function = &self.module.functions[*function];
-                    let mut called = Walk::new(self.module, function, arguments, self.are_parted());
+                    let mut called = Walk::new(self.module, function, arguments, self.bounds, self.are_parted());
                     called.block(&function.body, within)?;
                     result.map(|result| self.results.insert(result, called.returned.unwrap_or_default()));
                 }
@@ -233,7 +291,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), String> {
         let condition = self.value(condition);
         if within == Within::Inner && condition.is_counter {
-            self.says("a loop in one around a barrier branches on the outer one's counter")?;
+            self.says("a loop branches on the counter or on a bound of one around a barrier")?;
         }
         let parted = self.parted;
         self.parted |= condition.varies;
@@ -252,7 +310,12 @@ fn check(source: &str) -> Result<(), String> {
         Value { varies: !is_same, ..Value::default() }
     };
     let arguments = entry.arguments.iter().map(argument).collect();
-    Walk::new(&module, entry, arguments, false).block(&entry.body, Within::Nothing)
+    let mut bounds = HashSet::new();
+    for (_, function) in module.functions.iter() {
+        add_bounds(&module, function, &function.body, &mut bounds);
+    }
+    add_bounds(&module, entry, &entry.body, &mut bounds);
+    Walk::new(&module, entry, arguments, &bounds, false).block(&entry.body, Within::Nothing)
 }
 
 #[test]
@@ -262,8 +325,13 @@ fn no_barrier_is_where_fxc_refuses_it() {
     }
 }
 
-/// A shader with a loop around a barrier, these statements before an inner loop and those in it.
+/// A shader with a loop around a barrier, statements before an inner loop and those in it.
 fn small(before: &str, inner: &str) -> String {
+    small_after("", before, inner)
+}
+
+/// The same with statements before the outer loop.
+fn small_after(first: &str, before: &str, inner: &str) -> String {
     format!(
         "
         struct Params {{ turns: u32, count: u32 }}
@@ -286,6 +354,7 @@ fn small(before: &str, inner: &str) -> String {
         }}
         @compute @workgroup_size(64)
         fn main(@builtin(local_invocation_index) lid: u32) {{
+            {first}
             for (var turn = 0u; turn < params.turns; turn += 1u) {{
                 {before}
                 for (var i = lid; i < params.count; i += 64u) {{
@@ -302,7 +371,8 @@ fn small(before: &str, inner: &str) -> String {
 }
 
 /// What FXC refused.
-const REFUSED: [[&str; 2]; 10] = [
+const REFUSED: [[&str; 2]; 11] = [
+    ["", "if params.turns > 3u { x *= 2.0; }"],
     ["", "if turn > 0u { x *= 2.0; }"],
     ["", "if turn != 7u { x *= 2.0; } else { x += 1.0; }"],
     ["let now = turn;", "if now == 2u { x *= 2.0; }"],
@@ -327,14 +397,32 @@ const TAKEN: [[&str; 2]; 8] = [
     ["if turn > 0u { numbers[lid] += 1.0; }", ""],
 ];
 
+/// What FXC refused, and what it took, before the outer loop.
+const REFUSED_FIRST: [&str; 2] = [
+    "for (var i = lid; i < params.count; i += 64u) { if params.turns > 3u { numbers[i] = 1.0; } }",
+    "for (var i = lid; i < params.turns; i += 64u) { numbers[i] = 1.0; }",
+];
+const TAKEN_FIRST: [&str; 3] = [
+    "if params.turns > 3u { for (var i = lid; i < params.count; i += 64u) { numbers[i] = 1.0; } }",
+    "for (var i = lid; i < params.count; i += 64u) { numbers[i] = select(1.0, 2.0, params.turns > 3u); }",
+    "for (var i = lid; i < params.count; i += 64u) { if params.turns + 1u > 3u { numbers[i] = 1.0; } }",
+];
+
 #[test]
 fn what_fxc_refused_is_found_and_what_it_took_is_not() {
     for [before, inner] in REFUSED {
         let found = check(&small(before, inner)).expect_err("a branch on the counter was not seen");
-        assert!(found.contains("branches on the outer one's counter"), "{before} {inner}: {found}");
+        assert!(found.contains("branches on the counter or on a bound"), "{before} {inner}: {found}");
     }
     for [before, inner] in TAKEN {
         assert_eq!(check(&small(before, inner)), Ok(()), "{before} {inner}");
+    }
+    for first in REFUSED_FIRST {
+        let found = check(&small_after(first, "", "")).expect_err("a branch on a bound was not seen");
+        assert!(found.contains("branches on the counter or on a bound"), "{first}: {found}");
+    }
+    for first in TAKEN_FIRST {
+        assert_eq!(check(&small_after(first, "", "")), Ok(()), "{first}");
     }
 }
 
