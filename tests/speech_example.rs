@@ -154,6 +154,7 @@ fn a_damaged_recording_is_named() {
     };
     damaged(file, &|path| write_with(path, 22, &[0, 0]), "has 0 channels");
     damaged(file, &|path| write_with(path, 22, &[255, 255]), "has 65535 channels in frames of 2 bytes");
+    damaged(file, &|path| write_with(path, 32, &[5, 0]), "has 1 channels in frames of 5 bytes, 16 bits a sample");
     damaged(file, &|path| write_with(path, 16, &[255; 4]), "ends inside its chunk `fmt `");
     damaged(file, &|path| write_with(path, 12, b"junk"), "has no chunk `fmt ` before `data`");
     damaged(file, &|path| write_with(path, 36, b"junk"), "ends before its chunk `data`");

@@ -1,6 +1,7 @@
 //! The example `time_series` from outside: what it forecasts, and what it answers to files and sizes that do not fit.
 //!
-//! The contract: a run ends in a test event with its errors beside those of the baselines. `cargo test` builds the example.
+//! The contract: a run ends in a test event with its errors beside those of the baselines. `cargo test` builds the
+//! example.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
 use std::{fs, path::Path, process::Output};
@@ -134,7 +135,7 @@ fn a_first_line_of_numbers_is_data_or_an_error_that_says_so() {
     let expected = persistence(&told(folder.path(), table(60).as_bytes(), &["--column", "level"]));
     let body: String = levels().iter().enumerate().map(|(at, level)| format!("{at},{level}\n")).collect();
     let bare = |args: &[&str]| told(folder.path(), body.as_bytes(), args);
-    let words = "line 1: \"0\" where a column has its name: --no-header takes the line as data, --header as names";
+    let words = "line 1: \"0\" in place of a column's name: --no-header reads the line as data, --header as names";
     refused(&bare(&[]), words);
     // Not even where it is asked for by what stands there.
     refused(&bare(&["--column", "0"]), words);
@@ -148,7 +149,7 @@ fn a_first_line_of_numbers_is_data_or_an_error_that_says_so() {
     events(&run(folder.path(), &["--predict", "bare.csv", "--no-header"]));
     // Years are names to who says so.
     let years = format!("month,2019\n{body}");
-    refused(&told(folder.path(), years.as_bytes(), &[]), "line 1: \"2019\" where a column has its name");
+    refused(&told(folder.path(), years.as_bytes(), &[]), "line 1: \"2019\" in place of a column's name");
     assert_eq!(persistence(&told(folder.path(), years.as_bytes(), &["--header"])), expected);
     let twice = table(60).replacen("month,level,count", "level,level,count", 1);
     refused(&told(folder.path(), twice.as_bytes(), &[]), "line 1: two columns are called \"level\"");

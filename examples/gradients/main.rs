@@ -1,9 +1,9 @@
 //! The two diseases of recurrent networks, measured and drawn: gradients that vanish and gradients that explode.
 //!
-//! Each network adds two marked numbers of a long sequence (the adding problem of Hochreiter & Schmidhuber 1997), so its
-//! loss is at the last step alone, and what reaches a step k steps before it is the product of k Jacobians. The contract:
-//! every curve is the trace of a training, read from the device; nothing is computed for the picture. A signal ends it, and
-//! what is finished is drawn.
+//! Each network adds two marked numbers of a long sequence (the adding problem of Hochreiter & Schmidhuber 1997), so
+//! its loss is at the last step alone, and what reaches a step k steps before it is the product of k Jacobians. The
+//! contract: every curve is the trace of a training, read from the device; nothing is computed for the picture. After a
+//! signal it draws what is finished.
 //!
 //! ```text
 //! cargo run --release --example gradients
@@ -42,8 +42,8 @@ use serde_json::json;
 use report::Report;
 use runs::{Exploding, Network};
 
-/// Draws how the gradient of Elman, LSTM and GRU networks shrinks or grows on its way back through time, and what clipping
-/// does to a training in which it explodes.
+/// Draws how the gradient of Elman, LSTM and GRU networks shrinks or grows on its way back through time, and what
+/// clipping does to a training in which it explodes.
 #[derive(Parser)]
 #[command(name = "gradients", max_term_width = 100)]
 struct Cli {

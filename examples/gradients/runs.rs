@@ -1,7 +1,7 @@
 //! The trainings behind the page.
 //!
-//! The contract: all networks read the same sequences; a run that is to explode ends where it diverges, and says at which step;
-//! of one that a signal ends nothing is told, as its curve would be another's.
+//! The contract: all networks read the same sequences; a run that is to explode ends where it diverges, and says at
+//! which step; one that a signal ends has no result, as its curve would be that of a shorter training.
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
@@ -139,8 +139,9 @@ impl Exploding {
         }
     }
 
-    /// A network of rectified units that starts near an integrator, U = 0.9·I (after Le, Jaitly & Hinton 2015, who take I),
-    /// under plain gradient descent: one step too long, and U's powers grow without bound. None where a signal ended it.
+    /// A network of rectified units that starts near an integrator, U = 0.9·I (after Le, Jaitly & Hinton 2015, who take
+    /// I), under plain gradient descent: one step too long, and U's powers grow without bound. None where a signal
+    /// ended it.
     pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Option<Course>> {
         let cell = Cell::Elman(Activation::Relu);
         let config = Config::new(cell, Input::Dense(2), sizes.hidden, 1).with_read_out(ReadOut::Last);

@@ -1,7 +1,7 @@
 //! Images and labels in the IDX format of MNIST and EMNIST, packed by gzip or not.
 //!
-//! The contract: a file that is damaged, cut short or of another kind is an error with its name and the byte; no more of it is
-//! unpacked than its header announces, and one byte.
+//! The contract: a file that is damaged, cut short or of another kind is an error with its name and the byte; at most
+//! one byte more is unpacked than its header announces.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,8 @@ pub fn images(path: &Path) -> Result<Images> {
     Ok(Images { height, width, pixels })
 }
 
-/// The images of a folder and their labels: the pair of files to learn, named as MNIST, EMNIST, Kaggle or 7-zip name them.
+/// Reads the images of a folder and their labels: the pair of files to learn, under the names that MNIST, EMNIST,
+/// Kaggle or 7-zip give them.
 pub fn folder(path: &Path) -> Result<(Images, Vec<u8>)> {
     let files = files(path)?;
     let (images_of, labels_of) = (named(&files, "images", 3), named(&files, "labels", 1));
@@ -67,7 +68,8 @@ pub fn folder(path: &Path) -> Result<(Images, Vec<u8>)> {
     Ok((images, labels))
 }
 
-/// The files of a folder, and of the folders in it that are called like one, as some archives unpack.
+/// Lists the files of a folder, and those of the folders in it that are named like an IDX file, as some archives have
+/// them.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read the folder {}", path.display());
     let mut files = Vec::new();
@@ -85,14 +87,14 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Those files whose names end so, by what stands before: `train-images-idx3-ubyte` by `train-`.
+/// Returns the files of a kind by what precedes it in their names: `train-images-idx3-ubyte` by `train-`.
 fn named<'a>(files: &'a [PathBuf], what: &str, dimensions: u32) -> BTreeMap<&'a str, &'a Path> {
     let ends = ["-", "."].map(|point| format!("{what}{point}idx{dimensions}-ubyte"));
     let mut found = BTreeMap::new();
     for file in files.iter().filter(|file| file.is_file()) {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name.strip_suffix(".gz").unwrap_or(name);
-        // Hidden files are what a system keeps of others.
+        // Hidden files hold what a system notes about others.
         if let (Some(set), false) = (ends.iter().find_map(|end| name.strip_suffix(end.as_str())), name.starts_with('.'))
         {
             found.entry(set).or_insert(file.as_path());
@@ -104,7 +106,7 @@ fn named<'a>(files: &'a [PathBuf], what: &str, dimensions: u32) -> BTreeMap<&'a 
 fn read<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = BufReader::new(File::open(path).with_context(cannot)?);
-    // Not by its name: browsers unpack a file that keeps it.
+    // Not by its name: browsers unpack a file and keep its name.
     let is_packed = file.fill_buf().with_context(cannot)?.starts_with(&GZIP);
     let mut file: Box<dyn Read> = if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     parse(&mut file).with_context(|| path.display().to_string())
@@ -137,7 +139,7 @@ fn parse<const N: usize>(file: &mut dyn Read) -> Result<([usize; N], Vec<u8>)> {
     Ok((shape, bytes))
 }
 
-/// The next bytes of a file, at most so many, of which those before were read already.
+/// Reads at most `most` bytes of a file of which `before` were read already.
 fn up_to(file: &mut dyn Read, most: u64, before: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = file.take(most).read_to_end(&mut bytes);

@@ -1,11 +1,11 @@
 //! An image as a sequence: a network reads it row by row, or patch by patch, and says which label it has.
 //!
-//! The contract: the last tenth of the images is the test part, of which nothing is learnt; what is wrong with a file is
-//! said with its name and the byte.
+//! The contract: the last tenth of the images is the test part, of which nothing is learnt; what is wrong with a file
+//! is said with its name and the byte.
 //!
 //! ```text
 //! cargo run --release --example image_patches
-//! cargo run --release --example image_patches -- --data FOLDER --patch 7   # IDX files, as MNIST's and EMNIST's, .gz too
+//! cargo run --release --example image_patches -- --data FOLDER --patch 7   # IDX, as MNIST and EMNIST, .gz too
 //! cargo run --release --example image_patches -- --predict IMAGES-FILE
 //! ```
 

@@ -1,8 +1,8 @@
 //! How long a memory reaches: three tasks with known answers, at growing lag, by Elman, LSTM and GRU networks.
 //!
-//! The contract: a lag is solved where the loss on sequences that were not trained on is below a tenth of what one without
-//! memory has, which is known in closed form; a cell that fails at a lag is not tried at longer ones. A signal ends it, and what is
-//! known by then is drawn.
+//! The contract: a lag is solved where the loss on sequences that were not trained on is below a tenth of what one
+//! without memory has, which is known in closed form; a cell that fails at a lag is not tried at longer ones. After a
+//! signal it draws what it knows by then.
 //!
 //! ```text
 //! cargo run --release --example longterm

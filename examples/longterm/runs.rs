@@ -1,7 +1,7 @@
 //! One network on one task at one lag.
 //!
-//! The contract: it is trained until it has solved the task or its updates are spent; what it is judged by it never trained
-//! on. A network that diverges has not solved it; of one that a signal ends nothing is known.
+//! The contract: it is trained until it has solved the task or its updates are spent; what it is judged by it never
+//! trained on. A network that diverges has not solved it; one that a signal ends has no outcome.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -112,8 +112,9 @@ pub fn train(
     Ok(Some(outcome))
 }
 
-/// A fresh network whose gates forget after 1 to `span` steps, some units sooner and some later: the bias of a forget gate is
-/// ln u with u uniform in that range, an input gate's its negative (Tallec & Ollivier 2018). A cell without gates is as drawn.
+/// A fresh network whose gates forget after 1 to `span` steps, some units sooner and some later: the bias of a forget
+/// gate is ln u with u uniform in that range, an input gate's its negative (Tallec & Ollivier 2018). A cell without
+/// gates is as drawn.
 fn with_memory(config: Config, span: usize) -> Result<Model> {
     let (hidden, cell, mut random) = (config.hidden, config.cell, ChaCha12Rng::seed_from_u64(config.seed));
     let drawn = Model::new(config.clone())?;

@@ -1,6 +1,6 @@
 //! Where an example computes.
 //!
-//! The contract: the device that is used is said aloud before it is.
+//! The contract: an example says which device it uses before it uses it.
 
 use anyhow::Result;
 use recurrent::Device;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::report::Report;
 
-/// The device that was asked for, said aloud.
+/// Opens the device that was asked for and says which it is.
 pub fn open(asked: &str, report: &Report) -> Result<Device> {
     let device = Device::parse(asked)?;
     let name = device.name();

@@ -1,7 +1,8 @@
 //! Training with an evaluation after every epoch: the best weights are kept, and it ends where none better come.
 //!
 //! The contract: what is returned and saved are the weights of the least held-out loss; the data that is held out never
-//! trains. A signal ends it after the step, and what was learnt until then is measured and kept like an epoch.
+//! trains. After a signal it ends with the step, and what the epoch has learnt so far is measured and kept like a whole
+//! one.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -83,7 +84,8 @@ pub fn fit(
         }
         course.stopped = signals::stopped();
         if course.stopped.is_some() {
-            // Nothing is said: the terminal may be closed, and a failing write would end it with less done.
+            // Nothing is printed: the terminal may be closed, and a failing write would end the program before it has
+            // saved.
             break;
         }
         report.event(&json!({ "event": "validation", "epoch": number, "train_loss": train, "loss": loss }))?;
@@ -101,7 +103,8 @@ pub fn fit(
     Ok((best, course))
 }
 
-/// Says that a signal ended the training, whose network is kept but was neither tested nor drawn, and returns that exit code.
+/// Says that a signal ended the training, with the best network saved but neither tested nor drawn; returns the exit
+/// code.
 pub fn interrupted(code: u8, options: &Options) -> ExitCode {
     let file = options.checkpoint.display();
     program::aside(format_args!("interrupted; the best network so far is saved in {file}, not tested and not drawn"));

@@ -1,7 +1,7 @@
 //! The confusion matrix as a picture.
 //!
-//! The contract: the darker, the larger its share of its row; what is wrong is red, what is right blue. Numbers that have no
-//! room are left out.
+//! The contract: the darker, the larger its share of its row; what is wrong is red, what is right blue. Numbers that
+//! have no room are left out.
 
 use plotters::{
     prelude::*,

@@ -1,7 +1,6 @@
 //! What every example is as a program: how it ends.
 //!
-//! The contract: what is wrong is said in one message, with exit code 1; a reader that leaves, of the output or of the
-//! messages, ends it quietly.
+//! The contract: what is wrong is said in one message, with exit code 1; a closed stdout or stderr ends it quietly.
 
 use std::{
     fmt::Display,
@@ -26,7 +25,7 @@ pub fn main<T: Termination>(run: impl FnOnce() -> Result<T>) -> ExitCode {
     }
 }
 
-/// Says something beside the output, on the standard error.
+/// Writes a line to stderr, beside the output.
 pub fn aside(what: impl Display) {
     // Nobody is left to be told where this fails.
     let _ = writeln!(io::stderr(), "{what}");

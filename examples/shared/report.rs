@@ -1,7 +1,7 @@
 //! What an example says: prose with a progress bar, or one JSON object a line.
 //!
-//! The contract: with --json nothing but JSON goes to stdout; only a terminal sees the bar; a failing write to stdout comes
-//! back as an error.
+//! The contract: with --json nothing but JSON goes to stdout; only a terminal sees the bar; a failing write to stdout
+//! comes back as an error.
 
 use std::io::{self, Write};
 

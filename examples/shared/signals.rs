@@ -1,17 +1,17 @@
 //! Signals that end a training: it stops between two steps and keeps what it has learnt.
 //!
-//! The contract: SIGINT, SIGTERM and SIGHUP stop it alike, and the exit code says which it was, 128 and its number, as shells
-//! count; a second SIGINT ends the process at once, for who asks twice waits; a SIGHUP that was ignored before, as nohup
-//! has it, is ignored.
+//! The contract: SIGINT, SIGTERM and SIGHUP all stop it, and the exit code is 128 plus the signal's number, as in a
+//! shell. A second SIGINT ends the process at once, as somebody is waiting for it. A SIGHUP that was ignored when the
+//! process started, as under nohup, stays ignored.
 
 use anyhow::Result;
 
-/// Takes the signals from now on; a second call changes nothing.
+/// Handles the signals from now on; a second call changes nothing.
 pub fn watch() -> Result<()> {
     system::watch()
 }
 
-/// The exit code, once a signal has come.
+/// Returns the exit code, once a signal has come.
 pub fn stopped() -> Option<u8> {
     system::signal().map(|signal| 128 + signal)
 }
@@ -41,7 +41,8 @@ mod system {
         if CAME.set(came.clone()).is_err() {
             return Ok(());
         }
-        // A terminal that is closed may say so twice, by the kernel and by the shell; only who presses Ctrl-C again waits.
+        // A closed terminal may send SIGHUP twice, from the kernel and from the shell; only a second Ctrl-C is
+        // impatience.
         let interrupted = Arc::new(AtomicBool::new(false));
         flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, interrupted.clone())?;
         flag::register(SIGINT, interrupted)?;
@@ -58,7 +59,7 @@ mod system {
         u8::try_from(came).ok().filter(|signal| *signal > 0)
     }
 
-    /// Whether the process was started with a signal ignored; where the system does not tell, it was not.
+    /// Returns whether the process was started with a signal ignored; false where the system does not say.
     fn is_ignored(signal: c_int) -> bool {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,7 +1,7 @@
 //! Recordings of words: WAV files whose names say digit, speaker and index, as the Free Spoken Digit Dataset has them.
 //!
-//! The contract: what a network hears is mono at 8 kHz; what was mixed or resampled to be so is said, and what is damaged or
-//! cut short is an error with the file and the sample.
+//! The contract: recordings come out as mono at 8 kHz; it is reported which were mixed or resampled, and one that is
+//! damaged or cut short is an error with the file and the sample.
 
 use std::{collections::BTreeMap, fs, ops::RangeInclusive, path::Path};
 
@@ -15,7 +15,7 @@ pub const RATE: u32 = 8000;
 /// The official test set: of every speaker and digit the recordings below this index.
 const TEST: u32 = 5;
 
-/// Rates that are resampled; others are no sound of words.
+/// Rates that are accepted and resampled.
 const RATES: RangeInclusive<u32> = 4000..=384_000;
 /// Samples that are resampled at a time.
 const CHUNK: usize = 1024;
@@ -34,7 +34,7 @@ pub struct Parts {
     pub test: Vec<Recording>,
 }
 
-/// All recordings of a folder, and of how many what was done.
+/// Reads all recordings of a folder; returns with them what was done to how many.
 pub fn read_folder(folder: &Path) -> Result<(Parts, BTreeMap<String, usize>)> {
     let mut files = Vec::new();
     for entry in folder.read_dir().with_context(|| format!("cannot read the folder {}", folder.display()))? {
@@ -69,7 +69,7 @@ fn named(name: &str) -> Option<(usize, u32)> {
     Some((digit, index.parse().ok()?))
 }
 
-/// The samples of one file, mixed and resampled where it needs it, and what was done to it.
+/// Reads one file, mixed to one channel and resampled where necessary; returns with its samples what was done to them.
 pub fn read(path: &Path) -> Result<(Vec<f32>, Vec<String>)> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let Wav { channels, rate, mut samples } =
@@ -90,7 +90,7 @@ pub fn read(path: &Path) -> Result<(Vec<f32>, Vec<String>)> {
     Ok((samples, changes))
 }
 
-/// The same sound at [`RATE`], without what is too high for it.
+/// Resamples a sound to [`RATE`], through a low-pass filter.
 fn resampled(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
     let frames = samples.len();
     let mut resampler = Fft::<f32>::new(rate as usize, RATE as usize, CHUNK, 1, FixedSync::Input)?;

@@ -1,8 +1,7 @@
-//! The samples of a WAV file: RIFF with PCM of 8 to 32 bits, 32 or 64-bit floats, A-law or µ-law, as recorders and converters
-//! write it.
+//! A reader of WAV files: RIFF with PCM of 8 to 32 bits, floats of 32 or 64 bits, A-law or µ-law.
 //!
-//! The contract: a file that is damaged, cut short or of another format is an error that says which, with the sample; a file that
-//! went through a pipe, so that nobody could write its length, is read to its end.
+//! The contract: a file that is damaged, cut short or of another format is an error that says which, with the sample. A
+//! file that was written to a pipe, where its length could not be filled in, is read to its end.
 
 use anyhow::{Context, Result, bail, ensure};
 use audio_codec_algorithms::{decode_alaw, decode_ulaw};
@@ -38,7 +37,7 @@ struct Format {
     rate: u32,
 }
 
-/// The samples of a file's bytes.
+/// Parses the bytes of a file.
 pub fn parse(bytes: &[u8]) -> Result<Wav> {
     let is_wav = bytes.get(..4) == Some(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");
     ensure!(is_wav, "is no WAV file: it does not begin with RIFF and WAVE");
@@ -57,8 +56,8 @@ pub fn parse(bytes: &[u8]) -> Result<Wav> {
             b"data" => return format.context("has no chunk `fmt ` before `data`")?.samples(body, size),
             _ => {}
         }
-        // A chunk of odd length is followed by a byte that is no part of it.
-        let next = size as usize + size as usize % 2;
+        // A chunk of odd length is followed by a byte of padding.
+        let next = (size as usize).saturating_add(size as usize % 2);
         rest = body.get(next..).unwrap_or_default();
     }
 }
@@ -78,9 +77,9 @@ impl Format {
             ensure!(chunk.get(26..40) == Some(&GUID), "is in a format of its own, expected PCM, float, A-law or µ-law");
         }
         ensure!(channels > 0, "has 0 channels");
-        // The bits that are stored, and not those that are valid: the valid ones stand high, and the others are 0.
-        let width = usize::from(frame) / usize::from(channels);
-        let encoding = match (tag, width) {
+        // The stored bits and not the valid ones: those stand high, and the bits below them are 0.
+        let width = frame.is_multiple_of(channels).then(|| frame / channels);
+        let encoding = match (tag, width.unwrap_or(0)) {
             (1, 1) => Encoding::Unsigned8,
             (1, 2) => Encoding::Signed16,
             (1, 3) => Encoding::Signed24,
@@ -98,7 +97,7 @@ impl Format {
         Ok(Format { encoding, channels: channels.into(), rate })
     }
 
-    /// The samples at the beginning of a chunk's body, which says that it has so many bytes.
+    /// Reads the samples at the beginning of `body`, of which the chunk's header says that it has `size` bytes.
     fn samples(self, body: &[u8], size: u32) -> Result<Wav> {
         let (width, channels) = (self.encoding.width(), self.channels);
         let frame = width * channels;
@@ -137,7 +136,7 @@ impl Encoding {
         }
     }
 
-    /// A sample of as many bytes, −1 to 1.
+    /// Returns the value of a sample of that many bytes, −1 to 1.
     fn value(self, sample: &[u8]) -> f64 {
         let signed = |of: i32| f64::from(of) / 2f64.powi(31);
         match (self, sample) {
@@ -149,19 +148,20 @@ impl Encoding {
             (Encoding::Float64, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
             (Encoding::ALaw, &[a]) => f64::from(decode_alaw(a)) / 32768.0,
             (Encoding::MuLaw, &[a]) => f64::from(decode_ulaw(a)) / 32768.0,
-            // Of another length, which nobody asks for.
+            // Of another length, which is never given.
             _ => f64::NAN,
         }
     }
 }
 
-/// Whether a length is what is written where it is not known yet: by ffmpeg all ones, by sox the most whole frames below 2³¹ − 4096.
+/// Returns whether a size is a placeholder for one that was not known: ffmpeg writes all ones, sox the largest number
+/// of whole frames in 2³¹ − 4096 bytes.
 fn is_unknown(size: u32, frame: usize) -> bool {
     const SOX: u32 = 0x7fff_f000;
     size == u32::MAX || (size <= SOX && ((SOX - size) as usize) < frame)
 }
 
-/// What a format is called.
+/// Returns the name of a format.
 fn name(tag: u16) -> String {
     let name = match tag {
         0x01 => "PCM",

@@ -1,7 +1,7 @@
 //! Writing text: each symbol is drawn from what the network expects after all before it.
 //!
-//! The contract: the same network, prime, temperature and seed give the same text on the same device; the command writes
-//! nothing else to stdout, but for the end of the line on a terminal.
+//! The contract: the same network, prime, temperature and seed give the same text on the same device; the command
+//! writes nothing else to stdout, except the end of the line on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -1,6 +1,6 @@
-//! What a CSV file looks like that could not be read in the dialect that was asked for.
+//! Advice on a CSV file that could not be read: which options it looks like.
 //!
-//! The contract: it is advice about the file's first lines and changes nothing that is read.
+//! The contract: it looks at the first lines alone and changes nothing that is read.
 
 use crate::table::Dialect;
 
@@ -33,7 +33,7 @@ pub fn hint(file: &[u8], asked: &Dialect) -> String {
         first > 0 && rows.iter().all(|row| count(row, *c) == first)
     };
     let others = ['\t', ';', '|'].into_iter().filter(|c| *c != given);
-    // Between decimals commas come and go; a semicolon or a tab that comes in every row as often does not.
+    // The number of decimal commas varies from row to row; that of separators does not.
     let separator = match others.into_iter().find(is_regular) {
         Some(other) if "\t;".contains(other) || !is_regular(&given) => Some(other),
         _ if given != ',' && !is_regular(&given) && is_regular(&',') => Some(','),
@@ -46,7 +46,7 @@ pub fn hint(file: &[u8], asked: &Dialect) -> String {
         ));
     }
     let separator = separator.unwrap_or(given);
-    // A column by itself needs no separator, but commas must then be none.
+    // A single column has no separator, but its decimal commas must not be taken for one.
     let is_single = separator == ',' && rows.first().is_some_and(|name| !name.contains(','));
     let has_decimals =
         |row: &&str| if is_single { is_decimal(row) } else { separator != ',' && row.split(separator).any(is_decimal) };
@@ -56,7 +56,7 @@ pub fn hint(file: &[u8], asked: &Dialect) -> String {
     if options.is_empty() { String::new() } else { format!("; the file looks like one for {}", options.join(" ")) }
 }
 
-/// Whether it is a number with a decimal comma.
+/// Returns whether it is a number with a decimal comma.
 fn is_decimal(text: &str) -> bool {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let text = text.trim().trim_matches('"').trim_start_matches(['-', '+']);

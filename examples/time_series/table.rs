@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::{hint::hint, records::records};
 
-/// How a file is to be read.
+/// How to read a file.
 #[derive(Args, Clone, Default)]
 pub struct Dialect {
     /// What stands between two columns: a character, or `tab` [default: ,]
@@ -30,7 +30,7 @@ pub struct Dialect {
     pub header: bool,
 }
 
-/// A separator, or what a comment begins with.
+/// Parses a separator, or what a comment begins with.
 fn mark(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
@@ -41,7 +41,7 @@ fn mark(text: &str) -> Result<u8, String> {
 }
 
 impl Dialect {
-    /// The first option that was given.
+    /// Returns the first option that was given.
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--separator", self.separator.is_some()),
@@ -57,7 +57,7 @@ impl Dialect {
         self.separator.unwrap_or(b',')
     }
 
-    /// The column of that name, or the last; with its name.
+    /// Reads the column of that name, or the last; returns its name with it.
     pub fn read(&self, path: &Path, column: Option<&str>) -> Result<(String, Vec<f64>)> {
         ensure!(self.comment != Some(self.separator()), "--comment and --separator are the same character");
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -65,7 +65,7 @@ impl Dialect {
         read.map_err(|error| anyhow!("{}{error:#}{}", path.display(), hint(&bytes, self)))
     }
 
-    /// The same of a file's bytes; errors go on after its name.
+    /// Reads the same from a file's bytes; an error's message continues after the file's name.
     fn column(&self, bytes: &[u8], column: Option<&str>) -> Result<(String, Vec<f64>)> {
         let mut how = csv::ReaderBuilder::new();
         let records = records(bytes, how.delimiter(self.separator()).comment(self.comment)).context(": no CSV")?;
@@ -76,7 +76,7 @@ impl Dialect {
         };
         if let Some(name) = names.iter().find(|name| !self.no_header && !self.header && looks_like_number(name)) {
             bail!(
-                ", line {line}: \"{name}\" where a column has its name: --no-header takes the line as data, --header as names"
+                ", line {line}: \"{name}\" in place of a column's name: --no-header reads the line as data, --header as names"
             );
         }
         let mut known = BTreeSet::new();
@@ -105,10 +105,10 @@ impl Dialect {
         Ok((name.clone(), values))
     }
 
-    /// A finite number, as the dialect writes it.
+    /// Parses a finite number, as the dialect writes it.
     fn number(&self, text: &str) -> Option<f64> {
         let text = match self.decimal_comma {
-            // A point would be one between thousands, which are not told apart from decimals.
+            // A point would separate thousands; it is not guessed that it does.
             true if text.contains('.') => return None,
             true => text.replacen(',', ".", 1),
             false => text.to_owned(),
@@ -117,7 +117,7 @@ impl Dialect {
     }
 }
 
-/// Whether a number is written there, in whatever dialect.
+/// Returns whether it is a number in any dialect.
 fn looks_like_number(text: &str) -> bool {
     text.replacen(',', ".", 1).parse::<f64>().is_ok_and(f64::is_finite)
 }

@@ -1,7 +1,7 @@
 //! Features brought to mean 0 and deviation 1, by what the training part alone says of them.
 //!
-//! The contract: a scaler knows nothing but what it was fitted on, so nothing of a test part leaks into a training; what
-//! it does it can undo, up to rounding. Data is f64 until it is scaled, so that a large mean costs no digits.
+//! The contract: a scaler knows nothing but what it was fitted on, so nothing of a test part leaks into a training;
+//! what it does it can undo, up to rounding. Data is f64 until it is scaled, so that a large mean costs no digits.
 
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +73,7 @@ impl Scaler {
             let (mean, deviation) = measured(rows[feature..].iter().step_by(features).copied());
             if !(mean.is_finite() && deviation.is_finite()) {
                 return Err(Error::Data(format!(
-                    "feature {feature}, counted from 0, is too large to measure: its mean is {mean}, its deviation {deviation}"
+                    "feature {feature}, counted from 0, is too large to measure: mean {mean}, deviation {deviation}"
                 )));
             }
             means.push(mean);
