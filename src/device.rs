@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use crate::cache;
 use crate::clock::Timed;
 use crate::cpu;
-use crate::data::{Inputs, Sequences, Start};
+use crate::data::{InputsRef, Span};
 use crate::error::{Error, Result};
+pub(crate) use crate::gpu::Readback;
 use crate::gpu::{self, Gpu, Select, Wait};
 use crate::plan::{Outputs, Plan, PlanId, Precision, Target, TensorId};
 
@@ -14,6 +16,8 @@ use crate::plan::{Outputs, Plan, PlanId, Precision, Target, TensorId};
 pub struct Device {
     kind: Kind,
     precision: Precision,
+    /// `None`: the default.
+    plan_cache_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,12 +87,12 @@ impl Device {
     /// The CPU executor, in f32, on as many threads as rayon has, or on the calling thread where the system refuses to make
     /// threads. Results are the same bits on any number of threads.
     pub fn cpu() -> Device {
-        Device { kind: Kind::Cpu, precision: Precision::F32 }
+        Device { kind: Kind::Cpu, precision: Precision::F32, plan_cache_bytes: None }
     }
 
     /// A GPU that is already open, perhaps the application's own.
     pub fn from_gpu(gpu: Gpu) -> Device {
-        Device { kind: Kind::Gpu(gpu), precision: Precision::F32 }
+        Device { kind: Kind::Gpu(gpu), precision: Precision::F32, plan_cache_bytes: None }
     }
 
     /// The same, computing in another precision; devices are opened in [`Precision::F32`].
@@ -108,6 +112,23 @@ impl Device {
             }
         }
         Ok(Device { precision, ..self })
+    }
+
+    /// The same device, on which each [`Trainer`](crate::Trainer), [`Predictor`](crate::Predictor) and
+    /// [`Stream`](crate::Stream) that is made from now on keeps plans of at most so many bytes.
+    ///
+    /// A plan is what one size of window needs: its tensors and the list of its operations. It is made when that size first
+    /// comes and kept for the next time. Where a new one goes beyond the bound, those used longest ago are freed; one that is in
+    /// use is not, so that 0 keeps what the last call has used and nothing else. By default an eighth of the memory of the
+    /// machine, or of its container, is the bound, on a GPU too, whose memory wgpu does not tell; 256 MiB where the machine
+    /// does not tell it either. Where a device has no memory left for a plan, all that are not in use go before that is an error.
+    pub fn with_plan_cache_bytes(self, bytes: u64) -> Device {
+        Device { plan_cache_bytes: Some(bytes), ..self }
+    }
+
+    /// How many bytes of plans are kept, as [`Device::with_plan_cache_bytes`] says.
+    pub fn plan_cache_bytes(&self) -> u64 {
+        self.plan_cache_bytes.unwrap_or_else(cache::default_limit)
     }
 
     /// In how many bits it stores what is large.
@@ -195,6 +216,22 @@ impl Executor {
         }
     }
 
+    /// Frees a plan and what is its own.
+    pub fn free(&mut self, id: PlanId) {
+        match self {
+            Executor::Cpu(cpu) => cpu.free(id),
+            Executor::Gpu(gpu) => gpu.free(id),
+        }
+    }
+
+    /// Bytes that are allocated for a plan, but for what it shares with others.
+    pub fn needs(&self, plan: &Plan) -> u64 {
+        match self {
+            Executor::Cpu(_) => cpu::Executor::<f32>::needs(plan),
+            Executor::Gpu(_) => gpu::Executor::needs(plan),
+        }
+    }
+
     pub fn plan(&self, id: PlanId) -> &Plan {
         match self {
             Executor::Cpu(cpu) => cpu.plan(id),
@@ -229,20 +266,20 @@ impl Executor {
         }
     }
 
-    /// Writes all that a network is to read, but for a state that is carried or given.
-    pub fn write_sequences(&mut self, plan: PlanId, to: &Outputs, sequences: &Sequences) -> Result<()> {
-        self.write_each_id(plan, to.lengths, (0..sequences.size).map(|b| sequences.length(b) as u32))?;
+    /// Writes all that a network is to read, but for a state that is carried or given; `is_fresh` says whether it starts from
+    /// the learnt one, if it has one.
+    pub fn write_span(&mut self, plan: PlanId, to: &Outputs, span: &Span<'_>, is_fresh: bool) -> Result<()> {
+        self.write_each_id(plan, to.lengths, (0..span.size).map(|b| span.length(b) as u32))?;
         if let Some(fresh) = to.fresh {
-            let is_fresh = sequences.start == Start::Zero;
             self.write(plan, fresh, std::iter::once(f64::from(u8::from(is_fresh))))?;
         }
-        match &sequences.inputs {
-            Inputs::Tokens(tokens) => self.write_ids(plan, to.inputs, tokens),
-            Inputs::Dense(x) if sequences.lengths.is_none() => self.write_f32(plan, to.inputs, x),
+        match span.inputs {
+            InputsRef::Tokens(tokens) => self.write_ids(plan, to.inputs, tokens),
+            InputsRef::Dense(x) if span.lengths.is_none() => self.write_f32(plan, to.inputs, x),
             // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
-            Inputs::Dense(x) => {
-                let row = (x.len() / (sequences.steps * sequences.size)).max(1);
-                let valid = |at: usize| sequences.length(at / row % sequences.size) > at / row / sequences.size;
+            InputsRef::Dense(x) => {
+                let row = (x.len() / (span.steps * span.size)).max(1);
+                let valid = |at: usize| span.length(at / row % span.size) > at / row / span.size;
                 let values = x.iter().enumerate().map(|(at, v)| if valid(at) { f64::from(*v) } else { 0.0 });
                 self.write(plan, to.inputs, values)
             }
@@ -311,5 +348,38 @@ impl Executor {
         let len = self.plan(plan).get(tensor).len();
         self.read_into(plan, tensor, 0..len, wait, &mut out).await?;
         Ok(out)
+    }
+
+    /// Appends a whole tensor of real numbers to `out`, on a GPU when [`Executor::finish`] waits for it.
+    pub async fn read_behind(
+        &mut self,
+        from: (PlanId, TensorId),
+        readback: &mut Readback,
+        wait: Wait,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => {
+                out.extend_from_slice(cpu.read(from.0, from.1));
+                Ok(())
+            }
+            Executor::Gpu(gpu) => gpu.read_behind(from, readback, wait, out).await,
+        }
+    }
+
+    /// Waits for all that [`Executor::read_behind`] has still to append.
+    pub async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Ok(()),
+            Executor::Gpu(gpu) => gpu.finish(readback, wait, out).await,
+        }
+    }
+
+    /// Waits until all that was begun is done.
+    pub async fn idle(&mut self, wait: Wait) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Ok(()),
+            Executor::Gpu(gpu) => gpu.idle(wait).await,
+        }
     }
 }

@@ -81,6 +81,7 @@
 mod allocate;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
+mod cache;
 pub mod checkpoint;
 mod clock;
 pub mod cpu;
@@ -91,9 +92,11 @@ pub mod gpu;
 pub mod model;
 pub mod plan;
 pub mod predict;
+mod reader;
 pub mod stream;
 pub mod train;
 
+pub use cache::PlanCacheStats;
 pub use checkpoint::Checkpoint;
 pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;

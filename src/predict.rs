@@ -2,29 +2,24 @@
 //!
 //! The contract: what a sequence yields does not depend on the others of its batch, nor on padding behind it.
 
-use std::collections::HashMap;
-
+use crate::cache::PlanCacheStats;
 use crate::checkpoint::State;
 use crate::data::{Sequences, Start};
-use crate::device::{Device, Executor};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Model, ReadOut};
-use crate::plan::{Outputs, Plan, PlanId, Purpose, TensorId};
+use crate::reader::Reader;
 
 /// Runs a model over sequences.
 ///
-/// Of a model that reads one way, memory on the device does not grow with T but for inputs and outputs (and a few hundred
-/// bytes for every 128 steps, on the CPU for every 8 of large batches). Of one that reads both ways the gates of one layer and the outputs of two are kept for all T.
+/// A model that reads one way and is read out at every step or from the last reads a sequence of any length in chunks of the
+/// same few sizes, so that memory on the device does not grow with T. Of one that reads both ways the gates of one layer and the
+/// outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the bound that
+/// [`Device::with_plan_cache_bytes`] sets.
 #[derive(Debug)]
 pub struct Predictor {
-    device: Device,
-    config: Config,
-    executor: Executor,
-    /// By T and B.
-    plans: HashMap<(usize, usize), (PlanId, Outputs)>,
-    /// Where the parameters are.
-    parameters: (PlanId, TensorId),
+    reader: Reader,
 }
 
 /// What a model made of some sequences.
@@ -42,16 +37,12 @@ impl Predictor {
     /// # Errors
     /// [`Error::Limit`] for a model larger than the device's limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model) -> Result<Self> {
-        let config = model.config().clone();
-        let (plan, tensors) = Plan::shared(&config, None, &device.target())?;
-        let mut executor = device.executor();
-        let id = executor.prepare(plan).await?;
-        executor.write_f32(id, tensors.parameters, model.flat())?;
-        let parameters = (id, tensors.parameters);
-        Ok(Predictor { device: device.clone(), config, executor, plans: HashMap::new(), parameters })
+        let reader = Reader::new(device, model.config().clone(), model.flat()).await?;
+        Ok(Predictor { reader })
     }
 
-    /// Runs the model. What a size (T, B) needs on the device is kept for the next time.
+    /// Runs the model. What a size (T, B) needs on the device is kept for the next time, as
+    /// [`Device::with_plan_cache_bytes`] says.
     ///
     /// # Errors
     /// As [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there is none;
@@ -61,42 +52,24 @@ impl Predictor {
     }
 
     async fn run_waiting(&mut self, sequences: &Sequences, wait: Wait) -> Result<Prediction> {
-        sequences.check(&self.config)?;
-        let (steps, size) = (sequences.steps, sequences.size);
-        let (id, tensors) = self.prepared(steps, size).await?;
-        let executor = &mut self.executor;
-        match &sequences.start {
-            Start::Zero => executor.zero(id, tensors.state)?,
-            Start::Given(state) => executor.write_f32(id, tensors.state, state)?,
-            Start::Carry => {
-                return Err(Error::Data(
-                    "the sequences carry on from a window before, but a predictor keeps none: give it the state"
-                        .to_owned(),
-                ));
-            }
+        sequences.check(self.config())?;
+        if sequences.start == Start::Carry {
+            return Err(Error::Data(
+                "the sequences carry on from a window before, but a predictor keeps none: give it the state".to_owned(),
+            ));
         }
-        executor.write_sequences(id, &tensors, sequences)?;
-        executor.run(id)?;
-        let mut outputs = executor.read(id, tensors.outputs, wait).await?;
-        if self.config.read_out == ReadOut::EveryStep {
-            for (row, out) in outputs.chunks_exact_mut(self.config.outputs).enumerate() {
+        let (size, mut outputs) = (sequences.size, Vec::new());
+        self.reader.run(sequences.span(), &sequences.start, wait, &mut outputs).await?;
+        let config = self.reader.config();
+        if config.read_out == ReadOut::EveryStep {
+            for (row, out) in outputs.chunks_exact_mut(config.outputs).enumerate() {
                 if row / size >= sequences.length(row % size) {
                     out.fill(0.0);
                 }
             }
         }
-        let values = executor.read(id, tensors.state, wait).await?;
+        let values = self.reader.state(wait).await?;
         Ok(Prediction { outputs, state: State { batch: size, values } })
-    }
-
-    async fn prepared(&mut self, steps: usize, size: usize) -> Result<(PlanId, Outputs)> {
-        if let Some(known) = self.plans.get(&(steps, size)) {
-            return Ok(*known);
-        }
-        let (plan, tensors) = Plan::new(&self.config, Purpose::Infer, steps, size, &self.device.target())?;
-        let made = (self.executor.prepare(plan).await?, tensors);
-        self.plans.insert((steps, size), made);
-        Ok(made)
     }
 
     /// Runs another model of the same structure from now on, however it was initialised.
@@ -104,18 +77,23 @@ impl Predictor {
     /// # Errors
     /// [`Error::Config`] for another structure, [`Error::DeviceLost`].
     pub fn set_model(&mut self, model: &Model) -> Result<()> {
-        let Config { init, forget_bias, seed, .. } = self.config;
+        let config = self.config();
+        let Config { init, forget_bias, seed, .. } = *config;
         let given = Config { init, forget_bias, seed, ..model.config().clone() };
-        if given != self.config {
-            return Err(Error::Config(format!("the model is {given:?}, the predictor runs {:?}", self.config)));
+        if given != *config {
+            return Err(Error::Config(format!("the model is {given:?}, the predictor runs {config:?}")));
         }
-        let (id, tensor) = self.parameters;
-        self.executor.write_f32(id, tensor, model.flat())
+        self.reader.set_parameters(model)
     }
 
     /// What it runs.
     pub fn config(&self) -> &Config {
-        &self.config
+        self.reader.config()
+    }
+
+    /// How many plans it keeps, and what they take.
+    pub fn plan_cache(&self) -> PlanCacheStats {
+        self.reader.plans().stats()
     }
 }
 

@@ -3,28 +3,21 @@
 //! No tensor, buffer or pipeline is made in a step after the first. On the CPU a step of one sequence allocates nothing
 //! at all and starts no thread; with many sequences, sharing the work among threads allocates.
 
-use std::collections::HashMap;
-
-use crate::data::{Inputs, first_not_finite};
-use crate::device::{Device, Executor};
+use crate::cache::PlanCacheStats;
+use crate::data::{Inputs, InputsRef, Span, Start, first_not_finite};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Directions, Input, Model, ReadOut};
-use crate::plan::{Outputs, Plan, PlanId, Purpose};
+use crate::reader::Reader;
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
 #[derive(Debug)]
 pub struct Stream {
-    device: Device,
     config: Config,
-    /// What runs: in place of a model that is read out from the mean, one that is read out at every step.
-    runs: Config,
-    executor: Executor,
+    /// Of a model that is read out from the mean, one that is read out at every step.
+    reader: Reader,
     batch: usize,
-    /// By the number of steps.
-    plans: HashMap<usize, (PlanId, Outputs)>,
-    /// The plan whose tensor holds the state.
-    current: (PlanId, Outputs),
     /// The state before the first step.
     start: Vec<f32>,
     /// Of a model that is read out from the mean.
@@ -55,13 +48,6 @@ impl Mean {
     }
 }
 
-/// What a step reads.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Tokens(&'a [u32]),
-    Dense(&'a [f32]),
-}
-
 impl Stream {
     /// A stream of `batch` sequences, in the initial state: zero, or the learnt one.
     ///
@@ -81,24 +67,11 @@ impl Stream {
         // The read-out is linear: from the mean over the steps it is the mean of those at every step.
         let mean = (config.read_out == ReadOut::Mean).then(Mean::default);
         let runs = config.clone().with_read_out(if mean.is_some() { ReadOut::EveryStep } else { config.read_out });
-        let mut executor = device.executor();
-        let current = prepare(device, &runs, &mut executor, 1, batch).await?;
-        executor.write_f32(current.0, current.1.parameters, model.flat())?;
+        let mut reader = Reader::new(device, runs, model.flat()).await?;
+        reader.prepare(1, batch, Wait::Yield).await?;
         let start = model.initial_state(batch)?;
-        executor.write_f32(current.0, current.1.state, &start)?;
-        let plans = HashMap::from([(1, current)]);
-        Ok(Stream {
-            device: device.clone(),
-            config,
-            runs,
-            executor,
-            batch,
-            plans,
-            current,
-            start,
-            mean,
-            outputs: Vec::new(),
-        })
+        reader.set_state(&start)?;
+        Ok(Stream { config, reader, batch, start, mean, outputs: Vec::new() })
     }
 
     /// Reads one symbol of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
@@ -107,7 +80,7 @@ impl Stream {
     /// [`Error::Shape`] for another number of symbols, [`Error::Data`] for an id out of range or a model that reads
     /// vectors, [`Error::DeviceLost`].
     pub async fn step_tokens_async(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.run(1, Step::Tokens(ids), Wait::Yield).await
+        self.run(1, InputsRef::Tokens(ids), Wait::Yield).await
     }
 
     /// Reads one vector of each sequence, `[B, I]`, and returns the outputs `[B, O]`.
@@ -116,7 +89,7 @@ impl Stream {
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite or a model that reads
     /// symbols, [`Error::DeviceLost`].
     pub async fn step_async(&mut self, x: &[f32]) -> Result<&[f32]> {
-        self.run(1, Step::Dense(x), Wait::Yield).await
+        self.run(1, InputsRef::Dense(x), Wait::Yield).await
     }
 
     /// Reads `steps` steps at once, `[T, B]` symbols or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
@@ -126,43 +99,25 @@ impl Stream {
     /// # Errors
     /// As [`Stream::step_tokens_async`] and [`Stream::step_async`]; [`Error::Config`] for no steps at all.
     pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
-        let step = match inputs {
-            Inputs::Tokens(ids) => Step::Tokens(ids),
-            Inputs::Dense(x) => Step::Dense(x),
-        };
-        self.run(steps, step, Wait::Yield).await
+        self.run(steps, inputs.borrowed(), Wait::Yield).await
     }
 
-    async fn run(&mut self, steps: usize, inputs: Step<'_>, wait: Wait) -> Result<&[f32]> {
+    async fn run(&mut self, steps: usize, inputs: InputsRef<'_>, wait: Wait) -> Result<&[f32]> {
         self.check(steps, inputs)?;
-        let (id, tensors) = match self.plans.get(&steps) {
-            Some(known) => *known,
-            None => {
-                let made = prepare(&self.device, &self.runs, &mut self.executor, steps, self.batch).await?;
-                self.plans.insert(steps, made);
-                made
-            }
-        };
-        match inputs {
-            Step::Tokens(ids) => self.executor.write_ids(id, tensors.inputs, ids)?,
-            Step::Dense(x) => self.executor.write_f32(id, tensors.inputs, x)?,
+        if steps == 0 {
+            return Err(Error::Config("the number of steps (T) is 0, expected at least 1".to_owned()));
         }
-        if self.current.0 != id {
-            self.executor.copy((self.current.0, self.current.1.state), (id, tensors.state))?;
-            self.current = (id, tensors);
-        }
-        self.executor.run(id)?;
-        let len = self.runs.labels(steps, self.batch) * self.runs.outputs;
-        self.executor.read_into(id, tensors.outputs, 0..len, wait, &mut self.outputs).await?;
+        let span = Span { steps, size: self.batch, inputs, lengths: None, before: 0 };
+        self.reader.run(span, &Start::Carry, wait, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
             mean.take_in(&mut self.outputs, steps);
         }
         Ok(&self.outputs)
     }
 
-    fn check(&self, steps: usize, inputs: Step<'_>) -> Result<()> {
-        match (self.runs.input, inputs) {
-            (Input::Tokens(symbols), Step::Tokens(ids)) => {
+    fn check(&self, steps: usize, inputs: InputsRef<'_>) -> Result<()> {
+        match (self.config.input, inputs) {
+            (Input::Tokens(symbols), InputsRef::Tokens(ids)) => {
                 if steps.checked_mul(self.batch) != Some(ids.len()) {
                     return Err(Error::shape("tokens", &[steps, self.batch], &[ids.len()]));
                 }
@@ -175,7 +130,7 @@ impl Stream {
                     ))),
                 }
             }
-            (Input::Dense(features), Step::Dense(x)) => {
+            (Input::Dense(features), InputsRef::Dense(x)) => {
                 if steps.checked_mul(self.batch).and_then(|n| n.checked_mul(features)) != Some(x.len()) {
                     return Err(Error::shape("x", &[steps, self.batch, features], &[x.len()]));
                 }
@@ -184,10 +139,10 @@ impl Stream {
                     Some(at) => Err(Error::Data(format!("element {at} of x is {}", x[at]))),
                 }
             }
-            (Input::Tokens(_), Step::Dense(_)) => {
+            (Input::Tokens(_), InputsRef::Dense(_)) => {
                 Err(Error::Data("the model reads symbols, but was given vectors".to_owned()))
             }
-            (Input::Dense(_), Step::Tokens(_)) => {
+            (Input::Dense(_), InputsRef::Tokens(_)) => {
                 Err(Error::Data("the model reads vectors, but was given symbols".to_owned()))
             }
         }
@@ -199,7 +154,7 @@ impl Stream {
     /// [`Error::DeviceLost`].
     pub fn reset(&mut self) -> Result<()> {
         self.mean = self.mean.take().map(|_| Mean::default());
-        self.executor.write_f32(self.current.0, self.current.1.state, &self.start)
+        self.reader.set_state(&self.start)
     }
 
     /// The state `[S, L, B, D·H]`: h of every layer, and then c where the cell has one.
@@ -207,7 +162,7 @@ impl Stream {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub async fn state_async(&mut self) -> Result<Vec<f32>> {
-        self.executor.read(self.current.0, self.current.1.state, Wait::Yield).await
+        self.reader.state(Wait::Yield).await
     }
 
     /// Goes on from the state `[S, L, B, D·H]`; what is read out from the mean is so from here on.
@@ -218,7 +173,7 @@ impl Stream {
         if let Some(at) = state.iter().position(|v| !v.is_finite()) {
             return Err(Error::Data(format!("element {at} of the state is {}", state[at])));
         }
-        self.executor.write_f32(self.current.0, self.current.1.state, state)?;
+        self.reader.set_state(state)?;
         self.mean = self.mean.take().map(|_| Mean::default());
         Ok(())
     }
@@ -226,6 +181,11 @@ impl Stream {
     /// What it runs.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How many plans it keeps, and what they take.
+    pub fn plan_cache(&self) -> PlanCacheStats {
+        self.reader.plans().stats()
     }
 }
 
@@ -245,7 +205,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn step_tokens(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        crate::blocking::block_on(self.run(1, Step::Tokens(ids), Wait::Block))
+        crate::blocking::block_on(self.run(1, InputsRef::Tokens(ids), Wait::Block))
     }
 
     /// [`Stream::step_async`], waiting.
@@ -253,7 +213,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn step(&mut self, x: &[f32]) -> Result<&[f32]> {
-        crate::blocking::block_on(self.run(1, Step::Dense(x), Wait::Block))
+        crate::blocking::block_on(self.run(1, InputsRef::Dense(x), Wait::Block))
     }
 
     /// [`Stream::sequence_async`], waiting.
@@ -261,11 +221,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn sequence(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
-        let step = match inputs {
-            Inputs::Tokens(ids) => Step::Tokens(ids),
-            Inputs::Dense(x) => Step::Dense(x),
-        };
-        crate::blocking::block_on(self.run(steps, step, Wait::Block))
+        crate::blocking::block_on(self.run(steps, inputs.borrowed(), Wait::Block))
     }
 
     /// [`Stream::state_async`], waiting.
@@ -273,22 +229,8 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn state(&mut self) -> Result<Vec<f32>> {
-        crate::blocking::block_on(self.executor.read(self.current.0, self.current.1.state, Wait::Block))
+        crate::blocking::block_on(self.reader.state(Wait::Block))
     }
-}
-
-async fn prepare(
-    device: &Device,
-    config: &Config,
-    executor: &mut Executor,
-    steps: usize,
-    batch: usize,
-) -> Result<(PlanId, Outputs)> {
-    let (plan, tensors) = Plan::new(config, Purpose::Infer, steps, batch, &device.target())?;
-    let id = executor.prepare(plan).await?;
-    // What is read is always valid to the end, and goes on from the state.
-    executor.write_ids(id, tensors.lengths, &vec![u32::try_from(steps).unwrap_or(u32::MAX); batch])?;
-    Ok((id, tensors))
 }
 
 /// A symbol drawn from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 the likeliest.

@@ -319,7 +319,7 @@ fn models_and_windows_larger_than_the_adapter_allows() {
         limits.max_buffer_size = ALLOWED;
     });
     let held = || device.generate_allocator_report().map(|report| report.total_allocated_bytes);
-    let gpu = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue));
+    let gpu = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue).unwrap());
     let before = held();
     let large = Model::new(Config::elman(Input::Tokens(5), 600, 6)).unwrap();
     let asked = large.flat().len() as u64 * 4;

@@ -18,7 +18,9 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use recurrent::gpu::{Gpu, adapters};
-use recurrent::{Batch, Checkpoint, Config, Device, Error, Input, Loss, Model, Recipe, Start, Stream, Trainer, wgpu};
+use recurrent::{
+    Batch, Checkpoint, Config, Device, Error, Input, Loss, Model, Predictor, Recipe, Start, Stream, Trainer, wgpu,
+};
 use whole::{assert_same, bytes, rng};
 
 const NAME: &str = "WGPU_ADAPTER_NAME";
@@ -52,7 +54,7 @@ impl Own {
     }
 
     fn as_device(&self) -> Device {
-        Device::from_gpu(Gpu::from_wgpu(self.device.clone(), self.queue.clone()))
+        Device::from_gpu(Gpu::from_wgpu(self.device.clone(), self.queue.clone()).unwrap())
     }
 
     fn errors(&self) -> Vec<String> {
@@ -101,68 +103,69 @@ fn refused<T: 'static>(what: &str, call: impl FnOnce() -> recurrent::Result<T> +
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(call().err()));
     match receiver.recv_timeout(Duration::from_secs(60)) {
-        Ok(Some(Error::DeviceLost(_) | Error::Gpu { .. })) => {}
+        Ok(Some(Error::DeviceLost(_))) => {}
         Ok(Some(error)) => panic!("{what} on a lost device: {error:?}"),
         Ok(None) => panic!("{what} on a lost device went well"),
         Err(_) => panic!("{what} on a lost device panicked or hung"),
     }
 }
 
-/// Each call on a device that was lost in the middle of a training.
+/// Each call on a device that was lost in the middle of a training, from the first on, whether it waits or not.
 ///
-/// wgpu tells of a loss by a callback, which is the application's, or by what cannot be read back. So a call that does
-/// not wait may go well, and the next one that waits has the error: the loss itself, or what wgpu refuses after it.
+/// wgpu tells of a loss by a callback, which is the application's. So the device is asked.
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_lost_device_is_an_error_at_every_call() {
-    type Call<T> = (&'static str, fn(T) -> recurrent::Result<()>);
-    let train: [Call<Trainer>; 13] = [
-        ("step", |mut trainer| trainer.step(&batch()).and_then(|()| trainer.metrics().map(drop))),
-        ("a first step of another size", |mut trainer| {
-            let other = whole::batch(&mut rng(1), model().config(), Loss::CrossEntropy, 2, 1);
-            trainer.step(&other).and_then(|()| trainer.metrics().map(drop))
+    type Call<T> = (&'static str, fn(&mut T) -> recurrent::Result<()>);
+    let train: [Call<Trainer>; 15] = [
+        ("step", |trainer| trainer.step(&batch())),
+        ("a first step of another size", |trainer| {
+            trainer.step(&whole::batch(&mut rng(1), model().config(), Loss::CrossEntropy, 2, 1))
         }),
-        ("a carried step", |mut trainer| {
-            trainer.step(&batch().with_start(Start::Carry)).and_then(|()| trainer.state().map(drop))
-        }),
-        ("a given step", |mut trainer| {
-            let given = batch().with_start(Start::Given(vec![0.5; 48]));
-            trainer.step(&given).and_then(|()| trainer.model().map(drop))
-        }),
-        ("profile", |mut trainer| trainer.profile(&batch()).map(drop)),
-        ("metrics", |mut trainer| trainer.metrics().map(drop)),
-        ("metrics_async", |mut trainer| pollster::block_on(trainer.metrics_async()).map(drop)),
-        ("evaluate", |mut trainer| trainer.evaluate([batch()]).map(drop)),
-        ("model", |mut trainer| trainer.model().map(drop)),
-        ("model_async", |mut trainer| pollster::block_on(trainer.model_async()).map(drop)),
-        ("state", |mut trainer| trainer.state().map(drop)),
-        ("checkpoint", |mut trainer| trainer.checkpoint().map(drop)),
-        ("prepare", |mut trainer| {
-            pollster::block_on(trainer.prepare_async(3, 3)).and_then(|()| trainer.metrics().map(drop))
-        }),
+        ("a carried step", |trainer| trainer.step(&batch().with_start(Start::Carry))),
+        ("a given step", |trainer| trainer.step(&batch().with_start(Start::Given(vec![0.5; 48])))),
+        ("several windows", |trainer| trainer.step_over(&[batch(), batch()])),
+        ("profile", |trainer| trainer.profile(&batch()).map(drop)),
+        ("metrics", |trainer| trainer.metrics().map(drop)),
+        ("metrics_async", |trainer| pollster::block_on(trainer.metrics_async()).map(drop)),
+        ("evaluate", |trainer| trainer.evaluate([batch()]).map(drop)),
+        ("model", |trainer| trainer.model().map(drop)),
+        ("model_async", |trainer| pollster::block_on(trainer.model_async()).map(drop)),
+        ("state", |trainer| trainer.state().map(drop)),
+        ("checkpoint", |trainer| trainer.checkpoint().map(drop)),
+        ("prepare", |trainer| trainer.prepare(3, 3)),
+        ("freeze", |trainer| trainer.freeze(&["bias"])),
     ];
     for (what, call) in train {
         let own = Own::open();
         let mut trainer = Trainer::new(&own.as_device(), &model(), recipe()).unwrap();
         trainer.step(&batch()).unwrap();
         own.device.destroy();
-        refused(what, move || call(trainer));
+        refused(what, move || {
+            let lost = call(&mut trainer);
+            // And again, and so does every other.
+            for _ in 0..3 {
+                assert!(matches!(call(&mut trainer), Err(Error::DeviceLost(_))));
+            }
+            assert!(matches!(trainer.step(&batch()), Err(Error::DeviceLost(_))));
+            lost
+        });
         assert_eq!(own.errors(), [""; 0], "{what} reached the application's handler");
     }
     let read: [Call<Stream>; 6] = [
-        ("step_tokens", |mut stream| stream.step_tokens(&[1; 3]).map(drop)),
-        ("step_tokens_async", |mut stream| pollster::block_on(stream.step_tokens_async(&[1; 3])).map(drop)),
-        ("sequence", |mut stream| stream.sequence(2, &recurrent::Inputs::Tokens(vec![1; 6])).map(drop)),
-        ("reset", |mut stream| stream.reset().and_then(|()| stream.state().map(drop))),
-        ("set_state", |mut stream| stream.set_state(&[0.5; 48]).and_then(|()| stream.state().map(drop))),
-        ("state of a stream", |mut stream| stream.state().map(drop)),
+        ("step_tokens", |stream| stream.step_tokens(&[1; 3]).map(drop)),
+        ("step_tokens_async", |stream| pollster::block_on(stream.step_tokens_async(&[1; 3])).map(drop)),
+        ("sequence", |stream| stream.sequence(2, &recurrent::Inputs::Tokens(vec![1; 6])).map(drop)),
+        ("reset", |stream| stream.reset()),
+        ("set_state", |stream| stream.set_state(&[0.5; 48])),
+        ("state of a stream", |stream| stream.state().map(drop)),
     ];
     for (what, call) in read {
         let own = Own::open();
         let mut stream = Stream::new(&own.as_device(), &model(), 3).unwrap();
         stream.step_tokens(&[0; 3]).unwrap();
         own.device.destroy();
-        refused(what, move || call(stream));
+        refused(what, move || call(&mut stream));
         assert_eq!(own.errors(), [""; 0], "{what} reached the application's handler");
     }
     let own = Own::open();
@@ -174,15 +177,53 @@ fn a_lost_device_is_an_error_at_every_call() {
     };
     own.device.destroy();
     let lost = device.clone();
-    refused("a new trainer", move || Trainer::new(&lost, &model(), recipe()).and_then(|mut trainer| trainer.model()));
+    refused("a new trainer", move || Trainer::new(&lost, &model(), recipe()));
     let lost = device.clone();
-    refused("a new stream", move || Stream::new(&lost, &model(), 3).and_then(|mut stream| stream.state()));
+    refused("a new stream", move || Stream::new(&lost, &model(), 3));
+    let lost = device.clone();
+    refused("a new predictor", move || Predictor::new(&lost, &model()));
     let lost = device.clone();
     let kept: Checkpoint = checkpoint.clone();
-    refused("a resumed trainer", move || Trainer::resume(&lost, &kept).and_then(|mut trainer| trainer.checkpoint()));
+    refused("a resumed trainer", move || Trainer::resume(&lost, &kept));
     assert_eq!(own.errors(), [""; 0]);
     // What was saved goes on elsewhere.
     assert!(Trainer::resume(&Device::cpu(), &checkpoint).unwrap().step(&batch()).is_ok());
+}
+
+/// What a device has to allow is said where it is lent, by its name; with no more than that, and with buffers of any size, it is taken.
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_device_of_too_small_limits_is_refused_where_it_is_lent() {
+    type Change = fn(&mut wgpu::Limits);
+    let lent = |change: Change| {
+        let (device, queue) = whole::open(change);
+        Gpu::from_wgpu(device, queue)
+    };
+    let small: [(&str, Change); 6] = [
+        ("max_storage_buffers_per_shader_stage", |limits| limits.max_storage_buffers_per_shader_stage = 4),
+        ("max_compute_invocations_per_workgroup", |limits| limits.max_compute_invocations_per_workgroup = 128),
+        ("max_compute_workgroup_storage_size", |limits| limits.max_compute_workgroup_storage_size = 8192),
+        ("max_compute_workgroup_size_x", |limits| limits.max_compute_workgroup_size_x = 64),
+        ("max_compute_workgroups_per_dimension", |limits| limits.max_compute_workgroups_per_dimension = 1024),
+        ("max_dynamic_uniform_buffers_per_pipeline_layout", |limits| {
+            limits.max_dynamic_uniform_buffers_per_pipeline_layout = 0;
+        }),
+    ];
+    for (name, change) in small {
+        match lent(change) {
+            Err(Error::Limit { limit, asked, allowed, .. }) => assert!(limit == name && asked > allowed, "{limit}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let enough = lent(|limits| {
+        limits.max_texture_dimension_2d = 0;
+        limits.max_color_attachments = 0;
+        limits.max_storage_buffer_binding_size = 1 << 20;
+        limits.max_buffer_size = 1 << 20;
+    });
+    let mut trainer = Trainer::new(&Device::from_gpu(enough.unwrap()), &model(), recipe()).unwrap();
+    trainer.step(&batch()).unwrap();
+    assert_eq!(trainer.metrics().unwrap().len(), 1);
 }
 
 /// Wakes a thread, and counts.
@@ -268,13 +309,18 @@ whole::on_both!(the_async_forms_say_the_same);
 
 /// What an application may do with them: own them in another thread, and wait for them on any executor.
 #[test]
-fn trainers_streams_and_their_futures_can_be_sent() {
+fn trainers_streams_and_their_futures_can_be_sent_and_shared() {
     fn is_send<T: Send>(_: &T) {}
     fn is_sync<T: Send + Sync + 'static>() {}
     is_sync::<Device>();
     is_sync::<Gpu>();
     is_sync::<Error>();
     is_sync::<Model>();
+    is_sync::<Trainer>();
+    is_sync::<Stream>();
+    is_sync::<Predictor>();
+    is_sync::<recurrent::EarlyStopping>();
+    is_sync::<Checkpoint>();
     let mut trainer = Trainer::new(&Device::cpu(), &model(), recipe()).unwrap();
     let mut stream = Stream::new(&Device::cpu(), &model(), 1).unwrap();
     is_send(&trainer.step_async(&batch()));
@@ -283,6 +329,8 @@ fn trainers_streams_and_their_futures_can_be_sent() {
     is_send(&trainer.checkpoint_async());
     is_send(&stream.step_tokens_async(&[0]));
     is_send(&Trainer::new_async(&Device::cpu(), &model(), recipe()));
+    is_send(&trainer.step_over_async(&[batch()]));
+    is_send(&trainer.prepare_async(2, 2));
     let trained = thread::spawn(move || trainer.step(&batch()).map(|()| trainer.steps()));
     assert_eq!(trained.join().unwrap().unwrap(), 1);
     assert_eq!(thread::spawn(move || stream.step_tokens(&[0]).map(<[f32]>::len)).join().unwrap().unwrap(), 5);

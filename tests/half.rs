@@ -378,7 +378,7 @@ fn the_cpu_and_a_target_without_it_say_so() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_device_that_was_opened_without_it_says_so() {
     let (device, queue) = whole::open(|_| {});
-    let gpu = recurrent::gpu::Gpu::from_wgpu(device, queue);
+    let gpu = recurrent::gpu::Gpu::from_wgpu(device, queue).unwrap();
     assert!(!gpu.target().has_f16);
     let name = gpu.adapter().name.clone();
     let Err(error) = Device::from_gpu(gpu.clone()).with_precision(Precision::F16) else {

@@ -205,7 +205,7 @@ fn bytes_are_those_that_are_allocated() {
                 // What a driver may round the size of a buffer up to, and where inputs start.
                 let is_dx12 = device.adapter_info().backend == recurrent::wgpu::Backend::Dx12;
                 let alignment = if is_dx12 { 64 << 10 } else { 256 };
-                let mut executor = gpu::Executor::new(Gpu::from_wgpu(device.clone(), queue));
+                let mut executor = gpu::Executor::new(Gpu::from_wgpu(device.clone(), queue).unwrap());
                 let (mut plan, _) = Plan::new(&config, purpose, 20, 8, &BY_STEPS).unwrap();
                 if keep {
                     plan.keep_all();
@@ -246,7 +246,7 @@ fn alive(device: &recurrent::wgpu::Device) -> Vec<(&'static str, isize)> {
 #[cfg_attr(target_vendor = "apple", ignore = "Metal does not say what it has allocated")]
 fn steps_after_the_first_make_nothing_on_the_device() {
     let (device, queue) = whole::open(|_| ());
-    let on = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue));
+    let on = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue).unwrap());
     let config = Config::lstm(Input::Tokens(5), 9, 5).with_layers(2);
     let model = Model::new(config.clone()).unwrap();
     for checkpointing in [Checkpointing::None, Checkpointing::Sqrt] {

@@ -206,7 +206,7 @@ fn a_bad_batch_is_refused_and_trains_nothing(device: &Device) {
 fn a_device_without_timestamps_is_timed_by_submissions() {
     // Opened without any feature.
     let (device, queue) = whole::open(|_| ());
-    let device = Device::from_gpu(Gpu::from_wgpu(device, queue));
+    let device = Device::from_gpu(Gpu::from_wgpu(device, queue).unwrap());
     let config = small();
     let batch = batch(&config, 9, 2);
     let mut timed = trainer(&device, &config, recipe());

@@ -1,11 +1,13 @@
 //! Holds the tensors of any number of plans and replays them.
 //!
-//! Shared tensors are one buffer for all plans. A plan's tensors are allocated in [`Executor::prepare`]; the first
-//! [`Executor::run`] makes room beside them for packed copies of the weights (as large as these, once more for training) and
-//! for sums, and later ones allocate nothing but the lists by which threads share a tensor.
+//! Shared tensors are one buffer for all plans. A plan's tensors, and room for its sums, are allocated in
+//! [`Executor::prepare`], all of them or none, and freed in [`Executor::free`]; the first [`Executor::run`] makes room beside
+//! them for packed copies of the weights (as large as these, once more for training), and later ones allocate nothing but
+//! the lists by which threads share a tensor.
 //!
 //! This is the level below [`crate::Trainer`] and [`crate::Stream`], which check what they are given: here an id of
-//! another executor, an id out of range or a plan whose operations do not fit its tensors is a panic.
+//! another executor or of a plan that was freed, an id out of range or a plan whose operations do not fit its tensors is a
+//! panic.
 
 use super::{
     gather, gradient, loss, mask, matmul,
@@ -13,15 +15,21 @@ use super::{
     real::Real,
     recurrence, state, trace, update,
 };
+use crate::allocate::zeros;
 use crate::clock::{Clock, Stopwatch, Timed};
 use crate::error::{Error, Result};
-use crate::plan::{Element, Op, Plan, PlanId, Storage, TensorId};
+use crate::plan::{Element, Op, Plan, PlanId, PlanTable, Storage, Tensor, TensorId};
+
+/// What is being done where memory runs out.
+const DOING: &str = "allocating a plan's tensors";
 
 /// Runs plans on the CPU in f32 or f64.
 #[derive(Debug, Default)]
 pub struct Executor<T: Real> {
-    plans: Vec<Prepared>,
+    plans: PlanTable<Prepared>,
     buffers: Vec<Buffer<T>>,
+    /// Places among the buffers that no tensor has.
+    vacant: Vec<usize>,
     /// Buffers that all plans know by name.
     shared: Vec<(String, usize)>,
     scratch: Vec<T>,
@@ -34,6 +42,8 @@ struct Prepared {
     plan: Plan,
     /// Which buffer each tensor is.
     slots: Vec<usize>,
+    /// How many intermediate results its operations have at a time.
+    scratch: usize,
 }
 
 impl<T: Real> Executor<T> {
@@ -42,39 +52,95 @@ impl<T: Real> Executor<T> {
         Executor::default()
     }
 
-    /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values.
+    /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values. A plan that cannot be prepared
+    /// leaves nothing behind.
     ///
     /// # Errors
     /// [`Error::Shape`] where a shared tensor has another length in an earlier plan, [`Error::OutOfMemory`].
     pub fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
+        let known = self.shared.len();
         let mut slots = Vec::with_capacity(plan.tensors().len());
-        for tensor in plan.tensors() {
-            let known = self.shared.iter().find(|(name, _)| *name == tensor.name && tensor.storage == Storage::Shared);
-            if let Some((_, slot)) = known {
-                let held = self.buffers[*slot].len();
-                if held != tensor.len() {
-                    return Err(Error::shape(&tensor.name, &[held], &tensor.shape));
-                }
-                slots.push(*slot);
-                continue;
-            }
-            let slot = self.buffers.len();
-            self.buffers.push(match tensor.element {
-                Element::Real | Element::Half => Buffer::Real(zeros(T::zero(), tensor.len())?, 0),
-                Element::Id => Buffer::Id(zeros(0, tensor.len())?),
-            });
-            if tensor.storage == Storage::Shared {
-                self.shared.push((tensor.name.clone(), slot));
-            }
-            slots.push(slot);
+        let mut made = Vec::new();
+        let allocated = plan.tensors().iter().try_for_each(|tensor| {
+            slots.push(self.slot(tensor, &mut made)?);
+            Ok(())
+        });
+        let scratch = scratch(&plan);
+        if let Err(error) = allocated.and_then(|()| self.reserve(scratch)) {
+            self.shared.truncate(known);
+            self.release(&made);
+            return Err(error);
         }
-        self.plans.push(Prepared { plan, slots });
-        Ok(PlanId(self.plans.len() - 1))
+        Ok(self.plans.insert(Prepared { plan, slots, scratch }))
+    }
+
+    /// Which buffer a tensor is; one that is made for it is named in `made`.
+    fn slot(&mut self, tensor: &Tensor, made: &mut Vec<usize>) -> Result<usize> {
+        let is_shared = tensor.storage == Storage::Shared;
+        if let Some((_, slot)) = self.shared.iter().find(|(name, _)| is_shared && *name == tensor.name) {
+            let held = self.buffers[*slot].len();
+            return if held == tensor.len() {
+                Ok(*slot)
+            } else {
+                Err(Error::shape(&tensor.name, &[held], &tensor.shape))
+            };
+        }
+        let buffer = match tensor.element {
+            Element::Real | Element::Half => Buffer::Real(zeros(tensor.len(), DOING)?, 0),
+            Element::Id => Buffer::Id(zeros(tensor.len(), DOING)?),
+        };
+        let slot = self.vacant.pop().unwrap_or(self.buffers.len());
+        if slot == self.buffers.len() {
+            self.buffers.push(buffer);
+        } else {
+            self.buffers[slot] = buffer;
+        }
+        made.push(slot);
+        if is_shared {
+            self.shared.push((tensor.name.clone(), slot));
+        }
+        Ok(slot)
+    }
+
+    /// Makes room for so many intermediate results.
+    fn reserve(&mut self, len: usize) -> Result<()> {
+        let out = |_| Error::OutOfMemory(format!("making room for a plan's sums ({len} elements)"));
+        self.scratch.try_reserve_exact(len.saturating_sub(self.scratch.len())).map_err(out)
+    }
+
+    /// Gives buffers back, and what was packed of them.
+    fn release(&mut self, slots: &[usize]) {
+        for slot in slots {
+            self.buffers[*slot] = Buffer::Id(Vec::new());
+        }
+        self.vacant.extend_from_slice(slots);
+        self.packs.retain(|pack| !slots.contains(&pack.buffer()));
+    }
+
+    /// Frees a plan and all tensors that are its own; those it shares stay, be it with no plan at all.
+    pub fn free(&mut self, id: PlanId) {
+        let Some(Prepared { plan, slots, .. }) = self.plans.remove(id) else { return };
+        let own = plan.tensors().iter().zip(slots).filter(|(tensor, _)| tensor.storage != Storage::Shared);
+        let own: Vec<usize> = own.map(|(_, slot)| slot).collect();
+        self.release(&own);
+        let most = self.plans.iter().map(|prepared| prepared.scratch).max().unwrap_or(0);
+        self.scratch.truncate(most);
+        self.scratch.shrink_to(most);
+    }
+
+    /// Bytes that are allocated for a plan, but for tensors that it shares.
+    pub(crate) fn needs(plan: &Plan) -> u64 {
+        let own = plan.tensors().iter().filter(|tensor| tensor.storage != Storage::Shared);
+        let bytes = own.map(|tensor| match tensor.element {
+            Element::Real | Element::Half => tensor.len() as u64 * size_of::<T>() as u64,
+            Element::Id => tensor.len() as u64 * size_of::<u32>() as u64,
+        });
+        bytes.sum::<u64>() + plan.host_bytes()
     }
 
     /// The plan behind an id.
     pub fn plan(&self, id: PlanId) -> &Plan {
-        &self.plans[id.0].plan
+        &self.plans[id].plan
     }
 
     /// Writes a tensor of real numbers.
@@ -82,8 +148,8 @@ impl<T: Real> Executor<T> {
     /// # Errors
     /// [`Error::Shape`] where the length is another one.
     pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
-        let declared = self.plans[plan.0].plan.get(tensor);
-        match self.buffers[self.plans[plan.0].slots[tensor.0]].real_mut() {
+        let declared = self.plans[plan].plan.get(tensor);
+        match self.buffers[self.plans[plan].slots[tensor.0]].real_mut() {
             Some(held) if held.len() == values.len() => {
                 held.iter_mut().zip(values).for_each(|(held, value)| *held = T::from_f64(value));
                 Ok(())
@@ -106,8 +172,8 @@ impl<T: Real> Executor<T> {
         tensor: TensorId,
         ids: impl ExactSizeIterator<Item = u32>,
     ) -> Result<()> {
-        let declared = self.plans[plan.0].plan.get(tensor);
-        match &mut self.buffers[self.plans[plan.0].slots[tensor.0]] {
+        let declared = self.plans[plan].plan.get(tensor);
+        match &mut self.buffers[self.plans[plan].slots[tensor.0]] {
             Buffer::Id(held) if held.len() == ids.len() => {
                 held.iter_mut().zip(ids).for_each(|(held, id)| *held = id);
                 Ok(())
@@ -118,7 +184,7 @@ impl<T: Real> Executor<T> {
 
     /// The values of a tensor of real numbers; empty for one of ids.
     pub fn read(&self, plan: PlanId, tensor: TensorId) -> &[T] {
-        match &self.buffers[self.plans[plan.0].slots[tensor.0]] {
+        match &self.buffers[self.plans[plan].slots[tensor.0]] {
             Buffer::Real(values, _) => values,
             Buffer::Id(_) => &[],
         }
@@ -126,7 +192,7 @@ impl<T: Real> Executor<T> {
 
     /// Copies one plan's tensor over another's of the same size.
     pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) {
-        let slots = [from, to].map(|(plan, tensor)| self.plans[plan.0].slots[tensor.0]);
+        let slots = [from, to].map(|(plan, tensor)| self.plans[plan].slots[tensor.0]);
         if let Ok([Buffer::Real(from, _), to]) = self.buffers.get_disjoint_mut(slots)
             && let Some(to) = to.real_mut()
         {
@@ -136,7 +202,7 @@ impl<T: Real> Executor<T> {
 
     /// Sets a tensor to zero.
     pub(crate) fn zero(&mut self, plan: PlanId, tensor: TensorId) {
-        if let Some(held) = self.buffers[self.plans[plan.0].slots[tensor.0]].real_mut() {
+        if let Some(held) = self.buffers[self.plans[plan].slots[tensor.0]].real_mut() {
             held.fill(T::zero());
         }
     }
@@ -144,7 +210,7 @@ impl<T: Real> Executor<T> {
     /// Runs all operations of a plan once.
     pub fn run(&mut self, id: PlanId) {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
-        let Prepared { plan, slots } = &plans[id.0];
+        let Prepared { plan, slots, .. } = &plans[id];
         let mut memory = Memory { plan, buffers, slots, scratch, totals, packs };
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
@@ -154,7 +220,7 @@ impl<T: Real> Executor<T> {
     /// [`Executor::run`], each operation timed.
     pub(crate) fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
-        let Prepared { plan, slots } = &plans[id.0];
+        let Prepared { plan, slots, .. } = &plans[id];
         let mut memory = Memory { plan, buffers, slots, scratch, totals, packs };
         let mut each = Vec::with_capacity(plan.stages().len());
         let all = Stopwatch::start()?;
@@ -167,12 +233,16 @@ impl<T: Real> Executor<T> {
     }
 }
 
-fn zeros<V: Clone>(zero: V, len: usize) -> Result<Vec<V>> {
-    let mut values = Vec::new();
-    let out = |_| Error::OutOfMemory(format!("allocating a plan's tensors ({len} elements)"));
-    values.try_reserve_exact(len).map_err(out)?;
-    values.resize(len, zero);
-    Ok(values)
+/// How many intermediate results a plan's operations have at a time, where that grows with the batch; for what grows with the
+/// weights alone, the first run makes room.
+fn scratch(plan: &Plan) -> usize {
+    let of = |op: &Op| match op {
+        Op::Forward(op) | Op::Backward { recurrence: op, .. } => recurrence::scratch(op),
+        Op::Mask(op) => mask::scratch(op),
+        Op::GatherGradient(op) => op.d.cols,
+        _ => 0,
+    };
+    plan.stages().iter().map(|stage| of(&stage.op)).max().unwrap_or(0)
 }
 
 fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {

@@ -30,6 +30,11 @@ impl<T: Real> Drawn<T> {
     }
 }
 
+/// How many factors are drawn before they are used.
+pub(super) fn scratch(op: &Mask) -> usize {
+    (op.period * op.out.cols).min(op.out.range().len())
+}
+
 pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     let mut factors = std::mem::take(memory.scratch);

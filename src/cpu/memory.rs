@@ -39,7 +39,7 @@ pub(super) struct Memory<'a, T> {
     pub buffers: &'a mut [Buffer<T>],
     /// Which buffer a tensor is.
     pub slots: &'a [usize],
-    /// Room for an operation's intermediate results; grows once, then is kept.
+    /// Room for an operation's intermediate results, of any of the plans.
     pub scratch: &'a mut Vec<T>,
     /// Room for the f64 totals of long sums, kept likewise.
     pub totals: &'a mut Vec<f64>,
@@ -54,6 +54,13 @@ pub(super) struct Pack<T> {
     /// How often the buffer had been written.
     written: u64,
     values: Vec<T>,
+}
+
+impl<T> Pack<T> {
+    /// Which buffer the matrix is in.
+    pub fn buffer(&self) -> usize {
+        self.of.buffer
+    }
 }
 
 /// `[K, N]`, its first element and the distances between rows and between columns.

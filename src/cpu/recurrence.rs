@@ -331,6 +331,16 @@ fn part_mut<T>(values: &mut [T], range: std::ops::Range<usize>) -> &mut [T] {
     if values.is_empty() { values } else { &mut values[range] }
 }
 
+/// How many intermediate results one sequence has at a time: its sums and one operand.
+fn scratch_of_one(op: &Recurrence) -> usize {
+    op.rows() + op.hidden
+}
+
+/// How many intermediate results all sequences have at a time, with a row of zeros.
+pub(super) fn scratch(op: &Recurrence) -> usize {
+    op.hidden + op.batch * scratch_of_one(op)
+}
+
 /// What a recurrence writes, taken out of the memory.
 struct Owned<T> {
     h: Vec<T>,
@@ -365,9 +375,9 @@ impl<T: Real> Owned<T> {
         let tasks = op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK;
         let rows = op.batch.div_ceil(threads::shares(tasks.min(op.batch)));
         let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
-        let scratch = op.rows() + op.hidden;
+        let scratch = scratch_of_one(op);
         self.scratch.clear();
-        self.scratch.resize(op.hidden + op.batch * scratch, T::zero());
+        self.scratch.resize(self::scratch(op), T::zero());
         // No thread writes to these.
         let (zeros, scratches) = self.scratch.split_at_mut(op.hidden);
         let zeros = &*zeros;

@@ -96,6 +96,55 @@ impl Sequences {
     }
 }
 
+/// [`Inputs`], borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InputsRef<'a> {
+    Tokens(&'a [u32]),
+    Dense(&'a [f32]),
+}
+
+impl Inputs {
+    pub(crate) fn borrowed(&self) -> InputsRef<'_> {
+        match self {
+            Inputs::Tokens(ids) => InputsRef::Tokens(ids),
+            Inputs::Dense(x) => InputsRef::Dense(x),
+        }
+    }
+}
+
+/// Some steps of B sequences, one after the other: what one run of a plan reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span<'a> {
+    /// How many steps these are.
+    pub steps: usize,
+    /// B.
+    pub size: usize,
+    /// `[T, B]` or `[T, B, I]`: those of these steps.
+    pub inputs: InputsRef<'a>,
+    /// `[B]`: of the whole sequences.
+    pub lengths: Option<&'a [usize]>,
+    /// How many steps of the sequences come before these.
+    pub before: usize,
+}
+
+impl<'a> Span<'a> {
+    /// `steps` of these steps, from `first` on.
+    pub fn part(self, first: usize, steps: usize) -> Self {
+        let range = |len: usize| first * (len / self.steps)..(first + steps) * (len / self.steps);
+        let inputs = match self.inputs {
+            InputsRef::Tokens(ids) => InputsRef::Tokens(&ids[range(ids.len())]),
+            InputsRef::Dense(x) => InputsRef::Dense(&x[range(x.len())]),
+        };
+        Span { steps, inputs, before: self.before + first, ..self }
+    }
+
+    /// How many of these steps of sequence `b` are valid.
+    pub fn length(&self, b: usize) -> usize {
+        let length = self.lengths.and_then(|lengths| lengths.get(b)).copied();
+        length.map_or(self.steps, |length| length.saturating_sub(self.before).min(self.steps))
+    }
+}
+
 /// One window of T steps over B sequences, with what is expected of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -242,6 +291,12 @@ impl Sequences {
             )),
             Start::Carry | Start::Zero => Ok(()),
         }
+    }
+
+    /// All steps.
+    pub(crate) fn span(&self) -> Span<'_> {
+        let (steps, size, inputs) = (self.steps, self.size, self.inputs.borrowed());
+        Span { steps, size, inputs, lengths: self.lengths.as_deref(), before: 0 }
     }
 
     /// How many steps of sequence `b` are valid.

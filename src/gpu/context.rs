@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{self, Adapter, Select};
-use super::kernels::{Access, Dispatch};
-use super::wait::scoped;
+use super::kernels::{self, Access, Dispatch};
+use super::wait::{Probe, scoped};
 use crate::error::{Error, Result};
 use crate::plan::{Bounds, Target};
 
@@ -21,12 +21,17 @@ struct Inner {
     queue: wgpu::Queue,
     adapter: Adapter,
     pipelines: Mutex<HashMap<Key, Pipeline>>,
-    /// Why the device was lost, once it is.
+    /// Why the device was lost, once that is known.
     lost: Arc<Mutex<Option<String>>>,
+    /// By which a device of the application's own is asked whether it is lost, as wgpu tells only its callback.
+    probe: Option<Probe>,
     /// After how many submissions one is to end early, and after how many commands.
     #[cfg(test)]
     fault: Mutex<Option<(usize, usize)>>,
 }
+
+/// Storage buffers are bound from multiples of this many bytes, and parameters too: WebGPU's default, which every adapter meets.
+pub(super) const ALIGNMENT: u64 = 256;
 
 /// A kernel's name, which of its aliases are f16, and its constants.
 type Key = (&'static str, Vec<&'static str>, Vec<u32>);
@@ -63,7 +68,7 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|error| Error::Gpu { doing: "opening the device".to_owned(), message: error.to_string() })?;
-        let gpu = Gpu::from_wgpu(device, queue);
+        let gpu = Gpu::of(device, queue, None);
         let lost = Arc::clone(&gpu.inner.lost);
         gpu.inner.device.set_device_lost_callback(move |reason, message| {
             *lock(&lost) = Some(if message.is_empty() { format!("{reason:?}") } else { message });
@@ -80,10 +85,20 @@ impl Gpu {
         pollster::block_on(Self::new_async(select))
     }
 
-    /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's `SHADER_F16`. Its callbacks for errors and for device loss stay the
-    /// application's; errors of this crate's work are caught apart and returned. wgpu tells only that callback of a
-    /// loss, so here it shows at the next call that waits.
-    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+    /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's `SHADER_F16`. Its
+    /// callbacks for errors and for device loss stay the application's; errors of this crate's work are caught apart and
+    /// returned. wgpu tells only that callback of a loss, so here every call asks the device whether it is still there.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a device that was opened with smaller limits than the kernels need: WebGPU's default limits of compute
+    /// shaders suffice. How large buffers may be decides how large models may be, which is seen when these come.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        check_limits(&device.limits())?;
+        let probe = Probe::new(&device);
+        Ok(Self::of(device, queue, Some(probe)))
+    }
+
+    fn of(device: wgpu::Device, queue: wgpu::Queue, probe: Option<Probe>) -> Self {
         let adapter = Adapter::new(0, &device.adapter_info(), &device.limits());
         let inner = Inner {
             device,
@@ -91,6 +106,7 @@ impl Gpu {
             adapter,
             pipelines: Mutex::default(),
             lost: Arc::default(),
+            probe,
             #[cfg(test)]
             fault: Mutex::default(),
         };
@@ -168,7 +184,23 @@ impl Gpu {
 
     /// The error of a lost device, once it is lost.
     pub(super) fn alive(&self) -> Result<()> {
+        if self.inner.probe.as_ref().is_some_and(|probe| probe.is_lost(&self.inner.device)) {
+            self.lose("the application's device is gone");
+        }
         lock(&self.inner.lost).as_ref().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.clone())))
+    }
+
+    /// What an error of waiting means: after the first that says that the device is lost, every call says so.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        if let Error::DeviceLost(reason) = &error {
+            self.lose(reason);
+        }
+        self.alive().err().unwrap_or(error)
+    }
+
+    /// Takes note of a loss, unless there was one before.
+    fn lose(&self, reason: &str) {
+        lock(&self.inner.lost).get_or_insert_with(|| reason.to_owned());
     }
 
     /// The kernel's pipeline for a dispatch, compiled at its first use on this device.
@@ -193,6 +225,53 @@ impl fmt::Debug for Gpu {
 /// A lock that a panic elsewhere does not close: what it guards is whole after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nothing, if every kernel runs on a device with these limits.
+fn check_limits(limits: &wgpu::Limits) -> Result<()> {
+    let bindings = kernels::all().iter().map(|kernel| kernel.bindings.len()).max().unwrap_or(0) as u32;
+    let default = wgpu::Limits::default();
+    let at_least = [
+        ("max_bind_groups", limits.max_bind_groups, 1),
+        ("max_bindings_per_bind_group", limits.max_bindings_per_bind_group, 1 + bindings),
+        ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage, bindings),
+        ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage, 1),
+        ("max_dynamic_uniform_buffers_per_pipeline_layout", limits.max_dynamic_uniform_buffers_per_pipeline_layout, 1),
+        (
+            "max_compute_workgroup_storage_size",
+            limits.max_compute_workgroup_storage_size,
+            default.max_compute_workgroup_storage_size,
+        ),
+        (
+            "max_compute_invocations_per_workgroup",
+            limits.max_compute_invocations_per_workgroup,
+            default.max_compute_invocations_per_workgroup,
+        ),
+        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, default.max_compute_workgroup_size_x),
+        ("max_compute_workgroup_size_y", limits.max_compute_workgroup_size_y, default.max_compute_workgroup_size_y),
+        ("max_compute_workgroup_size_z", limits.max_compute_workgroup_size_z, 1),
+        ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, kernels::MAX_GRID),
+    ];
+    let widths =
+        ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, kernels::MAX_PARAMS_BYTES as u64);
+    let at_least = at_least.map(|(limit, allowed, asked)| (limit, u64::from(allowed), u64::from(asked)));
+    for (limit, allowed, asked) in at_least.into_iter().chain([widths]) {
+        if allowed < asked {
+            return Err(Error::Limit { what: "a kernel".to_owned(), limit, asked, allowed });
+        }
+    }
+    // Of these smaller is better.
+    let at_most = [
+        ("min_uniform_buffer_offset_alignment", limits.min_uniform_buffer_offset_alignment),
+        ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment),
+    ];
+    for (limit, given) in at_most {
+        if u64::from(given) > ALIGNMENT {
+            let what = "a buffer's offset (as bytes that divide it)".to_owned();
+            return Err(Error::Limit { what, limit, asked: given.into(), allowed: ALIGNMENT });
+        }
+    }
+    Ok(())
 }
 
 /// How many threads a software adapter has.

@@ -1,10 +1,15 @@
 //! Holds the tensors of any number of plans on the GPU and replays them, each run as one command buffer.
 //!
-//! Buffers, pipelines and bind groups are made in [`Executor::prepare`]; a run uploads the plan's inputs in one write
-//! and submits. Nothing waits but [`Executor::read`], and a run that is timed.
+//! Buffers, pipelines and bind groups are made in [`Executor::prepare`], all of them or none, and freed in [`Executor::free`];
+//! a run uploads the plan's inputs in one write and submits. Nothing waits but [`Executor::read`], and a run that is timed.
+//! An id of another executor or of a plan that was freed is a panic.
 
+#[path = "readback.rs"]
+mod readback;
 #[path = "timed.rs"]
 mod timed;
+
+pub(crate) use readback::Readback;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,18 +17,18 @@ use std::task::Poll;
 
 use half::f16;
 
-use super::context::{Gpu, Pipeline};
+use super::context::{ALIGNMENT, Gpu, Pipeline};
 use super::kernels::{self, Command, Dispatch};
 use super::progress::{self, Progress};
 use super::slots::Slots;
 use super::wait::{Caught, Wait, map, scoped};
 use crate::error::{Error, Result};
-use crate::plan::{Element, Plan, PlanId, Storage, Tensor, TensorId, View};
+use crate::plan::{Element, Plan, PlanId, PlanTable, Storage, Tensor, TensorId, View};
 
 /// Runs plans on a GPU.
 pub struct Executor {
     gpu: Gpu,
-    plans: Vec<Prepared>,
+    plans: PlanTable<Prepared>,
     /// Buffers that all plans know by name.
     shared: Vec<(String, Place)>,
     /// How many submissions were done; there from the first plan on.
@@ -47,6 +52,15 @@ struct Prepared {
     submissions: Vec<usize>,
 }
 
+/// Where a plan's tensors are to be.
+struct Allocated {
+    places: Vec<Place>,
+    /// Those that no plan has had yet and others will find by their names.
+    shared: Vec<(String, Place)>,
+    input_buffer: wgpu::Buffer,
+    input_bytes: usize,
+}
+
 /// A part of a buffer, in bytes.
 #[derive(Clone)]
 struct Place {
@@ -62,16 +76,14 @@ enum Encoded {
     Zero(Place),
 }
 
-/// Storage buffers are bound from multiples of this many bytes: WebGPU's default, which every adapter meets.
-const ALIGNMENT: u64 = 256;
-
 const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 
 impl Executor {
     /// An executor with no plans.
     pub fn new(gpu: Gpu) -> Self {
-        Executor { gpu, plans: Vec::new(), shared: Vec::new(), progress: None, staging: None, caught: Vec::new() }
+        let plans = PlanTable::default();
+        Executor { gpu, plans, shared: Vec::new(), progress: None, staging: None, caught: Vec::new() }
     }
 
     /// The GPU it runs on.
@@ -79,8 +91,8 @@ impl Executor {
         &self.gpu
     }
 
-    /// Allocates a plan's tensors, zeroed, transient ones in the plan's blocks, and compiles its kernels; tensors it shares with earlier plans keep their
-    /// values.
+    /// Allocates a plan's tensors, zeroed, transient ones in the plan's blocks, and compiles its kernels; tensors it shares
+    /// with earlier plans keep their values. A plan that cannot be prepared leaves nothing behind.
     ///
     /// # Errors
     /// [`Error::Limit`] for a tensor, a grid or a workgroup beyond the device's limits, [`Error::Unsupported`] for tensors of
@@ -103,16 +115,8 @@ impl Executor {
             }
         }
         let slots = Slots::new(&commands, gpu.device().limits().max_buffer_size)?;
-        let known = self.shared.len();
         let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));
-        let (places, input_buffer, input_bytes) = match caught.wait().await.and(allocated) {
-            Ok(allocated) => allocated,
-            Err(error) => {
-                // Buffers that could not be made must not be found by the next plan.
-                self.shared.truncate(known);
-                return Err(error);
-            }
-        };
+        let Allocated { places, shared, input_buffer, input_bytes } = caught.wait().await.and(allocated)?;
         let mut pipelines = HashMap::new();
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {
@@ -124,8 +128,9 @@ impl Executor {
         caught.wait().await?;
         let inputs = vec![0; input_bytes];
         let submissions = plan.submissions();
-        self.plans.push(Prepared { plan, places, inputs, changed: true, input_buffer, encoded, submissions });
-        Ok(PlanId(self.plans.len() - 1))
+        // Only now, as what could not be made must not be found by the next plan.
+        self.shared.extend(shared);
+        Ok(self.plans.insert(Prepared { plan, places, inputs, changed: true, input_buffer, encoded, submissions }))
     }
 
     /// [`Executor::prepare_async`], waiting.
@@ -137,7 +142,23 @@ impl Executor {
         pollster::block_on(self.prepare_async(plan))
     }
 
-    fn allocate(&mut self, plan: &Plan) -> Result<(Vec<Place>, wgpu::Buffer, usize)> {
+    /// Frees a plan and all tensors that are its own, once the device is done with it; those it shares stay, be it with no plan
+    /// at all.
+    pub fn free(&mut self, id: PlanId) {
+        self.plans.remove(id);
+        // It may be as large as the largest tensor that was read.
+        self.staging = None;
+    }
+
+    /// Bytes that are allocated for a plan on the device and on the host, but for tensors that it shares.
+    pub(crate) fn needs(plan: &Plan) -> u64 {
+        let (bytes, dispatches) =
+            (plan.bytes(), plan.stages().iter().map(|stage| stage.op.dispatches(plan)).sum::<usize>());
+        // The host has a copy of the inputs.
+        bytes.scratch + 2 * bytes.inputs + plan.host_bytes() + (dispatches * size_of::<Encoded>()) as u64
+    }
+
+    fn allocate(&self, plan: &Plan) -> Result<Allocated> {
         let device = self.gpu.device();
         let buffer = |label: &str, size: u64| {
             let descriptor =
@@ -155,13 +176,14 @@ impl Executor {
         }
         let mut offset = 0;
         let mut places = Vec::with_capacity(plan.tensors().len());
+        let mut shared: Vec<(String, Place)> = Vec::new();
         for (tensor, block) in plan.tensors().iter().zip(block_of) {
             let size = tensor.bytes();
             if let Some(buffer) = block {
                 places.push(Place { buffer, offset: 0, size });
                 continue;
             }
-            let known = self.shared.iter().find(|(name, _)| *name == tensor.name);
+            let known = self.shared.iter().chain(&shared).find(|(name, _)| *name == tensor.name);
             let place = match (tensor.storage, known) {
                 (Storage::Input, _) => {
                     let place = Place { buffer: input_buffer.clone(), offset, size };
@@ -176,27 +198,28 @@ impl Executor {
                 _ => Place { buffer: buffer(&tensor.name, size), offset: 0, size },
             };
             if tensor.storage == Storage::Shared && known.is_none() {
-                self.shared.push((tensor.name.clone(), place.clone()));
+                shared.push((tensor.name.clone(), place.clone()));
             }
             places.push(place);
         }
         let input_bytes = usize::try_from(offset).map_err(|_| {
             Error::Config(format!("the inputs of a run take {offset} bytes, more than this machine addresses"))
         })?;
-        Ok((places, input_buffer, input_bytes))
+        Ok(Allocated { places, shared, input_buffer, input_bytes })
     }
 
     /// The plan behind an id.
     pub fn plan(&self, id: PlanId) -> &Plan {
-        &self.plans[id.0].plan
+        &self.plans[id].plan
     }
 
-    /// Writes a tensor of real numbers, rounded to f32 or, of [`Element::Half`], to f16. An input is uploaded with the next run.
+    /// Writes a tensor of real numbers, rounded to f32 or, of [`Element::Half`], to f16. An input is uploaded with the next run,
+    /// which is where a lost device shows.
     ///
     /// # Errors
     /// [`Error::Shape`] where the length is another one, [`Error::DeviceLost`].
     pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
-        match self.plans[plan.0].plan.get(tensor).element {
+        match self.plans[plan].plan.get(tensor).element {
             Element::Half => self.write_bytes(plan, tensor, values.map(|value| f16::from_f64(value).to_le_bytes())),
             Element::Real => self.write_bytes(plan, tensor, values.map(|value| (value as f32).to_le_bytes())),
             Element::Id => Err(self.refused(plan, tensor, values.len())),
@@ -217,7 +240,7 @@ impl Executor {
         tensor: TensorId,
         ids: impl ExactSizeIterator<Item = u32>,
     ) -> Result<()> {
-        match self.plans[plan.0].plan.get(tensor).element {
+        match self.plans[plan].plan.get(tensor).element {
             Element::Id => self.write_bytes(plan, tensor, ids.map(u32::to_le_bytes)),
             Element::Real | Element::Half => Err(self.refused(plan, tensor, ids.len())),
         }
@@ -235,11 +258,10 @@ impl Executor {
         tensor: TensorId,
         values: impl ExactSizeIterator<Item = [u8; N]>,
     ) -> Result<()> {
-        self.gpu.alive()?;
         if self.plan(plan).get(tensor).len() != values.len() {
             return Err(self.refused(plan, tensor, values.len()));
         }
-        let prepared = &mut self.plans[plan.0];
+        let prepared = &mut self.plans[plan];
         let declared = prepared.plan.get(tensor);
         let place = &prepared.places[tensor.0];
         if declared.storage == Storage::Input {
@@ -249,6 +271,7 @@ impl Executor {
             prepared.changed = true;
             return Ok(());
         }
+        self.gpu.alive()?;
         let mut bytes: Vec<u8> = values.flatten().collect();
         // Only whole words are written, and an odd number of halves ends inside of one.
         bytes.resize(place.size as usize, 0);
@@ -266,7 +289,7 @@ impl Executor {
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Gpu`]; in a browser at the next call that waits.
     pub fn run(&mut self, id: PlanId) -> Result<()> {
         self.gpu.alive()?;
-        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id.0], &mut self.progress);
+        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let ((), caught) = scoped(gpu.device(), "running a plan", || {
             if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
                 gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
@@ -285,7 +308,7 @@ impl Executor {
     /// # Errors
     /// As [`Executor::run`].
     pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) -> Result<()> {
-        let place = |(plan, tensor): (PlanId, TensorId)| &self.plans[plan.0].places[tensor.0];
+        let place = |(plan, tensor): (PlanId, TensorId)| &self.plans[plan].places[tensor.0];
         let command = [Encoded::Copy { from: place(from).clone(), to: place(to).clone() }];
         self.submit(&command, "copying a tensor")
     }
@@ -295,7 +318,7 @@ impl Executor {
     /// # Errors
     /// As [`Executor::run`].
     pub(crate) fn zero(&mut self, plan: PlanId, tensor: TensorId) -> Result<()> {
-        let command = [Encoded::Zero(self.plans[plan.0].places[tensor.0].clone())];
+        let command = [Encoded::Zero(self.plans[plan].places[tensor.0].clone())];
         self.submit(&command, "clearing a tensor")
     }
 
@@ -321,7 +344,7 @@ impl Executor {
         self.settled().await?;
         self.gpu.alive()?;
         let gpu = self.gpu.clone();
-        let place = self.plans[plan.0].places[tensor.0].clone();
+        let place = self.plans[plan].places[tensor.0].clone();
         let element = self.plan(plan).get(tensor).element;
         // Only whole words are copied, and an odd half starts or ends inside of one.
         let start = range.start as u64 * element.bytes() / 4 * 4;
@@ -346,7 +369,7 @@ impl Executor {
             staging
         });
         caught.wait().await?;
-        map(gpu.device(), &staging, all, wait).await.map_err(|error| gpu.alive().err().unwrap_or(error))?;
+        map(gpu.device(), &staging, all, wait).await.map_err(|error| gpu.explain(error))?;
         out.clear();
         let all_done;
         {

@@ -13,6 +13,7 @@ mod wait;
 pub use adapter::{Adapter, Select, adapters_async};
 pub use context::Gpu;
 pub use executor::Executor;
+pub(crate) use executor::Readback;
 pub(crate) use wait::Wait;
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -25,11 +25,11 @@ impl Executor {
         let has_timestamps = self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let timed =
             if has_timestamps { self.by_timestamps(id, wait).await } else { self.by_submissions(id, wait).await };
-        timed.map_err(|error| self.gpu.alive().err().unwrap_or(error))
+        timed.map_err(|error| self.gpu.explain(error))
     }
 
     async fn by_timestamps(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
-        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id.0], &mut self.progress);
+        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let device = gpu.device();
         let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
         let operations = operations(prepared)?;
@@ -86,7 +86,7 @@ impl Executor {
     }
 
     async fn by_submissions(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
-        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id.0], &mut self.progress);
+        let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let device = gpu.device();
         let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
         let (staging, caught) = scoped(device, DOING, || {

@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -27,8 +28,10 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// What the error scopes around some work caught; known at once on a native device, later in a browser.
 pub(super) struct Caught {
+    device: wgpu::Device,
     doing: &'static str,
-    scopes: Vec<BoxFuture<Option<wgpu::Error>>>,
+    /// Never locked: futures are only polled by whoever has the whole, and so what holds them can be shared.
+    scopes: Mutex<Vec<BoxFuture<Option<wgpu::Error>>>>,
 }
 
 impl Caught {
@@ -43,13 +46,14 @@ impl Caught {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        while let Some(scope) = self.scopes.last_mut() {
+        let scopes = self.scopes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        while let Some(scope) = scopes.last_mut() {
             match scope.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => drop(self.scopes.pop()),
+                Poll::Ready(None) => drop(scopes.pop()),
                 Poll::Ready(Some(error)) => {
-                    self.scopes.clear();
-                    return Poll::Ready(Err(translate(self.doing, error)));
+                    scopes.clear();
+                    return Poll::Ready(Err(translate(&self.device, self.doing, error)));
                 }
             }
         }
@@ -57,8 +61,12 @@ impl Caught {
     }
 }
 
-fn translate(doing: &'static str, error: wgpu::Error) -> Error {
+fn translate(device: &wgpu::Device, doing: &'static str, error: wgpu::Error) -> Error {
     match error {
+        // What is made on a lost device is not valid, and that is what wgpu says of it.
+        wgpu::Error::Validation { .. } | wgpu::Error::Internal { .. } if Probe::new(device).is_lost(device) => {
+            Error::DeviceLost(format!("it was gone while {doing}"))
+        }
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory(doing.to_owned()),
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
             Error::Gpu { doing: doing.to_owned(), message: description }
@@ -76,7 +84,41 @@ pub(super) fn scoped<R>(device: &wgpu::Device, doing: &'static str, work: impl F
     let validation: BoxFuture<_> = Box::pin(validation.pop());
     let internal: BoxFuture<_> = Box::pin(internal.pop());
     let memory: BoxFuture<_> = Box::pin(memory.pop());
-    (result, Caught { doing, scopes: vec![validation, internal, memory] })
+    (result, Caught { device: device.clone(), doing, scopes: Mutex::new(vec![validation, internal, memory]) })
+}
+
+/// A buffer by which a device is asked whether it is lost: it is asked to map it, which only a lost device refuses at once.
+/// In a browser nothing is refused at once, and a loss shows in what cannot be read.
+pub(super) struct Probe(Mutex<wgpu::Buffer>);
+
+impl Probe {
+    pub fn new(device: &wgpu::Device) -> Self {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("whether the device is there"),
+            size: wgpu::COPY_BUFFER_ALIGNMENT,
+            usage: wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        };
+        let (buffer, _) = scoped(device, "asking whether the device is there", || device.create_buffer(&descriptor));
+        Probe(Mutex::new(buffer))
+    }
+
+    pub fn is_lost(&self, device: &wgpu::Device) -> bool {
+        if cfg!(target_arch = "wasm32") {
+            return false;
+        }
+        let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = Arc::new(AtomicBool::new(false));
+        let signal = Arc::clone(&refused);
+        let (is_lost, _) = scoped(device, "asking whether the device is there", || {
+            buffer.map_async(wgpu::MapMode::Read, .., move |outcome| signal.store(outcome.is_err(), Ordering::SeqCst));
+            let is_lost = refused.load(Ordering::SeqCst);
+            // What was not refused is taken back.
+            buffer.unmap();
+            is_lost
+        });
+        is_lost
+    }
 }
 
 /// Waits until `buffer` can be read by the host.

@@ -20,6 +20,7 @@ mod op;
 pub(crate) mod random;
 mod recipe;
 mod sharing;
+mod table;
 mod target;
 mod tensor;
 mod tile;
@@ -36,6 +37,7 @@ pub use op::{
     Trace, Transpose, Update, WeightGradient,
 };
 pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+pub(crate) use table::PlanTable;
 pub use target::{Precision, Target};
 pub use tensor::{Element, Storage, Tensor, TensorId, View};
 pub use tile::{ProductTile, Tile, Way};
@@ -43,7 +45,7 @@ pub use tile::{ProductTile, Tile, Way};
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout};
 
-/// A plan that an executor has prepared.
+/// A plan that an executor has prepared; that executor's alone, and good until it is told to free the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanId(pub(crate) usize);
 
@@ -214,6 +216,12 @@ impl Plan {
         };
         let blocks: u64 = self.blocks().iter().filter_map(|block| block.first()).map(|t| self.get(*t).bytes()).sum();
         Bytes { shared: of(Storage::Shared), inputs: of(Storage::Input), scratch: of(Storage::Scratch) + blocks }
+    }
+
+    /// Bytes that the plan itself takes on the host.
+    pub(crate) fn host_bytes(&self) -> u64 {
+        let tensors = self.tensors.iter().map(|t| size_of::<Tensor>() + t.name.len() + size_of_val(t.shape.as_slice()));
+        (tensors.sum::<usize>() + self.stages.len() * size_of::<Stage>()) as u64
     }
 
     pub(crate) fn check_limits(&self, target: &Target) -> Result<()> {

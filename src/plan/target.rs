@@ -3,6 +3,7 @@
 //! The contract: a plan that a target cannot run is an error when it is made.
 
 use crate::error::{Error, Result};
+use crate::model::Config;
 
 use super::bounds::Bounds;
 use super::tile::{Tile, Way, Work};
@@ -98,12 +99,13 @@ impl Target {
         busy.min(rows / 64).min(fits).clamp(1, 16)
     }
 
-    /// How many steps inference and evaluation of a causal network keep, where a step has so many gates. Products over a
-    /// chunk are large enough to be worth their dispatch, and a sequence of any length needs no more memory than one chunk.
-    pub(super) fn chunk(&self, gates: usize) -> usize {
+    /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
+    /// their dispatch, and a sequence of any length needs no more memory than one chunk.
+    pub(crate) fn chunk(&self, config: &Config, batch: usize) -> usize {
         if self.parallel {
             return MOST_STEPS_A_CHUNK;
         }
+        let gates = config.width().saturating_mul(config.cell.gates()).saturating_mul(batch);
         // What a CPU's recurrence reads is still in the cache then into which the product before it wrote.
         (CACHED_ELEMENTS / gates.max(1)).clamp(FEWEST_STEPS_A_CHUNK, MOST_STEPS_A_CHUNK)
     }

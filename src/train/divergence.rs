@@ -24,7 +24,7 @@ impl Trainer {
         if let Some(name) = broken(&self.layout, &values).next() {
             return Ok(Some(NotFinite::Parameter(name)));
         }
-        let Some((last, training)) = self.last.and_then(|last| Some((last, last.training?))) else {
+        let Some((training, last)) = self.last.clone().and_then(|last| Some((last.tensors.training?, last))) else {
             return Ok(None);
         };
         // `[S, L, B, D·H]`, as the window has left it.

@@ -2,23 +2,15 @@
 //!
 //! The contract: nothing here waits for the device, and a state that one window carries to the next stays there.
 
+use std::sync::Arc;
+
+use crate::cache::Prepared;
 use crate::checkpoint::State;
 use crate::data::{Batch, Inputs, Start, Targets};
 use crate::device::Executor;
 use crate::error::{Error, Result};
 use crate::model::Config;
-use crate::plan::{HYPER, LossInputs, Outputs, PlanId, TensorId, TrainingTensors};
-
-/// A plan that is ready on the device, and where its tensors are.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Prepared {
-    pub id: PlanId,
-    pub tensors: Outputs,
-    pub loss: LossInputs,
-    pub training: Option<TrainingTensors>,
-    /// B.
-    pub batch: usize,
-}
+use crate::plan::HYPER;
 
 /// Where the state that the last window left is.
 #[derive(Clone, Debug, Default)]
@@ -26,36 +18,45 @@ pub(super) enum Carried {
     /// There was no window yet.
     #[default]
     Nowhere,
-    /// On the device, in a plan's tensor, for that many sequences.
-    Device(PlanId, TensorId, usize),
+    /// On the device, in a plan's tensor.
+    Device(Arc<Prepared>),
     /// On the host, from a checkpoint.
     Host(State),
 }
 
 impl Carried {
-    /// Whether a window of `size` sequences can start so where this is what the window before it left.
-    pub fn precedes(&self, start: &Start, size: usize) -> Result<()> {
-        let held = match (start, self) {
-            (Start::Zero | Start::Given(_), _) => return Ok(()),
-            (Start::Carry, Carried::Nowhere) => {
-                return Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()));
-            }
-            (Start::Carry, Carried::Device(_, _, batch) | Carried::Host(State { batch, .. })) => *batch,
-        };
-        if held == size { Ok(()) } else { Err(Error::shape("the carried state's batch", &[size], &[held])) }
+    /// Its B, where there is one.
+    pub fn batch(&self) -> Option<usize> {
+        match self {
+            Carried::Nowhere => None,
+            Carried::Device(plan) => Some(plan.batch),
+            Carried::Host(state) => Some(state.batch),
+        }
+    }
+}
+
+/// Whether a window of `size` sequences can start so where the window before it left the state of `held` sequences.
+pub(super) fn check_start(start: &Start, size: usize, held: Option<usize>) -> Result<()> {
+    match (start, held) {
+        (Start::Zero | Start::Given(_), _) => Ok(()),
+        (Start::Carry, None) => {
+            Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()))
+        }
+        (Start::Carry, Some(held)) if held == size => Ok(()),
+        (Start::Carry, Some(held)) => Err(Error::shape("the carried state's batch", &[size], &[held])),
     }
 }
 
 /// Puts the state that a window starts from in its place.
 pub(super) fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, carried: &Carried) -> Result<()> {
-    carried.precedes(start, plan.batch)?;
+    check_start(start, plan.batch, carried.batch())?;
     let state = plan.tensors.state;
     match (start, carried) {
         (Start::Zero, _) => executor.zero(plan.id, state),
         (Start::Given(values), _) => executor.write_f32(plan.id, state, values),
         (Start::Carry, Carried::Nowhere) => Ok(()),
-        (Start::Carry, Carried::Device(id, ..)) if *id == plan.id => Ok(()),
-        (Start::Carry, Carried::Device(id, tensor, _)) => executor.copy((*id, *tensor), (plan.id, state)),
+        (Start::Carry, Carried::Device(from)) if from.id == plan.id => Ok(()),
+        (Start::Carry, Carried::Device(from)) => executor.copy((from.id, from.tensors.state), (plan.id, state)),
         (Start::Carry, Carried::Host(held)) => executor.write_f32(plan.id, state, &held.values),
     }
 }
@@ -70,9 +71,9 @@ pub(super) fn upload(
     hyper: [f64; HYPER],
     rows: &mut ByToken,
 ) -> Result<()> {
-    let (id, loss) = (plan.id, plan.loss);
-    executor.write_sequences(id, &plan.tensors, &batch.sequences)?;
-    let by_token = plan.training.and_then(|training| Some((training.by_token?, training.segment)));
+    let (id, loss) = (plan.id, plan.loss());
+    executor.write_span(id, &plan.tensors, &batch.sequences.span(), batch.sequences.start == Start::Zero)?;
+    let by_token = plan.tensors.training.and_then(|training| Some((training.by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
         rows.sort(tokens, segment * batch.sequences.size, config.input.size());
         executor.write_ids(id, order, &rows.order)?;

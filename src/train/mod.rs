@@ -1,4 +1,4 @@
-//! Training: one plan for each window size, replayed for every batch.
+//! Training: one plan for each window size, made when it first comes and replayed for every batch.
 //!
 //! [`Trainer::step`] uploads, submits and returns; nothing is read back until [`Trainer::metrics`].
 
@@ -16,10 +16,12 @@ pub use early_stopping::EarlyStopping;
 pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, Spread, Trace};
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::cache::{Key, Kind, PlanCache, PlanCacheStats, Prepared};
 use crate::checkpoint::{Checkpoint, State, Training};
 use crate::clock::Timed;
 use crate::data::Batch;
@@ -28,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
 use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, Rescale, SharedTensors, random};
-use feed::{ByToken, Carried, Prepared, begin, upload};
+use feed::{ByToken, Carried, begin, check_start, upload};
 
 /// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the least.
 const MOST_SKIPPED: usize = 24;
@@ -64,7 +66,9 @@ pub struct Trainer {
     executor: Executor,
     /// The tensors that outlive every window.
     shared: (PlanId, SharedTensors),
-    plans: HashMap<(Kind, usize, usize), Prepared>,
+    plans: PlanCache,
+    /// The plans of the windows of the step that is being taken. Kept for its memory.
+    windows: Vec<Arc<Prepared>>,
     /// Steps done.
     steps: u64,
     /// Steps whose metrics were read from the device.
@@ -77,19 +81,13 @@ pub struct Trainer {
     skipped: usize,
     carried: Carried,
     /// The plan of the last window that trained.
-    last: Option<Prepared>,
+    last: Option<Arc<Prepared>>,
     /// Of how many steps the gradient was clipped, and how many there were.
     clipped: [u64; 2],
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,
     /// Kept from step to step for its memory.
     by_token: ByToken,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    Evaluate,
-    Train,
 }
 
 impl Trainer {
@@ -111,7 +109,8 @@ impl Trainer {
             recipe,
             executor,
             shared: (id, tensors),
-            plans: HashMap::new(),
+            plans: PlanCache::new(device.plan_cache_bytes()),
+            windows: Vec::new(),
             steps: 0,
             read: 0,
             metrics: Vec::new(),
@@ -168,30 +167,30 @@ impl Trainer {
     /// # Errors
     /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
     pub async fn prepare_async(&mut self, steps: usize, batch: usize) -> Result<()> {
-        self.prepared(Kind::Train, steps, batch).await.map(|_| ())
+        self.prepare_waiting(steps, batch, Wait::Yield).await
     }
 
-    async fn prepared(&mut self, kind: Kind, steps: usize, batch: usize) -> Result<Prepared> {
-        if let Some(known) = self.plans.get(&(kind, steps, batch)) {
-            return Ok(*known);
-        }
-        let purpose = match kind {
-            Kind::Evaluate => Purpose::Evaluate(self.recipe.loss),
-            Kind::Train => Purpose::Train(self.recipe),
-        };
-        let (plan, tensors) = Plan::new(&self.config, purpose, steps, batch, &self.device.target())?;
-        log::debug!("a plan for {steps} steps and {batch} sequences:\n{plan}");
-        let Some(loss) = tensors.loss else { unreachable!("training and evaluation have a loss") };
-        let id = self.executor.prepare(plan).await?;
-        let prepared = Prepared { id, tensors, loss, training: tensors.training, batch };
-        self.plans.insert((kind, steps, batch), prepared);
-        Ok(prepared)
+    async fn prepare_waiting(&mut self, steps: usize, batch: usize, wait: Wait) -> Result<()> {
+        self.prepared(Kind::Train, steps, batch, wait).await.map(drop)
+    }
+
+    async fn prepared(&mut self, kind: Kind, steps: usize, batch: usize, wait: Wait) -> Result<Arc<Prepared>> {
+        let (config, target) = (&self.config, self.device.target());
+        let purpose =
+            if kind == Kind::Train { Purpose::Train(self.recipe) } else { Purpose::Evaluate(self.recipe.loss) };
+        let make = || Plan::new(config, purpose, steps, batch, &target);
+        self.plans.get(&mut self.executor, Key { kind, steps, batch }, wait, make).await
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
     /// whose kernels are compiled, and where the metrics of [`METRICS_SLOTS`] steps were not read: it reads them then.
     ///
-    /// What a size of window needs on the device is kept for the next one of that size; pad windows to a few lengths.
+    /// What a size of window needs on the device is kept for the next one of that size, as
+    /// [`Device::with_plan_cache_bytes`] says; pad windows to a few lengths.
+    ///
+    /// A step is taken as a whole: where its future is dropped before it is done, no weight, moment, carried state or count has
+    /// changed. What may have moved on are the plans that were made, and metrics of earlier steps that were read from the device:
+    /// the next [`Trainer::metrics`] returns these.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::Data`] for a batch that does not fit the model, [`Error::Limit`],
@@ -205,8 +204,8 @@ impl Trainer {
     /// room for is cut into parts, and sequences of very different lengths go into windows of their own.
     ///
     /// Windows run one after the other, each from its own [`Start`](crate::data::Start): `Carry` carries on from the one before it.
-    /// Nothing is read back between them and windows of one size share what they need on the device. It waits where
-    /// [`Trainer::step_async`] does.
+    /// Nothing is read back between them and windows of one size share what they need on the device; the plans of all sizes in a
+    /// step are in use until it is done. It waits where [`Trainer::step_async`] does, and a dropped future leaves what that says.
     ///
     /// # Errors
     /// [`Error::Data`] without any batch; else as [`Trainer::step_async`]. All are checked before any is run.
@@ -222,15 +221,18 @@ impl Trainer {
         mut timed: Option<&mut Option<Timed>>,
     ) -> Result<()> {
         let mut count = 0;
-        let mut left = None;
+        let mut held = self.carried.batch();
+        // All are in use until the step is done. What a dropped future left is not.
+        self.windows.clear();
         for (at, batch) in batches.iter().enumerate() {
-            let (start, size) = (&batch.sequences.start, batch.sequences.size);
+            let (start, steps, size) = (&batch.sequences.start, batch.sequences.steps, batch.sequences.size);
             let checked = batch.check(&self.config, self.recipe.loss);
             checked
-                .and_then(|()| left.as_ref().unwrap_or(&self.carried).precedes(start, size))
+                .and_then(|()| check_start(start, size, held))
                 .map_err(|error| if batches.len() == 1 { error } else { error.inside(&format!("batches[{at}]")) })?;
-            let prepared = self.prepared(Kind::Train, batch.sequences.steps, size).await?;
-            left = Some(Carried::Device(prepared.id, prepared.tensors.state, size));
+            let prepared = self.prepared(Kind::Train, steps, size, wait).await?;
+            self.windows.push(prepared);
+            held = Some(size);
             count += batch.count(&self.config);
         }
         if batches.is_empty() {
@@ -243,13 +245,13 @@ impl Trainer {
         let rate = self.recipe.rate(step);
         let [first, second] = self.recipe.optimizer.corrections(step);
         let slot = (self.steps % METRICS_SLOTS as u64) as f64;
-        for (at, batch) in batches.iter().enumerate() {
-            let prepared = self.prepared(Kind::Train, batch.sequences.steps, batch.sequences.size).await?;
+        let windows = std::mem::take(&mut self.windows);
+        for (at, (batch, prepared)) in batches.iter().zip(&windows).enumerate() {
             let [keep, more] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
-            begin(&mut self.executor, &prepared, &batch.sequences.start, &self.carried)?;
+            begin(&mut self.executor, prepared, &batch.sequences.start, &self.carried)?;
             let hyper = [rate, first, second, slot, keep, more];
-            upload(&mut self.executor, &self.config, &prepared, batch, count, hyper, &mut self.by_token)?;
-            if let Some(keys) = prepared.training.and_then(|training| training.keys) {
+            upload(&mut self.executor, &self.config, prepared, batch, count, hyper, &mut self.by_token)?;
+            if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
                 let sites = self.executor.plan(prepared.id).get(keys).shape[0];
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
                 self.executor.write_each_id(prepared.id, keys, drawn)?;
@@ -258,9 +260,11 @@ impl Trainer {
                 None => self.executor.run(prepared.id)?,
                 Some(timed) => **timed = Some(self.executor.run_timed(prepared.id, wait).await?),
             }
-            self.carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
-            self.last = Some(prepared);
+            self.carried = Carried::Device(Arc::clone(prepared));
+            self.last = Some(Arc::clone(prepared));
         }
+        self.windows = windows;
+        self.windows.clear();
         self.steps = step;
         Ok(())
     }
@@ -364,10 +368,11 @@ impl Trainer {
         let mut carried = Carried::Nowhere;
         // Windows of one plan whose losses are still on the device: how many positions of each count.
         let mut waiting: Vec<f64> = Vec::new();
-        let mut last: Option<Prepared> = None;
+        let mut last: Option<Arc<Prepared>> = None;
         for batch in batches {
             batch.check(&self.config, self.recipe.loss)?;
-            let prepared = self.prepared(Kind::Evaluate, batch.sequences.steps, batch.sequences.size).await?;
+            let (steps, size) = (batch.sequences.steps, batch.sequences.size);
+            let prepared = self.prepared(Kind::Evaluate, steps, size, wait).await?;
             if let Some(last) = last.filter(|last| last.id != prepared.id || waiting.len() == METRICS_SLOTS) {
                 sum += self.collect(&last, &waiting, wait).await?;
                 waiting.clear();
@@ -377,7 +382,7 @@ impl Trainer {
             let hyper = [0.0, 1.0, 1.0, slot, 0.0, 0.0];
             upload(&mut self.executor, &self.config, &prepared, &batch, counting, hyper, &mut self.by_token)?;
             self.executor.run(prepared.id)?;
-            carried = Carried::Device(prepared.id, prepared.tensors.state, batch.sequences.size);
+            carried = Carried::Device(Arc::clone(&prepared));
             waiting.push(counting as f64);
             count += counting as f64;
             last = Some(prepared);
@@ -394,10 +399,11 @@ impl Trainer {
         }
     }
 
-    /// Σ loss · count over the windows of an evaluation's plan.
+    /// Σ loss · count over the windows of an evaluation's plan; a window without a label has no loss.
     async fn collect(&mut self, prepared: &Prepared, counts: &[f64], wait: Wait) -> Result<f64> {
-        let rows = self.executor.read(prepared.id, prepared.loss.metrics, wait).await?;
-        Ok(rows.chunks_exact(4).zip(counts).map(|(row, count)| f64::from(row[0]) * count).sum())
+        let rows = self.executor.read(prepared.id, prepared.loss().metrics, wait).await?;
+        let losses = rows.chunks_exact(4).map(|row| f64::from(row[0]));
+        Ok(losses.zip(counts).filter(|(_, count)| **count > 0.0).map(|(loss, count)| loss * count).sum())
     }
 
     /// The model as it is now.
@@ -426,8 +432,9 @@ impl Trainer {
         match self.carried.clone() {
             Carried::Nowhere => Ok(None),
             Carried::Host(state) => Ok(Some(state)),
-            Carried::Device(id, tensor, batch) => {
-                Ok(Some(State { batch, values: self.executor.read(id, tensor, wait).await? }))
+            Carried::Device(plan) => {
+                let values = self.executor.read(plan.id, plan.tensors.state, wait).await?;
+                Ok(Some(State { batch: plan.batch, values }))
             }
         }
     }
@@ -466,6 +473,11 @@ impl Trainer {
     /// Steps done.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How many plans it keeps, and what they take.
+    pub fn plan_cache(&self) -> PlanCacheStats {
+        self.plans.stats()
     }
 
     /// How it trains.

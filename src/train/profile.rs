@@ -82,7 +82,7 @@ impl Trainer {
         let mut timed = None;
         self.step_waiting(std::slice::from_ref(batch), wait, Some(&mut timed)).await?;
         let (steps, size) = (batch.sequences.steps, batch.sequences.size);
-        let prepared = self.prepared(super::Kind::Train, steps, size).await?;
+        let prepared = self.prepared(super::Kind::Train, steps, size, wait).await?;
         let Some(timed) = timed else { unreachable!("a step runs its window") };
         let rows = rows(self.executor.plan(prepared.id), &timed);
         Ok(Profile { device: self.device.name(), clock: timed.clock, steps, batch: size, micros: timed.total, rows })

@@ -127,10 +127,10 @@ impl Trainer {
             let what = "the recipe traces no gradient; expected one made by Recipe::with_trace";
             return Err(Error::Config(what.to_owned()));
         }
-        let Some(last) = self.last else {
+        let Some(last) = self.last.clone() else {
             return Err(Error::Data("there was no step yet whose gradient could be traced".to_owned()));
         };
-        let Some((gradients, trace)) = last.training.and_then(|t| Some((t.gradients, t.trace?))) else {
+        let Some((gradients, trace)) = last.tensors.training.and_then(|t| Some((t.gradients, t.trace?))) else {
             unreachable!("a training that traces has both");
         };
         self.drain(wait).await?;

@@ -34,7 +34,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn prepare(&mut self, steps: usize, batch: usize) -> Result<()> {
-        block_on(self.prepare_async(steps, batch))
+        block_on(self.prepare_waiting(steps, batch, Wait::Block))
     }
 
     /// [`Trainer::step_async`], which waits only where that says.

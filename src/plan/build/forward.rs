@@ -36,7 +36,7 @@ impl Builder<'_> {
         } else if self.both() {
             self.steps
         } else {
-            self.steps.min(self.target.chunk(self.batch.saturating_mul(self.gates)))
+            self.steps.min(self.target.chunk(self.config, self.batch))
         };
         let mut layers = Vec::with_capacity(self.config.layers);
         for layer in 0..self.config.layers {

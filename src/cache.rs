@@ -1,0 +1,225 @@
+//! The plans that a trainer, a predictor or a stream keeps ready for the sizes it was asked for, up to a number of bytes.
+//!
+//! The contract: where a new plan would go beyond the bound, those go that were used longest ago; one that is in use never
+//! goes. So what is kept lies within the bound, or is in use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::device::Executor;
+use crate::error::{Error, Result};
+use crate::gpu::Wait;
+use crate::plan::{LossInputs, Outputs, Plan, PlanId};
+
+/// What is kept where the user sets no bound: this part of the machine's memory.
+const SHARE: u64 = 8;
+
+/// What is kept where the machine does not tell how much memory it has, as in a browser: 256 MiB.
+const UNKNOWN: u64 = 256 << 20;
+
+/// How many plans are kept ready, from [`Trainer::plan_cache`](crate::Trainer::plan_cache),
+/// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or [`Stream::plan_cache`](crate::Stream::plan_cache).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlanCacheStats {
+    /// Plans that are kept, those in use included.
+    pub plans: usize,
+    /// Bytes that they take, on the device and on the host, but for what all of them share: parameters, gradients, moments.
+    pub bytes: u64,
+    /// How many bytes plans that are not in use may take, as [`Device::with_plan_cache_bytes`](crate::Device::with_plan_cache_bytes)
+    /// sets it.
+    pub limit: u64,
+    /// Plans that were made so far.
+    pub made: u64,
+    /// Plans that went to make room for others.
+    pub freed: u64,
+}
+
+/// What a plan is for and its size: (purpose, T, B).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub kind: Kind,
+    pub steps: usize,
+    pub batch: usize,
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Infer,
+    Evaluate,
+    Train,
+}
+
+/// A plan that is ready on an executor, and where its tensors are. It is in use as long as anyone but the cache has it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub id: PlanId,
+    pub tensors: Outputs,
+    /// B.
+    pub batch: usize,
+}
+
+impl Prepared {
+    /// The inputs of the loss, of a training or an evaluation.
+    pub fn loss(&self) -> LossInputs {
+        let Some(loss) = self.tensors.loss else { unreachable!("training and evaluation have a loss") };
+        loss
+    }
+}
+
+/// The plans of one executor.
+#[derive(Debug)]
+pub(crate) struct PlanCache {
+    limit: u64,
+    held: HashMap<Key, Held>,
+    /// Bytes of all that are held.
+    bytes: u64,
+    /// How often a plan was asked for.
+    asked: u64,
+    made: u64,
+    freed: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    plan: Arc<Prepared>,
+    bytes: u64,
+    /// When it was last asked for.
+    used: u64,
+}
+
+impl PlanCache {
+    /// No plans yet, and room for so many bytes of them.
+    pub fn new(limit: u64) -> Self {
+        PlanCache { limit, held: HashMap::new(), bytes: 0, asked: 0, made: 0, freed: 0 }
+    }
+
+    /// The plan of a size, made if there is none. Where the device has no memory left for it, all go that are not in use.
+    pub async fn get(
+        &mut self,
+        executor: &mut Executor,
+        key: Key,
+        wait: Wait,
+        make: impl Fn() -> Result<(Plan, Outputs)>,
+    ) -> Result<Arc<Prepared>> {
+        self.asked += 1;
+        if let Some(held) = self.held.get_mut(&key) {
+            held.used = self.asked;
+            return Ok(Arc::clone(&held.plan));
+        }
+        let (plan, tensors) = make()?;
+        log::debug!("a plan for {key:?}:\n{plan}");
+        let bytes = executor.needs(&plan);
+        self.shrink(executor, self.limit.saturating_sub(bytes), wait).await?;
+        let id = match executor.prepare(plan).await {
+            Err(Error::OutOfMemory(_)) if self.shrink(executor, 0, wait).await? > 0 => {
+                executor.prepare(make()?.0).await
+            }
+            prepared => prepared,
+        }?;
+        let plan = Arc::new(Prepared { id, tensors, batch: key.batch });
+        self.bytes += bytes;
+        self.made += 1;
+        self.held.insert(key, Held { plan: Arc::clone(&plan), bytes, used: self.asked });
+        Ok(plan)
+    }
+
+    /// Frees plans that are not in use, the least recently used first, until at most so many bytes are held, and waits until
+    /// the device has given their memory back. Returns how many went.
+    async fn shrink(&mut self, executor: &mut Executor, limit: u64, wait: Wait) -> Result<u64> {
+        let before = self.freed;
+        while self.bytes > limit {
+            let idle = self.held.iter().filter(|(_, held)| Arc::strong_count(&held.plan) == 1);
+            let Some((&key, _)) = idle.min_by_key(|(_, held)| held.used) else { break };
+            if let Some(held) = self.held.remove(&key) {
+                executor.free(held.plan.id);
+                self.bytes -= held.bytes;
+                self.freed += 1;
+            }
+        }
+        if self.freed > before {
+            executor.idle(wait).await?;
+        }
+        Ok(self.freed - before)
+    }
+
+    pub fn stats(&self) -> PlanCacheStats {
+        let PlanCache { limit, ref held, bytes, made, freed, .. } = *self;
+        PlanCacheStats { plans: held.len(), bytes, limit, made, freed }
+    }
+}
+
+/// How many bytes of plans are kept where the user sets no bound.
+pub(crate) fn default_limit() -> u64 {
+    #[cfg(not(target_arch = "wasm32"))]
+    let memory = {
+        static MEMORY: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+        *MEMORY.get_or_init(|| {
+            let mut system = sysinfo::System::new();
+            system.refresh_memory();
+            // A container may have less than its machine.
+            let limits = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
+            limits.map_or(system.total_memory(), |limit| limit.min(system.total_memory()))
+        })
+    };
+    #[cfg(target_arch = "wasm32")]
+    let memory = 0;
+    if memory == 0 { UNKNOWN } else { memory / SHARE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::model::{Config, Input};
+    use crate::plan::Purpose;
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_what_is_in_use_never() {
+        let (device, config) = (Device::cpu(), Config::elman(Input::Dense(3), 4, 2));
+        let mut executor = device.executor();
+        let make = |batch| {
+            let config = config.clone();
+            move || Plan::new(&config, Purpose::Infer, 5, batch, &Device::cpu().target())
+        };
+        let key = |batch| Key { kind: Kind::Infer, steps: 5, batch };
+        // Room for batches of 1 to 3, and for nothing more.
+        let needs = |batch| executor.needs(&make(batch)().unwrap().0);
+        let mut plans = PlanCache::new(needs(1) + needs(2) + needs(3));
+        let mut get = |batch: usize, plans: &mut PlanCache| {
+            pollster::block_on(plans.get(&mut executor, key(batch), Wait::Block, make(batch))).unwrap()
+        };
+        for batch in [1, 2, 3, 1] {
+            get(batch, &mut plans);
+        }
+        assert_eq!(
+            plans.stats(),
+            PlanCacheStats { plans: 3, bytes: plans.limit, limit: plans.limit, made: 3, freed: 0 }
+        );
+        // 2 was used longest ago, but is in use; so 3 goes.
+        let in_use = get(2, &mut plans);
+        get(1, &mut plans);
+        get(3, &mut plans);
+        get(2, &mut plans);
+        get(1, &mut plans);
+        get(3, &mut plans);
+        plans.asked += 1;
+        let before = in_use.id;
+        get(4, &mut plans);
+        assert!(plans.held.contains_key(&key(2)) && !plans.held.contains_key(&key(1)));
+        assert_eq!(get(2, &mut plans).id, before);
+        assert!(plans.stats().bytes <= plans.limit);
+        // Once nobody has it, it goes as any other.
+        drop(in_use);
+        get(30, &mut plans);
+        assert_eq!(plans.held.keys().collect::<Vec<_>>(), [&key(30)]);
+    }
+
+    #[test]
+    fn a_machine_has_memory() {
+        assert!(default_limit() >= 1 << 24, "{}", default_limit());
+    }
+}

@@ -1,0 +1,131 @@
+//! Waiting for the device, and reading the results of many runs back at once.
+//!
+//! The contract: copies are queued behind the runs whose results they are and waited for together, in buffers of at most
+//! 16 MiB, or one tensor; what a dropped call has queued is lost with it, and nothing else.
+
+use super::{Executor, progress::BYTES};
+use crate::error::{Error, Result};
+use crate::gpu::wait::{Wait, map, scoped};
+use crate::plan::{PlanId, TensorId};
+
+/// The most bytes that are copied before they are waited for, unless one tensor is larger.
+const MOST_STAGED: u64 = 16 << 20;
+
+const DOING: &str = "reading tensors back";
+
+/// Tensors that are on their way to the host.
+pub(crate) struct Readback {
+    /// Bytes that are still to be copied, as far as is known.
+    expected: u64,
+    staging: Option<wgpu::Buffer>,
+    /// Bytes that were copied.
+    staged: u64,
+}
+
+impl Readback {
+    /// Of tensors that have so many numbers together.
+    pub fn new(expected: usize) -> Self {
+        Readback { expected: expected as u64 * 4, staging: None, staged: 0 }
+    }
+}
+
+impl Executor {
+    /// Queues a copy of a whole tensor of real numbers. Where there is no more room for it, all that were queued before are
+    /// waited for and appended to `out`.
+    ///
+    /// # Errors
+    /// As [`Executor::run`], for this and all earlier calls that did not wait.
+    pub(crate) async fn read_behind(
+        &mut self,
+        (plan, tensor): (PlanId, TensorId),
+        readback: &mut Readback,
+        wait: Wait,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let place = self.plans[plan].places[tensor.0].clone();
+        if readback.staging.as_ref().is_none_or(|staging| readback.staged + place.size + BYTES > staging.size()) {
+            self.finish(readback, wait, out).await?;
+            // The count of what was done comes behind it.
+            let size = readback.expected.min(MOST_STAGED).max(place.size) + BYTES;
+            readback.staging = Some(self.staging(size).await?);
+        }
+        self.gpu.alive()?;
+        let (Some(staging), gpu, progress) = (&readback.staging, &self.gpu, &self.progress) else { return Ok(()) };
+        let ((), caught) = scoped(gpu.device(), DOING, || {
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&place.buffer, place.offset, staging, readback.staged, place.size);
+            if let Some(progress) = progress {
+                progress.copy(&mut encoder, staging, readback.staged + place.size);
+            }
+            gpu.queue().submit([encoder.finish()]);
+        });
+        readback.staged += place.size;
+        readback.expected = readback.expected.saturating_sub(place.size);
+        self.settle(caught)
+    }
+
+    /// Waits for all that was queued and appends it to `out`.
+    ///
+    /// # Errors
+    /// As [`Executor::read_behind`].
+    pub(crate) async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
+        let Some(staging) = readback.staging.take() else { return Ok(()) };
+        let bytes = std::mem::take(&mut readback.staged);
+        self.until(&staging, bytes + BYTES, wait).await?;
+        let all_done;
+        {
+            let view = staging
+                .get_mapped_range(0..bytes + BYTES)
+                .map_err(|error| Error::Gpu { doing: DOING.to_owned(), message: error.to_string() })?;
+            let (view, done) = view.split_at(bytes as usize);
+            all_done =
+                self.progress.as_mut().map_or(Ok(()), |progress| progress.check(bytemuck::pod_read_unaligned(done)));
+            out.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }
+        staging.unmap();
+        self.staging = Some(staging);
+        all_done
+    }
+
+    /// Waits until the device has done all that it was given, and has given back the memory of what was freed.
+    ///
+    /// # Errors
+    /// As [`Executor::read_behind`].
+    pub(crate) async fn idle(&mut self, wait: Wait) -> Result<()> {
+        self.gpu.alive()?;
+        let (staging, gpu) = (self.staging(4).await?, &self.gpu);
+        let ((), caught) = scoped(gpu.device(), DOING, || {
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            // Whoever waits for the buffer waits for what was written to it.
+            encoder.clear_buffer(&staging, 0, Some(4));
+            gpu.queue().submit([encoder.finish()]);
+        });
+        self.settle(caught)?;
+        self.until(&staging, 4, wait).await?;
+        staging.unmap();
+        self.staging = Some(staging);
+        Ok(())
+    }
+
+    /// Waits until a buffer that was written can be read by the host, and for the outcome of all calls before.
+    async fn until(&mut self, staging: &wgpu::Buffer, bytes: u64, wait: Wait) -> Result<()> {
+        self.settled().await?;
+        let gpu = &self.gpu;
+        map(gpu.device(), staging, bytes, wait).await.map_err(|error| gpu.explain(error))
+    }
+
+    /// A buffer of at least so many bytes that the host can read.
+    async fn staging(&mut self, size: u64) -> Result<wgpu::Buffer> {
+        if let Some(staging) = self.staging.take().filter(|staging| staging.size() >= size) {
+            return Ok(staging);
+        }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        let (staging, caught) = scoped(self.gpu.device(), DOING, || self.gpu.device().create_buffer(&descriptor));
+        caught.wait().await.map(|()| staging)
+    }
+}
