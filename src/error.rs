@@ -113,6 +113,15 @@ pub enum Error {
         /// What led there.
         seen: Box<Divergence>,
     },
+
+    /// The loss of an evaluation is not finite. An evaluation changes no weight; the steps before it may have.
+    #[error("the loss of an evaluation is not finite, after {steps} steps of training{}", seen.because())]
+    LossNotFinite {
+        /// Steps done before it.
+        steps: u64,
+        /// What may have led there.
+        seen: Box<Divergence>,
+    },
 }
 
 impl Error {
@@ -144,6 +153,64 @@ pub struct Divergence {
     /// What is the first that is not finite, in the order in which a step computes, and at which step it was looked for: the last
     /// that was taken, for what earlier ones computed is gone. `None` where that step was finite again.
     pub first: Option<(u64, NotFinite)>,
+    /// The largest number that was read or expected in the window that was looked at, where it is 1000 or more: then it is likely to be
+    /// the cause.
+    pub largest: Option<Largest>,
+}
+
+impl Divergence {
+    /// What an evaluation says of it.
+    fn because(&self) -> String {
+        let first = self.first.as_ref().map(|(_, first)| format!("; {first} is not finite"));
+        let largest = self.largest.as_ref().map(|largest| format!("; {largest}"));
+        [first, largest].into_iter().flatten().collect()
+    }
+}
+
+/// The number that is farthest from 0 among those that a network was given.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Largest {
+    /// Which argument: `inputs` or `targets`.
+    pub argument: &'static str,
+    /// Where it is, in `[T, B, I]` or `[R, O]`.
+    pub index: Vec<usize>,
+    /// The number.
+    pub value: f32,
+}
+
+impl Largest {
+    /// From here on a number is told of.
+    const FROM: f32 = 1e3;
+
+    /// The one among the values of an argument, which are finite, if it is large enough to be told of.
+    pub(crate) fn of(argument: &'static str, values: &[f32], shape: &[usize]) -> Option<Self> {
+        // Where it is is looked for only once it is known to be there: a loop that finds places is not made of vector
+        // instructions.
+        let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        if largest < Self::FROM {
+            return None;
+        }
+        let mut at = values.iter().position(|value| value.abs() == largest)?;
+        let (value, mut index) = (values[at], vec![0; shape.len()]);
+        for (index, size) in index.iter_mut().zip(shape).rev() {
+            (*index, at) = (at % size, at / size);
+        }
+        Some(Largest { argument, index, value })
+    }
+
+    /// The larger of two.
+    pub(crate) fn or(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let size = |largest: &Option<Self>| largest.as_ref().map_or(0.0, |largest| largest.value.abs());
+        if size(&other) > size(&one) { other } else { one }
+    }
+}
+
+impl fmt::Display for Largest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Largest { argument, index, value } = self;
+        write!(f, "{argument}{index:?} is {value:e}: scale {argument} to about 1, as data::Scaler does")
+    }
 }
 
 /// What is the first that is not finite. Inputs are looked at before a step, so that it is never they.
@@ -185,7 +252,10 @@ impl fmt::Display for Divergence {
                 write!(f, "; the {what} before it: {}", values.join(", "))?;
             }
         }
-        write!(f, "; a lower learning rate, or stronger clipping such as Clip::Norm(1.0), may help")
+        match &self.largest {
+            Some(largest) => write!(f, "; {largest}"),
+            None => write!(f, "; a lower learning rate, or stronger clipping such as Clip::Norm(1.0), may help"),
+        }
     }
 }
 

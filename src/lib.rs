@@ -100,7 +100,7 @@ pub use cache::PlanCacheStats;
 pub use checkpoint::Checkpoint;
 pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
-pub use error::{Divergence, Error, NotFinite, Result};
+pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model, ReadOut, Reset};
 pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Precision, Recipe, Schedule};
 pub use predict::{Prediction, Predictor};

@@ -218,6 +218,10 @@ fn nothing_that_counts() {
     assert_eq!(said, "the mask leaves none of the 8 positions to learn from");
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
     assert_eq!(words(trainer.evaluate([])), "there is no batch to evaluate");
+    let masked = good().with_mask(vec![false; 8]);
+    let said = "the mask leaves none of the 16 positions to learn from";
+    assert_eq!(words(trainer.step_over(&[masked.clone(), masked.clone()])), said);
+    assert_eq!(words(trainer.evaluate([masked.clone(), masked])), said);
 }
 
 #[test]

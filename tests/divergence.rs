@@ -92,6 +92,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
             trainer.step(batch).unwrap();
             let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
             assert_eq!((step, seen.first.as_ref()), (1, Some(&(2, expected.clone()))), "{said}");
+            assert_eq!(said.contains("learning rate"), seen.largest.is_none(), "{said}");
             assert!(said.contains(&format!("the first that is not finite at step 2 is {words}")), "{said}");
             // A step that is finite again has left nothing to be found.
             let mut trainer = Trainer::new(&device, &model(*weights), recipe()).unwrap();
@@ -170,5 +171,49 @@ fn a_rate_that_grows_without_bound_leaves_every_weight_finite() {
                 }
             }
         }
+    }
+}
+
+/// 1e30 in the second step of the first sequence, in inputs or in targets.
+#[test]
+fn numbers_far_too_large_are_named_in_place_of_the_rate() {
+    let far = |at: usize, value: f32| (0..3).map(|t| if t == at { value } else { 0.5 }).collect::<Vec<f32>>();
+    let window = |inputs: Vec<f32>, targets: Vec<f32>| Batch {
+        sequences: Sequences::dense(3, 1, inputs),
+        targets: Targets::Values(targets),
+        mask: None,
+    };
+    let batches = [
+        (window(far(1, -1e30), far(0, 0.5)), "inputs[1, 0, 0] is -1e30: scale inputs to about 1"),
+        (window(far(0, 0.5), far(2, 1e30)), "targets[2, 0] is 1e30: scale targets to about 1"),
+        (window(far(0, 1e30), far(2, 2e30)), "targets[2, 0] is 2e30: scale targets to about 1"),
+    ];
+    for device in devices() {
+        for (batch, words) in &batches {
+            let mut trainer = Trainer::new(&device, &model([-1.0, 0.0, 1.0, 0.0, 1.0]), recipe()).unwrap();
+            trainer.step(batch).unwrap();
+            let (step, seen, said) = diverged(trainer.metrics().unwrap_err());
+            assert!(step == 1 && seen.largest.is_some() && said.contains(words), "{said}");
+            assert!(!said.contains("learning rate"), "{said}");
+            // An evaluation is no step: it does not say what a step did.
+            let mut trainer = Trainer::new(&device, &model([-1.0, 0.0, 1.0, 0.0, 1.0]), recipe()).unwrap();
+            trainer.step(&self::batch(0.5, 0.5)).unwrap();
+            let error = trainer.evaluate([self::batch(0.5, 0.5), batch.clone()]).unwrap_err();
+            let said = error.to_string();
+            assert!(matches!(error, Error::LossNotFinite { steps: 1, .. }), "{error:?}");
+            assert!(said.contains("evaluation") && said.contains(words) && !said.contains("that step"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_evaluation_names_the_parameter_that_is_not_finite() {
+    for device in devices() {
+        let far = recipe().with_optimizer(Optimizer::sgd(0.0), Recipe::MAX_RATE);
+        let mut trainer = Trainer::new(&device, &model([1.0, 0.0, 1.0, 0.0, 1.0]), far).unwrap();
+        trainer.step(&batch(1e6, 1e18)).unwrap();
+        let error = trainer.evaluate([batch(1.0, 100.0)]).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("after 1 steps of training; the parameter weight_ih_l0 is not finite"), "{said}");
     }
 }

@@ -19,6 +19,7 @@ whole::on_both!(
     parts_are_the_whole,
     one_part_is_a_step,
     parts_carry_on_from_each_other,
+    windows_without_a_label_are_none_of_the_loss,
     a_part_that_diverges_changes_nothing,
     parts_that_do_not_fit_are_named_before_any_runs,
     frozen_parameters_do_not_move,
@@ -169,6 +170,38 @@ fn parts_carry_on_from_each_other(device: &Device) {
         let second = first + 1;
         let want = (apart[first].loss * of(first) + apart[second].loss * of(second)) / (of(first) + of(second));
         assert_close("the loss of two windows", &[together[step].loss], &[want], ACCUMULATED);
+    }
+}
+
+/// A window without a label brings the state up for the one after it, or is nothing among others that have labels.
+fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
+    for config in [elman(), lstm()] {
+        let mut random = Random::new(5);
+        let of = |window: &Batch| window.count(&config);
+        let unlabelled = |window: &Batch| window.clone().with_mask(vec![false; config.labels(6, 3)]);
+        let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Zero));
+        let recipe = plain(loss_of(&config), 0.1);
+        let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe));
+        let mut lone = trainer(device, &config, plain(loss_of(&config), 1e-30));
+        lone.step(&burn_in.clone().with_mask((0..config.labels(6, 3)).map(|r| r == 0).collect())).unwrap();
+        let state = lone.state().unwrap().unwrap().values;
+        let carried = labelled.clone().with_start(Start::Carry);
+        let windows = [unlabelled(&burn_in), carried.clone()];
+        assert_eq!((of(&windows[0]), of(&windows[1])), (0, of(&labelled)));
+        // The same from the state that it left; then one that has no label behind one that has.
+        let given = labelled.clone().with_start(Start::Given(state));
+        let (got, want) = (together.evaluate(windows.clone()).unwrap(), apart.evaluate([given.clone()]).unwrap());
+        assert_close("the evaluated loss", &[got], &[want], ACCUMULATED);
+        together.step_over(&windows).unwrap();
+        apart.step(&given).unwrap();
+        together.step_over(&[labelled.clone(), unlabelled(&burn_in)]).unwrap();
+        apart.step(&labelled).unwrap();
+        let [got, want] = [&mut together, &mut apart].map(|trainer| trainer.metrics().unwrap());
+        for (got, want) in got.iter().zip(&want) {
+            assert_close("loss and norm", &[got.loss, got.norm], &[want.loss, want.norm], ACCUMULATED);
+        }
+        let [got, want] = [&mut together, &mut apart].map(|trainer| doubles(trainer.model().unwrap().flat()));
+        assert_close("the weights", &got, &want, ACCUMULATED);
     }
 }
 

@@ -96,7 +96,7 @@ pub fn train(
         if update % INTERVAL == 0 || update == sizes.updates {
             match trainer.metrics().and_then(|_| trainer.evaluate([held.clone()])) {
                 Ok(loss) => outcome.loss = loss,
-                Err(Error::Diverged { .. }) => {
+                Err(Error::Diverged { .. } | Error::LossNotFinite { .. }) => {
                     (outcome.loss, outcome.updates) = (f64::NAN, update);
                     break;
                 }

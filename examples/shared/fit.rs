@@ -68,7 +68,7 @@ pub fn fit(
             .and_then(|train| Ok((train, trainer.evaluate(held.iter().cloned())?)));
         let (train, loss) = match measured {
             // What was best before it is no worse for it.
-            Err(error @ Error::Diverged { .. }) if stopping.best().is_some() => {
+            Err(error @ (Error::Diverged { .. } | Error::LossNotFinite { .. })) if stopping.best().is_some() => {
                 report.event(&json!({ "event": "diverged", "epoch": number, "message": error.to_string() }))?;
                 report.line(&format!("epoch {number}: {error}\ntraining ends with the best weights before"))?;
                 break;

@@ -25,7 +25,7 @@ use std::fmt::Display;
 
 use num_traits::Float;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Largest, Result};
 use crate::model::{Config, Directions, Input, ReadOut};
 use crate::plan::Loss;
 
@@ -189,7 +189,8 @@ impl Batch {
     ///
     /// # Errors
     /// As [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for targets of
-    /// the wrong kind, an id out of range, a number that is not finite, or a mask that leaves padding at most.
+    /// the wrong kind, an id out of range or a number that is not finite. A mask may leave nothing: that a step or an
+    /// evaluation has no label at all is seen there.
     pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
         self.sequences.check(config)?;
         let (steps, size) = (self.sequences.steps, self.sequences.size);
@@ -214,14 +215,27 @@ impl Batch {
                 return Err(wrong_kind("loss needs classes as targets", "the batch has real numbers"));
             }
         }
-        if let Some(mask) = &self.mask {
-            check_len("mask", &[labels], mask.len())?;
-            if self.count(config) == 0 {
-                let valid = (0..labels).filter(|&r| self.is_valid(config, r)).count();
-                return Err(Error::Data(format!("the mask leaves none of the {valid} positions to learn from")));
-            }
-        }
-        Ok(())
+        self.mask.as_ref().map_or(Ok(()), |mask| check_len("mask", &[labels], mask.len()))
+    }
+
+    /// How many positions are no padding, whatever the mask says.
+    pub(crate) fn valid(&self, config: &Config) -> usize {
+        let labels = config.labels(self.sequences.steps, self.sequences.size);
+        (0..labels).filter(|&r| self.is_valid(config, r)).count()
+    }
+
+    /// The largest number that is read or expected, where it is large.
+    pub(crate) fn largest(&self, config: &Config) -> Option<Largest> {
+        let (steps, size) = (self.sequences.steps, self.sequences.size);
+        let inputs = match &self.sequences.inputs {
+            Inputs::Tokens(_) => None,
+            Inputs::Dense(x) => Largest::of("inputs", x, &[steps, size, config.input.size()]),
+        };
+        let targets = match &self.targets {
+            Targets::Classes(_) => None,
+            Targets::Values(y) => Largest::of("targets", y, &[config.labels(steps, size), config.outputs]),
+        };
+        Largest::or(inputs, targets)
     }
 
     /// How many positions of a batch that [`Batch::check`] passes count in the loss: those that are no padding and that

@@ -1,28 +1,58 @@
-//! What led to a step that diverged: the losses and norms before it, and which tensor is the first that is not finite.
+//! What led to a step that diverged: the losses and norms before it, which tensor is the first that is not finite, and how
+//! large the numbers are that it was given.
 //!
 //! The contract: it is read from what the last step has left on the device, so a training that does not diverge pays nothing
 //! for it, and where that step was finite again nothing is named.
 
 use super::Trainer;
-use crate::error::{Divergence, NotFinite, Result};
+use crate::error::{Divergence, Largest, NotFinite, Result};
 use crate::gpu::Wait;
 use crate::model::Layout;
+use crate::plan::{Element, Tensor};
 
 impl Trainer {
     /// What led to a divergence, where the last step has these metrics.
     pub(super) async fn divergence(&mut self, last: [f32; 4], wait: Wait) -> Result<Divergence> {
         let [losses, norms] = [0, 1].map(|of| self.recent.iter().map(|metrics| metrics[of]).collect());
         let [loss, .., finite] = last;
-        let first = if finite == 1.0 { None } else { self.first_not_finite(loss, wait).await? };
-        Ok(Divergence { losses, norms, first: first.map(|first| (self.steps, first)) })
+        let mut seen = Divergence { losses, norms, ..Divergence::default() };
+        if finite != 1.0 {
+            seen.first = self.first_not_finite(loss, wait).await?.map(|first| (self.steps, first));
+            seen.largest = self.largest(wait).await?;
+        }
+        Ok(seen)
+    }
+
+    /// What an evaluation saw whose loss is not finite.
+    pub(super) async fn broken_evaluation(&mut self, largest: Option<Largest>, wait: Wait) -> Result<Divergence> {
+        let first = self.first_parameter(wait).await?.map(|first| (self.steps, first));
+        Ok(Divergence { first, largest, ..Divergence::default() })
+    }
+
+    /// The largest number that the last window was given, where it is large.
+    async fn largest(&mut self, wait: Wait) -> Result<Option<Largest>> {
+        let Some(last) = self.last.clone() else { return Ok(None) };
+        let mut largest = None;
+        for (argument, tensor) in [("inputs", last.tensors.inputs), ("targets", last.loss().targets)] {
+            let Tensor { element, shape, .. } = self.executor.plan(last.id).get(tensor).clone();
+            if element == Element::Real {
+                let values = self.executor.read(last.id, tensor, wait).await?;
+                largest = Largest::or(largest, Largest::of(argument, &values, &shape));
+            }
+        }
+        Ok(largest)
+    }
+
+    async fn first_parameter(&mut self, wait: Wait) -> Result<Option<NotFinite>> {
+        let (id, tensors) = self.shared;
+        let values = self.executor.read(id, tensors.parameters, wait).await?;
+        Ok(broken(&self.layout, &values).next().map(NotFinite::Parameter))
     }
 
     /// In the order in which a step computes: parameters, states from the first layer up, the loss, gradients back down.
     async fn first_not_finite(&mut self, loss: f32, wait: Wait) -> Result<Option<NotFinite>> {
-        let (id, tensors) = self.shared;
-        let values = self.executor.read(id, tensors.parameters, wait).await?;
-        if let Some(name) = broken(&self.layout, &values).next() {
-            return Ok(Some(NotFinite::Parameter(name)));
+        if let Some(parameter) = self.first_parameter(wait).await? {
+            return Ok(Some(parameter));
         }
         let Some((training, last)) = self.last.clone().and_then(|last| Some((last.tensors.training?, last))) else {
             return Ok(None);

@@ -26,7 +26,7 @@ use crate::checkpoint::{Checkpoint, State, Training};
 use crate::clock::Timed;
 use crate::data::Batch;
 use crate::device::{Device, Executor};
-use crate::error::{Error, Result};
+use crate::error::{Error, Largest, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
 use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, Rescale, SharedTensors, random};
@@ -88,6 +88,11 @@ pub struct Trainer {
     frozen: Vec<String>,
     /// Kept from step to step for its memory.
     by_token: ByToken,
+}
+
+/// The error of a step or an evaluation none of whose labels counts.
+fn nothing_counts(labels: usize) -> Error {
+    Error::Data(format!("the mask leaves none of the {labels} positions to learn from"))
 }
 
 impl Trainer {
@@ -205,10 +210,12 @@ impl Trainer {
     ///
     /// Windows run one after the other, each from its own [`Start`](crate::data::Start): `Carry` carries on from the one before it.
     /// Nothing is read back between them and windows of one size share what they need on the device; the plans of all sizes in a
-    /// step are in use until it is done. It waits where [`Trainer::step_async`] does, and a dropped future leaves what that says.
+    /// step are in use until it is done. A window may have no position that counts, as one does that only brings the state up
+    /// for the window after it. It waits where [`Trainer::step_async`] does, and a dropped future leaves what that says.
     ///
     /// # Errors
-    /// [`Error::Data`] without any batch; else as [`Trainer::step_async`]. All are checked before any is run.
+    /// [`Error::Data`] without any batch, and where no position of any batch counts; else as [`Trainer::step_async`]. All are
+    /// checked before any is run.
     pub async fn step_over_async(&mut self, batches: &[Batch]) -> Result<()> {
         self.step_waiting(batches, Wait::Yield, None).await
     }
@@ -237,6 +244,9 @@ impl Trainer {
         }
         if batches.is_empty() {
             return Err(Error::Data("there is no batch to learn from".to_owned()));
+        }
+        if count == 0 {
+            return Err(nothing_counts(batches.iter().map(|batch| batch.valid(&self.config)).sum()));
         }
         if self.steps - self.read == METRICS_SLOTS as u64 {
             self.drain(wait).await?;
@@ -358,7 +368,8 @@ impl Trainer {
     /// training change.
     ///
     /// # Errors
-    /// As [`Trainer::step_async`]; [`Error::Data`] without any batch; [`Error::Diverged`] for a loss that is not finite.
+    /// As [`Trainer::step_async`]; [`Error::Data`] without any batch and where no position of any batch counts;
+    /// [`Error::LossNotFinite`].
     pub async fn evaluate_async<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
         self.evaluate_waiting(batches, Wait::Yield).await
     }
@@ -369,6 +380,7 @@ impl Trainer {
         // Windows of one plan whose losses are still on the device: how many positions of each count.
         let mut waiting: Vec<f64> = Vec::new();
         let mut last: Option<Arc<Prepared>> = None;
+        let (mut largest, mut labels) = (None, 0);
         for batch in batches {
             batch.check(&self.config, self.recipe.loss)?;
             let (steps, size) = (batch.sequences.steps, batch.sequences.size);
@@ -385,17 +397,23 @@ impl Trainer {
             carried = Carried::Device(Arc::clone(&prepared));
             waiting.push(counting as f64);
             count += counting as f64;
+            labels += batch.valid(&self.config);
+            largest = Largest::or(largest, batch.largest(&self.config));
             last = Some(prepared);
         }
         let Some(last) = last else {
             return Err(Error::Data("there is no batch to evaluate".to_owned()));
         };
+        if count == 0.0 {
+            return Err(nothing_counts(labels));
+        }
         sum += self.collect(&last, &waiting, wait).await?;
         let loss = sum / count;
         if loss.is_finite() {
             Ok(loss)
         } else {
-            Err(Error::Diverged { step: self.steps, what: "the evaluated loss", seen: Box::default() })
+            let seen = Box::new(self.broken_evaluation(largest, wait).await?);
+            Err(Error::LossNotFinite { steps: self.steps, seen })
         }
     }
 
