@@ -351,7 +351,7 @@ impl Executor {
         let bytes = (range.end as u64 * element.bytes()).next_multiple_of(4) - start;
         // The count of what was done comes behind it.
         let all = bytes + progress::BYTES;
-        let (staging, caught) = scoped(gpu.device(), "reading a tensor back", || {
+        let ((staging, submitted), caught) = scoped(gpu.device(), "reading a tensor back", || {
             let staging = self.staging.take().filter(|s| s.size() >= all).unwrap_or_else(|| {
                 gpu.device().create_buffer(&wgpu::BufferDescriptor {
                     label: Some("staging"),
@@ -362,11 +362,9 @@ impl Executor {
             });
             let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(&place.buffer, place.offset + start, &staging, 0, bytes);
-            if let Some(progress) = &self.progress {
-                progress.copy(&mut encoder, &staging, bytes);
-            }
+            let submitted = self.progress.as_ref().map(|progress| progress.copy(&mut encoder, &staging, bytes));
             gpu.queue().submit([encoder.finish()]);
-            staging
+            (staging, submitted.unwrap_or_default())
         });
         caught.wait().await?;
         map(gpu.device(), &staging, all, wait).await.map_err(|error| gpu.explain(error))?;
@@ -378,8 +376,8 @@ impl Executor {
                 message: error.to_string(),
             })?;
             let (view, done) = view.split_at(bytes as usize);
-            all_done =
-                self.progress.as_mut().map_or(Ok(()), |progress| progress.check(bytemuck::pod_read_unaligned(done)));
+            let done = bytemuck::pod_read_unaligned(done);
+            all_done = self.progress.as_mut().map_or(Ok(()), |progress| progress.check(done, submitted));
             match element {
                 Element::Half => {
                     let halves = view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());

@@ -63,9 +63,10 @@ impl Progress {
         self.submitted = self.submitted.wrapping_add(1);
     }
 
-    /// Brings the count along with a readback.
-    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, staging: &wgpu::Buffer, offset: u64) {
+    /// Brings the count along with a readback. Returns what it has to be.
+    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, staging: &wgpu::Buffer, offset: u64) -> u32 {
         encoder.copy_buffer_to_buffer(&self.done, 0, staging, offset, BYTES);
+        self.submitted
     }
 
     /// After an error of a submission: it may have been done or not, and that was told.
@@ -73,13 +74,14 @@ impl Progress {
         self.is_uncertain = true;
     }
 
-    /// Nothing, where the device's count is the host's.
-    pub fn check(&mut self, done: u32) -> Result<()> {
+    /// Nothing, where the device's count was what it had to be. More may have been submitted since it was copied.
+    pub fn check(&mut self, done: u32, submitted: u32) -> Result<()> {
+        let submissions = submitted.wrapping_sub(done);
         if std::mem::take(&mut self.is_uncertain) {
-            self.submitted = done;
+            self.submitted = self.submitted.wrapping_sub(submissions);
+            return Ok(());
         }
-        let missing = self.submitted.wrapping_sub(done);
-        if missing == 0 { Ok(()) } else { Err(Error::WorkDropped { submissions: missing }) }
+        if submissions == 0 { Ok(()) } else { Err(Error::WorkDropped { submissions }) }
     }
 }
 
@@ -87,7 +89,7 @@ impl Progress {
 mod tests {
     use super::super::{Executor, Gpu, Select};
     use crate::plan::{Bounds, Plan, Purpose, Work};
-    use crate::{Batch, Config, Device, Error, Input, Loss, Model, Recipe, Trainer};
+    use crate::{Batch, Config, Device, Error, Input, Loss, Model, Predictor, Recipe, Sequences, Trainer};
 
     fn gpu() -> Gpu {
         Gpu::new(&Select::Any).expect("an adapter; RECURRENT_ADAPTER=none tests without one")
@@ -125,6 +127,17 @@ mod tests {
             resumed.step(&batch()).expect("a step");
             assert_eq!(resumed.metrics().expect("what was done").len(), 1);
         }
+    }
+
+    #[test]
+    #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+    fn what_was_read_before_more_was_submitted_is_good() {
+        // Outputs of 18 MB, which are read back while later chunks are on their way.
+        let (steps, outputs) = (2048, 2200);
+        let model = Model::new(Config::elman(Input::Tokens(5), 4, outputs)).expect("a small network");
+        let mut predictor = Predictor::new(&Device::from_gpu(gpu()), &model).expect("a predictor");
+        let answer = predictor.run(&Sequences::tokens(steps, 1, vec![3; steps])).expect("all was done");
+        assert_eq!(answer.outputs.len(), steps * outputs);
     }
 
     #[test]

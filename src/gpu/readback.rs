@@ -20,12 +20,14 @@ pub(crate) struct Readback {
     staging: Option<wgpu::Buffer>,
     /// Bytes that were copied.
     staged: u64,
+    /// How many submissions the last copy is behind.
+    submitted: u32,
 }
 
 impl Readback {
     /// Of tensors that have so many numbers together.
     pub fn new(expected: usize) -> Self {
-        Readback { expected: expected as u64 * 4, staging: None, staged: 0 }
+        Readback { expected: expected as u64 * 4, staging: None, staged: 0, submitted: 0 }
     }
 }
 
@@ -51,14 +53,15 @@ impl Executor {
         }
         self.gpu.alive()?;
         let (Some(staging), gpu, progress) = (&readback.staging, &self.gpu, &self.progress) else { return Ok(()) };
-        let ((), caught) = scoped(gpu.device(), DOING, || {
+        let (submitted, caught) = scoped(gpu.device(), DOING, || {
             let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(&place.buffer, place.offset, staging, readback.staged, place.size);
-            if let Some(progress) = progress {
-                progress.copy(&mut encoder, staging, readback.staged + place.size);
-            }
+            let submitted =
+                progress.as_ref().map(|progress| progress.copy(&mut encoder, staging, readback.staged + place.size));
             gpu.queue().submit([encoder.finish()]);
+            submitted.unwrap_or_default()
         });
+        readback.submitted = submitted;
         readback.staged += place.size;
         readback.expected = readback.expected.saturating_sub(place.size);
         self.settle(caught)
@@ -78,8 +81,8 @@ impl Executor {
                 .get_mapped_range(0..bytes + BYTES)
                 .map_err(|error| Error::Gpu { doing: DOING.to_owned(), message: error.to_string() })?;
             let (view, done) = view.split_at(bytes as usize);
-            all_done =
-                self.progress.as_mut().map_or(Ok(()), |progress| progress.check(bytemuck::pod_read_unaligned(done)));
+            let done = bytemuck::pod_read_unaligned(done);
+            all_done = self.progress.as_mut().map_or(Ok(()), |progress| progress.check(done, readback.submitted));
             out.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
         }
         staging.unmap();

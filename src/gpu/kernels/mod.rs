@@ -212,8 +212,8 @@ pub fn all() -> &'static [&'static Kernel] {
 /// The commands that run a plan, each operation's in turn.
 ///
 /// # Errors
-/// [`Error::Limit`](crate::Error::Limit) for a size that 32-bit numbers or a grid cannot hold;
-/// [`Error::Shape`](crate::Error::Shape) or [`Error::Config`](crate::Error::Config) for an operation whose tensors do
+/// [`Error::Limit`] for a size that 32-bit numbers or a grid cannot hold;
+/// [`Error::Shape`] or [`Error::Config`] for an operation whose tensors do
 /// not fit together, which none that [`Plan::new`] makes is.
 pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
     let mut commands = Vec::new();
