@@ -425,7 +425,7 @@ impl Executor {
 
     /// After an error of what was submitted, of which the caller hears.
     fn told(&mut self) {
-        self.progress.iter_mut().for_each(Progress::is_uncertain);
+        self.progress.iter_mut().for_each(Progress::mark_uncertain);
     }
 
     /// The outcome of error scopes now, if it is known; else it is kept for the next call that waits.

@@ -70,7 +70,7 @@ impl Progress {
     }
 
     /// After an error of a submission: it may have been done or not, and that was told.
-    pub fn is_uncertain(&mut self) {
+    pub fn mark_uncertain(&mut self) {
         self.is_uncertain = true;
     }
 
