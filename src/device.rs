@@ -350,24 +350,26 @@ impl Executor {
         Ok(out)
     }
 
-    /// Appends a whole tensor of real numbers to `out`, on a GPU when [`Executor::finish`] waits for it.
-    pub async fn read_behind(
+    /// [`Executor::run`], and one of the plan's tensors of real numbers appended to `out`, on a GPU when [`Executor::finish`]
+    /// waits for it.
+    pub async fn run_and_read(
         &mut self,
-        from: (PlanId, TensorId),
+        (plan, tensor): (PlanId, TensorId),
         readback: &mut Readback,
         wait: Wait,
         out: &mut Vec<f32>,
     ) -> Result<()> {
         match self {
             Executor::Cpu(cpu) => {
-                out.extend_from_slice(cpu.read(from.0, from.1));
+                cpu.run(plan);
+                out.extend_from_slice(cpu.read(plan, tensor));
                 Ok(())
             }
-            Executor::Gpu(gpu) => gpu.read_behind(from, readback, wait, out).await,
+            Executor::Gpu(gpu) => gpu.run_and_read((plan, tensor), readback, wait, out).await,
         }
     }
 
-    /// Waits for all that [`Executor::read_behind`] has still to append.
+    /// Waits for all that [`Executor::run_and_read`] has still to append.
     pub async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
         match self {
             Executor::Cpu(_) => Ok(()),

@@ -92,11 +92,12 @@ impl Reader {
                 _ => {}
             }
             self.executor.write_span(id, &tensors, &part, first == 0 && *start == Start::Zero)?;
-            self.executor.run(id)?;
-            self.current = Some(Arc::clone(plan));
             if every_step || first + chunk >= steps {
-                self.executor.read_behind((id, tensors.outputs), &mut readback, wait, out).await?;
+                self.executor.run_and_read((id, tensors.outputs), &mut readback, wait, out).await?;
+            } else {
+                self.executor.run(id)?;
             }
+            self.current = Some(Arc::clone(plan));
             if number % MOST_AHEAD == MOST_AHEAD - 1 {
                 self.executor.idle(wait).await?;
             }

@@ -288,15 +288,28 @@ impl Executor {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Gpu`]; in a browser at the next call that waits.
     pub fn run(&mut self, id: PlanId) -> Result<()> {
+        self.run_and_copy(id, |_, _, _| ())
+    }
+
+    /// [`Executor::run`], with what `copy` adds to the end of the last submission.
+    fn run_and_copy(
+        &mut self,
+        id: PlanId,
+        copy: impl FnOnce(&Prepared, Option<&Progress>, &mut wgpu::CommandEncoder),
+    ) -> Result<()> {
         self.gpu.alive()?;
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let ((), caught) = scoped(gpu.device(), "running a plan", || {
             if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
                 gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
             }
-            let mut first = 0;
-            for &end in &prepared.submissions {
-                submit(gpu, &prepared.encoded[first..end], progress.as_mut());
+            let (mut first, mut copy) = (0, Some(copy));
+            for (number, &end) in (1..).zip(&prepared.submissions) {
+                let commands = &prepared.encoded[first..end];
+                let copy = if number == prepared.submissions.len() { copy.take() } else { None };
+                submit(gpu, commands, progress.as_mut(), |progress, encoder| {
+                    copy.into_iter().for_each(|copy| copy(prepared, progress, encoder));
+                });
                 first = end;
             }
         });
@@ -325,7 +338,7 @@ impl Executor {
     fn submit(&mut self, commands: &[Encoded], doing: &'static str) -> Result<()> {
         self.gpu.alive()?;
         let (gpu, progress) = (&self.gpu, &mut self.progress);
-        let ((), caught) = scoped(gpu.device(), doing, || submit(gpu, commands, progress.as_mut()));
+        let ((), caught) = scoped(gpu.device(), doing, || submit(gpu, commands, progress.as_mut(), |_, _| ()));
         self.settle(caught)
     }
 
@@ -527,24 +540,30 @@ fn bind(
     device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }
 
-/// One submission, counted on the device where there is a count.
-fn submit(gpu: &Gpu, commands: &[Encoded], progress: Option<&mut Progress>) {
+/// One submission, counted on the device where there is a count, with what `copy` adds behind the count.
+fn submit(
+    gpu: &Gpu,
+    commands: &[Encoded],
+    mut progress: Option<&mut Progress>,
+    copy: impl FnOnce(Option<&Progress>, &mut wgpu::CommandEncoder),
+) {
     let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     #[cfg(test)]
     if let Some(kept) = gpu.next_fault() {
-        // As a device that is stopped in the middle: what follows in the submission is left out.
-        record(&mut encoder, &commands[..kept.min(commands.len())]);
-        progress.into_iter().for_each(|progress| progress.count());
+        // As a device that is stopped in the middle: what follows in the submission is left out, but for the copies.
+        record(&mut encoder, &commands[..kept.min(commands.len())], None);
+        progress.iter_mut().for_each(|progress| progress.count());
+        copy(progress.as_deref(), &mut encoder);
         gpu.queue().submit([encoder.finish()]);
         return;
     }
-    record(&mut encoder, commands);
-    progress.into_iter().for_each(|progress| progress.mark(&mut encoder));
+    record(&mut encoder, commands, progress.as_deref_mut());
+    copy(progress.as_deref(), &mut encoder);
     gpu.queue().submit([encoder.finish()]);
 }
 
-/// Copies stand between passes, dispatches inside them.
-fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded]) {
+/// Copies stand between passes, dispatches inside them, the count in the last.
+fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded], mut progress: Option<&mut Progress>) {
     let mut rest = commands;
     while let Some(first) = rest.first() {
         match first {
@@ -564,7 +583,15 @@ fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded]) {
                     pass.dispatch_workgroups(*x, *y, *z);
                     rest = &rest[1..];
                 }
+                if rest.is_empty()
+                    && let Some(progress) = progress.take()
+                {
+                    progress.mark(&mut pass);
+                }
             }
         }
+    }
+    if let Some(progress) = progress {
+        progress.mark(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
     }
 }

@@ -49,9 +49,8 @@ impl Progress {
         Ok(Progress { done, pipeline: compiled.pipeline, group, submitted: 0, is_uncertain: false })
     }
 
-    /// Ends a submission, which has to be submitted.
-    pub fn mark(&mut self, encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    /// Ends the last pass of a submission, which has to be submitted.
+    pub fn mark(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[0]);
         pass.dispatch_workgroups(1, 1, 1);

@@ -32,45 +32,42 @@ impl Readback {
 }
 
 impl Executor {
-    /// Queues a copy of a whole tensor of real numbers. Where there is no more room for it, all that were queued before are
-    /// waited for and appended to `out`.
+    /// [`Executor::run`], and a copy of one of the plan's tensors of real numbers behind it in the same submission. Where there
+    /// is no more room for it, all that were queued before are waited for first and appended to `out`.
     ///
     /// # Errors
     /// As [`Executor::run`], for this and all earlier calls that did not wait.
-    pub(crate) async fn read_behind(
+    pub(crate) async fn run_and_read(
         &mut self,
         (plan, tensor): (PlanId, TensorId),
         readback: &mut Readback,
         wait: Wait,
         out: &mut Vec<f32>,
     ) -> Result<()> {
-        let place = self.plans[plan].places[tensor.0].clone();
-        if readback.staging.as_ref().is_none_or(|staging| readback.staged + place.size + BYTES > staging.size()) {
+        let size = self.plans[plan].places[tensor.0].size;
+        if readback.staging.as_ref().is_none_or(|staging| readback.staged + size + BYTES > staging.size()) {
             self.finish(readback, wait, out).await?;
             // The count of what was done comes behind it.
-            let size = readback.expected.min(MOST_STAGED).max(place.size) + BYTES;
+            let size = readback.expected.min(MOST_STAGED).max(size) + BYTES;
             readback.staging = Some(self.staging(size).await?);
         }
-        self.gpu.alive()?;
-        let (Some(staging), gpu, progress) = (&readback.staging, &self.gpu, &self.progress) else { return Ok(()) };
-        let (submitted, caught) = scoped(gpu.device(), DOING, || {
-            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(&place.buffer, place.offset, staging, readback.staged, place.size);
-            let submitted =
-                progress.as_ref().map(|progress| progress.copy(&mut encoder, staging, readback.staged + place.size));
-            gpu.queue().submit([encoder.finish()]);
-            submitted.unwrap_or_default()
-        });
-        readback.submitted = submitted;
-        readback.staged += place.size;
-        readback.expected = readback.expected.saturating_sub(place.size);
-        self.settle(caught)
+        let Some(staging) = &readback.staging else { return Ok(()) };
+        let end = readback.staged + size;
+        let submitted = &mut readback.submitted;
+        self.run_and_copy(plan, |prepared, progress, encoder| {
+            let place = &prepared.places[tensor.0];
+            encoder.copy_buffer_to_buffer(&place.buffer, place.offset, staging, end - size, size);
+            *submitted = progress.map_or(0, |progress| progress.copy(encoder, staging, end));
+        })?;
+        readback.staged = end;
+        readback.expected = readback.expected.saturating_sub(size);
+        Ok(())
     }
 
     /// Waits for all that was queued and appends it to `out`.
     ///
     /// # Errors
-    /// As [`Executor::read_behind`].
+    /// As [`Executor::run_and_read`].
     pub(crate) async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
         let Some(staging) = readback.staging.take() else { return Ok(()) };
         let bytes = std::mem::take(&mut readback.staged);
@@ -93,7 +90,7 @@ impl Executor {
     /// Waits until the device has done all that it was given, and has given back the memory of what was freed.
     ///
     /// # Errors
-    /// As [`Executor::read_behind`].
+    /// As [`Executor::run_and_read`].
     pub(crate) async fn idle(&mut self, wait: Wait) -> Result<()> {
         self.gpu.alive()?;
         let (staging, gpu) = (self.staging(4).await?, &self.gpu);

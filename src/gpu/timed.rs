@@ -66,7 +66,7 @@ impl Executor {
                 encoder.resolve_query_set(&set, 0..count, &resolved, offset);
             }
             encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
-            progress.iter_mut().for_each(|progress| progress.mark(&mut encoder));
+            record(&mut encoder, &[], progress.as_mut());
             gpu.queue().submit([encoder.finish()]);
             staging
         });
@@ -109,8 +109,7 @@ impl Executor {
             let stopwatch = Stopwatch::start()?;
             let ((), caught) = scoped(device, DOING, || {
                 let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-                record(&mut encoder, commands);
-                progress.iter_mut().for_each(|progress| progress.mark(&mut encoder));
+                record(&mut encoder, commands, progress.as_mut());
                 // Whoever waits for the buffer waits for what was written to it.
                 encoder.clear_buffer(&staging, 0, None);
                 gpu.queue().submit([encoder.finish()]);
@@ -167,6 +166,6 @@ fn between(encoder: &mut wgpu::CommandEncoder, set: &wgpu::QuerySet, first: u32,
     }
     // Copies stand outside of passes; WebGPU has timestamps only at a pass's ends.
     pass(encoder, true, false, &[]);
-    record(encoder, commands);
+    record(encoder, commands, None);
     pass(encoder, false, true, &[]);
 }
