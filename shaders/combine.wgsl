@@ -9,13 +9,15 @@
 // in-out  gradients  [flat]: read where keep or adds is not 0, assigned always
 // out     partials   [blocks, 3]
 //
-// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two.
+// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended: the sum
+// over the slices, of combine_window.wgsl or combine_segment.wgsl.
 
 struct Params {
     flat: u32,
     slices: u32,
     adds: u32,
     has_scaling: u32,
+    zero: u32,
     first_workgroup: u32,
 }
 
@@ -52,14 +54,12 @@ fn main(
     var largest = 0.0;
     var broken = 0.0;
     for (var i = first; i < end; i += THREADS) {
-        var g = 0.0;
+        var before = 0.0;
         // No product with a factor of 0: what is there may be of a step that diverged.
         if keep {
-            g = gradients[i];
+            before = gradients[i];
         }
-        for (var s = 0u; s < params.slices; s += 1u) {
-            g += slices[s * params.flat + i] * unscaled;
-        }
+        var g = combined(i, before, unscaled);
         if (exempt[i] & FROZEN) != 0u {
             g = 0.0;
         }

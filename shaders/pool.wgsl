@@ -4,6 +4,7 @@
 // in      history  [T+D, B, D·H]
 // in      lengths  [B]
 // in-out  out      [B, D·H] at out_offset
+// in-out  excess   [B, D·H]: by how much a mean is too large so far
 //
 // Kind 0 is each direction's last state, 1 the mean over the valid steps, `skipped` before these. One thread an element, its sum
 // in order. History is f32 or f16. carry.wgsl is appended.
@@ -27,6 +28,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> history: array<History>;
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> excess: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -51,9 +53,10 @@ fn main(
     for (var t = 1u; t <= valid; t += 1u) {
         sum = plus(sum, f32(history[(params.first + t) * slot + i]));
     }
-    var mean = sum.total / f32(length);
+    var mean = Sum(sum.total / f32(length), 0.0);
     if before > 0u {
-        mean += out[params.out_offset + i];
+        mean = plus(Sum(out[params.out_offset + i], excess[i]), mean.total);
     }
-    out[params.out_offset + i] = mean;
+    out[params.out_offset + i] = mean.total;
+    excess[i] = mean.excess;
 }

@@ -11,8 +11,8 @@ use recurrent::gpu::kernels::{
     Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID, MAX_PARAMS_BYTES, all, lower,
 };
 use recurrent::plan::{
-    Clip, Combine, Dropout, Element, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Precision, Purpose, Recipe,
-    Target, Tile,
+    Checkpointing, Clip, Combine, Dropout, Element, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Precision,
+    Purpose, Recipe, Target, Tile,
 };
 use recurrent::{Activation, Cell, Config, Directions, Error, Input, ReadOut, Reset};
 
@@ -400,6 +400,9 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     let long = Config::elman(Input::Tokens(1), 1, 1);
     let (plan, _) = Plan::new(&long, Purpose::Evaluate(Loss::CrossEntropy), 70, 1000, &Target::webgpu()).unwrap();
     check("a batch of 1000", &plan);
+    let checkpointed = Recipe::new(Loss::CrossEntropy).with_checkpointing(Checkpointing::Sqrt);
+    let (plan, _) = Plan::new(&long, Purpose::Train(checkpointed), 70, 3, &Target::webgpu()).unwrap();
+    check("a window in segments", &plan);
     let adam = Recipe::new(Loss::CrossEntropy);
     let recipes = [
         adam,

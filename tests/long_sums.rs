@@ -9,11 +9,13 @@ mod common;
 use common::executor::Execute;
 use recurrent::cpu;
 use recurrent::plan::{
-    Clip, Combine, Element, GatherGradient, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Phase, Plan, Pool,
-    PoolKind, ProductTile, StartGradient, Storage, TensorId, View, WeightGradient,
+    Clip, Combine, CombinedSegment, Element, GatherGradient, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op,
+    Phase, Plan, Pool, PoolKind, ProductTile, StartGradient, Storage, TensorId, View, WeightGradient,
 };
 
 const MANY: usize = 10_000_000;
+/// Of a sum whose parts are operations of their own.
+const PARTS: usize = 5000;
 const ALLOWED: f64 = 1e-6;
 const TERMS: [f32; 3] = [0.1, 0.7, -1.0 / 3.0];
 
@@ -113,11 +115,53 @@ fn of_a_mean_over_steps() {
     for term in TERMS {
         let mut sums = Sums::new();
         let (history, out) = (sums.real(&[MANY + 1, 1, 1], term), sums.real(&[1], f32::NAN));
-        let lengths = sums.ids(&[1], vec![MANY as u32]);
+        let (lengths, excess) = (sums.ids(&[1], vec![MANY as u32]), sums.real(&[1, 1], f32::NAN));
         let (kind, directions, steps, skipped) = (PoolKind::Mean, 1, MANY, 0);
-        let view = View::new(out, 0, 1, 1);
-        sums.push(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out: view }));
+        let out_view = View::new(out, 0, 1, 1);
+        sums.push(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out: out_view, excess }));
         sums.check(cpu::Executor::<f32>::new(), out, &[term.into()]);
+    }
+}
+
+/// The mean over a sequence that is read in many chunks, one step each.
+fn mean_over_chunks<E: Execute>(executor: E, term: f32) {
+    let mut sums = Sums::new();
+    let (history, out, excess) = (sums.real(&[2, 1, 1], term), sums.real(&[1], f32::NAN), sums.real(&[1, 1], f32::NAN));
+    let lengths = sums.ids(&[1], vec![PARTS as u32]);
+    for skipped in 0..PARTS {
+        let (kind, directions, steps, out) = (PoolKind::Mean, 1, 1, View::new(out, 0, 1, 1));
+        sums.push(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out, excess }));
+    }
+    sums.check(executor, out, &[term.into()]);
+}
+
+/// The gradient of a window that is cut into many segments.
+fn gradient_of_segments<E: Execute>(executor: E, term: f32) {
+    let mut sums = Sums::new();
+    let (slices, gradients, excess) = (sums.real(&[1, 1], term), sums.real(&[1], f32::NAN), sums.real(&[1], f32::NAN));
+    let (hyper, partials, exempt) = (sums.real(&[HYPER], 0.0), sums.real(&[1, 3], f32::NAN), sums.ids(&[1], vec![0]));
+    for part in 0..PARTS {
+        let segment = Some(CombinedSegment { excess, adds: part > 0 });
+        let scaling = None;
+        sums.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, segment, partials }));
+    }
+    sums.check(executor, gradients, &[f64::from(term) * PARTS as f64]);
+}
+
+#[test]
+fn of_many_parts() {
+    for term in TERMS {
+        mean_over_chunks(cpu::Executor::<f32>::new(), term);
+        gradient_of_segments(cpu::Executor::<f32>::new(), term);
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn of_many_parts_on_a_gpu() {
+    for term in TERMS {
+        mean_over_chunks(common::executor::gpu(), term);
+        gradient_of_segments(common::executor::gpu(), term);
     }
 }
 
@@ -160,8 +204,8 @@ fn of_a_norm() {
         let (hyper, metrics, row_loss) =
             (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0), sums.real(&[1], 1.0));
         let exempt = sums.ids(&[MANY], vec![0; MANY]);
-        let (scaling, adds) = (None, false);
-        sums.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, adds, partials }));
+        let (scaling, segment) = (None, None);
+        sums.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, segment, partials }));
         let (partials, clip) = (Some(partials), Clip::None);
         sums.push(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }));
         let norm = f64::from(term).abs() * (MANY as f64).sqrt();

@@ -14,6 +14,8 @@ pub const FILES: &[(&str, &str)] = embed![
     "shaders/carry.wgsl"
     "shaders/clip.wgsl"
     "shaders/combine.wgsl"
+    "shaders/combine_segment.wgsl"
+    "shaders/combine_window.wgsl"
     "shaders/copy.wgsl"
     "shaders/cross_entropy.wgsl"
     "shaders/elman.wgsl"

@@ -1,6 +1,10 @@
 //! Where sequences begin and end: copies of states, learnt initial states, and one vector made of all outputs.
 
-use super::{memory::Memory, real::Real, sums::sum};
+use super::{
+    memory::Memory,
+    real::Real,
+    sums::{compensated, sum},
+};
 use crate::plan::{Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, View};
 
 pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
@@ -48,23 +52,26 @@ pub(super) fn start_gradient<T: Real>(op: &StartGradient, memory: &mut Memory<'_
 }
 
 pub(super) fn pool<T: Real>(op: &Pool, memory: &mut Memory<'_, T>) {
-    let mut tensor = memory.take(op.out.tensor);
+    let (mut tensor, mut excess) = (memory.take(op.out.tensor), memory.take(op.excess));
     let (history, lengths) = (memory.real(op.history), memory.ids(op.lengths));
     let (batch, width) = (op.out.rows, op.out.cols);
     for (b, row) in tensor[op.out.range()].chunks_exact_mut(width).enumerate() {
         let valid = (lengths[b] as usize).saturating_sub(op.skipped).min(op.steps);
         for (j, out) in row.iter_mut().enumerate() {
             let at = |slot: usize| history[(slot * batch + b) * width + j];
-            *out = match op.kind {
-                PoolKind::Last => at(if j / (width / op.directions) == 0 { op.steps } else { 1 }),
+            match op.kind {
+                PoolKind::Last => *out = at(if j / (width / op.directions) == 0 { op.steps } else { 1 }),
                 PoolKind::Mean => {
                     let part = sum((1..=valid).map(at)) / T::from_f64(f64::from(lengths[b]));
-                    if op.skipped == 0 { part } else { *out + part }
+                    let excess = &mut excess[b * width + j];
+                    (*out, *excess) =
+                        if op.skipped == 0 { (part, T::zero()) } else { compensated(*out, *excess, part) };
                 }
-            };
+            }
         }
     }
     memory.put(op.out.tensor, tensor);
+    memory.put(op.excess, excess);
 }
 
 pub(super) fn pool_gradient<T: Real>(op: &PoolGradient, memory: &mut Memory<'_, T>) {

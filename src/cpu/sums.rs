@@ -77,6 +77,16 @@ pub(super) fn accumulate<T: Real>(totals: &mut [f64], sums: &[T], add: bool) {
     });
 }
 
+/// Returns a sum and a term, and by how much the result is too large (Kahan 1965); `excess` says so of the sum.
+#[inline(always)]
+pub(super) fn compensated<T: Real>(sum: T, excess: T, term: T) -> (T, T) {
+    let exact = term - excess;
+    let total = sum + exact;
+    let excess = (total - sum) - exact;
+    // An infinite total has none.
+    (total, if total.is_finite() { excess } else { T::zero() })
+}
+
 /// Returns the sum of an iterator's numbers.
 #[inline(always)]
 pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {

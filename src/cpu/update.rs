@@ -2,7 +2,7 @@
 
 use pulp::Arch;
 
-use super::{memory::Memory, real::Real, threads};
+use super::{memory::Memory, real::Real, sums::compensated, threads};
 use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Rescale, Sum, Update};
 
 /// Elements that are worth a thread's while: waking one takes longer than a small model.
@@ -31,18 +31,30 @@ pub(super) fn sum<T: Real>(op: &Sum, memory: &mut Memory<'_, T>) {
 pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
     let mut gradients = memory.take(op.gradients);
     let mut partials = memory.take(op.partials);
+    let mut excess = op.segment.map(|segment| memory.take(segment.excess)).unwrap_or_default();
     let slices = memory.real(op.slices);
-    if !op.adds && memory.real(op.hyper)[KEEP].is_zero() {
+    let adds = op.segment.is_some_and(|segment| segment.adds);
+    if !adds {
+        excess.fill(T::zero());
+    }
+    if !adds && memory.real(op.hyper)[KEEP].is_zero() {
         gradients.fill(T::zero());
     }
     let flat = gradients.len();
     let unscaled = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[1]);
     let exempt = memory.ids(op.exempt);
-    let block = |first: usize, block: &mut [T], partial: &mut [T]| {
+    let block = |first: usize, block: &mut [T], excess: &mut [T], partial: &mut [T]| {
         Arch::new().dispatch(|| {
             let range = first..first + block.len();
             for slice in slices.chunks_exact(flat) {
-                block.iter_mut().zip(&slice[range.clone()]).for_each(|(sum, value)| *sum += *value * unscaled);
+                let pairs = block.iter_mut().zip(&slice[range.clone()]);
+                if excess.is_empty() {
+                    pairs.for_each(|(sum, value)| *sum += *value * unscaled);
+                } else {
+                    for ((sum, value), excess) in pairs.zip(&mut *excess) {
+                        (*sum, *excess) = compensated(*sum, *excess, *value * unscaled);
+                    }
+                }
             }
             for (g, bits) in block.iter_mut().zip(&exempt[range]) {
                 *g = if bits & FROZEN != 0 { T::zero() } else { *g };
@@ -50,11 +62,20 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
             partial.copy_from_slice(&partial_norm(block));
         });
     };
-    let tasks = gradients.chunks_mut(ELEMENTS_A_TASK).zip(partials.chunks_mut(3 * BLOCKS_A_TASK));
-    threads::for_each(tasks.enumerate(), |(task, (values, partials))| {
+    let mut excesses = excess.chunks_mut(ELEMENTS_A_TASK);
+    let tasks = gradients.chunks_mut(ELEMENTS_A_TASK).zip(partials.chunks_mut(3 * BLOCKS_A_TASK)).enumerate();
+    let tasks = tasks.map(|(task, part)| (task, part, excesses.next().unwrap_or_default()));
+    threads::for_each(tasks, |(task, (values, partials), excess)| {
+        let mut excesses = excess.chunks_mut(Combine::BLOCK);
         let blocks = values.chunks_mut(Combine::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
-        blocks.for_each(|(i, (values, partial))| block(task * ELEMENTS_A_TASK + i * Combine::BLOCK, values, partial));
+        for (i, (values, partial)) in blocks {
+            let excess = excesses.next().unwrap_or_default();
+            block(task * ELEMENTS_A_TASK + i * Combine::BLOCK, values, excess, partial);
+        }
     });
+    if let Some(segment) = op.segment {
+        memory.put(segment.excess, excess);
+    }
     memory.put(op.gradients, gradients);
     memory.put(op.partials, partials);
 }

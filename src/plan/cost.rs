@@ -80,9 +80,11 @@ impl Op {
             Op::Pool(o) => {
                 let steps = if o.kind == PoolKind::Mean { o.steps as u64 } else { 1 };
                 let read = [(o.history, steps * size(&o.out)), whole(o.lengths)].into_iter();
-                let read = read.chain((o.skipped > 0 && o.kind == PoolKind::Mean).then(|| view(&o.out)));
-                let flops = if o.kind == PoolKind::Mean { (steps + 1) * size(&o.out) } else { 0 };
-                ("pool", vec![view(&o.out)], read.collect(), flops)
+                let (mean, excess) = (o.kind == PoolKind::Mean, (o.excess, size(&o.out)));
+                let read = read.chain((o.skipped > 0 && mean).then(|| [view(&o.out), excess]).into_iter().flatten());
+                let written = [view(&o.out)].into_iter().chain(mean.then_some(excess));
+                let flops = if mean { (steps + 1) * size(&o.out) } else { 0 };
+                ("pool", written.collect(), read.collect(), flops)
             }
             Op::PoolGradient(o) => {
                 let written = o.steps as u64 * size(&o.d);
@@ -129,10 +131,13 @@ impl Op {
             Op::Combine(o) => {
                 let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
                 let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
-                let read = read.chain(o.adds.then(|| whole(o.gradients))).chain(o.scaling.map(|scaling| (scaling, 1)));
+                let excess = o.segment.map(|segment| whole(segment.excess));
+                let added = o.segment.filter(|segment| segment.adds).map(|_| whole(o.gradients));
+                let read = read.chain(added).chain(added.and(excess)).chain(o.scaling.map(|scaling| (scaling, 1)));
+                let written = [whole(o.gradients), whole(o.partials)].into_iter().chain(excess);
                 // The sum over the slices; then g / max, its square and their sum.
                 let each = cut * (1 + u64::from(o.scaling.is_some())) + 3;
-                ("combine", vec![whole(o.gradients), whole(o.partials)], read.collect(), each * flat)
+                ("combine", written.collect(), read.collect(), each * flat)
             }
             Op::Measure(o) => {
                 let read = [o.row_loss].into_iter().chain(o.partials).chain([o.hyper]).map(whole);

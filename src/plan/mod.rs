@@ -32,9 +32,9 @@ pub(crate) use build::SharedTensors;
 pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use cost::Cost;
 pub use op::{
-    Combine, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure, NOT_DECAYED, Op, Pool,
-    PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule, Start, StartGradient, Sum,
-    Trace, Transpose, Update, WeightGradient,
+    Combine, CombinedSegment, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure,
+    NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule,
+    Start, StartGradient, Sum, Trace, Transpose, Update, WeightGradient,
 };
 pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
 pub(crate) use table::PlanTable;

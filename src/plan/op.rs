@@ -301,6 +301,8 @@ pub struct Pool {
     pub lengths: TensorId,
     /// `[B, D·H]`, written; added to where steps were skipped.
     pub out: View,
+    /// `[B, D·H]`: by how much a mean is too large so far, written, and read where steps were skipped.
+    pub excess: TensorId,
 }
 
 /// What [`Pool`] makes of a sequence.
@@ -438,7 +440,7 @@ pub const FROZEN: u32 = 1;
 /// The bit of the tensor `exempt` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
 
-/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep or the operation adds, and 0 where frozen; each block of
+/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep or the segment adds, and 0 where frozen; each block of
 /// [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
 /// of it is finite (1 or 0).
 #[derive(Clone, Debug)]
@@ -453,10 +455,19 @@ pub struct Combine {
     pub exempt: TensorId,
     /// `[flat]`, read where the step keeps, and written.
     pub gradients: TensorId,
-    /// Whether part of this window's gradient is there already.
-    pub adds: bool,
+    /// Where the window is cut into segments, which are combined one after another.
+    pub segment: Option<CombinedSegment>,
     /// `[blocks, 3]`, written.
     pub partials: TensorId,
+}
+
+/// A segment whose gradient is added to that of the others of its window.
+#[derive(Clone, Copy, Debug)]
+pub struct CombinedSegment {
+    /// `[flat]`: by how much the gradient is too large so far, written, and read where the segment adds.
+    pub excess: TensorId,
+    /// Whether part of this window's gradient is there already.
+    pub adds: bool,
 }
 
 impl Combine {

@@ -83,7 +83,7 @@ impl Op {
                 name(*upstream);
             }
             Op::Trace(o) => [o.upstream, o.lengths, o.out].into_iter().chain(o.scaling).for_each(name),
-            Op::Pool(o) => [o.history, o.lengths, o.out.tensor].into_iter().for_each(name),
+            Op::Pool(o) => [o.history, o.lengths, o.out.tensor, o.excess].into_iter().for_each(name),
             Op::PoolGradient(o) => [o.d.tensor, o.lengths, o.upstream].into_iter().for_each(name),
             Op::LossGradient(o) => {
                 let inputs = [o.outputs.tensor, o.targets, o.mask, o.count, o.row_loss];
@@ -97,7 +97,7 @@ impl Op {
             Op::Sum(o) => [o.from, o.to].into_iter().for_each(name),
             Op::Combine(o) => {
                 let all = [o.slices, o.hyper, o.exempt, o.gradients, o.partials];
-                all.into_iter().chain(o.scaling).for_each(name);
+                all.into_iter().chain(o.scaling).chain(o.segment.map(|segment| segment.excess)).for_each(name);
             }
             Op::Rescale(o) => [o.scaling, o.hyper, o.metrics].into_iter().for_each(name),
             Op::Measure(o) => [o.row_loss, o.hyper, o.metrics].into_iter().chain(o.partials).for_each(name),

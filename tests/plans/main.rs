@@ -133,7 +133,7 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
     let (gates, history) = (3 * 2 * 32, (3 + 2) * 2 * 8);
     let scratch = 2 * 2 * 2 * 8 /* state */ + 3 * 2 * 5 /* x.dropped */ + 3 * 2 * 8 /* dropped_l0 */
         + 2 * (gates + history + history /* cells */ + 2 * 8 /* hidden_mask */ + history /* upstream */)
-        + history /* masked_history */ + 2 * 8 /* pooled */ + 2 * 6 /* outputs */ + 2 /* row_loss */
+        + history /* masked_history */ + 2 * 2 * 8 /* pooled, and its excess */ + 2 * 6 /* outputs */ + 2 /* row_loss */
         + parameters /* one slice of gradients */ + 3 * parameters.div_ceil(2048) /* partials */;
     let config = Config::lstm(Input::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Both);
     let config = config.with_learnt_start(true).with_read_out(ReadOut::Mean);

@@ -306,11 +306,9 @@ fn combine_onto_what_is_there() {
             training::combine_onto(&mut random, there.clone(), true, [count, 1.0], &[]).check();
             let anew = training::combine_onto(&mut random, there, false, [count, 1.0], &[]);
             anew.check();
-            let added = anew.changed(|op| {
-                let Op::Combine(op) = op else { panic!("{op:?}") };
-                op.adds = true;
-            });
-            added.check();
+            for adds in [false, true] {
+                training::combine_segment(&mut random, flat, count as usize, adds).check();
+            }
         }
     }
     // What is not finite in one window of a step stays so, with whatever sign the next one comes.

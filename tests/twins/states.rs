@@ -119,7 +119,10 @@ pub fn pool(random: &mut Random, sizes: Pooling) -> Case {
     let before = if adds { random.reals(len, 1.0) } else { vec![f64::NAN; len] };
     let tensor = case.in_out("out", &[len], before, vec![(0..len, F32_SUM)]);
     let out = recurrent::plan::View::new(tensor, 0, batch, width);
-    case.with(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out }))
+    let excess = if adds { random.reals(len, 1e-3) } else { vec![f64::NAN; len] };
+    let excess = case.in_out("excess", &[batch, width], excess, Vec::new());
+    case.leave_free(excess, 0..len);
+    case.with(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out, excess }))
 }
 
 /// Back to all steps.
@@ -169,11 +172,12 @@ pub fn remaining<E: Execute>(mut executor: E, random: &mut Random, batch: usize,
     let mut plan = Plan::empty();
     let mut real = |name: &str, shape: &[usize]| plan.tensor(name, shape, Element::Real, Storage::Scratch).unwrap();
     let (history, out) = (real("history", &[STEPS + 1, batch, 1]), real("out", &[batch, 1]));
+    let excess = real("excess", &[batch, 1]);
     let lengths = plan.tensor("lengths", &[batch], Element::Id, Storage::Input).unwrap();
     let left = plan.tensor("left", &[batch], Element::Id, Storage::Scratch).unwrap();
     plan.push(Phase::Forward, Op::Remaining(Remaining { lengths, skipped, out: left }));
     let (kind, out_view) = (PoolKind::Mean, View::new(out, 0, batch, 1));
-    let pool = Pool { kind, directions: 1, steps: STEPS, skipped: 0, history, lengths: left, out: out_view };
+    let pool = Pool { kind, directions: 1, steps: STEPS, skipped: 0, history, lengths: left, out: out_view, excess };
     plan.push(Phase::Forward, Op::Pool(pool));
     let id = executor.prepare(plan);
     // The first step alone, so that the mean is one over what is left.

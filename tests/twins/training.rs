@@ -1,8 +1,8 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::plan::{
-    Clip, Combine, FROZEN, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, Rescale, TensorId, Update,
-    View,
+    Clip, Combine, CombinedSegment, FROZEN, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, Rescale,
+    TensorId, Update, View,
 };
 
 use crate::case::Case;
@@ -112,7 +112,24 @@ pub fn combine_onto(
     let blocks = flat.div_ceil(Combine::BLOCK);
     let apart = (0..blocks * 3).map(|at| at..at + 1);
     let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
-    case.with(Op::Combine(Combine { slices, scaling: None, hyper, exempt, gradients, adds: false, partials }))
+    case.with(Op::Combine(Combine { slices, scaling: None, hyper, exempt, gradients, segment: None, partials }))
+}
+
+/// The same of a segment of a window, which adds to those before it or is the first.
+pub fn combine_segment(random: &mut Random, flat: usize, count: usize, adds: bool) -> Case {
+    let there = random_or_nan(random, flat, adds);
+    let mut case = combine_onto(random, there, false, [count as f64, 1.0], &[]);
+    let before = random_or_nan(random, flat, adds).into_iter().map(|excess| excess * 1e-3).collect();
+    let excess = case.in_out("excess", &[flat], before, Vec::new());
+    case.leave_free(excess, 0..flat);
+    case.changed(|op| {
+        let Op::Combine(op) = op else { panic!("{op:?}") };
+        op.segment = Some(CombinedSegment { excess, adds });
+    })
+}
+
+fn random_or_nan(random: &mut Random, len: usize, is_random: bool) -> Vec<f64> {
+    if is_random { random.reals(len, 1.0) } else { vec![f64::NAN; len] }
 }
 
 /// What a measurement reads.

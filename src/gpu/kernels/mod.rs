@@ -197,6 +197,7 @@ pub fn all() -> &'static [&'static Kernel] {
             &sum::SUM,
             &mark::MARK,
             &update::COMBINE,
+            &update::COMBINE_SEGMENT,
             &update::MEASURE,
             &update::RESCALE,
             &update::SGD,

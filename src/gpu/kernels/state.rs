@@ -91,7 +91,7 @@ pub(super) static POOL: Kernel = Kernel {
     name: "pool",
     entry: ENTRY,
     source: &[shader!("pool.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("history").of("History"), read("lengths"), write("out")],
+    bindings: &[read("history").of("History"), read("lengths"), write("out"), write("excess")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: PoolParams::FIELDS,
@@ -191,6 +191,7 @@ pub(super) fn pool(plan: &Plan, op: &Pool, cut: Cut) -> Result<Vec<Command>> {
     let (batch, columns) = (op.out.rows, op.out.cols);
     reaches(plan, op.history, op.steps.saturating_add(op.directions), &[batch, columns])?;
     holds(plan, op.lengths, &[batch])?;
+    holds(plan, op.excess, &[batch, columns])?;
     let params = PoolParams {
         kind: kind(op.kind),
         all: number(op.steps)?,
@@ -203,7 +204,7 @@ pub(super) fn pool(plan: &Plan, op: &Pool, cut: Cut) -> Result<Vec<Command>> {
     };
     let run = |(first, steps): (usize, usize)| {
         let params = PoolParams { first: number(first)?, steps: number(steps)?, ..params };
-        let tensors = vec![op.history, op.lengths, op.out.tensor];
+        let tensors = vec![op.history, op.lengths, op.out.tensor, op.excess];
         dispatch(plan, &POOL, tensors, &params, tiles(batch * columns, 256), 1)
     };
     parts(cut, op.steps).map(run).collect()

@@ -9,13 +9,38 @@ use super::{
 use crate::error::{Error, Result};
 use crate::plan::{Clip, Combine, HYPER, METRICS_SLOTS, Measure, Optimizer, Plan, Rescale, Update};
 
-params!(CombineParams { flat: u32, slices: u32, adds: u32, has_scaling: u32 });
+params!(CombineParams { flat: u32, slices: u32, adds: u32, has_scaling: u32, zero: u32 });
 
 pub(super) static COMBINE: Kernel = Kernel {
     name: "combine",
     entry: ENTRY,
-    source: &[shader!("combine.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("combine.wgsl"), shader!("combine_window.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: &[read("slices"), read("hyper"), read("exempt"), read("scaling"), write("gradients"), write("partials")],
+    workgroup: [256, 1, 1],
+    constants: &[],
+    params: CombineParams::FIELDS,
+    params_size: CombineParams::SIZE,
+};
+
+pub(super) static COMBINE_SEGMENT: Kernel = Kernel {
+    name: "combine_segment",
+    entry: ENTRY,
+    source: &[
+        shader!("combine.wgsl"),
+        shader!("combine_segment.wgsl"),
+        shader!("carry.wgsl"),
+        shader!("reduce.wgsl"),
+        shader!("math.wgsl"),
+    ],
+    bindings: &[
+        read("slices"),
+        read("hyper"),
+        read("exempt"),
+        read("scaling"),
+        write("gradients"),
+        write("partials"),
+        write("excess"),
+    ],
     workgroup: [256, 1, 1],
     constants: &[],
     params: CombineParams::FIELDS,
@@ -135,11 +160,17 @@ pub(super) fn combine(plan: &Plan, op: &Combine) -> Result<Command> {
     holds(plan, op.gradients, &[flat])?;
     holds(plan, op.partials, &[flat.div_ceil(Combine::BLOCK), 3])?;
     op.scaling.map_or(Ok(()), |scaling| holds(plan, scaling, &[3]))?;
-    let (adds, has_scaling) = (u32::from(op.adds), u32::from(op.scaling.is_some()));
-    let params = CombineParams { flat: number(flat)?, slices: number(slices)?, adds, has_scaling };
+    let (flat_number, slices, has_scaling) = (number(flat)?, number(slices)?, u32::from(op.scaling.is_some()));
+    let params = CombineParams { flat: flat_number, slices, has_scaling, ..CombineParams::default() };
     // Something must be bound where nothing is scaled.
-    let tensors = vec![op.slices, op.hyper, op.exempt, op.scaling.unwrap_or(op.hyper), op.gradients, op.partials];
-    dispatch(plan, &COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1)
+    let mut tensors = vec![op.slices, op.hyper, op.exempt, op.scaling.unwrap_or(op.hyper), op.gradients, op.partials];
+    let Some(segment) = op.segment else {
+        return dispatch(plan, &COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1);
+    };
+    holds(plan, segment.excess, &[flat])?;
+    tensors.push(segment.excess);
+    let params = CombineParams { adds: u32::from(segment.adds), ..params };
+    dispatch(plan, &COMBINE_SEGMENT, tensors, &params, tiles(flat, Combine::BLOCK), 1)
 }
 
 pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {

@@ -5,9 +5,9 @@ use super::{Builder, ForwardTensors, Layer, LossInputs, MOMENTS, TrainingTensors
 use crate::error::Result;
 use crate::model::{CellMemory, ReadOut};
 use crate::plan::{
-    Combine, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe, Recurrence,
-    RecurrenceSchedule as Schedule, Rescale, StartGradient, Storage, TensorId, Tile, Trace, Update, View, Way,
-    WeightGradient,
+    Combine, CombinedSegment, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe,
+    Recurrence, RecurrenceSchedule as Schedule, Rescale, StartGradient, Storage, TensorId, Tile, Trace, Update, View,
+    Way, WeightGradient,
 };
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
@@ -36,6 +36,11 @@ impl Builder<'_> {
         let gradients = self.real("gradients", &[flat], Storage::Shared)?;
         let exempt = self.plan.tensor("exempt", &[flat], Element::Id, Storage::Shared)?;
         let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Transient)?;
+        // Kept, because segments add to it.
+        let excess = match self.segment < self.steps {
+            true => Some(self.real("gradients_excess", &[flat], Storage::Scratch)?),
+            false => None,
+        };
         if recipe.trace {
             let shape = [self.config.layers * self.directions(), self.steps];
             self.trace = Some(self.real("trace", &shape, Storage::Scratch)?);
@@ -66,7 +71,8 @@ impl Builder<'_> {
                 self.phase = Phase::Update;
             }
             let (hyper, scaling) = (loss.hyper, self.scaling);
-            self.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, adds: !is_last, partials }));
+            let combined = excess.map(|excess| CombinedSegment { excess, adds: !is_last });
+            self.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, segment: combined, partials }));
         }
         self.measure(loss, row_loss, Some((partials, recipe)))?;
         let mut moments = Vec::new();

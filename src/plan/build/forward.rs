@@ -85,7 +85,8 @@ impl Builder<'_> {
             done = self.chunk(&whole, first, steps, (state, 0), true)?;
             if let (Some(kind), Some(out), Some(top)) = (pool_kind(self.config), pooled, done.last()) {
                 let (directions, history) = (self.directions(), top.recurrence.history);
-                let op = Pool { kind, directions, steps, skipped: first, history, lengths, out };
+                let excess = self.scratch("pooled_excess", &[self.batch, self.width], Element::Real)?;
+                let op = Pool { kind, directions, steps, skipped: first, history, lengths, out, excess };
                 self.push(Op::Pool(op));
             }
             if let (ReadOut::EveryStep, Some(top)) = (self.config.read_out, done.last()) {
