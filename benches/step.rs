@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use recurrent::{Batch, Config, Device, Input, Loss, Model, Precision, Recipe, Stream, Trainer};
+use recurrent::{Batch, Config, Device, InputKind, Loss, Model, Precision, Recipe, StreamingPredictor, Trainer};
 
 /// T, B and H; symbols and outputs are [`SYMBOLS`]. By the largest the GPU has enough to do.
 const SIZES: [(usize, usize, usize); 3] = [(10, 1, 64), (50, 16, 128), (50, 64, 512)];
@@ -33,7 +33,7 @@ fn devices() -> Vec<(&'static str, Device)> {
 }
 
 fn model(hidden: usize) -> Model {
-    Model::new(Config::elman(Input::Tokens(SYMBOLS), hidden, SYMBOLS)).expect("sizes above zero")
+    Model::new(Config::elman(InputKind::Tokens(SYMBOLS), hidden, SYMBOLS)).expect("sizes above zero")
 }
 
 /// Ids that no order of the symbols favours: neighbours differ by a prime.
@@ -73,7 +73,7 @@ fn stream_step(criterion: &mut Criterion, devices: &[(&str, Device)]) {
     group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for (name, device) in devices {
         for (_, batch, hidden) in SIZES {
-            let mut stream = Stream::new(device, &model(hidden), batch).expect("a stream");
+            let mut stream = StreamingPredictor::new(device, &model(hidden), batch).expect("a stream");
             let ids = ids(batch);
             group.bench_function(BenchmarkId::new(*name, format!("B{batch} H{hidden}")), |bencher| {
                 bencher.iter(|| stream.step_tokens(&ids).expect("a step")[0]);

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use recurrent::checkpoint::Names;
-use recurrent::{Activation, Cell, Config, Device, Directions, Input, Model, Predictor, Reset, Sequences};
+use recurrent::{Activation, Cell, Config, Device, Directions, InputKind, Model, Predictor, Reset, Sequences};
 
 /// Reads an nn.RNN, nn.LSTM or nn.GRU with an nn.Linear on top from a safetensors file.
 #[derive(Parser)]
@@ -90,9 +90,9 @@ fn run(args: &Args) -> Result<()> {
         Kind::Lstm => Cell::Lstm,
         Kind::Gru => Cell::Gru(Reset::AfterProduct),
     };
-    let config = Config::new(cell, Input::Dense(args.inputs), args.hidden, args.outputs)
+    let config = Config::new(cell, InputKind::Dense(args.inputs), args.hidden, args.outputs)
         .with_layers(args.layers)
-        .with_directions(if args.bidirectional { Directions::Both } else { Directions::Forward })
+        .with_directions(if args.bidirectional { Directions::Bidirectional } else { Directions::Forward })
         .with_bias(!args.no_bias);
     let names = Names::new().recurrent(&args.prefix).read_out(&args.head);
     let names = if args.ignore_others { names.ignore_others() } else { names };

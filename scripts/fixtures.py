@@ -37,7 +37,7 @@ matrix_*.safetensors: many small cases a file, one for every combination of laye
 directions, equal and unequal lengths, with and without the layers' biases, and some
 more. The tensors of a case have its name and a slash before theirs. Metadata: `cases`,
 a JSON list of what `case` has and name, layers, directions (1 or 2), bias, unequal,
-learnt_start (true or false) and reset (of a GRU "after" or "before", else ""). All
+learned_initial_state (true or false) and reset (of a GRU "after" or "before", else ""). All
 numbers that go in are f32 ones, so that executors of either precision start alike.
 matrix_gru_before is by `gru_before_step`, as PyTorch has no such cell.
 
@@ -47,7 +47,7 @@ matrix_gru_before is by `gru_before_step`, as PyTorch has no such cell.
     h0, hn, c0, cn            the directions side by side; the final state of a sequence
                               is that at its own end, of the reverse direction that
                               after step 0
-    h_0 [L,D·H]  c_0          learnt_start: parameters, the state before the first step
+    h_0 [L,D·H]  c_0          learned_initial_state: parameters, the state before the first step
                               of every sequence, in the place of h0 and c0
     readout "last"            from the last states of the top layer's directions
     readout "mean"            from the mean of the top layer's outputs over valid steps
@@ -125,7 +125,7 @@ MATRIX = {
     "matrix_gru": ("gru", "", "after"),
     "matrix_gru_before": ("gru", "", "before"),
 }
-# Layers, directions, unequal lengths, biases, a learnt start. All without a learnt start
+# Layers, directions, unequal lengths, biases, a learned start. All without a learned start
 # but where PyTorch has no such cell; some with one.
 EVERY = [(*values, False) for values in itertools.product((1, 2), (1, 2), (False, True), (True, False))]
 STRUCTURES = {
@@ -152,7 +152,7 @@ def matrix():
     dealt = {group: 2 * at for at, group in enumerate(itertools.product((1, 2), (False, True)))}
     for file, structures in STRUCTURES.items():
         cases = []
-        for layers, directions, unequal, bias, learnt_start in structures:
+        for layers, directions, unequal, bias, learned_initial_state in structures:
             # 5 and 12 have no common factor: every group of directions and lengths gets all
             # of DATA, and of four in a row each has another input, loss or read-out.
             group = (directions, unequal)
@@ -161,17 +161,17 @@ def matrix():
             name = f"l{layers}_d{directions}_{'unequal' if unequal else 'equal'}_{'bias' if bias else 'nobias'}"
             cell, activation, reset = MATRIX[file]
             cases.append(
-                {"name": name + ("_learnt" if learnt_start else ""), "cell": cell}
+                {"name": name + ("_learned" if learned_initial_state else ""), "cell": cell}
                 | {"activation": activation, "reset": reset, "input": source, "readout": readout, "loss": loss}
                 | SIZES
                 | {"layers": layers, "directions": directions, "bias": bias, "unequal": unequal}
-                | {"learnt_start": learnt_start}
+                | {"learned_initial_state": learned_initial_state}
             )
         yield file, cases
 
 
 def model(case):
-    """The modules and their parameters by name, those of a learnt start included."""
+    """The modules and their parameters by name, those of a learned start included."""
     I, H, O = (case[size] for size in "IHO")
     layers, directions = case.get("layers", 1), case.get("directions", 1)
     arguments = {"bias": case.get("bias", True), "bidirectional": directions == 2}
@@ -181,7 +181,7 @@ def model(case):
         rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[case["cell"]](I, H, layers, **arguments)
     readout = nn.Linear(directions * H, O)
     parameters = dict(rnn.named_parameters()) | dict(readout.named_parameters())
-    if case.get("learnt_start"):
+    if case.get("learned_initial_state"):
         for state in ("h_0", "c_0") if case["cell"] == "lstm" else ("h_0",):
             parameters[state] = nn.Parameter(torch.empty(layers, directions * H))
     return rnn, readout, parameters
@@ -218,7 +218,7 @@ def build(seed, case):
     else:
         batch["x"] = torch.randn(T, B, I, generator=generator)
         batch["x"][~valid] *= 100
-    if not case.get("learnt_start"):
+    if not case.get("learned_initial_state"):
         for state in ("h0", "c0") if case["cell"] == "lstm" else ("h0",):
             values = torch.empty(layers, B, width)
             batch[state] = nn.init.uniform_(values, -1, 1, generator=generator).requires_grad_()
@@ -290,11 +290,11 @@ def dense(case, batch):
 
 
 def start(case, parameters, batch):
-    """The initial states [L·D, B, H], PyTorch's order, from [L, B, D·H] or from the learnt [L, D·H]."""
+    """The initial states [L·D, B, H], PyTorch's order, from [L, B, D·H] or from the learned [L, D·H]."""
     L, D, B, H = case.get("layers", 1), case.get("directions", 1), case["B"], case["H"]
-    if case.get("learnt_start"):
-        learnt = [parameters[name] for name in ("h_0", "c_0") if name in parameters]
-        return [state.view(L * D, 1, H).expand(-1, B, -1).contiguous() for state in learnt]
+    if case.get("learned_initial_state"):
+        learned = [parameters[name] for name in ("h_0", "c_0") if name in parameters]
+        return [state.view(L * D, 1, H).expand(-1, B, -1).contiguous() for state in learned]
     given = [batch[name] for name in ("h0", "c0") if name in batch]
     return [state.view(L, B, D, H).transpose(1, 2).reshape(L * D, B, H) for state in given]
 
@@ -412,8 +412,8 @@ def check_export(folder):
                 assert torch.equal(tensor.double(), batch[name]), f"{path}: {name} is not the fixture's"
             rnn.load_state_dict({name: exported[name] for name, _ in rnn.named_parameters()})
             readout.load_state_dict({name: exported[name] for name, _ in readout.named_parameters()})
-            learnt = {name: exported[name].double() for name in ("h_0", "c_0") if name in exported}
-            logits, states, _ = forward(case, rnn, readout, parameters | learnt, batch)
+            learned = {name: exported[name].double() for name in ("h_0", "c_0") if name in exported}
+            logits, states, _ = forward(case, rnn, readout, parameters | learned, batch)
             for name, got in ({"logits": logits} | states).items():
                 torch.testing.assert_close(got.detach(), batch[name], rtol=1e-12, atol=1e-12)
             count += 1

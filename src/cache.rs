@@ -20,7 +20,7 @@ const SHARE: u64 = 8;
 const UNKNOWN: u64 = 256 << 20;
 
 /// How many plans are kept ready, from [`Trainer::plan_cache`](crate::Trainer::plan_cache),
-/// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or [`Stream::plan_cache`](crate::Stream::plan_cache).
+/// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or [`StreamingPredictor::plan_cache`](crate::StreamingPredictor::plan_cache).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanCacheStats {
@@ -174,12 +174,12 @@ pub(crate) fn default_limit() -> u64 {
 mod tests {
     use super::*;
     use crate::device::Device;
-    use crate::model::{Config, Input};
+    use crate::model::{Config, InputKind};
     use crate::plan::Purpose;
 
     #[test]
     fn the_least_recently_used_goes_first_and_what_is_in_use_never() {
-        let (device, config) = (Device::cpu(), Config::elman(Input::Dense(3), 4, 2));
+        let (device, config) = (Device::cpu(), Config::elman(InputKind::Dense(3), 4, 2));
         let mut executor = device.executor();
         let make = |batch| {
             let config = config.clone();

@@ -8,7 +8,7 @@ use crate::error::Result;
 /// By what a step was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Clock {
+pub enum TimingSource {
     /// The GPU's own timestamps around each operation, in one submission.
     Timestamps,
     /// The host's clock around each operation of the CPU executor.
@@ -18,12 +18,12 @@ pub enum Clock {
     Submissions,
 }
 
-impl std::fmt::Display for Clock {
+impl std::fmt::Display for TimingSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Clock::Timestamps => "timed by the GPU",
-            Clock::Host => "timed by the host",
-            Clock::Submissions => "timed by the host, each operation submitted alone",
+            TimingSource::Timestamps => "timed by the GPU",
+            TimingSource::Host => "timed by the host",
+            TimingSource::Submissions => "timed by the host, each operation submitted alone",
         })
     }
 }
@@ -31,7 +31,7 @@ impl std::fmt::Display for Clock {
 /// A run's times.
 #[derive(Debug)]
 pub(crate) struct Timed {
-    pub clock: Clock,
+    pub clock: TimingSource,
     /// Microseconds of each operation, in the plan's order.
     pub each: Vec<f64>,
     /// Microseconds from the beginning of the first to the end of the last.

@@ -115,7 +115,7 @@ impl Device {
     }
 
     /// The same device, on which each [`Trainer`](crate::Trainer), [`Predictor`](crate::Predictor) and
-    /// [`Stream`](crate::Stream) that is made from now on keeps plans of at most so many bytes.
+    /// [`StreamingPredictor`](crate::StreamingPredictor) that is made from now on keeps plans of at most so many bytes.
     ///
     /// A plan is what one size of window needs: its tensors and the list of its operations. It is made when that size first
     /// comes and kept for the next time. Where a new one goes beyond the bound, those used longest ago are freed; one that is in
@@ -267,7 +267,7 @@ impl Executor {
     }
 
     /// Writes all that a network is to read, but for a state that is carried or given; `is_fresh` says whether it starts from
-    /// the learnt one, if it has one.
+    /// the learned one, if it has one.
     pub fn write_span(&mut self, plan: PlanId, to: &Outputs, span: &Span<'_>, is_fresh: bool) -> Result<()> {
         self.write_each_id(plan, to.lengths, (0..span.size).map(|b| span.length(b) as u32))?;
         if let Some(fresh) = to.fresh {

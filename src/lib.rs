@@ -6,14 +6,14 @@
 //!
 //! ```
 //! use recurrent::data::{Alphabet, Windows};
-//! use recurrent::{Config, Device, Input, Loss, Model, Recipe, Stream, Trainer, sample};
+//! use recurrent::{Config, Device, InputKind, Loss, Model, Recipe, StreamingPredictor, Trainer, sample};
 //!
 //! let text = "the quick brown fox jumps over the lazy dog. ".repeat(20);
-//! let alphabet = Alphabet::of(&text)?;
+//! let alphabet = Alphabet::from_text(&text)?;
 //! let windows = Windows::new(alphabet.encode(&text)?, 10, 4)?; // 10 steps, 4 sequences at once
 //!
 //! let device = Device::best(); // a hardware GPU, else the CPU
-//! let model = Model::new(Config::elman(Input::Tokens(alphabet.len()), 32, alphabet.len()))?;
+//! let model = Model::new(Config::elman(InputKind::Tokens(alphabet.len()), 32, alphabet.len()))?;
 //! let mut trainer = Trainer::new(&device, &model, Recipe::new(Loss::CrossEntropy))?;
 //! for step in 0..60 {
 //!     trainer.step(&windows.get(step))?; // truncated BPTT: the state is carried on the device
@@ -23,7 +23,7 @@
 //!
 //! let path = std::env::temp_dir().join("fox.safetensors"); // PyTorch reads it too
 //! trainer.model()?.save(&path)?;
-//! let mut stream = Stream::new(&device, &Model::load(&path)?, 1)?;
+//! let mut stream = StreamingPredictor::new(&device, &Model::load(&path)?, 1)?;
 //! let mut symbol = alphabet.encode("t")?[0];
 //! for _ in 0..20 {
 //!     let outputs = stream.step_tokens(&[symbol])?;
@@ -37,9 +37,9 @@
 //! # What a network may be
 //!
 //! [`Config`] says it: a cell, [layers](Config::with_layers), [directions](Config::with_directions), biases, a
-//! [learnt initial state](Config::with_learnt_start) and where the label is [read out](Config::with_read_out). [`Recipe`]
+//! [learned initial state](Config::with_learned_initial_state) and where the label is [read out](Config::with_read_out). [`Recipe`]
 //! says how it is trained, [`Dropout`] and clipping included. Sequences of unequal length come as [`Sequences`] with
-//! lengths, from [`Batch::pad`] or from [`data::Buckets`]. [`Stream`] runs a causal network step by step, [`Predictor`] any
+//! lengths, from [`Batch::pad`] or from [`data::Buckets`]. [`StreamingPredictor`] runs a causal network step by step, [`Predictor`] any
 //! network over whole sequences; [`Model::import`] and [`Model::from_keras`] bring weights from elsewhere.
 //!
 //! # Unfold, truncate, batch, clip, forget
@@ -101,12 +101,14 @@ pub use checkpoint::Checkpoint;
 pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
-pub use model::{Activation, Cell, Config, Directions, Init, Input, Layout, Model, ReadOut, Reset};
-pub use plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Precision, Recipe, Schedule};
+pub use model::{Activation, Cell, Config, Directions, Init, InputKind, Layout, Model, ReadOut, Reset};
+pub use plan::{
+    Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Precision, Recipe,
+};
 pub use predict::{Prediction, Predictor};
-pub use stream::{Stream, sample};
+pub use stream::{StreamingPredictor, sample};
 pub use train::{
-    Clock, EarlyStopping, LayerTrace, Metrics, ParameterTrace, Profile, ProfileRow, Spread, Trace, Trainer,
+    EarlyStopping, LayerTrace, Metrics, ParameterTrace, Profile, ProfileRow, TensorStats, TimingSource, Trace, Trainer,
 };
 pub use wgpu;
 

@@ -1,4 +1,4 @@
-//! A network that reads sequences of any length: what [`Predictor`](crate::Predictor) and [`Stream`](crate::Stream) share.
+//! A network that reads sequences of any length: what [`Predictor`](crate::Predictor) and [`StreamingPredictor`](crate::StreamingPredictor) share.
 //!
 //! The contract: a network that reads one way does so a chunk of steps after the other, with the state carried between them
 //! on the device, so that neither plans nor memory grow with T; what comes of it is bit for bit what one plan over all T
@@ -84,14 +84,14 @@ impl Reader {
             let Some(plan) = (if part.steps == chunk { &whole } else { &rest }) else { continue };
             let (id, tensors) = (plan.id, plan.tensors);
             match (start, &self.current) {
-                (Start::Zero, _) if first == 0 => self.executor.zero(id, tensors.state)?,
+                (Start::Initial, _) if first == 0 => self.executor.zero(id, tensors.state)?,
                 (Start::Given(state), _) if first == 0 => self.executor.write_f32(id, tensors.state, state)?,
                 (_, Some(current)) if current.id != id => {
                     self.executor.copy((current.id, current.tensors.state), (id, tensors.state))?;
                 }
                 _ => {}
             }
-            self.executor.write_span(id, &tensors, &part, first == 0 && *start == Start::Zero)?;
+            self.executor.write_span(id, &tensors, &part, first == 0 && *start == Start::Initial)?;
             if every_step || first + chunk >= steps {
                 self.executor.run_and_read((id, tensors.outputs), &mut readback, wait, out).await?;
             } else {

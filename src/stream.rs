@@ -8,12 +8,12 @@ use crate::data::{Inputs, InputsRef, Span, Start, first_not_finite};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
-use crate::model::{Config, Directions, Input, Model, ReadOut};
+use crate::model::{Config, Directions, InputKind, Model, ReadOut};
 use crate::reader::Reader;
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
 #[derive(Debug)]
-pub struct Stream {
+pub struct StreamingPredictor {
     config: Config,
     /// Of a model that is read out from the mean, one that is read out at every step.
     reader: Reader,
@@ -48,8 +48,8 @@ impl Mean {
     }
 }
 
-impl Stream {
-    /// A stream of `batch` sequences, in the initial state: zero, or the learnt one.
+impl StreamingPredictor {
+    /// A stream of `batch` sequences, in the initial state: zero, or the learned one.
     ///
     /// # Errors
     /// [`Error::Config`] for a batch of 0 and for a model that reads both ways, and so needs the end of a sequence before
@@ -57,7 +57,7 @@ impl Stream {
     /// failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch: usize) -> Result<Self> {
         let config = model.config().clone();
-        if config.directions == Directions::Both {
+        if config.directions == Directions::Bidirectional {
             return Err(Error::Config(
                 "the model reads sequences both ways, so no output is known before the end of a sequence: a stream needs a \
                  model of one direction; a Predictor runs this one over whole sequences"
@@ -71,7 +71,7 @@ impl Stream {
         reader.prepare(1, batch, Wait::Yield).await?;
         let start = model.initial_state(batch)?;
         reader.set_state(&start)?;
-        Ok(Stream { config, reader, batch, start, mean, outputs: Vec::new() })
+        Ok(StreamingPredictor { config, reader, batch, start, mean, outputs: Vec::new() })
     }
 
     /// Reads one symbol of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
@@ -97,7 +97,7 @@ impl Stream {
     /// number of steps needs on the device is kept for the next time.
     ///
     /// # Errors
-    /// As [`Stream::step_tokens_async`] and [`Stream::step_async`]; [`Error::Config`] for no steps at all.
+    /// As [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for no steps at all.
     pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
         self.run(steps, inputs.borrowed(), Wait::Yield).await
     }
@@ -117,7 +117,7 @@ impl Stream {
 
     fn check(&self, steps: usize, inputs: InputsRef<'_>) -> Result<()> {
         match (self.config.input, inputs) {
-            (Input::Tokens(symbols), InputsRef::Tokens(ids)) => {
+            (InputKind::Tokens(symbols), InputsRef::Tokens(ids)) => {
                 if steps.checked_mul(self.batch) != Some(ids.len()) {
                     return Err(Error::shape("tokens", &[steps, self.batch], &[ids.len()]));
                 }
@@ -130,7 +130,7 @@ impl Stream {
                     ))),
                 }
             }
-            (Input::Dense(features), InputsRef::Dense(x)) => {
+            (InputKind::Dense(features), InputsRef::Dense(x)) => {
                 if steps.checked_mul(self.batch).and_then(|n| n.checked_mul(features)) != Some(x.len()) {
                     return Err(Error::shape("x", &[steps, self.batch, features], &[x.len()]));
                 }
@@ -139,10 +139,10 @@ impl Stream {
                     Some(at) => Err(Error::Data(format!("element {at} of x is {}", x[at]))),
                 }
             }
-            (Input::Tokens(_), InputsRef::Dense(_)) => {
+            (InputKind::Tokens(_), InputsRef::Dense(_)) => {
                 Err(Error::Data("the model reads symbols, but was given vectors".to_owned()))
             }
-            (Input::Dense(_), InputsRef::Tokens(_)) => {
+            (InputKind::Dense(_), InputsRef::Tokens(_)) => {
                 Err(Error::Data("the model reads vectors, but was given symbols".to_owned()))
             }
         }
@@ -191,8 +191,8 @@ impl Stream {
 
 /// The forms that keep the thread while they wait.
 #[cfg(not(target_arch = "wasm32"))]
-impl Stream {
-    /// [`Stream::new_async`], waiting.
+impl StreamingPredictor {
+    /// [`StreamingPredictor::new_async`], waiting.
     ///
     /// # Errors
     /// As there.
@@ -200,7 +200,7 @@ impl Stream {
         crate::blocking::block_on(Self::new_async(device, model, batch))
     }
 
-    /// [`Stream::step_tokens_async`], waiting.
+    /// [`StreamingPredictor::step_tokens_async`], waiting.
     ///
     /// # Errors
     /// As there.
@@ -208,7 +208,7 @@ impl Stream {
         crate::blocking::block_on(self.run(1, InputsRef::Tokens(ids), Wait::Block))
     }
 
-    /// [`Stream::step_async`], waiting.
+    /// [`StreamingPredictor::step_async`], waiting.
     ///
     /// # Errors
     /// As there.
@@ -216,7 +216,7 @@ impl Stream {
         crate::blocking::block_on(self.run(1, InputsRef::Dense(x), Wait::Block))
     }
 
-    /// [`Stream::sequence_async`], waiting.
+    /// [`StreamingPredictor::sequence_async`], waiting.
     ///
     /// # Errors
     /// As there.
@@ -224,7 +224,7 @@ impl Stream {
         crate::blocking::block_on(self.run(steps, inputs.borrowed(), Wait::Block))
     }
 
-    /// [`Stream::state_async`], waiting.
+    /// [`StreamingPredictor::state_async`], waiting.
     ///
     /// # Errors
     /// As there.

@@ -14,7 +14,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use recurrent::{
-    Cell, Clip, Config, Device, Dropout, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Reset, Stream, Trainer,
+    Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Reset,
+    StreamingPredictor, Trainer,
 };
 use whole::rng;
 
@@ -60,20 +61,20 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn configs() -> Vec<Config> {
-    let tokens = Config::elman(Input::Tokens(5), 21, 5).with_seed(1);
-    let dense = Config::elman(Input::Dense(4), 21, 2).with_seed(2);
-    let deep = Config::lstm(Input::Tokens(5), 16, 5).with_layers(2);
-    let before = Config::gru(Input::Dense(4), 16, 3).with_cell(Cell::Gru(Reset::BeforeProduct));
-    vec![tokens, dense, deep, Config::gru(Input::Dense(4), 16, 3), before]
+    let tokens = Config::elman(InputKind::Tokens(5), 21, 5).with_seed(1);
+    let dense = Config::elman(InputKind::Dense(4), 21, 2).with_seed(2);
+    let deep = Config::lstm(InputKind::Tokens(5), 16, 5).with_layers(2);
+    let before = Config::gru(InputKind::Dense(4), 16, 3).with_cell(Cell::Gru(Reset::BeforeProduct));
+    vec![tokens, dense, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
 }
 
 /// At sizes that one thread computes: where several do, they need a list of who computes what.
 #[test]
 fn a_step_of_a_stream_allocates_nothing_after_the_first() {
     assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter must count");
-    let wide = Config::elman(Input::Tokens(65), 256, 65);
+    let wide = Config::elman(InputKind::Tokens(65), 256, 65);
     for (config, batch) in configs().into_iter().map(|config| (config, BATCH)).chain([(wide, 1)]) {
-        let mut stream = Stream::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), batch).unwrap();
+        let mut stream = StreamingPredictor::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), batch).unwrap();
         let one = whole::batch(&mut rng(7), &config, Loss::MeanSquared, 1, batch).sequences.inputs;
         let state = stream.state().unwrap();
         let mut round = || {

@@ -13,25 +13,25 @@ mod whole;
 use recurrent::data::{Held, Windows};
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Batch, Clip, Config, Device, Error, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Schedule, Sequences,
-    Start, Stream, Targets, Trainer,
+    Batch, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer, ReadOut,
+    Recipe, Sequences, Start, StreamingPredictor, Targets, Trainer,
 };
 use whole::{bytes, rng};
 
 fn tokens() -> Config {
-    Config::elman(Input::Tokens(5), 8, 6)
+    Config::elman(InputKind::Tokens(5), 8, 6)
 }
 
 fn dense() -> Config {
-    Config::elman(Input::Dense(3), 8, 2)
+    Config::elman(InputKind::Dense(3), 8, 2)
 }
 
 fn trainer(config: &Config, loss: Loss) -> Trainer {
     Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), Recipe::new(loss)).unwrap()
 }
 
-fn stream(config: &Config) -> Stream {
-    Stream::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), 2).unwrap()
+fn stream(config: &Config) -> StreamingPredictor {
+    StreamingPredictor::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), 2).unwrap()
 }
 
 /// A good batch for [`tokens`], T = 4, B = 2.
@@ -78,10 +78,10 @@ fn refused(config: &Config, loss: Loss, batch: Batch) -> String {
 #[test]
 fn sizes_of_zero() {
     for (config, what) in [
-        (Config::elman(Input::Tokens(0), 8, 6), "inputs (I)"),
-        (Config::elman(Input::Dense(0), 8, 6), "inputs (I)"),
-        (Config::elman(Input::Tokens(5), 0, 6), "hidden units (H)"),
-        (Config::elman(Input::Tokens(5), 8, 0), "outputs (O)"),
+        (Config::elman(InputKind::Tokens(0), 8, 6), "inputs (I)"),
+        (Config::elman(InputKind::Dense(0), 8, 6), "inputs (I)"),
+        (Config::elman(InputKind::Tokens(5), 0, 6), "hidden units (H)"),
+        (Config::elman(InputKind::Tokens(5), 8, 0), "outputs (O)"),
     ] {
         let said = words(Model::new(config));
         assert_eq!(said, format!("invalid configuration: the number of {what} is 0, expected at least 1"));
@@ -95,7 +95,7 @@ fn sizes_of_zero() {
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
     assert_eq!(words(pollster::block_on(trainer.prepare_async(0, 2))), steps);
     assert_eq!(words(pollster::block_on(trainer.prepare_async(2, 0))), sequences);
-    assert_eq!(words(Stream::new(&Device::cpu(), &Model::new(tokens()).unwrap(), 0)), sequences);
+    assert_eq!(words(StreamingPredictor::new(&Device::cpu(), &Model::new(tokens()).unwrap(), 0)), sequences);
     assert_eq!(words(stream(&tokens()).sequence(0, &Inputs::Tokens(Vec::new()))), steps);
     assert_eq!(words(Windows::new(vec![1; 9], 0, 2)), steps);
     assert_eq!(words(Held::new(vec![1; 9], 2, 0)), sequences);
@@ -105,12 +105,12 @@ fn sizes_of_zero() {
 fn sizes_whose_product_overflows() {
     let huge = usize::MAX;
     for config in [
-        Config::elman(Input::Dense(huge), huge, 2),
-        Config::elman(Input::Tokens(huge), 1, 2),
-        Config::elman(Input::Tokens(5), huge, 2),
-        Config::elman(Input::Tokens(5), 8, huge),
-        Config::elman(Input::Tokens(5), 1 << 16, 2),
-        Config::elman(Input::Dense(1 << 32), 1 << 32, 1 << 32),
+        Config::elman(InputKind::Dense(huge), huge, 2),
+        Config::elman(InputKind::Tokens(huge), 1, 2),
+        Config::elman(InputKind::Tokens(5), huge, 2),
+        Config::elman(InputKind::Tokens(5), 8, huge),
+        Config::elman(InputKind::Tokens(5), 1 << 16, 2),
+        Config::elman(InputKind::Dense(1 << 32), 1 << 32, 1 << 32),
     ] {
         let error = Model::new(config).unwrap_err();
         assert!(matches!(error, Error::Limit { asked, allowed: 0x8000_0000, .. } if asked > 1 << 31), "{error:?}");
@@ -131,7 +131,7 @@ fn sizes_whose_product_overflows() {
     assert_eq!(said, format!("inputs has shape [0], expected [{}, 2]", 1u64 << 63));
     let said = words(stream(&tokens()).sequence(1 << 63, &Inputs::Tokens(Vec::new())));
     assert_eq!(said, format!("tokens has shape [0], expected [{}, 2]", 1u64 << 63));
-    let error = Stream::new(&Device::cpu(), &Model::new(tokens()).unwrap(), huge).unwrap_err();
+    let error = StreamingPredictor::new(&Device::cpu(), &Model::new(tokens()).unwrap(), huge).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error:?}");
     let said = words(Windows::new(vec![1; 9], huge, huge));
     assert!(said.ends_with(&format!("needs at least {} ids, 9 given", huge as u128 * huge as u128 + 1)), "{said}");
@@ -220,7 +220,7 @@ fn nothing_that_counts() {
     assert_eq!(words(trainer.evaluate([])), "there is no batch to evaluate");
     let masked = good().with_mask(vec![false; 8]);
     let said = "the mask leaves none of the 16 positions to learn from";
-    assert_eq!(words(trainer.step_over(&[masked.clone(), masked.clone()])), said);
+    assert_eq!(words(trainer.step_accumulated(&[masked.clone(), masked.clone()])), said);
     assert_eq!(words(trainer.evaluate([masked.clone(), masked])), said);
 }
 
@@ -234,7 +234,7 @@ fn carrying_on_from_nothing_or_from_another_batch() {
     assert_eq!(words(trainer.evaluate([carry])), nothing, "an evaluation does not carry on from the training");
     let wider = whole::batch(&mut rng(1), &tokens(), Loss::CrossEntropy, 4, 3).with_start(Start::Carry);
     assert_eq!(words(trainer.step(&wider)), "the carried state's batch has shape [2], expected [3]");
-    let fresh = wider.clone().with_start(Start::Zero);
+    let fresh = wider.clone().with_start(Start::Initial);
     assert_eq!(words(trainer.evaluate([good(), wider])), "the carried state's batch has shape [2], expected [3]");
     assert!(trainer.step(&fresh).is_ok(), "training goes on");
 }
@@ -258,7 +258,7 @@ fn recipes_out_of_range() {
         assert_eq!(refused(adam(0.9, 0.9, v, 0.0)), format!("Adam's epsilon {positive}"));
         let rms_prop = Optimizer::RmsProp { alpha: 0.9, epsilon: v };
         assert_eq!(refused(recipe.with_optimizer(rms_prop, 0.1)), format!("RMSprop's epsilon {positive}"));
-        let decay = Schedule::StepDecay { after: 1, every: 1, factor: v };
+        let decay = LearningRateSchedule::StepDecay { after: 1, every: 1, factor: v };
         assert_eq!(refused(recipe.with_schedule(decay)), format!("the decay of the learning rate {positive}"));
     }
     for v in [f64::NAN, -0.1, 1.0, 1.5, f64::NEG_INFINITY, 1.0 - 1e-9] {
@@ -280,10 +280,10 @@ fn recipes_out_of_range() {
     let long = recipe.with_clip(Clip::Normalize(1e16));
     assert_eq!(refused(long), "the clipping bound is 1e16, expected at most 1e15");
     for floor in [f64::NAN, -0.1, 1.1] {
-        let cosine = Schedule::Cosine { warm_up: 1, total: 2, floor };
+        let cosine = LearningRateSchedule::Cosine { warm_up: 1, total: 2, floor };
         assert_eq!(refused(recipe.with_schedule(cosine)), format!("the cosine's floor is {floor}, expected 0 to 1"));
     }
-    let decay = Schedule::StepDecay { after: 1, every: 0, factor: 0.5 };
+    let decay = LearningRateSchedule::StepDecay { after: 1, every: 0, factor: 0.5 };
     assert_eq!(refused(recipe.with_schedule(decay)), "the learning rate decays every 0 steps, expected at least 1");
 }
 
@@ -325,18 +325,18 @@ fn models_and_windows_larger_than_the_adapter_allows() {
     let held = || device.generate_allocator_report().map(|report| report.total_allocated_bytes);
     let gpu = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue).unwrap());
     let before = held();
-    let large = Model::new(Config::elman(Input::Tokens(5), 600, 6)).unwrap();
+    let large = Model::new(Config::elman(InputKind::Tokens(5), 600, 6)).unwrap();
     let asked = large.flat().len() as u64 * 4;
     let limit = "the adapter's max_storage_buffer_binding_size";
     let expected = format!("tensor `parameters` (bytes) needs {asked}; the limit is {ALLOWED} ({limit})");
     let error = Trainer::new(&gpu, &large, Recipe::new(Loss::CrossEntropy)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error:?}");
     assert_eq!(error.to_string(), expected);
-    assert_eq!(words(Stream::new(&gpu, &large, 1)), expected);
+    assert_eq!(words(StreamingPredictor::new(&gpu, &large, 1)), expected);
     assert_eq!(held(), before, "something was allocated");
 
     // A window that is too large for a model that is not.
-    let config = Config::elman(Input::Tokens(5), 128, 6);
+    let config = Config::elman(InputKind::Tokens(5), 128, 6);
     let mut trainer =
         Trainer::new(&gpu, &Model::new(config.clone()).unwrap(), Recipe::new(Loss::CrossEntropy)).unwrap();
     let (state, before) = (bytes(&mut trainer), held());

@@ -11,10 +11,10 @@ use recurrent::gpu::kernels::{
     Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID, MAX_PARAMS_BYTES, all, lower,
 };
 use recurrent::plan::{
-    Checkpointing, Clip, Combine, Dropout, Element, FROZEN, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Precision,
-    Purpose, Recipe, Target, Tile,
+    Clip, Combine, Dropout, Element, FROZEN, GradientCheckpointing, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan,
+    Precision, Purpose, Recipe, Target, Tile,
 };
-use recurrent::{Activation, Cell, Config, Directions, Error, Input, ReadOut, Reset};
+use recurrent::{Activation, Cell, Config, Directions, Error, InputKind, ReadOut, Reset};
 
 /// WebGPU's default limits, which every adapter has.
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
@@ -239,7 +239,7 @@ fn a_tile_takes_no_more_memory_than_its_target_has() {
             let target = Target { workgroup_bytes, ..base };
             for cell in CELLS {
                 for (hidden, batch) in [(1, 1), (33, 300), (64, 5), (128, 1), (128, 2000), (256, 300), (1030, 33)] {
-                    let config = Config::new(cell, Input::Dense(3), hidden, 2);
+                    let config = Config::new(cell, InputKind::Dense(3), hidden, 2);
                     let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
                     let (plan, _) = Plan::new(&config, purpose, 5, batch, &target).unwrap();
                     for command in lower(&plan).unwrap() {
@@ -397,10 +397,10 @@ fn half(target: Target) -> Target {
 /// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
 fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     // More losses than one workgroup adds up.
-    let long = Config::elman(Input::Tokens(1), 1, 1);
+    let long = Config::elman(InputKind::Tokens(1), 1, 1);
     let (plan, _) = Plan::new(&long, Purpose::Evaluate(Loss::CrossEntropy), 70, 1000, &Target::webgpu()).unwrap();
     check("a batch of 1000", &plan);
-    let checkpointed = Recipe::new(Loss::CrossEntropy).with_checkpointing(Checkpointing::Sqrt);
+    let checkpointed = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(GradientCheckpointing::Sqrt);
     let (plan, _) = Plan::new(&long, Purpose::Train(checkpointed), 70, 3, &Target::webgpu()).unwrap();
     check("a window in segments", &plan);
     let adam = Recipe::new(Loss::CrossEntropy);
@@ -415,16 +415,16 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     let mut purposes =
         vec![Purpose::Infer, Purpose::Evaluate(Loss::CrossEntropy), Purpose::Evaluate(Loss::MeanSquared)];
     purposes.extend(recipes.map(Purpose::Train));
-    for input in [Input::Tokens(1), Input::Tokens(65), Input::Dense(1), Input::Dense(7)] {
+    for input in [InputKind::Tokens(1), InputKind::Tokens(65), InputKind::Dense(1), InputKind::Dense(7)] {
         for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
             for (number, cell) in CELLS.into_iter().enumerate() {
                 for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
                     // Every option somewhere, not every combination of them.
                     let config = Config::new(cell, input, hidden, outputs)
                         .with_layers(1 + number % 2)
-                        .with_directions(if outputs == 3 { Directions::Both } else { Directions::Forward })
+                        .with_directions(if outputs == 3 { Directions::Bidirectional } else { Directions::Forward })
                         .with_bias(outputs != 65)
-                        .with_learnt_start(outputs > 2)
+                        .with_learned_initial_state(outputs > 2)
                         .with_read_out(read_out);
                     for purpose in &purposes {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
@@ -502,7 +502,7 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
 
 #[test]
 fn a_tile_that_no_kernel_has_is_an_error() {
-    let config = Config::elman(Input::Dense(2), 5, 3);
+    let config = Config::elman(InputKind::Dense(2), 5, 3);
     let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
     for steps in [3, 4] {
         let (plan, _) = Plan::new(&config, purpose, steps, 2, &Target::webgpu()).unwrap();
@@ -542,7 +542,7 @@ fn a_tile_that_no_kernel_has_is_an_error() {
 
 #[test]
 fn steps_are_walked_forwards_and_then_backwards() {
-    let config = Config::elman(Input::Dense(2), 5, 3);
+    let config = Config::elman(InputKind::Dense(2), 5, 3);
     let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
     let (plan, _) = Plan::new(&config, purpose, 3, 2, &Target::webgpu()).unwrap();
     let steps_of = |name: &str| -> Vec<u32> {
@@ -562,7 +562,7 @@ fn steps_are_walked_forwards_and_then_backwards() {
 
 #[test]
 fn an_operation_whose_views_do_not_fit_is_an_error() {
-    let config = Config::elman(Input::Dense(2), 5, 3);
+    let config = Config::elman(InputKind::Dense(2), 5, 3);
     let (plan, outputs) = Plan::new(&config, Purpose::Infer, 3, 2, &Target::webgpu()).unwrap();
     let good = plan.stages().iter().find_map(|s| if let Op::MatMul(m) = &s.op { Some(m.clone()) } else { None });
     let good = good.unwrap();

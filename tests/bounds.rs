@@ -8,10 +8,10 @@ use common::compare::{Tolerance, check_close};
 use common::executor::{Execute, gpu};
 use common::network::{Network, Window, random_parameters};
 use common::random::Random;
-use recurrent::plan::{Bounds, Op, Plan, Purpose, RecurrenceSchedule, Target, Work};
+use recurrent::plan::{Bounds, Op, Plan, Purpose, RecurrenceMode, Target, Work};
 use recurrent::{
-    Activation, Cell, Checkpointing, Clip, Config, Directions, Dropout, Error, Input, Layout, Loss, Optimizer,
-    Precision, ReadOut, Recipe, Reset, cpu,
+    Activation, Cell, Clip, Config, Directions, Dropout, Error, GradientCheckpointing, InputKind, Layout, Loss,
+    Optimizer, Precision, ReadOut, Recipe, Reset, cpu,
 };
 
 const CELLS: [Cell; 5] = [
@@ -46,7 +46,7 @@ fn check(what: &str, plan: &Plan) -> usize {
         let work = stage.op.cost(plan).work().share(dispatches);
         let is_copy = dispatches == 0;
         assert!(is_copy || work.fits(bounds.dispatch), "{what}: {work:?} a dispatch of {:?}", stage.op);
-        let by_steps = matches!(&stage.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceSchedule::Steps);
+        let by_steps = matches!(&stage.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::PerStep);
         cut += usize::from(dispatches > 1 && !by_steps);
     }
     cut
@@ -63,7 +63,7 @@ fn purposes(read_out: ReadOut, directions: Directions) -> Vec<Purpose> {
         ),
     ];
     if directions == Directions::Forward && read_out != ReadOut::Mean {
-        all.push(Purpose::Train(recipe.with_checkpointing(Checkpointing::Sqrt)));
+        all.push(Purpose::Train(recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt)));
     }
     all
 }
@@ -89,14 +89,14 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
     ];
     for [steps, batch, inputs, hidden, outputs] in sizes {
         for (number, cell) in CELLS.into_iter().enumerate() {
-            for directions in [Directions::Forward, Directions::Both] {
+            for directions in [Directions::Forward, Directions::Bidirectional] {
                 for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-                    let input = if number % 2 == 0 { Input::Tokens(inputs) } else { Input::Dense(inputs) };
+                    let input = if number % 2 == 0 { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
                     let config = Config::new(cell, input, hidden, outputs)
                         .with_layers(1 + number % 2)
                         .with_directions(directions)
                         .with_bias(number != 1)
-                        .with_learnt_start(number > 1)
+                        .with_learned_initial_state(number > 1)
                         .with_read_out(read_out);
                     for purpose in purposes(read_out, directions) {
                         for target in [LARGE, SOFTWARE, HALF, WEAK] {
@@ -124,7 +124,7 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
 #[test]
 fn what_cannot_be_kept_to_is_an_error() {
     // Rows of a loss are not cut.
-    let config = Config::elman(Input::Tokens(2), 1, 4_000_000);
+    let config = Config::elman(InputKind::Tokens(2), 1, 4_000_000);
     let error = Plan::new(&config, Purpose::Evaluate(Loss::CrossEntropy), 1, 1, &LARGE).unwrap_err();
     assert!(matches!(error, Error::Limit { allowed: 32_768, .. }), "{error}");
     assert!(error.to_string().contains("CrossEntropy of outputs"), "{error}");
@@ -179,11 +179,11 @@ fn a_long_window_and_a_large_batch_train_as_on_the_cpu() {
     let whole = gpu().gpu().target();
     let recipe = Recipe::new(Loss::CrossEntropy);
     // Of each the adapter would end a loop in the middle.
-    compare_training(&Config::lstm(Input::Dense(16), 8, 3), recipe, 4096, 1, whole, LONG);
-    let gru = Config::gru(Input::Dense(2), 2, 3).with_read_out(ReadOut::Last);
+    compare_training(&Config::lstm(InputKind::Dense(16), 8, 3), recipe, 4096, 1, whole, LONG);
+    let gru = Config::gru(InputKind::Dense(2), 2, 3).with_read_out(ReadOut::Last);
     compare_training(&gru, recipe, 3, 70_000, whole, LONG);
-    let learnt = Config::gru(Input::Dense(1), 2, 3).with_learnt_start(true).with_read_out(ReadOut::Mean);
-    compare_training(&learnt, recipe, 3, 70_000, whole, LONG);
+    let learned = Config::gru(InputKind::Dense(1), 2, 3).with_learned_initial_state(true).with_read_out(ReadOut::Mean);
+    compare_training(&learned, recipe, 3, 70_000, whole, LONG);
 }
 
 #[test]
@@ -192,19 +192,26 @@ fn every_cell_trains_over_a_long_window_as_on_the_cpu() {
     let whole = gpu().gpu().target();
     let recipe = Recipe::new(Loss::CrossEntropy);
     for (number, cell) in CELLS.into_iter().enumerate() {
-        for directions in [Directions::Forward, Directions::Both] {
-            let config = Config::new(cell, Input::Tokens(5), 8, 3).with_directions(directions);
+        for directions in [Directions::Forward, Directions::Bidirectional] {
+            let config = Config::new(cell, InputKind::Tokens(5), 8, 3).with_directions(directions);
             let config = if number % 2 == 0 { config } else { config.with_read_out(ReadOut::Mean) };
             let dropped = recipe.with_dropout(Dropout::variational(0.1, 0.1));
             compare_training(&config, if number % 2 == 0 { recipe } else { dropped }, 3000, 1, whole, LONG);
         }
         // In segments that are long themselves.
-        let config = Config::new(cell, Input::Tokens(5), 8, 3);
-        compare_training(&config, recipe.with_checkpointing(Checkpointing::Steps(3000)), 3500, 1, whole, LONG);
+        let config = Config::new(cell, InputKind::Tokens(5), 8, 3);
+        compare_training(
+            &config,
+            recipe.with_gradient_checkpointing(GradientCheckpointing::Steps(3000)),
+            3500,
+            1,
+            whole,
+            LONG,
+        );
     }
     // By steps nothing is long but the sums behind them.
     let by_steps = Target { workgroup_bytes: 0, ..whole };
-    compare_training(&Config::lstm(Input::Tokens(5), 3, 3), recipe, 600, 120, by_steps, LONG);
+    compare_training(&Config::lstm(InputKind::Tokens(5), 3, 3), recipe, 600, 120, by_steps, LONG);
 }
 
 #[test]
@@ -213,7 +220,14 @@ fn a_long_window_trains_in_half_precision() {
     let whole = gpu().gpu().target();
     let half = Target { precision: Precision::F16, ..whole };
     let tolerance = Tolerance { relative: 3e-2, floor: 1.0, least: 0.0 };
-    compare_training(&Config::lstm(Input::Tokens(5), 8, 3), Recipe::new(Loss::CrossEntropy), 3000, 1, half, tolerance);
+    compare_training(
+        &Config::lstm(InputKind::Tokens(5), 8, 3),
+        Recipe::new(Loss::CrossEntropy),
+        3000,
+        1,
+        half,
+        tolerance,
+    );
 }
 
 #[test]
@@ -222,11 +236,11 @@ fn large_vocabularies_and_inputs_train_as_on_the_cpu() {
     let whole = gpu().gpu().target();
     // No division by a gradient's own size, which of the smallest is rounding.
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.0), 0.1);
-    let dense = Config::elman(Input::Dense(120_000), 3, 2).with_read_out(ReadOut::Last);
+    let dense = Config::elman(InputKind::Dense(120_000), 3, 2).with_read_out(ReadOut::Last);
     compare_training(&dense, recipe, 2, 2, whole, LONG);
-    let outputs = Config::elman(Input::Tokens(3), 3, 120_000).with_read_out(ReadOut::Last);
+    let outputs = Config::elman(InputKind::Tokens(3), 3, 120_000).with_read_out(ReadOut::Last);
     compare_training(&outputs, recipe, 2, 2, whole, LONG);
-    let tokens = Config::gru(Input::Tokens(120_000), 2, 3).with_read_out(ReadOut::Last);
+    let tokens = Config::gru(InputKind::Tokens(120_000), 2, 3).with_read_out(ReadOut::Last);
     compare_training(&tokens, recipe, 2, 2, whole, LONG);
 }
 
@@ -234,7 +248,7 @@ fn large_vocabularies_and_inputs_train_as_on_the_cpu() {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn an_inference_both_ways_reads_to_the_end() {
-    let config = Config::elman(Input::Dense(4), 20, 3).with_directions(Directions::Both);
+    let config = Config::elman(InputKind::Dense(4), 20, 3).with_directions(Directions::Bidirectional);
     let mut random = Random::new(9);
     let layout = Layout::new(&config).unwrap();
     let parameters = random_parameters(&mut random, &layout, 0.2);

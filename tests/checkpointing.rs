@@ -6,9 +6,11 @@
 mod common;
 mod whole;
 
-use recurrent::plan::{Checkpointing, Clip, Dropout, Loss, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target};
+use recurrent::plan::{
+    Clip, Dropout, GradientCheckpointing, Loss, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target,
+};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, Input, Layout, Model, ReadOut, Reset,
+    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, InputKind, Layout, Model, ReadOut, Reset,
     Start, Trainer,
 };
 
@@ -25,16 +27,16 @@ const CELLS: [Cell; 4] =
 const STEPS: usize = 11;
 const BATCH: usize = 3;
 
-/// Every cell, depth and read-out, each with and without a learnt start over symbols or vectors.
+/// Every cell, depth and read-out, each with and without a learned start over symbols or vectors.
 fn configs() -> Vec<Config> {
     let mut all = Vec::new();
     for cell in CELLS {
         for layers in [1, 2, 3] {
             for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
                 let number = all.len();
-                let input = if number % 2 == 0 { Input::Tokens(5) } else { Input::Dense(4) };
+                let input = if number % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
                 let config = Config::new(cell, input, 6, 3).with_layers(layers).with_read_out(read_out);
-                all.push(config.with_learnt_start(number % 3 != 0).with_bias(number % 5 != 0));
+                all.push(config.with_learned_initial_state(number % 3 != 0).with_bias(number % 5 != 0));
             }
         }
     }
@@ -66,20 +68,20 @@ fn step<E: Execute>(executor: E, config: &Config, target: Target, recipe: Recipe
 }
 
 /// Segments of one step, of some, of all but one, of all, of more than there are, and of √T.
-const SEGMENTS: [Checkpointing; 7] = [
-    Checkpointing::Steps(1),
-    Checkpointing::Steps(2),
-    Checkpointing::Steps(5),
-    Checkpointing::Steps(STEPS - 1),
-    Checkpointing::Steps(STEPS),
-    Checkpointing::Steps(100),
-    Checkpointing::Sqrt,
+const SEGMENTS: [GradientCheckpointing; 7] = [
+    GradientCheckpointing::Steps(1),
+    GradientCheckpointing::Steps(2),
+    GradientCheckpointing::Steps(5),
+    GradientCheckpointing::Steps(STEPS - 1),
+    GradientCheckpointing::Steps(STEPS),
+    GradientCheckpointing::Steps(100),
+    GradientCheckpointing::Sqrt,
 ];
 
 fn the_gradient_is_that_of_the_whole_window<E: Execute>(
     executor: impl Fn() -> E,
     targets: &[Target],
-    segments: &[Checkpointing],
+    segments: &[GradientCheckpointing],
     tolerance: Tolerance,
 ) {
     for (number, config) in configs().iter().enumerate() {
@@ -88,11 +90,11 @@ fn the_gradient_is_that_of_the_whole_window<E: Execute>(
         let window = Window::random(&mut random, config, true, STEPS, BATCH);
         let mut window = window.with_lengths(config, vec![1, 7, STEPS as u32]);
         for with_dropout in [false, true] {
-            window.fresh = config.learnt_start && with_dropout;
+            window.fresh = config.learned_initial_state && with_dropout;
             let recipe = recipe(config, with_dropout);
             let want = step(recurrent::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe, &window);
             for (target, checkpointing) in targets.iter().flat_map(|target| segments.iter().map(move |s| (target, s))) {
-                let recipe = recipe.with_checkpointing(*checkpointing);
+                let recipe = recipe.with_gradient_checkpointing(*checkpointing);
                 let got = step(executor(), config, *target, recipe, &window);
                 for ((got, want), what) in got.iter().zip(&want).zip(["loss and norm", "final state", "gradients"]) {
                     assert_close(&format!("{what} of {config:?}, {recipe:?}, {target:?}"), got, want, tolerance);
@@ -111,36 +113,36 @@ fn the_gradient_is_that_of_the_whole_window_on_the_cpu() {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn the_gradient_is_that_of_the_whole_window_on_the_gpu() {
-    let segments = [Checkpointing::Steps(4), Checkpointing::Steps(1)];
+    let segments = [GradientCheckpointing::Steps(4), GradientCheckpointing::Steps(1)];
     the_gradient_is_that_of_the_whole_window(gpu, &[BY_STEPS, Target::webgpu()], &segments, F32_NETWORK);
 }
 
-fn plan(config: &Config, checkpointing: Checkpointing, steps: usize, batch: usize, target: &Target) -> Plan {
-    let recipe = Recipe::new(Loss::CrossEntropy).with_checkpointing(checkpointing);
+fn plan(config: &Config, checkpointing: GradientCheckpointing, steps: usize, batch: usize, target: &Target) -> Plan {
+    let recipe = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(checkpointing);
     Plan::new(config, Purpose::Train(recipe), steps, batch, target).unwrap().0
 }
 
 #[test]
 fn a_window_that_is_one_segment_is_planned_as_without() {
     for config in configs() {
-        let want = plan(&config, Checkpointing::None, STEPS, BATCH, &BY_STEPS).to_string();
-        for checkpointing in [Checkpointing::Steps(STEPS), Checkpointing::Steps(usize::MAX)] {
+        let want = plan(&config, GradientCheckpointing::None, STEPS, BATCH, &BY_STEPS).to_string();
+        for checkpointing in [GradientCheckpointing::Steps(STEPS), GradientCheckpointing::Steps(usize::MAX)] {
             assert_eq!(plan(&config, checkpointing, STEPS, BATCH, &BY_STEPS).to_string(), want);
         }
-        let one = plan(&config, Checkpointing::Sqrt, 1, BATCH, &BY_STEPS).to_string();
-        assert_eq!(one, plan(&config, Checkpointing::None, 1, BATCH, &BY_STEPS).to_string());
+        let one = plan(&config, GradientCheckpointing::Sqrt, 1, BATCH, &BY_STEPS).to_string();
+        assert_eq!(one, plan(&config, GradientCheckpointing::None, 1, BATCH, &BY_STEPS).to_string());
     }
 }
 
 #[test]
 fn dispatches_are_counted() {
-    let config = Config::lstm(Input::Dense(65), 128, 65).with_layers(2);
+    let config = Config::lstm(InputKind::Dense(65), 128, 65).with_layers(2);
     let phases = [Phase::Forward, Phase::Loss, Phase::Backward, Phase::Update];
     let count = |checkpointing| {
         let plan = plan(&config, checkpointing, 50, 32, &BY_STEPS);
         phases.map(|phase| plan.dispatches(phase))
     };
-    assert_eq!(count(Checkpointing::None), [2 * (1 + 50) + 1, 1, 2 + 2 * (50 + 2) + 1, 3]);
+    assert_eq!(count(GradientCheckpointing::None), [2 * (1 + 50) + 1, 1, 2 + 2 * (50 + 2) + 1, 3]);
     // Seven segments of 8 steps and less. Forward, in each: what is left of the lengths (not in the first), two layers'
     // product with W, the read-out; in all 50 steps of both layers.
     let forward = 6 + 7 * (2 + 1) + 2 * 50;
@@ -148,14 +150,14 @@ fn dispatches_are_counted() {
     // first the gradient of the initial states; but for the last, again the forward pass without the read-out (the
     // lengths not in the first). The gradients are combined after each, the last time by the update.
     let backward = 7 * (2 + 2 * 2 + 1) + 2 * 50 + 6 * 2 + (5 + 6 * 2 + 2 * 48) + 6;
-    assert_eq!(count(Checkpointing::Sqrt), [forward, 1, backward, 3]);
+    assert_eq!(count(GradientCheckpointing::Sqrt), [forward, 1, backward, 3]);
 }
 
 #[test]
 fn a_segment_s_history_is_kept_in_place_of_the_window_s() {
-    let config = Config::lstm(Input::Dense(65), 128, 65).with_layers(2);
+    let config = Config::lstm(InputKind::Dense(65), 128, 65).with_layers(2);
     let (steps, batch) = (100, 8);
-    let [whole, cut] = [Checkpointing::None, Checkpointing::Sqrt].map(|checkpointing| {
+    let [whole, cut] = [GradientCheckpointing::None, GradientCheckpointing::Sqrt].map(|checkpointing| {
         let plan = plan(&config, checkpointing, steps, batch, &BY_STEPS);
         let of = |name: &str| plan.find(name).map(|id| plan.get(id).shape.clone());
         let names = ["gates_l1", "history_l0", "cells_l1", "upstream_l0", "segment_states", "state_gradient"];
@@ -173,15 +175,15 @@ fn a_segment_s_history_is_kept_in_place_of_the_window_s() {
         let plan = plan(&config.clone().with_read_out(ReadOut::Last), checkpointing, steps, batch, &Target::cpu());
         plan.bytes().scratch - plan.get(plan.find("gradient_slices").unwrap()).bytes()
     };
-    let [short, long] = [100, 10_000].map(|steps| scratch(steps, Checkpointing::Sqrt));
+    let [short, long] = [100, 10_000].map(|steps| scratch(steps, GradientCheckpointing::Sqrt));
     assert!(long < 10 * short, "{short} bytes for 100 steps, {long} for 10000");
-    assert!(scratch(10_000, Checkpointing::None) > 50 * long);
+    assert!(scratch(10_000, GradientCheckpointing::None) > 50 * long);
 }
 
 #[test]
 fn every_segment_reads_the_states_and_the_rows_of_its_own() {
-    let config = Config::gru(Input::Tokens(5), 6, 3);
-    let plan = plan(&config, Checkpointing::Steps(4), STEPS, BATCH, &BY_STEPS);
+    let config = Config::gru(InputKind::Tokens(5), 6, 3);
+    let plan = plan(&config, GradientCheckpointing::Steps(4), STEPS, BATCH, &BY_STEPS);
     let rows = plan.stages().iter().filter_map(|stage| match &stage.op {
         Op::GatherGradient(op) => Some((op.part, op.d.rows)),
         _ => None,
@@ -194,9 +196,9 @@ fn every_segment_reads_the_states_and_the_rows_of_its_own() {
 /// a training that was saved goes on bit for bit.
 #[test]
 fn a_plan_of_short_segments_is_itself_not_large() {
-    let config = Config::lstm(Input::Tokens(5), 6, 3).with_layers(2).with_learnt_start(true);
+    let config = Config::lstm(InputKind::Tokens(5), 6, 3).with_layers(2).with_learned_initial_state(true);
     for (steps, segment, segments) in [(65_536, 1, 1024), (65_536, 2, 1024), (65_536, 100, 656), (300, 2, 150)] {
-        let plan = plan(&config, Checkpointing::Steps(segment), steps, 1, &Target::webgpu());
+        let plan = plan(&config, GradientCheckpointing::Steps(segment), steps, 1, &Target::webgpu());
         let backward = plan.stages().iter().filter(|stage| matches!(stage.op, Op::Backward { .. })).count();
         assert_eq!(backward, 2 * segments, "T {steps}, {segment} a segment");
         // At most 1 KiB a step and layer where the window is long, beside what a segment takes anyway.
@@ -206,7 +208,7 @@ fn a_plan_of_short_segments_is_itself_not_large() {
 }
 
 fn a_training_is_the_same(device: &Device) {
-    let config = Config::gru(Input::Tokens(5), 8, 5).with_layers(2).with_seed(1).with_learnt_start(true);
+    let config = Config::gru(InputKind::Tokens(5), 8, 5).with_layers(2).with_seed(1).with_learned_initial_state(true);
     let dropout = Dropout::variational(0.1, 0.1).with_outputs(0.2);
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.5), 0.1).with_dropout(dropout);
     let batches: Vec<Batch> =
@@ -214,12 +216,12 @@ fn a_training_is_the_same(device: &Device) {
     let run = |trainer: &mut Trainer| {
         trainer.step(&batches[0]).unwrap();
         trainer.step(&batches[1].clone().with_start(Start::Carry)).unwrap();
-        trainer.step_over(&batches[2..]).unwrap();
+        trainer.step_accumulated(&batches[2..]).unwrap();
         trainer.metrics().unwrap().iter().flat_map(|metrics| [metrics.loss, metrics.norm]).collect::<Vec<_>>()
     };
     let model = Model::new(config.clone()).unwrap();
     let mut plain = Trainer::new(device, &model, recipe).unwrap();
-    let recipe = recipe.with_checkpointing(Checkpointing::Sqrt);
+    let recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
     let mut cut = Trainer::new(device, &model, recipe).unwrap();
     let (want, got) = (run(&mut plain), run(&mut cut));
     assert_close("losses and norms", &got, &want, F32_NETWORK);
@@ -230,7 +232,7 @@ fn a_training_is_the_same(device: &Device) {
 
     let saved = Checkpoint::from_bytes(&whole::bytes(&mut cut)).unwrap();
     let mut resumed = Trainer::resume(device, &saved).unwrap();
-    assert_eq!(resumed.recipe().checkpointing, Checkpointing::Sqrt);
+    assert_eq!(resumed.recipe().gradient_checkpointing, GradientCheckpointing::Sqrt);
     run(&mut cut);
     run(&mut resumed);
     assert!(whole::bytes(&mut cut) == whole::bytes(&mut resumed), "the resumed training is another");
@@ -240,15 +242,15 @@ whole::on_both!(a_training_is_the_same);
 
 #[test]
 fn what_cannot_be_checkpointed_is_refused() {
-    let config = Config::lstm(Input::Tokens(5), 4, 5);
-    let both = config.clone().with_directions(Directions::Both);
+    let config = Config::lstm(InputKind::Tokens(5), 4, 5);
+    let both = config.clone().with_directions(Directions::Bidirectional);
     let recipe = Recipe::new(Loss::CrossEntropy);
     for (config, checkpointing, what) in [
-        (&both, Checkpointing::Sqrt, "(Sqrt), but the network reads both ways"),
-        (&both, Checkpointing::Steps(3), "(Steps(3)), but the network reads both ways"),
-        (&config, Checkpointing::Steps(0), "every 0 steps, expected at least 1"),
+        (&both, GradientCheckpointing::Sqrt, "(Sqrt), but the network reads both ways"),
+        (&both, GradientCheckpointing::Steps(3), "(Steps(3)), but the network reads both ways"),
+        (&config, GradientCheckpointing::Steps(0), "every 0 steps, expected at least 1"),
     ] {
-        let recipe = recipe.with_checkpointing(checkpointing);
+        let recipe = recipe.with_gradient_checkpointing(checkpointing);
         for error in [
             Plan::new(config, Purpose::Train(recipe), 5, 2, &Target::cpu()).unwrap_err(),
             Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap_err(),

@@ -12,14 +12,14 @@ use std::io::Write;
 use proptest::prelude::*;
 use recurrent::data::{Alphabet, Held, Windows, read_text};
 use recurrent::plan::Loss;
-use recurrent::{Batch, Config, Error, Input, Inputs, ReadOut, Sequences, Start, Targets};
+use recurrent::{Batch, Config, Error, InputKind, Inputs, ReadOut, Sequences, Start, Targets};
 
 fn tokens_config() -> Config {
-    Config::elman(Input::Tokens(5), 3, 4)
+    Config::elman(InputKind::Tokens(5), 3, 4)
 }
 
 fn dense_config() -> Config {
-    Config::elman(Input::Dense(2), 3, 2)
+    Config::elman(InputKind::Dense(2), 3, 2)
 }
 
 /// T = 2, B = 3 over 5 symbols and 4 classes.
@@ -220,7 +220,7 @@ fn counting_a_batch_that_fits_nothing_does_not_panic() {
 
 #[test]
 fn an_alphabet_numbers_symbols_by_code_point() {
-    let alphabet = Alphabet::of("ba€\nab").unwrap();
+    let alphabet = Alphabet::from_text("ba€\nab").unwrap();
     assert_eq!(alphabet.symbols(), "\nab€");
     assert_eq!(alphabet.len(), 4);
     assert_eq!(alphabet.encode("a€b\n").unwrap(), [1, 3, 2, 0]);
@@ -236,12 +236,12 @@ fn given_symbols_keep_their_order_and_must_be_distinct() {
     assert_eq!(alphabet.encode("ayz").unwrap(), [1, 2, 0]);
     assert_says(&Alphabet::from_symbols("abca").unwrap_err(), &["'a'", "twice"]);
     assert_says(&Alphabet::from_symbols("").unwrap_err(), &["empty"]);
-    assert_says(&Alphabet::of("").unwrap_err(), &["empty"]);
+    assert_says(&Alphabet::from_text("").unwrap_err(), &["empty"]);
 }
 
 #[test]
 fn an_unknown_symbol_is_reported_with_its_line_and_column() {
-    let alphabet = Alphabet::of("ab\n").unwrap();
+    let alphabet = Alphabet::from_text("ab\n").unwrap();
     assert_says(&alphabet.encode("ab\n\nabéa").unwrap_err(), &["'é'", "line 3, column 3", "3 of the alphabet"]);
     assert_says(&alphabet.encode("\t").unwrap_err(), &["'\\t'", "line 1, column 1"]);
 }
@@ -309,7 +309,7 @@ fn walks(batches: &[Batch]) -> Vec<Vec<(u32, u32)>> {
     let mut walks = vec![Vec::new(); batches[0].sequences.size];
     for (index, batch) in batches.iter().enumerate() {
         let Sequences { steps, size, inputs, start, .. } = &batch.sequences;
-        assert_eq!(*start, if index == 0 { Start::Zero } else { Start::Carry });
+        assert_eq!(*start, if index == 0 { Start::Initial } else { Start::Carry });
         assert_eq!(*size, walks.len());
         let (Inputs::Tokens(tokens), Targets::Classes(targets)) = (inputs, &batch.targets) else {
             panic!("not a batch of tokens")
@@ -332,7 +332,7 @@ proptest! {
         let announced = held.len();
         let batches: Vec<Batch> = held.collect();
         prop_assert_eq!(batches.len(), announced);
-        let config = Config::elman(Input::Tokens(n as usize), 1, n as usize);
+        let config = Config::elman(InputKind::Tokens(n as usize), 1, n as usize);
         for one in &batches {
             prop_assert!(one.sequences.steps <= steps && one.sequences.size <= batch);
             // So that no batch is masked altogether.
@@ -363,7 +363,7 @@ proptest! {
 
     #[test]
     fn decoding_undoes_encoding(text in "\\PC{1,40}") {
-        let alphabet = Alphabet::of(&text).unwrap();
+        let alphabet = Alphabet::from_text(&text).unwrap();
         prop_assert_eq!(alphabet.decode(&alphabet.encode(&text).unwrap()), text);
         prop_assert_eq!(Alphabet::from_symbols(&alphabet.symbols()).unwrap(), alphabet);
     }

@@ -19,14 +19,15 @@ use std::time::{Duration, Instant};
 
 use recurrent::gpu::{Gpu, adapters};
 use recurrent::{
-    Batch, Checkpoint, Config, Device, Error, Input, Loss, Model, Predictor, Recipe, Start, Stream, Trainer, wgpu,
+    Batch, Checkpoint, Config, Device, Error, InputKind, Loss, Model, Predictor, Recipe, Start, StreamingPredictor,
+    Trainer, wgpu,
 };
 use whole::{assert_same, bytes, rng};
 
 const NAME: &str = "WGPU_ADAPTER_NAME";
 
 fn model() -> Model {
-    Model::new(Config::elman(Input::Tokens(5), 16, 5).with_seed(1)).unwrap()
+    Model::new(Config::elman(InputKind::Tokens(5), 16, 5).with_seed(1)).unwrap()
 }
 
 fn recipe() -> Recipe {
@@ -79,8 +80,11 @@ fn an_application_lends_its_own_device() {
     let run = |device: &Device| {
         let mut trainer = Trainer::new(device, &model(), recipe()).unwrap();
         (0..3).for_each(|_| trainer.step(&batch()).unwrap());
-        let outputs =
-            Stream::new(device, &trainer.model().unwrap(), 3).unwrap().step_tokens(&[0, 1, 2]).unwrap().to_vec();
+        let outputs = StreamingPredictor::new(device, &trainer.model().unwrap(), 3)
+            .unwrap()
+            .step_tokens(&[0, 1, 2])
+            .unwrap()
+            .to_vec();
         (bytes(&mut trainer), outputs)
     };
     // A scope that the application has open must catch nothing of ours, and an error that it makes must find its handler.
@@ -124,7 +128,7 @@ fn a_lost_device_is_an_error_at_every_call() {
         }),
         ("a carried step", |trainer| trainer.step(&batch().with_start(Start::Carry))),
         ("a given step", |trainer| trainer.step(&batch().with_start(Start::Given(vec![0.5; 48])))),
-        ("several windows", |trainer| trainer.step_over(&[batch(), batch()])),
+        ("several windows", |trainer| trainer.step_accumulated(&[batch(), batch()])),
         ("profile", |trainer| trainer.profile(&batch()).map(drop)),
         ("metrics", |trainer| trainer.metrics().map(drop)),
         ("metrics_async", |trainer| pollster::block_on(trainer.metrics_async()).map(drop)),
@@ -152,7 +156,7 @@ fn a_lost_device_is_an_error_at_every_call() {
         });
         assert_eq!(own.errors(), [""; 0], "{what} reached the application's handler");
     }
-    let read: [Call<Stream>; 6] = [
+    let read: [Call<StreamingPredictor>; 6] = [
         ("step_tokens", |stream| stream.step_tokens(&[1; 3]).map(drop)),
         ("step_tokens_async", |stream| pollster::block_on(stream.step_tokens_async(&[1; 3])).map(drop)),
         ("sequence", |stream| stream.sequence(2, &recurrent::Inputs::Tokens(vec![1; 6])).map(drop)),
@@ -162,7 +166,7 @@ fn a_lost_device_is_an_error_at_every_call() {
     ];
     for (what, call) in read {
         let own = Own::open();
-        let mut stream = Stream::new(&own.as_device(), &model(), 3).unwrap();
+        let mut stream = StreamingPredictor::new(&own.as_device(), &model(), 3).unwrap();
         stream.step_tokens(&[0; 3]).unwrap();
         own.device.destroy();
         refused(what, move || call(&mut stream));
@@ -179,7 +183,7 @@ fn a_lost_device_is_an_error_at_every_call() {
     let lost = device.clone();
     refused("a new trainer", move || Trainer::new(&lost, &model(), recipe()));
     let lost = device.clone();
-    refused("a new stream", move || Stream::new(&lost, &model(), 3));
+    refused("a new stream", move || StreamingPredictor::new(&lost, &model(), 3));
     let lost = device.clone();
     refused("a new predictor", move || Predictor::new(&lost, &model()));
     let lost = device.clone();
@@ -260,7 +264,7 @@ fn drive<T>(future: impl Future<Output = T>) -> (T, usize, usize) {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn waiting_gives_the_thread_back() {
-    let config = Config::elman(Input::Tokens(5), 64, 5);
+    let config = Config::elman(InputKind::Tokens(5), 64, 5);
     let mut trainer = Trainer::new(&whole::gpu(), &Model::new(config.clone()).unwrap(), recipe()).unwrap();
     let batch = whole::batch(&mut rng(3), &config, Loss::CrossEntropy, 10, 8);
     // Now and then a driver has done the work before the first poll: llvmpipe in 1 of 40 rounds.
@@ -294,8 +298,8 @@ fn the_async_forms_say_the_same(device: &Device) {
         let mut resumed = Trainer::resume_async(device, &checkpoint).await.unwrap();
         assert!(bytes(&mut resumed) == bytes(&mut blocking));
 
-        let mut stream = Stream::new_async(device, &model(), 2).await.unwrap();
-        let mut other = Stream::new(device, &model(), 2).unwrap();
+        let mut stream = StreamingPredictor::new_async(device, &model(), 2).await.unwrap();
+        let mut other = StreamingPredictor::new(device, &model(), 2).unwrap();
         let got = stream.step_tokens_async(&[1, 2]).await.unwrap();
         assert_same("a step", got, other.step_tokens(&[1, 2]).unwrap());
         let inputs = recurrent::Inputs::Tokens(vec![0, 1, 2, 3]);
@@ -317,19 +321,19 @@ fn trainers_streams_and_their_futures_can_be_sent_and_shared() {
     is_sync::<Error>();
     is_sync::<Model>();
     is_sync::<Trainer>();
-    is_sync::<Stream>();
+    is_sync::<StreamingPredictor>();
     is_sync::<Predictor>();
     is_sync::<recurrent::EarlyStopping>();
     is_sync::<Checkpoint>();
     let mut trainer = Trainer::new(&Device::cpu(), &model(), recipe()).unwrap();
-    let mut stream = Stream::new(&Device::cpu(), &model(), 1).unwrap();
+    let mut stream = StreamingPredictor::new(&Device::cpu(), &model(), 1).unwrap();
     is_send(&trainer.step_async(&batch()));
     is_send(&trainer.metrics_async());
     is_send(&trainer.evaluate_async(vec![batch()]));
     is_send(&trainer.checkpoint_async());
     is_send(&stream.step_tokens_async(&[0]));
     is_send(&Trainer::new_async(&Device::cpu(), &model(), recipe()));
-    is_send(&trainer.step_over_async(&[batch()]));
+    is_send(&trainer.step_accumulated_async(&[batch()]));
     is_send(&trainer.prepare_async(2, 2));
     let trained = thread::spawn(move || trainer.step(&batch()).map(|()| trainer.steps()));
     assert_eq!(trained.join().unwrap().unwrap(), 1);

@@ -8,8 +8,8 @@ mod common;
 mod whole;
 
 use recurrent::{
-    Activation, Batch, Cell, Clip, Config, Device, Divergence, Error, Input, Loss, Model, NotFinite, Optimizer, Recipe,
-    Reset, Schedule, Sequences, Targets, Trainer,
+    Activation, Batch, Cell, Clip, Config, Device, Divergence, Error, InputKind, LearningRateSchedule, Loss, Model,
+    NotFinite, Optimizer, Recipe, Reset, Sequences, Targets, Trainer,
 };
 
 fn devices() -> Vec<Device> {
@@ -27,7 +27,7 @@ fn batch(input: f32, target: f32) -> Batch {
 
 /// Two rectified layers of one unit, no bias but a read-out of 0: W and U of the first, of the second, then V.
 fn model([w0, u0, w1, u1, v]: [f32; 5]) -> Model {
-    let config = Config::new(Cell::Elman(Activation::Relu), Input::Dense(1), 1, 1).with_layers(2).with_bias(false);
+    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(1), 1, 1).with_layers(2).with_bias(false);
     let values =
         [("weight_ih_l0", w0), ("weight_hh_l0", u0), ("weight_ih_l1", w1), ("weight_hh_l1", u1), ("weight", v)];
     let tensors = values.iter().map(|(name, value)| (*name, &[1, 1][..], std::slice::from_ref(value)));
@@ -122,7 +122,7 @@ fn a_parameter_that_an_update_threw_beyond_all_bounds_is_named() {
 #[test]
 fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
     for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
-        let config = Config::new(cell, Input::Dense(2), 5, 1).with_seed(3);
+        let config = Config::new(cell, InputKind::Dense(2), 5, 1).with_seed(3);
         let model = Model::new(config).unwrap();
         let devices = devices();
         let norms = devices.iter().flat_map(|device| {
@@ -149,7 +149,7 @@ fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
 /// A schedule that grows passes f32 in a few steps; the rate stays at its bound, and the decay at nothing left.
 #[test]
 fn a_rate_that_grows_without_bound_leaves_every_weight_finite() {
-    let schedule = Schedule::StepDecay { after: 1, every: 1, factor: 1e30 };
+    let schedule = LearningRateSchedule::StepDecay { after: 1, every: 1, factor: 1e30 };
     assert_eq!(recipe().with_schedule(schedule).rate(1), 1e-3);
     for step in [2, 3, 1000, u64::MAX] {
         assert_eq!(recipe().with_schedule(schedule).rate(step), Recipe::MAX_RATE);
@@ -157,7 +157,7 @@ fn a_rate_that_grows_without_bound_leaves_every_weight_finite() {
     for device in devices() {
         for clip in [Clip::Norm(5.0), Clip::Value(5.0), Clip::Normalize(1e15)] {
             for optimizer in [Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam(), Optimizer::adam_w(0.1)] {
-                let config = Config::lstm(Input::Dense(1), 3, 1);
+                let config = Config::lstm(InputKind::Dense(1), 3, 1);
                 let recipe = Recipe::new(Loss::MeanSquared).with_clip(clip).with_optimizer(optimizer, 1e-3);
                 let network = Model::new(config).unwrap();
                 let mut trainer = Trainer::new(&device, &network, recipe.with_schedule(schedule)).unwrap();

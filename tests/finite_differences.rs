@@ -7,8 +7,8 @@
 
 mod common;
 
-use recurrent::plan::{Clip, Dropout, Loss, Op, Optimizer, Purpose, Recipe, RecurrenceSchedule, Target};
-use recurrent::{Activation, Cell, Config, Directions, Input, ReadOut, Reset, cpu};
+use recurrent::plan::{Clip, Dropout, Loss, Op, Optimizer, Purpose, Recipe, RecurrenceMode, Target};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, ReadOut, Reset, cpu};
 
 use common::compare::{DIFFERENCES, EXACT, F64, assert_close};
 use common::network::{Network, Prepared, Targets, Window, random_parameters, slices};
@@ -48,12 +48,12 @@ fn configs() -> Vec<Config> {
         (Cell::Gru(Reset::BeforeProduct), 1),
         (Cell::Gru(Reset::BeforeProduct), 2),
     ] {
-        for input in [Input::Dense(INPUTS), Input::Tokens(INPUTS)] {
+        for input in [InputKind::Dense(INPUTS), InputKind::Tokens(INPUTS)] {
             for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
                 let config = Config::new(cell, input, HIDDEN, OUTPUTS).with_layers(layers).with_read_out(read_out);
                 // Every second learns its initial state: only then is there a gradient of it.
-                let learnt_start = configs.len() % 2 == 0;
-                configs.push(config.with_learnt_start(learnt_start));
+                let learned_initial_state = configs.len() % 2 == 0;
+                configs.push(config.with_learned_initial_state(learned_initial_state));
             }
         }
     }
@@ -64,7 +64,7 @@ fn configs() -> Vec<Config> {
 fn structures() -> Vec<Config> {
     let mut configs = configs();
     for (number, config) in configs.iter_mut().enumerate() {
-        let directions = if number % 3 == 0 { Directions::Forward } else { Directions::Both };
+        let directions = if number % 3 == 0 { Directions::Forward } else { Directions::Bidirectional };
         *config = config.clone().with_directions(directions).with_bias(number % 4 < 2);
     }
     configs
@@ -76,7 +76,7 @@ fn gradients_are_those_of_the_loss_in_every_structure() {
         for target in [Target::cpu(), Target::webgpu()] {
             let lengths = Some(vec![3, 6, 1, 5]);
             check_case(&Case { lengths: lengths.clone(), target, ..Case::of(&config, Loss::CrossEntropy, 6, 4) });
-            if config.learnt_start {
+            if config.learned_initial_state {
                 let case = Case { lengths, target, fresh: true, ..Case::of(&config, Loss::MeanSquared, 6, 4) };
                 check_case(&case);
             }
@@ -121,7 +121,7 @@ fn gradients_are_those_of_the_loss_where_the_sums_are_sliced_and_the_sequence_is
         let train = check(&config, Loss::CrossEntropy, 5, 40, Target::webgpu());
         assert_eq!(slices(&train.plan), 3, "200 rows, in slices of at least 64");
         let whole = train.plan.stages().iter().filter(
-            |s| matches!(&s.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceSchedule::Whole),
+            |s| matches!(&s.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::WholeSequence),
         );
         assert_eq!(whole.count(), 2 * config.layers);
     }
@@ -184,7 +184,7 @@ struct Case<'a> {
     batch: usize,
     /// `None` where all are as long as the window.
     lengths: Option<Vec<u32>>,
-    /// Whether the learnt initial state is used.
+    /// Whether the learned initial state is used.
     fresh: bool,
     target: Target,
 }
@@ -214,7 +214,7 @@ fn check_case(case: &Case<'_>) -> Prepared {
     net.run(&train, &window, HYPER);
     let metrics = net.metrics(&train, SLOT);
     let gradients = net.read(&train, train.at.training.unwrap().gradients);
-    let state_gradient = config.learnt_start.then(|| net.state_gradient(&train));
+    let state_gradient = config.learned_initial_state.then(|| net.state_gradient(&train));
 
     let norm = gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
     assert_close(&format!("{what}: loss"), &[metrics.loss], &[evaluated(&mut net, &evaluate, &window)], F64);
@@ -234,8 +234,8 @@ fn check_case(case: &Case<'_>) -> Prepared {
                 difference
             })
             .collect();
-        let learnt = matches!(parameter.name.as_str(), "h_0" | "c_0");
-        assert_eq!(learnt && case.fresh, learnt && want.iter().any(|g| *g != 0.0), "{what}: {}", parameter.name);
+        let learned = matches!(parameter.name.as_str(), "h_0" | "c_0");
+        assert_eq!(learned && case.fresh, learned && want.iter().any(|g| *g != 0.0), "{what}: {}", parameter.name);
         assert_close(&format!("{what}: {}", parameter.name), &gradients[parameter.range()], &want, DIFFERENCES);
     }
 

@@ -15,8 +15,9 @@ use common::random::Random;
 use rand::RngExt;
 use recurrent::plan::{Element, HYPER, Plan, Purpose, Rescale, Target};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Checkpointing, Clip, Config, Device, Directions, Dropout, Error, Input, Loss,
-    Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset, Stream, Targets, Trainer, cpu,
+    Activation, Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, GradientCheckpointing,
+    InputKind, Loss, Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Targets,
+    Trainer, cpu,
 };
 use whole::{ids, rng};
 
@@ -43,14 +44,17 @@ fn in_half(target: Target) -> Target {
 /// Networks with every option somewhere, and recipes to train them by.
 fn networks() -> Vec<(Config, Recipe)> {
     let all = CELLS.into_iter().enumerate().flat_map(|(number, cell)| {
-        let tokens = Config::new(cell, Input::Tokens(7), 19, 5).with_layers(2).with_learnt_start(true);
-        let dense = Config::new(cell, Input::Dense(3), 33, 2).with_directions(Directions::Both);
+        let tokens = Config::new(cell, InputKind::Tokens(7), 19, 5).with_layers(2).with_learned_initial_state(true);
+        let dense = Config::new(cell, InputKind::Dense(3), 33, 2).with_directions(Directions::Bidirectional);
         let read_out = [ReadOut::Last, ReadOut::Mean, ReadOut::EveryStep][number % 3];
         let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.2).with_seed(number as u64);
         let plain = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None);
         [
             (tokens.clone(), plain),
-            (tokens.clone().with_read_out(read_out), plain.with_checkpointing(Checkpointing::Steps(2))),
+            (
+                tokens.clone().with_read_out(read_out),
+                plain.with_gradient_checkpointing(GradientCheckpointing::Steps(2)),
+            ),
             (tokens.with_bias(false), plain.with_dropout(dropout)),
             (dense.with_read_out(read_out), Recipe::new(Loss::MeanSquared).with_clip(Clip::None)),
         ]
@@ -138,9 +142,10 @@ const STEPS: usize = 8;
 
 #[test]
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
-fn a_task_is_learnt_as_in_single_precision() {
+fn a_task_is_learned_as_in_single_precision() {
     for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct)] {
-        let config = Config::new(cell, Input::Tokens(SYMBOLS), 24, SYMBOLS).with_read_out(ReadOut::Last).with_seed(3);
+        let config =
+            Config::new(cell, InputKind::Tokens(SYMBOLS), 24, SYMBOLS).with_read_out(ReadOut::Last).with_seed(3);
         let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-2);
         for device in [whole::gpu(), half()] {
             let mut trainer = Trainer::new(&device, &Model::new(config.clone()).unwrap(), recipe).unwrap();
@@ -168,7 +173,7 @@ fn tiny(w: f32, v: f32) -> Model {
         ("weight", &[1, 1], &[v]),
         ("bias", &[1], &[0.0]),
     ];
-    Model::from_tensors(Config::elman(Input::Dense(1), 1, 1), given).unwrap()
+    Model::from_tensors(Config::elman(InputKind::Dense(1), 1, 1), given).unwrap()
 }
 
 fn weight(trainer: &mut Trainer) -> f32 {
@@ -191,7 +196,7 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
     assert!((moved[1] - moved[0]).abs() < 1e-3 * moved[0], "{moved:?}");
 
     // Without scaling there is nothing left of it.
-    let config = Config::elman(Input::Dense(1), 1, 1);
+    let config = Config::elman(InputKind::Dense(1), 1, 1);
     let executor = gpu();
     let target = in_half(executor.gpu().target());
     let mut network = Network::new(executor, &config, target);
@@ -276,13 +281,13 @@ fn a_gradient_that_no_scale_holds_is_a_divergence() {
 #[test]
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn windows_of_one_step_share_a_scale() {
-    let config = Config::gru(Input::Tokens(5), 17, 5).with_seed(5);
+    let config = Config::gru(InputKind::Tokens(5), 17, 5).with_seed(5);
     let model = Model::new(config.clone()).unwrap();
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.0), 0.5);
     let batches = [0, 1].map(|seed| whole::batch(&mut rng(seed), &config, Loss::CrossEntropy, 5, 3));
     let after = [whole::gpu(), half()].map(|device| {
         let mut trainer = Trainer::new(&device, &model, recipe).unwrap();
-        trainer.step_over(&batches).unwrap();
+        trainer.step_accumulated(&batches).unwrap();
         assert!(trainer.metrics().unwrap()[0].updated);
         let moved = trainer.model().unwrap();
         let moved = moved.flat().iter().zip(model.flat()).map(|(after, before)| f64::from(after - before));
@@ -295,7 +300,7 @@ fn windows_of_one_step_share_a_scale() {
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn predictions_streams_and_evaluations_agree() {
     for cell in CELLS {
-        let config = Config::new(cell, Input::Dense(3), 21, 5).with_layers(2).with_seed(6);
+        let config = Config::new(cell, InputKind::Dense(3), 21, 5).with_layers(2).with_seed(6);
         let model = Model::new(config.clone()).unwrap();
         let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 6, 3);
         let recurrent::Inputs::Dense(x) = &batch.sequences.inputs else { panic!("vectors") };
@@ -310,7 +315,7 @@ fn predictions_streams_and_evaluations_agree() {
         assert_close(&format!("{name}, outputs"), &wide(&prediction.outputs), &wide(&single.outputs), F16_NETWORK);
         assert_close(&format!("{name}, loss"), &[loss], &[single_loss], F16_NETWORK);
 
-        let mut stream = Stream::new(&half(), &model, 3).unwrap();
+        let mut stream = StreamingPredictor::new(&half(), &model, 3).unwrap();
         let mut outputs = Vec::new();
         for step in x.chunks_exact(3 * 3) {
             outputs.extend_from_slice(stream.step(step).unwrap());
@@ -327,7 +332,7 @@ fn predictions_streams_and_evaluations_agree() {
 fn what_is_large_takes_half_the_memory() {
     // T 50, B 64, H 512, 96 symbols, as the benches have it.
     let (steps, batch, hidden, symbols) = (50u64, 64u64, 512u64, 96u64);
-    let config = Config::gru(Input::Tokens(symbols as usize), hidden as usize, symbols as usize);
+    let config = Config::gru(InputKind::Tokens(symbols as usize), hidden as usize, symbols as usize);
     let recipe = Recipe::new(Loss::CrossEntropy);
     let plan = |purpose: Purpose, target: Target| {
         Plan::new(&config, purpose, steps as usize, batch as usize, &target).unwrap().0
@@ -366,7 +371,7 @@ fn the_cpu_and_a_target_without_it_say_so() {
     };
     assert!(device.starts_with("CPU") && what == "half precision" && missing.contains("16 bits"));
     assert_eq!(Device::cpu().with_precision(Precision::F32).unwrap().precision(), Precision::F32);
-    let config = Config::elman(Input::Tokens(3), 5, 3);
+    let config = Config::elman(InputKind::Tokens(3), 5, 3);
     for target in [Target::cpu(), Target::webgpu()] {
         let target = Target { precision: Precision::F16, ..target };
         let refused = Plan::new(&config, Purpose::Infer, 3, 2, &target);
@@ -388,7 +393,7 @@ fn a_device_that_was_opened_without_it_says_so() {
     let message = error.to_string();
     assert!(message.contains(&name) && message.contains("SHADER_F16"), "{message}");
     // A plan that was made for another target does not get there either.
-    let config = Config::elman(Input::Tokens(3), 5, 3);
+    let config = Config::elman(InputKind::Tokens(3), 5, 3);
     let (plan, _) = Plan::new(&config, Purpose::Infer, 3, 2, &in_half(gpu.target())).unwrap();
     let refused = recurrent::gpu::Executor::new(gpu).prepare(plan);
     assert!(matches!(refused, Err(Error::Unsupported { .. })));

@@ -33,7 +33,7 @@ fn strokes(count: usize) -> String {
 }
 
 #[test]
-fn strokes_in_the_format_of_the_uci_are_learnt_and_then_read() {
+fn strokes_in_the_format_of_the_uci_are_learned_and_then_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pendigits.tra"), strokes(400)).unwrap();
     fs::write(folder.path().join("pendigits.tes"), strokes(50)).unwrap();
@@ -49,7 +49,7 @@ fn strokes_in_the_format_of_the_uci_are_learnt_and_then_read() {
 }
 
 #[test]
-fn the_digits_it_draws_itself_are_learnt_and_drawn_alike_from_one_seed() {
+fn the_digits_it_draws_itself_are_learned_and_drawn_alike_from_one_seed() {
     let folder = tempfile::tempdir().unwrap();
     let short = ["--epochs", "4", "--hidden", "32"];
     let [first, second] = [(); 2].map(|()| last(&run(folder.path(), &short)));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use recurrent::checkpoint::{Names, State, Training};
-use recurrent::{Checkpoint, Config, Error, Init, Input, Loss, Model, Recipe, Result};
+use recurrent::{Checkpoint, Config, Error, Init, InputKind, Loss, Model, Recipe, Result};
 use tempfile::TempDir;
 
 /// What is refused is as large; the rest is small, however large the network.
@@ -69,7 +69,7 @@ fn refuse_each<T>(what: &str, work: impl Fn() -> Result<T>) -> i64 {
 
 /// 600 hidden units: `weight_hh_l0` alone is larger than [`LARGE`].
 fn config() -> Config {
-    Config::elman(Input::Dense(3), 600, 2)
+    Config::elman(InputKind::Dense(3), 600, 2)
 }
 
 #[test]

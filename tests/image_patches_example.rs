@@ -48,7 +48,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn images_in_the_format_of_mnist_are_learnt_by_rows_and_by_patches_and_then_read() {
+fn images_in_the_format_of_mnist_are_learned_by_rows_and_by_patches_and_then_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(IMAGES), images(600)).unwrap();
     fs::write(folder.path().join(LABELS), gzip(&labels(600))).unwrap();
@@ -69,7 +69,7 @@ fn images_in_the_format_of_mnist_are_learnt_by_rows_and_by_patches_and_then_read
     other[8..16].copy_from_slice(&[4u32, 16].map(u32::to_be_bytes).concat());
     fs::write(folder.path().join("other"), other).unwrap();
     let other = run(folder.path(), &["--predict", "other"]);
-    refused(&other, "images of 4 × 16, but the network has learnt 8 × 8");
+    refused(&other, "images of 4 × 16, but the network has learned 8 × 8");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::fs;
 
 use half::{bf16, f16};
 use recurrent::checkpoint::Names;
-use recurrent::{Activation, Cell, Checkpoint, Config, Directions, Error, Input, Layout, Model, Reset, Result};
+use recurrent::{Activation, Cell, Checkpoint, Config, Directions, Error, InputKind, Layout, Model, Reset, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 /// I = 4, H = 3, O = 2.
 fn config() -> Config {
-    Config::elman(Input::Dense(4), 3, 2)
+    Config::elman(InputKind::Dense(4), 3, 2)
 }
 
 fn model() -> Model {
@@ -90,14 +90,14 @@ fn every_config() -> Vec<Config> {
         [Cell::Elman(Activation::Tanh), Cell::Elman(Activation::Relu), Cell::Lstm, Cell::Gru(Reset::AfterProduct)]
     {
         for layers in [1, 3] {
-            for directions in [Directions::Forward, Directions::Both] {
-                for (bias, learnt_start) in [(true, true), (true, false), (false, true), (false, false)] {
+            for directions in [Directions::Forward, Directions::Bidirectional] {
+                for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
                     configs.push(
-                        Config::new(cell, Input::Tokens(5), 3, 2)
+                        Config::new(cell, InputKind::Tokens(5), 3, 2)
                             .with_layers(layers)
                             .with_directions(directions)
                             .with_bias(bias)
-                            .with_learnt_start(learnt_start),
+                            .with_learned_initial_state(learned_initial_state),
                     );
                 }
             }
@@ -139,7 +139,7 @@ fn what_is_exported_is_imported_bit_for_bit() {
 #[test]
 fn a_file_has_exactly_the_parameters_under_the_names_given() {
     let names = nested().rename("bias", "out.b").rename("h_0", "start");
-    let model = Model::new(config().with_learnt_start(true)).unwrap();
+    let model = Model::new(config().with_learned_initial_state(true)).unwrap();
     let bytes = model.export_bytes(&names).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata(), &Some(HashMap::from([("format".to_owned(), "pt".to_owned())])));
@@ -157,7 +157,7 @@ fn a_file_has_exactly_the_parameters_under_the_names_given() {
     ];
     assert_eq!(found, expected.map(|(name, shape)| (name, shape.to_vec())));
     assert!(file.iter().all(|(_, t)| t.dtype() == Dtype::F32));
-    // A prefix is for a learnt state as for the rest.
+    // A prefix is for a learned state as for the rest.
     let bytes = model.export_bytes(&nested()).unwrap();
     assert!(SafeTensors::deserialize(&bytes).unwrap().tensor("encoder.rnn.h_0").is_ok());
 }
@@ -200,7 +200,7 @@ fn numbers_of_16_bits_are_read_exactly() {
 
 #[test]
 fn every_type_of_real_numbers_is_read_in_every_tensor() {
-    let drawn = Model::new(Config::lstm(Input::Dense(4), 3, 2).with_layers(2).with_seed(7)).unwrap();
+    let drawn = Model::new(Config::lstm(InputKind::Dense(4), 3, 2).with_layers(2).with_seed(7)).unwrap();
     let import = |given: &[Tensor]| Model::import_bytes(&file(given), drawn.config().clone(), &Names::new()).unwrap();
     let rounded = |round: fn(f32) -> f32| {
         let values: Vec<Vec<f32>> = drawn.tensors().map(|t| t.2.iter().map(|v| round(*v)).collect()).collect();
@@ -357,12 +357,12 @@ fn names_that_the_model_cannot_have_are_refused_on_both_ways() {
 #[test]
 fn a_configuration_of_no_network_is_that_kind_of_error() {
     let bytes = file(&f32s(&model()));
-    let none = Config::elman(Input::Dense(4), 0, 2);
+    let none = Config::elman(InputKind::Dense(4), 0, 2);
     assert!(matches!(Model::import_bytes(&bytes, none, &Names::new()), Err(Error::Config(_))));
-    let vast = Config::elman(Input::Dense(4), 3, 1 << 40);
+    let vast = Config::elman(InputKind::Dense(4), 3, 1 << 40);
     assert!(matches!(Model::import_bytes(&bytes, vast, &Names::new()), Err(Error::Limit { .. })));
     // 2 GB of weights: refused by the file before they are allocated.
-    let large = Config::elman(Input::Dense(170_000_000), 3, 2);
+    let large = Config::elman(InputKind::Dense(170_000_000), 3, 2);
     let words = "tensor `weight_ih_l0` has shape [3, 4], expected [3, 170000000]";
     assert_refused(Model::import_bytes(&bytes, large, &Names::new()), &[words]);
 }
@@ -455,8 +455,8 @@ fn larger_file(config: Config) -> (Vec<u8>, Names) {
 /// A part of a network is another network: what its configuration leaves over is never taken for a stranger's.
 #[test]
 fn a_network_is_taken_whole_or_not_at_all() {
-    let gru = || Config::gru(Input::Dense(4), 3, 2);
-    let both = || gru().with_directions(Directions::Both).with_layers(2);
+    let gru = || Config::gru(InputKind::Dense(4), 3, 2);
+    let both = || gru().with_directions(Directions::Bidirectional).with_layers(2);
     for (whole, part, words) in [
         (
             gru().with_layers(2),
@@ -471,19 +471,19 @@ fn a_network_is_taken_whole_or_not_at_all() {
              fit a configuration with `bias` true (given: false)",
         ),
         (
-            gru().with_learnt_start(true),
+            gru().with_learned_initial_state(true),
             gru(),
             "unknown tensors rnn.h_0; the tensors under the prefix `rnn.` fit a \
-             configuration with `learnt_start` true (given: false)",
+             configuration with `learned_initial_state` true (given: false)",
         ),
         (
             both(),
             gru().with_bias(false),
-            "fit a configuration with `layers` 2 (given: 1), `directions` Both (given: Forward), \
+            "fit a configuration with `layers` 2 (given: 1), `directions` Bidirectional (given: Forward), \
              `bias` true (given: false)",
         ),
         // The other way round tensors are missing, and the advice is the same.
-        (gru(), both(), "fit a configuration with `layers` 1 (given: 2), `directions` Forward (given: Both)"),
+        (gru(), both(), "fit a configuration with `layers` 1 (given: 2), `directions` Forward (given: Bidirectional)"),
     ] {
         let (bytes, names) = larger_file(whole.clone());
         assert_refused(Model::import_bytes(&bytes, part, &names), &[words]);
@@ -494,7 +494,7 @@ fn a_network_is_taken_whole_or_not_at_all() {
 /// An LSTM with `proj_size` has other shapes too, but not in a layer whose projection is as wide as its state.
 #[test]
 fn projections_are_no_stranger_s() {
-    let model = Model::new(Config::lstm(Input::Dense(4), 3, 2)).unwrap();
+    let model = Model::new(Config::lstm(InputKind::Dense(4), 3, 2)).unwrap();
     let mut given = f32s(&model);
     given.push(Tensor { name: "weight_hr_l0".into(), dtype: Dtype::F32, shape: vec![3, 3], bytes: vec![0; 36] });
     let names = Names::new().ignore_others();

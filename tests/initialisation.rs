@@ -3,7 +3,7 @@
 //! Bounds are held from both sides: nothing lies outside, and of so many numbers the largest is near.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use recurrent::{Activation, Cell, Config, Directions, Init, Input, Model, Reset};
+use recurrent::{Activation, Cell, Config, Directions, Init, InputKind, Model, Reset};
 
 const INPUTS: usize = 40;
 const HIDDEN: usize = 36;
@@ -17,8 +17,8 @@ fn model(cell: Cell, init: Init) -> Model {
 }
 
 fn config(cell: Cell) -> Config {
-    let config = Config::new(cell, Input::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2).with_seed(9);
-    config.with_directions(Directions::Both).with_learnt_start(true)
+    let config = Config::new(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2).with_seed(9);
+    config.with_directions(Directions::Bidirectional).with_learned_initial_state(true)
 }
 
 #[track_caller]

@@ -9,7 +9,7 @@ mod common;
 use std::path::PathBuf;
 
 use recurrent::{
-    Activation, Cell, Config, Device, Directions, Error, Input, Model, Predictor, ReadOut, Reset, Result, Sequences,
+    Activation, Cell, Config, Device, Directions, Error, InputKind, Model, Predictor, ReadOut, Reset, Result, Sequences,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -71,9 +71,9 @@ impl Fixture {
             other => panic!("{other:?}"),
         };
         let directions =
-            if self.case["bidirectional"].as_bool().unwrap() { Directions::Both } else { Directions::Forward };
+            if self.case["bidirectional"].as_bool().unwrap() { Directions::Bidirectional } else { Directions::Forward };
         let read_out = if self.case["readout"] == "every" { ReadOut::EveryStep } else { ReadOut::Last };
-        Config::new(cell, Input::Dense(self.size("I")), self.size("H"), self.size("O"))
+        Config::new(cell, InputKind::Dense(self.size("I")), self.size("H"), self.size("O"))
             .with_layers(self.size("L"))
             .with_directions(directions)
             .with_bias(self.case["bias"].as_bool().unwrap())
@@ -174,7 +174,7 @@ fn what_keras_has_no_array_for_is_zero() {
     let gru = Fixture::load("gru_no_bias");
     assert!(gru.convert(gru.config()).unwrap().parameter("bias").unwrap().iter().all(|v| *v == 0.0));
     let lstm = Fixture::load("lstm");
-    let model = lstm.convert(lstm.config().with_learnt_start(true)).unwrap();
+    let model = lstm.convert(lstm.config().with_learned_initial_state(true)).unwrap();
     for name in ["bias_hh_l0", "h_0", "c_0"] {
         assert!(model.parameter(name).unwrap().iter().all(|v| *v == 0.0), "{name}");
     }

@@ -100,7 +100,7 @@ fn of_a_gathered_gradient() {
 }
 
 #[test]
-fn of_a_learnt_starts_gradient() {
+fn of_a_learned_starts_gradient() {
     for term in TERMS {
         let mut sums = Sums::new();
         let (from, fresh) = (sums.real(&[1, MANY, 1], term), sums.real(&[1], 1.0));

@@ -10,9 +10,12 @@ use std::ops::RangeInclusive;
 
 use recurrent::gpu::kernels::{self, Command};
 use recurrent::gpu::{self, Gpu};
-use recurrent::plan::{Checkpointing, Dropout, Element, Loss, Plan, Purpose, Recipe, Storage, Target, TensorId};
+use recurrent::plan::{
+    Dropout, Element, GradientCheckpointing, Loss, Plan, Purpose, Recipe, Storage, Target, TensorId,
+};
 use recurrent::{
-    Activation, Cell, Config, Device, Directions, Input, Layout, Model, ReadOut, Reset, Start, Stream, Trainer,
+    Activation, Cell, Config, Device, Directions, InputKind, Layout, Model, ReadOut, Reset, Start, StreamingPredictor,
+    Trainer,
 };
 
 use common::executor::{Execute, gpu};
@@ -33,11 +36,11 @@ fn configs() -> Vec<Config> {
     let mut all = Vec::new();
     for (number, cell) in CELLS.into_iter().enumerate() {
         for layers in [1, 3] {
-            for directions in [Directions::Forward, Directions::Both] {
+            for directions in [Directions::Forward, Directions::Bidirectional] {
                 for (more, read_out) in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean].into_iter().enumerate() {
-                    let input = if (number + more) % 2 == 0 { Input::Tokens(5) } else { Input::Dense(4) };
+                    let input = if (number + more) % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
                     let config = Config::new(cell, input, 5, 3).with_layers(layers).with_directions(directions);
-                    all.push(config.with_read_out(read_out).with_learnt_start(more == layers % 3));
+                    all.push(config.with_read_out(read_out).with_learned_initial_state(more == layers % 3));
                 }
             }
         }
@@ -55,8 +58,8 @@ fn purposes(config: &Config) -> Vec<Purpose> {
         Purpose::Train(recipe.with_dropout(dropout)),
     ];
     if config.directions == Directions::Forward {
-        let checkpointing = Checkpointing::Steps(2);
-        all.push(Purpose::Train(recipe.with_dropout(dropout).with_checkpointing(checkpointing)));
+        let checkpointing = GradientCheckpointing::Steps(2);
+        all.push(Purpose::Train(recipe.with_dropout(dropout).with_gradient_checkpointing(checkpointing)));
     }
     all
 }
@@ -113,7 +116,7 @@ fn tensors_that_share_memory_never_live_at_once() {
 
 #[test]
 fn a_tensor_that_is_kept_shares_nothing() {
-    let config = Config::lstm(Input::Dense(4), 5, 3).with_layers(3);
+    let config = Config::lstm(InputKind::Dense(4), 5, 3).with_layers(3);
     let train = Purpose::Train(Recipe::new(Loss::MeanSquared));
     let (mut plan, _) = Plan::new(&config, train, 7, 2, &Target::webgpu()).unwrap();
     let upstream = plan.find("upstream_l0").unwrap();
@@ -172,7 +175,7 @@ fn sharing_memory_changes_no_bit() {
             let parameters = random_parameters(&mut random, &Layout::new(config).unwrap(), 0.7);
             let lengths = vec![steps as u32, steps as u32 - 2];
             let mut window = Window::random(&mut random, config, true, steps, 2).with_lengths(config, lengths);
-            window.fresh = config.learnt_start;
+            window.fresh = config.learned_initial_state;
             let run = |keep: bool| {
                 let mut network = Network::new(gpu(), config, target);
                 let prepare = if keep { Network::prepare_kept } else { Network::prepare };
@@ -198,7 +201,9 @@ fn allocated(device: &recurrent::wgpu::Device) -> Vec<(String, u64)> {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 #[cfg_attr(target_vendor = "apple", ignore = "Metal does not say what it has allocated")]
 fn bytes_are_those_that_are_allocated() {
-    for config in [Config::lstm(Input::Dense(40), 64, 50).with_layers(3), Config::gru(Input::Tokens(70), 33, 70)] {
+    for config in
+        [Config::lstm(InputKind::Dense(40), 64, 50).with_layers(3), Config::gru(InputKind::Tokens(70), 33, 70)]
+    {
         for purpose in [Purpose::Infer, Purpose::Train(Recipe::new(Loss::CrossEntropy))] {
             for keep in [false, true] {
                 let (device, queue) = whole::open(|_| ());
@@ -247,12 +252,12 @@ fn alive(device: &recurrent::wgpu::Device) -> Vec<(&'static str, isize)> {
 fn steps_after_the_first_make_nothing_on_the_device() {
     let (device, queue) = whole::open(|_| ());
     let on = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue).unwrap());
-    let config = Config::lstm(Input::Tokens(5), 9, 5).with_layers(2);
+    let config = Config::lstm(InputKind::Tokens(5), 9, 5).with_layers(2);
     let model = Model::new(config.clone()).unwrap();
-    for checkpointing in [Checkpointing::None, Checkpointing::Sqrt] {
-        let recipe = Recipe::new(Loss::CrossEntropy).with_checkpointing(checkpointing);
+    for checkpointing in [GradientCheckpointing::None, GradientCheckpointing::Sqrt] {
+        let recipe = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(checkpointing);
         let mut trainer = Trainer::new(&on, &model, recipe).unwrap();
-        let mut stream = Stream::new(&on, &model, 2).unwrap();
+        let mut stream = StreamingPredictor::new(&on, &model, 2).unwrap();
         let mut step = |seed: u64| {
             let batch = whole::batch(&mut whole::rng(seed), &config, Loss::CrossEntropy, 7, 3);
             let mut seen = Vec::new();

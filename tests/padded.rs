@@ -9,16 +9,16 @@
 
 use proptest::prelude::*;
 use recurrent::data::{Buckets, Example};
-use recurrent::{Batch, Config, Error, Input, Inputs, Loss, ReadOut, Sequences, Start, Targets};
+use recurrent::{Batch, Config, Error, InputKind, Inputs, Loss, ReadOut, Sequences, Start, Targets};
 
 /// 10 symbols, 10 classes at every step.
 fn tokens() -> Config {
-    Config::elman(Input::Tokens(10), 3, 10)
+    Config::elman(InputKind::Tokens(10), 3, 10)
 }
 
 /// 2 features, 3 outputs at every step.
 fn dense() -> Config {
-    Config::elman(Input::Dense(2), 3, 3)
+    Config::elman(InputKind::Dense(2), 3, 3)
 }
 
 fn words<T>(result: recurrent::Result<T>) -> String {
@@ -122,7 +122,7 @@ fn nothing_to_pad_and_configurations_of_nothing_are_refused() {
     let one = vec![Example::tokens(vec![1], vec![2])];
     assert!(matches!(Buckets::new(one.clone(), 0, &tokens(), 0), Err(Error::Config(_))));
     assert!(matches!(Buckets::new(one, 1, &tokens(), 0).unwrap().with_buckets(0), Err(Error::Config(_))));
-    let wide = Config::elman(Input::Dense(0), 1, 1);
+    let wide = Config::elman(InputKind::Dense(0), 1, 1);
     let example = Example::dense(vec![], Targets::Classes(vec![]));
     assert!(matches!(Batch::pad([&example], &wide), Err(Error::Config(_))));
 }
@@ -132,7 +132,7 @@ fn a_batch_beyond_what_indices_reach_is_refused_and_not_allocated() {
     // One long sequence makes all of them long: 2^16 x 2^15 + 1 positions.
     let mut inputs = vec![Inputs::Tokens(vec![1]); 1 << 16];
     inputs[7] = Inputs::Tokens(vec![1; (1 << 15) + 1]);
-    let config = Config::elman(Input::Tokens(2), 1, 1);
+    let config = Config::elman(InputKind::Tokens(2), 1, 1);
     let error = Sequences::pad(&inputs, &config).unwrap_err();
     let positions = (1u64 << 16) * ((1 << 15) + 1);
     assert!(matches!(error, Error::Limit { asked, .. } if asked == positions), "{error}");
@@ -156,12 +156,13 @@ fn examples(lengths: &[usize]) -> Vec<Example> {
 
 /// A network that reads [`examples`].
 fn reader() -> Config {
-    Config::elman(Input::Tokens(1000), 1, 1001)
+    Config::elman(InputKind::Tokens(1000), 1, 1001)
 }
 
 /// The examples that a batch was made of.
 fn apart(batch: &Batch) -> Vec<Example> {
-    let Sequences { steps, size, inputs: Inputs::Tokens(ids), lengths, start: Start::Zero } = &batch.sequences else {
+    let Sequences { steps, size, inputs: Inputs::Tokens(ids), lengths, start: Start::Initial } = &batch.sequences
+    else {
         panic!("other sequences")
     };
     let Targets::Classes(classes) = &batch.targets else { panic!("other targets") };

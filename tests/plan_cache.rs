@@ -19,8 +19,8 @@ use recurrent::cpu::Executor as OnCpu;
 use recurrent::gpu::{Executor as OnGpu, Gpu};
 use recurrent::plan::{Element, Phase, Plan, PlanId, Purpose, Storage};
 use recurrent::{
-    Batch, Cell, Config, Device, Directions, Dropout, Error, Input, Loss, Model, Predictor, ReadOut, Recipe, Reset,
-    Sequences, Start, Stream, Trainer,
+    Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Predictor, ReadOut, Recipe, Reset,
+    Sequences, Start, StreamingPredictor, Trainer,
 };
 use whole::{assert_same, bytes, rng};
 
@@ -83,14 +83,14 @@ fn sizes() -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn small(cell: Cell) -> Config {
-    Config::new(cell, Input::Tokens(3), 2, 2).with_seed(1)
+    Config::new(cell, InputKind::Tokens(3), 2, 2).with_seed(1)
 }
 
 #[test]
 fn ten_thousand_sizes_fit_a_bounded_heap() {
     let _alone = alone();
     let device = Device::cpu().with_plan_cache_bytes(LIMIT);
-    let both = Model::new(small(Cell::Lstm).with_directions(Directions::Both)).unwrap();
+    let both = Model::new(small(Cell::Lstm).with_directions(Directions::Bidirectional)).unwrap();
     let mut predictor = Predictor::new(&device, &both).unwrap();
     let mut trainer = Trainer::new(&device, &both, Recipe::new(Loss::CrossEntropy)).unwrap();
     let most = heap(|| {
@@ -119,7 +119,8 @@ fn ten_thousand_sizes_fit_a_bounded_heap_on_a_gpu() {
     let _alone = alone();
     let (own, queue) = whole::open(|_| ());
     let device = Device::from_gpu(Gpu::from_wgpu(own.clone(), queue).unwrap()).with_plan_cache_bytes(LIMIT);
-    let both = Model::new(Config::elman(Input::Tokens(3), 2, 2).with_directions(Directions::Both)).unwrap();
+    let both =
+        Model::new(Config::elman(InputKind::Tokens(3), 2, 2).with_directions(Directions::Bidirectional)).unwrap();
     let mut trainer = Trainer::new(&device, &both, Recipe::new(Loss::CrossEntropy)).unwrap();
     let allocated = || own.generate_allocator_report().map_or(0, |report| report.total_allocated_bytes);
     let counters = || own.get_internal_counters().hal;
@@ -143,12 +144,12 @@ fn ten_thousand_sizes_fit_a_bounded_heap_on_a_gpu() {
 
 fn any_length_has_the_same_few_plans(device: &Device) {
     let _alone = alone();
-    let config = Config::lstm(Input::Dense(3), 6, 2).with_layers(2).with_learnt_start(true).with_seed(2);
+    let config = Config::lstm(InputKind::Dense(3), 6, 2).with_layers(2).with_learned_initial_state(true).with_seed(2);
     for read_out in [ReadOut::EveryStep, ReadOut::Last] {
         let config = config.clone().with_read_out(read_out);
         let model = Model::new(config.clone()).unwrap();
         let mut predictor = Predictor::new(device, &model).unwrap();
-        let mut stream = Stream::new(device, &model, 1).unwrap();
+        let mut stream = StreamingPredictor::new(device, &model, 1).unwrap();
         let most = heap(|| {
             for number in 0..if device.is_gpu() { 50 } else { 300 } {
                 let steps = number * 7919 % 2000 + 1;
@@ -173,9 +174,10 @@ fn any_length_has_the_same_few_plans(device: &Device) {
 fn chunks_are_the_whole_to_the_last_bit(device: &Device) {
     let _alone = alone();
     let cells = [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
-    for (cell, learnt) in cells.into_iter().zip([true, false, true]) {
+    for (cell, learned) in cells.into_iter().zip([true, false, true]) {
         for (read_out, (steps, size)) in [(ReadOut::EveryStep, (259, 8)), (ReadOut::Last, (300, 1))] {
-            let config = Config::new(cell, Input::Dense(3), 17, 4).with_layers(2).with_learnt_start(learnt);
+            let config =
+                Config::new(cell, InputKind::Dense(3), 17, 4).with_layers(2).with_learned_initial_state(learned);
             let config = config.with_read_out(read_out).with_seed(7);
             let model = Model::new(config.clone()).unwrap();
             let x = whole::reals(&mut rng(3), steps * size * 3, 1.0);
@@ -217,7 +219,7 @@ fn chunks_are_the_whole_to_the_last_bit(device: &Device) {
 /// for plans it is all as with room for every one.
 fn what_is_in_use_never_goes(device: &Device) {
     let _alone = alone();
-    let config = Config::lstm(Input::Tokens(5), 6, 5).with_layers(2).with_seed(3);
+    let config = Config::lstm(InputKind::Tokens(5), 6, 5).with_layers(2).with_seed(3);
     let model = Model::new(config.clone()).unwrap();
     let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(Dropout::variational(0.1, 0.1)).with_trace();
     let run = |limit: u64| {
@@ -229,21 +231,21 @@ fn what_is_in_use_never_goes(device: &Device) {
         let mut trainer = Trainer::new(&device, &model, recipe).unwrap();
         let mut said = Vec::new();
         for size in [2, 3] {
-            trainer.step(&window(4, size, Start::Zero)).unwrap();
+            trainer.step(&window(4, size, Start::Initial)).unwrap();
             for steps in [1, 7, 2] {
                 trainer.step(&window(steps, size, Start::Carry)).unwrap();
-                let held = [window(3, 1, Start::Zero), window(5, 1, Start::Carry), window(3, 1, Start::Carry)];
+                let held = [window(3, 1, Start::Initial), window(5, 1, Start::Carry), window(3, 1, Start::Carry)];
                 said.push(trainer.evaluate(held).unwrap());
                 trainer.step(&window(steps, size, Start::Carry)).unwrap();
                 let windows = [9, 3, 9, 5].map(|steps| window(steps, size, Start::Carry));
-                trainer.step_over(&windows).unwrap();
+                trainer.step_accumulated(&windows).unwrap();
                 let trace = trainer.trace().unwrap();
                 said.extend(trace.layers.iter().flat_map(|layer| layer.norms.clone()));
                 assert_eq!(trainer.state().unwrap().unwrap().batch, size);
             }
         }
         said.extend(trainer.metrics().unwrap().iter().map(|metrics| metrics.loss));
-        let mut stream = Stream::new(&device, &model, 2).unwrap();
+        let mut stream = StreamingPredictor::new(&device, &model, 2).unwrap();
         for steps in [1, 3, 1, 200, 2, 130, 1] {
             let ids = whole::ids(&mut rng(9), steps * 2, 5);
             let outputs = stream.sequence(steps, &recurrent::Inputs::Tokens(ids)).unwrap();
@@ -363,7 +365,7 @@ fn a_plan_that_fails_leaves_nothing_on_a_gpu() {
 #[test]
 fn memory_that_runs_out_is_survived() {
     let _alone = alone();
-    let config = Config::lstm(Input::Dense(4), 32, 4).with_seed(1);
+    let config = Config::lstm(InputKind::Dense(4), 32, 4).with_seed(1);
     let model = Model::new(config.clone()).unwrap();
     let step = |trainer: &mut Trainer, size: usize| {
         trainer.step(&whole::batch(&mut rng(1), &config, Loss::MeanSquared, 20, size))

@@ -14,8 +14,8 @@ mod whole;
 use recurrent::checkpoint::State;
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Config, Device, Directions, Dropout, Error, Input, Inputs, Loss, Model, Predictor, ReadOut, Recipe,
-    Reset, Sequences, Start, Stream, Targets, Trainer,
+    Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Inputs, Loss, Model, Predictor, ReadOut,
+    Recipe, Reset, Sequences, Start, StreamingPredictor, Targets, Trainer,
 };
 use whole::{assert_close, assert_same, rng};
 
@@ -30,16 +30,16 @@ const BATCH: usize = LENGTHS.len();
 
 /// Every cell, of one layer and of two.
 fn configs() -> Vec<Config> {
-    let dense = |cell: Cell| Config::new(cell, Input::Dense(3), 12, 4);
+    let dense = |cell: Cell| Config::new(cell, InputKind::Dense(3), 12, 4);
     vec![
         dense(Cell::Elman(Activation::Tanh)).with_seed(1),
-        Config::lstm(Input::Tokens(5), 12, 4).with_layers(2).with_learnt_start(true).with_seed(2),
+        Config::lstm(InputKind::Tokens(5), 12, 4).with_layers(2).with_learned_initial_state(true).with_seed(2),
         dense(Cell::Gru(Reset::AfterProduct)).with_layers(2).with_bias(false).with_seed(3),
-        dense(Cell::Gru(Reset::BeforeProduct)).with_learnt_start(true).with_seed(4),
+        dense(Cell::Gru(Reset::BeforeProduct)).with_learned_initial_state(true).with_seed(4),
     ]
 }
 
-/// A model of random parameters, a learnt initial state too, which is zero before training.
+/// A model of random parameters, a learned initial state too, which is zero before training.
 fn model(config: &Config) -> Model {
     let model = Model::new(config.clone()).unwrap();
     let start = |name: &str, values: &[f32]| match name {
@@ -71,7 +71,7 @@ fn cut(sequences: &Sequences, config: &Config, steps: std::ops::Range<usize>, of
 fn alone(sequences: &Sequences, config: &Config, b: usize) -> Sequences {
     let steps = sequences.lengths.as_ref().unwrap()[b];
     let inputs = cut(sequences, config, 0..steps, Some(b));
-    Sequences { steps, size: 1, inputs, lengths: None, start: Start::Zero }
+    Sequences { steps, size: 1, inputs, lengths: None, start: Start::Initial }
 }
 
 /// Row b of every `[B, width]` in some values.
@@ -83,7 +83,7 @@ fn of_sequence(values: &[f32], width: usize, size: usize, b: usize) -> Vec<f32> 
 /// and each sequence's state `[S, L, B, H]` at its end.
 fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
     let (config, lengths) = (model.config(), sequences.lengths.as_ref().unwrap());
-    let mut stream = Stream::new(device, model, sequences.size).unwrap();
+    let mut stream = StreamingPredictor::new(device, model, sequences.size).unwrap();
     let mut outputs = Vec::new();
     let mut ends = vec![f32::NAN; config.state(sequences.size).iter().product()];
     for t in 0..sequences.steps {
@@ -159,7 +159,7 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
     let lengths = [5, 1, 7, 4];
     for config in configs() {
         for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-            let config = config.clone().with_directions(Directions::Both).with_read_out(read_out);
+            let config = config.clone().with_directions(Directions::Bidirectional).with_read_out(read_out);
             let sequences = sequences(&config, 7, &lengths);
             let mut predictor = Predictor::new(device, &model(&config)).unwrap();
             let together = predictor.run(&sequences).unwrap();
@@ -180,7 +180,7 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
 }
 
 fn states_are_found_by_layer_and_direction(device: &Device) {
-    let config = Config::lstm(Input::Dense(3), 12, 4).with_layers(2).with_directions(Directions::Both);
+    let config = Config::lstm(InputKind::Dense(3), 12, 4).with_layers(2).with_directions(Directions::Bidirectional);
     let sequences = sequences(&config, 7, &[7, 3]);
     let state = Predictor::new(device, &model(&config)).unwrap().run(&sequences).unwrap().state;
     assert_eq!(state.batch, 2);
@@ -200,7 +200,7 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
     }
     // Of another network, or of no state at all, nothing is cut out.
     assert_eq!(state.h(&config.clone().with_layers(3), 0, 0), None);
-    assert_eq!(state.h(&Config::lstm(Input::Dense(3), 0, 4), 0, 0), None);
+    assert_eq!(state.h(&Config::lstm(InputKind::Dense(3), 0, 4), 0, 0), None);
     assert_eq!(State { batch: usize::MAX, values: Vec::new() }.h(&config, 0, 0), None);
 
     // One way and read out at every step, what is read out of the last state is the last output.
@@ -225,7 +225,7 @@ fn sequences_go_on_from_a_state_that_is_given(device: &Device) {
             let inputs = cut(&whole, &config, steps.clone(), None);
             Sequences { steps: steps.len(), size: 2, inputs, lengths: None, start }
         };
-        let first = predictor.run(&part(0..20, Start::Zero)).unwrap();
+        let first = predictor.run(&part(0..20, Start::Initial)).unwrap();
         let then = predictor.run(&part(20..150, Start::Given(first.state.values))).unwrap();
         let outputs = [first.outputs, then.outputs].concat();
         assert_close("the outputs of two parts", &outputs, &want.outputs, OTHER_ROWS);
@@ -309,8 +309,8 @@ whole::on_both!(
 
 /// Numbers so large that their product with W is not finite.
 fn padding_may_be_as_large_as_numbers_are(device: &Device) {
-    for config in configs().into_iter().filter(|config| matches!(config.input, Input::Dense(_))) {
-        let config = config.with_directions(Directions::Both);
+    for config in configs().into_iter().filter(|config| matches!(config.input, InputKind::Dense(_))) {
+        let config = config.with_directions(Directions::Bidirectional);
         let model = model(&config);
         let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, 5, 2).with_lengths(vec![5, 3]);
         let mut large = batch.clone();

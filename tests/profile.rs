@@ -8,8 +8,8 @@ mod whole;
 use recurrent::gpu::Gpu;
 use recurrent::plan::{Cost, Op, Plan, Purpose, Target};
 use recurrent::{
-    Batch, Cell, Checkpointing, Clock, Config, Device, Directions, Dropout, Input, Loss, Model, Optimizer, Precision,
-    Profile, ReadOut, Recipe, Reset, Trainer, wgpu,
+    Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model, Optimizer,
+    Precision, Profile, ReadOut, Recipe, Reset, TimingSource, Trainer, wgpu,
 };
 use serde_json::Value;
 use whole::{bytes, on_both, rng};
@@ -32,7 +32,7 @@ fn in_half_precision_every_operation_is_in_a_row_and_weights_are_those_of_a_step
 
 /// T 3, B 2, I 4, H 5, O 6.
 fn small() -> Config {
-    Config::lstm(Input::Dense(4), 5, 6)
+    Config::lstm(InputKind::Dense(4), 5, 6)
 }
 
 fn recipe() -> Recipe {
@@ -51,13 +51,19 @@ fn trainer(device: &Device, config: &Config, recipe: Recipe) -> Trainer {
 fn networks() -> Vec<(Config, Recipe)> {
     let mut dropout = Dropout::NONE;
     (dropout.inputs, dropout.hidden, dropout.outputs) = (0.1, 0.2, 0.3);
-    let gru = |reset| Config::gru(Input::Dense(4), 5, 6).with_cell(Cell::Gru(reset));
+    let gru = |reset| Config::gru(InputKind::Dense(4), 5, 6).with_cell(Cell::Gru(reset));
     vec![
         (small(), recipe()),
         (gru(Reset::AfterProduct).with_layers(2).with_read_out(ReadOut::Mean), recipe()),
-        (gru(Reset::BeforeProduct).with_directions(Directions::Both).with_read_out(ReadOut::Last), recipe()),
-        (Config::elman(Input::Tokens(7), 5, 6).with_layers(2).with_learnt_start(true), recipe().with_dropout(dropout)),
-        (Config::lstm(Input::Tokens(7), 5, 6).with_layers(2), recipe().with_checkpointing(Checkpointing::Sqrt)),
+        (gru(Reset::BeforeProduct).with_directions(Directions::Bidirectional).with_read_out(ReadOut::Last), recipe()),
+        (
+            Config::elman(InputKind::Tokens(7), 5, 6).with_layers(2).with_learned_initial_state(true),
+            recipe().with_dropout(dropout),
+        ),
+        (
+            Config::lstm(InputKind::Tokens(7), 5, 6).with_layers(2),
+            recipe().with_gradient_checkpointing(GradientCheckpointing::Sqrt),
+        ),
     ]
 }
 
@@ -196,7 +202,7 @@ fn a_step_of_hand_reckoned_operations(device: &Device) {
 
 fn a_bad_batch_is_refused_and_trains_nothing(device: &Device) {
     let mut trainer = trainer(device, &small(), recipe());
-    let other = Config::lstm(Input::Dense(3), 5, 6);
+    let other = Config::lstm(InputKind::Dense(3), 5, 6);
     assert!(trainer.profile(&batch(&other, 3, 2)).unwrap_err().to_string().contains("expected"));
     assert_eq!(trainer.steps(), 0);
 }
@@ -211,7 +217,7 @@ fn a_device_without_timestamps_is_timed_by_submissions() {
     let batch = batch(&config, 9, 2);
     let mut timed = trainer(&device, &config, recipe());
     let profile = timed.profile(&batch).unwrap();
-    assert_eq!(profile.clock, Clock::Submissions);
+    assert_eq!(profile.clock, TimingSource::Submissions);
     let parts: f64 = profile.rows.iter().map(|row| row.micros).sum();
     assert!(parts > 0.0 && parts <= profile.micros, "{profile}");
     let mut plain = trainer(&whole::gpu(), &config, recipe());
@@ -223,7 +229,10 @@ fn a_device_without_timestamps_is_timed_by_submissions() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn more_operations_than_a_query_set_holds_are_timed() {
     let device = whole::gpu();
-    let (config, recipe) = (Config::elman(Input::Dense(2), 3, 2), recipe().with_checkpointing(Checkpointing::Steps(1)));
+    let (config, recipe) = (
+        Config::elman(InputKind::Dense(2), 3, 2),
+        recipe().with_gradient_checkpointing(GradientCheckpointing::Steps(1)),
+    );
     let (plan, _) = Plan::new(&config, Purpose::Train(recipe), 300, 1, &device.target()).unwrap();
     let operations = plan.stages().len();
     assert!(2 * operations > wgpu::QUERY_SET_MAX_QUERIES as usize, "{operations} operations fit one set");
@@ -250,7 +259,7 @@ fn cost_of(plan: &Plan, is: impl Fn(&Op) -> bool) -> [u64; 2] {
 #[test]
 fn tokens_and_two_products_are_counted() {
     // B 2, T 3, 4 symbols, H 5, O 6, by steps on the CPU.
-    let tokens = Config::gru(Input::Tokens(4), 5, 6).with_cell(Cell::Gru(Reset::BeforeProduct));
+    let tokens = Config::gru(InputKind::Tokens(4), 5, 6).with_cell(Cell::Gru(Reset::BeforeProduct));
     let (plan, _) = Plan::new(&tokens, Purpose::Train(recipe()), 3, 2, &Target::cpu()).unwrap();
     // Of 6 rows the sum with b_W; tokens, W whole as there are fewer symbols than rows, b_W and the gates.
     assert_eq!(cost_of(&plan, |op| matches!(op, Op::Gather(_))), [6 * 15, 4 * (6 + 60 + 15 + 90)]);

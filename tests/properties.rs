@@ -8,8 +8,8 @@ mod common;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::{RngSeed, TestCaseError};
-use recurrent::plan::{Checkpointing, Clip, Dropout, Loss, Optimizer, Purpose, Recipe, Target};
-use recurrent::{Activation, Cell, Config, Directions, Input, Model, ReadOut, Reset, cpu};
+use recurrent::plan::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Purpose, Recipe, Target};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Model, ReadOut, Reset, cpu};
 
 use common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use common::executor::{Execute, gpu};
@@ -25,7 +25,7 @@ struct Case {
     batch: usize,
     /// Whether the sequences have lengths of their own.
     unequal: bool,
-    /// Whether a learnt initial state is used.
+    /// Whether a learned initial state is used.
     fresh: bool,
     /// Whether the recurrence may run as a whole sequence.
     whole: bool,
@@ -71,22 +71,22 @@ fn cases() -> impl Strategy<Value = Case> {
         (0.0..0.1).prop_map(|weight_decay| Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 0.1, weight_decay }),
     ];
     let checkpointing = prop_oneof![
-        2 => Just(Checkpointing::None),
-        1 => Just(Checkpointing::Sqrt),
-        1 => (1..LARGEST).prop_map(Checkpointing::Steps),
+        2 => Just(GradientCheckpointing::None),
+        1 => Just(GradientCheckpointing::Sqrt),
+        1 => (1..LARGEST).prop_map(GradientCheckpointing::Steps),
     ];
     let drawn = (sizes, cell, options, read_out, (dropout, checkpointing), clip, optimizer, 0..u64::MAX);
     drawn.prop_map(|(sizes, (cell, layers), options, read_out, (dropout, checkpointing), clip, optimizer, seed)| {
-        let [tokens, squared, whole, both, bias, learnt_start, unequal, fresh] = options;
+        let [tokens, squared, whole, both, bias, learned_initial_state, unequal, fresh] = options;
         let relu = cell == Cell::Elman(Activation::Relu);
         let (steps, batch, inputs, hidden, outputs) = sizes;
         let small = |size: usize| if relu { 1 + size % LARGEST_WITH_KINKS } else { size };
-        let input = if tokens { Input::Tokens(inputs) } else { Input::Dense(inputs) };
+        let input = if tokens { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
         let config = Config::new(cell, input, small(hidden), outputs)
             .with_layers(layers)
-            .with_directions(if both { Directions::Both } else { Directions::Forward })
+            .with_directions(if both { Directions::Bidirectional } else { Directions::Forward })
             .with_bias(bias)
-            .with_learnt_start(learnt_start)
+            .with_learned_initial_state(learned_initial_state)
             .with_read_out(read_out)
             .with_seed(seed);
         let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
@@ -96,7 +96,7 @@ fn cases() -> impl Strategy<Value = Case> {
             recipe = recipe.with_dropout(dropout);
         }
         if !both {
-            recipe = recipe.with_checkpointing(checkpointing);
+            recipe = recipe.with_gradient_checkpointing(checkpointing);
         }
         Case { config, recipe, steps: small(steps), batch: small(batch), unequal, fresh, whole, seed }
     })
@@ -115,7 +115,7 @@ impl Case {
         window
     }
 
-    /// As they are drawn, but for a learnt initial state, which is zero before training.
+    /// As they are drawn, but for a learned initial state, which is zero before training.
     fn parameters(&self) -> Vec<f64> {
         let model = Model::new(self.config.clone()).unwrap();
         let mut flat: Vec<f64> = model.flat().iter().map(|v| f64::from(*v)).collect();
@@ -181,7 +181,7 @@ fn compare<E: Execute>(case: &Case, executor: E, target: Target) -> Result<(), T
     case.far_from_kinks(&window)?;
     let mut twin = Network::new(cpu::Executor::<f64>::new(), &case.config, Target::cpu());
     // The twin keeps all steps, however few the executor does.
-    let whole = Case { recipe: case.recipe.with_checkpointing(Checkpointing::None), ..case.clone() };
+    let whole = Case { recipe: case.recipe.with_gradient_checkpointing(GradientCheckpointing::None), ..case.clone() };
     let want = run(&mut twin, &whole, &window, &parameters);
     let got = run(&mut Network::new(executor, &case.config, case.target(target)), case, &window, &parameters);
     agree(&got, &want, F32_NETWORK)

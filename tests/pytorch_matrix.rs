@@ -1,4 +1,4 @@
-//! The executors against numbers from PyTorch over layers, directions, unequal lengths, biases, learnt initial states and
+//! The executors against numbers from PyTorch over layers, directions, unequal lengths, biases, learned initial states and
 //! read-outs: outputs, final state, loss, norm and every gradient.
 //!
 //! The cases are small and many; that every combination is among them is a test of its own.
@@ -95,7 +95,7 @@ fn every_kind_of_data_meets_directions_and_lengths() {
     for fixture in MATRIX.iter().flat_map(|file| Fixture::load_many(file)) {
         let (config, window) = (fixture.config(), fixture.window());
         let unequal = window.lengths.iter().any(|&length| (length as usize) < window.steps);
-        let both = config.directions == Directions::Both;
+        let both = config.directions == Directions::Bidirectional;
         met.insert((both, unequal, config.input, fixture.loss(), config.read_out));
     }
     // Directions, lengths, two inputs, two losses, three read-outs.

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use recurrent::data::Windows;
 use recurrent::{
-    Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, Input, Loss, Model, Optimizer,
-    Recipe, Reset, Schedule, Start, Trainer,
+    Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, InputKind, LearningRateSchedule,
+    Loss, Model, Optimizer, Recipe, Reset, Start, Trainer,
 };
 use whole::bytes;
 
@@ -39,15 +39,15 @@ fn cases() -> Vec<Case> {
         let windows = |step| vec![windows().get(step)];
         Case { name, config: config.with_seed(2), recipe, windows }
     };
-    let input = Input::Tokens(5);
+    let input = InputKind::Tokens(5);
     let elman = || Config::elman(input, 18, 5).with_init(Init::Orthogonal);
     let lstm = || Config::lstm(input, 18, 5).with_layers(2);
     let recipe = |optimizer, rate| Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, rate);
     let adam = recipe(Optimizer::adam(), 0.01);
-    let cosine = Schedule::Cosine { warm_up: 20, total: 30, floor: 0.1 };
-    let decay = Schedule::StepDecay { after: 15, every: 4, factor: 0.3 };
+    let cosine = LearningRateSchedule::Cosine { warm_up: 20, total: 30, floor: 0.1 };
+    let decay = LearningRateSchedule::StepDecay { after: 15, every: 4, factor: 0.3 };
     let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.25).with_seed(SEEDS[1]);
-    let both = Config::new(Cell::Gru(Reset::BeforeProduct), Input::Dense(3), 18, 2).with_layers(2);
+    let both = Config::new(Cell::Gru(Reset::BeforeProduct), InputKind::Dense(3), 18, 2).with_layers(2);
     vec![
         case("sgd", elman(), recipe(Optimizer::sgd(0.0), 0.3).with_clip(Clip::Norm(0.2))),
         case("momentum", elman(), recipe(Optimizer::sgd(0.9), 0.1).with_schedule(decay)),
@@ -63,19 +63,19 @@ fn cases() -> Vec<Case> {
             recipe(Optimizer::adam_w(0.1), 0.01).with_schedule(decay).with_clip(Clip::Normalize(0.5)),
         ),
         case("dropout", lstm(), adam.with_dropout(dropout)),
-        case("learnt_start", Config::gru(input, 18, 5).with_layers(2).with_learnt_start(true), adam),
+        case("learned_initial_state", Config::gru(input, 18, 5).with_layers(2).with_learned_initial_state(true), adam),
         Case {
             windows: |step| vec![unequal(step)],
             ..case(
                 "both_directions",
-                both.with_directions(Directions::Both),
+                both.with_directions(Directions::Bidirectional),
                 Recipe::new(Loss::MeanSquared).with_dropout(dropout),
             )
         },
         // Masks depend on a window's place in its step.
         Case {
             windows: |step| [2 * step, 2 * step + 1].map(|at| windows().get(at)).to_vec(),
-            ..case("two_windows_a_step", lstm().with_learnt_start(true), adam.with_dropout(dropout))
+            ..case("two_windows_a_step", lstm().with_learned_initial_state(true), adam.with_dropout(dropout))
         },
     ]
 }
@@ -86,13 +86,13 @@ fn windows() -> Windows {
         let start = windows.get(first).sequences.start;
         assert_eq!(start, Start::Carry, "the state must be carried over the interruption");
     }
-    assert!((HALF..2 * HALF).any(|step| windows.get(step).sequences.start == Start::Zero));
+    assert!((HALF..2 * HALF).any(|step| windows.get(step).sequences.start == Start::Initial));
     windows
 }
 
 /// Numbers in two sizes of window, the sequences of each of other lengths.
 fn unequal(step: usize) -> Batch {
-    let config = Config::elman(Input::Dense(3), 18, 2);
+    let config = Config::elman(InputKind::Dense(3), 18, 2);
     let steps = 4 + step % 2;
     let batch = whole::batch(&mut whole::rng(step as u64), &config, Loss::MeanSquared, steps, 3);
     batch.with_lengths(vec![steps, 1 + step % 3, 2])
@@ -107,7 +107,7 @@ fn train(trainer: &mut Trainer, case: &Case, from: usize) -> String {
     for step in from..from + HALF {
         match (case.windows)(step).as_slice() {
             [window] => trainer.step(window).unwrap(),
-            windows => trainer.step_over(windows).unwrap(),
+            windows => trainer.step_accumulated(windows).unwrap(),
         }
     }
     trainer.metrics().unwrap().iter().map(|m| format!("{m:?}\n")).collect()
@@ -246,7 +246,9 @@ fn a_training_on_the_cpu_does_not_depend_on_the_number_of_threads() {
             bytes(&mut trainer)
         })
     };
-    for config in [Config::lstm(Input::Dense(40), 96, 50), Config::gru(Input::Tokens(30), 100, 30).with_layers(2)] {
+    for config in
+        [Config::lstm(InputKind::Dense(40), 96, 50), Config::gru(InputKind::Tokens(30), 100, 30).with_layers(2)]
+    {
         let alone = after_three_steps(1, &config);
         for threads in [2, 3] {
             assert!(after_three_steps(threads, &config) == alone, "{threads} threads, {config:?}");

@@ -58,7 +58,7 @@ fn tones(folder: &Path) {
 }
 
 #[test]
-fn recordings_are_learnt_and_then_heard_in_any_sample_format() {
+fn recordings_are_learned_and_then_heard_in_any_sample_format() {
     let folder = tempfile::tempdir().unwrap();
     tones(&folder.path().join("words"));
     // Two as another recorder left them.

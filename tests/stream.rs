@@ -11,8 +11,8 @@ mod whole;
 use rand::RngExt;
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, Loss, Model, Optimizer, Predictor, ReadOut,
-    Recipe, Sequences, Start, Stream, Targets, Trainer, sample,
+    Batch, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, Loss, Model, Optimizer, Predictor,
+    ReadOut, Recipe, Sequences, Start, StreamingPredictor, Targets, Trainer, sample,
 };
 use whole::{assert_close, assert_same, rng};
 
@@ -24,14 +24,14 @@ const BATCH: usize = 3;
 const HIDDEN: usize = 21;
 
 fn configs() -> [Config; 3] {
-    let tokens = Config::elman(Input::Tokens(5), HIDDEN, 5).with_seed(1);
-    let dense = Config::elman(Input::Dense(4), HIDDEN, 2).with_seed(2);
+    let tokens = Config::elman(InputKind::Tokens(5), HIDDEN, 5).with_seed(1);
+    let dense = Config::elman(InputKind::Dense(4), HIDDEN, 2).with_seed(2);
     let relu = dense.clone().with_cell(Cell::Elman(Activation::Relu)).with_seed(3);
     [tokens, dense, relu]
 }
 
-fn open(device: &Device, config: &Config, batch: usize) -> Stream {
-    Stream::new(device, &Model::new(config.clone()).unwrap(), batch).unwrap()
+fn open(device: &Device, config: &Config, batch: usize) -> StreamingPredictor {
+    StreamingPredictor::new(device, &Model::new(config.clone()).unwrap(), batch).unwrap()
 }
 
 fn inputs(config: &Config, steps: usize, batch: usize) -> Inputs {
@@ -52,7 +52,7 @@ fn cut(config: &Config, inputs: &Inputs, steps: std::ops::Range<usize>, sequence
 }
 
 /// One step.
-fn step<'a>(stream: &'a mut Stream, inputs: &Inputs) -> &'a [f32] {
+fn step<'a>(stream: &'a mut StreamingPredictor, inputs: &Inputs) -> &'a [f32] {
     match inputs {
         Inputs::Tokens(ids) => stream.step_tokens(ids).unwrap(),
         Inputs::Dense(x) => stream.step(x).unwrap(),
@@ -158,12 +158,13 @@ fn a_state_is_kept_set_and_reset(device: &Device) {
     assert_same("the state after refused calls", &stream.state().unwrap(), &there);
 }
 
-/// Four learnt states of an LSTM of two layers, each unlike the others: h and then c of both.
-fn a_learnt_state_is_where_a_stream_begins(device: &Device) {
-    let config = Config::lstm(Input::Dense(4), HIDDEN, 2).with_layers(2).with_learnt_start(true).with_seed(4);
+/// Four learned states of an LSTM of two layers, each unlike the others: h and then c of both.
+fn a_learned_state_is_where_a_stream_begins(device: &Device) {
+    let config =
+        Config::lstm(InputKind::Dense(4), HIDDEN, 2).with_layers(2).with_learned_initial_state(true).with_seed(4);
     let model = Model::new(config.clone()).unwrap();
-    let learnt: Vec<f32> = (0..4 * HIDDEN).map(|at| (at as f32 * 0.7).sin()).collect();
-    let (h, c) = learnt.split_at(2 * HIDDEN);
+    let learned: Vec<f32> = (0..4 * HIDDEN).map(|at| (at as f32 * 0.7).sin()).collect();
+    let (h, c) = learned.split_at(2 * HIDDEN);
     let value = |name: &str, values: &[f32]| match name {
         "h_0" => h.to_vec(),
         "c_0" => c.to_vec(),
@@ -172,10 +173,10 @@ fn a_learnt_state_is_where_a_stream_begins(device: &Device) {
     let tensors: Vec<_> = model.tensors().map(|(name, shape, values)| (name, shape, value(name, values))).collect();
     let tensors = tensors.iter().map(|(name, shape, values)| (*name, *shape, values.as_slice()));
     let model = Model::from_tensors(config.clone(), tensors).unwrap();
-    let want: Vec<f32> = learnt.chunks(HIDDEN).flat_map(|row| row.repeat(BATCH)).collect();
+    let want: Vec<f32> = learned.chunks(HIDDEN).flat_map(|row| row.repeat(BATCH)).collect();
 
     let inputs = inputs(&config, STEPS, BATCH);
-    let mut stream = Stream::new(device, &model, BATCH).unwrap();
+    let mut stream = StreamingPredictor::new(device, &model, BATCH).unwrap();
     assert_same("the first state", &stream.state().unwrap(), &want);
     let outputs = stream.sequence(STEPS, &inputs).unwrap().to_vec();
     assert!(stream.state().unwrap() != want);
@@ -200,9 +201,9 @@ fn a_learnt_state_is_where_a_stream_begins(device: &Device) {
 
 fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
     let config = configs()[1].clone();
-    let both = config.clone().with_directions(Directions::Both);
+    let both = config.clone().with_directions(Directions::Bidirectional);
     let message = |config: Config| {
-        let error = Stream::new(device, &Model::new(config).unwrap(), 1).unwrap_err();
+        let error = StreamingPredictor::new(device, &Model::new(config).unwrap(), 1).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
         error.to_string()
     };
@@ -214,7 +215,9 @@ fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
         assert!(message.contains(what) && message.contains(instead) && message.contains("a Predictor"), "{message}");
     }
     for read_out in [ReadOut::Last, ReadOut::Mean] {
-        assert!(Stream::new(device, &Model::new(config.clone().with_read_out(read_out)).unwrap(), 1).is_ok());
+        assert!(
+            StreamingPredictor::new(device, &Model::new(config.clone().with_read_out(read_out)).unwrap(), 1).is_ok()
+        );
     }
 }
 
@@ -224,7 +227,7 @@ fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
     let model = Model::new(config.clone()).unwrap();
     let whole = whole::batch(&mut rng(11), &config, Loss::MeanSquared, STEPS, BATCH).sequences;
     let mut predictor = Predictor::new(device, &model).unwrap();
-    let mut stream = Stream::new(device, &model, BATCH).unwrap();
+    let mut stream = StreamingPredictor::new(device, &model, BATCH).unwrap();
     assert_eq!(stream.config(), &config);
     for turn in 0..2 {
         for t in 0..STEPS {
@@ -241,7 +244,7 @@ fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
 
 whole::on_both!(
     a_mean_is_that_of_the_steps_so_far,
-    a_learnt_state_is_where_a_stream_begins,
+    a_learned_state_is_where_a_stream_begins,
     a_model_that_needs_the_end_of_a_sequence_is_refused,
     steps_pieces_and_the_whole_say_the_same,
     a_stream_says_what_training_sees,

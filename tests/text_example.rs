@@ -184,7 +184,7 @@ fn a_resumed_run_drops_out_what_it_would_have() {
     run(&["--epochs", "1", "--checkpoint", "part.safetensors"]);
     run(&["--epochs", "3", "--resume", "part.safetensors"]);
     assert!(room.read("whole.training.safetensors") == room.read("part.training.safetensors"), "the trainings differ");
-    // What cannot be done is refused before anything is learnt.
+    // What cannot be done is refused before anything is learned.
     fail(room.train(&["--dropout", "0.3"]), &["one layer", "--layers"]);
     fail(room.train(&["--dropout-hidden", "1"]), &["hidden state", "below 1"]);
 }
@@ -245,7 +245,7 @@ fn a_run_that_a_signal_ends_says_how_to_go_on_and_ends_in_the_same_bytes() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_whose_reader_leaves_keeps_what_it_has_learnt() {
+fn a_run_whose_reader_leaves_keeps_what_it_has_learned() {
     let room = Room::new();
     let output = stopped(&mut room.train(&["--epochs", "100000"]), &|child| drop(child.stdout.take()));
     assert!(output.status.success() && output.stderr.is_empty(), "{:?}: {}", output.status, stderr(&output));
@@ -319,7 +319,7 @@ fn training_ends_where_nothing_better_comes_and_can_be_given_more_patience() {
 #[test]
 fn the_network_of_the_best_validation_is_kept_tested_and_resumed() {
     let room = Room::new();
-    // A rate that overshoots: what is learnt is lost again.
+    // A rate that overshoots: what is learned is lost again.
     let stdout = succeed(room.train_at("0.1", &["--learning-rate-decay", "1", "--epochs", "8"]));
     let losses = validations(&stdout);
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -455,7 +455,7 @@ fn evaluation_repeats_the_validation_loss() {
 }
 
 #[test]
-fn a_text_that_cannot_be_learnt_is_an_error() {
+fn a_text_that_cannot_be_learned_is_an_error() {
     let room = Room::new();
     room.file("empty.txt", "");
     room.file("short.txt", "too short");

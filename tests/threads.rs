@@ -10,8 +10,8 @@ mod whole;
 use rand::RngExt;
 use recurrent::plan::{Element, Op, Phase, Plan, ProductTile, Storage, View, WeightGradient};
 use recurrent::{
-    Activation, Batch, Cell, Checkpointing, Config, Device, Directions, Dropout, Input, Loss, Model, Predictor,
-    ReadOut, Recipe, Reset, Stream, Trainer, cpu,
+    Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model,
+    Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Trainer, cpu,
 };
 use whole::{assert_same, rng};
 
@@ -52,10 +52,10 @@ fn check(what: &str, config: &Config, recipe: Recipe, batch: &Batch, threads: &[
 #[test]
 fn a_training_is_the_same_on_any_number_of_threads() {
     // One with which 1 and 2 threads gave different bits, and one for 6 and 7.
-    let elman = Config::elman(Input::Dense(64), 128, 64).with_seed(1);
+    let elman = Config::elman(InputKind::Dense(64), 128, 64).with_seed(1);
     let batch = whole::batch(&mut rng(1), &elman, Loss::CrossEntropy, 50, 32);
     check("elman", &elman, Recipe::new(Loss::CrossEntropy), &batch, &THREADS);
-    let gru = Config::gru(Input::Tokens(64), 96, 64).with_layers(2).with_seed(2);
+    let gru = Config::gru(InputKind::Tokens(64), 96, 64).with_layers(2).with_seed(2);
     let batch = whole::batch(&mut rng(2), &gru, Loss::CrossEntropy, 20, 16);
     check("gru", &gru, Recipe::new(Loss::CrossEntropy), &batch, &[6, 7]);
 }
@@ -69,21 +69,21 @@ fn a_training_of_any_kind_is_the_same_on_any_number_of_threads() {
     {
         for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
             let mut size = |below: usize| random.random_range(1..below);
-            let input = if at % 2 == 0 { Input::Dense(size(150)) } else { Input::Tokens(1 + size(300)) };
+            let input = if at % 2 == 0 { InputKind::Dense(size(150)) } else { InputKind::Tokens(1 + size(300)) };
             let loss = if at < 2 { Loss::CrossEntropy } else { Loss::MeanSquared };
             let config = Config::new(cell, input, 16 + size(100), 1 + size(80)).with_read_out(read_out);
             let (steps, sequences) = (10 + size(20), 2 + size(40));
             let mut config = config.with_layers(1 + at % 2).with_seed(at as u64);
             if at < 3 {
-                config = config.with_directions(Directions::Both);
+                config = config.with_directions(Directions::Bidirectional);
             }
             let mut recipe = Recipe::new(loss);
             if read_out == ReadOut::Last {
                 let mut dropout = Dropout::NONE;
                 (dropout.inputs, dropout.hidden) = (0.1, 0.1);
                 recipe = recipe.with_dropout(dropout);
-            } else if config.directions != Directions::Both {
-                recipe = recipe.with_checkpointing(Checkpointing::Sqrt);
+            } else if config.directions != Directions::Bidirectional {
+                recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
             }
             let batch = whole::batch(&mut random, &config, loss, steps, sequences);
             check(&format!("{config:?}, T {steps}, B {sequences}"), &config, recipe, &batch, &[2, 3, 7, 64]);
@@ -133,10 +133,10 @@ fn a_weights_gradient_is_the_same_on_any_number_of_threads() {
 /// A stream and a training that are large enough to be shared among threads.
 fn all_of_it() -> Vec<u8> {
     let device = Device::cpu();
-    let config = Config::lstm(Input::Dense(32), 64, 48).with_seed(7);
+    let config = Config::lstm(InputKind::Dense(32), 64, 48).with_seed(7);
     let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 30, 16);
     let model = Model::new(config).unwrap();
-    let mut stream = Stream::new(&device, &model, 16).unwrap();
+    let mut stream = StreamingPredictor::new(&device, &model, 16).unwrap();
     stream.sequence(30, &batch.sequences.inputs).unwrap();
     let mut trainer = Trainer::new(&device, &model, Recipe::new(Loss::CrossEntropy)).unwrap();
     trainer.step(&batch).unwrap();
@@ -211,10 +211,10 @@ mod system {
         }
         let (before, device) = (threads_now(), Device::cpu());
         // Wide enough to be shared, were there more than one sequence.
-        let config = Config::lstm(Input::Dense(300), 400, 300).with_layers(2);
-        let mut stream = Stream::new(&device, &Model::new(config).unwrap(), 1).unwrap();
+        let config = Config::lstm(InputKind::Dense(300), 400, 300).with_layers(2);
+        let mut stream = StreamingPredictor::new(&device, &Model::new(config).unwrap(), 1).unwrap();
         (0..3).for_each(|_| drop(stream.step(&[0.5; 300]).unwrap().to_vec()));
-        let config = Config::gru(Input::Tokens(20), 24, 20);
+        let config = Config::gru(InputKind::Tokens(20), 24, 20);
         let batch = whole::batch(&mut rng(1), &config, Loss::CrossEntropy, 20, 1);
         let mut dropout = Dropout::NONE;
         (dropout.inputs, dropout.hidden) = (0.1, 0.1);

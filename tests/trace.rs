@@ -4,9 +4,9 @@
 mod common;
 mod whole;
 
-use recurrent::plan::{Checkpointing, Phase, Plan, Purpose, Target};
+use recurrent::plan::{GradientCheckpointing, Phase, Plan, Purpose, Target};
 use recurrent::{
-    Activation, Batch, Cell, Clip, Config, Device, Directions, Error, Input, Inputs, LayerTrace, Loss, Model,
+    Activation, Batch, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, LayerTrace, Loss, Model,
     NotFinite, Optimizer, Predictor, ReadOut, Recipe, Reset, Sequences, Start, Targets, Trace, Trainer,
 };
 
@@ -29,12 +29,17 @@ fn still(loss: Loss) -> Recipe {
 
 fn batch(config: &Config, steps: usize, lengths: &[usize], seed: u64) -> Batch {
     let (mut random, size) = (Random::new(seed), lengths.len());
-    let Input::Dense(inputs) = config.input else { panic!("vectors") };
+    let InputKind::Dense(inputs) = config.input else { panic!("vectors") };
     let values = random.reals(steps * size * inputs, 1.0).iter().map(|v| *v as f32).collect();
     let labels = config.labels(steps, size);
     let targets = random.reals(labels * config.outputs, 1.0).iter().map(|v| *v as f32).collect();
-    let sequences =
-        Sequences { steps, size, inputs: Inputs::Dense(values), lengths: Some(lengths.to_vec()), start: Start::Zero };
+    let sequences = Sequences {
+        steps,
+        size,
+        inputs: Inputs::Dense(values),
+        lengths: Some(lengths.to_vec()),
+        start: Start::Initial,
+    };
     Batch { sequences, targets: Targets::Values(targets), mask: None }
 }
 
@@ -49,7 +54,7 @@ fn model(config: &Config, set: &[(&str, &[f32])]) -> Model {
 
 fn traced(device: &Device, model: &Model, recipe: Recipe, batches: &[Batch]) -> Trace {
     let mut trainer = Trainer::new(device, model, recipe.with_trace()).unwrap();
-    trainer.step_over(batches).unwrap();
+    trainer.step_accumulated(batches).unwrap();
     trainer.trace().unwrap()
 }
 
@@ -57,7 +62,7 @@ fn traced(device: &Device, model: &Model, recipe: Recipe, batches: &[Batch]) -> 
 #[test]
 fn a_linear_network_has_the_closed_form() {
     const STEPS: usize = 20;
-    let config = Config::new(Cell::Elman(Activation::Relu), Input::Dense(1), 4, 2).with_read_out(ReadOut::Last);
+    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).with_read_out(ReadOut::Last);
     for rho in [0.5, 0.9, 1.0, 1.25] {
         let unit = (0..16).map(|i| if i % 5 == 0 { rho } else { 0.0 }).collect::<Vec<f32>>();
         let model = model(&config, &[("weight_hh_l0", &unit), ("weight_ih_l0", &[0.0; 4]), ("bias_ih_l0", &[1.0; 4])]);
@@ -83,8 +88,8 @@ fn a_linear_network_has_the_closed_form() {
 #[test]
 fn a_linear_network_that_reads_both_ways_has_the_closed_form() {
     const STEPS: usize = 12;
-    let config = Config::new(Cell::Elman(Activation::Relu), Input::Dense(1), 4, 2).with_read_out(ReadOut::Last);
-    let config = config.with_directions(Directions::Both);
+    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).with_read_out(ReadOut::Last);
+    let config = config.with_directions(Directions::Bidirectional);
     let unit = |rho: f32| (0..16).map(|i| if i % 5 == 0 { rho } else { 0.0 }).collect::<Vec<f32>>();
     let (forward, reverse) = (0.9, 0.7);
     let model = model(
@@ -127,7 +132,7 @@ fn the_first_step_s_norm_is_that_of_differences() {
     const STEPS: usize = 6;
     const MOVE: f32 = 1e-2;
     for cell in CELLS {
-        let config = Config::new(cell, Input::Dense(3), 4, 2).with_read_out(ReadOut::Last).with_seed(2);
+        let config = Config::new(cell, InputKind::Dense(3), 4, 2).with_read_out(ReadOut::Last).with_seed(2);
         let model = Model::new(config.clone()).unwrap();
         let whole = batch(&config, STEPS, &[STEPS; 2], 9);
         let Inputs::Dense(inputs) = &whole.sequences.inputs else { panic!("vectors") };
@@ -157,15 +162,17 @@ fn the_first_step_s_norm_is_that_of_differences() {
 fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
     const STEPS: usize = 9;
     for (at, cell) in CELLS.into_iter().enumerate() {
-        for (directions, read_out) in [(Directions::Forward, ReadOut::EveryStep), (Directions::Both, ReadOut::Mean)] {
-            let config = Config::new(cell, Input::Dense(3), 5, 2).with_layers(2);
+        for (directions, read_out) in
+            [(Directions::Forward, ReadOut::EveryStep), (Directions::Bidirectional, ReadOut::Mean)]
+        {
+            let config = Config::new(cell, InputKind::Dense(3), 5, 2).with_layers(2);
             let config = config.with_directions(directions).with_read_out(read_out);
             let model = Model::new(config.clone()).unwrap();
             let batch = batch(&config, STEPS, &[STEPS, 4, 1], at as u64);
             let trace = |device: &Device, recipe| traced(device, &model, recipe, std::slice::from_ref(&batch));
             let mut recipes = vec![still(Loss::MeanSquared)];
             if directions == Directions::Forward {
-                recipes.push(still(Loss::MeanSquared).with_checkpointing(Checkpointing::Steps(4)));
+                recipes.push(still(Loss::MeanSquared).with_gradient_checkpointing(GradientCheckpointing::Steps(4)));
             }
             let want = trace(&Device::cpu(), recipes[0]);
             assert_eq!(want.layers.len(), 2 * directions.count());
@@ -193,7 +200,7 @@ fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
 
 #[test]
 fn parameters_norms_are_those_of_the_model_and_their_squares_add_up_to_the_metrics() {
-    let config = Config::lstm(Input::Dense(3), 5, 2);
+    let config = Config::lstm(InputKind::Dense(3), 5, 2);
     let model = Model::new(config.clone()).unwrap();
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::Norm(1e-3)).with_trace();
     let mut trainer = Trainer::new(&Device::cpu(), &model, recipe).unwrap();
@@ -233,7 +240,7 @@ fn parameters_norms_are_those_of_the_model_and_their_squares_add_up_to_the_metri
 
 #[test]
 fn what_is_not_finite_shows() {
-    let config = Config::new(Cell::Elman(Activation::Relu), Input::Dense(3), 5, 2);
+    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(3), 5, 2);
     let model = model(&config, &[("weight_hh_l0", &[1e30; 25]), ("bias_ih_l0", &[1.0; 5])]);
     for device in devices() {
         let trace = traced(&device, &model, still(Loss::MeanSquared), &[batch(&config, 6, &[6], 1)]);
@@ -249,7 +256,7 @@ fn what_is_not_finite_shows() {
 
 #[test]
 fn a_recipe_without_a_trace_has_the_same_plan_as_ever_and_says_so_when_asked() {
-    let config = Config::lstm(Input::Dense(3), 5, 2).with_layers(2);
+    let config = Config::lstm(InputKind::Dense(3), 5, 2).with_layers(2);
     let recipe = Recipe::new(Loss::MeanSquared);
     let plan = |recipe| Plan::new(&config, Purpose::Train(recipe), 7, 2, &Target::webgpu()).unwrap().0;
     let (without, with) = (plan(recipe), plan(recipe.with_trace()));

@@ -8,7 +8,7 @@ mod whole;
 
 use recurrent::plan::{FROZEN, NOT_DECAYED};
 use recurrent::{
-    Batch, Checkpoint, Clip, Config, Decay, Device, EarlyStopping, Error, Input, Inputs, Layout, Loss, Model,
+    Batch, Checkpoint, Clip, Config, DecayScope, Device, EarlyStopping, Error, InputKind, Inputs, Layout, Loss, Model,
     Optimizer, Recipe, Sequences, Start, Targets, Trainer,
 };
 
@@ -30,11 +30,11 @@ whole::on_both!(
 );
 
 fn elman() -> Config {
-    Config::elman(Input::Tokens(7), 20, 7).with_seed(3)
+    Config::elman(InputKind::Tokens(7), 20, 7).with_seed(3)
 }
 
 fn lstm() -> Config {
-    Config::lstm(Input::Dense(3), 18, 4).with_layers(2).with_seed(4)
+    Config::lstm(InputKind::Dense(3), 18, 4).with_layers(2).with_seed(4)
 }
 
 fn plain(loss: Loss, rate: f64) -> Recipe {
@@ -57,11 +57,11 @@ fn doubles(values: &[f32]) -> Vec<f64> {
 fn batch(random: &mut Random, config: &Config, steps: usize, size: usize) -> Batch {
     let rows = steps * size;
     let sequences = match config.input {
-        Input::Tokens(symbols) => Sequences::tokens(steps, size, random.ids(rows, symbols)),
+        InputKind::Tokens(symbols) => Sequences::tokens(steps, size, random.ids(rows, symbols)),
         _ => Sequences::dense(steps, size, singles(random.reals(rows * config.input.size(), 1.0))),
     };
     let targets = match config.input {
-        Input::Tokens(_) => Targets::Classes(random.ids(rows, config.outputs)),
+        InputKind::Tokens(_) => Targets::Classes(random.ids(rows, config.outputs)),
         _ => Targets::Values(singles(random.reals(rows * config.outputs, 1.0))),
     };
     let mask = Some(random.mask(rows).into_iter().map(|counts| counts == 1.0).collect());
@@ -69,7 +69,7 @@ fn batch(random: &mut Random, config: &Config, steps: usize, size: usize) -> Bat
 }
 
 fn loss_of(config: &Config) -> Loss {
-    if matches!(config.input, Input::Tokens(_)) { Loss::CrossEntropy } else { Loss::MeanSquared }
+    if matches!(config.input, InputKind::Tokens(_)) { Loss::CrossEntropy } else { Loss::MeanSquared }
 }
 
 /// Some of a batch's sequences.
@@ -114,7 +114,7 @@ fn parts_are_the_whole(device: &Device) {
                 assert_eq!(counts.iter().sum::<usize>(), all.count(&config));
                 assert_ne!(counts[0] * 4, counts[1], "windows whose means count alike would hide a wrong count");
                 whole.step(&all).unwrap();
-                parts.step_over(&windows).unwrap();
+                parts.step_accumulated(&windows).unwrap();
             }
             let what = format!("{} {clip:?}", config.cell.name());
             let [want, got] = [&mut whole, &mut parts].map(|trainer| trainer.metrics().unwrap());
@@ -144,7 +144,7 @@ fn one_part_is_a_step(device: &Device) {
     for _ in 0..3 {
         let window = batch(&mut random, &config, 5, 3);
         one.step(&window).unwrap();
-        other.step_over(&[window]).unwrap();
+        other.step_accumulated(&[window]).unwrap();
     }
     assert_eq!(one.metrics().unwrap(), other.metrics().unwrap());
     assert!(bytes(&mut one) == bytes(&mut other));
@@ -159,8 +159,8 @@ fn parts_carry_on_from_each_other(device: &Device) {
     let recipe = plain(Loss::CrossEntropy, 1e-30);
     let [mut apart, mut together] = [(); 2].map(|()| trainer(device, &config, recipe));
     windows.iter().for_each(|window| apart.step(window).unwrap());
-    together.step_over(&windows[..2]).unwrap();
-    together.step_over(&windows[2..]).unwrap();
+    together.step_accumulated(&windows[..2]).unwrap();
+    together.step_accumulated(&windows[2..]).unwrap();
     assert_eq!(together.state().unwrap(), apart.state().unwrap());
     assert_eq!(together.steps(), 2);
 
@@ -179,7 +179,7 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
         let mut random = Random::new(5);
         let of = |window: &Batch| window.count(&config);
         let unlabelled = |window: &Batch| window.clone().with_mask(vec![false; config.labels(6, 3)]);
-        let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Zero));
+        let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Initial));
         let recipe = plain(loss_of(&config), 0.1);
         let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe));
         let mut lone = trainer(device, &config, plain(loss_of(&config), 1e-30));
@@ -192,9 +192,9 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
         let given = labelled.clone().with_start(Start::Given(state));
         let (got, want) = (together.evaluate(windows.clone()).unwrap(), apart.evaluate([given.clone()]).unwrap());
         assert_close("the evaluated loss", &[got], &[want], ACCUMULATED);
-        together.step_over(&windows).unwrap();
+        together.step_accumulated(&windows).unwrap();
         apart.step(&given).unwrap();
-        together.step_over(&[labelled.clone(), unlabelled(&burn_in)]).unwrap();
+        together.step_accumulated(&[labelled.clone(), unlabelled(&burn_in)]).unwrap();
         apart.step(&labelled).unwrap();
         let [got, want] = [&mut together, &mut apart].map(|trainer| trainer.metrics().unwrap());
         for (got, want) in got.iter().zip(&want) {
@@ -213,7 +213,7 @@ fn diverges(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected:
         let before = trainer.checkpoint().unwrap();
         let mut windows = vec![good.clone(); 3];
         windows[at] = bad.clone();
-        trainer.step_over(&windows).unwrap();
+        trainer.step_accumulated(&windows).unwrap();
         let after = trainer.checkpoint().unwrap();
         assert_eq!(after.model, before.model, "{expected}, window {at}");
         assert_eq!(after.training.unwrap().moments, before.training.unwrap().moments, "{expected}, window {at}");
@@ -222,7 +222,7 @@ fn diverges(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected:
             other => panic!("window {at} of step 2 diverged, but the metrics are {other:?}"),
         }
         // What the step left in the gradient must not be added to.
-        trainer.step_over(&[good.clone(), good.clone()]).unwrap();
+        trainer.step_accumulated(&[good.clone(), good.clone()]).unwrap();
         let metrics = trainer.metrics().unwrap();
         assert!(metrics[0].step == 3 && metrics[0].norm > 0.0, "{metrics:?}");
         assert_ne!(trainer.model().unwrap(), before.model);
@@ -230,7 +230,7 @@ fn diverges(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected:
 }
 
 fn a_part_that_diverges_changes_nothing(device: &Device) {
-    let config = Config::elman(Input::Dense(3), 20, 2).with_seed(4);
+    let config = Config::elman(InputKind::Dense(3), 20, 2).with_seed(4);
     let mut good = batch(&mut Random::new(4), &config, 4, 2);
     good.mask = None;
     let bad = Batch { targets: Targets::Values(vec![3e38; 16]), ..good.clone() };
@@ -264,7 +264,7 @@ fn parts_that_do_not_fit_are_named_before_any_runs(device: &Device) {
         // A window alone is named by nothing.
         (vec![carried], "the carried state's batch has shape [3], expected [2]"),
     ] {
-        assert_eq!(trainer.step_over(&windows).unwrap_err().to_string(), expected);
+        assert_eq!(trainer.step_accumulated(&windows).unwrap_err().to_string(), expected);
         assert!(bytes(&mut trainer) == before, "{expected}: something was run");
     }
     assert_eq!(trainer.metrics().unwrap().len(), 1);
@@ -272,7 +272,7 @@ fn parts_that_do_not_fit_are_named_before_any_runs(device: &Device) {
 
 /// The optimisers, each with all the decay it has.
 fn optimizers() -> [Recipe; 4] {
-    let recipe = Recipe::new(Loss::CrossEntropy).with_decay(Decay::All);
+    let recipe = Recipe::new(Loss::CrossEntropy).with_decay_scope(DecayScope::All);
     [Optimizer::sgd(0.0), Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam_w(0.1)]
         .map(|optimizer| recipe.with_optimizer(optimizer, 0.01))
 }
@@ -296,7 +296,7 @@ fn frozen_parameters_do_not_move(device: &Device) {
         let run = |trainer: &mut Trainer| {
             let before = trainer.checkpoint().unwrap();
             trainer.step(&windows[0]).unwrap();
-            trainer.step_over(&windows).unwrap();
+            trainer.step_accumulated(&windows).unwrap();
             let after = trainer.checkpoint().unwrap();
             let parameters = before.model.layout().parameters().to_vec();
             for parameter in parameters {
@@ -380,15 +380,15 @@ fn weight_decay_shrinks_what_it_should(device: &Device) {
     let window = batch(&mut Random::new(8), &config, 5, 4);
     let (rate, lambda) = (0.01, 0.5);
     let before = Model::new(config.clone()).unwrap();
-    let after = |optimizer: Optimizer, decay: Decay| {
-        let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, rate).with_decay(decay);
+    let after = |optimizer: Optimizer, decay_scope: DecayScope| {
+        let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, rate).with_decay_scope(decay_scope);
         let mut trainer = trainer(device, &config, recipe);
         trainer.step(&window).unwrap();
         trainer.model().unwrap()
     };
-    assert_eq!(Recipe::new(Loss::CrossEntropy).decay, Decay::Weights);
-    let plain = after(Optimizer::adam(), Decay::All);
-    for (decay, all) in [(Decay::Weights, false), (Decay::All, true)] {
+    assert_eq!(Recipe::new(Loss::CrossEntropy).decay_scope, DecayScope::Weights);
+    let plain = after(Optimizer::adam(), DecayScope::All);
+    for (decay, all) in [(DecayScope::Weights, false), (DecayScope::All, true)] {
         let decayed = after(Optimizer::adam_w(lambda), decay);
         for (name, _, got) in decayed.tensors() {
             let shrinks = all || name.starts_with("weight");
@@ -406,12 +406,12 @@ fn weight_decay_shrinks_what_it_should(device: &Device) {
 }
 
 #[test]
-fn biases_and_learnt_states_are_exempt_from_decay() {
-    let layout = Layout::new(&lstm().with_learnt_start(true)).unwrap();
+fn biases_and_learned_states_are_exempt_from_decay() {
+    let layout = Layout::new(&lstm().with_learned_initial_state(true)).unwrap();
     let recipe = Recipe::new(Loss::MeanSquared);
     let frozen = ["c_0".to_owned(), "weight".to_owned()];
-    for (decay, spared) in [(Decay::Weights, NOT_DECAYED), (Decay::All, 0)] {
-        let exempt = recipe.with_decay(decay).exempt(&layout, &frozen).unwrap();
+    for (decay, spared) in [(DecayScope::Weights, NOT_DECAYED), (DecayScope::All, 0)] {
+        let exempt = recipe.with_decay_scope(decay).exempt(&layout, &frozen).unwrap();
         let mut want = vec![0; layout.len()];
         for parameter in layout.parameters() {
             let is_weight = parameter.name.starts_with("weight");
@@ -441,7 +441,7 @@ fn a_training_resumes_with_what_is_frozen(device: &Device) {
         trainer.metrics().unwrap();
         for trainer in [&mut trainer, &mut resumed] {
             windows.iter().for_each(|window| trainer.step(window).unwrap());
-            trainer.step_over(&windows[1..]).unwrap();
+            trainer.step_accumulated(&windows[1..]).unwrap();
         }
         assert_eq!(resumed.metrics().unwrap(), trainer.metrics().unwrap());
         assert!(bytes(&mut resumed) == bytes(&mut trainer), "the resumed training ends elsewhere");
@@ -493,9 +493,9 @@ fn the_best_model_is_kept(device: &Device) {
     let mut evaluate = |stopping: &mut EarlyStopping, loss: f64| {
         trainer.step(&window).unwrap();
         models.push(trainer.model().unwrap());
-        let goes_on = stopping.observe(loss, &mut trainer).unwrap();
+        let should_continue = stopping.observe(loss, &mut trainer).unwrap();
         let best = stopping.best().map(|(loss, model)| (loss, models.iter().position(|m| m == model).unwrap()));
-        (goes_on, best, stopping.since_best())
+        (should_continue, best, stopping.since_best())
     };
     // Nothing to keep before the first that is finite; an equal loss is no better.
     let (nan, infinite) = (f64::NAN, f64::INFINITY);

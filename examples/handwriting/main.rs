@@ -50,7 +50,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
-use recurrent::{Directions, Input, Inputs, Loss, Model, ReadOut, data::Example};
+use recurrent::{Directions, InputKind, Inputs, Loss, Model, ReadOut, data::Example};
 use serde_json::json;
 
 use classes::Confusion;
@@ -102,7 +102,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     };
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
-    let config = options.config(Input::Dense(FEATURES), 10).with_directions(Directions::Both);
+    let config = options.config(InputKind::Dense(FEATURES), 10).with_directions(Directions::Bidirectional);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
     let name = options.name("drawn digits");

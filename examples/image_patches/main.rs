@@ -1,6 +1,6 @@
 //! An image as a sequence: a network reads it row by row, or patch by patch, and says which label it has.
 //!
-//! The contract: the last tenth of the images is the test part, of which nothing is learnt; what is wrong with a file
+//! The contract: the last tenth of the images is the test part, of which nothing is learned; what is wrong with a file
 //! is said with its name and the byte.
 //!
 //! ```text
@@ -50,7 +50,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{
-    Directions, Input, Inputs, Loss, Model, ReadOut, Targets,
+    Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
     data::{Example, patches},
 };
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// Of this many images one is for the test, and of as many of the rest one tells when to stop.
 const HELD: usize = 10;
-/// By how many pixels an image is shifted, at most, while it is learnt.
+/// By how many pixels an image is shifted, at most, while it is learned.
 const SHIFT: i32 = 2;
 
 /// Reads images as sequences of rows or patches; the classes are the labels that there are.
@@ -92,7 +92,7 @@ struct Cli {
     patch: Patch,
 }
 
-/// How an image is cut; kept with the network that learnt it so.
+/// How an image is cut; kept with the network that learned it so.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 enum Patch {
     Rows,
@@ -119,7 +119,7 @@ struct Prepared {
     labels: Vec<u8>,
 }
 
-/// What a network must be given to read an image as it learnt to.
+/// What a network must be given to read an image as it learned to.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Cut {
     patch: Patch,
@@ -181,8 +181,9 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
-    let config =
-        options.config(Input::Dense(cut.size().0 * cut.size().1), known.len()).with_directions(Directions::Both);
+    let config = options
+        .config(InputKind::Dense(cut.size().0 * cut.size().1), known.len())
+        .with_directions(Directions::Bidirectional);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
     report.line(&format!(
@@ -232,7 +233,7 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let Images { height, width, pixels } = idx::images(file)?;
     ensure!(
         (height, width) == (cut.height, cut.width),
-        "{}: images of {height} × {width}, but the network has learnt {} × {}",
+        "{}: images of {height} × {width}, but the network has learned {} × {}",
         file.display(),
         cut.height,
         cut.width

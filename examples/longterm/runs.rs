@@ -6,7 +6,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Cell, Clip, Config, Device, Error, Init, Input, Model, Optimizer, Recipe, Trainer};
+use recurrent::{Cell, Clip, Config, Device, Error, Init, InputKind, Model, Optimizer, Recipe, Trainer};
 
 use crate::{signals, tasks::Task};
 
@@ -36,7 +36,7 @@ impl CellName {
         }
     }
 
-    fn config(self, input: Input, hidden: usize, outputs: usize) -> Config {
+    fn config(self, input: InputKind, hidden: usize, outputs: usize) -> Config {
         match self {
             CellName::Elman => Config::elman(input, hidden, outputs),
             CellName::Lstm => Config::lstm(input, hidden, outputs),

@@ -5,7 +5,7 @@
 
 use clap::ValueEnum;
 use rand::{RngExt, rngs::ChaCha12Rng};
-use recurrent::{Batch, Config, Input, Loss, ReadOut, Targets};
+use recurrent::{Batch, Config, InputKind, Loss, ReadOut, Targets};
 
 /// How many symbols there are to remember.
 const SYMBOLS: usize = 8;
@@ -70,11 +70,11 @@ impl Task {
     }
 
     /// What reads and answers it.
-    pub fn config(self, config: impl Fn(Input, usize) -> Config) -> Config {
+    pub fn config(self, config: impl Fn(InputKind, usize) -> Config) -> Config {
         match self {
-            Task::Recall => config(Input::Tokens(2 * SYMBOLS), SYMBOLS).with_read_out(ReadOut::Last),
-            Task::Adding => config(Input::Dense(2), 1).with_read_out(ReadOut::Last),
-            Task::Copy => config(Input::Tokens(SYMBOLS + 2), SYMBOLS),
+            Task::Recall => config(InputKind::Tokens(2 * SYMBOLS), SYMBOLS).with_read_out(ReadOut::Last),
+            Task::Adding => config(InputKind::Dense(2), 1).with_read_out(ReadOut::Last),
+            Task::Copy => config(InputKind::Tokens(SYMBOLS + 2), SYMBOLS),
         }
     }
 

@@ -1,14 +1,14 @@
 //! Training with an evaluation after every epoch: the best weights are kept, and it ends where none better come.
 //!
 //! The contract: what is returned and saved are the weights of the least held-out loss; the data that is held out never
-//! trains. After a signal it ends with the step, and what the epoch has learnt so far is measured and kept like a whole
+//! trains. After a signal it ends with the step, and what the epoch has learned so far is measured and kept like a whole
 //! one.
 
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use recurrent::{
-    Batch, Clip, Device, Dropout, EarlyStopping, Error, Loss, Model, Optimizer, Recipe, Schedule, Trainer,
+    Batch, Clip, Device, Dropout, EarlyStopping, Error, LearningRateSchedule, Loss, Model, Optimizer, Recipe, Trainer,
 };
 use serde_json::json;
 
@@ -51,7 +51,7 @@ pub fn fit(
     let steps = first.len() as u64;
     ensure!(steps > 0, "nothing is left to learn from after what is held out: there is too little data");
     let total = steps.saturating_mul(options.epochs);
-    let schedule = Schedule::Cosine { warm_up: steps, total, floor: 0.0 };
+    let schedule = LearningRateSchedule::Cosine { warm_up: steps, total, floor: 0.0 };
     let recipe = Recipe::new(loss)
         .with_optimizer(Optimizer::adam_w(0.01), options.learning_rate)
         .with_clip(Clip::Norm(1.0))
@@ -76,7 +76,7 @@ pub fn fit(
             measured => measured?,
         };
         course.epochs.push(Epoch { train, held: loss });
-        let goes_on = stopping.observe(loss, &mut trainer)?;
+        let should_continue = stopping.observe(loss, &mut trainer)?;
         let is_best = stopping.since_best() == 0;
         if let Some((_, best)) = stopping.best().filter(|_| is_best) {
             save(best)?;
@@ -92,7 +92,7 @@ pub fn fit(
         let mark = if is_best { ", the best so far" } else { "" };
         let of = options.epochs;
         report.line(&format!("epoch {number}/{of}: training loss {train:.4}, validation loss {loss:.4}{mark}"))?;
-        if !goes_on {
+        if !should_continue {
             report.line(&format!("{} evaluations were no better than the best: training ends", options.patience))?;
             break;
         }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum, error::ErrorKind, parser::ValueSource};
-use recurrent::{Checkpoint, Config, Input, Model};
+use recurrent::{Checkpoint, Config, InputKind, Model};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::files;
@@ -86,7 +86,7 @@ pub enum CellName {
 
 impl Options {
     /// The network that the options describe.
-    pub fn config(&self, input: Input, outputs: usize) -> Config {
+    pub fn config(&self, input: InputKind, outputs: usize) -> Config {
         let config = match self.cell {
             CellName::Elman => Config::elman(input, self.hidden, outputs),
             CellName::Lstm => Config::lstm(input, self.hidden, outputs),

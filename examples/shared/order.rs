@@ -1,4 +1,4 @@
-//! The order in which examples are learnt, and all else that an epoch leaves to chance.
+//! The order in which examples are learned, and all else that an epoch leaves to chance.
 //!
 //! The contract: seed and epoch settle it.
 

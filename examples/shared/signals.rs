@@ -1,4 +1,4 @@
-//! Signals that end a training: it stops between two steps and keeps what it has learnt.
+//! Signals that end a training: it stops between two steps and keeps what it has learned.
 //!
 //! The contract: SIGINT, SIGTERM and SIGHUP all stop it, and the exit code is 128 plus the signal's number, as in a
 //! shell. A second SIGINT ends the process at once, as somebody is waiting for it. A SIGHUP that was ignored when the

@@ -1,6 +1,6 @@
 //! The spoken word: a network hears a digit as a sequence of spectra and says which it was.
 //!
-//! The contract: the test part is the official one, of which nothing is learnt, neither weights nor scale; what is wrong
+//! The contract: the test part is the official one, of which nothing is learned, neither weights nor scale; what is wrong
 //! with a recording is said with its file and the sample.
 //!
 //! ```text
@@ -50,7 +50,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{
-    Directions, Input, Inputs, Loss, Model, ReadOut, Targets,
+    Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
     data::{Buckets, Example, Scaler},
 };
 use serde_json::json;
@@ -76,7 +76,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// Of this many recordings to learn one is held out to tell when to stop.
 const HELD: usize = 10;
-/// How many bands, and frames, are covered at a time while a word is learnt, at most (Park et al. 2019).
+/// How many bands, and frames, are covered at a time while a word is learned, at most (Park et al. 2019).
 const COVERED: usize = 8;
 
 /// Hears spoken digits, one of ten words.
@@ -107,7 +107,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     };
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
-    let config = options.config(Input::Dense(BANDS), 10).with_directions(Directions::Both);
+    let config = options.config(InputKind::Dense(BANDS), 10).with_directions(Directions::Bidirectional);
     let config = config.with_read_out(ReadOut::Mean);
     let model = Model::new(config.clone())?;
     let name = options.name("words of a machine");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, Device, Model, Profile, Sequences, Stream, Targets, Trainer};
+use recurrent::{Batch, Device, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer};
 
 use crate::work::{Phase, Work, recipe};
 
@@ -71,7 +71,7 @@ impl Subject {
                 Ok(trainer.metrics().map(drop)?)
             }));
         }
-        let mut stream = Stream::new(device, &self.model, self.batch)?;
+        let mut stream = StreamingPredictor::new(device, &self.model, self.batch)?;
         Ok(match phase {
             Phase::Stream => Box::new(move || Ok(stream.step(&self.first).map(drop)?)),
             _ => Box::new(move || Ok(stream.sequence(self.steps, &self.window.sequences.inputs).map(drop)?)),

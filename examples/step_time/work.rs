@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use recurrent::plan::{Plan, Purpose, Target};
-use recurrent::{Clip, Config, Input, Layout, Loss, Optimizer, Recipe};
+use recurrent::{Clip, Config, InputKind, Layout, Loss, Optimizer, Recipe};
 
 /// What is timed where nothing else is asked for: each cell at one size, one sequence alone, and a size at which a GPU
 /// has something to do.
@@ -67,13 +67,13 @@ impl Work {
             ensure!(size > 0, "`{text}`: {letter} is 0, expected at least 1");
         }
         let [batch, steps, inputs, hidden, classes] = sizes;
-        let config: fn(Input, usize, usize) -> Config = match cell {
+        let config: fn(InputKind, usize, usize) -> Config = match cell {
             "elman" => Config::elman,
             "lstm" => Config::lstm,
             "gru" => Config::gru,
             _ => return Err(anyhow!("`{text}`: there is no cell `{cell}`, expected elman, lstm or gru")),
         };
-        let config = config(Input::Dense(inputs), hidden, classes);
+        let config = config(InputKind::Dense(inputs), hidden, classes);
         Ok(Work { cell: cell.to_owned(), batch, steps, inputs, hidden, classes, config })
     }
 

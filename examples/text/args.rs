@@ -91,7 +91,7 @@ pub struct TrainArgs {
     pub weight_decay: Option<f64>,
     #[command(flatten)]
     pub clip: ClipArgs,
-    /// The share of the text, from its beginning, that is learnt [default: 0.9]
+    /// The share of the text, from its beginning, that is learned [default: 0.9]
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub train_fraction: Option<f64>,
     /// The share after it that is measured after every epoch; the rest is the test's [default: 0.05]
@@ -174,7 +174,7 @@ pub struct EvalArgs {
     /// The trained network
     #[arg(long, value_name = "FILE", default_value = CHECKPOINT)]
     pub checkpoint: PathBuf,
-    /// A UTF-8 text of symbols that the network knows [default: the text that was learnt]
+    /// A UTF-8 text of symbols that the network knows [default: the text that was learned]
     #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
     /// Which part of the text, divided as for training

@@ -20,10 +20,10 @@ pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
     let (checkpoint, notes) = notes::load(&args.checkpoint)?;
     let data = args.data.as_deref().or(notes.settings.data.as_deref());
     let text = Text::load_with(data, &notes.alphabet)?;
-    // The parts of another text are others: what was learnt may be in its test part.
+    // The parts of another text are others: what was learned may be in its test part.
     ensure!(
         args.data.is_some() || text.fingerprint == notes.fingerprint,
-        "{} is no longer the text that was learnt; name one with --data",
+        "{} is no longer the text that was learned; name one with --data",
         text::name(data)
     );
     let split = args.split.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());

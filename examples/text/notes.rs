@@ -12,7 +12,7 @@ use crate::{progress::Progress, settings::Settings};
 
 pub struct Notes {
     pub alphabet: Alphabet,
-    /// Of the text that is learnt.
+    /// Of the text that is learned.
     pub fingerprint: String,
     pub settings: Settings,
     pub progress: Progress,

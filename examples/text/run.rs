@@ -74,7 +74,7 @@ impl Run {
 
     /// Whether all epochs are done, or none better is to be expected.
     pub fn is_over(&self) -> bool {
-        self.notes.progress.epochs >= self.notes.settings.epochs || !self.stopping.goes_on()
+        self.notes.progress.epochs >= self.notes.settings.epochs || !self.stopping.should_continue()
     }
 
     /// Steps in an epoch.
@@ -181,7 +181,7 @@ fn check_progress(checkpoint: &Checkpoint, notes: &Notes, epoch: u64, stopping: 
         text::count(noted as usize, "epoch")
     );
     ensure!(
-        stopping.goes_on(),
+        stopping.should_continue(),
         "the training is over: {} on end no better than the best; ask for more with --patience",
         text::count(stopping.since_best(), "validation")
     );

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Device, Model, Stream, data::Alphabet, stream};
+use recurrent::{Device, Model, StreamingPredictor, data::Alphabet, stream};
 
 use crate::{
     args::{Common, SampleArgs},
@@ -80,7 +80,7 @@ fn write(
     mut emit: impl FnMut(char) -> io::Result<()>,
 ) -> Result<()> {
     let mut rng = ChaCha12Rng::seed_from_u64(style.seed);
-    let mut stream = Stream::new(device, model, 1)?;
+    let mut stream = StreamingPredictor::new(device, model, 1)?;
     let mut prime = alphabet.encode(style.prime)?;
     if prime.is_empty() {
         // A network must read something before it can expect something: the end of a line, where the text has lines.

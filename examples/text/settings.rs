@@ -4,7 +4,9 @@
 //! that says otherwise is an error.
 
 use anyhow::{Result, bail, ensure};
-use recurrent::{Activation, Cell, Clip, Config, Dropout, Init, Input, Loss, Optimizer, Recipe, Reset, Schedule};
+use recurrent::{
+    Activation, Cell, Clip, Config, Dropout, Init, InputKind, LearningRateSchedule, Loss, Optimizer, Recipe, Reset,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{CellName, OptimizerName, TrainArgs};
@@ -143,7 +145,7 @@ impl Settings {
 
     /// The network for an alphabet of this many symbols.
     pub fn config(&self, symbols: usize) -> Config {
-        Config::new(self.cell(), Input::Tokens(symbols), self.hidden, symbols)
+        Config::new(self.cell(), InputKind::Tokens(symbols), self.hidden, symbols)
             .with_layers(self.layers)
             .with_init(self.init)
             .with_seed(self.seed)
@@ -167,8 +169,8 @@ impl Settings {
             OptimizerName::Adamw => Optimizer::adam_w(self.weight_decay),
         };
         let after = self.learning_rate_decay_after.saturating_mul(epoch);
-        let decay = Schedule::StepDecay { after, every: epoch, factor: self.learning_rate_decay };
-        let schedule = if self.learning_rate_decay == 1.0 { Schedule::Constant } else { decay };
+        let decay = LearningRateSchedule::StepDecay { after, every: epoch, factor: self.learning_rate_decay };
+        let schedule = if self.learning_rate_decay == 1.0 { LearningRateSchedule::Constant } else { decay };
         let variational = Dropout::variational(self.dropout_inputs, self.dropout_hidden);
         let dropout = variational.with_outputs(self.dropout).with_seed(self.seed);
         Recipe::new(Loss::CrossEntropy)

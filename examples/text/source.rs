@@ -1,4 +1,4 @@
-//! The text that is learnt when none is given: the source of this crate, embedded.
+//! The text that is learned when none is given: the source of this crate, embedded.
 //!
 //! The contract: every file of `src/` and `shaders/` is in the list; a test holds it against the folders.
 

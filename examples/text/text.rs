@@ -1,4 +1,4 @@
-//! A text as the network meets it: its alphabet, its ids, and the parts that are learnt, validated and tested.
+//! A text as the network meets it: its alphabet, its ids, and the parts that are learned, validated and tested.
 //!
 //! The contract: the parts lie in this order, do not overlap, and together are the whole text.
 
@@ -18,12 +18,12 @@ impl Text {
     /// The text of a file, or the embedded source.
     pub fn load(data: Option<&str>) -> Result<Self> {
         let text = read(data)?;
-        let alphabet = Alphabet::of(&text).with_context(|| name(data))?;
+        let alphabet = Alphabet::from_text(&text).with_context(|| name(data))?;
         let ids = alphabet.encode(&text)?;
         Ok(Text { alphabet, ids, fingerprint: fingerprint(&text) })
     }
 
-    /// The text of a file, or the embedded source, in the symbols of a model that has learnt them.
+    /// The text of a file, or the embedded source, in the symbols of a model that has learned them.
     pub fn load_with(data: Option<&str>, alphabet: &Alphabet) -> Result<Self> {
         let text = read(data)?;
         ensure!(!text.is_empty(), "{} is empty", name(data));

@@ -24,15 +24,15 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
     let mut report = Report::new(common.json);
     let mut run = Run::prepare(args, common, &report)?;
     signals::watch()?;
-    let learnt = learn(&mut run, &mut report);
+    let learned = learn(&mut run, &mut report);
     report.end();
-    let stopped = match learnt {
-        // Nobody reads what is said, the pipe or the terminal being closed: what was learnt is kept all the same.
+    let stopped = match learned {
+        // Nobody reads what is said, the pipe or the terminal being closed: what was learned is kept all the same.
         Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {
             run.save()?;
             Some(signals::stopped().ok_or(error)?)
         }
-        learnt => learnt?,
+        learned => learned?,
     };
     if let Some(code) = stopped {
         let (steps, file) = (run.trainer.steps(), run.checkpoint.display());
@@ -64,12 +64,12 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
 fn learn(run: &mut Run, report: &mut Report) -> Result<Option<u8>> {
     let epoch = run.epoch();
     report.begin(run.trainer.steps(), run.notes.settings.epochs.saturating_mul(epoch))?;
-    let mut clock = Clock::start(run);
+    let mut clock = TimingSource::start(run);
     loop {
         let steps = run.trainer.steps();
         if steps / epoch > run.notes.progress.epochs {
             end_epoch(run, report)?;
-            clock = Clock::start(run);
+            clock = TimingSource::start(run);
         }
         if run.is_over() {
             return Ok(None);
@@ -87,7 +87,7 @@ fn learn(run: &mut Run, report: &mut Report) -> Result<Option<u8>> {
 }
 
 /// Waits for the device and reports what it did.
-fn drain(run: &mut Run, report: &Report, clock: &mut Clock) -> Result<()> {
+fn drain(run: &mut Run, report: &Report, clock: &mut TimingSource) -> Result<()> {
     let epoch = run.epoch();
     let metrics = run.trainer.metrics()?;
     let speed = clock.characters_per_second(run);
@@ -117,7 +117,7 @@ fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
     let is_best = run.stopping.since_best() == 0;
     let (epoch, of) = (run.notes.progress.epochs, run.notes.settings.epochs);
     events::epoch(report, epoch, of, train, validation, is_best)?;
-    if !run.stopping.goes_on() {
+    if !run.stopping.should_continue() {
         let patience = run.notes.settings.patience;
         report.line(&format!("{patience} validations on end were no better than the best: training ends"))?;
     }
@@ -125,19 +125,19 @@ fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
 }
 
 /// Measures the speed of training, what lies between epochs left out.
-struct Clock {
+struct TimingSource {
     since: Instant,
     steps: u64,
 }
 
-impl Clock {
+impl TimingSource {
     fn start(run: &Run) -> Self {
-        Clock { since: Instant::now(), steps: run.trainer.steps() }
+        TimingSource { since: Instant::now(), steps: run.trainer.steps() }
     }
 
     /// Since the last call.
     fn characters_per_second(&mut self, run: &Run) -> f64 {
-        let before = std::mem::replace(self, Clock::start(run));
+        let before = std::mem::replace(self, TimingSource::start(run));
         let seconds = before.since.elapsed().as_secs_f64().max(1e-9);
         ((self.steps - before.steps) * run.characters()) as f64 / seconds
     }

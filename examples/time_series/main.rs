@@ -53,7 +53,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use recurrent::{
-    Batch, Input, Loss, Model, ReadOut, Targets,
+    Batch, InputKind, Loss, Model, ReadOut, Targets,
     data::{Part, Series},
 };
 use serde_json::json;
@@ -143,8 +143,8 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         None => "yearly sunspots, 1700 to 2008".to_owned(),
     };
     let counts = [Part::Train, Part::Validation, Part::Test].map(|part| known.values(part).len());
-    let [learnt, held, tested] = counts;
-    report.line(&format!("{name}: {learnt} values to learn from, {held} to stop by, {tested} to test on"))?;
+    let [learned, held, tested] = counts;
+    report.line(&format!("{name}: {learned} values to learn from, {held} to stop by, {tested} to test on"))?;
 
     let units = Units::fit(known.values(Part::Train), cli.period)?;
     let series = Series::new(units.scale(&raw)?, cli.window, cli.horizon, SHARES)?;
@@ -166,7 +166,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     let (mut first, mut seconds, mut stopped) = (None, 0.0, None);
     for member in 0..networks {
         let options = of_member(options, member);
-        let config = options.config(Input::Dense(1), horizon).with_read_out(ReadOut::Last);
+        let config = options.config(InputKind::Dense(1), horizon).with_read_out(ReadOut::Last);
         let epoch = |number| {
             let order = order::shuffled(&origins(Part::Train), order::chance(options.seed, number));
             Ok(batches(&order))

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::tensors::Tensors;
 use super::{
-    Checked, Checkpoint, FORMAT, Fault, Header, KEY, Progress, State, Training, check_frozen, check_scaling,
-    moments_prefix, strict, text,
+    Checked, Checkpoint, FORMAT, Fault, Header, KEY, OLDEST_FORMAT, Progress, State, Training, check_frozen,
+    check_scaling, moments_prefix, strict, text,
 };
 use crate::model::{Layout, Model};
 
@@ -61,9 +61,11 @@ fn parse_header(file: &Tensors<'_>) -> Checked<Header> {
     // Serde reads a struct from an array as well.
     let version = Some(header).filter(|json| json.trim_start().starts_with('{')).map(serde_json::from_str);
     match version {
-        Some(Ok(Version { format: FORMAT })) => {}
+        Some(Ok(Version { format: OLDEST_FORMAT..=FORMAT })) => {}
         Some(Ok(Version { format })) => {
-            return Err(format!("has format {format}, this version of the crate reads format {FORMAT}"));
+            return Err(format!(
+                "has format {format}, this version of the crate reads formats {OLDEST_FORMAT} to {FORMAT}"
+            ));
         }
         _ => return Err(format!("has metadata `{KEY}` without the number `format`")),
     }

@@ -1,6 +1,6 @@
 //! The recurrent tensors under one prefix of a file, whichever network they are of: what PyTorch's names say about it.
 //!
-//! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learnt initial state, belong to
+//! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learned initial state, belong to
 //! the family; any other tensor is foreign.
 
 use crate::model::{Config, Directions, Layout};
@@ -64,8 +64,8 @@ impl<'a> Family<'a> {
             has_bias |= member.kind.starts_with("bias");
             has_projection |= member.kind == PROJECTION;
         }
-        let directions = if is_bidirectional { Directions::Both } else { Directions::Forward };
-        let learnt_start = self.members.iter().any(Member::is_state);
+        let directions = if is_bidirectional { Directions::Bidirectional } else { Directions::Forward };
+        let learned_initial_state = self.members.iter().any(Member::is_state);
 
         let differ = |field: &str, found: String, given: String| {
             if found == given { None } else { Some(format!("`{field}` {found} (given: {given})")) }
@@ -74,7 +74,11 @@ impl<'a> Family<'a> {
             differ("layers", depth.to_string(), config.layers.to_string()),
             differ("directions", format!("{directions:?}"), format!("{:?}", config.directions)),
             differ("bias", has_bias.to_string(), config.bias.to_string()),
-            differ("learnt_start", learnt_start.to_string(), config.learnt_start.to_string()),
+            differ(
+                "learned_initial_state",
+                learned_initial_state.to_string(),
+                config.learned_initial_state.to_string(),
+            ),
         ]
         .into_iter()
         .flatten()

@@ -42,8 +42,10 @@ use crate::error::{Error, Result};
 use crate::model::{Config, Layout, Model};
 use crate::plan::{Recipe, Rescale};
 
-/// The version of the metadata; another number is refused.
-const FORMAT: u64 = 2;
+/// The version of the metadata that is written.
+const FORMAT: u64 = 3;
+/// The oldest version that is read: format 2 has other names for some settings.
+const OLDEST_FORMAT: u64 = 2;
 /// The metadata's only key.
 const KEY: &str = "recurrent";
 /// What stands for the path of a checkpoint that is no file.

@@ -47,7 +47,7 @@ impl Names {
     }
 
     /// What stands before the names of the recurrent layers' parameters, dot included: `encoder.rnn.` for
-    /// `encoder.rnn.weight_ih_l0`. It stands before a learnt initial state too, `h_0` and `c_0`, which PyTorch has not.
+    /// `encoder.rnn.weight_ih_l0`. It stands before a learned initial state too, `h_0` and `c_0`, which PyTorch has not.
     pub fn recurrent(self, prefix: impl Into<String>) -> Self {
         Names { recurrent: prefix.into(), ..self }
     }

@@ -5,7 +5,7 @@
 //! them for packed copies of the weights (as large as these, once more for training), and later ones allocate nothing but
 //! the lists by which threads share a tensor.
 //!
-//! This is the level below [`crate::Trainer`] and [`crate::Stream`], which check what they are given: here an id of
+//! This is the level below [`crate::Trainer`] and [`crate::StreamingPredictor`], which check what they are given: here an id of
 //! another executor or of a plan that was freed, an id out of range or a plan whose operations do not fit its tensors is a
 //! panic.
 
@@ -16,7 +16,7 @@ use super::{
     recurrence, state, trace, update,
 };
 use crate::allocate::zeros;
-use crate::clock::{Clock, Stopwatch, Timed};
+use crate::clock::{Stopwatch, Timed, TimingSource};
 use crate::error::{Error, Result};
 use crate::plan::{Element, Op, Plan, PlanId, PlanTable, Storage, Tensor, TensorId};
 
@@ -229,7 +229,7 @@ impl<T: Real> Executor<T> {
             run(&stage.op, &mut memory);
             each.push(stopwatch.elapsed());
         }
-        Ok(Timed { clock: Clock::Host, each, total: all.elapsed() })
+        Ok(Timed { clock: TimingSource::Host, each, total: all.elapsed() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where sequences begin and end: copies of states, learnt initial states, and one vector made of all outputs.
+//! Where sequences begin and end: copies of states, learned initial states, and one vector made of all outputs.
 
 use super::{
     memory::Memory,
@@ -29,10 +29,10 @@ pub(super) fn start<T: Real>(op: &Start, memory: &mut Memory<'_, T>) {
         return;
     }
     let mut state = memory.take(op.state);
-    let learnt = memory.view(&op.learnt);
-    let batch = state.len() / learnt.len();
-    for (rows, learnt) in state.chunks_exact_mut(batch * op.learnt.cols).zip(learnt.chunks_exact(op.learnt.cols)) {
-        rows.chunks_exact_mut(op.learnt.cols).for_each(|row| row.copy_from_slice(learnt));
+    let learned = memory.view(&op.learned);
+    let batch = state.len() / learned.len();
+    for (rows, learned) in state.chunks_exact_mut(batch * op.learned.cols).zip(learned.chunks_exact(op.learned.cols)) {
+        rows.chunks_exact_mut(op.learned.cols).for_each(|row| row.copy_from_slice(learned));
     }
     memory.put(op.state, state);
 }

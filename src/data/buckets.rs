@@ -29,12 +29,12 @@ const BUCKETS: usize = 4;
 ///
 /// ```
 /// use recurrent::data::{Buckets, Example};
-/// use recurrent::{Config, Input, ReadOut};
+/// use recurrent::{Config, InputKind, ReadOut};
 ///
 /// // Is the sum of the digits odd?
 /// let digits = [vec![3, 1, 4], vec![1, 5], vec![9, 2, 6, 5], vec![3]];
 /// let examples = digits.map(|d| { let odd = d.iter().sum::<u32>() % 2; Example::tokens(d, vec![odd]) });
-/// let config = Config::gru(Input::Tokens(10), 8, 2).with_read_out(ReadOut::Last);
+/// let config = Config::gru(InputKind::Tokens(10), 8, 2).with_read_out(ReadOut::Last);
 /// let buckets = Buckets::new(examples.to_vec(), 2, &config, 0)?.with_buckets(2)?;
 /// assert_eq!(buckets.sizes(), [(2, 2), (4, 2)]);
 /// assert_eq!(buckets.padding(), 2.0 / 12.0);

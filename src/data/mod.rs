@@ -26,7 +26,7 @@ use std::fmt::Display;
 use num_traits::Float;
 
 use crate::error::{Error, Largest, Result};
-use crate::model::{Config, Directions, Input, ReadOut};
+use crate::model::{Config, Directions, InputKind, ReadOut};
 use crate::plan::Loss;
 
 /// What is read, time outermost.
@@ -50,11 +50,11 @@ pub enum Targets {
 /// The state before the first step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
-    /// Zeros; of a network that learns its initial state, that one.
-    Zero,
-    /// What the window before left on the device; no gradient crosses the border.
+    /// The network's initial state: the learned one where it has one, else zeros.
+    Initial,
+    /// The final state of the previous window, which stays on the device; no gradient crosses the border.
     Carry,
-    /// `[S, L, B, D·H]`, as [`Config::state`] says: these numbers.
+    /// This state, `[S, L, B, D·H]`, the shape that [`Config::state`] returns.
     Given(Vec<f32>),
 }
 
@@ -75,14 +75,14 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// `[T, B]` ids to read, every step of them, from a state of zeros or the learnt one.
+    /// `[T, B]` ids to read, every step of them, from a state of zeros or the learned one.
     pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>) -> Self {
-        Sequences { steps, size, inputs: Inputs::Tokens(tokens), lengths: None, start: Start::Zero }
+        Sequences { steps, size, inputs: Inputs::Tokens(tokens), lengths: None, start: Start::Initial }
     }
 
-    /// `[T, B, I]` numbers to read, every step of them, from a state of zeros or the learnt one.
+    /// `[T, B, I]` numbers to read, every step of them, from a state of zeros or the learned one.
     pub fn dense(steps: usize, size: usize, inputs: Vec<f32>) -> Self {
-        Sequences { steps, size, inputs: Inputs::Dense(inputs), lengths: None, start: Start::Zero }
+        Sequences { steps, size, inputs: Inputs::Dense(inputs), lengths: None, start: Start::Initial }
     }
 
     /// The same, of which only so many steps of each sequence are valid: `[B]`.
@@ -272,11 +272,11 @@ impl Sequences {
         check_size("sequences in a batch (B)", self.size)?;
         // Inputs come first: once their length is right, T·B cannot overflow.
         match (&self.inputs, config.input) {
-            (Inputs::Tokens(ids), Input::Tokens(symbols)) => {
+            (Inputs::Tokens(ids), InputKind::Tokens(symbols)) => {
                 check_len("inputs", &[self.steps, self.size], ids.len())?;
                 check_ids(ids, symbols, "symbols", |at| self.position("inputs", at))?;
             }
-            (Inputs::Dense(values), Input::Dense(features)) => {
+            (Inputs::Dense(values), InputKind::Dense(features)) => {
                 check_len("inputs", &[self.steps, self.size, features], values.len())?;
                 check_finite("inputs", values)?;
             }
@@ -298,12 +298,12 @@ impl Sequences {
                 check_len("start", &config.state(self.size), state.len())?;
                 check_finite("start", state)
             }
-            Start::Carry if config.directions == Directions::Both => Err(Error::Data(
+            Start::Carry if config.directions == Directions::Bidirectional => Err(Error::Data(
                 "the sequences carry on from the window before, but the network reads them both ways: what it knows of \
                  the other end is not in that window, so give it whole sequences"
                     .to_owned(),
             )),
-            Start::Carry | Start::Zero => Ok(()),
+            Start::Carry | Start::Initial => Ok(()),
         }
     }
 

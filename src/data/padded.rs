@@ -5,7 +5,7 @@
 
 use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
 use crate::error::{Error, Result};
-use crate::model::{Config, Input, MAX_ELEMENTS, ReadOut};
+use crate::model::{Config, InputKind, MAX_ELEMENTS, ReadOut};
 
 /// One sequence of T steps, with what is expected of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,17 +56,17 @@ impl Sequences {
             steps,
             size: inputs.len(),
             inputs: match config.input {
-                Input::Tokens(_) => Inputs::Tokens(side_by_side(&ids.collect::<Vec<_>>(), steps, 1)),
-                Input::Dense(features) => Inputs::Dense(side_by_side(&reals.collect::<Vec<_>>(), steps, features)),
+                InputKind::Tokens(_) => Inputs::Tokens(side_by_side(&ids.collect::<Vec<_>>(), steps, 1)),
+                InputKind::Dense(features) => Inputs::Dense(side_by_side(&reals.collect::<Vec<_>>(), steps, features)),
             },
             lengths: lengths.iter().any(|&length| length < steps).then_some(lengths),
-            start: Start::Zero,
+            start: Start::Initial,
         }
     }
 }
 
 impl Batch {
-    /// Lays examples side by side, padded to the longest; they start from a state of zeros or the learnt one.
+    /// Lays examples side by side, padded to the longest; they start from a state of zeros or the learned one.
     ///
     /// # Errors
     /// As [`Sequences::pad`]; [`Error::Shape`] for targets of another length than the sequence asks for; [`Error::Data`]
@@ -150,11 +150,11 @@ fn two_kinds(argument: &str, given: &str, expected: &str) -> Error {
 /// Whether a network can read them, and how many steps they are.
 fn check_inputs(argument: &str, inputs: &Inputs, config: &Config) -> Result<usize> {
     let given = match (inputs, config.input) {
-        (Inputs::Tokens(ids), Input::Tokens(symbols)) => {
+        (Inputs::Tokens(ids), InputKind::Tokens(symbols)) => {
             check_ids(ids, symbols, "symbols", |at| format!("{argument}[{at}]"))?;
             ids.len()
         }
-        (Inputs::Dense(x), Input::Dense(features)) => {
+        (Inputs::Dense(x), InputKind::Dense(features)) => {
             check_finite(argument, x)?;
             if !x.len().is_multiple_of(features) {
                 return Err(Error::Data(format!(
@@ -182,7 +182,7 @@ pub(super) fn check_padded(steps: usize, size: usize, config: &Config) -> Result
     if size == 0 {
         return Err(Error::Data("there are no sequences to pad, expected at least 1".to_owned()));
     }
-    let features = if let Input::Dense(features) = config.input { features } else { 1 };
+    let features = if let InputKind::Dense(features) = config.input { features } else { 1 };
     let read_outs = if config.read_out == ReadOut::EveryStep { steps } else { 1 };
     for (what, steps, width) in [("inputs", steps, features), ("outputs", read_outs, config.outputs)] {
         let asked = [steps, size, width].iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));

@@ -31,7 +31,7 @@ pub struct Series<T> {
 /// A part of a [`Series`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What is learnt.
+    /// What is learned.
     Train,
     /// What tells when to stop.
     Validation,

@@ -20,7 +20,7 @@ impl Alphabet {
     ///
     /// # Errors
     /// [`Error::Data`] where the text is empty.
-    pub fn of(text: &str) -> Result<Self> {
+    pub fn from_text(text: &str) -> Result<Self> {
         let distinct: BTreeSet<char> = text.chars().collect();
         Self::from_symbols(&String::from_iter(distinct))
     }

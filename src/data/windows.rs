@@ -129,7 +129,7 @@ fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -
         }
     }
     let mask = mask.contains(&false).then_some(mask);
-    let start = if index == 0 { Start::Zero } else { Start::Carry };
+    let start = if index == 0 { Start::Initial } else { Start::Carry };
     Batch { mask, ..Batch::tokens(steps, batch, tokens, targets).with_start(start) }
 }
 

@@ -88,7 +88,7 @@ impl Progress {
 mod tests {
     use super::super::{Executor, Gpu, Select};
     use crate::plan::{Bounds, Plan, Purpose, Work};
-    use crate::{Batch, Config, Device, Error, Input, Loss, Model, Predictor, Recipe, Sequences, Trainer};
+    use crate::{Batch, Config, Device, Error, InputKind, Loss, Model, Predictor, Recipe, Sequences, Trainer};
 
     fn gpu() -> Gpu {
         Gpu::new(&Select::Any).expect("an adapter; RECURRENT_ADAPTER=none tests without one")
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
     fn a_training_whose_work_was_dropped_says_so_and_gives_no_weights() {
-        let model = Model::new(Config::lstm(Input::Tokens(5), 8, 3)).expect("a small network");
+        let model = Model::new(Config::lstm(InputKind::Tokens(5), 8, 3)).expect("a small network");
         // All of a step; its last dispatches; the count alone.
         for kept in [0, 5, usize::MAX] {
             let gpu = gpu();
@@ -133,7 +133,7 @@ mod tests {
     fn what_was_read_before_more_was_submitted_is_good() {
         // Outputs of 18 MB, which are read back while later chunks are on their way.
         let (steps, outputs) = (2048, 2200);
-        let model = Model::new(Config::elman(Input::Tokens(5), 4, outputs)).expect("a small network");
+        let model = Model::new(Config::elman(InputKind::Tokens(5), 4, outputs)).expect("a small network");
         let mut predictor = Predictor::new(&Device::from_gpu(gpu()), &model).expect("a predictor");
         let answer = predictor.run(&Sequences::tokens(steps, 1, vec![3; steps])).expect("all was done");
         assert_eq!(answer.outputs.len(), steps * outputs);
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
     fn each_of_several_submissions_is_missed() {
-        let config = Config::lstm(Input::Tokens(5), 8, 3);
+        let config = Config::lstm(InputKind::Tokens(5), 8, 3);
         let gpu = gpu();
         let submission = Work { flops: 2000, bytes: u64::MAX };
         let (plan, outputs) = Plan::new(&config, Purpose::Infer, 20, 2, &gpu.target()).expect("a plan");

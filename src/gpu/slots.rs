@@ -46,12 +46,12 @@ impl<'a> Slots<'a> {
 mod tests {
     use super::super::kernels;
     use super::*;
-    use crate::model::{Config, Input};
+    use crate::model::{Config, InputKind};
     use crate::plan::{Plan, Purpose, Target};
 
     #[test]
     fn parts_of_a_long_sequence_have_the_same_parameters() {
-        let config = Config::lstm(Input::Tokens(5), 512, 3).with_layers(2);
+        let config = Config::lstm(InputKind::Tokens(5), 512, 3).with_layers(2);
         let slots = |steps: usize| {
             let (plan, _) = Plan::new(&config, Purpose::Infer, steps, 1, &Target::webgpu()).unwrap();
             let commands = kernels::lower(&plan).unwrap();

@@ -4,7 +4,7 @@
 //! submissions end is another. It waits for the device, which `run` does not.
 
 use super::{Encoded, Executor, Prepared, record};
-use crate::clock::{Clock, Stopwatch, Timed};
+use crate::clock::{Stopwatch, Timed, TimingSource};
 use crate::error::{Error, Result};
 use crate::gpu::wait::{Wait, map, scoped};
 use crate::plan::PlanId;
@@ -82,7 +82,7 @@ impl Executor {
         };
         let each = ticks.chunks_exact(2).map(|pair| micros(pair[0], pair[1])).collect();
         let total = ticks.first().zip(ticks.last()).map_or(0.0, |(first, last)| micros(*first, *last));
-        Ok(Timed { clock: Clock::Timestamps, each, total })
+        Ok(Timed { clock: TimingSource::Timestamps, each, total })
     }
 
     async fn by_submissions(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
@@ -122,7 +122,7 @@ impl Executor {
                 Some(_) => each.push(stopwatch.elapsed()),
             }
         }
-        Ok(Timed { clock: Clock::Submissions, each, total: all.map_or(0.0, |all| all.elapsed()) })
+        Ok(Timed { clock: TimingSource::Submissions, each, total: all.map_or(0.0, |all| all.elapsed()) })
     }
 }
 

@@ -9,18 +9,18 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
-pub enum Input {
+pub enum InputKind {
     /// One of this many symbols, by its id. W·x is then the gathering of a column of W; no one-hot vector exists.
     Tokens(usize),
     /// A vector of this many real numbers.
     Dense(usize),
 }
 
-impl Input {
+impl InputKind {
     /// I: the number of symbols or of features.
     pub fn size(self) -> usize {
         match self {
-            Input::Tokens(n) | Input::Dense(n) => n,
+            InputKind::Tokens(n) | InputKind::Dense(n) => n,
         }
     }
 }
@@ -45,12 +45,13 @@ pub enum ReadOut {
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Directions {
-    /// From the first step to the last: a causal network, which a [`crate::Stream`] can run.
+    /// From the first step to the last: a causal network, which a [`crate::StreamingPredictor`] can run.
     #[default]
     Forward,
     /// That way and, with weights of its own, from the last valid step to the first; the outputs stand side by side
     /// (Schuster & Paliwal 1997).
-    Both,
+    #[serde(alias = "both")]
+    Bidirectional,
 }
 
 impl Directions {
@@ -58,7 +59,7 @@ impl Directions {
     pub fn count(self) -> usize {
         match self {
             Directions::Forward => 1,
-            Directions::Both => 2,
+            Directions::Bidirectional => 2,
         }
     }
 }
@@ -89,7 +90,7 @@ const MAX_LAYERS: usize = 1024;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// What is read at every step.
-    pub input: Input,
+    pub input: InputKind,
     /// The recurrent cell.
     pub cell: Cell,
     /// H, the number of hidden units.
@@ -100,8 +101,9 @@ pub struct Config {
     pub directions: Directions,
     /// Whether the layers have the biases b_W and b_U; the read-out has one always.
     pub bias: bool,
-    /// Whether the state before the first step is learnt; else it is zero where none is given.
-    pub learnt_start: bool,
+    /// Whether the initial state is learned; otherwise it is zero unless one is given.
+    #[serde(alias = "learnt_start")]
+    pub learned_initial_state: bool,
     /// O, the number of outputs of the read-out V.
     pub outputs: usize,
     /// Where the label is read out.
@@ -117,22 +119,22 @@ pub struct Config {
 
 impl Config {
     /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
-    pub fn elman(input: Input, hidden: usize, outputs: usize) -> Self {
+    pub fn elman(input: InputKind, hidden: usize, outputs: usize) -> Self {
         Self::new(Cell::Elman(Activation::Tanh), input, hidden, outputs)
     }
 
     /// An LSTM of one layer, with a linear read-out V at every step.
-    pub fn lstm(input: Input, hidden: usize, outputs: usize) -> Self {
+    pub fn lstm(input: InputKind, hidden: usize, outputs: usize) -> Self {
         Self::new(Cell::Lstm, input, hidden, outputs)
     }
 
     /// A GRU of one layer, reset after the product, with a linear read-out V at every step.
-    pub fn gru(input: Input, hidden: usize, outputs: usize) -> Self {
+    pub fn gru(input: InputKind, hidden: usize, outputs: usize) -> Self {
         Self::new(Cell::Gru(Reset::AfterProduct), input, hidden, outputs)
     }
 
     /// One layer of a cell, read one way, with a linear read-out V at every step.
-    pub fn new(cell: Cell, input: Input, hidden: usize, outputs: usize) -> Self {
+    pub fn new(cell: Cell, input: InputKind, hidden: usize, outputs: usize) -> Self {
         Config {
             input,
             cell,
@@ -140,7 +142,7 @@ impl Config {
             layers: 1,
             directions: Directions::Forward,
             bias: true,
-            learnt_start: false,
+            learned_initial_state: false,
             outputs,
             read_out: ReadOut::EveryStep,
             init: Init::Uniform,
@@ -169,9 +171,9 @@ impl Config {
         Config { bias, ..self }
     }
 
-    /// The same network, its initial state learnt or not.
-    pub fn with_learnt_start(self, learnt_start: bool) -> Self {
-        Config { learnt_start, ..self }
+    /// The same network, its initial state learned or not.
+    pub fn with_learned_initial_state(self, learned_initial_state: bool) -> Self {
+        Config { learned_initial_state, ..self }
     }
 
     /// The same LSTM with its forget gates' biases set before training.

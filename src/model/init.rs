@@ -21,7 +21,7 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
         let out = &mut values[parameter.range()];
         let recurrent = parameter.name.starts_with("weight_hh");
         if matches!(parameter.name.as_str(), "h_0" | "c_0") {
-            // A learnt state starts where one that is not learnt stays.
+            // A learned state starts where one that is not learned stays.
             continue;
         }
         match (config.init, parameter.shape.as_slice()) {

@@ -34,7 +34,7 @@ impl Model {
     /// | `bias` of the `Dense` layer | `[O]` | its bias; zero where the array is left out |
     ///
     /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the forward
-    /// layer's arrays first. What Keras has no array for, a learnt initial state, is zero, as in a new model.
+    /// layer's arrays first. What Keras has no array for, a learned initial state, is zero, as in a new model.
     ///
     /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`], the others
     /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it), `merge_mode="concat"`. All but the
@@ -44,11 +44,11 @@ impl Model {
     /// they were not: hand it `numpy.ascontiguousarray(w)`.
     ///
     /// ```
-    /// use recurrent::{Config, Input, Model};
+    /// use recurrent::{Config, InputKind, Model};
     /// let (kernel, recurrent_kernel, bias) = ([0.1; 3 * 8], [0.2; 2 * 8], [0.3; 8]); // I = 3, H = 2
     /// let (dense_kernel, dense_bias) = ([0.4; 2], [0.5]); // O = 1
     /// let model = Model::from_keras(
-    ///     Config::lstm(Input::Dense(3), 2, 1),
+    ///     Config::lstm(InputKind::Dense(3), 2, 1),
     ///     [
     ///         (&[3, 8][..], &kernel[..]),
     ///         (&[2, 8], &recurrent_kernel),
@@ -77,8 +77,9 @@ impl Model {
                 match (config.directions, config.bias) {
                     (Directions::Forward, true) => "kernel, recurrent_kernel and bias",
                     (Directions::Forward, false) => "kernel and recurrent_kernel",
-                    (Directions::Both, true) => "kernel, recurrent_kernel and bias, forward and then backward,",
-                    (Directions::Both, false) => "kernel and recurrent_kernel, forward and then backward,",
+                    (Directions::Bidirectional, true) =>
+                        "kernel, recurrent_kernel and bias, forward and then backward,",
+                    (Directions::Bidirectional, false) => "kernel and recurrent_kernel, forward and then backward,",
                 },
                 config.layers,
             )));
@@ -117,7 +118,7 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
     };
     let ways: &[(&str, &str)] = match config.directions {
         Directions::Forward => &[("", "")],
-        Directions::Both => &[("", ", forward"), ("_reverse", ", backward")],
+        Directions::Bidirectional => &[("", ", forward"), ("_reverse", ", backward")],
     };
     let mut arrays = Vec::new();
     for layer in 0..config.layers {

@@ -13,7 +13,7 @@ mod parameters;
 
 pub use cells::{Activation, Cell, Reset};
 pub(crate) use cells::{CellMemory, Record, table};
-pub use config::{Config, Directions, Init, Input, ReadOut};
+pub use config::{Config, Directions, Init, InputKind, ReadOut};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
 
@@ -26,8 +26,8 @@ const ALLOCATING: &str = "allocating the parameters of a network";
 /// A network's configuration and the values of its parameters, on the host.
 ///
 /// ```
-/// use recurrent::{Config, Input, Model};
-/// let model = Model::new(Config::elman(Input::Tokens(65), 128, 65))?;
+/// use recurrent::{Config, InputKind, Model};
+/// let model = Model::new(Config::elman(InputKind::Tokens(65), 128, 65))?;
 /// assert_eq!(model.parameter("weight_hh_l0").map(<[f32]>::len), Some(128 * 128));
 /// # Ok::<(), recurrent::Error>(())
 /// ```
@@ -115,13 +115,13 @@ impl Model {
         self.layout.parameters().iter().map(|p| (p.name.as_str(), p.shape.as_slice(), &self.values[p.range()]))
     }
 
-    /// `[S, L, B, D·H]`: the state of B sequences before their first step, learnt or zero.
+    /// `[S, L, B, D·H]`: the state of B sequences before their first step, learned or zero.
     pub(crate) fn initial_state(&self, batch: usize) -> Result<Vec<f32>> {
         let width = self.config.width();
         let len = self.config.state(batch).iter().fold(1usize, |len, size| len.saturating_mul(*size));
         let mut state = zeros(len, "allocating the initial state of a network")?;
-        let learnt = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
-        let rows = learnt.flat_map(|state| state.chunks_exact(width));
+        let learned = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
+        let rows = learned.flat_map(|state| state.chunks_exact(width));
         for (row, out) in rows.flat_map(|row| std::iter::repeat_n(row, batch)).zip(state.chunks_exact_mut(width)) {
             out.copy_from_slice(row);
         }

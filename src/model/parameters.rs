@@ -47,7 +47,7 @@ impl Parameter {
 /// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
 /// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U, unless the layers have none |
 /// | `weight`, `bias` | `[O, D·H]`, `[O]` | V, the read-out |
-/// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learnt |
+/// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learned |
 ///
 /// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
 /// without a gap, so that one product with both reads them as one matrix of D·G·H rows.
@@ -81,7 +81,7 @@ impl Layout {
         }
         layout.push(vec!["weight".to_owned()], &[outputs, width])?;
         layout.push(vec!["bias".to_owned()], &[outputs])?;
-        if config.learnt_start {
+        if config.learned_initial_state {
             let states = ["h_0", "c_0"].into_iter().take(config.cell.states());
             layout.push(states.map(str::to_owned).collect(), &[config.layers, width])?;
         }

@@ -4,7 +4,7 @@
 //! and I are. A dispatch that takes up where another ended reads what that one wrote, and sums in the same order: the results
 //! are those of one dispatch, bit for bit; but long sums, which carry what rounding takes from them, are rounded once a part.
 
-use super::{Combine, Loss, Op, Plan, Recurrence, RecurrenceSchedule as Schedule, Sum, TensorId, Tile, Way};
+use super::{Combine, Loss, Op, Plan, Recurrence, RecurrenceMode, Sum, TensorId, Tile, Way};
 use crate::error::{Error, Result};
 
 /// How much a target may be asked to do at once.
@@ -160,7 +160,7 @@ impl Op {
         }
         let work = self.cost(plan).work();
         match self {
-            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == Schedule::Steps => {
+            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::PerStep => {
                 let start = usize::from(matches!(self, Op::Backward { to_start: true, .. }));
                 let parts = r.steps * r.cell.products() + start;
                 let shares = work.share(parts).shares(bounds.dispatch);
@@ -283,14 +283,14 @@ impl Plan {
 impl Recurrence {
     fn walk(&self, way: Way) -> Walk {
         let (turn, around) = self.tile.iterations(self.schedule, way, self);
-        let is_cut = self.schedule == Schedule::Whole;
+        let is_cut = self.schedule == RecurrenceMode::WholeSequence;
         Walk { length: if is_cut { self.steps } else { 1 }, stride: 1, turn, around, is_cut }
     }
 }
 
 impl Tile {
     /// The iterations that an invocation makes a step, and before and after all of them.
-    fn iterations(&self, schedule: Schedule, way: Way, r: &Recurrence) -> (u64, u64) {
+    fn iterations(&self, schedule: RecurrenceMode, way: Way, r: &Recurrence) -> (u64, u64) {
         let [threads, sequences, units, split] =
             [self.threads, self.sequences, self.units, self.split].map(|n| u64::from(n.max(1)));
         let [hidden, gates, first] = [r.hidden, r.cell.gates(), r.cell.first_gates()].map(|n| n as u64);
@@ -312,7 +312,7 @@ impl Tile {
         // What a unit is made of its sums: its gates are loaded, and each sum is added up.
         let unit = r.cell.products() as u64 * (1 + gates + gates * (1 + split));
         match schedule {
-            Schedule::Steps => {
+            RecurrenceMode::PerStep => {
                 let units = (sequences * (threads / split) * units).div_ceil(threads);
                 // A dispatch is of one product: the longer one.
                 let longest = match way {
@@ -321,7 +321,7 @@ impl Tile {
                 };
                 (longest + units * unit, 0)
             }
-            Schedule::Whole => {
+            RecurrenceMode::WholeSequence => {
                 let passes = hidden.div_ceil((threads / split * units).max(1));
                 let sums = products(&|length| passes * (1 + part(length)));
                 let finished = (sequences * hidden).div_ceil(threads);

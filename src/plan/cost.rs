@@ -10,9 +10,7 @@
 //!   by steps that is once a dispatch, so U is moved at every step. Caches may keep what is moved often: more GB/s than the
 //!   memory has are no error.
 
-use super::{
-    Loss, Op, Optimizer, Plan, PoolKind, Recurrence, RecurrenceSchedule as Schedule, TensorId, View, Way, Work,
-};
+use super::{Loss, Op, Optimizer, Plan, PoolKind, Recurrence, RecurrenceMode, TensorId, View, Way, Work};
 use crate::model::{Activation, Cell, Reset};
 
 /// What one operation is called and costs.
@@ -45,7 +43,7 @@ impl Op {
         let (op, written, read, flops): (&str, Vec<Part>, Vec<Part>, u64) = match self {
             Op::Copy { from, to } => ("copy", vec![view(to)], vec![view(from)], 0),
             Op::Zero { tensor } => ("zero", vec![whole(*tensor)], vec![], 0),
-            Op::Start(o) => ("start", vec![whole(o.state)], vec![view(&o.learnt), whole(o.fresh)], 0),
+            Op::Start(o) => ("start", vec![whole(o.state)], vec![view(&o.learned), whole(o.fresh)], 0),
             Op::Remaining(o) => ("remaining", vec![whole(o.out)], vec![whole(o.lengths)], 0),
             Op::Mask(o) => {
                 let read = o.input.iter().map(view).chain([(o.draw.keys, 2)]);
@@ -252,8 +250,8 @@ impl Recurrence {
 
         // How many dispatches read each part of U.
         let (firsts_read, seconds_read, dispatches) = match self.schedule {
-            Schedule::Whole => (firsts.min(1), seconds.min(1), 1),
-            Schedule::Steps => (firsts, seconds, steps * products),
+            RecurrenceMode::WholeSequence => (firsts.min(1), seconds.min(1), 1),
+            RecurrenceMode::PerStep => (firsts, seconds, steps * products),
         };
         let weight = width * hidden * (first * firsts_read + second * seconds_read);
         let bias = width * (first * firsts_read + second * seconds_read);
@@ -264,12 +262,12 @@ impl Recurrence {
         moved.extend(self.memory.map(|memory| each(memory, pointwise.memory)));
         moved.extend(self.mask.map(|mask| (mask, units * (firsts_read + seconds_read))));
         moved.extend(self.bias.filter(|_| backward.is_none()).map(|view| (view.tensor, bias)));
-        if backward.is_some() && self.schedule == Schedule::Steps {
+        if backward.is_some() && self.schedule == RecurrenceMode::PerStep {
             // What goes through U to the step before was written by another dispatch.
             moved.push((self.recurrent_gradient(), units * first * firsts));
             moved.push((self.gates, units * second * seconds));
         }
-        let schedule = if self.schedule == Schedule::Steps { "by steps" } else { "as a whole" };
+        let schedule = if self.schedule == RecurrenceMode::PerStep { "by steps" } else { "as a whole" };
         let (direction, names) = match backward {
             None => ("forward", [self.history, self.gates, u]),
             Some((upstream, _)) => ("backward", [self.gates, upstream, u]),

@@ -18,7 +18,7 @@ impl Op {
         match self {
             Op::Copy { from, to } => format!("copy {} ← {}", view(to), view(from)),
             Op::Zero { tensor } => format!("zero {}", name(*tensor)),
-            Op::Start(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learnt)),
+            Op::Start(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learned)),
             Op::Remaining(o) => format!("remaining {} ← {} − {}", name(o.out), name(o.lengths), o.skipped),
             Op::StartGradient(o) => {
                 format!("start gradient {}[{}] ← {} slots {:?}", name(o.slices), o.weight, name(o.from), o.slots)

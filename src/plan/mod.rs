@@ -33,10 +33,10 @@ pub use build::{LossInputs, Outputs, TrainingTensors};
 pub use cost::Cost;
 pub use op::{
     Combine, CombinedSegment, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure,
-    NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence, Remaining, Rescale, Schedule as RecurrenceSchedule,
-    Start, StartGradient, Sum, Trace, Transpose, Update, WeightGradient,
+    NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence, RecurrenceMode, Remaining, Rescale, Start,
+    StartGradient, Sum, Trace, Transpose, Update, WeightGradient,
 };
-pub use recipe::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
+pub use recipe::{Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe};
 pub(crate) use table::PlanTable;
 pub use target::{Precision, Target};
 pub use tensor::{Element, Storage, Tensor, TensorId, View};

@@ -25,7 +25,7 @@ pub enum Op {
         /// Written.
         tensor: TensorId,
     },
-    /// The initial state, where it is learnt.
+    /// The initial state, where it is learned.
     Start(Start),
     /// The lengths of what is left of sequences.
     Remaining(Remaining),
@@ -64,7 +64,7 @@ pub enum Op {
     WeightGradient(WeightGradient),
     /// Gradients of W and its bias where the inputs are tokens.
     GatherGradient(GatherGradient),
-    /// The gradient of a learnt initial state.
+    /// The gradient of a learned initial state.
     StartGradient(StartGradient),
     /// Sums of blocks.
     Sum(Sum),
@@ -78,11 +78,11 @@ pub enum Op {
     Rescale(Rescale),
 }
 
-/// `state[b] = learnt` for every sequence b where `fresh` is 1; else the state stays.
+/// `state[b] = learned` for every sequence b where `fresh` is 1; else the state stays.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// `[S·L, D·H]`.
-    pub learnt: View,
+    pub learned: View,
     /// `[1]`: 0 or 1.
     pub fresh: TensorId,
     /// `[S, L, B, D·H]`, written.
@@ -212,7 +212,7 @@ pub struct Recurrence {
     pub lengths: TensorId,
     /// U `[D·G·H, H]`.
     pub weight: View,
-    /// Uᵀ `[H, D·G·H]`, if the schedule is [`Schedule::Whole`]; only forwards.
+    /// Uᵀ `[H, D·G·H]`, if the schedule is [`RecurrenceMode::WholeSequence`]; only forwards.
     pub weight_transposed: Option<View>,
     /// b_U `[1, D·G·H]`; only forwards.
     pub bias: Option<View>,
@@ -230,7 +230,7 @@ pub struct Recurrence {
     /// the second product's operand `[T, B, D·H]`.
     pub memory: Option<TensorId>,
     /// How it is cut into dispatches.
-    pub schedule: Schedule,
+    pub schedule: RecurrenceMode,
     /// What a workgroup of a dispatch takes.
     pub tile: Tile,
 }
@@ -335,11 +335,11 @@ pub struct PoolGradient {
 
 /// How a recurrence is cut into dispatches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schedule {
+pub enum RecurrenceMode {
     /// One dispatch a step and product with U, each over the whole batch and both directions.
-    Steps,
+    PerStep,
     /// One dispatch, in which each workgroup takes one direction of a few sequences from end to end.
-    Whole,
+    WholeSequence,
 }
 
 /// The loss of R positions and its gradient; a position counts where its mask is 1.

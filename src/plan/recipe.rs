@@ -108,8 +108,8 @@ impl Optimizer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
-pub enum Decay {
-    /// The weights: neither biases nor learnt initial states, which say where things lie and not how much inputs count.
+pub enum DecayScope {
+    /// The weights: neither biases nor learned initial states, which say where things lie and not how much inputs count.
     #[default]
     Weights,
     /// All of them, as PyTorch's AdamW does where nobody makes groups.
@@ -120,7 +120,7 @@ pub enum Decay {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
-pub enum Schedule {
+pub enum LearningRateSchedule {
     /// The same at every step.
     Constant,
     /// Multiplied by `factor` every `every` steps, from step `after` on.
@@ -144,18 +144,18 @@ pub enum Schedule {
     },
 }
 
-impl Schedule {
+impl LearningRateSchedule {
     /// The factor on the learning rate at step `step`, counted from 1.
     pub fn factor(self, step: u64) -> f64 {
         let done = step.saturating_sub(1);
         match self {
-            Schedule::Constant => 1.0,
-            Schedule::StepDecay { after, every, factor } => {
+            LearningRateSchedule::Constant => 1.0,
+            LearningRateSchedule::StepDecay { after, every, factor } => {
                 let times = if done < after { 0 } else { (done - after) / every.max(1) + 1 };
                 factor.powi(i32::try_from(times).unwrap_or(i32::MAX))
             }
-            Schedule::Cosine { warm_up, .. } if done < warm_up => step as f64 / warm_up as f64,
-            Schedule::Cosine { warm_up, total, floor } => {
+            LearningRateSchedule::Cosine { warm_up, .. } if done < warm_up => step as f64 / warm_up as f64,
+            LearningRateSchedule::Cosine { warm_up, total, floor } => {
                 let length = total.saturating_sub(warm_up).max(1);
                 let at = ((step - warm_up) as f64 / length as f64).min(1.0);
                 floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * at).cos())
@@ -223,7 +223,7 @@ impl Dropout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
-pub enum Checkpointing {
+pub enum GradientCheckpointing {
     /// All steps.
     #[default]
     None,
@@ -238,13 +238,13 @@ pub enum Checkpointing {
 /// The most segments of a window. Of a million steps √T is as many.
 const MOST_SEGMENTS: usize = 1024;
 
-impl Checkpointing {
+impl GradientCheckpointing {
     /// The steps of a segment of a window of so many steps.
     pub(crate) fn segment(self, steps: usize) -> usize {
         match self {
-            Checkpointing::None => steps,
-            Checkpointing::Sqrt => steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps),
-            Checkpointing::Steps(segment) => segment.max(steps.div_ceil(MOST_SEGMENTS)).clamp(1, steps.max(1)),
+            GradientCheckpointing::None => steps,
+            GradientCheckpointing::Sqrt => steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps),
+            GradientCheckpointing::Steps(segment) => segment.max(steps.div_ceil(MOST_SEGMENTS)).clamp(1, steps.max(1)),
         }
     }
 }
@@ -266,13 +266,15 @@ pub struct Recipe {
     /// η, the full learning rate, at most [`Recipe::MAX_RATE`].
     pub learning_rate: f64,
     /// How the rate changes with the step.
-    pub schedule: Schedule,
+    pub schedule: LearningRateSchedule,
     /// What is left out at random.
     pub dropout: Dropout,
     /// What the optimiser's weight decay shrinks.
-    pub decay: Decay,
+    #[serde(alias = "decay")]
+    pub decay_scope: DecayScope,
     /// What is kept for the backward pass.
-    pub checkpointing: Checkpointing,
+    #[serde(alias = "checkpointing")]
+    pub gradient_checkpointing: GradientCheckpointing,
     /// Whether the backward pass measures the gradient at every step, for [`Trainer::trace_async`](crate::Trainer::trace_async)
     /// to say: one more dispatch a layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -291,10 +293,10 @@ impl Recipe {
             clip: Clip::Norm(5.0),
             optimizer: Optimizer::adam(),
             learning_rate: 2e-3,
-            schedule: Schedule::Constant,
+            schedule: LearningRateSchedule::Constant,
             dropout: Dropout::NONE,
-            decay: Decay::Weights,
-            checkpointing: Checkpointing::None,
+            decay_scope: DecayScope::Weights,
+            gradient_checkpointing: GradientCheckpointing::None,
             trace: false,
         }
     }
@@ -310,7 +312,7 @@ impl Recipe {
     }
 
     /// The same with another schedule.
-    pub fn with_schedule(self, schedule: Schedule) -> Self {
+    pub fn with_schedule(self, schedule: LearningRateSchedule) -> Self {
         Recipe { schedule, ..self }
     }
 
@@ -320,13 +322,13 @@ impl Recipe {
     }
 
     /// The same with weight decay of these parameters.
-    pub fn with_decay(self, decay: Decay) -> Self {
-        Recipe { decay, ..self }
+    pub fn with_decay_scope(self, decay_scope: DecayScope) -> Self {
+        Recipe { decay_scope, ..self }
     }
 
     /// The same with other memory for the backward pass.
-    pub fn with_checkpointing(self, checkpointing: Checkpointing) -> Self {
-        Recipe { checkpointing, ..self }
+    pub fn with_gradient_checkpointing(self, gradient_checkpointing: GradientCheckpointing) -> Self {
+        Recipe { gradient_checkpointing, ..self }
     }
 
     /// The same, with the gradient measured at every step.
@@ -347,7 +349,7 @@ impl Recipe {
     pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
         let mut exempt = zeros(layout.len(), "marking the parameters that are trained")?;
         for parameter in layout.parameters() {
-            let decays = self.decay == Decay::All || parameter.name.starts_with("weight");
+            let decays = self.decay_scope == DecayScope::All || parameter.name.starts_with("weight");
             let decay = if decays { 0 } else { NOT_DECAYED };
             let update = if frozen.contains(&parameter.name) { FROZEN } else { 0 };
             exempt[parameter.range()].fill(decay | update);
@@ -364,11 +366,12 @@ impl Recipe {
                 "dropout between layers is {p}, but the network has one layer; expected 0, or at least two layers"
             )));
         }
-        if self.checkpointing != Checkpointing::None && config.directions == Directions::Both {
-            let asked = self.checkpointing;
+        if self.gradient_checkpointing != GradientCheckpointing::None && config.directions == Directions::Bidirectional
+        {
+            let asked = self.gradient_checkpointing;
             return Err(Error::Config(format!(
                 "gradients are checkpointed ({asked:?}), but the network reads both ways: the second direction starts where \
-                 the last segment ends; expected Checkpointing::None, or a network of one direction"
+                 the last segment ends; expected GradientCheckpointing::None, or a network of one direction"
             )));
         }
         Ok(())
@@ -399,7 +402,7 @@ impl Recipe {
         fraction("dropout between layers", self.dropout.outputs)?;
         fraction("dropout of inputs", self.dropout.inputs)?;
         fraction("dropout of the hidden state", self.dropout.hidden)?;
-        if self.checkpointing == Checkpointing::Steps(0) {
+        if self.gradient_checkpointing == GradientCheckpointing::Steps(0) {
             return Err(Error::Config("gradients are checkpointed every 0 steps, expected at least 1".to_owned()));
         }
         match self.clip {
@@ -428,14 +431,14 @@ impl Recipe {
             }
         }
         match self.schedule {
-            Schedule::Constant => {}
-            Schedule::StepDecay { every, factor, .. } => {
+            LearningRateSchedule::Constant => {}
+            LearningRateSchedule::StepDecay { every, factor, .. } => {
                 positive("the decay of the learning rate", factor)?;
                 if every == 0 {
                     return Err(Error::Config("the learning rate decays every 0 steps, expected at least 1".into()));
                 }
             }
-            Schedule::Cosine { floor, .. } => {
+            LearningRateSchedule::Cosine { floor, .. } => {
                 if !(0.0..=1.0).contains(&floor) {
                     return Err(Error::Config(format!("the cosine's floor is {floor}, expected 0 to 1")));
                 }

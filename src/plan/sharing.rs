@@ -68,7 +68,7 @@ impl Op {
         match self {
             Op::Copy { from, to } => [from, to].into_iter().for_each(|view| name(view.tensor)),
             Op::Zero { tensor } => name(*tensor),
-            Op::Start(o) => [o.learnt.tensor, o.fresh, o.state].into_iter().for_each(name),
+            Op::Start(o) => [o.learned.tensor, o.fresh, o.state].into_iter().for_each(name),
             Op::Remaining(o) => [o.lengths, o.out].into_iter().for_each(name),
             Op::Mask(o) => o.input.map(|v| v.tensor).into_iter().chain([o.out.tensor, o.draw.keys]).for_each(name),
             Op::Gather(o) => {

@@ -3,7 +3,7 @@
 //!
 //! A tile says nothing about the result but the order of its sums, and nothing at all to the CPU executor.
 
-use super::op::Schedule;
+use super::op::RecurrenceMode;
 use super::target::Target;
 
 /// What one workgroup of a recurrence takes, and how its threads share that.
@@ -53,14 +53,18 @@ impl Tile {
 
     /// The numbers of workgroup memory that it needs of G gates and H units: every thread's part of the sums and, for a
     /// whole sequence, what they are over.
-    pub fn floats(&self, schedule: Schedule, way: Way, gates: usize, hidden: usize) -> usize {
+    pub fn floats(&self, schedule: RecurrenceMode, way: Way, gates: usize, hidden: usize) -> usize {
         let [threads, sequences, units, split] =
             [self.threads, self.sequences, self.units, self.split].map(|n| n as usize);
         let floats = match (schedule, way) {
-            (Schedule::Whole, Way::Forward) => sequences.saturating_mul(hidden).saturating_mul(1 + split * gates),
-            (Schedule::Whole, Way::Backward) => sequences.saturating_mul(hidden).saturating_mul(gates + split),
-            (Schedule::Steps, Way::Forward) => threads * sequences * units * gates + split,
-            (Schedule::Steps, Way::Backward) => threads * sequences * units,
+            (RecurrenceMode::WholeSequence, Way::Forward) => {
+                sequences.saturating_mul(hidden).saturating_mul(1 + split * gates)
+            }
+            (RecurrenceMode::WholeSequence, Way::Backward) => {
+                sequences.saturating_mul(hidden).saturating_mul(gates + split)
+            }
+            (RecurrenceMode::PerStep, Way::Forward) => threads * sequences * units * gates + split,
+            (RecurrenceMode::PerStep, Way::Backward) => threads * sequences * units,
         };
         floats.next_multiple_of(FLOATS_A_UNIT)
     }
@@ -73,8 +77,9 @@ impl Tile {
     /// so that the loads of a step wait side by side.
     pub(super) fn whole(target: &Target, work: &Work) -> Option<Tile> {
         let Work { way, gates, hidden, batch, directions } = *work;
-        let fits =
-            |tile: &Tile| tile.floats(Schedule::Whole, way, gates, hidden) * 4 <= target.workgroup_bytes as usize;
+        let fits = |tile: &Tile| {
+            tile.floats(RecurrenceMode::WholeSequence, way, gates, hidden) * 4 <= target.workgroup_bytes as usize
+        };
         let enough = target.workgroups.min(directions * batch);
         let most = batch.min(8).next_power_of_two() as u32;
         let sequences = [8, 4, 2, 1].into_iter().filter(|s| *s <= most);

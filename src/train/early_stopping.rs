@@ -11,12 +11,12 @@ use crate::model::Model;
 ///
 /// ```
 /// use recurrent::data::Windows;
-/// use recurrent::{Config, Device, EarlyStopping, Input, Loss, Model, Recipe, Trainer};
+/// use recurrent::{Config, Device, EarlyStopping, InputKind, Loss, Model, Recipe, Trainer};
 ///
 /// let text: Vec<u32> = (0..400).map(|i| i * i % 5).collect();
 /// let windows = Windows::new(text[..300].to_vec(), 10, 2)?;
 /// let held = Windows::new(text[300..].to_vec(), 10, 2)?; // not trained on
-/// let model = Model::new(Config::lstm(Input::Tokens(5), 8, 5))?;
+/// let model = Model::new(Config::lstm(InputKind::Tokens(5), 8, 5))?;
 /// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::CrossEntropy))?;
 ///
 /// let mut stopping = EarlyStopping::new(3);
@@ -77,7 +77,7 @@ impl EarlyStopping {
         } else {
             self.since_best += 1;
         }
-        Ok(self.goes_on())
+        Ok(self.should_continue())
     }
 
     /// [`EarlyStopping::observe_async`], waiting.
@@ -92,7 +92,7 @@ impl EarlyStopping {
         } else {
             self.since_best += 1;
         }
-        Ok(self.goes_on())
+        Ok(self.should_continue())
     }
 
     /// The least loss so far and the model it belongs to; none before the first that was finite.
@@ -111,7 +111,7 @@ impl EarlyStopping {
     }
 
     /// Whether training is to go on, as the last evaluation said.
-    pub fn goes_on(&self) -> bool {
+    pub fn should_continue(&self) -> bool {
         self.since_best < self.patience.max(1)
     }
 

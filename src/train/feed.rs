@@ -38,7 +38,7 @@ impl Carried {
 /// Whether a window of `size` sequences can start so where the window before it left the state of `held` sequences.
 pub(super) fn check_start(start: &Start, size: usize, held: Option<usize>) -> Result<()> {
     match (start, held) {
-        (Start::Zero | Start::Given(_), _) => Ok(()),
+        (Start::Initial | Start::Given(_), _) => Ok(()),
         (Start::Carry, None) => {
             Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()))
         }
@@ -52,7 +52,7 @@ pub(super) fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, car
     check_start(start, plan.batch, carried.batch())?;
     let state = plan.tensors.state;
     match (start, carried) {
-        (Start::Zero, _) => executor.zero(plan.id, state),
+        (Start::Initial, _) => executor.zero(plan.id, state),
         (Start::Given(values), _) => executor.write_f32(plan.id, state, values),
         (Start::Carry, Carried::Nowhere) => Ok(()),
         (Start::Carry, Carried::Device(from)) if from.id == plan.id => Ok(()),
@@ -72,7 +72,7 @@ pub(super) fn upload(
     rows: &mut ByToken,
 ) -> Result<()> {
     let (id, loss) = (plan.id, plan.loss());
-    executor.write_span(id, &plan.tensors, &batch.sequences.span(), batch.sequences.start == Start::Zero)?;
+    executor.write_span(id, &plan.tensors, &batch.sequences.span(), batch.sequences.start == Start::Initial)?;
     let by_token = plan.tensors.training.and_then(|training| Some((training.by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
         rows.sort(tokens, segment * batch.sequences.size, config.input.size());

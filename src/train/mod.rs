@@ -11,10 +11,10 @@ mod trace;
 #[cfg(not(target_arch = "wasm32"))]
 mod waiting;
 
-pub use crate::clock::Clock;
+pub use crate::clock::TimingSource;
 pub use early_stopping::EarlyStopping;
 pub use profile::{Profile, ProfileRow};
-pub use trace::{LayerTrace, ParameterTrace, Spread, Trace};
+pub use trace::{LayerTrace, ParameterTrace, TensorStats, Trace};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -216,7 +216,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Data`] without any batch, and where no position of any batch counts; else as [`Trainer::step_async`]. All are
     /// checked before any is run.
-    pub async fn step_over_async(&mut self, batches: &[Batch]) -> Result<()> {
+    pub async fn step_accumulated_async(&mut self, batches: &[Batch]) -> Result<()> {
         self.step_waiting(batches, Wait::Yield, None).await
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Trainer;
-use crate::clock::{Clock, Timed};
+use crate::clock::{Timed, TimingSource};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::Wait;
@@ -23,7 +23,7 @@ pub struct Profile {
     /// The device's name, as [`Device::name`](crate::Device::name) has it.
     pub device: String,
     /// By what it was timed.
-    pub clock: Clock,
+    pub clock: TimingSource,
     /// T of the window.
     pub steps: usize,
     /// B of the window.

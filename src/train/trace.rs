@@ -72,15 +72,15 @@ pub struct ParameterTrace {
     /// As [`Layout`](crate::Layout) calls it.
     pub name: String,
     /// Its gradient before clipping.
-    pub gradient: Spread,
+    pub gradient: TensorStats,
     /// Its values, after the step.
-    pub weight: Spread,
+    pub weight: TensorStats,
 }
 
 /// How large the elements of a tensor are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Spread {
+pub struct TensorStats {
     /// √Σx².
     pub norm: f64,
     /// How many elements there are of each order of magnitude: of k with 10ᵏ ≤ |x| < 10ᵏ⁺¹.
@@ -91,9 +91,9 @@ pub struct Spread {
     pub not_finite: usize,
 }
 
-impl Spread {
+impl TensorStats {
     fn of(values: &[f32]) -> Self {
-        let mut spread = Spread { norm: 0.0, decades: BTreeMap::new(), zeros: 0, not_finite: 0 };
+        let mut spread = TensorStats { norm: 0.0, decades: BTreeMap::new(), zeros: 0, not_finite: 0 };
         for value in values.iter().map(|value| f64::from(value.abs())) {
             spread.norm += value * value;
             if value == 0.0 {
@@ -141,13 +141,13 @@ impl Trainer {
         let steps = norms.len() / (self.config.layers * directions);
         let layers = norms.chunks_exact(steps).enumerate().map(|(row, norms)| LayerTrace {
             layer: row / directions,
-            reverse: self.config.directions == Directions::Both && row % directions == 1,
+            reverse: self.config.directions == Directions::Bidirectional && row % directions == 1,
             norms: norms.iter().map(|norm| f64::from(*norm)).collect(),
         });
         let parameters = self.layout.parameters().iter().map(|parameter| ParameterTrace {
             name: parameter.name.clone(),
-            gradient: Spread::of(&gradients[parameter.range()]),
-            weight: Spread::of(&weights[parameter.range()]),
+            gradient: TensorStats::of(&gradients[parameter.range()]),
+            weight: TensorStats::of(&weights[parameter.range()]),
         });
         let [clipped, measured] = self.clipped;
         let counts = self.recipe.clip != crate::Clip::None;

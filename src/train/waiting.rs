@@ -45,11 +45,11 @@ impl Trainer {
         block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block, None))
     }
 
-    /// [`Trainer::step_over_async`], which waits only where that says.
+    /// [`Trainer::step_accumulated_async`], which waits only where that says.
     ///
     /// # Errors
     /// As there.
-    pub fn step_over(&mut self, batches: &[Batch]) -> Result<()> {
+    pub fn step_accumulated(&mut self, batches: &[Batch]) -> Result<()> {
         block_on(self.step_waiting(batches, Wait::Block, None))
     }
 

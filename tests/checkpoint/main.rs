@@ -19,14 +19,19 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use recurrent::checkpoint::{State, Training};
-use recurrent::plan::{Checkpointing, Clip, Decay, Dropout, Loss, Optimizer, Recipe, Schedule};
-use recurrent::{Activation, Cell, Checkpoint, Config, Directions, Error, Init, Input, Layout, Model, ReadOut, Reset};
+use recurrent::plan::{
+    Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe,
+};
+use recurrent::{
+    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, Init, InputKind, Layout, Model, ReadOut,
+    Reset, Targets, Trainer,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// I = 4, H = 3, O = 2; no size is a multiple of the layout's alignment, so there are gaps.
 fn config() -> Config {
-    Config::elman(Input::Tokens(4), 3, 2).with_seed(u64::MAX)
+    Config::elman(InputKind::Tokens(4), 3, 2).with_seed(u64::MAX)
 }
 
 /// Distinct values, with those that a careless reader would change; zeros in the gaps.
@@ -148,16 +153,16 @@ fn configs() -> Vec<Config> {
     let inits = [Init::Uniform, Init::Glorot, Init::Orthogonal, Init::Identity];
     let mut configs = Vec::new();
     for (cell, layers) in cells.into_iter().flat_map(|cell| (1..=3).map(move |layers| (cell, layers))) {
-        for directions in [Directions::Forward, Directions::Both] {
-            for (bias, learnt_start) in [(true, true), (true, false), (false, true), (false, false)] {
+        for directions in [Directions::Forward, Directions::Bidirectional] {
+            for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
                 for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
                     let at = configs.len();
-                    let input = [Input::Tokens(2), Input::Dense(7), Input::Dense(1)][at / 3 % 3];
+                    let input = [InputKind::Tokens(2), InputKind::Dense(7), InputKind::Dense(1)][at / 3 % 3];
                     let config = Config::new(cell, input, 1 + at % 5, 1 + at % 2)
                         .with_layers(layers)
                         .with_directions(directions)
                         .with_bias(bias)
-                        .with_learnt_start(learnt_start)
+                        .with_learned_initial_state(learned_initial_state)
                         .with_read_out(read_out)
                         .with_init(inits[at % 4])
                         .with_seed(u64::MAX - at as u64);
@@ -182,18 +187,18 @@ fn recipes(config: &Config) -> Vec<Recipe> {
         recipe
             .with_clip(Clip::Value(0.1))
             .with_optimizer(Optimizer::rms_prop(), 0.3)
-            .with_schedule(Schedule::StepDecay { after: 3, every: u64::MAX, factor: 0.97 })
+            .with_schedule(LearningRateSchedule::StepDecay { after: 3, every: u64::MAX, factor: 0.97 })
             .with_dropout(Dropout::variational(0.1 + 0.2, 0.0).with_seed(seed)),
         recipe
             .with_clip(Clip::Normalize(1.0))
             .with_optimizer(Optimizer::adam_w(0.01), 1e-3)
-            .with_decay(Decay::All)
-            .with_schedule(Schedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 })
+            .with_decay_scope(DecayScope::All)
+            .with_schedule(LearningRateSchedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 })
             .with_dropout(Dropout::variational(0.0, 0.7).with_seed(u64::MAX)),
     ];
     if config.directions == Directions::Forward {
-        let all = [Checkpointing::Sqrt, Checkpointing::Steps(7)];
-        recipes.extend(all.map(|checkpointing| recipe.with_checkpointing(checkpointing)));
+        let all = [GradientCheckpointing::Sqrt, GradientCheckpointing::Steps(7)];
+        recipes.extend(all.map(|checkpointing| recipe.with_gradient_checkpointing(checkpointing)));
     }
     if config.layers > 1 {
         recipes.push(recipe.with_dropout(Dropout::between_layers(0.5).with_seed(seed)));
@@ -208,7 +213,7 @@ fn every_kind_of_configuration_and_recipe_survives() {
         for (at, recipe) in recipes(&config).into_iter().enumerate() {
             let model = Model::new(config.clone()).unwrap();
             let moments = vec![flat(model.layout(), 1.0); recipe.optimizer.moments()];
-            // Nothing, all but the first, or the last, which may be a learnt initial state.
+            // Nothing, all but the first, or the last, which may be a learned initial state.
             let names: Vec<String> = model.layout().parameters().iter().map(|p| p.name.clone()).collect();
             let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
             let values = (1..=config.state(2).iter().product()).map(|i| 1.0 / i as f32).collect();
@@ -277,11 +282,36 @@ fn the_metadata_is_one_key_and_stays_readable() {
     assert_eq!(metadata.len(), 1, "more than one key has the order of a hash map");
     // Files that are out there are read by these names: changing one needs a new format number.
     let expected = concat!(
-        r#"{"format":2,"config":{"input":{"tokens":4},"cell":{"elman":"tanh"},"hidden":3,"layers":1,"#,
-        r#""directions":"forward","bias":true,"learnt_start":false,"outputs":2,"read_out":"every_step","#,
+        r#"{"format":3,"config":{"input":{"tokens":4},"cell":{"elman":"tanh"},"hidden":3,"layers":1,"#,
+        r#""directions":"forward","bias":true,"learned_initial_state":false,"outputs":2,"read_out":"every_step","#,
         r#""init":"uniform","forget_bias":null,"seed":18446744073709551615},"training":null,"notes":{}}"#
     );
     assert_eq!(metadata["recurrent"], expected);
+}
+
+/// `checkpoint_format_2.safetensors` was saved by a version that wrote format 2, after three steps on this batch; the loss is
+/// what that version measured in the fourth.
+#[test]
+fn a_training_saved_in_format_2_goes_on() {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint_format_2.safetensors"));
+    let bytes = bytes.unwrap();
+    let checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
+    let config = checkpoint.model.config();
+    assert_eq!(config.directions, Directions::Bidirectional);
+    assert!(config.learned_initial_state);
+    let mut trainer = Trainer::resume(&Device::cpu(), &checkpoint).unwrap();
+    let recipe = trainer.recipe();
+    assert_eq!(recipe.decay_scope, DecayScope::All);
+    assert_eq!(recipe.gradient_checkpointing, GradientCheckpointing::None);
+    let batch = Batch::tokens(3, 2, vec![0, 1, 2, 3, 4, 0], Vec::new());
+    trainer.step(&Batch { targets: Targets::Classes(vec![0, 2]), ..batch }).unwrap();
+    assert_eq!(trainer.metrics().unwrap()[0].loss, 1.051971435546875);
+
+    let (header, _) = apart(&checkpoint.to_bytes().unwrap());
+    for old in [r#"\"format\":2"#, "learnt_start", r#"\"both\""#, r#"\"decay\""#, r#"\"checkpointing\""#] {
+        assert!(apart(&bytes).0.contains(old), "{old}");
+        assert!(!header.contains(old), "{old}");
+    }
 }
 
 #[test]

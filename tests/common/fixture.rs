@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use recurrent::plan::{Checkpointing, Clip, Loss, Optimizer, Purpose, Recipe, Target};
-use recurrent::{Activation, Cell, Config, Directions, Input, Layout, ReadOut, Reset};
+use recurrent::plan::{Clip, GradientCheckpointing, Loss, Optimizer, Purpose, Recipe, Target};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     // that of segments as well.
     let mut trains = vec![train];
     if config.directions == Directions::Forward {
-        let recipe = recipe.with_checkpointing(Checkpointing::Sqrt);
+        let recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
         trains.push(network.prepare(Purpose::Train(recipe), steps, batch));
     }
     for train in trains {
@@ -80,9 +80,9 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
         assert_close(name, &network.read(&train, train.at.parameters), &held, EXACT);
     }
 
-    // A learnt one is a parameter, compared above. Of any other the same network that could learn it has the gradient.
-    if !config.learnt_start {
-        let mut learning = Network::new(executor(), &config.with_learnt_start(true), target);
+    // A learned one is a parameter, compared above. Of any other the same network that could learn it has the gradient.
+    if !config.learned_initial_state {
+        let mut learning = Network::new(executor(), &config.with_learned_initial_state(true), target);
         let mut all = vec![0.0; learning.layout.len()];
         for parameter in network.layout.parameters() {
             let place = learning.layout.get(&parameter.name).unwrap().range();
@@ -202,8 +202,8 @@ impl Fixture {
     /// The network.
     pub fn config(&self) -> Config {
         let input = match self.choice("input") {
-            "tokens" => Input::Tokens(self.size("I")),
-            "dense" => Input::Dense(self.size("I")),
+            "tokens" => InputKind::Tokens(self.size("I")),
+            "dense" => InputKind::Dense(self.size("I")),
             other => panic!("{}: input {other}", self.name),
         };
         let reset = self.case["reset"].as_str();
@@ -224,14 +224,14 @@ impl Fixture {
         let layers = if self.case["layers"].is_null() { 1 } else { self.size("layers") };
         let directions = match self.case["directions"].as_u64() {
             None | Some(1) => Directions::Forward,
-            Some(2) => Directions::Both,
+            Some(2) => Directions::Bidirectional,
             other => panic!("{}: directions {other:?}", self.name),
         };
         Config::new(cell, input, self.size("H"), self.size("O"))
             .with_layers(layers)
             .with_directions(directions)
             .with_bias(self.case["bias"].is_null() || self.is("bias"))
-            .with_learnt_start(self.is("learnt_start"))
+            .with_learned_initial_state(self.is("learned_initial_state"))
             .with_read_out(read_out)
     }
 
@@ -278,7 +278,7 @@ impl Fixture {
         let dense = self.choice("input") == "dense";
         let classes = self.loss() == Loss::CrossEntropy;
         let config = self.config();
-        // A start from the learnt state does not read the carried one: a wrong one shows.
+        // A start from the learned state does not read the carried one: a wrong one shows.
         let unread = || vec![0.5; config.state(self.size("B")).iter().product()];
         Window {
             steps: self.size("T"),
@@ -287,8 +287,8 @@ impl Fixture {
             lengths: self.lengths(),
             targets: if classes { Targets::Classes(self.id("targets")) } else { Targets::Values(self.real("targets")) },
             mask: self.real("mask"),
-            state: if config.learnt_start { unread() } else { self.state("h0", "c0") },
-            fresh: config.learnt_start,
+            state: if config.learned_initial_state { unread() } else { self.state("h0", "c0") },
+            fresh: config.learned_initial_state,
         }
     }
 

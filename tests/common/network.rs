@@ -4,7 +4,7 @@
 //! goes into an activation.
 
 use recurrent::plan::{Outputs, Plan, PlanId, Purpose, Target, TensorId};
-use recurrent::{Config, Input, Layout, ReadOut};
+use recurrent::{Config, InputKind, Layout, ReadOut};
 
 use super::{executor::Execute, random::Random};
 
@@ -43,7 +43,7 @@ pub struct Window {
     pub lengths: Vec<u32>,
     /// `[S, L, B, D·H]`, before the first step.
     pub state: Vec<f64>,
-    /// Whether a learnt initial state takes that state's place.
+    /// Whether a learned initial state takes that state's place.
     pub fresh: bool,
 }
 
@@ -55,8 +55,8 @@ impl Window {
             steps,
             batch,
             inputs: match config.input {
-                Input::Tokens(symbols) => Inputs::Tokens(random.ids(steps * batch, symbols)),
-                Input::Dense(size) => Inputs::Dense(random.reals(steps * batch * size, 1.0)),
+                InputKind::Tokens(symbols) => Inputs::Tokens(random.ids(steps * batch, symbols)),
+                InputKind::Dense(size) => Inputs::Dense(random.reals(steps * batch * size, 1.0)),
                 _ => unreachable!("an input that the tests do not know"),
             },
             targets: if classes {
@@ -227,7 +227,7 @@ impl<E: Execute> Network<E> {
     /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it, and whose plan
     /// keeps everything.
     pub fn state_gradient(&mut self, prepared: &Prepared) -> Vec<f64> {
-        assert!(self.config.learnt_start, "only the plan of such a network goes back to the initial state");
+        assert!(self.config.learned_initial_state, "only the plan of such a network goes back to the initial state");
         let [states, layers, batch, width] = self.config.state(prepared.plan.get(prepared.at.lengths).len());
         let directions = width / self.config.hidden;
         let steps = prepared.plan.get(prepared.at.inputs).shape[0];

@@ -22,7 +22,7 @@ mod records;
 #[allow(dead_code, reason = "one file of a folder is read")]
 mod sound;
 #[path = "../../examples/handwriting/strokes.rs"]
-#[allow(dead_code, reason = "strokes are read, and not learnt from")]
+#[allow(dead_code, reason = "strokes are read, and not learned from")]
 mod strokes;
 #[path = "../../examples/time_series/table.rs"]
 #[allow(dead_code, reason = "options are given here, and not named")]

@@ -7,11 +7,11 @@ use flate2::{Compression, write::GzEncoder};
 use hound::{SampleFormat, WavSpec, WavWriter};
 use recurrent::checkpoint::{Names, State, Training};
 use recurrent::plan::Optimizer;
-use recurrent::{Checkpoint, Config, Input, Loss, Model, Recipe};
+use recurrent::{Checkpoint, Config, InputKind, Loss, Model, Recipe};
 
 /// I = 3, H = 2, O = 2.
 pub fn config() -> Config {
-    Config::gru(Input::Dense(3), 2, 2)
+    Config::gru(InputKind::Dense(3), 2, 2)
 }
 
 pub fn checkpoints() -> Vec<Vec<u8>> {

@@ -4,7 +4,9 @@
 
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Activation, Batch, Cell, Clip, Config, Init, Input, Loss, Optimizer, ReadOut, Recipe, Reset, Targets};
+use recurrent::{
+    Activation, Batch, Cell, Clip, Config, Init, InputKind, Loss, Optimizer, ReadOut, Recipe, Reset, Targets,
+};
 
 use crate::training::{HELD, train, with_memory};
 use crate::whole::rng;
@@ -39,7 +41,7 @@ fn adding(random: &mut ChaCha12Rng, size: usize) -> Batch {
 
 /// The mean squared error on sequences that were not trained on.
 fn error_after_training(cell: Cell, seed: u64) -> f64 {
-    let config = Config::new(cell, Input::Dense(2), HIDDEN, 1)
+    let config = Config::new(cell, InputKind::Dense(2), HIDDEN, 1)
         .with_read_out(ReadOut::Last)
         .with_init(Init::Orthogonal)
         .with_seed(seed);
@@ -50,7 +52,7 @@ fn error_after_training(cell: Cell, seed: u64) -> f64 {
     error
 }
 
-fn is_learnt(cell: Cell) {
+fn is_learned(cell: Cell) {
     for seed in [1, 2, 3] {
         let error = error_after_training(cell, seed);
         assert!(error < LEARNT, "{}, seed {seed}: a mean squared error of {error}", cell.name());
@@ -59,17 +61,17 @@ fn is_learnt(cell: Cell) {
 
 #[test]
 fn an_lstm_adds_over_100_steps() {
-    is_learnt(Cell::Lstm);
+    is_learned(Cell::Lstm);
 }
 
 #[test]
 fn a_gru_adds_over_100_steps() {
-    is_learnt(Cell::Gru(Reset::AfterProduct));
+    is_learned(Cell::Gru(Reset::AfterProduct));
 }
 
 #[test]
 fn a_gru_that_resets_before_the_product_adds_over_100_steps() {
-    is_learnt(Cell::Gru(Reset::BeforeProduct));
+    is_learned(Cell::Gru(Reset::BeforeProduct));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! LSTM and GRU learn it, and a tanh network of the same size, recipe and number of steps does not.
 
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Activation, Batch, Cell, Clip, Config, Input, Loss, Optimizer, Recipe, Reset};
+use recurrent::{Activation, Batch, Cell, Clip, Config, InputKind, Loss, Optimizer, Recipe, Reset};
 
 use crate::training::{HELD, accuracy, train, with_memory};
 use crate::whole::{ids, rng};
@@ -46,7 +46,7 @@ fn copying(random: &mut ChaCha12Rng, size: usize) -> Batch {
 
 /// The part of right answers on sequences that were not trained on.
 fn accuracy_after_training(cell: Cell, seed: u64) -> f64 {
-    let config = Config::new(cell, Input::Tokens(SYMBOLS + 2), HIDDEN, SYMBOLS).with_seed(seed);
+    let config = Config::new(cell, InputKind::Tokens(SYMBOLS + 2), HIDDEN, SYMBOLS).with_seed(seed);
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1.5e-2);
     let mut trainer = train(&with_memory(config, SPAN), recipe, copying, LIMIT, ENOUGH);
     let held = copying(&mut rng(2000 + seed), HELD);
@@ -56,7 +56,7 @@ fn accuracy_after_training(cell: Cell, seed: u64) -> f64 {
     right
 }
 
-fn is_learnt(cell: Cell) {
+fn is_learned(cell: Cell) {
     for seed in [1, 2] {
         let right = accuracy_after_training(cell, seed);
         assert!(right > LEARNT, "{}, seed {seed}: {right} of the answers are right", cell.name());
@@ -65,12 +65,12 @@ fn is_learnt(cell: Cell) {
 
 #[test]
 fn an_lstm_copies_across_50_steps() {
-    is_learnt(Cell::Lstm);
+    is_learned(Cell::Lstm);
 }
 
 #[test]
 fn a_gru_copies_across_50_steps() {
-    is_learnt(Cell::Gru(Reset::AfterProduct));
+    is_learned(Cell::Gru(Reset::AfterProduct));
 }
 
 #[test]

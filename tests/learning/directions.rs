@@ -5,7 +5,7 @@
 
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Activation, Batch, Cell, Config, Directions, Input, Loss, Optimizer, Recipe, Reset, Trainer};
+use recurrent::{Activation, Batch, Cell, Config, Directions, InputKind, Loss, Optimizer, Recipe, Reset, Trainer};
 
 use crate::training::{HELD, accuracy, train};
 use crate::whole::{ids, rng};
@@ -33,7 +33,8 @@ fn endings(random: &mut ChaCha12Rng, size: usize) -> Batch {
 }
 
 fn trained(cell: Cell, directions: Directions) -> Trainer {
-    let config = Config::new(cell, Input::Tokens(SYMBOLS), HIDDEN, SYMBOLS).with_directions(directions).with_seed(1);
+    let config =
+        Config::new(cell, InputKind::Tokens(SYMBOLS), HIDDEN, SYMBOLS).with_directions(directions).with_seed(1);
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
     train(&recurrent::Model::new(config).unwrap(), recipe, endings, LIMIT, ENOUGH)
 }
@@ -44,7 +45,8 @@ const CELLS: [Cell; 4] =
 #[test]
 fn both_directions_know_the_end() {
     for cell in CELLS {
-        let right = accuracy(&trained(cell, Directions::Both).model().unwrap(), &endings(&mut rng(2001), HELD));
+        let right =
+            accuracy(&trained(cell, Directions::Bidirectional).model().unwrap(), &endings(&mut rng(2001), HELD));
         println!("{cell:?}, both directions: {:.1} % right", 100.0 * right);
         assert!(right > LEARNT, "{cell:?}: {right} of the answers are right");
     }

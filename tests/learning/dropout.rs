@@ -1,9 +1,9 @@
-//! With dropout between layers and variational dropout a task is learnt all the same.
+//! With dropout between layers and variational dropout a task is learned all the same.
 //!
 //! Evaluation drops nothing: it repeats bit for bit, and is that of the same network trained without dropout.
 
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Batch, Cell, Config, Device, Dropout, Input, Loss, Model, Optimizer, Recipe, Reset, Trainer};
+use recurrent::{Batch, Cell, Config, Device, Dropout, InputKind, Loss, Model, Optimizer, Recipe, Reset, Trainer};
 
 use crate::training::{HELD, accuracy, train};
 use crate::whole::{ids, rng};
@@ -29,8 +29,8 @@ fn echo(random: &mut ChaCha12Rng, size: usize) -> Batch {
     Batch::tokens(STEPS, size, symbols, targets).with_mask(mask)
 }
 
-fn is_learnt(cell: Cell, dropout: Dropout) {
-    let config = Config::new(cell, Input::Tokens(SYMBOLS), HIDDEN, SYMBOLS).with_layers(2).with_seed(1);
+fn is_learned(cell: Cell, dropout: Dropout) {
+    let config = Config::new(cell, InputKind::Tokens(SYMBOLS), HIDDEN, SYMBOLS).with_layers(2).with_seed(1);
     let plain = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
     let mut trainer = train(&Model::new(config).unwrap(), plain.with_dropout(dropout), echo, LIMIT, ENOUGH);
     let (model, held) = (trainer.model().unwrap(), echo(&mut rng(2001), HELD));
@@ -52,15 +52,15 @@ fn is_learnt(cell: Cell, dropout: Dropout) {
 const CELLS: [Cell; 3] = [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
 
 #[test]
-fn an_echo_is_learnt_with_dropout_between_layers() {
+fn an_echo_is_learned_with_dropout_between_layers() {
     for cell in CELLS {
-        is_learnt(cell, Dropout::between_layers(0.3).with_seed(5));
+        is_learned(cell, Dropout::between_layers(0.3).with_seed(5));
     }
 }
 
 #[test]
-fn an_echo_is_learnt_with_variational_dropout() {
+fn an_echo_is_learned_with_variational_dropout() {
     for cell in CELLS {
-        is_learnt(cell, Dropout::variational(0.1, 0.2).with_seed(5));
+        is_learned(cell, Dropout::variational(0.1, 0.2).with_seed(5));
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks that need memory, both directions, lengths or dropout are learnt, on data that is drawn fresh for every step.
+//! Tasks that need memory, both directions, lengths or dropout are learned, on data that is drawn fresh for every step.
 //!
 //! Every task has a bound that a network without what is tested cannot pass, and such a network is held against it.
 #![allow(

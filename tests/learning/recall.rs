@@ -1,10 +1,12 @@
-//! A task that needs memory is learnt: to say, at the end, the symbol that was shown ten steps before.
+//! A task that needs memory is learned: to say, at the end, the symbol that was shown ten steps before.
 //!
 //! The same network on windows that are too short to hold the symbol must fail, or the test would prove nothing.
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Batch, Clip, Config, Device, Init, Input, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Trainer};
-use recurrent::{Stream, Targets};
+use recurrent::{
+    Batch, Clip, Config, Device, Init, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Trainer,
+};
+use recurrent::{StreamingPredictor, Targets};
 
 use crate::whole::{self, rng};
 
@@ -28,7 +30,7 @@ fn recall(rng: &mut ChaCha12Rng, unroll: usize, size: usize) -> Batch {
 
 /// The part of wrong answers on 512 sequences that were not trained on.
 fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
-    let config = Config::elman(Input::Tokens(2 * SYMBOLS), 32, SYMBOLS)
+    let config = Config::elman(InputKind::Tokens(2 * SYMBOLS), 32, SYMBOLS)
         .with_read_out(ReadOut::Last)
         .with_init(Init::Orthogonal)
         .with_seed(seed);
@@ -45,7 +47,7 @@ fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
     let (Inputs::Tokens(_), Targets::Classes(answers)) = (&held.sequences.inputs, &held.targets) else {
         panic!("tokens")
     };
-    let mut stream = Stream::new(device, &trainer.model().unwrap(), 512).unwrap();
+    let mut stream = StreamingPredictor::new(device, &trainer.model().unwrap(), 512).unwrap();
     let outputs = stream.sequence(held.sequences.steps, &held.sequences.inputs).unwrap();
     let wrong = outputs
         .chunks_exact(SYMBOLS)

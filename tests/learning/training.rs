@@ -1,4 +1,4 @@
-//! What the tasks share: drawing gates' biases for a span of time, training until a task is learnt, counting answers.
+//! What the tasks share: drawing gates' biases for a span of time, training until a task is learned, counting answers.
 //!
 //! Training, validation and the held-out set are drawn from different seeds, so nothing is asserted on data that a
 //! network was trained on or stopped by.

@@ -1,7 +1,7 @@
 //! How many dispatches a step takes, counted by hand for some networks and by the structure for all.
 
 use recurrent::plan::{Bounds, Dropout, Loss, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target};
-use recurrent::{Cell, Config, Directions, Input, ReadOut, Reset};
+use recurrent::{Cell, Config, Directions, InputKind, ReadOut, Reset};
 
 use crate::{BY_STEPS, is_whole, of_all_kinds, plan, structures, text, train, train_with};
 
@@ -32,7 +32,7 @@ fn dispatches_of_a_text_model_as_a_whole_sequence() {
 
 #[test]
 fn dispatches_of_an_lstm_of_two_layers() {
-    let config = Config::lstm(Input::Tokens(65), 128, 65).with_layers(2);
+    let config = Config::lstm(InputKind::Tokens(65), 128, 65).with_layers(2);
     // Forward: each layer's product with W and 50 steps, then the read-out. Backward: read-out, dV; each layer's 50
     // steps, dU and dW, and what the layer below hears.
     let steps = plan(&config, train(), 50, 32, &BY_STEPS);
@@ -45,11 +45,11 @@ fn dispatches_of_an_lstm_of_two_layers() {
 #[test]
 fn dispatches_of_both_directions() {
     // By steps as many as of one. Beside that one copy of the reverse direction's final state, and its dU.
-    let both = text().with_directions(Directions::Both);
+    let both = text().with_directions(Directions::Bidirectional);
     assert_eq!(dispatches(&plan(&both, train(), 50, 32, &BY_STEPS)), [1 + 50 + 1 + 1, 1, 2 + 50 + 2 + 1, 3]);
     assert_eq!(dispatches(&plan(&both, train(), 50, 32, &Target::webgpu())), [4 + 1, 1, 5 + 1, 3]);
     // Of an LSTM the copies of h and of c, in every layer.
-    let lstm = Config::lstm(Input::Tokens(65), 128, 65).with_layers(2).with_directions(Directions::Both);
+    let lstm = Config::lstm(InputKind::Tokens(65), 128, 65).with_layers(2).with_directions(Directions::Bidirectional);
     let steps = plan(&lstm, train(), 50, 32, &BY_STEPS);
     assert_eq!(dispatches(&steps), [2 * (1 + 50 + 2) + 1, 1, 2 + 2 * (50 + 2 + 1) + 1, 3]);
     // The last states of two directions lie in two places: they are put side by side, and their gradients back.
@@ -60,7 +60,7 @@ fn dispatches_of_both_directions() {
 #[test]
 fn dispatches_of_a_reset_before_the_product() {
     // Two products a step, one after the other, and two weight gradients: of r and z, and of n.
-    let config = Config::new(Cell::Gru(Reset::BeforeProduct), Input::Tokens(65), 128, 65);
+    let config = Config::new(Cell::Gru(Reset::BeforeProduct), InputKind::Tokens(65), 128, 65);
     let steps = plan(&config, train(), 50, 32, &BY_STEPS);
     assert_eq!(dispatches(&steps), [1 + 2 * 50 + 1, 1, 2 + 2 * 50 + 2 + 1, 3]);
     assert_eq!(dispatches(&plan(&config, train(), 50, 32, &Target::webgpu())), [4, 1, 2 + 1 + 2 + 1, 3]);
@@ -68,7 +68,7 @@ fn dispatches_of_a_reset_before_the_product() {
 
 #[test]
 fn dispatches_of_dropout() {
-    let config = Config::lstm(Input::Dense(65), 128, 65).with_layers(2);
+    let config = Config::lstm(InputKind::Dense(65), 128, 65).with_layers(2);
     let [forward, loss, backward, update] = dispatches(&plan(&config, train(), 50, 32, &BY_STEPS));
     let extra = |config: &Config, dropout: Dropout| {
         let [f, l, b, u] = dispatches(&plan(config, train_with(dropout), 50, 32, &BY_STEPS));
@@ -91,14 +91,14 @@ fn dispatches_of_dropout() {
 }
 
 #[test]
-fn dispatches_of_a_learnt_start_and_of_a_mean() {
+fn dispatches_of_a_learned_start_and_of_a_mean() {
     // The state's filling; one more product backwards and the sum over the batch.
-    let learnt = text().with_learnt_start(true);
-    assert_eq!(dispatches(&plan(&learnt, train(), 50, 32, &BY_STEPS)), [52 + 1, 1, 54 + 1 + 1, 3]);
+    let learned = text().with_learned_initial_state(true);
+    assert_eq!(dispatches(&plan(&learned, train(), 50, 32, &BY_STEPS)), [52 + 1, 1, 54 + 1 + 1, 3]);
     // Of a whole sequence that product is in its dispatch.
-    assert_eq!(dispatches(&plan(&learnt, train(), 50, 32, &Target::webgpu())), [4 + 1, 1, 5 + 1, 3]);
+    assert_eq!(dispatches(&plan(&learned, train(), 50, 32, &Target::webgpu())), [4 + 1, 1, 5 + 1, 3]);
     // Of an LSTM two sums.
-    let lstm = Config::lstm(Input::Tokens(65), 128, 65).with_learnt_start(true);
+    let lstm = Config::lstm(InputKind::Tokens(65), 128, 65).with_learned_initial_state(true);
     assert_eq!(dispatches(&plan(&lstm, train(), 50, 32, &BY_STEPS)), [52 + 1, 1, 54 + 1 + 2, 3]);
     let mean = text().with_read_out(ReadOut::Mean);
     assert_eq!(dispatches(&plan(&mean, train(), 50, 32, &BY_STEPS)), [52 + 1, 1, 54 + 1, 3]);
@@ -120,7 +120,7 @@ fn dispatches_are_those_of_the_structure() {
     // The largest of them would be cut.
     let unbounded = |target: Target| Target { bounds: Bounds::NONE, ..target };
     for target in [BY_STEPS, Target::webgpu()].map(unbounded) {
-        for input in [Input::Tokens(7), Input::Dense(7)] {
+        for input in [InputKind::Tokens(7), InputKind::Dense(7)] {
             for (steps, batch, hidden) in [(1, 1, 1), (2, 3, 33), (4, 1, 64), (50, 32, 257)] {
                 for config in structures(input, hidden) {
                     for dropout in dropouts.into_iter().filter(|d| config.layers > 1 || d.outputs == 0.0) {
@@ -130,32 +130,33 @@ fn dispatches_are_those_of_the_structure() {
                         let count = usize::from;
                         let products = 1 + count(config.cell == Cell::Gru(Reset::BeforeProduct));
                         let states = 1 + count(config.cell == Cell::Lstm);
-                        let (both, learnt) = (config.directions == Directions::Both, config.learnt_start);
+                        let (both, learned) =
+                            (config.directions == Directions::Bidirectional, config.learned_initial_state);
                         let pools = config.read_out == ReadOut::Mean || (config.read_out == ReadOut::Last && both);
                         let (masks, between) = (dropout.hidden > 0.0, count(dropout.outputs > 0.0));
-                        let masks_inputs = dropout.inputs > 0.0 && input == Input::Dense(7);
+                        let masks_inputs = dropout.inputs > 0.0 && input == InputKind::Dense(7);
                         let (layers, recurrence) = (config.layers, if whole { 1 } else { steps * products });
 
                         // U turned over; its mask; W; the steps; the reverse direction's final states, which of one
                         // sequence lie side by side.
                         let layer =
                             count(whole) + count(masks) + 1 + recurrence + if both && batch > 1 { states } else { 0 };
-                        let once = count(learnt) + count(masks_inputs) + count(pools) + 1;
+                        let once = count(learned) + count(masks_inputs) + count(pools) + 1;
                         let forward = once + layers * layer + (layers - 1) * between;
                         // The steps, with that before the first; masked operands; dU by direction and product; the
                         // initial state; dW.
                         let layer = recurrence
-                            + count(learnt && !whole)
+                            + count(learned && !whole)
                             + if masks { products } else { 0 }
                             + products * (1 + count(both))
-                            + if learnt { states } else { 0 }
+                            + if learned { states } else { 0 }
                             + 1;
                         let backward = 2 + count(pools) + layers * layer + (layers - 1) * (1 + between);
                         let what = format!("{config:?}, {dropout:?}, T {steps}, {target:?}");
                         assert_eq!(dispatches(&plan), [forward, 1, backward, 3], "{what}");
 
                         if layers == 1 {
-                            let plain = !both && !learnt && !pools && !masks && products == 1;
+                            let plain = !both && !learned && !pools && !masks && products == 1;
                             let recurrence = if whole { 0 } else { recurrence };
                             let most = if plain { [4, 8] } else { [9, 13] };
                             assert!(forward <= recurrence + most[0] && backward <= recurrence + most[1], "{what}");

@@ -8,10 +8,12 @@ mod tiles;
 use std::collections::BTreeSet;
 
 use recurrent::plan::{
-    Bytes, Clip, Dropout, Element, Loss, METRICS_SLOTS, Op, Optimizer, Phase, Plan, Purpose, Recipe,
-    RecurrenceSchedule, Schedule, Storage, Target,
+    Bytes, Clip, Dropout, Element, LearningRateSchedule, Loss, METRICS_SLOTS, Op, Optimizer, Phase, Plan, Purpose,
+    Recipe, RecurrenceMode, Storage, Target,
 };
-use recurrent::{Activation, Cell, Config, Device, Directions, Error, Input, Layout, Model, ReadOut, Reset, Trainer};
+use recurrent::{
+    Activation, Cell, Config, Device, Directions, Error, InputKind, Layout, Model, ReadOut, Reset, Trainer,
+};
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
 const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
@@ -36,27 +38,27 @@ fn plan(config: &Config, purpose: Purpose, steps: usize, batch: usize, target: &
 }
 
 fn is_whole(plan: &Plan) -> bool {
-    plan.stages().iter().any(|s| matches!(&s.op, Op::Forward(r) if r.schedule == RecurrenceSchedule::Whole))
+    plan.stages().iter().any(|s| matches!(&s.op, Op::Forward(r) if r.schedule == RecurrenceMode::WholeSequence))
 }
 
 /// The text model of the examples.
 fn text() -> Config {
-    Config::elman(Input::Tokens(65), 128, 65)
+    Config::elman(InputKind::Tokens(65), 128, 65)
 }
 
 /// Every structure of a network, of one layer and of three.
-fn structures(input: Input, hidden: usize) -> Vec<Config> {
+fn structures(input: InputKind, hidden: usize) -> Vec<Config> {
     let mut all = Vec::new();
     for cell in
         [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)]
     {
-        for directions in [Directions::Forward, Directions::Both] {
+        for directions in [Directions::Forward, Directions::Bidirectional] {
             for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-                for (learnt_start, bias) in [(false, true), (true, false)] {
+                for (learned_initial_state, bias) in [(false, true), (true, false)] {
                     for layers in [1, 3] {
                         let config = Config::new(cell, input, hidden, 5).with_layers(layers);
                         let config = config.with_directions(directions).with_read_out(read_out);
-                        all.push(config.with_learnt_start(learnt_start).with_bias(bias));
+                        all.push(config.with_learned_initial_state(learned_initial_state).with_bias(bias));
                     }
                 }
             }
@@ -68,7 +70,7 @@ fn structures(input: Input, hidden: usize) -> Vec<Config> {
 #[test]
 fn a_recurrence_is_one_dispatch_where_it_fits_a_workgroup() {
     let whole = |steps: usize, hidden: usize, target: &Target| {
-        is_whole(&plan(&Config::elman(Input::Dense(3), hidden, 3), Purpose::Infer, steps, 2, target))
+        is_whole(&plan(&Config::elman(InputKind::Dense(3), hidden, 3), Purpose::Infer, steps, 2, target))
     };
     assert!(whole(50, 256, &Target::webgpu()));
     // U has more than 2^16 elements.
@@ -83,7 +85,7 @@ fn a_recurrence_is_one_dispatch_where_it_fits_a_workgroup() {
 #[test]
 fn weight_gradients_are_cut_into_slices_where_work_is_spread() {
     let slices = |hidden: usize, steps: usize, batch: usize, target: &Target| {
-        let plan = plan(&Config::elman(Input::Dense(3), hidden, 3), train(), steps, batch, target);
+        let plan = plan(&Config::elman(InputKind::Dense(3), hidden, 3), train(), steps, batch, target);
         plan.get(plan.find("gradient_slices").unwrap()).shape[0]
     };
     assert_eq!(slices(128, 50, 32, &Target::cpu()), 1);
@@ -94,7 +96,7 @@ fn weight_gradients_are_cut_into_slices_where_work_is_spread() {
     assert_eq!(slices(128, 3, 1, &Target::webgpu()), 1);
     // At most 16, and no more than one binding holds.
     assert_eq!(slices(16, 100, 100, &Target::webgpu()), 16);
-    let config = Config::elman(Input::Tokens(2000), 128, 3);
+    let config = Config::elman(InputKind::Tokens(2000), 128, 3);
     let flat_bytes = 4 * Layout::new(&config).unwrap().len() as u64;
     let plan = plan(&config, train(), 50, 32, &Target { binding_bytes: 3 * flat_bytes, ..Target::webgpu() });
     assert_eq!(plan.get(plan.find("gradient_slices").unwrap()).shape[0], 3);
@@ -113,7 +115,7 @@ fn bytes_are_the_sum_of_the_tensors() {
     let scratch = 2 * 4 /* state */ + 3 * 2 * 4 /* gates */ + 4 * 2 * 4 /* history */ + 6 * 6 /* outputs */
         + 6 /* row_loss */ + parameters /* one slice of gradients */ + 4 * 2 * 4 /* upstream */
         + 3 /* one block of partials */;
-    let mut plan = plan(&Config::elman(Input::Tokens(5), 4, 6), train(), 3, 2, &BY_STEPS);
+    let mut plan = plan(&Config::elman(InputKind::Tokens(5), 4, 6), train(), 3, 2, &BY_STEPS);
     // The partials lie where something of the passes before them was.
     assert_eq!(plan.bytes().scratch, 4 * (scratch - 3));
     plan.keep_all();
@@ -135,8 +137,8 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
         + 2 * (gates + history + history /* cells */ + 2 * 8 /* hidden_mask */ + history /* upstream */)
         + history /* masked_history */ + 2 * 2 * 8 /* pooled, and its excess */ + 2 * 6 /* outputs */ + 2 /* row_loss */
         + parameters /* one slice of gradients */ + 3 * parameters.div_ceil(2048) /* partials */;
-    let config = Config::lstm(Input::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Both);
-    let config = config.with_learnt_start(true).with_read_out(ReadOut::Mean);
+    let config = Config::lstm(InputKind::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Bidirectional);
+    let config = config.with_learned_initial_state(true).with_read_out(ReadOut::Mean);
     let recipe = Recipe::new(Loss::MeanSquared).with_dropout(of_all_kinds());
     let mut plan = plan(&config, Purpose::Train(recipe), 3, 2, &BY_STEPS);
     plan.keep_all();
@@ -147,7 +149,7 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
 
 #[test]
 fn what_a_layer_hears_from_above_is_one_buffer_for_all_layers() {
-    let config = Config::lstm(Input::Dense(5), 64, 6).with_layers(4);
+    let config = Config::lstm(InputKind::Dense(5), 64, 6).with_layers(4);
     let mut plan = plan(&config, train(), 20, 8, &BY_STEPS);
     let shared = plan.bytes().scratch;
     plan.keep_all();
@@ -172,7 +174,7 @@ fn growing(config: &Config, purpose: Purpose, target: &Target) -> BTreeSet<Strin
 #[test]
 fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_steps() {
     for target in [Target::cpu(), Target::webgpu(), BY_STEPS] {
-        for config in structures(Input::Tokens(7), 33) {
+        for config in structures(InputKind::Tokens(7), 33) {
             let every_step = config.read_out == ReadOut::EveryStep;
             let mut infer = BTreeSet::from(["tokens".to_owned()]);
             infer.extend(every_step.then(|| "outputs".to_owned()));
@@ -180,7 +182,7 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
             // Of the loss its inputs, and each position's part of it.
             let of_loss = ["targets", "mask", "row_loss"].map(str::to_owned);
             evaluate.extend(of_loss.into_iter().filter(|_| every_step));
-            if config.directions == Directions::Both {
+            if config.directions == Directions::Bidirectional {
                 // The second direction begins where the first ends. Two histories do, however many layers there are.
                 let mut layers = vec!["gates_l0", "history_l0"];
                 layers.extend((config.layers > 1).then_some("history_l1"));
@@ -201,7 +203,7 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
 
 #[test]
 fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
-    for config in structures(Input::Tokens(7), 33).into_iter().filter(|config| config.layers == 3) {
+    for config in structures(InputKind::Tokens(7), 33).into_iter().filter(|config| config.layers == 3) {
         for target in [Target::cpu(), Target::webgpu(), BY_STEPS] {
             let bytes = |layers: usize| {
                 let config = config.clone().with_layers(layers);
@@ -225,7 +227,7 @@ fn the_readme_says_what_its_example_prints() {
 #[test]
 fn inference_on_the_cpu_keeps_as_many_steps_as_a_cache_holds() {
     let kept = |batch: usize, target: &Target| {
-        let plan = plan(&Config::lstm(Input::Dense(3), 64, 2), Purpose::Infer, 1000, batch, target);
+        let plan = plan(&Config::lstm(InputKind::Dense(3), 64, 2), Purpose::Infer, 1000, batch, target);
         plan.get(plan.find("gates_l0").expect("gates")).shape[0]
     };
     // 256 gates a sequence: 2^18 elements are 64 steps of 16 sequences; never fewer than 8, never more than on a GPU.
@@ -237,9 +239,12 @@ fn inference_on_the_cpu_keeps_as_many_steps_as_a_cache_holds() {
 fn a_plan_prints_every_tensor_and_every_operation() {
     let with_all = [
         plan(&text().with_read_out(ReadOut::Last), train(), 50, 32, &Target::webgpu()),
-        plan(&Config::elman(Input::Dense(3), 4, 5), train(), 2, 2, &BY_STEPS),
+        plan(&Config::elman(InputKind::Dense(3), 4, 5), train(), 2, 2, &BY_STEPS),
         plan(
-            &text().with_directions(Directions::Both).with_learnt_start(true).with_read_out(ReadOut::Mean),
+            &text()
+                .with_directions(Directions::Bidirectional)
+                .with_learned_initial_state(true)
+                .with_read_out(ReadOut::Mean),
             train_with(Dropout::variational(0.1, 0.2)),
             5,
             2,
@@ -261,7 +266,7 @@ fn a_plan_prints_every_tensor_and_every_operation() {
         }
     }
     let all = with_all.map(|plan| plan.to_string()).concat();
-    for line in ["elman forward (Whole) history_l0 ← gates_l0", "elman backward (Steps) gates_l0 ← upstream", "by Adam"]
+    for line in ["elman forward (WholeSequence) history_l0 ← gates_l0", "elman backward (PerStep) gates_l0 ← upstream", "by Adam"]
     {
         assert!(all.contains(line), "`{line}` is not in\n{all}");
     }
@@ -296,12 +301,12 @@ fn verb(op: &Op) -> &'static str {
 
 #[test]
 fn sizes_of_zero_are_named() {
-    let dense = |i: usize, h: usize, o: usize| Config::elman(Input::Dense(i), h, o);
+    let dense = |i: usize, h: usize, o: usize| Config::elman(InputKind::Dense(i), h, o);
     for (config, steps, batch, what) in [
         (dense(3, 4, 5), 0, 1, "steps (T)"),
         (dense(3, 4, 5), 1, 0, "sequences in a batch (B)"),
         (dense(0, 4, 5), 1, 1, "inputs (I)"),
-        (Config::elman(Input::Tokens(0), 4, 5), 1, 1, "inputs (I)"),
+        (Config::elman(InputKind::Tokens(0), 4, 5), 1, 1, "inputs (I)"),
         (dense(3, 0, 5), 1, 1, "hidden units (H)"),
         (dense(3, 4, 0), 1, 1, "outputs (O)"),
     ] {
@@ -319,8 +324,9 @@ fn rates_out_of_their_range_are_named() {
     let adam = |beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64| {
         recipe().with_optimizer(Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, 0.1)
     };
-    let decay = |every: u64, factor: f64| recipe().with_schedule(Schedule::StepDecay { after: 0, every, factor });
-    let cosine = |floor: f64| recipe().with_schedule(Schedule::Cosine { warm_up: 1, total: 2, floor });
+    let decay =
+        |every: u64, factor: f64| recipe().with_schedule(LearningRateSchedule::StepDecay { after: 0, every, factor });
+    let cosine = |floor: f64| recipe().with_schedule(LearningRateSchedule::Cosine { warm_up: 1, total: 2, floor });
     let bad = [
         (recipe().with_optimizer(Optimizer::sgd(0.0), f64::NAN), "learning rate"),
         (recipe().with_optimizer(Optimizer::sgd(0.0), 0.0), "learning rate"),
@@ -368,10 +374,10 @@ fn dropout_between_the_layers_of_a_network_of_one_is_refused() {
 
 #[test]
 fn a_forget_gate_s_bias_that_no_cell_has_is_refused() {
-    let lstm = Config::lstm(Input::Tokens(5), 4, 5);
+    let lstm = Config::lstm(InputKind::Tokens(5), 4, 5);
     for (config, what) in [
         (text().with_forget_bias(1.0), "a cell of kind elman has none"),
-        (Config::gru(Input::Tokens(5), 4, 5).with_forget_bias(1.0), "a cell of kind gru has none"),
+        (Config::gru(InputKind::Tokens(5), 4, 5).with_forget_bias(1.0), "a cell of kind gru has none"),
         (lstm.clone().with_bias(false).with_forget_bias(1.0), "the layers have no biases"),
         (lstm.clone().with_forget_bias(f64::NAN), "forget gate's bias is NaN"),
         (lstm.clone().with_forget_bias(1e300), "expected a finite number"),
@@ -398,7 +404,7 @@ fn a_tensor_beyond_the_adapters_limit_is_named_with_the_limit() {
     assert!(error.to_string().contains("134217728"), "{error}");
 
     // Every tensor fits by itself, but the inputs are uploaded together.
-    let config = Config::elman(Input::Dense(20), 1, 10).with_read_out(ReadOut::EveryStep);
+    let config = Config::elman(InputKind::Dense(20), 1, 10).with_read_out(ReadOut::EveryStep);
     let target = Target { binding_bytes: 100_000, ..Target::webgpu() };
     let mean_squared = Purpose::Evaluate(Loss::MeanSquared);
     let error = Plan::new(&config, mean_squared, 100, 10, &target).unwrap_err();
@@ -414,7 +420,7 @@ fn sizes_whose_product_overflows_are_errors() {
             for inputs in sizes {
                 for hidden in sizes {
                     for outputs in sizes {
-                        for input in [Input::Dense(inputs), Input::Tokens(inputs)] {
+                        for input in [InputKind::Dense(inputs), InputKind::Tokens(inputs)] {
                             let config = Config::elman(input, hidden, outputs);
                             for target in [Target::cpu(), Target::webgpu()] {
                                 match Plan::new(&config, train(), steps, batch, &target) {
@@ -433,7 +439,7 @@ fn sizes_whose_product_overflows_are_errors() {
         }
     }
     assert!(plans > 0 && limits > 1000, "{plans} plans, {limits} limits");
-    let error = Model::new(Config::elman(Input::Dense(usize::MAX), usize::MAX, usize::MAX)).unwrap_err();
+    let error = Model::new(Config::elman(InputKind::Dense(usize::MAX), usize::MAX, usize::MAX)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error:?}");
 }
 

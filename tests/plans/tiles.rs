@@ -1,7 +1,7 @@
 //! Which tiles a plan takes where: from the sizes of the work and from what the device is.
 
-use recurrent::plan::{Op, Plan, ProductTile, RecurrenceSchedule, Target, Tile};
-use recurrent::{Cell, Config, Directions, Input};
+use recurrent::plan::{Op, Plan, ProductTile, RecurrenceMode, Target, Tile};
+use recurrent::{Cell, Config, Directions, InputKind};
 
 use crate::{plan, train};
 
@@ -9,7 +9,7 @@ use crate::{plan, train};
 const SOFTWARE: Target = Target { binding_bytes: u64::MAX, software: true, workgroups: 2, ..Target::webgpu() };
 
 /// The tile forwards and that backwards.
-fn tiles(config: &Config, batch: usize, target: &Target) -> (RecurrenceSchedule, [Tile; 2]) {
+fn tiles(config: &Config, batch: usize, target: &Target) -> (RecurrenceMode, [Tile; 2]) {
     let plan = plan(config, train(), 8, batch, target);
     let forward = plan.stages().iter().find_map(|s| if let Op::Forward(r) = &s.op { Some(r.clone()) } else { None });
     let backward = plan.stages().iter().find_map(|s| match &s.op {
@@ -27,20 +27,20 @@ fn sequences(config: &Config, batch: usize, target: &Target) -> [u32; 2] {
 
 #[test]
 fn a_workgroup_takes_more_sequences_where_there_are_more_than_fill_the_device() {
-    let config = Config::elman(Input::Dense(3), 64, 3);
+    let config = Config::elman(InputKind::Dense(3), 64, 3);
     let target = Target::webgpu();
-    assert_eq!(tiles(&config, 1, &target).0, RecurrenceSchedule::Whole);
+    assert_eq!(tiles(&config, 1, &target).0, RecurrenceMode::WholeSequence);
     for (batch, expected) in [(1, 1), (128, 1), (254, 1), (255, 2), (256, 2), (512, 4), (1024, 8), (5000, 8)] {
         assert_eq!(sequences(&config, batch, &target), [expected; 2], "B {batch}");
     }
     // Two directions are twice as many workgroups.
-    let both = config.with_directions(Directions::Both);
+    let both = config.with_directions(Directions::Bidirectional);
     assert_eq!(sequences(&both, 128, &target), [2, 2]);
 }
 
 #[test]
 fn a_tile_of_a_whole_sequence_fits_the_workgroup_s_memory() {
-    let config = Config::new(Cell::Lstm, Input::Dense(3), 128, 3);
+    let config = Config::new(Cell::Lstm, InputKind::Dense(3), 128, 3);
     // H + 4·H numbers for a sequence forwards, 4·H + H backwards.
     assert_eq!(sequences(&config, 5000, &Target::webgpu()), [4, 4]);
     assert_eq!(sequences(&config, 5000, &Target { workgroup_bytes: 32 << 10, ..Target::webgpu() }), [8, 8]);
@@ -48,11 +48,11 @@ fn a_tile_of_a_whole_sequence_fits_the_workgroup_s_memory() {
 
 #[test]
 fn a_software_adapter_goes_by_steps_unless_they_are_small() {
-    let config = Config::elman(Input::Dense(3), 64, 3);
-    assert_eq!(tiles(&config, 2, &SOFTWARE).0, RecurrenceSchedule::Whole);
-    assert_eq!(tiles(&config, 3, &SOFTWARE).0, RecurrenceSchedule::Steps);
+    let config = Config::elman(InputKind::Dense(3), 64, 3);
+    assert_eq!(tiles(&config, 2, &SOFTWARE).0, RecurrenceMode::WholeSequence);
+    assert_eq!(tiles(&config, 3, &SOFTWARE).0, RecurrenceMode::PerStep);
     // A workgroup for each of its threads, as long as there are sequences.
-    let small = Config::elman(Input::Dense(3), 8, 3);
+    let small = Config::elman(InputKind::Dense(3), 8, 3);
     for (batch, expected) in [(1, 1), (2, 1), (3, 2), (4, 2), (7, 4), (16, 8), (64, 8)] {
         assert_eq!(sequences(&small, batch, &SOFTWARE), [expected; 2], "B {batch}");
     }
@@ -62,18 +62,18 @@ fn a_software_adapter_goes_by_steps_unless_they_are_small() {
 fn a_step_leaves_no_sequence_of_its_tile_idle() {
     let steps = |gates_of: Config, batch| {
         let (schedule, tiles) = tiles(&gates_of, batch, &Target { workgroup_bytes: 0, ..Target::webgpu() });
-        assert_eq!(schedule, RecurrenceSchedule::Steps);
+        assert_eq!(schedule, RecurrenceMode::PerStep);
         tiles.map(|tile| tile.sequences)
     };
     for (batch, elman, lstm) in [(1, [1, 1], [1, 1]), (2, [2, 2], [2, 2]), (3, [4, 4], [4, 4]), (64, [8, 8], [4, 8])] {
-        assert_eq!(steps(Config::elman(Input::Dense(3), 300, 3), batch), elman, "B {batch}");
-        assert_eq!(steps(Config::lstm(Input::Dense(3), 300, 3), batch), lstm, "B {batch}");
+        assert_eq!(steps(Config::elman(InputKind::Dense(3), 300, 3), batch), elman, "B {batch}");
+        assert_eq!(steps(Config::lstm(InputKind::Dense(3), 300, 3), batch), lstm, "B {batch}");
     }
 }
 
 /// The tile of the product of the inputs, [8·B, 4]·[4, H].
 fn of_inputs(hidden: usize, batch: usize, target: &Target) -> ProductTile {
-    let plan: Plan = plan(&Config::elman(Input::Dense(4), hidden, 3), train(), 8, batch, target);
+    let plan: Plan = plan(&Config::elman(InputKind::Dense(4), hidden, 3), train(), 8, batch, target);
     plan.stages().iter().find_map(|s| if let Op::MatMul(op) = &s.op { Some(op.tile) } else { None }).unwrap()
 }
 

@@ -11,13 +11,13 @@
 #[path = "../whole/mod.rs"]
 mod whole;
 
-mod learnt_start;
+mod learned_initial_state;
 
 use recurrent::data::Windows;
 use recurrent::plan::METRICS_SLOTS;
 use recurrent::{
-    Batch, Clip, Config, Device, Error, Init, Input, Loss, Metrics, Model, Optimizer, Recipe, Schedule, Start, Stream,
-    Targets, Trainer,
+    Batch, Clip, Config, Device, Error, Init, InputKind, LearningRateSchedule, Loss, Metrics, Model, Optimizer, Recipe,
+    Start, StreamingPredictor, Targets, Trainer,
 };
 use whole::{assert_close, assert_same, bytes, part, rng};
 
@@ -36,11 +36,11 @@ const DIFFERENCE: f32 = 2e-4;
 const FROZEN: f64 = 1e-30;
 
 fn tokens() -> Config {
-    Config::elman(Input::Tokens(7), 20, 7).with_init(Init::Orthogonal).with_seed(3)
+    Config::elman(InputKind::Tokens(7), 20, 7).with_init(Init::Orthogonal).with_seed(3)
 }
 
 fn dense() -> Config {
-    Config::elman(Input::Dense(3), 20, 2).with_seed(4)
+    Config::elman(InputKind::Dense(3), 20, 2).with_seed(4)
 }
 
 fn plain(loss: Loss, rate: f64) -> Recipe {
@@ -206,7 +206,7 @@ fn a_gradient_that_overflows_changes_nothing(device: &Device) {
 }
 
 fn steps_beyond_the_slots_lose_no_metrics(device: &Device) {
-    let config = Config::elman(Input::Tokens(3), 4, 3);
+    let config = Config::elman(InputKind::Tokens(3), 4, 3);
     let windows = Windows::new(whole::ids(&mut rng(4), 90, 3), 2, 2).unwrap();
     let recipe = Recipe::new(Loss::CrossEntropy);
     let (mut late, mut early) = (trainer(device, &config, recipe), trainer(device, &config, recipe));
@@ -265,8 +265,8 @@ fn losses(logits: &[f32], batch: &Batch, outputs: usize) -> Vec<f64> {
 }
 
 /// The cross entropy of each position, from the outputs of a stream.
-fn by_hand(stream: &mut Stream, batch: &Batch, outputs: usize) -> Vec<f64> {
-    if batch.sequences.start == Start::Zero {
+fn by_hand(stream: &mut StreamingPredictor, batch: &Batch, outputs: usize) -> Vec<f64> {
+    if batch.sequences.start == Start::Initial {
         stream.reset().unwrap();
     }
     losses(stream.sequence(batch.sequences.steps, &batch.sequences.inputs).unwrap(), batch, outputs)
@@ -275,9 +275,9 @@ fn by_hand(stream: &mut Stream, batch: &Batch, outputs: usize) -> Vec<f64> {
 fn evaluation_is_the_mean_over_what_counts(device: &Device) {
     let config = tokens();
     // Weights that tell the classes apart, so that every position has another loss.
-    let mut learnt = trainer(device, &config, Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 0.05));
-    (0..20).for_each(|step| learnt.step(&windows(7).get(step)).unwrap());
-    let model = learnt.model().unwrap();
+    let mut learned = trainer(device, &config, Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 0.05));
+    (0..20).for_each(|step| learned.step(&windows(7).get(step)).unwrap());
+    let model = learned.model().unwrap();
 
     let mut random = rng(6);
     let mut make = |steps: usize, size: usize, start: Start, counts: fn(usize) -> bool| {
@@ -285,14 +285,14 @@ fn evaluation_is_the_mean_over_what_counts(device: &Device) {
         batch.with_start(start).with_mask((0..steps * size).map(counts).collect())
     };
     let batches = [
-        make(5, 3, Start::Zero, |r| r != 7),
+        make(5, 3, Start::Initial, |r| r != 7),
         make(2, 3, Start::Carry, |r| r == 4),
         make(5, 3, Start::Carry, |_| true),
-        make(7, 1, Start::Zero, |r| r % 2 == 0),
-        make(7, 1, Start::Zero, |r| r < 2),
+        make(7, 1, Start::Initial, |r| r % 2 == 0),
+        make(7, 1, Start::Initial, |r| r < 2),
     ];
     let (mut sum, mut count) = (0.0, 0.0);
-    let mut streams = [3, 1].map(|size| Stream::new(device, &model, size).unwrap());
+    let mut streams = [3, 1].map(|size| StreamingPredictor::new(device, &model, size).unwrap());
     for batch in &batches {
         let losses = by_hand(&mut streams[usize::from(batch.sequences.size == 1)], batch, config.outputs);
         for (loss, counts) in losses.iter().zip(batch.mask.as_ref().unwrap()) {
@@ -300,12 +300,12 @@ fn evaluation_is_the_mean_over_what_counts(device: &Device) {
         }
     }
     assert_eq!(count, 14.0 + 1.0 + 15.0 + 4.0 + 2.0);
-    assert_near("the evaluated loss", learnt.evaluate(batches).unwrap(), sum / count, 1e-6);
+    assert_near("the evaluated loss", learned.evaluate(batches).unwrap(), sum / count, 1e-6);
 }
 
 fn an_evaluation_of_many_windows_is_whole(device: &Device) {
     // More windows of one size than the device keeps losses of.
-    let config = Config::elman(Input::Tokens(3), 4, 3);
+    let config = Config::elman(InputKind::Tokens(3), 4, 3);
     let mut trainer = trainer(device, &config, Recipe::new(Loss::CrossEntropy));
     let mut random = rng(11);
     let kinds: Vec<Batch> = (0..5).map(|_| whole::batch(&mut random, &config, Loss::CrossEntropy, 1, 1)).collect();
@@ -353,7 +353,7 @@ fn a_window_starts_where_it_is_told(device: &Device) {
     };
     let middle = after(&[&first]);
     let given = carried.clone().with_start(Start::Given(middle));
-    let zero = carried.clone().with_start(Start::Zero);
+    let zero = carried.clone().with_start(Start::Initial);
     let want = after(&[&first, &carried]);
     assert_same("from the given state", &after(&[&given]), &want);
     assert_same("from the given state, whatever was before", &after(&[&first, &zero, &given]), &want);
@@ -388,7 +388,7 @@ fn the_schedule_moves_the_rate(device: &Device) {
     let config = dense();
     let batch = whole::batch(&mut rng(16), &config, Loss::MeanSquared, 3, 2);
     // The floor of 0 is reached at step 3.
-    let schedule = Schedule::Cosine { warm_up: 1, total: 3, floor: 0.0 };
+    let schedule = LearningRateSchedule::Cosine { warm_up: 1, total: 3, floor: 0.0 };
     let mut trainer = trainer(device, &config, plain(Loss::MeanSquared, 0.1).with_schedule(schedule));
     let mut lengths = Vec::new();
     for _ in 0..5 {
@@ -421,19 +421,19 @@ whole::on_both!(
 
 #[test]
 fn schedules_have_their_borders_where_they_say() {
-    let expect = |schedule: Schedule, values: &[(u64, f64)]| {
+    let expect = |schedule: LearningRateSchedule, values: &[(u64, f64)]| {
         for (step, want) in values {
             let got = schedule.factor(*step);
             assert!((got - want).abs() <= 1e-12, "{schedule:?} at step {step}: {got}, expected {want}");
         }
     };
-    expect(Schedule::Constant, &[(1, 1.0), (u64::MAX, 1.0)]);
-    let decay = Schedule::StepDecay { after: 10, every: 5, factor: 0.5 };
+    expect(LearningRateSchedule::Constant, &[(1, 1.0), (u64::MAX, 1.0)]);
+    let decay = LearningRateSchedule::StepDecay { after: 10, every: 5, factor: 0.5 };
     expect(decay, &[(1, 1.0), (10, 1.0), (11, 0.5), (15, 0.5), (16, 0.25), (20, 0.25), (21, 0.125), (u64::MAX, 0.0)]);
-    let cosine = Schedule::Cosine { warm_up: 4, total: 12, floor: 0.1 };
+    let cosine = LearningRateSchedule::Cosine { warm_up: 4, total: 12, floor: 0.1 };
     expect(cosine, &[(1, 0.25), (3, 0.75), (4, 1.0), (8, 0.55), (12, 0.1), (13, 0.1), (u64::MAX, 0.1)]);
-    let cold = Schedule::Cosine { warm_up: 0, total: 2, floor: 0.0 };
+    let cold = LearningRateSchedule::Cosine { warm_up: 0, total: 2, floor: 0.0 };
     expect(cold, &[(1, 0.5), (2, 0.0), (3, 0.0)]);
-    let short = Schedule::Cosine { warm_up: 5, total: 3, floor: 0.2 };
+    let short = LearningRateSchedule::Cosine { warm_up: 5, total: 3, floor: 0.2 };
     expect(short, &[(1, 0.2), (5, 1.0), (6, 0.2)]);
 }

@@ -3,7 +3,7 @@
 
 use recurrent::Cell;
 use recurrent::plan::{
-    Bounds, Clip, GatherGradient, Loss, Op, PoolKind, ProductTile, RecurrenceSchedule, Sum, View, WeightGradient, Work,
+    Bounds, Clip, GatherGradient, Loss, Op, PoolKind, ProductTile, RecurrenceMode, Sum, View, WeightGradient, Work,
 };
 
 use crate::case::Case;
@@ -52,7 +52,7 @@ fn check_cut(case: &Case, bounds: Bounds) {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_recurrence_that_is_cut_has_the_bits_of_one_that_is_not() {
     let mut random = Random::new(41);
-    let schedule = RecurrenceSchedule::Whole;
+    let schedule = RecurrenceMode::WholeSequence;
     let mut tiles = tiles::tiles(schedule).into_iter().cycle();
     for cell in CELLS {
         for options in PAIRS {
@@ -178,7 +178,7 @@ fn iterations_are_counted_as_the_adapter_makes_them() {
         case.check();
     };
     for cell in [Cell::Lstm, crate::GRU_BEFORE] {
-        let schedule = RecurrenceSchedule::Whole;
+        let schedule = RecurrenceMode::WholeSequence;
         for tile in [tiles::tiles(schedule)[3], tiles::tiles(schedule)[1]] {
             let options = PAIRS[1];
             let sizes = |steps| Sizes { steps, batch: 2, hidden: 12, cell, schedule, tile, options };

@@ -88,7 +88,7 @@ fn faults_in_masks_and_states_are_seen() {
         to.offset += 5;
     });
     let start = states::start(&mut random, [2, 3, 5], true);
-    seen(&start, fault!(Start, op => op.learnt.offset += 1));
+    seen(&start, fault!(Start, op => op.learned.offset += 1));
     let start_gradient = states::start_gradient(&mut random, [4, 3, 5], &[0, 3], true);
     seen(&start_gradient, fault!(StartGradient, op => op.slots.reverse()));
     let trace = states::trace(&mut random, [5, 3, 7], 2, 1.0);

@@ -88,7 +88,7 @@ fn states_in_half_precision() {
         states::zero(len).in_half(&["tensor"], F16_ROUNDING).check();
     }
     for fresh in [false, true] {
-        states::start(&mut random, [4, 7, 37], fresh).in_half(&["learnt"], F16_ROUNDING).check();
+        states::start(&mut random, [4, 7, 37], fresh).in_half(&["learned"], F16_ROUNDING).check();
         for at in [vec![0], vec![2, 0]] {
             states::start_gradient(&mut random, [3, 5, 37], &at, fresh).in_half(&["from"], F16_ROUNDING).check();
         }

@@ -19,7 +19,7 @@ mod states;
 mod tiles;
 mod training;
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, ProductTile, RecurrenceSchedule};
+use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, ProductTile, RecurrenceMode};
 use recurrent::{Activation, Cell, Reset, cpu};
 
 use common::executor::gpu;
@@ -32,7 +32,7 @@ use training::Measured;
 /// Around a tile of 32, and a prime.
 const TILES: [usize; 5] = [1, 31, 32, 33, 37];
 /// Either way of a recurrence.
-const SCHEDULES: [RecurrenceSchedule; 2] = [RecurrenceSchedule::Steps, RecurrenceSchedule::Whole];
+const SCHEDULES: [RecurrenceMode; 2] = [RecurrenceMode::PerStep, RecurrenceMode::WholeSequence];
 /// Tiles of products.
 const PRODUCT_TILES: [ProductTile; 2] = [ProductTile::Small, ProductTile::Large];
 const TANH: Cell = Cell::Elman(Activation::Tanh);

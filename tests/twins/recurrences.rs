@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use recurrent::plan::{Op, Recurrence, RecurrenceSchedule, TensorId, Tile};
+use recurrent::plan::{Op, Recurrence, RecurrenceMode, TensorId, Tile};
 use recurrent::{Activation, Cell, Reset};
 
 use crate::case::Case;
@@ -16,7 +16,7 @@ pub struct Sizes {
     pub batch: usize,
     pub hidden: usize,
     pub cell: Cell,
-    pub schedule: RecurrenceSchedule,
+    pub schedule: RecurrenceMode,
     pub tile: Tile,
     pub options: Options,
 }

@@ -1,4 +1,4 @@
-//! Where sequences begin and end: copies, learnt initial states and pooled outputs, as cases of any size.
+//! Where sequences begin and end: copies, learned initial states and pooled outputs, as cases of any size.
 
 use recurrent::plan::{
     Element, Op, Phase, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, Storage, Trace, View,
@@ -37,18 +37,18 @@ pub fn zero(len: usize) -> Case {
     case.with(Op::Zero { tensor })
 }
 
-/// The learnt states `[states, width]` for `batch` sequences, or the state as it is.
+/// The learned states `[states, width]` for `batch` sequences, or the state as it is.
 pub fn start(random: &mut Random, [states, batch, width]: [usize; 3], fresh: bool) -> Case {
     let mut case = Case::new(format!("start of {states} states, B {batch}, {width} wide, fresh {fresh}"));
     let len = states * batch * width;
-    // What is not read is NaN: the state of a fresh start, and what was learnt of any other.
+    // What is not read is NaN: the state of a fresh start, and what was learned of any other.
     let nan = |count: usize| vec![f64::NAN; count];
-    let learnt = if fresh { random.reals(states * width, 1.0) } else { nan(states * width) };
+    let learned = if fresh { random.reals(states * width, 1.0) } else { nan(states * width) };
     let held = if fresh { nan(len) } else { random.reals(len, 1.0) };
-    let learnt = case.matrix("learnt", states, width, learnt);
+    let learned = case.matrix("learned", states, width, learned);
     let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
     let state = case.in_out("state", &[states, batch, width], held, vec![(0..len, EXACT)]);
-    case.with(Op::Start(Start { learnt, fresh, state }))
+    case.with(Op::Start(Start { learned, fresh, state }))
 }
 
 /// The sums over the batch of each direction's slot; zeros unless fresh.

@@ -1,6 +1,6 @@
 //! Recurrences of every cell and schedule against their twins, around the borders of every tile.
 
-use recurrent::plan::{RecurrenceSchedule, Tile, Way};
+use recurrent::plan::{RecurrenceMode, Tile, Way};
 use recurrent::{Cell, Error, cpu};
 
 use crate::common::compare::{EXACT, Tolerance};
@@ -66,8 +66,8 @@ fn check(random: &mut Random, sizes: Sizes) {
 }
 
 /// Those of one schedule.
-pub fn tiles(schedule: RecurrenceSchedule) -> [Tile; 6] {
-    if schedule == RecurrenceSchedule::Steps { STEP_TILES } else { WHOLE_TILES }
+pub fn tiles(schedule: RecurrenceMode) -> [Tile; 6] {
+    if schedule == RecurrenceMode::PerStep { STEP_TILES } else { WHOLE_TILES }
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn recurrence_around_the_borders_of_every_tile() {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_workgroup_larger_than_the_adapter_s_is_an_error() {
-    let schedule = RecurrenceSchedule::Steps;
+    let schedule = RecurrenceMode::PerStep;
     for (cell, tile, named) in [
         // 128 KiB, and 512 threads.
         (Cell::Lstm, Tile { threads: 256, sequences: 8, units: 4, split: 1 }, "max_compute_workgroup_storage_size"),
@@ -153,7 +153,7 @@ fn recurrence_around_the_threads_of_a_workgroup() {
 }
 
 /// What the hidden state is after one step of pre-activations `x` with U zero, so that h = act(x + b_U).
-fn activated(cell: Cell, schedule: RecurrenceSchedule, x: &[f64], tolerance: Tolerance) -> case::Case {
+fn activated(cell: Cell, schedule: RecurrenceMode, x: &[f64], tolerance: Tolerance) -> case::Case {
     let hidden = x.len();
     let sizes = Sizes { steps: 1, batch: 1, hidden, cell, schedule, tile: tiles(schedule)[0], options: Options::PLAIN };
     recurrences::forward_of(&mut Random::new(8), sizes, x.to_vec(), vec![0.0; hidden * hidden], tolerance)

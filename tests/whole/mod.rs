@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Config, Device, Input, Inputs, Loss, Model, ReadOut, Sequences, Start,
+    Activation, Batch, Cell, Checkpoint, Config, Device, InputKind, Inputs, Loss, Model, ReadOut, Sequences, Start,
     Targets, Trainer, wgpu,
 };
 
@@ -56,7 +56,7 @@ pub fn gpu() -> Device {
 /// A model, a window, and one whose loss is finite and whose gradient is not: h = relu(x) and y = h/1000, so with x = 1e21
 /// the loss is 1e36, but the gradient of V is 2·1e18·1e21.
 pub fn overflowing() -> (Model, [Batch; 2]) {
-    let config = Config::elman(Input::Dense(1), 1, 1).with_cell(Cell::Elman(Activation::Relu));
+    let config = Config::elman(InputKind::Dense(1), 1, 1).with_cell(Cell::Elman(Activation::Relu));
     let given: [(&str, &[usize], &[f32]); 6] = [
         ("weight_ih_l0", &[1, 1], &[1.0]),
         ("weight_hh_l0", &[1, 1], &[0.0]),
@@ -88,14 +88,14 @@ pub fn reals(rng: &mut ChaCha12Rng, count: usize, bound: f32) -> Vec<f32> {
 pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, size: usize) -> Batch {
     let labels = config.labels(steps, size);
     let inputs = match config.input {
-        Input::Dense(features) => Inputs::Dense(reals(rng, steps * size * features, 1.0)),
+        InputKind::Dense(features) => Inputs::Dense(reals(rng, steps * size * features, 1.0)),
         _ => Inputs::Tokens(ids(rng, steps * size, config.input.size())),
     };
     let targets = match loss {
         Loss::MeanSquared => Targets::Values(reals(rng, labels * config.outputs, 1.0)),
         _ => Targets::Classes(ids(rng, labels, config.outputs)),
     };
-    Batch { sequences: Sequences { steps, size, inputs, lengths: None, start: Start::Zero }, targets, mask: None }
+    Batch { sequences: Sequences { steps, size, inputs, lengths: None, start: Start::Initial }, targets, mask: None }
 }
 
 /// The steps `range` of a batch that is read out at every step, as a window that carries on unless it is the first.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, CellMemory, Record, cells, table};
-use crate::plan::{Cut, Plan, Recurrence, RecurrenceSchedule, TensorId, Tile, Way};
+use crate::plan::{Cut, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
 
 params!(Params {
     step: u32,
@@ -196,8 +196,8 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
     }
     let floats = number(op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden))?;
     let across = match op.schedule {
-        RecurrenceSchedule::Steps => tiles(op.hidden, (threads / split * units) as usize),
-        RecurrenceSchedule::Whole => 1,
+        RecurrenceMode::PerStep => tiles(op.hidden, (threads / split * units) as usize),
+        RecurrenceMode::WholeSequence => 1,
     };
     let workgroups = op.directions as u64 * tiles(op.batch, sequences as usize) * across;
     Ok(([threads, sequences, units, split, floats], workgroups))
@@ -217,7 +217,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
     };
     let (constants, workgroups) = tiled(op, Way::Forward)?;
     match op.schedule {
-        RecurrenceSchedule::Steps => {
+        RecurrenceMode::PerStep => {
             let [threads, sequences, units, split, floats] = constants;
             let constants = [threads, sequences, units, split, floats, params.has_mask];
             let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
@@ -232,7 +232,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
                 .map(|(s, p)| run(s, p))
                 .collect()
         }
-        RecurrenceSchedule::Whole => {
+        RecurrenceMode::WholeSequence => {
             let turned = op.weight_transposed.ok_or_else(|| {
                 Error::Config("a recurrence over a whole sequence has no transposed weight".to_owned())
             })?;
@@ -273,7 +273,7 @@ pub(super) fn backward(
     tensors.extend(op.memory);
     let (constants, workgroups) = tiled(op, Way::Backward)?;
     match op.schedule {
-        RecurrenceSchedule::Steps => {
+        RecurrenceMode::PerStep => {
             let steps = (0..params.steps).rev().flat_map(|step| products(op).map(move |product| (step, product)));
             let run = |(step, product)| {
                 let params = Params { step, product, ..params };
@@ -282,7 +282,7 @@ pub(super) fn backward(
             };
             steps.chain(to_start.then_some((START, 0))).map(run).collect()
         }
-        RecurrenceSchedule::Whole => {
+        RecurrenceMode::WholeSequence => {
             let kernel = &drivers(op.cell).sequence_backward;
             let run = |(first, count): (usize, usize)| {
                 let to_start = u32::from(to_start && first == 0);

@@ -38,13 +38,13 @@ pub(super) static REMAINING: Kernel = Kernel {
     params_size: RemainingParams::SIZE,
 };
 
-params!(StartParams { states: u32, batch: u32, columns: u32, learnt_offset: u32 });
+params!(StartParams { states: u32, batch: u32, columns: u32, learned_offset: u32 });
 
 pub(super) static START: Kernel = Kernel {
     name: "start",
     entry: ENTRY,
     source: &[shader!("start.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("learnt").of("Learnt"), read("fresh"), write("state")],
+    bindings: &[read("learned").of("Learned"), read("fresh"), write("state")],
     workgroup: [256, 1, 1],
     constants: &[],
     params: StartParams::FIELDS,
@@ -145,7 +145,7 @@ pub(super) fn remaining(plan: &Plan, op: &Remaining) -> Result<Command> {
 }
 
 pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
-    let [states, columns] = [op.learnt.rows, op.learnt.cols];
+    let [states, columns] = [op.learned.rows, op.learned.cols];
     let len = tensor(plan, op.state)?.len();
     let batch = len / (states * columns).max(1);
     holds(plan, op.state, &[states, batch, columns])?;
@@ -154,9 +154,9 @@ pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
         states: number(states)?,
         batch: number(batch)?,
         columns: number(columns)?,
-        learnt_offset: place(plan, "learnt", &op.learnt, [states, columns])?,
+        learned_offset: place(plan, "learned", &op.learned, [states, columns])?,
     };
-    dispatch(plan, &START, vec![op.learnt.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
+    dispatch(plan, &START, vec![op.learned.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
 }
 
 pub(super) fn start_gradient(plan: &Plan, op: &StartGradient, cut: Cut) -> Result<Vec<Command>> {

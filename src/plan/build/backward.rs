@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::model::{CellMemory, ReadOut};
 use crate::plan::{
     Combine, CombinedSegment, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe,
-    Recurrence, RecurrenceSchedule as Schedule, Rescale, StartGradient, Storage, TensorId, Tile, Trace, Update, View,
-    Way, WeightGradient,
+    Recurrence, RecurrenceMode, Rescale, StartGradient, Storage, TensorId, Tile, Trace, Update, View, Way,
+    WeightGradient,
 };
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
@@ -58,7 +58,9 @@ impl Builder<'_> {
                 }
             };
             let layers = recomputed.as_deref().unwrap_or(&forward.layers);
-            if forward.states.is_some() && (self.config.read_out != ReadOut::EveryStep || self.config.learnt_start) {
+            if forward.states.is_some()
+                && (self.config.read_out != ReadOut::EveryStep || self.config.learned_initial_state)
+            {
                 // Not every segment has a gradient of every parameter.
                 self.push(Op::Zero { tensor: slices });
             }
@@ -180,15 +182,15 @@ impl Builder<'_> {
         Segment { first, is_last, slices }: Segment,
     ) -> Result<Option<(TensorId, TensorId)>> {
         let upstream = self.upstream(layer)?;
-        let (to_start, carried) = (first > 0 || self.config.learnt_start, !is_last);
+        let (to_start, carried) = (first > 0 || self.config.learned_initial_state, !is_last);
         if carried {
             self.carry(layer, recurrence, upstream, false)?;
         }
         let work = self.work(Way::Backward);
         let tile = match recurrence.schedule {
-            Schedule::Steps => Tile::steps(self.target, &work),
+            RecurrenceMode::PerStep => Tile::steps(self.target, &work),
             // What fits one way fits the other, or the schedule would not be this one.
-            Schedule::Whole => Tile::whole(self.target, &work).unwrap_or(recurrence.tile),
+            RecurrenceMode::WholeSequence => Tile::whole(self.target, &work).unwrap_or(recurrence.tile),
         };
         // Uᵀ is read forwards alone: what it lies in is free from there on.
         let backward = Recurrence { tile, weight_transposed: None, ..recurrence.clone() };
@@ -273,7 +275,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// A learnt initial state: of h its gradient lies at its own slot, of c at that of the first step.
+    /// A learned initial state: of h its gradient lies at its own slot, of c at that of the first step.
     fn start_gradients(
         &mut self,
         layer: usize,

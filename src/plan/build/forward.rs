@@ -3,10 +3,10 @@
 
 use super::{Builder, ForwardTensors, Layer, Whole, pool_kind};
 use crate::error::Result;
-use crate::model::{CellMemory, Input, ReadOut};
+use crate::model::{CellMemory, InputKind, ReadOut};
 use crate::plan::{
-    Draw, Element, Gather, Mask, MatMul, Op, Pool, ProductTile, Recurrence, RecurrenceSchedule, Remaining, Start,
-    Storage, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
+    Draw, Element, Gather, Mask, MatMul, Op, Pool, ProductTile, Recurrence, RecurrenceMode, Remaining, Start, Storage,
+    TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
 };
 
 /// A place of the network at which dropout draws.
@@ -23,8 +23,8 @@ impl Builder<'_> {
         let state = self.real("state", &self.config.state(self.batch), Storage::Scratch)?;
         let lengths = self.id("lengths", &[self.batch])?;
         let inputs = match self.config.input {
-            Input::Tokens(_) => self.id("tokens", &[self.steps, self.batch])?,
-            Input::Dense(size) => self.real("x", &[self.steps, self.batch, size], Storage::Input)?,
+            InputKind::Tokens(_) => self.id("tokens", &[self.steps, self.batch])?,
+            InputKind::Dense(size) => self.real("x", &[self.steps, self.batch, size], Storage::Input)?,
         };
         if !self.dropout.is_none() {
             let sites = 1 + 2 * self.config.layers;
@@ -57,8 +57,8 @@ impl Builder<'_> {
             None => None,
         };
         let dense = match self.config.input {
-            Input::Tokens(_) => None,
-            Input::Dense(size) => Some(self.drop_inputs(View::new(inputs, 0, self.rows, size))?),
+            InputKind::Tokens(_) => None,
+            InputKind::Dense(size) => Some(self.drop_inputs(View::new(inputs, 0, self.rows, size))?),
         };
 
         let mut done = Vec::new();
@@ -139,13 +139,13 @@ impl Builder<'_> {
         View::new(recurrence.history, self.batch * self.width, recurrence.steps * self.batch, self.width)
     }
 
-    /// The learnt initial state, where there is one.
+    /// The learned initial state, where there is one.
     fn start(&mut self, state: TensorId) -> Result<Option<TensorId>> {
         let Some(h) = self.parameter("h_0") else { return Ok(None) };
         // c_0 follows without a gap.
-        let learnt = View { rows: self.config.cell.states() * h.rows, ..h };
+        let learned = View { rows: self.config.cell.states() * h.rows, ..h };
         let fresh = self.real("fresh", &[1], Storage::Input)?;
-        self.push(Op::Start(Start { learnt, fresh, state }));
+        self.push(Op::Start(Start { learned, fresh, state }));
         Ok(Some(fresh))
     }
 
@@ -191,7 +191,7 @@ impl Builder<'_> {
                 Some(mask)
             }
         };
-        let (hidden, schedule) = (self.config.hidden, RecurrenceSchedule::Steps);
+        let (hidden, schedule) = (self.config.hidden, RecurrenceMode::PerStep);
         let tile = Tile::steps(self.target, &self.work(Way::Forward));
         Ok(Recurrence {
             cell,
@@ -234,7 +234,7 @@ impl Builder<'_> {
     fn part(&self, recurrence: &Recurrence, steps: usize, lengths: TensorId) -> Recurrence {
         let part = Recurrence { steps, lengths, ..recurrence.clone() };
         match self.whole(steps).filter(|_| recurrence.weight_transposed.is_some()) {
-            Some(tile) => Recurrence { schedule: RecurrenceSchedule::Whole, tile, ..part },
+            Some(tile) => Recurrence { schedule: RecurrenceMode::WholeSequence, tile, ..part },
             None => part,
         }
     }

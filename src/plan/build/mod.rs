@@ -24,7 +24,7 @@ pub struct Outputs {
     pub inputs: TensorId,
     /// `[B]`: how many steps of each sequence are valid.
     pub lengths: TensorId,
-    /// `[1]`: 1 where the sequences start from the learnt initial state, 0 where from `state`; if there is one.
+    /// `[1]`: 1 where the sequences start from the learned initial state, 0 where from `state`; if there is one.
     pub fresh: Option<TensorId>,
     /// `[R, O]`: the read-out. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
     pub outputs: TensorId,
@@ -136,7 +136,7 @@ pub(super) fn build(
     let (rows, width) = (steps.saturating_mul(batch), config.width());
     let gates = width.saturating_mul(config.cell.gates());
     let (dropout, segment) = match purpose {
-        Purpose::Train(recipe) => (recipe.dropout, recipe.checkpointing.segment(steps)),
+        Purpose::Train(recipe) => (recipe.dropout, recipe.gradient_checkpointing.segment(steps)),
         Purpose::Infer | Purpose::Evaluate(_) => (Dropout::NONE, steps),
     };
     let mut builder = Builder {
@@ -230,7 +230,7 @@ impl Builder<'_> {
     }
 
     fn both(&self) -> bool {
-        self.config.directions == Directions::Both
+        self.config.directions == Directions::Bidirectional
     }
 
     /// Where a parameter starts in the flat buffers, if the network has it.
@@ -384,7 +384,7 @@ struct Layer {
 fn pool_kind(config: &Config) -> Option<PoolKind> {
     match (config.read_out, config.directions) {
         (ReadOut::Mean, _) => Some(PoolKind::Mean),
-        (ReadOut::Last, Directions::Both) => Some(PoolKind::Last),
+        (ReadOut::Last, Directions::Bidirectional) => Some(PoolKind::Last),
         (ReadOut::Last, Directions::Forward) | (ReadOut::EveryStep, _) => None,
     }
 }

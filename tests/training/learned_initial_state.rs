@@ -1,13 +1,16 @@
-//! A learnt initial state: where it is used, where a carried one takes its place, and what becomes of it in training.
+//! A learned initial state: where it is used, where a carried one takes its place, and what becomes of it in training.
 
-use recurrent::{Config, Decay, Device, Input, Loss, Model, Optimizer, Predictor, Recipe, Start, Stream, Trainer};
+use recurrent::{
+    Config, DecayScope, Device, InputKind, Loss, Model, Optimizer, Predictor, Recipe, Start, StreamingPredictor,
+    Trainer,
+};
 
 use crate::whole::{self, assert_close, assert_same, part, rng};
 use crate::{DIFFERENCE, assert_near, by_hand, flat, losses, plain, state};
 
-/// An LSTM whose learnt initial state is no longer the zeros that it is drawn as.
-fn learnt() -> Model {
-    let config = Config::lstm(Input::Tokens(7), 20, 7).with_layers(2).with_learnt_start(true).with_seed(5);
+/// An LSTM whose learned initial state is no longer the zeros that it is drawn as.
+fn learned() -> Model {
+    let config = Config::lstm(InputKind::Tokens(7), 20, 7).with_layers(2).with_learned_initial_state(true).with_seed(5);
     let model = Model::new(config.clone()).unwrap();
     let mut random = rng(17);
     let mut start = |name: &str, values: &[f32]| match name {
@@ -24,8 +27,8 @@ fn step_of(before: &Model, after: &Model, name: &str) -> Vec<f32> {
     before.iter().zip(after).map(|(before, after)| before - after).collect()
 }
 
-fn a_window_that_carries_on_leaves_the_learnt_start_alone(device: &Device) {
-    let first_model = learnt();
+fn a_window_that_carries_on_leaves_the_learned_start_alone(device: &Device) {
+    let first_model = learned();
     let config = first_model.config();
     let whole = whole::batch(&mut rng(18), config, Loss::CrossEntropy, 8, 2);
     let (first, carried) = (part(&whole, config, 0..4), part(&whole, config, 4..8));
@@ -43,9 +46,9 @@ fn a_window_that_carries_on_leaves_the_learnt_start_alone(device: &Device) {
     let same = told.metrics().unwrap()[0];
     assert_eq!((same.loss, same.norm), (metrics[1].loss, metrics[1].norm));
 
-    // From the learnt state the same window is another.
+    // From the learned state the same window is another.
     let mut fresh = start(&model);
-    fresh.step(&carried.clone().with_start(Start::Zero)).unwrap();
+    fresh.step(&carried.clone().with_start(Start::Initial)).unwrap();
     let (moved, other) = (fresh.model().unwrap(), fresh.metrics().unwrap()[0]);
     assert!(
         (other.loss - metrics[1].loss).abs() > 1e-3,
@@ -55,7 +58,7 @@ fn a_window_that_carries_on_leaves_the_learnt_start_alone(device: &Device) {
     );
     // In one step with the window before, whose share of the positions is a half.
     let mut both = start(&first_model);
-    both.step_over(&[first, carried]).unwrap();
+    both.step_accumulated(&[first, carried]).unwrap();
     let both = both.model().unwrap();
     for name in ["h_0", "c_0"] {
         assert_same(name, want.parameter(name).unwrap(), model.parameter(name).unwrap());
@@ -67,7 +70,7 @@ fn a_window_that_carries_on_leaves_the_learnt_start_alone(device: &Device) {
 }
 
 fn an_evaluation_carries_the_state_from_size_to_size(device: &Device) {
-    let model = learnt();
+    let model = learned();
     let config = model.config();
     let mut batches = Vec::new();
     // A size that comes again, at once and later, and new starts between.
@@ -75,13 +78,13 @@ fn an_evaluation_carries_the_state_from_size_to_size(device: &Device) {
         let whole = whole::batch(&mut rng(seed), config, Loss::CrossEntropy, cuts[cuts.len() - 1], 2);
         batches.extend(cuts.windows(2).map(|cut| part(&whole, config, cut[0]..cut[1])));
     }
-    let mut stream = Stream::new(device, &model, 2).unwrap();
+    let mut stream = StreamingPredictor::new(device, &model, 2).unwrap();
     let mut predictor = Predictor::new(device, &model).unwrap();
     let mut held = Vec::new();
     let (mut of_stream, mut of_predictor) = (Vec::new(), Vec::new());
     for batch in &batches {
         of_stream.extend(by_hand(&mut stream, batch, config.outputs));
-        let start = if batch.sequences.start == Start::Carry { Start::Given(held) } else { Start::Zero };
+        let start = if batch.sequences.start == Start::Carry { Start::Given(held) } else { Start::Initial };
         let prediction = predictor.run(&batch.sequences.clone().with_start(start)).unwrap();
         of_predictor.extend(losses(&prediction.outputs, batch, config.outputs));
         held = prediction.state.values;
@@ -94,14 +97,15 @@ fn an_evaluation_carries_the_state_from_size_to_size(device: &Device) {
 }
 
 fn a_frozen_start_is_read_and_stays(device: &Device) {
-    let model = learnt();
+    let model = learned();
     let config = model.config();
     let whole = whole::batch(&mut rng(22), config, Loss::CrossEntropy, 8, 2);
     let windows = [part(&whole, config, 0..4), part(&whole, config, 4..8)];
-    let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.1), 0.01).with_decay(Decay::All);
+    let recipe =
+        Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.1), 0.01).with_decay_scope(DecayScope::All);
     let run = |trainer: &mut Trainer| {
         windows.iter().for_each(|window| trainer.step(window).unwrap());
-        trainer.step_over(&windows).unwrap();
+        trainer.step_accumulated(&windows).unwrap();
         trainer.model().unwrap()
     };
     let [mut free, mut frozen] = [(); 2].map(|()| Trainer::new(device, &model, recipe).unwrap());
@@ -121,7 +125,7 @@ fn a_frozen_start_is_read_and_stays(device: &Device) {
 }
 
 whole::on_both!(
-    a_window_that_carries_on_leaves_the_learnt_start_alone,
+    a_window_that_carries_on_leaves_the_learned_start_alone,
     an_evaluation_carries_the_state_from_size_to_size,
     a_frozen_start_is_read_and_stays,
 );
