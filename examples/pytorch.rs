@@ -99,7 +99,7 @@ fn run(args: &Args) -> Result<()> {
     let names = if args.no_head_bias { names.without_read_out_bias() } else { names };
 
     let model = Model::import(&args.file, config, &names)?;
-    program::aside(format_args!("{}: {} parameters", args.file.display(), model.layout().count()));
+    program::aside(format_args!("{}: {} parameters", args.file.display(), model.layout().parameter_count()));
     if let Some(steps) = args.run {
         let steps = steps as usize;
         let ones = Sequences::dense(steps, 1, vec![1.0; steps.saturating_mul(args.inputs)]);

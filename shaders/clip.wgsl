@@ -1,4 +1,4 @@
-// What the optimisers share: the row of the metrics that measure.wgsl left for this step, and clipping by it.
+// What the optimisers share: the row of the metrics that step_metrics.wgsl left for this step, and clipping by it.
 // The kernel binds hyper, metrics and exempt and has slots, by_value and bound among its parameters.
 
 const FROZEN: u32 = 1u;

@@ -1,12 +1,12 @@
-// cross_entropy: row_loss[r] = mask[r] / count · (ln Σ_o exp(y[r, o]) − y[r, target]), each position's part of the
-// mean; assigns. Where with_gradient is 1 the outputs become s · mask[r] / count · (softmax(y) − one-hot target).
+// cross_entropy: row_loss[r] = loss_mask[r] / count · (ln Σ_o exp(y[r, o]) − y[r, target]), each position's part of the
+// mean; assigns. Where with_gradient is 1 the outputs become s · loss_mask[r] / count · (softmax(y) − one-hot target).
 //
-// in-out  outputs   y [R, O] at outputs_offset
-// in      targets   [R] class ids below O
-// in      mask      [R], 0 or 1; a row of mask 0 gives exact zeros, whatever it holds
-// in      count     [1]: the number of positions that count
-// in      scaling   [3]: s, –, –, read where has_scaling is 1; else s is 1
-// out     row_loss  [R]
+// in-out  outputs    y [R, O] at outputs_offset
+// in      targets    [R] class ids below O
+// in      loss_mask  [R], 0 or 1; a row of loss_mask 0 gives exact zeros, whatever it holds
+// in      count      [1]: the number of positions that count
+// in      scaling    [3]: s, –, –, read where has_scaling is 1; else s is 1
+// out     row_loss   [R]
 //
 // One workgroup a row; carry.wgsl is appended. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
 
@@ -23,7 +23,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> outputs: array<f32>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> mask: array<f32>;
+@group(0) @binding(3) var<storage, read> loss_mask: array<f32>;
 @group(0) @binding(4) var<storage, read> count: array<f32>;
 @group(0) @binding(5) var<storage, read> scaling: array<f32>;
 @group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
@@ -43,8 +43,8 @@ fn main(
     }
     let first = params.outputs_offset + row * params.columns;
     let class_id = targets[row];
-    let counts = mask[row] != 0.0;
-    let part = mask[row] / count[0];
+    let counts = loss_mask[row] != 0.0;
+    let part = loss_mask[row] / count[0];
 
     // The lowest finite number: every thread has a maximum, those past the last column too.
     var largest = -0x1.fffffep+127f;

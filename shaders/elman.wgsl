@@ -9,7 +9,7 @@ const GATES: u32 = 1u;
 const PASSES_H: bool = false;
 
 /// h_t of one unit. What is kept is read as f32(x) and written as Stored(x): Stored is f32 or f16.
-fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
+fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
     let a = x[0] + r[0];
     if variant == 0u {
         return safe_tanh(a);
@@ -20,7 +20,7 @@ fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GAT
 
 /// The gradient of r of one unit, from that of h_t (0 at a step that does not count); assigns the gradient of x to the
 /// gates.
-fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
+fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let h = f32(history[at.now]);
     var gradient = dh * (1.0 - h * h);
     if variant == 1u {

@@ -1,41 +1,41 @@
 // The LSTM cell, gates i, f, g, o: c = f·c_(t-1) + i·g, h = o·tanh(c).
 //
-// in-out  gates   [T, B, D·4·H]: x; forwards the activated gates, backwards the gradient of x take its place
-// in-out  memory  c [T+D, B, D·H], slots as in the history; backwards the gradient of c_(t-1) takes c_t's place
+// in-out  gates  [T, B, D·4·H]: x; forwards the activated gates, backwards the gradient of x take its place
+// in-out  saved  c [T+D, B, D·H], slots as in the history; backwards the gradient of c_(t-1) takes c_t's place
 
 const GATES: u32 = 4u;
 const PASSES_H: bool = false;
 
-@group(0) @binding(7) var<storage, read_write> memory: array<f32>;
+@group(0) @binding(7) var<storage, read_write> saved: array<f32>;
 
-fn cell_forward(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
+fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
     // At a step that does not count c = c_(t-1), and backwards its gradient goes where it came from.
     let i = select(0.0, sigmoid(x[0] + r[0]), at.counts);
     let f = select(1.0, sigmoid(x[1] + r[1]), at.counts);
     let g = select(0.0, safe_tanh(x[2] + r[2]), at.counts);
     let o = select(0.0, sigmoid(x[3] + r[3]), at.counts);
-    let c = f * memory[at.before] + i * g;
+    let c = f * saved[at.before] + i * g;
     gates[at.gate] = Stored(i);
     gates[at.gate + at.hidden] = Stored(f);
     gates[at.gate + 2u * at.hidden] = Stored(g);
     gates[at.gate + 3u * at.hidden] = Stored(o);
-    memory[at.now] = c;
+    saved[at.now] = c;
     return o * safe_tanh(c);
 }
 
-fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
+fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let i = f32(gates[at.gate]);
     let f = f32(gates[at.gate + at.hidden]);
     let g = f32(gates[at.gate + 2u * at.hidden]);
     let o = f32(gates[at.gate + 3u * at.hidden]);
-    let tanh_c = safe_tanh(memory[at.now]);
+    let tanh_c = safe_tanh(saved[at.now]);
     var dc = dh * o * (1.0 - tanh_c * tanh_c);
     if !at.is_last {
-        dc += memory[at.next];
+        dc += saved[at.next];
     }
     let gradient = array<f32, GATES>(
         dc * g * i * (1.0 - i),
-        dc * memory[at.before] * f * (1.0 - f),
+        dc * saved[at.before] * f * (1.0 - f),
         dc * i * (1.0 - g * g),
         dh * tanh_c * o * (1.0 - o),
     );
@@ -43,7 +43,7 @@ fn cell_backward(variant: u32, at: Place, dh: f32) -> Gradient {
     gates[at.gate + at.hidden] = Stored(gradient[1]);
     gates[at.gate + 2u * at.hidden] = Stored(gradient[2]);
     gates[at.gate + 3u * at.hidden] = Stored(gradient[3]);
-    memory[at.now] = dc * f;
+    saved[at.now] = dc * f;
     return Gradient(gradient, 0.0);
 }
 

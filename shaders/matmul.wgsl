@@ -1,9 +1,9 @@
 // matmul: out[m, n] = Σ_k A(m, k)·B(k, n) (+ bias[n]); assigns.
 //
-// in   a      A(m, k) = a[a_offset + m·a_row + k·a_col]; a transposition is a choice of strides
-// in   b      B(k, n) = b[b_offset + k·b_row + n·b_col]
-// in   bias   [N] at bias_offset, read where has_bias is 1
-// out  out    [M, N] at out_offset
+// in   a     A(m, k) = a[a_offset + m·a_row + k·a_col]; a transposition is a choice of strides
+// in   b     B(k, n) = b[b_offset + k·b_row + n·b_col]
+// in   bias  [N] at bias_offset, read where has_bias is 1
+// out  out   [M, N] at out_offset
 //
 // The K axis is cut into `slices`: slice s sums rows ⌊K·s/S⌋ to ⌊K·(s+1)/S⌋ and writes slice_stride·s further on. Of every slice a
 // dispatch takes `count` rows from `skip` on: where skip is not 0 it goes on with what is there, and the bias is the last's to add.

@@ -3,11 +3,11 @@
 /// How many gates' sums are those of the first product.
 const FIRST_GATES: u32 = GATES;
 
-fn cell_operand(variant: u32, at: Place, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
+fn cell_operand(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
     return 0.0;
 }
 
-fn cell_operand_backward(variant: u32, at: Place, d_operand: f32) -> Gradient {
+fn cell_operand_backward(variant: u32, at: UnitIndex, d_operand: f32) -> Gradient {
     return Gradient();
 }
 

@@ -8,8 +8,8 @@
 // Stored is f32 or f16: what U, gates, h, its gradient and most of what a cell keeps are kept in. All sums are made in f32.
 
 /// The most sequences, and units, that a thread makes sums of at once, and how many elements of a sum it loads at once.
-const MOST_SEQUENCES: u32 = 8u;
-const MOST_UNITS: u32 = 4u;
+const MAX_SEQUENCES: u32 = 8u;
+const MAX_UNITS: u32 = 4u;
 const DEPTH: u32 = 4u;
 
 struct Params {
@@ -37,7 +37,7 @@ struct Params {
     first_workgroup: u32,
 }
 
-struct Place {
+struct UnitIndex {
     /// Of gate 0 in [T, B, D·G·H]; the next gate is `hidden` further on.
     gate: u32,
     /// In [T, B, D·H].
@@ -82,9 +82,9 @@ fn gates_at(t: u32, b: u32, d: u32) -> u32 {
     return units_at(t, b, d) * GATES;
 }
 
-fn place(step: u32, b: u32, d: u32, j: u32) -> Place {
+fn place(step: u32, b: u32, d: u32, j: u32) -> UnitIndex {
     let time = time_of(step, d);
-    return Place(
+    return UnitIndex(
         gates_at(time, b, d) + j,
         units_at(time, b, d) + j,
         units_at(slot_of(step - 1u, d), b, d) + j,
@@ -102,5 +102,5 @@ fn mask_at(b: u32, d: u32, j: u32) -> f32 {
     if params.has_mask == 0u {
         return 1.0;
     }
-    return mask[units_at(0u, b, d) + j];
+    return dropout_mask[units_at(0u, b, d) + j];
 }

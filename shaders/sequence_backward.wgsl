@@ -5,13 +5,13 @@
 //   what is carried; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns
 //   that of r. Of a cell with two products, m ⊙ Uᵀ·(gradient of the second's sums) goes to cell_operand_backward.
 //
-// in      weight    U [D·G·H, H] at weight_offset: neighbouring threads read neighbouring elements
-// in-out  upstream  [T+D, B, D·H]: slots 1 to T; the slot before is added to where h passes around U; the initial state's
-//                   is assigned
-// in      history   [T+D, B, D·H]
-// in-out  gates     [T, B, D·G·H]: what the cell left there forwards; all is written
-// in      lengths   [B]
-// in      mask      m [B, D·H], read where has_mask is 1
+// in      weight        U [D·G·H, H] at weight_offset: neighbouring threads read neighbouring elements
+// in-out  upstream      [T+D, B, D·H]: slots 1 to T; the slot before is added to where h passes around U; the initial state's
+//                       is assigned
+// in      history       [T+D, B, D·H]
+// in-out  gates         [T, B, D·G·H]: what the cell left there forwards; all is written
+// in      lengths       [B]
+// in      dropout_mask  m [B, D·H], read where has_mask is 1
 //
 // A weight is loaded once for all sequences of the tile, and a gradient once for all units of a thread: UNITS weights
 // and SEQUENCES gradients make UNITS·SEQUENCES products. SPLIT threads share each sum.
@@ -22,7 +22,7 @@
 @group(0) @binding(3) var<storage, read> history: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> gates: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
-@group(0) @binding(6) var<storage, read> mask: array<f32>;
+@group(0) @binding(6) var<storage, read> dropout_mask: array<f32>;
 
 override THREADS: u32 = 256u;
 override SEQUENCES: u32 = 1u;
@@ -36,11 +36,11 @@ override FLOATS: u32 = 4096u;
 var<workgroup> shared_floats: array<f32, FLOATS>;
 
 /// The sums of a thread: of its unit u and sequence s at u·SEQUENCES + s.
-var<private> acc: array<f32, MOST_UNITS * MOST_SEQUENCES>;
+var<private> acc: array<f32, MAX_UNITS * MAX_SEQUENCES>;
 
 /// Adds the products of element k, whose weights start at `at`.
-fn add_products(k: u32, at: u32, columns: array<u32, MOST_UNITS>) {
-    var dr: array<f32, MOST_SEQUENCES>;
+fn add_products(k: u32, at: u32, columns: array<u32, MAX_UNITS>) {
+    var dr: array<f32, MAX_SEQUENCES>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         dr[s] = shared_floats[k * SEQUENCES + s];
     }
@@ -61,7 +61,7 @@ fn product(lid: u32, d: u32, first_gate: u32, end_gate: u32) {
     let begin = first_gate * hidden + slice_start(length, part, SPLIT);
     let end = first_gate * hidden + slice_start(length, part + 1u, SPLIT);
     for (var first = lid % width; first < hidden; first += width * UNITS) {
-        var columns: array<u32, MOST_UNITS>;
+        var columns: array<u32, MAX_UNITS>;
         for (var u = 0u; u < UNITS; u += 1u) {
             // A unit beyond the last is summed as the last and left alone.
             columns[u] = min(first + u * width, hidden - 1u);

@@ -5,23 +5,23 @@
 //   their slots of the history.
 //   Of a cell with two products, cell_operand between them makes what takes h_(t-1)'s place in the second.
 //
-// in      turned   Uᵀ [H, D·G·H] at weight_offset, so that neighbouring threads read neighbouring elements
-// in      bias     b_U [D·G·H] at bias_offset, read where has_bias is 1
-// in-out  gates    [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
-// in-out  history  [T+D, B, D·H]: the slot before `begin` is read, those of the steps written
-// in      lengths  [B]
-// in      mask     m [B, D·H], read where has_mask is 1
+// in      transposed    Uᵀ [H, D·G·H] at weight_offset, so that neighbouring threads read neighbouring elements
+// in      bias          b_U [D·G·H] at bias_offset, read where has_bias is 1
+// in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
+// in-out  history       [T+D, B, D·H]: the slot before `begin` is read, those of the steps written
+// in      lengths       [B]
+// in      dropout_mask  m [B, D·H], read where has_mask is 1
 //
 // A weight is loaded once for all sequences of the tile, and an operand once for all units of a thread: UNITS·G weights
 // and SEQUENCES operands make UNITS·G·SEQUENCES products. SPLIT threads share each sum.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> turned: array<Stored>;
+@group(0) @binding(1) var<storage, read> transposed: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> gates: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> history: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
-@group(0) @binding(6) var<storage, read> mask: array<f32>;
+@group(0) @binding(6) var<storage, read> dropout_mask: array<f32>;
 
 override THREADS: u32 = 256u;
 override SEQUENCES: u32 = 1u;
@@ -35,17 +35,17 @@ override FLOATS: u32 = 4096u;
 var<workgroup> shared_floats: array<f32, FLOATS>;
 
 /// The sums of a thread: of its unit u, gate g and sequence s at (u·G + g)·SEQUENCES + s.
-var<private> acc: array<f32, MOST_UNITS * GATES * MOST_SEQUENCES>;
+var<private> acc: array<f32, MAX_UNITS * GATES * MAX_SEQUENCES>;
 
 /// Adds the products of element k: weights are `apart` from gate to gate, and of unit u at `at` + columns[u].
-fn add_products(k: u32, at: u32, columns: array<u32, MOST_UNITS>, first_gate: u32, end_gate: u32) {
-    var operand: array<f32, MOST_SEQUENCES>;
+fn add_products(k: u32, at: u32, columns: array<u32, MAX_UNITS>, first_gate: u32, end_gate: u32) {
+    var operand: array<f32, MAX_SEQUENCES>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         operand[s] = shared_floats[k * SEQUENCES + s];
     }
     for (var u = 0u; u < UNITS; u += 1u) {
         for (var g = first_gate; g < end_gate; g += 1u) {
-            let weight = f32(turned[at + columns[u] + g * params.hidden]);
+            let weight = f32(transposed[at + columns[u] + g * params.hidden]);
             for (var s = 0u; s < SEQUENCES; s += 1u) {
                 let i = (u * GATES + g) * SEQUENCES + s;
                 acc[i] = fma(operand[s], weight, acc[i]);
@@ -63,7 +63,7 @@ fn product(lid: u32, d: u32, first_gate: u32, end_gate: u32) {
     let end = slice_start(hidden, part + 1u, SPLIT);
     let stride = params.directions * GATES * hidden;
     for (var first = lid % width; first < hidden; first += width * UNITS) {
-        var columns: array<u32, MOST_UNITS>;
+        var columns: array<u32, MAX_UNITS>;
         for (var u = 0u; u < UNITS; u += 1u) {
             // A unit beyond the last is summed as the last and left alone.
             columns[u] = min(first + u * width, hidden - 1u);

@@ -5,13 +5,13 @@
 //   upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a cell with two
 //   products a second dispatch hands m ⊙ Uᵀ·(gradient of the second's sums at this step) to cell_operand_backward.
 //
-// in      weight    U [D·G·H, H] at weight_offset
-// in-out  upstream  [T+D, B, D·H]: the slot after the step is read and written, the slot before it added to where h passes
-//                   around U (assigned at the first step)
-// in      history   [T+D, B, D·H]
-// in-out  gates     [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is read
-// in      lengths   [B]
-// in      mask      m [B, D·H], read where has_mask is 1
+// in      weight        U [D·G·H, H] at weight_offset
+// in-out  upstream      [T+D, B, D·H]: the slot after the step is read and written, the slot before it added to where h passes
+//                       around U (assigned at the first step)
+// in      history       [T+D, B, D·H]
+// in-out  gates         [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is read
+// in      lengths       [B]
+// in      dropout_mask  m [B, D·H], read where has_mask is 1
 //
 // One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units; neighbouring threads read neighbouring
 // elements of a row of U. SPLIT threads share a sum. Each makes the sums of all the sequences and of UNITS units in
@@ -23,7 +23,7 @@
 @group(0) @binding(3) var<storage, read> history: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> gates: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
-@group(0) @binding(6) var<storage, read> mask: array<f32>;
+@group(0) @binding(6) var<storage, read> dropout_mask: array<f32>;
 
 override THREADS: u32 = 256u;
 override SEQUENCES: u32 = 1u;
@@ -36,11 +36,11 @@ override FLOATS: u32 = 4096u;
 var<workgroup> sums: array<f32, FLOATS>;
 
 /// The sums of a thread: of its unit u and sequence s at u·SEQUENCES + s.
-var<private> acc: array<f32, MOST_UNITS * MOST_SEQUENCES>;
+var<private> acc: array<f32, MAX_UNITS * MAX_SEQUENCES>;
 
 /// Adds the products of element k. The gradients of sequence s start at rows[s], the weights of unit u at columns[u].
-fn add_products(k: u32, rows: array<u32, MOST_SEQUENCES>, columns: array<u32, MOST_UNITS>) {
-    var dr: array<f32, MOST_SEQUENCES>;
+fn add_products(k: u32, rows: array<u32, MAX_SEQUENCES>, columns: array<u32, MAX_UNITS>) {
+    var dr: array<f32, MAX_SEQUENCES>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         dr[s] = recurrent_gradient(rows[s] + k);
     }
@@ -57,8 +57,8 @@ fn product(lid: u32, d: u32, first_b: u32, first_j: u32, time: u32, begin: u32, 
     let hidden = params.hidden;
     let width = THREADS / SPLIT;
     // What lies beyond the last sequence or unit is summed as the last and left alone.
-    var rows: array<u32, MOST_SEQUENCES>;
-    var columns: array<u32, MOST_UNITS>;
+    var rows: array<u32, MAX_SEQUENCES>;
+    var columns: array<u32, MAX_UNITS>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         rows[s] = gates_at(time, min(first_b + s, params.batch - 1u), d);
     }

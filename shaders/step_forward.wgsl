@@ -3,12 +3,12 @@
 //   r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns a slot of the history. Of a cell with two
 //   products the first dispatch ends with cell_operand, whose result takes h_(t-1)'s place in the second.
 //
-// in      weight   U [D·G·H, H] at weight_offset
-// in      bias     b_U [D·G·H] at bias_offset, read where has_bias is 1
-// in-out  gates    [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
-// in-out  history  [T+D, B, D·H]: the slot before the step is read, the slot after it written
-// in      lengths  [B]
-// in      mask     m [B, D·H], read where MASKED is 1
+// in      weight        U [D·G·H, H] at weight_offset
+// in      bias          b_U [D·G·H] at bias_offset, read where has_bias is 1
+// in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
+// in-out  history       [T+D, B, D·H]: the slot before the step is read, the slot after it written
+// in      lengths       [B]
+// in      dropout_mask  m [B, D·H], read where MASKED is 1
 //
 // One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units. SPLIT threads that are neighbours share
 // a sum and read neighbouring elements of a row of U and of h. Each makes the sums of all the sequences and of UNITS
@@ -20,7 +20,7 @@
 @group(0) @binding(3) var<storage, read_write> gates: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> history: array<Stored>;
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;
-@group(0) @binding(6) var<storage, read> mask: array<f32>;
+@group(0) @binding(6) var<storage, read> dropout_mask: array<f32>;
 
 override THREADS: u32 = 256u;
 override SEQUENCES: u32 = 1u;
@@ -34,19 +34,19 @@ override MASKED: u32 = 1u;
 var<workgroup> sums: array<f32, FLOATS>;
 
 /// The sums of a thread: of its unit u, gate g and sequence s at (u·G + g)·SEQUENCES + s.
-var<private> acc: array<f32, MOST_UNITS * GATES * MOST_SEQUENCES>;
+var<private> acc: array<f32, MAX_UNITS * GATES * MAX_SEQUENCES>;
 
 /// Adds the products of element k. The operands of sequence s start at rows[s], its mask at masks[s], and the weights of
 /// unit u at columns[u].
 fn add_products(
     k: u32,
-    rows: array<u32, MOST_SEQUENCES>,
-    masks: array<u32, MOST_SEQUENCES>,
-    columns: array<u32, MOST_UNITS>,
+    rows: array<u32, MAX_SEQUENCES>,
+    masks: array<u32, MAX_SEQUENCES>,
+    columns: array<u32, MAX_UNITS>,
     first_gate: u32,
     end_gate: u32,
 ) {
-    var operand: array<f32, MOST_SEQUENCES>;
+    var operand: array<f32, MAX_SEQUENCES>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         if first_gate == 0u {
             operand[s] = f32(history[rows[s] + k]);
@@ -54,7 +54,7 @@ fn add_products(
             operand[s] = operand_at(rows[s] + k);
         }
         if MASKED != 0u {
-            operand[s] *= mask[masks[s] + k];
+            operand[s] *= dropout_mask[masks[s] + k];
         }
     }
     for (var u = 0u; u < UNITS; u += 1u) {
@@ -73,9 +73,9 @@ fn product(lid: u32, d: u32, first_b: u32, first_j: u32, operand_row: u32, first
     let hidden = params.hidden;
     let width = THREADS / SPLIT;
     // What lies beyond the last sequence or unit is summed as the last and left alone.
-    var rows: array<u32, MOST_SEQUENCES>;
-    var masks: array<u32, MOST_SEQUENCES>;
-    var columns: array<u32, MOST_UNITS>;
+    var rows: array<u32, MAX_SEQUENCES>;
+    var masks: array<u32, MAX_SEQUENCES>;
+    var columns: array<u32, MAX_UNITS>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         let b = min(first_b + s, params.batch - 1u);
         rows[s] = units_at(operand_row, b, d);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::device::Executor;
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
-use crate::plan::{LossInputs, Outputs, Plan, PlanId};
+use crate::plan::{LossTensors, Plan, PlanId, PlanTensors};
 
 /// What is kept where the user sets no bound: this part of the machine's memory.
 const SHARE: u64 = 8;
@@ -57,14 +57,14 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub id: PlanId,
-    pub tensors: Outputs,
+    pub tensors: PlanTensors,
     /// B.
     pub batch: usize,
 }
 
 impl Prepared {
     /// The inputs of the loss, of a training or an evaluation.
-    pub fn loss(&self) -> LossInputs {
+    pub fn loss(&self) -> LossTensors {
         let Some(loss) = self.tensors.loss else { unreachable!("training and evaluation have a loss") };
         loss
     }
@@ -74,7 +74,7 @@ impl Prepared {
 #[derive(Debug)]
 pub(crate) struct PlanCache {
     limit: u64,
-    held: HashMap<Key, Held>,
+    held: HashMap<Key, HeldOutWindows>,
     /// Bytes of all that are held.
     bytes: u64,
     /// How often a plan was asked for.
@@ -84,7 +84,7 @@ pub(crate) struct PlanCache {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldOutWindows {
     plan: Arc<Prepared>,
     bytes: u64,
     /// When it was last asked for.
@@ -103,7 +103,7 @@ impl PlanCache {
         executor: &mut Executor,
         key: Key,
         wait: Wait,
-        make: impl Fn() -> Result<(Plan, Outputs)>,
+        make: impl Fn() -> Result<(Plan, PlanTensors)>,
     ) -> Result<Arc<Prepared>> {
         self.asked += 1;
         if let Some(held) = self.held.get_mut(&key) {
@@ -123,7 +123,7 @@ impl PlanCache {
         let plan = Arc::new(Prepared { id, tensors, batch: key.batch });
         self.bytes += bytes;
         self.made += 1;
-        self.held.insert(key, Held { plan: Arc::clone(&plan), bytes, used: self.asked });
+        self.held.insert(key, HeldOutWindows { plan: Arc::clone(&plan), bytes, used: self.asked });
         Ok(plan)
     }
 

@@ -9,7 +9,7 @@ use crate::data::{InputsRef, Span};
 use crate::error::{Error, Result};
 pub(crate) use crate::gpu::Readback;
 use crate::gpu::{self, Gpu, Select, Wait};
-use crate::plan::{Outputs, Plan, PlanId, Precision, Target, TensorId};
+use crate::plan::{Plan, PlanId, PlanTensors, Precision, Target, TensorId};
 
 /// A GPU or the CPU. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -268,8 +268,8 @@ impl Executor {
 
     /// Writes all that a network is to read, but for a state that is carried or given; `is_fresh` says whether it starts from
     /// the learned one, if it has one.
-    pub fn write_span(&mut self, plan: PlanId, to: &Outputs, span: &Span<'_>, is_fresh: bool) -> Result<()> {
-        self.write_each_id(plan, to.lengths, (0..span.size).map(|b| span.length(b) as u32))?;
+    pub fn write_span(&mut self, plan: PlanId, to: &PlanTensors, span: &Span<'_>, is_fresh: bool) -> Result<()> {
+        self.write_each_id(plan, to.lengths, (0..span.batch_size).map(|b| span.length(b) as u32))?;
         if let Some(fresh) = to.fresh {
             self.write(plan, fresh, std::iter::once(f64::from(u8::from(is_fresh))))?;
         }
@@ -278,8 +278,8 @@ impl Executor {
             InputsRef::Dense(x) if span.lengths.is_none() => self.write_f32(plan, to.inputs, x),
             // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
             InputsRef::Dense(x) => {
-                let row = (x.len() / (span.steps * span.size)).max(1);
-                let valid = |at: usize| span.length(at / row % span.size) > at / row / span.size;
+                let row = (x.len() / (span.steps * span.batch_size)).max(1);
+                let valid = |at: usize| span.length(at / row % span.batch_size) > at / row / span.batch_size;
                 let values = x.iter().enumerate().map(|(at, v)| if valid(at) { f64::from(*v) } else { 0.0 });
                 self.write(plan, to.inputs, values)
             }

@@ -209,7 +209,7 @@ impl Largest {
 impl fmt::Display for Largest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Largest { argument, index, value } = self;
-        write!(f, "{argument}{index:?} is {value:e}: scale {argument} to about 1, as data::Scaler does")
+        write!(f, "{argument}{index:?} is {value:e}: scale {argument} to about 1, as data::StandardScaler does")
     }
 }
 

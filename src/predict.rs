@@ -58,7 +58,7 @@ impl Predictor {
                 "the sequences carry on from a window before, but a predictor keeps none: give it the state".to_owned(),
             ));
         }
-        let (size, mut outputs) = (sequences.size, Vec::new());
+        let (size, mut outputs) = (sequences.batch_size, Vec::new());
         self.reader.run(sequences.span(), &sequences.start, wait, &mut outputs).await?;
         let config = self.reader.config();
         if config.read_out == ReadOut::EveryStep {
@@ -69,7 +69,7 @@ impl Predictor {
             }
         }
         let values = self.reader.state(wait).await?;
-        Ok(Prediction { outputs, state: State { batch: size, values } })
+        Ok(Prediction { outputs, state: State { batch_size: size, values } })
     }
 
     /// Runs another model of the same structure from now on, however it was initialised.

@@ -16,7 +16,7 @@ use crate::model::{Config, Directions, Model, ReadOut};
 use crate::plan::{Plan, PlanId, Purpose, TensorId};
 
 /// How many chunks a device is given before it is waited for: each is held in the driver's memory until it is done.
-const MOST_AHEAD: usize = 64;
+const MAX_AHEAD: usize = 64;
 
 /// A model on a device, read by plans of inference.
 #[derive(Debug)]
@@ -67,17 +67,18 @@ impl Reader {
     /// Reads sequences that were checked, from the state that `start` names, and puts what is read out in the place of `out`:
     /// `[T, B, O]`, or `[B, O]` of a network that is read out once.
     pub async fn run(&mut self, sequences: Span<'_>, start: &Start, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
-        let Span { steps, size, .. } = sequences;
-        let chunk = self.chunk(size).unwrap_or(steps);
+        let Span { steps, batch_size, .. } = sequences;
+        let chunk = self.chunk(batch_size).unwrap_or(steps);
         let every_step = self.config.read_out == ReadOut::EveryStep;
-        let mut readback = Readback::new(if every_step { steps * size } else { size } * self.config.outputs);
+        let mut readback =
+            Readback::new(if every_step { steps * batch_size } else { batch_size } * self.config.outputs);
         if *start != Start::Carry {
             // Nobody will want it again.
             self.current = None;
         }
         // Both before anything is run, so that a plan which cannot be made leaves the state as it was.
-        let whole = if steps >= chunk { Some(self.prepared(chunk, size, wait).await?) } else { None };
-        let rest = if steps % chunk > 0 { Some(self.prepared(steps % chunk, size, wait).await?) } else { None };
+        let whole = if steps >= chunk { Some(self.prepared(chunk, batch_size, wait).await?) } else { None };
+        let rest = if steps % chunk > 0 { Some(self.prepared(steps % chunk, batch_size, wait).await?) } else { None };
         out.clear();
         for (number, first) in (0..steps).step_by(chunk).enumerate() {
             let part = sequences.part(first, chunk.min(steps - first));
@@ -98,7 +99,7 @@ impl Reader {
                 self.executor.run(id)?;
             }
             self.current = Some(Arc::clone(plan));
-            if number % MOST_AHEAD == MOST_AHEAD - 1 {
+            if number % MAX_AHEAD == MAX_AHEAD - 1 {
                 self.executor.idle(wait).await?;
             }
         }

@@ -107,7 +107,7 @@ impl StreamingPredictor {
         if steps == 0 {
             return Err(Error::Config("the number of steps (T) is 0, expected at least 1".to_owned()));
         }
-        let span = Span { steps, size: self.batch, inputs, lengths: None, before: 0 };
+        let span = Span { steps, batch_size: self.batch, inputs, lengths: None, before: 0 };
         self.reader.run(span, &Start::Carry, wait, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
             mean.take_in(&mut self.outputs, steps);

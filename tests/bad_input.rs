@@ -10,7 +10,7 @@
 
 mod whole;
 
-use recurrent::data::{Held, Windows};
+use recurrent::data::{HeldOutWindows, Windows};
 use recurrent::gpu::Gpu;
 use recurrent::{
     Batch, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer, ReadOut,
@@ -46,7 +46,7 @@ fn good_numbers() -> Batch {
 
 /// The same batch, said to be of other sizes.
 fn sized(batch: Batch, steps: usize, size: usize) -> Batch {
-    Batch { sequences: Sequences { steps, size, ..batch.sequences }, ..batch }
+    Batch { sequences: Sequences { steps, batch_size: size, ..batch.sequences }, ..batch }
 }
 
 /// The same batch, reading other inputs.
@@ -98,7 +98,7 @@ fn sizes_of_zero() {
     assert_eq!(words(StreamingPredictor::new(&Device::cpu(), &Model::new(tokens()).unwrap(), 0)), sequences);
     assert_eq!(words(stream(&tokens()).sequence(0, &Inputs::Tokens(Vec::new()))), steps);
     assert_eq!(words(Windows::new(vec![1; 9], 0, 2)), steps);
-    assert_eq!(words(Held::new(vec![1; 9], 2, 0)), sequences);
+    assert_eq!(words(HeldOutWindows::new(vec![1; 9], 2, 0)), sequences);
 }
 
 #[test]

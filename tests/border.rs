@@ -11,8 +11,8 @@ use recurrent::gpu::kernels::{
     Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID, MAX_PARAMS_BYTES, all, lower,
 };
 use recurrent::plan::{
-    Clip, Combine, Dropout, Element, FROZEN, GradientCheckpointing, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan,
-    Precision, Purpose, Recipe, Target, Tile,
+    Clip, DType, Dropout, FROZEN, GradientCheckpointing, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Precision,
+    Purpose, Recipe, ReduceGradients, Target, Tile,
 };
 use recurrent::{Activation, Cell, Config, Directions, Error, InputKind, ReadOut, Reset};
 
@@ -31,11 +31,11 @@ fn parse_and_set(kernel: &Kernel, constants: &[u32]) -> Result<(Module, Module),
 }
 
 /// The same with these aliases in 16 bits.
-fn parse_variant(kernel: &Kernel, halves: &[&str], constants: &[u32]) -> Result<(Module, Module), String> {
-    let source = kernel.wgsl(halves);
+fn parse_variant(kernel: &Kernel, f16_aliases: &[&str], constants: &[u32]) -> Result<(Module, Module), String> {
+    let source = kernel.wgsl(f16_aliases);
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
     let flags = naga::valid::ValidationFlags::all();
-    let capabilities = if halves.is_empty() { Capabilities::empty() } else { Capabilities::SHADER_FLOAT16 };
+    let capabilities = if f16_aliases.is_empty() { Capabilities::empty() } else { Capabilities::SHADER_FLOAT16 };
     let info = naga::valid::Validator::new(flags, capabilities)
         .validate(&module)
         .map_err(|e| format!("{}: {}", kernel.name, e.emit_to_string(&source)))?;
@@ -117,15 +117,15 @@ fn variants(kernel: &Kernel) -> Vec<Vec<&'static str>> {
 }
 
 /// Holds the elements of a variant's buffers against the aliases that Rust names; the error is the first difference.
-fn compare_elements(kernel: &Kernel, halves: &[&str]) -> Result<(), String> {
-    let (module, _) = parse_variant(kernel, halves, &[])?;
+fn compare_elements(kernel: &Kernel, f16_aliases: &[&str]) -> Result<(), String> {
+    let (module, _) = parse_variant(kernel, f16_aliases, &[])?;
     for (_, global) in module.global_variables.iter() {
         let name = global.name.as_deref().unwrap_or_default();
         let Some(binding) = kernel.bindings.iter().find(|binding| binding.name == name) else { continue };
         let TypeInner::Array { base, .. } = module.types[global.ty].inner else {
             return Err(format!("{}: `{name}` is no array", kernel.name));
         };
-        let want = if binding.alias.is_some_and(|alias| halves.contains(&alias)) { 2 } else { 4 };
+        let want = if binding.alias.is_some_and(|alias| f16_aliases.contains(&alias)) { 2 } else { 4 };
         match module.types[base].inner {
             TypeInner::Scalar(scalar) if u32::from(scalar.width) == want => {}
             ref other => return Err(format!("{}: `{name}` of {other:?}, expected {want} bytes", kernel.name)),
@@ -151,8 +151,8 @@ fn every_kernel_is_what_its_shader_says() {
 fn every_variant_of_a_kernel_has_the_elements_that_rust_says() {
     let mut seen = 0;
     for kernel in all() {
-        for halves in variants(kernel) {
-            compare_elements(kernel, &halves).unwrap();
+        for f16_aliases in variants(kernel) {
+            compare_elements(kernel, &f16_aliases).unwrap();
             seen += 1;
         }
     }
@@ -162,7 +162,7 @@ fn every_variant_of_a_kernel_has_the_elements_that_rust_says() {
 #[test]
 fn a_planted_fault_in_the_elements_is_seen() {
     let wrong = |kernel: Kernel| {
-        let message = variants(&kernel).iter().find_map(|halves| compare_elements(&kernel, halves).err());
+        let message = variants(&kernel).iter().find_map(|f16_aliases| compare_elements(&kernel, f16_aliases).err());
         message.expect("a planted fault was not seen")
     };
     // A buffer that Rust takes to be of 32 bits, and one that it takes to be of another kind than the shader does.
@@ -173,7 +173,7 @@ fn a_planted_fault_in_the_elements_is_seen() {
     let mut of_lstm = lstm.bindings.to_vec();
     of_lstm[6].alias = of_lstm[3].alias;
     let message = wrong(Kernel { bindings: of_lstm.leak(), ..lstm });
-    assert!(message.contains("`memory`"), "{message}");
+    assert!(message.contains("`saved`"), "{message}");
 }
 
 #[test]
@@ -211,9 +211,9 @@ fn every_pipeline_of_a_plan_keeps_to_the_default_limits() {
     for_every_plan(|what, plan| {
         for command in lower(plan).unwrap() {
             let Command::Dispatch(dispatch) = command else { continue };
-            let Dispatch { kernel, constants, halves, .. } = &dispatch;
-            if !constants.is_empty() && seen.insert((kernel.name, constants.clone(), halves.clone())) {
-                let (_, module) = parse_variant(kernel, halves, constants).unwrap();
+            let Dispatch { kernel, constants, f16_aliases, .. } = &dispatch;
+            if !constants.is_empty() && seen.insert((kernel.name, constants.clone(), f16_aliases.clone())) {
+                let (_, module) = parse_variant(kernel, f16_aliases, constants).unwrap();
                 let bytes = workgroup_bytes(&module);
                 let said = dispatch.workgroup_bytes();
                 assert!(
@@ -277,16 +277,16 @@ fn constants_that_rust_shares_have_its_values() {
         }
     };
     let named = |name: &str| *all().iter().find(|k| k.name == name).unwrap();
-    assert_eq!(constant(named("combine"), "BLOCK"), Combine::BLOCK);
-    for kernel in ["combine", "sgd", "rms_prop", "adam"] {
+    assert_eq!(constant(named("reduce_gradients"), "BLOCK"), ReduceGradients::BLOCK);
+    for kernel in ["reduce_gradients", "sgd", "rms_prop", "adam"] {
         assert_eq!(constant(named(kernel), "FROZEN"), FROZEN as usize, "{kernel}");
     }
     assert_eq!(constant(named("adam"), "NOT_DECAYED"), NOT_DECAYED as usize);
     for cell in CELLS {
         for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
             let kernel = named(&format!("{driver}_{}", cell.name()));
-            assert_eq!(constant(kernel, "MOST_SEQUENCES"), Tile::MOST_SEQUENCES as usize);
-            assert_eq!(constant(kernel, "MOST_UNITS"), Tile::MOST_UNITS as usize);
+            assert_eq!(constant(kernel, "MAX_SEQUENCES"), Tile::MAX_SEQUENCES as usize);
+            assert_eq!(constant(kernel, "MAX_UNITS"), Tile::MAX_UNITS as usize);
         }
     }
     // What is over h_(t-1), by the plan's own count of products.
@@ -441,7 +441,7 @@ fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
 }
 
 fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
-    let Dispatch { kernel, constants, halves, tensors, params, workgroups, grid } = dispatch;
+    let Dispatch { kernel, constants, f16_aliases, tensors, params, workgroups, grid } = dispatch;
     let what = format!("{what}: {}", kernel.name);
     assert!(all().iter().any(|k| std::ptr::eq(*k, *kernel)), "{what} is not among all kernels");
     assert_eq!(params.len(), kernel.params_size, "{what}: parameters");
@@ -455,8 +455,8 @@ fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
         let uses = tensors.iter().filter(|t| *t == tensor).count();
         let name = &plan.get(*tensor).name;
         assert!(binding.access == Access::Read || uses == 1, "{what}: `{name}` is bound {uses} times and written");
-        let is_half = plan.get(*tensor).element == Element::Half;
-        let as_half = binding.alias.is_some_and(|alias| halves.contains(&alias));
+        let is_half = plan.get(*tensor).dtype == DType::F16;
+        let as_half = binding.alias.is_some_and(|alias| f16_aliases.contains(&alias));
         assert_eq!(is_half, as_half, "{what}: `{name}`");
     }
 }
@@ -509,7 +509,7 @@ fn a_tile_that_no_kernel_has_is_an_error() {
         let lowered = |change: &dyn Fn(&mut Tile), backward: bool| {
             let mut changed = Plan::empty();
             plan.tensors().iter().for_each(|t| {
-                changed.tensor(&t.name, &t.shape, t.element, t.storage).unwrap();
+                changed.tensor(&t.name, &t.shape, t.dtype, t.lifetime).unwrap();
             });
             for stage in plan.stages() {
                 let mut op = stage.op.clone();
@@ -523,12 +523,12 @@ fn a_tile_that_no_kernel_has_is_an_error() {
             lower(&changed)
         };
         for backward in [false, true] {
-            assert!(lowered(&|tile| tile.sequences = Tile::MOST_SEQUENCES, backward).is_ok());
+            assert!(lowered(&|tile| tile.sequences = Tile::MAX_SEQUENCES, backward).is_ok());
             let wrong: [&dyn Fn(&mut Tile); 7] = [
                 &|tile| tile.sequences = 0,
-                &|tile| tile.sequences = Tile::MOST_SEQUENCES + 1,
+                &|tile| tile.sequences = Tile::MAX_SEQUENCES + 1,
                 &|tile| tile.units = 0,
-                &|tile| tile.units = Tile::MOST_UNITS + 1,
+                &|tile| tile.units = Tile::MAX_UNITS + 1,
                 &|tile| tile.split = 0,
                 &|tile| tile.split = tile.threads - 1,
                 &|tile| tile.threads = 0,

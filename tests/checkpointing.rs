@@ -217,7 +217,7 @@ fn a_training_is_the_same(device: &Device) {
         trainer.step(&batches[0]).unwrap();
         trainer.step(&batches[1].clone().with_start(Start::Carry)).unwrap();
         trainer.step_accumulated(&batches[2..]).unwrap();
-        trainer.metrics().unwrap().iter().flat_map(|metrics| [metrics.loss, metrics.norm]).collect::<Vec<_>>()
+        trainer.metrics().unwrap().iter().flat_map(|metrics| [metrics.loss, metrics.grad_norm]).collect::<Vec<_>>()
     };
     let model = Model::new(config.clone()).unwrap();
     let mut plain = Trainer::new(device, &model, recipe).unwrap();

@@ -10,7 +10,7 @@
 use std::io::Write;
 
 use proptest::prelude::*;
-use recurrent::data::{Alphabet, Held, Windows, read_text};
+use recurrent::data::{Alphabet, HeldOutWindows, Windows, read_text};
 use recurrent::plan::Loss;
 use recurrent::{Batch, Config, Error, InputKind, Inputs, ReadOut, Sequences, Start, Targets};
 
@@ -288,7 +288,7 @@ fn too_few_ids_for_a_window_are_reported_with_what_is_needed() {
 #[test]
 fn a_held_out_text_ends_in_masked_positions() {
     // Five targets in two tracks of three: the second track is one short.
-    let batches: Vec<Batch> = Held::new((10..16).collect(), 2, 2).unwrap().collect();
+    let batches: Vec<Batch> = HeldOutWindows::new((10..16).collect(), 2, 2).unwrap().collect();
     let first = Batch::tokens(2, 2, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
     let second = Batch::tokens(2, 2, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
     let second = second.with_mask(vec![true, false, false, false]).with_start(Start::Carry);
@@ -297,18 +297,18 @@ fn a_held_out_text_ends_in_masked_positions() {
 
 #[test]
 fn a_held_out_text_may_be_as_short_as_one_target() {
-    let batches: Vec<Batch> = Held::new(vec![3, 4], usize::MAX, usize::MAX).unwrap().collect();
+    let batches: Vec<Batch> = HeldOutWindows::new(vec![3, 4], usize::MAX, usize::MAX).unwrap().collect();
     assert_eq!(batches, [Batch::tokens(1, 1, vec![3], vec![4])]);
-    assert_says(&Held::new(vec![3], 2, 2).unwrap_err(), &["at least 2 ids", "1 given"]);
-    assert!(matches!(Held::new(vec![3, 4], 0, 1), Err(Error::Config(_))));
-    assert!(matches!(Held::new(vec![3, 4], 1, 0), Err(Error::Config(_))));
+    assert_says(&HeldOutWindows::new(vec![3], 2, 2).unwrap_err(), &["at least 2 ids", "1 given"]);
+    assert!(matches!(HeldOutWindows::new(vec![3, 4], 0, 1), Err(Error::Config(_))));
+    assert!(matches!(HeldOutWindows::new(vec![3, 4], 1, 0), Err(Error::Config(_))));
 }
 
 /// The (token, target) pairs that count, track by track, in the order a carried state sees them.
 fn walks(batches: &[Batch]) -> Vec<Vec<(u32, u32)>> {
-    let mut walks = vec![Vec::new(); batches[0].sequences.size];
+    let mut walks = vec![Vec::new(); batches[0].sequences.batch_size];
     for (index, batch) in batches.iter().enumerate() {
-        let Sequences { steps, size, inputs, start, .. } = &batch.sequences;
+        let Sequences { steps, batch_size: size, inputs, start, .. } = &batch.sequences;
         assert_eq!(*start, if index == 0 { Start::Initial } else { Start::Carry });
         assert_eq!(*size, walks.len());
         let (Inputs::Tokens(tokens), Targets::Classes(targets)) = (inputs, &batch.targets) else {
@@ -316,7 +316,7 @@ fn walks(batches: &[Batch]) -> Vec<Vec<(u32, u32)>> {
         };
         assert_eq!(tokens.len(), steps * size);
         for (at, pair) in tokens.iter().copied().zip(targets.iter().copied()).enumerate() {
-            if batch.mask.as_ref().is_none_or(|mask| mask[at]) {
+            if batch.loss_mask.as_ref().is_none_or(|mask| mask[at]) {
                 walks[at % size].push(pair);
             }
         }
@@ -328,13 +328,13 @@ proptest! {
     #[test]
     fn every_held_out_target_counts_exactly_once(n in 2u32..200, steps in 1usize..20, batch in 1usize..20) {
         // Distinct ids: a pair names its place in the text.
-        let held = Held::new((0..n).collect(), steps, batch).unwrap();
+        let held = HeldOutWindows::new((0..n).collect(), steps, batch).unwrap();
         let announced = held.len();
         let batches: Vec<Batch> = held.collect();
         prop_assert_eq!(batches.len(), announced);
         let config = Config::elman(InputKind::Tokens(n as usize), 1, n as usize);
         for one in &batches {
-            prop_assert!(one.sequences.steps <= steps && one.sequences.size <= batch);
+            prop_assert!(one.sequences.steps <= steps && one.sequences.batch_size <= batch);
             // So that no batch is masked altogether.
             one.check(&config, Loss::CrossEntropy).unwrap();
         }
@@ -357,7 +357,7 @@ proptest! {
             let expected: Vec<(u32, u32)> = (b * track..b * track + walk.len()).map(|i| (i as u32, i as u32 + 1)).collect();
             prop_assert_eq!(walk, expected);
         }
-        let whole = |b: &Batch| b.mask.is_none() && (b.sequences.steps, b.sequences.size) == (steps, batch);
+        let whole = |b: &Batch| b.loss_mask.is_none() && (b.sequences.steps, b.sequences.batch_size) == (steps, batch);
         prop_assert!(batches.iter().all(whole));
     }
 

@@ -22,7 +22,7 @@ fn devices() -> Vec<Device> {
 
 fn batch(input: f32, target: f32) -> Batch {
     let sequences = Sequences::dense(3, 1, vec![input; 3]);
-    Batch { sequences, targets: Targets::Values(vec![target; 3]), mask: None }
+    Batch { sequences, targets: Targets::Values(vec![target; 3]), loss_mask: None }
 }
 
 /// Two rectified layers of one unit, no bias but a read-out of 0: W and U of the first, of the second, then V.
@@ -57,7 +57,7 @@ fn it_says_what_led_there_and_what_to_try() {
             match trainer.metrics() {
                 Ok(metrics) => {
                     losses.push(metrics[0].loss);
-                    norms.push(metrics[0].norm);
+                    norms.push(metrics[0].grad_norm);
                 }
                 Err(error) => break error,
             }
@@ -130,8 +130,8 @@ fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
                 let mut trainer = Trainer::new(device, &model, recipe()).unwrap();
                 let sequences = Sequences::dense(2, 1, vec![input, -input, -input, input]);
                 let targets = Targets::Values(vec![0.5; 2]);
-                trainer.step(&Batch { sequences, targets, mask: None }).unwrap();
-                trainer.metrics().unwrap()[0].norm
+                trainer.step(&Batch { sequences, targets, loss_mask: None }).unwrap();
+                trainer.metrics().unwrap()[0].grad_norm
             })
         });
         let norms: Vec<f64> = norms.collect();
@@ -181,7 +181,7 @@ fn numbers_far_too_large_are_named_in_place_of_the_rate() {
     let window = |inputs: Vec<f32>, targets: Vec<f32>| Batch {
         sequences: Sequences::dense(3, 1, inputs),
         targets: Targets::Values(targets),
-        mask: None,
+        loss_mask: None,
     };
     let batches = [
         (window(far(1, -1e30), far(0, 0.5)), "inputs[1, 0, 0] is -1e30: scale inputs to about 1"),

@@ -13,7 +13,7 @@ use common::executor::gpu;
 use common::network::{Network, Window, random_parameters};
 use common::random::Random;
 use rand::RngExt;
-use recurrent::plan::{Element, HYPER, Plan, Purpose, Rescale, Target};
+use recurrent::plan::{DType, HYPER, Plan, Purpose, Target, UpdateLossScale};
 use recurrent::{
     Activation, Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, GradientCheckpointing,
     InputKind, Loss, Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Targets,
@@ -213,7 +213,7 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
         network.write(&prepared, prepared.at.inputs, &[1.0; 8]);
         network.executor.write_ids(prepared.id, prepared.at.lengths, &[8]).unwrap();
         network.write(&prepared, loss.targets, &[1e-7; 8]);
-        network.write(&prepared, loss.mask, &[1.0; 8]);
+        network.write(&prepared, loss.loss_mask, &[1.0; 8]);
         network.write(&prepared, loss.count, &[8.0]);
         network.write(&prepared, loss.hyper, &[0.0; HYPER]);
         network.executor.run(prepared.id).unwrap();
@@ -268,7 +268,7 @@ fn a_gradient_that_no_scale_holds_is_a_divergence() {
         trainer.step(&window).unwrap();
     }
     assert!(trainer.metrics().unwrap().iter().all(|metrics| !metrics.updated));
-    assert_eq!(trainer.loss_scale().unwrap(), f64::from(Rescale::LEAST));
+    assert_eq!(trainer.loss_scale().unwrap(), f64::from(UpdateLossScale::MIN_SCALE));
     trainer.step(&window).unwrap();
     assert!(matches!(trainer.metrics(), Err(Error::Diverged { step: 25, what: "the gradient", .. })));
     assert_eq!(weight(&mut trainer), 0.0);
@@ -349,7 +349,7 @@ fn what_is_large_takes_half_the_memory() {
     }
     for name in ["outputs", "gradients", "gradient_slices", "first_moment", "parameters", "state"] {
         let of = |plan: &Plan| plan.get(plan.find(name).unwrap()).clone();
-        assert_eq!((of(&half).element, of(&half)), (Element::Real, of(&single)), "{name}");
+        assert_eq!((of(&half).dtype, of(&half)), (DType::F32, of(&single)), "{name}");
     }
     let scratch = [&single, &half].map(|plan| plan.bytes().scratch);
     println!("scratch of a training: {scratch:?}");

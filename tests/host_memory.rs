@@ -103,8 +103,8 @@ fn a_file_without_memory_for_it_is_an_error_and_writing_one_needs_none() {
 
     assert_eq!(refuse_each("save", || model.save(&path)), 0);
     assert_eq!(refuse_each("load", || Model::load(&path)), 2);
-    let state = State { batch: 500, values: vec![0.5; 500 * 600] };
-    let moments = vec![model.flat().to_vec(); recipe.optimizer.moments()];
+    let state = State { batch_size: 500, values: vec![0.5; 500 * 600] };
+    let moments = vec![model.flat().to_vec(); recipe.optimizer.moment_count()];
     let training = Training { recipe, steps: 1, frozen: Vec::new(), moments, state: Some(state), scaling: None };
     let checkpoint = Checkpoint { model, training: Some(training), notes: BTreeMap::new() };
     assert_eq!(refuse_each("save", || checkpoint.save(&path)), 0);

@@ -9,8 +9,9 @@ mod common;
 use common::executor::Execute;
 use recurrent::cpu;
 use recurrent::plan::{
-    Clip, Combine, CombinedSegment, Element, GatherGradient, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op,
-    Phase, Plan, Pool, PoolKind, ProductTile, StartGradient, Storage, TensorId, View, WeightGradient,
+    Clip, DType, GatherGradient, GradientSegment, HYPER, InitialStateGradient, Lifetime, Loss, LossGradient,
+    METRICS_SLOTS, Op, Phase, Plan, Pool, PoolKind, ProductTile, ReduceGradients, StepMetrics, TensorId, View,
+    WeightGradient,
 };
 
 const MANY: usize = 10_000_000;
@@ -33,14 +34,14 @@ impl Sums {
 
     fn real(&mut self, shape: &[usize], value: f32) -> TensorId {
         let name = format!("tensor {}", self.plan.tensors().len());
-        let id = self.plan.tensor(&name, shape, Element::Real, Storage::Scratch).unwrap();
+        let id = self.plan.tensor(&name, shape, DType::F32, Lifetime::Scratch).unwrap();
         self.reals.push((id, value));
         id
     }
 
     fn ids(&mut self, shape: &[usize], values: Vec<u32>) -> TensorId {
         let name = format!("tensor {}", self.plan.tensors().len());
-        let id = self.plan.tensor(&name, shape, Element::Id, Storage::Input).unwrap();
+        let id = self.plan.tensor(&name, shape, DType::U32, Lifetime::Input).unwrap();
         self.ids.push((id, values));
         id
     }
@@ -105,7 +106,7 @@ fn of_a_learned_starts_gradient() {
         let mut sums = Sums::new();
         let (from, fresh) = (sums.real(&[1, MANY, 1], term), sums.real(&[1], 1.0));
         let slices = sums.real(&[1, 1], f32::NAN);
-        sums.push(Op::StartGradient(StartGradient { from, slots: vec![0], fresh, slices, weight: 0 }));
+        sums.push(Op::InitialStateGradient(InitialStateGradient { from, slots: vec![0], fresh, slices, weight: 0 }));
         sums.check(cpu::Executor::<f32>::new(), slices, &[many(term)]);
     }
 }
@@ -141,9 +142,17 @@ fn gradient_of_segments<E: Execute>(executor: E, term: f32) {
     let (slices, gradients, excess) = (sums.real(&[1, 1], term), sums.real(&[1], f32::NAN), sums.real(&[1], f32::NAN));
     let (hyper, partials, exempt) = (sums.real(&[HYPER], 0.0), sums.real(&[1, 3], f32::NAN), sums.ids(&[1], vec![0]));
     for part in 0..PARTS {
-        let segment = Some(CombinedSegment { excess, adds: part > 0 });
+        let segment = Some(GradientSegment { excess, adds: part > 0 });
         let scaling = None;
-        sums.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, segment, partials }));
+        sums.push(Op::ReduceGradients(ReduceGradients {
+            slices,
+            scaling,
+            hyper,
+            exempt,
+            gradients,
+            segment,
+            partials,
+        }));
     }
     sums.check(executor, gradients, &[f64::from(term) * PARTS as f64]);
 }
@@ -177,8 +186,17 @@ fn loss(loss: Loss, rows: usize, term: f32, expected: f64) {
     let (mask, count, row_loss) = (sums.real(&[rows], 1.0), sums.real(&[1], rows as f32), sums.real(&[rows], f32::NAN));
     let (hyper, metrics) = (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0));
     let (outputs, gradient, scaling) = (View::new(outputs, 0, rows, width), true, None);
-    sums.push(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient, scaling }));
-    sums.push(Op::Measure(Measure { row_loss, partials: None, clip: Clip::None, hyper, metrics }));
+    sums.push(Op::LossGradient(LossGradient {
+        loss,
+        outputs,
+        targets,
+        loss_mask: mask,
+        count,
+        row_loss,
+        gradient,
+        scaling,
+    }));
+    sums.push(Op::StepMetrics(StepMetrics { row_loss, partials: None, clip: Clip::None, hyper, metrics }));
     sums.check(cpu::Executor::<f32>::new(), metrics, &[expected]);
 }
 
@@ -200,14 +218,22 @@ fn of_a_norm() {
     for term in TERMS {
         let mut sums = Sums::new();
         let (slices, gradients) = (sums.real(&[1, MANY], term), sums.real(&[MANY], f32::NAN));
-        let partials = sums.real(&[MANY.div_ceil(Combine::BLOCK), 3], f32::NAN);
+        let partials = sums.real(&[MANY.div_ceil(ReduceGradients::BLOCK), 3], f32::NAN);
         let (hyper, metrics, row_loss) =
             (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0), sums.real(&[1], 1.0));
         let exempt = sums.ids(&[MANY], vec![0; MANY]);
         let (scaling, segment) = (None, None);
-        sums.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, segment, partials }));
+        sums.push(Op::ReduceGradients(ReduceGradients {
+            slices,
+            scaling,
+            hyper,
+            exempt,
+            gradients,
+            segment,
+            partials,
+        }));
         let (partials, clip) = (Some(partials), Clip::None);
-        sums.push(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }));
+        sums.push(Op::StepMetrics(StepMetrics { row_loss, partials, clip, hyper, metrics }));
         let norm = f64::from(term).abs() * (MANY as f64).sqrt();
         sums.check(cpu::Executor::<f32>::new(), metrics, &[1.0, norm]);
     }

@@ -10,9 +10,7 @@ use std::ops::RangeInclusive;
 
 use recurrent::gpu::kernels::{self, Command};
 use recurrent::gpu::{self, Gpu};
-use recurrent::plan::{
-    Dropout, Element, GradientCheckpointing, Loss, Plan, Purpose, Recipe, Storage, Target, TensorId,
-};
+use recurrent::plan::{DType, Dropout, GradientCheckpointing, Lifetime, Loss, Plan, Purpose, Recipe, Target, TensorId};
 use recurrent::{
     Activation, Cell, Config, Device, Directions, InputKind, Layout, Model, ReadOut, Reset, Start, StreamingPredictor,
     Trainer,
@@ -101,9 +99,9 @@ fn tensors_that_share_memory_never_live_at_once() {
                     }
                 }
                 // Every transient tensor is in one block, and nothing else is in any.
-                let is_transient = |id: &TensorId| plan.get(*id).storage == Storage::Transient;
+                let is_transient = |id: &TensorId| plan.get(*id).lifetime == Lifetime::Transient;
                 assert!(seen.iter().all(is_transient));
-                let transient = plan.tensors().iter().filter(|tensor| tensor.storage == Storage::Transient).count();
+                let transient = plan.tensors().iter().filter(|tensor| tensor.lifetime == Lifetime::Transient).count();
                 let len = seen.len();
                 seen.sort_by_key(|id| plan.get(*id).name.clone());
                 seen.dedup();
@@ -126,7 +124,7 @@ fn a_tensor_that_is_kept_shares_nothing() {
     assert!(!plan.blocks().concat().contains(&upstream));
     plan.keep_all();
     assert!(plan.blocks().is_empty());
-    let own: u64 = plan.tensors().iter().filter(|t| t.storage == Storage::Scratch).map(|tensor| tensor.bytes()).sum();
+    let own: u64 = plan.tensors().iter().filter(|t| t.lifetime == Lifetime::Scratch).map(|tensor| tensor.bytes()).sum();
     assert_eq!(plan.bytes().scratch, own);
     assert!(before.scratch < own);
     // The CPU executor's tensors never share.
@@ -138,11 +136,11 @@ fn a_tensor_that_is_kept_shares_nothing() {
 fn results<E: Execute>(network: &mut Network<E>, prepared: &Prepared, parameters: &[f64], window: &Window) -> Vec<u32> {
     let Prepared { id, plan, at } = prepared;
     for (tensor, id_of) in plan.tensors().iter().map(|tensor| (tensor, plan.find(&tensor.name).unwrap())) {
-        match (tensor.storage, tensor.element) {
-            (Storage::Transient, Element::Real) => {
+        match (tensor.lifetime, tensor.dtype) {
+            (Lifetime::Transient, DType::F32) => {
                 network.executor.write(*id, id_of, &vec![f64::NAN; tensor.len()]);
             }
-            (Storage::Transient, Element::Id) => network.executor.write_ids(*id, id_of, &vec![u32::MAX; tensor.len()]),
+            (Lifetime::Transient, DType::U32) => network.executor.write_ids(*id, id_of, &vec![u32::MAX; tensor.len()]),
             _ => {}
         }
     }
@@ -221,7 +219,7 @@ fn bytes_are_those_that_are_allocated() {
                 held.remove("parameters of dispatches").unwrap();
                 let bytes = plan.bytes();
                 let buffers = held.len() as u64;
-                let inputs = plan.tensors().iter().filter(|tensor| tensor.storage == Storage::Input).count() as u64;
+                let inputs = plan.tensors().iter().filter(|tensor| tensor.lifetime == Lifetime::Input).count() as u64;
                 let of_inputs = held.remove("inputs").unwrap();
                 assert!((bytes.inputs..=bytes.inputs + inputs * alignment).contains(&of_inputs), "{bytes:?}");
                 let (told, sum) = (bytes.shared + bytes.scratch, held.values().sum::<u64>());

@@ -161,7 +161,8 @@ fn reader() -> Config {
 
 /// The examples that a batch was made of.
 fn apart(batch: &Batch) -> Vec<Example> {
-    let Sequences { steps, size, inputs: Inputs::Tokens(ids), lengths, start: Start::Initial } = &batch.sequences
+    let Sequences { steps, batch_size: size, inputs: Inputs::Tokens(ids), lengths, start: Start::Initial } =
+        &batch.sequences
     else {
         panic!("other sequences")
     };
@@ -266,7 +267,7 @@ proptest! {
         seen.sort_by_key(first);
         prop_assert_eq!(seen, examples.clone());
 
-        let mut sizes: Vec<_> = batches.iter().map(|b| (b.sequences.steps, b.sequences.size)).collect();
+        let mut sizes: Vec<_> = batches.iter().map(|b| (b.sequences.steps, b.sequences.batch_size)).collect();
         let all: usize = sizes.iter().map(|(steps, size)| steps * size).sum();
         sizes.sort_unstable();
         sizes.dedup();
@@ -286,7 +287,7 @@ proptest! {
     #[test]
     fn no_choice_of_lengths_pads_less(lengths in prop::collection::vec(1usize..12, 1..40), count in 1usize..7) {
         let buckets = Buckets::new(examples(&lengths), 7, &reader(), 0).unwrap().with_buckets(count).unwrap();
-        let positions: usize = buckets.epoch(0).map(|batch| batch.sequences.steps * batch.sequences.size).sum();
+        let positions: usize = buckets.epoch(0).map(|batch| batch.sequences.steps * batch.sequences.batch_size).sum();
         prop_assert_eq!(positions, fewest(&lengths, count));
     }
 }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use recurrent::cpu::Executor as OnCpu;
 use recurrent::gpu::{Executor as OnGpu, Gpu};
-use recurrent::plan::{Element, Phase, Plan, PlanId, Purpose, Storage};
+use recurrent::plan::{DType, Lifetime, Phase, Plan, PlanId, Purpose};
 use recurrent::{
     Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Predictor, ReadOut, Recipe, Reset,
     Sequences, Start, StreamingPredictor, Trainer,
@@ -241,7 +241,7 @@ fn what_is_in_use_never_goes(device: &Device) {
                 trainer.step_accumulated(&windows).unwrap();
                 let trace = trainer.trace().unwrap();
                 said.extend(trace.layers.iter().flat_map(|layer| layer.norms.clone()));
-                assert_eq!(trainer.state().unwrap().unwrap().batch, size);
+                assert_eq!(trainer.state().unwrap().unwrap().batch_size, size);
             }
         }
         said.extend(trainer.metrics().unwrap().iter().map(|metrics| metrics.loss));
@@ -271,8 +271,8 @@ fn ids_are_given_once_and_shared_tensors_stay() {
     let _alone = alone();
     let plan = |own: usize| {
         let mut plan = Plan::empty();
-        let shared = plan.tensor("shared", &[4], Element::Real, Storage::Shared).unwrap();
-        let own = plan.tensor("own", &[own], Element::Real, Storage::Scratch).unwrap();
+        let shared = plan.tensor("shared", &[4], DType::F32, Lifetime::Shared).unwrap();
+        let own = plan.tensor("own", &[own], DType::F32, Lifetime::Scratch).unwrap();
         (plan, shared, own)
     };
     let mut executor = OnCpu::<f32>::new();
@@ -295,15 +295,15 @@ fn ids_are_given_once_and_shared_tensors_stay() {
 /// A plan whose last tensor is another than an earlier plan shares, behind a large one of its own.
 fn unfit() -> Plan {
     let mut plan = Plan::empty();
-    plan.tensor("large", &[1 << 20], Element::Real, Storage::Scratch).unwrap();
-    plan.tensor("new", &[1 << 20], Element::Real, Storage::Shared).unwrap();
-    plan.tensor("shared", &[5], Element::Real, Storage::Shared).unwrap();
+    plan.tensor("large", &[1 << 20], DType::F32, Lifetime::Scratch).unwrap();
+    plan.tensor("new", &[1 << 20], DType::F32, Lifetime::Shared).unwrap();
+    plan.tensor("shared", &[5], DType::F32, Lifetime::Shared).unwrap();
     plan
 }
 
 fn fit(len: usize) -> Plan {
     let mut plan = Plan::empty();
-    plan.tensor("shared", &[len], Element::Real, Storage::Shared).unwrap();
+    plan.tensor("shared", &[len], DType::F32, Lifetime::Shared).unwrap();
     plan
 }
 
@@ -321,7 +321,7 @@ fn a_plan_that_fails_leaves_nothing() {
     assert!(stay < LARGE, "{stay} bytes stay");
     // Nor is the tensor found that it would have shared.
     let mut plan = Plan::empty();
-    let new = plan.tensor("new", &[3], Element::Real, Storage::Shared).unwrap();
+    let new = plan.tensor("new", &[3], DType::F32, Lifetime::Shared).unwrap();
     let id = executor.prepare(plan).unwrap();
     assert_eq!(executor.read(id, new).len(), 3);
 }
@@ -344,11 +344,11 @@ fn a_plan_that_fails_leaves_nothing_on_a_gpu() {
     wait();
     assert_eq!(allocated(), before);
     let mut plan = Plan::empty();
-    plan.tensor("new", &[3], Element::Real, Storage::Shared).unwrap();
+    plan.tensor("new", &[3], DType::F32, Lifetime::Shared).unwrap();
     executor.prepare(plan).unwrap();
     // And what was prepared goes when it is freed.
     let mut plan = Plan::empty();
-    let [a, b] = ["a", "b"].map(|name| plan.tensor(name, &[1 << 20], Element::Real, Storage::Scratch).unwrap());
+    let [a, b] = ["a", "b"].map(|name| plan.tensor(name, &[1 << 20], DType::F32, Lifetime::Scratch).unwrap());
     let [from, to] = [a, b].map(|tensor| recurrent::plan::View::new(tensor, 0, 1, 1 << 20));
     plan.push(Phase::Forward, recurrent::plan::Op::Copy { from, to });
     let before = allocated();

@@ -57,7 +57,8 @@ fn sequences(config: &Config, steps: usize, lengths: &[usize]) -> Sequences {
 
 /// Some steps of one sequence, or of all.
 fn cut(sequences: &Sequences, config: &Config, steps: std::ops::Range<usize>, of: Option<usize>) -> Inputs {
-    let rows = steps.flat_map(|t| of.map_or(0..sequences.size, |b| b..b + 1).map(move |b| t * sequences.size + b));
+    let rows =
+        steps.flat_map(|t| of.map_or(0..sequences.batch_size, |b| b..b + 1).map(move |b| t * sequences.batch_size + b));
     match &sequences.inputs {
         Inputs::Tokens(ids) => Inputs::Tokens(rows.map(|row| ids[row]).collect()),
         Inputs::Dense(x) => {
@@ -71,7 +72,7 @@ fn cut(sequences: &Sequences, config: &Config, steps: std::ops::Range<usize>, of
 fn alone(sequences: &Sequences, config: &Config, b: usize) -> Sequences {
     let steps = sequences.lengths.as_ref().unwrap()[b];
     let inputs = cut(sequences, config, 0..steps, Some(b));
-    Sequences { steps, size: 1, inputs, lengths: None, start: Start::Initial }
+    Sequences { steps, batch_size: 1, inputs, lengths: None, start: Start::Initial }
 }
 
 /// Row b of every `[B, width]` in some values.
@@ -83,9 +84,9 @@ fn of_sequence(values: &[f32], width: usize, size: usize, b: usize) -> Vec<f32> 
 /// and each sequence's state `[S, L, B, H]` at its end.
 fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
     let (config, lengths) = (model.config(), sequences.lengths.as_ref().unwrap());
-    let mut stream = StreamingPredictor::new(device, model, sequences.size).unwrap();
+    let mut stream = StreamingPredictor::new(device, model, sequences.batch_size).unwrap();
     let mut outputs = Vec::new();
-    let mut ends = vec![f32::NAN; config.state(sequences.size).iter().product()];
+    let mut ends = vec![f32::NAN; config.state_shape(sequences.batch_size).iter().product()];
     for t in 0..sequences.steps {
         let mut row = stream.sequence(1, &cut(sequences, config, t..t + 1, None)).unwrap().to_vec();
         for (b, length) in lengths.iter().enumerate().filter(|(_, length)| **length <= t) {
@@ -96,7 +97,7 @@ fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>,
         if lengths.contains(&(t + 1)) {
             let state = stream.state().unwrap();
             for (at, value) in state.iter().enumerate() {
-                if lengths[at / config.width() % sequences.size] == t + 1 {
+                if lengths[at / config.output_width() % sequences.batch_size] == t + 1 {
                     ends[at] = *value;
                 }
             }
@@ -143,7 +144,7 @@ fn an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs(device: &De
             let model = model(&config.clone().with_read_out(read_out));
             let sequences = sequences(&config, STEPS, &LENGTHS);
             let outputs = Predictor::new(device, &model).unwrap().run(&sequences).unwrap().outputs;
-            let batch = Batch { sequences, targets: Targets::Values(vec![0.0; outputs.len()]), mask: None };
+            let batch = Batch { sequences, targets: Targets::Values(vec![0.0; outputs.len()]), loss_mask: None };
             let count = batch.count(model.config());
             // Behind the ends outputs are the zeros that are expected.
             let squares: f64 = outputs.iter().map(|y| f64::from(*y).powi(2)).sum();
@@ -163,7 +164,7 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
             let sequences = sequences(&config, 7, &lengths);
             let mut predictor = Predictor::new(device, &model(&config)).unwrap();
             let together = predictor.run(&sequences).unwrap();
-            assert_eq!(together.state.values.len(), config.state(4).iter().product::<usize>());
+            assert_eq!(together.state.values.len(), config.state_shape(4).iter().product::<usize>());
             for (b, length) in lengths.into_iter().enumerate() {
                 let one = predictor.run(&alone(&sequences, &config, b)).unwrap();
                 let mut outputs = of_sequence(&together.outputs, config.outputs, 4, b);
@@ -172,7 +173,7 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
                     assert!(padding.iter().all(|y| *y == 0.0), "outputs behind the end of sequence {b}");
                 }
                 assert_close(&format!("{config:?}: outputs of {b}"), &outputs, &one.outputs, OTHER_ROWS);
-                let state = of_sequence(&together.state.values, config.width(), 4, b);
+                let state = of_sequence(&together.state.values, config.output_width(), 4, b);
                 assert_close(&format!("{config:?}: state of {b}"), &state, &one.state.values, OTHER_ROWS);
             }
         }
@@ -183,7 +184,7 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
     let config = Config::lstm(InputKind::Dense(3), 12, 4).with_layers(2).with_directions(Directions::Bidirectional);
     let sequences = sequences(&config, 7, &[7, 3]);
     let state = Predictor::new(device, &model(&config)).unwrap().run(&sequences).unwrap().state;
-    assert_eq!(state.batch, 2);
+    assert_eq!(state.batch_size, 2);
     let mut seen = 0;
     for (s, layer, direction) in (0..8).map(|i| (i / 4, i / 2 % 2, i % 2)) {
         let part = if s == 0 { state.h(&config, layer, direction) } else { state.c(&config, layer, direction) };
@@ -201,7 +202,7 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
     // Of another network, or of no state at all, nothing is cut out.
     assert_eq!(state.h(&config.clone().with_layers(3), 0, 0), None);
     assert_eq!(state.h(&Config::lstm(InputKind::Dense(3), 0, 4), 0, 0), None);
-    assert_eq!(State { batch: usize::MAX, values: Vec::new() }.h(&config, 0, 0), None);
+    assert_eq!(State { batch_size: usize::MAX, values: Vec::new() }.h(&config, 0, 0), None);
 
     // One way and read out at every step, what is read out of the last state is the last output.
     let config = configs()[2].clone();
@@ -223,7 +224,7 @@ fn sequences_go_on_from_a_state_that_is_given(device: &Device) {
         let want = predictor.run(&whole).unwrap();
         let part = |steps: std::ops::Range<usize>, start| {
             let inputs = cut(&whole, &config, steps.clone(), None);
-            Sequences { steps: steps.len(), size: 2, inputs, lengths: None, start }
+            Sequences { steps: steps.len(), batch_size: 2, inputs, lengths: None, start }
         };
         let first = predictor.run(&part(0..20, Start::Initial)).unwrap();
         let then = predictor.run(&part(20..150, Start::Given(first.state.values))).unwrap();

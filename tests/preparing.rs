@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use recurrent::Error;
-use recurrent::data::{Part, Scaler, Seasonal, Series, patches};
+use recurrent::data::{SeasonalMean, Series, Split, StandardScaler, patches};
 
-const PARTS: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
+const PARTS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
 fn says(error: Error, expected: &str) {
     assert!(error.to_string().contains(expected), "{error}");
@@ -53,46 +53,46 @@ fn what_returns_is_taken_out_and_put_back() {
     // 40 values are three whole periods and a rest.
     let values: Vec<f64> = (0..40).map(wave).collect();
     for harmonics in [1, 3, 6] {
-        let seasonal = Seasonal::fit(&values, 12, harmonics).unwrap();
+        let seasonal = SeasonalMean::fit(&values, 12, harmonics).unwrap();
         assert_eq!(seasonal.period(), 12);
         let mut later: Vec<f64> = (100..130).map(wave).collect();
         seasonal.apply(&mut later, 100);
         assert!(later.iter().all(|x| x.abs() < 1e-12), "{later:?}");
-        seasonal.undo(&mut later, 100);
+        seasonal.inverse(&mut later, 100);
         assert!(later.iter().zip(100..).all(|(x, at)| (x - wave(at)).abs() < 1e-12));
     }
     // All harmonics are the mean of every phase, of an even and of an odd period.
     for period in [4, 5] {
         let values: Vec<f64> = (0..3 * period).map(|at| ((at * at * 7 + at) % 11) as f64).collect();
-        let seasonal = Seasonal::fit(&values, period, period / 2).unwrap();
+        let seasonal = SeasonalMean::fit(&values, period, period / 2).unwrap();
         for phase in 0..period {
             let mean = values.iter().skip(phase).step_by(period).sum::<f64>() / 3.0;
             assert!((seasonal.at(phase) - mean).abs() < 1e-12, "{period} {phase}: {}, not {mean}", seasonal.at(phase));
         }
     }
-    says(Seasonal::fit(&values, 1, 1).unwrap_err(), "the period is 1");
-    says(Seasonal::fit(&values, 12, 0).unwrap_err(), "0 harmonics of a period of 12, expected 1 to 6");
-    says(Seasonal::fit(&values, 12, 7).unwrap_err(), "7 harmonics");
-    says(Seasonal::fit(&values, 41, 1).unwrap_err(), "40 values are less than one period of 41");
-    says(Seasonal::fit(&[f64::INFINITY; 4], 2, 1).unwrap_err(), "inf");
+    says(SeasonalMean::fit(&values, 1, 1).unwrap_err(), "the period is 1");
+    says(SeasonalMean::fit(&values, 12, 0).unwrap_err(), "0 harmonics of a period of 12, expected 1 to 6");
+    says(SeasonalMean::fit(&values, 12, 7).unwrap_err(), "7 harmonics");
+    says(SeasonalMean::fit(&values, 41, 1).unwrap_err(), "40 values are less than one period of 41");
+    says(SeasonalMean::fit(&[f64::INFINITY; 4], 2, 1).unwrap_err(), "inf");
 }
 
 #[test]
 fn values_past_the_digits_of_f32_keep_them_until_they_are_scaled() {
     // Seconds since 1970, of which f32 knows every 128th.
     let values: Vec<f64> = (0..100).map(|i| f64::from(1_600_000_000 + 3 * i + i % 2)).collect();
-    let seasonal = Seasonal::fit(&values, 2, 1).unwrap();
+    let seasonal = SeasonalMean::fit(&values, 2, 1).unwrap();
     let mut rest = values.clone();
     seasonal.apply(&mut rest, 0);
-    seasonal.undo(&mut rest, 0);
+    seasonal.inverse(&mut rest, 0);
     for kept in [&values, &rest] {
-        let scaler = Scaler::fit(kept, 1).unwrap();
+        let scaler = StandardScaler::fit(kept, 1).unwrap();
         let scaled = scaler.apply(kept).unwrap();
-        let first = Scaler::fit(&(0..100).map(|i| f64::from(3 * i + i % 2)).collect::<Vec<_>>(), 1).unwrap();
+        let first = StandardScaler::fit(&(0..100).map(|i| f64::from(3 * i + i % 2)).collect::<Vec<_>>(), 1).unwrap();
         let expected = first.apply(&(0..100).map(|i| 3 * i + i % 2).collect::<Vec<i32>>()).unwrap();
         let off = scaled.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off < 1e-6, "scaled values are off by {off}");
-        let back = scaler.undo(&scaled).unwrap();
+        let back = scaler.inverse(&scaled).unwrap();
         let off = back.iter().zip(&values).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(off < 1e-4, "what is undone is off by {off}");
     }
@@ -101,41 +101,44 @@ fn values_past_the_digits_of_f32_keep_them_until_they_are_scaled() {
 #[test]
 fn a_scaler_measures_all_that_f64_holds_or_says_that_it_cannot() {
     // The mean of ten times 0.1 is not 0.1: no deviation of 10⁻¹⁷ may come of it.
-    let still = Scaler::fit(&[0.1; 10], 1).unwrap();
+    let still = StandardScaler::fit(&[0.1; 10], 1).unwrap();
     assert_eq!(still.apply(&[0.1, 1.1]).unwrap(), [0.0, 1.0]);
     for scale in [1e-200, 1e200] {
-        let scaler = Scaler::fit(&[scale, 3.0 * scale], 1).unwrap();
+        let scaler = StandardScaler::fit(&[scale, 3.0 * scale], 1).unwrap();
         assert_eq!(scaler.apply(&[4.0 * scale]).unwrap(), [2.0], "{scale}");
     }
-    says(Scaler::fit(&[f64::MAX, 1.0, f64::MAX], 1).unwrap_err(), "feature 0, counted from 0, is too large to measure");
-    let scaler = Scaler::fit(&[1.0, 3.0], 1).unwrap();
+    says(
+        StandardScaler::fit(&[f64::MAX, 1.0, f64::MAX], 1).unwrap_err(),
+        "feature 0, counted from 0, is too large to measure",
+    );
+    let scaler = StandardScaler::fit(&[1.0, 3.0], 1).unwrap();
     says(
         scaler.apply(&[2.0, 1e39]).unwrap_err(),
         "rows[1] is 1000000000000000000000000000000000000000, which scales to inf",
     );
     says(scaler.apply(&[f32::NAN]).unwrap_err(), "rows[0] is NaN");
-    says(Seasonal::fit(&[f64::MAX; 4], 2, 1).unwrap_err(), "inf");
+    says(SeasonalMean::fit(&[f64::MAX; 4], 2, 1).unwrap_err(), "inf");
 }
 
 #[test]
 fn scalers_and_patches_say_what_does_not_fit() {
-    says(Scaler::fit::<f32>(&[], 2).unwrap_err(), "no rows");
-    says(Scaler::fit(&[1.0; 3], 2).unwrap_err(), "3 numbers are no whole number of rows of 2");
-    says(Scaler::fit(&[1.0], 0).unwrap_err(), "the number of features is 0");
-    says(Scaler::fit(&[1.0, f32::NAN], 1).unwrap_err(), "NaN");
-    let scaler = Scaler::fit(&[5.0, 1.0, 5.0, 3.0], 2).unwrap();
+    says(StandardScaler::fit::<f32>(&[], 2).unwrap_err(), "no rows");
+    says(StandardScaler::fit(&[1.0; 3], 2).unwrap_err(), "3 numbers are no whole number of rows of 2");
+    says(StandardScaler::fit(&[1.0], 0).unwrap_err(), "the number of features is 0");
+    says(StandardScaler::fit(&[1.0, f32::NAN], 1).unwrap_err(), "NaN");
+    let scaler = StandardScaler::fit(&[5.0, 1.0, 5.0, 3.0], 2).unwrap();
     let kept = serde_json::to_string(&scaler).unwrap();
-    assert_eq!(serde_json::from_str::<Scaler>(&kept).unwrap(), scaler);
+    assert_eq!(serde_json::from_str::<StandardScaler>(&kept).unwrap(), scaler);
     for bad in
         [r#"{"means":[1,2],"deviations":[1]}"#, r#"{"means":[1],"deviations":[0]}"#, r#"{"means":[],"deviations":[]}"#]
     {
-        let error = serde_json::from_str::<Scaler>(bad).unwrap_err().to_string();
+        let error = serde_json::from_str::<StandardScaler>(bad).unwrap_err().to_string();
         assert!(error.contains("expected as many of each"), "{bad}: {error}");
     }
-    let error = serde_json::from_str::<Seasonal>(r#"{"phases":[]}"#).unwrap_err().to_string();
+    let error = serde_json::from_str::<SeasonalMean>(r#"{"phases":[]}"#).unwrap_err().to_string();
     assert!(error.contains("a season of 0 phases"), "{error}");
     assert_eq!(scaler.apply(&[7.0, 3.0]).unwrap(), [2.0, 1.0], "what never changes keeps its unit");
-    says(scaler.undo(&[1.0; 3]).unwrap_err(), "3 numbers");
+    says(scaler.inverse(&[1.0; 3]).unwrap_err(), "3 numbers");
     for (pixels, size, patch) in [(5, (2, 3), (1, 1)), (6, (2, 3), (0, 1)), (6, (2, 3), (2, 4)), (6, (2, 3), (1, 2))] {
         assert!(patches(&vec![0.0; pixels], size, patch).is_err(), "{pixels} {size:?} {patch:?}");
     }

@@ -250,7 +250,7 @@ fn padded(random: &mut Random, config: &Config, window: &Window, extra: usize) -
             Inputs::Dense((0..rows * size).map(|at| if valid(at / size) { x[at] } else { nonsense[at] }).collect())
         }
     };
-    let labels = config.labels(steps, batch);
+    let labels = config.label_count(steps, batch);
     let mut longer = Window { steps, inputs, ..window.clone() };
     longer.mask.resize(labels, 0.0);
     match &mut longer.targets {
@@ -271,7 +271,7 @@ fn alone(config: &Config, window: &Window, b: usize) -> Window {
     };
     // Of every step or of the sequence.
     let labels: Vec<usize> = if config.read_out == ReadOut::EveryStep { of_rows(1).collect() } else { vec![b] };
-    let width = config.width();
+    let width = config.output_width();
     let state = window.state.chunks_exact(width).skip(b).step_by(window.batch).flatten().copied().collect();
     Window {
         steps,
@@ -372,7 +372,7 @@ fn sequences_do_not_mix<E: Execute>(
         yields(executor, case.target(target), &case, &window).try_into().expect("four results");
     let mut sums = [vec![0.0], vec![0.0; gradients.1.len()]];
     let all: f64 = window.mask.iter().sum();
-    let (width, of_label) = (case.config.width(), case.config.outputs);
+    let (width, of_label) = (case.config.output_width(), case.config.outputs);
     for b in 0..window.batch {
         let mut one = alone(&case.config, &window, b);
         let counts: f64 = one.mask.iter().sum();
@@ -386,7 +386,7 @@ fn sequences_do_not_mix<E: Execute>(
         }
         let of_state = state.1.chunks_exact(width).skip(b).step_by(window.batch).flatten().copied().collect();
         // Valid rows by time and then by sequence.
-        let rows = (0..case.config.labels(window.steps, window.batch)).filter(|row| {
+        let rows = (0..case.config.label_count(window.steps, window.batch)).filter(|row| {
             case.config.read_out != ReadOut::EveryStep
                 || row / window.batch < window.lengths[row % window.batch] as usize
         });

@@ -8,7 +8,7 @@
 mod whole;
 
 use rand::RngExt;
-use recurrent::plan::{Element, Op, Phase, Plan, ProductTile, Storage, View, WeightGradient};
+use recurrent::plan::{DType, Lifetime, Op, Phase, Plan, ProductTile, View, WeightGradient};
 use recurrent::{
     Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model,
     Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Trainer, cpu,
@@ -30,7 +30,7 @@ fn training(config: &Config, recipe: Recipe, batch: &Batch) -> (Vec<u8>, Vec<f32
     trainer.step(batch).unwrap();
     let mut numbers = Vec::new();
     for metrics in trainer.metrics().unwrap() {
-        numbers.extend([metrics.loss as f32, metrics.norm as f32, metrics.scale as f32]);
+        numbers.extend([metrics.loss as f32, metrics.grad_norm as f32, metrics.clip_scale as f32]);
     }
     numbers.push(trainer.evaluate([batch.clone()]).unwrap() as f32);
     let model = trainer.model().unwrap();
@@ -101,7 +101,7 @@ fn a_weights_gradient_is_the_same_on_any_number_of_threads() {
         (size(140), size(140), size(2500))
     })) {
         let mut plan = Plan::empty();
-        let mut tensor = |name, shape: &[usize]| plan.tensor(name, shape, Element::Real, Storage::Scratch).unwrap();
+        let mut tensor = |name, shape: &[usize]| plan.tensor(name, shape, DType::F32, Lifetime::Scratch).unwrap();
         let (d, x, slices) = (tensor("d", &[rows, m]), tensor("x", &[rows, n]), tensor("slices", &[1, m * n + m]));
         plan.push(
             Phase::Backward,

@@ -31,16 +31,16 @@ fn batch(config: &Config, steps: usize, lengths: &[usize], seed: u64) -> Batch {
     let (mut random, size) = (Random::new(seed), lengths.len());
     let InputKind::Dense(inputs) = config.input else { panic!("vectors") };
     let values = random.reals(steps * size * inputs, 1.0).iter().map(|v| *v as f32).collect();
-    let labels = config.labels(steps, size);
+    let labels = config.label_count(steps, size);
     let targets = random.reals(labels * config.outputs, 1.0).iter().map(|v| *v as f32).collect();
     let sequences = Sequences {
         steps,
-        size,
+        batch_size: size,
         inputs: Inputs::Dense(values),
         lengths: Some(lengths.to_vec()),
         start: Start::Initial,
     };
-    Batch { sequences, targets: Targets::Values(targets), mask: None }
+    Batch { sequences, targets: Targets::Values(targets), loss_mask: None }
 }
 
 /// A model with these parameters, the rest as ever.
@@ -78,7 +78,11 @@ fn a_linear_network_has_the_closed_form() {
                 let want = last * f64::from(rho).powi((STEPS - 1 - t) as i32);
                 assert!((norm / want - 1.0).abs() < 1e-5, "{} ρ {rho} t {t}: {norm}, not {want}", device.name());
             }
-            assert!((layer.decay().unwrap() / f64::from(rho) - 1.0).abs() < 1e-5, "{:?}", layer.decay());
+            assert!(
+                (layer.per_step_factor().unwrap() / f64::from(rho) - 1.0).abs() < 1e-5,
+                "{:?}",
+                layer.per_step_factor()
+            );
         }
     }
 }
@@ -232,7 +236,7 @@ fn parameters_norms_are_those_of_the_model_and_their_squares_add_up_to_the_metri
     let all = trace.parameters.iter().map(|p| p.gradient.norm.powi(2)).sum::<f64>().sqrt();
     let metrics = trainer.metrics().unwrap();
     assert_eq!(metrics.len(), 3, "a trace takes no metrics away");
-    assert!((all / metrics[2].norm - 1.0).abs() < 1e-5, "{all} {}", metrics[2].norm);
+    assert!((all / metrics[2].grad_norm - 1.0).abs() < 1e-5, "{all} {}", metrics[2].grad_norm);
     let line = serde_json::to_value(&trace).unwrap();
     assert_eq!(line["layers"][0]["norms"].as_array().unwrap().len(), 6);
     assert!(line["parameters"][0]["gradient"]["decades"].is_object(), "{line}");

@@ -65,7 +65,7 @@ fn batch(random: &mut Random, config: &Config, steps: usize, size: usize) -> Bat
         _ => Targets::Values(singles(random.reals(rows * config.outputs, 1.0))),
     };
     let mask = Some(random.mask(rows).into_iter().map(|counts| counts == 1.0).collect());
-    Batch { sequences, targets, mask }
+    Batch { sequences, targets, loss_mask: mask }
 }
 
 fn loss_of(config: &Config) -> Loss {
@@ -74,7 +74,7 @@ fn loss_of(config: &Config) -> Loss {
 
 /// Some of a batch's sequences.
 fn part(whole: &Batch, config: &Config, columns: std::ops::Range<usize>) -> Batch {
-    let (steps, all) = (whole.sequences.steps, whole.sequences.size);
+    let (steps, all) = (whole.sequences.steps, whole.sequences.batch_size);
     fn cut<V: Copy>(values: &[V], all: usize, width: usize, columns: &std::ops::Range<usize>) -> Vec<V> {
         let rows = values.chunks_exact(all * width);
         rows.flat_map(|row| row[columns.start * width..columns.end * width].to_vec()).collect()
@@ -87,7 +87,7 @@ fn part(whole: &Batch, config: &Config, columns: std::ops::Range<usize>) -> Batc
         Targets::Classes(ids) => Targets::Classes(cut(ids, all, 1, &columns)),
         Targets::Values(y) => Targets::Values(cut(y, all, config.outputs, &columns)),
     };
-    Batch { sequences, targets, mask: whole.mask.as_ref().map(|mask| cut(mask, all, 1, &columns)) }
+    Batch { sequences, targets, loss_mask: whole.loss_mask.as_ref().map(|mask| cut(mask, all, 1, &columns)) }
 }
 
 /// All that a training is, as bytes.
@@ -121,7 +121,7 @@ fn parts_are_the_whole(device: &Device) {
             assert_eq!((want.len(), got.len()), (3, 3));
             for (want, got) in want.iter().zip(&got) {
                 assert_eq!(want.step, got.step);
-                let [want, got] = [want, got].map(|m| [m.loss, m.norm, m.scale]);
+                let [want, got] = [want, got].map(|m| [m.loss, m.grad_norm, m.clip_scale]);
                 for at in 0..3 {
                     assert_close(&format!("{what}: metrics"), &got[at..=at], &want[at..=at], ACCUMULATED);
                 }
@@ -178,12 +178,12 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
     for config in [elman(), lstm()] {
         let mut random = Random::new(5);
         let of = |window: &Batch| window.count(&config);
-        let unlabelled = |window: &Batch| window.clone().with_mask(vec![false; config.labels(6, 3)]);
+        let unlabelled = |window: &Batch| window.clone().with_mask(vec![false; config.label_count(6, 3)]);
         let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Initial));
         let recipe = plain(loss_of(&config), 0.1);
         let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe));
         let mut lone = trainer(device, &config, plain(loss_of(&config), 1e-30));
-        lone.step(&burn_in.clone().with_mask((0..config.labels(6, 3)).map(|r| r == 0).collect())).unwrap();
+        lone.step(&burn_in.clone().with_mask((0..config.label_count(6, 3)).map(|r| r == 0).collect())).unwrap();
         let state = lone.state().unwrap().unwrap().values;
         let carried = labelled.clone().with_start(Start::Carry);
         let windows = [unlabelled(&burn_in), carried.clone()];
@@ -198,7 +198,7 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
         apart.step(&labelled).unwrap();
         let [got, want] = [&mut together, &mut apart].map(|trainer| trainer.metrics().unwrap());
         for (got, want) in got.iter().zip(&want) {
-            assert_close("loss and norm", &[got.loss, got.norm], &[want.loss, want.norm], ACCUMULATED);
+            assert_close("loss and norm", &[got.loss, got.grad_norm], &[want.loss, want.grad_norm], ACCUMULATED);
         }
         let [got, want] = [&mut together, &mut apart].map(|trainer| doubles(trainer.model().unwrap().flat()));
         assert_close("the weights", &got, &want, ACCUMULATED);
@@ -224,7 +224,7 @@ fn diverges(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected:
         // What the step left in the gradient must not be added to.
         trainer.step_accumulated(&[good.clone(), good.clone()]).unwrap();
         let metrics = trainer.metrics().unwrap();
-        assert!(metrics[0].step == 3 && metrics[0].norm > 0.0, "{metrics:?}");
+        assert!(metrics[0].step == 3 && metrics[0].grad_norm > 0.0, "{metrics:?}");
         assert_ne!(trainer.model().unwrap(), before.model);
     }
 }
@@ -232,7 +232,7 @@ fn diverges(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected:
 fn a_part_that_diverges_changes_nothing(device: &Device) {
     let config = Config::elman(InputKind::Dense(3), 20, 2).with_seed(4);
     let mut good = batch(&mut Random::new(4), &config, 4, 2);
-    good.mask = None;
+    good.loss_mask = None;
     let bad = Batch { targets: Targets::Values(vec![3e38; 16]), ..good.clone() };
     diverges(device, &Model::new(config).unwrap(), &good, &bad, "the loss");
 
@@ -250,7 +250,7 @@ fn parts_that_do_not_fit_are_named_before_any_runs(device: &Device) {
     let mut nonsense = good.clone();
     nonsense.targets = Targets::Classes(vec![7; 12]);
     let mut shorter = good.clone();
-    shorter.mask = Some(vec![true]);
+    shorter.loss_mask = Some(vec![true]);
     trainer.step(&good).unwrap();
     let before = bytes(&mut trainer);
     for (windows, expected) in [
@@ -366,12 +366,12 @@ fn frozen_parameters_have_no_part_in_the_norm(device: &Device) {
     };
     let (gradient, all) = step(Clip::None, &[]);
     let want = norm(&gradient, &frozen);
-    assert!(want < 0.9 * all.norm, "what is frozen has too small a part: {want} of {}", all.norm);
+    assert!(want < 0.9 * all.grad_norm, "what is frozen has too small a part: {want} of {}", all.grad_norm);
     let (_, rest) = step(Clip::None, &frozen);
-    assert_close("the norm of what is trained", &[rest.norm], &[want], F32_STEP);
+    assert_close("the norm of what is trained", &[rest.grad_norm], &[want], F32_STEP);
     assert_eq!(rest.loss, all.loss);
     let (clipped, metrics) = step(Clip::Norm(want / 2.0), &frozen);
-    assert_close("the scale", &[metrics.scale], &[0.5], F32_STEP);
+    assert_close("the scale", &[metrics.clip_scale], &[0.5], F32_STEP);
     assert_close("the clipped step", &[norm(&clipped, &[])], &[want / 2.0], F32_STEP);
 }
 
@@ -412,7 +412,7 @@ fn biases_and_learned_states_are_exempt_from_decay() {
     let frozen = ["c_0".to_owned(), "weight".to_owned()];
     for (decay, spared) in [(DecayScope::Weights, NOT_DECAYED), (DecayScope::All, 0)] {
         let exempt = recipe.with_decay_scope(decay).exempt(&layout, &frozen).unwrap();
-        let mut want = vec![0; layout.len()];
+        let mut want = vec![0; layout.buffer_len()];
         for parameter in layout.parameters() {
             let is_weight = parameter.name.starts_with("weight");
             let bits = if is_weight { 0 } else { spared } | if frozen.contains(&parameter.name) { FROZEN } else { 0 };

@@ -93,7 +93,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         let Some(traced) = network.run(&device, &sizes, done, &report)? else { break };
         done += cli.updates;
         for (when, layer) in [("at initialisation", &traced.before), ("after training", &traced.after)] {
-            let decay = layer.decay();
+            let decay = layer.per_step_factor();
             report.event(&json!({ "event": "trace", "network": network.name(), "when": when, "decay": decay }))?;
             let decay = decay.map_or("nothing of it is left".to_owned(), |d| format!("× {d:.3} a step"));
             report.line(&format!("{:<24} {when:<17} the gradient goes back {decay}", network.name()))?;

@@ -161,7 +161,7 @@ impl Exploding {
             match trainer.metrics() {
                 Ok(metrics) => {
                     course.losses.extend(metrics.iter().map(|metrics| metrics.loss));
-                    course.norms.extend(metrics.iter().map(|metrics| metrics.norm));
+                    course.norms.extend(metrics.iter().map(|metrics| metrics.grad_norm));
                 }
                 Err(Error::Diverged { step, .. }) => {
                     course.diverged = Some(step);

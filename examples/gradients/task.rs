@@ -38,6 +38,6 @@ impl Adding {
             }
         }
         let sequences = Sequences::dense(steps, batch, inputs);
-        Batch { sequences, targets: Targets::Values(sums), mask: None }
+        Batch { sequences, targets: Targets::Values(sums), loss_mask: None }
     }
 }

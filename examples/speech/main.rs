@@ -51,7 +51,7 @@ use clap::Parser;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{
     Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
-    data::{Buckets, Example, Scaler},
+    data::{Buckets, Example, StandardScaler},
 };
 use serde_json::json;
 
@@ -124,7 +124,8 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let (mut heard, mut tested) = (hear(&train)?, hear(&test)?);
     let order = order::shuffled(&(0..train.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
     let (held, kept) = order.split_at(train.len().div_ceil(HELD));
-    let scaler = Scaler::fit(&kept.iter().flat_map(|&at| heard[at].iter().copied()).collect::<Vec<_>>(), BANDS)?;
+    let scaler =
+        StandardScaler::fit(&kept.iter().flat_map(|&at| heard[at].iter().copied()).collect::<Vec<_>>(), BANDS)?;
     for frames in heard.iter_mut().chain(&mut tested) {
         *frames = scaler.apply(frames)?;
     }
@@ -169,7 +170,7 @@ fn cover(frames: &[f32], rng: &mut ChaCha12Rng) -> Vec<f32> {
 
 /// What a trained network hears in one file.
 fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
-    let (model, scaler): (_, Scaler) = options.load("speech")?;
+    let (model, scaler): (_, StandardScaler) = options.load("speech")?;
     ensure!(scaler.features() == BANDS, "the checkpoint's note scales {} bands, expected {BANDS}", scaler.features());
     let (samples, changes) = sound::read(file)?;
     let frames = Frames::new().of(&samples)?;

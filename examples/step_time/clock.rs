@@ -57,7 +57,7 @@ impl Subject {
         let y: Vec<u32> = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
         let first = x[..batch * inputs].to_vec();
         let sequences = Sequences::dense(steps, batch, x);
-        let window = Batch { sequences, targets: Targets::Classes(y), mask: None };
+        let window = Batch { sequences, targets: Targets::Classes(y), loss_mask: None };
         Ok(Subject { model, steps, batch, window, first })
     }
 

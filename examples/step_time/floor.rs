@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::plan::{Element, MatMul, Op, Phase, Plan, ProductTile, Storage, TensorId, View};
+use recurrent::plan::{DType, Lifetime, MatMul, Op, Phase, Plan, ProductTile, TensorId, View};
 use recurrent::{Device, cpu, gpu};
 
 /// N of the products of N×N matrices; the largest are left out where one would take longer than there is time.
@@ -63,10 +63,10 @@ impl Floor {
 /// A plan, what is to be filled with numbers, and one element that is known once all is done.
 type Measured = (Plan, Vec<TensorId>, TensorId);
 
-/// A product of N×N matrices, the second turned over as W is.
+/// A product of N×N matrices, the second transposed as W is.
 fn product(n: usize) -> Result<Measured> {
     let mut plan = Plan::empty();
-    let mut matrix = |name| plan.tensor(name, &[n, n], Element::Real, Storage::Scratch);
+    let mut matrix = |name| plan.tensor(name, &[n, n], DType::F32, Lifetime::Scratch);
     let (a, b, out) = (matrix("a")?, matrix("b")?, matrix("out")?);
     let [view_a, view_b, view_out] = [a, b, out].map(|tensor| View::new(tensor, 0, n, n));
     let tile = ProductTile::Large;
@@ -78,8 +78,8 @@ fn product(n: usize) -> Result<Measured> {
 
 fn copy() -> Result<Measured> {
     let mut plan = Plan::empty();
-    let a = plan.tensor("a", &[COPIED], Element::Real, Storage::Scratch)?;
-    let b = plan.tensor("b", &[COPIED], Element::Real, Storage::Scratch)?;
+    let a = plan.tensor("a", &[COPIED], DType::F32, Lifetime::Scratch)?;
+    let b = plan.tensor("b", &[COPIED], DType::F32, Lifetime::Scratch)?;
     let [view_a, view_b] = [a, b].map(|tensor| View::new(tensor, 0, 1, COPIED));
     for turn in 0..COPIES {
         let (from, to) = if turn % 2 == 0 { (view_a, view_b) } else { (view_b, view_a) };
@@ -91,7 +91,7 @@ fn copy() -> Result<Measured> {
 
 /// The first element of what is computed last: to read it is to wait for all of it.
 fn sign(plan: &mut Plan, last: TensorId) -> Result<TensorId> {
-    let sign = plan.tensor("sign", &[1], Element::Real, Storage::Scratch)?;
+    let sign = plan.tensor("sign", &[1], DType::F32, Lifetime::Scratch)?;
     plan.push(Phase::Forward, Op::Copy { from: View::new(last, 0, 1, 1), to: View::new(sign, 0, 1, 1) });
     Ok(sign)
 }

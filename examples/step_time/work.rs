@@ -102,7 +102,7 @@ impl Work {
         let bytes = |tensor| plan.get(tensor).bytes() as f64;
         let named = |name| Ok::<_, anyhow::Error>(bytes(plan.find(name).with_context(|| format!("no `{name}`"))?));
         // Not the flat tensor, in which there are gaps.
-        let parameters = 4.0 * Layout::new(&self.config)?.count() as f64;
+        let parameters = 4.0 * Layout::new(&self.config)?.parameter_count() as f64;
         let (x, y) = (bytes(tensors.inputs), bytes(tensors.outputs));
         let (gates, history) = (named("gates_l0")?, named("history_l0")?);
         if phase != Phase::Train {

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use recurrent::{Batch, Device, Loss, Model, Recipe, Trainer, data::Held};
+use recurrent::{Batch, Device, Loss, Model, Recipe, Trainer, data::HeldOutWindows};
 
 use crate::{
     args::{Common, EvalArgs},
@@ -29,7 +29,7 @@ pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
     let split = args.split.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
     let part = text.part(args.split, &notes.settings)?.to_vec();
     let characters = part.len();
-    let held = Held::new(part, notes.settings.seq_length, notes.settings.batch_size)
+    let held = HeldOutWindows::new(part, notes.settings.seq_length, notes.settings.batch_size)
         .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
     let report = Report::new(common.json);
     let device = device::open(&common.device, &report)?;

@@ -55,7 +55,7 @@ impl Progress {
     pub fn record(&mut self, metrics: &[Metrics], epoch: u64) -> Vec<Means> {
         let mut completed = Vec::new();
         for m in metrics {
-            self.recent.push((m.loss, m.norm));
+            self.recent.push((m.loss, m.grad_norm));
             if Self::is_point(m.step, epoch) {
                 completed.push(self.complete(m.step));
             }

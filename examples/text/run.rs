@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use recurrent::{
     Checkpoint, EarlyStopping, Error, Model, Trainer,
     checkpoint::Lock,
-    data::{Held, Windows},
+    data::{HeldOutWindows, Windows},
 };
 
 use crate::{
@@ -29,9 +29,9 @@ pub struct Run {
     pub notes: Notes,
     pub windows: Windows,
     /// `None` where no text is kept for validation.
-    pub held: Option<Held>,
+    pub held: Option<HeldOutWindows>,
     /// What is tested at the end, and its characters; `None` where too little text is left.
-    pub test: Option<(Held, usize)>,
+    pub test: Option<(HeldOutWindows, usize)>,
     pub trainer: Trainer,
     /// Keeps the network of the best validation.
     pub stopping: EarlyStopping,
@@ -54,7 +54,7 @@ impl Run {
         };
         let (windows, held) = cut(&text, &notes.settings)?;
         let left = text.part(Split::Test, &notes.settings)?;
-        let test = Held::new(left.to_vec(), notes.settings.seq_length, notes.settings.batch_size).ok();
+        let test = HeldOutWindows::new(left.to_vec(), notes.settings.seq_length, notes.settings.batch_size).ok();
         let test = test.map(|held| (held, left.len()));
         let stopping = EarlyStopping::resume(notes.settings.patience, best, notes.progress.since_best())?;
         check_progress(&checkpoint, &notes, windows.len() as u64, &stopping)?;
@@ -149,7 +149,7 @@ fn resumed(args: &TrainArgs, notes: Notes) -> Result<(Notes, Text)> {
     Ok((Notes { settings, ..notes }, text))
 }
 
-fn cut(text: &Text, settings: &Settings) -> Result<(Windows, Option<Held>)> {
+fn cut(text: &Text, settings: &Settings) -> Result<(Windows, Option<HeldOutWindows>)> {
     let (steps, batch) = (settings.seq_length, settings.batch_size);
     let (train, validation) = (text.part(Split::Train, settings)?, text.part(Split::Validation, settings)?);
     let windows = Windows::new(train.to_vec(), steps, batch).map_err(|error| match error {
@@ -163,7 +163,7 @@ fn cut(text: &Text, settings: &Settings) -> Result<(Windows, Option<Held>)> {
     if settings.validation_fraction == 0.0 {
         return Ok((windows, None));
     }
-    let held = Held::new(validation.to_vec(), steps, batch)
+    let held = HeldOutWindows::new(validation.to_vec(), steps, batch)
         .with_context(|| format!("too little text for --validation-fraction {}", settings.validation_fraction))?;
     Ok((windows, Some(held)))
 }

@@ -3,7 +3,7 @@
 //! The contract: what happened is ink, what the networks said is red, what they are measured against is pale.
 
 use plotters::prelude::*;
-use recurrent::data::{Part, Series};
+use recurrent::data::{Series, Split};
 
 use crate::{
     curves,
@@ -33,7 +33,7 @@ pub fn draw(
 }
 
 fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
-    let origins = known.origins(Part::Test);
+    let origins = known.origins(Split::Test);
     let last = origins.end + known.future(origins.start).len() - 1;
     // Of a long part its end, where lines can still be told apart.
     let first = origins.start.max(last.saturating_sub(420));

@@ -6,7 +6,7 @@
 use anyhow::{Result, ensure};
 use recurrent::{
     Device, Model, Predictor, Sequences,
-    data::{Scaler, Seasonal},
+    data::{SeasonalMean, StandardScaler},
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,8 @@ const BATCH: usize = 256;
 /// From the data to what networks read: without what returns every period, of mean 0 and deviation 1.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Units {
-    seasonal: Option<Seasonal>,
-    scaler: Scaler,
+    seasonal: Option<SeasonalMean>,
+    scaler: StandardScaler,
 }
 
 impl Units {
@@ -29,13 +29,13 @@ impl Units {
     pub fn fit(known: &[f64], period: usize) -> Result<Self> {
         let seasonal = match period {
             0 => None,
-            period => Some(Seasonal::fit(known, period, HARMONICS.min(period / 2))?),
+            period => Some(SeasonalMean::fit(known, period, HARMONICS.min(period / 2))?),
         };
         let mut rest = known.to_vec();
         if let Some(seasonal) = &seasonal {
             seasonal.apply(&mut rest, 0);
         }
-        Ok(Units { seasonal, scaler: Scaler::fit(&rest, 1)? })
+        Ok(Units { seasonal, scaler: StandardScaler::fit(&rest, 1)? })
     }
 
     /// A series from its beginning.
@@ -49,9 +49,9 @@ impl Units {
 
     /// Scaled values of which the first is at that place of the series, in the units of the data.
     pub fn unscale(&self, values: &[f32], place: usize) -> Result<Vec<f64>> {
-        let mut values = self.scaler.undo(values)?;
+        let mut values = self.scaler.inverse(values)?;
         if let Some(seasonal) = &self.seasonal {
-            seasonal.undo(&mut values, place);
+            seasonal.inverse(&mut values, place);
         }
         Ok(values)
     }

@@ -3,7 +3,7 @@
 //! The contract: it is fitted on the windows of the training part alone, one set of coefficients for every step ahead.
 
 use anyhow::{Result, ensure};
-use recurrent::data::{Part, Series};
+use recurrent::data::{Series, Split};
 use serde::{Deserialize, Serialize};
 
 /// Of the squares of a window's numbers, what is added to the diagonal so that they can be told apart.
@@ -18,7 +18,7 @@ pub struct Linear {
 impl Linear {
     /// Least squares by the normal equations.
     pub fn fit(series: &Series<f32>) -> Result<Self> {
-        let origins = series.origins(Part::Train);
+        let origins = series.origins(Split::Train);
         let size = 1 + series.past(origins.start).len();
         ensure!(
             origins.len() > size,

@@ -54,7 +54,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use recurrent::{
     Batch, InputKind, Loss, Model, ReadOut, Targets,
-    data::{Part, Series},
+    data::{Series, Split},
 };
 use serde_json::json;
 
@@ -142,11 +142,11 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         Some(_) => options.name(&column),
         None => "yearly sunspots, 1700 to 2008".to_owned(),
     };
-    let counts = [Part::Train, Part::Validation, Part::Test].map(|part| known.values(part).len());
+    let counts = [Split::Train, Split::Validation, Split::Test].map(|part| known.values(part).len());
     let [learned, held, tested] = counts;
     report.line(&format!("{name}: {learned} values to learn from, {held} to stop by, {tested} to test on"))?;
 
-    let units = Units::fit(known.values(Part::Train), cli.period)?;
+    let units = Units::fit(known.values(Split::Train), cli.period)?;
     let series = Series::new(units.scale(&raw)?, cli.window, cli.horizon, SHARES)?;
     let (window, horizon, networks) = (cli.window, cli.horizon, cli.networks);
     let linear = Linear::fit(&series)?;
@@ -161,14 +161,14 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         origins.chunks(options.batch_size).map(|chunk| batch(&series, chunk, &rest)).collect()
     };
     let origins = |part| series.origins(part).collect::<Vec<usize>>();
-    let held = batches(&origins(Part::Validation));
+    let held = batches(&origins(Split::Validation));
     let mut models = Vec::new();
     let (mut first, mut seconds, mut stopped) = (None, 0.0, None);
     for member in 0..networks {
         let options = of_member(options, member);
         let config = options.config(InputKind::Dense(1), horizon).with_read_out(ReadOut::Last);
         let epoch = |number| {
-            let order = order::shuffled(&origins(Part::Train), order::chance(options.seed, number));
+            let order = order::shuffled(&origins(Split::Train), order::chance(options.seed, number));
             Ok(batches(&order))
         };
         let save = |model: &Model| options.save(model, "time_series", &prepared);
@@ -186,7 +186,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     // Fewer where a signal came.
     prepared.networks = models.len();
     let windows = |origins: &[usize]| origins.iter().map(|origin| series.past(*origin)).collect::<Vec<&[f32]>>();
-    let held = origins(Part::Validation);
+    let held = origins(Split::Validation);
     let said = forecaster::corrections(&device, &models, &windows(&held))?;
     let rests: Vec<Vec<f32>> = held.iter().map(|origin| rest(*origin)).collect();
     let (shares, [without, with]) = forecaster::shares(&said, &rests);
@@ -202,7 +202,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         "of the validation part the linear forecast leaves {without:.4}, with the networks' correction {with:.4}"
     ))?;
 
-    let tested = origins(Part::Test);
+    let tested = origins(Split::Test);
     let said = forecaster::corrections(&device, &models, &windows(&tested))?;
     let truths: Vec<Vec<f64>> = tested.iter().map(|origin| known.future(*origin).to_vec()).collect();
     let network = tested
@@ -261,7 +261,7 @@ fn batch(series: &Series<f32>, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f3
     let (sequences, levels) = forecaster::leveled(&windows);
     let targets = origins.iter().zip(levels);
     let targets = targets.flat_map(|(origin, (_, deviation))| rest(*origin).into_iter().map(move |x| x / deviation));
-    Batch { sequences, targets: Targets::Values(targets.collect()), mask: None }
+    Batch { sequences, targets: Targets::Values(targets.collect()), loss_mask: None }
 }
 
 /// The options of one of the networks: its own seed and its own checkpoint, that of the first as it was named.

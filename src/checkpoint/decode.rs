@@ -34,10 +34,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
         None => None,
         Some(Progress { recipe, steps, frozen, scaling }) => {
             let moments =
-                (0..recipe.optimizer.moments()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
+                (0..recipe.optimizer.moment_count()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
             let state = match file.shape("state") {
                 None => None,
-                Some(shape) => Some(State { batch: shape.get(2).copied().unwrap_or(0), values: file.values("state")? }),
+                Some(shape) => {
+                    Some(State { batch_size: shape.get(2).copied().unwrap_or(0), values: file.values("state")? })
+                }
             };
             Some(Training { recipe, steps, frozen, moments, state, scaling })
         }
@@ -74,15 +76,15 @@ fn parse_header(file: &Tensors<'_>) -> Checked<Header> {
 
 /// Whether the file holds exactly the tensors of its own header, in their shapes.
 fn check_tensors(file: &Tensors<'_>, header: &Header, layout: &Layout) -> Checked<()> {
-    let moments = header.training.as_ref().map_or(0, |t| t.recipe.optimizer.moments());
+    let moments = header.training.as_ref().map_or(0, |t| t.recipe.optimizer.moment_count());
     let prefixes = std::iter::once(String::new()).chain((0..moments).map(moments_prefix));
     let mut expected: BTreeMap<String, Vec<usize>> = prefixes
         .flat_map(|prefix| layout.parameters().iter().map(move |p| (format!("{prefix}{}", p.name), p.shape.clone())))
         .collect();
     if let (Some(_), Some(state)) = (&header.training, file.shape("state")) {
-        let fits = |batch: usize| batch > 0 && *state == header.config.state(batch);
+        let fits = |batch: usize| batch > 0 && *state == header.config.state_shape(batch);
         if !state.get(2).copied().is_some_and(fits) {
-            let [states, layers, _, hidden] = header.config.state(1);
+            let [states, layers, _, hidden] = header.config.state_shape(1);
             return Err(format!(
                 "tensor `state` has shape {state:?}, expected [{states}, {layers}, B, {hidden}] with B at least 1"
             ));

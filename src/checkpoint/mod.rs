@@ -40,7 +40,7 @@ pub use pytorch::Names;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout, Model};
-use crate::plan::{Recipe, Rescale};
+use crate::plan::{Recipe, UpdateLossScale};
 
 /// The version of the metadata that is written.
 const FORMAT: u64 = 3;
@@ -99,7 +99,7 @@ pub struct Training {
     /// The state that the next window carries on from, if there was a window.
     pub state: Option<State>,
     /// How the gradient is scaled, of a training in half precision: the factor, and how many steps on end were finite (the first
-    /// and the third element of [`Rescale::scaling`]).
+    /// and the third element of [`UpdateLossScale::scaling`]).
     pub scaling: Option<[f32; 2]>,
 }
 
@@ -107,7 +107,7 @@ pub struct Training {
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// B.
-    pub batch: usize,
+    pub batch_size: usize,
     /// `[S, L, B, D·H]`, as [`Config::state`] says.
     pub values: Vec<f32>,
 }
@@ -125,14 +125,14 @@ impl State {
     }
 
     fn part(&self, config: &Config, state: usize, layer: usize, direction: usize) -> Option<Vec<f32>> {
-        let (width, hidden) = (config.width(), config.hidden);
-        let len = config.state(self.batch).iter().try_fold(1usize, |len, size| len.checked_mul(*size));
+        let (width, hidden) = (config.output_width(), config.hidden);
+        let len = config.state_shape(self.batch_size).iter().try_fold(1usize, |len, size| len.checked_mul(*size));
         let is_part = state < config.cell.states() && layer < config.layers && direction < config.directions.count();
         if !is_part || self.values.is_empty() || len != Some(self.values.len()) {
             return None;
         }
-        let first = (state * config.layers + layer) * self.batch * width;
-        let rows = self.values.get(first..first + self.batch * width)?.chunks_exact(width);
+        let first = (state * config.layers + layer) * self.batch_size * width;
+        let rows = self.values.get(first..first + self.batch_size * width)?.chunks_exact(width);
         Some(rows.flat_map(|row| &row[direction * hidden..(direction + 1) * hidden]).copied().collect())
     }
 }
@@ -250,8 +250,8 @@ fn encode<'a>(
             let prefix = moments_prefix(k);
             tensors.extend(named_tensors(layout, moments, |p| Some(format!("{prefix}{}", p.name))));
         }
-        if let Some(State { batch, values }) = &training.state {
-            tensors.push(Tensor { name: "state".to_owned(), shape: config.state(*batch).to_vec(), values });
+        if let Some(State { batch_size, values }) = &training.state {
+            tensors.push(Tensor { name: "state".to_owned(), shape: config.state_shape(*batch_size).to_vec(), values });
         }
     }
     let progress = |t: &Training| {
@@ -272,18 +272,18 @@ impl Training {
         self.recipe.check_for(config).map_err(text)?;
         check_frozen(layout, &self.frozen)?;
         check_scaling(self.scaling)?;
-        let (expected, given) = (self.recipe.optimizer.moments(), self.moments.len());
+        let (expected, given) = (self.recipe.optimizer.moment_count(), self.moments.len());
         if given != expected {
             return Err(format!("the optimiser keeps {expected} moments, {given} given"));
         }
-        if let Some(moments) = self.moments.iter().find(|m| m.len() != layout.len()) {
-            return Err(format!("moments have {} elements, expected {}", moments.len(), layout.len()));
+        if let Some(moments) = self.moments.iter().find(|m| m.len() != layout.buffer_len()) {
+            return Err(format!("moments have {} elements, expected {}", moments.len(), layout.buffer_len()));
         }
         match &self.state {
-            Some(State { batch, values }) => {
-                let (shape, given) = (config.state(*batch), values.len());
+            Some(State { batch_size, values }) => {
+                let (shape, given) = (config.state_shape(*batch_size), values.len());
                 let expected = shape.iter().try_fold(1usize, |len, size| len.checked_mul(*size));
-                if *batch == 0 || expected != Some(given) {
+                if *batch_size == 0 || expected != Some(given) {
                     return Err(format!("the carried state has {given} elements, expected {shape:?} and not none"));
                 }
                 Ok(())
@@ -317,11 +317,11 @@ fn check_frozen(layout: &Layout, frozen: &[String]) -> Checked<()> {
 fn check_scaling(scaling: Option<[f32; 2]>) -> Checked<()> {
     let Some([factor, finite]) = scaling else { return Ok(()) };
     let is_power = factor.is_normal() && factor.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1;
-    let is_count = (0.0..Rescale::INTERVAL as f32).contains(&finite) && finite.fract() == 0.0;
-    if is_power && is_count && (Rescale::LEAST..=Rescale::MOST).contains(&factor) {
+    let is_count = (0.0..UpdateLossScale::INTERVAL as f32).contains(&finite) && finite.fract() == 0.0;
+    if is_power && is_count && (UpdateLossScale::MIN_SCALE..=UpdateLossScale::MAX_SCALE).contains(&factor) {
         return Ok(());
     }
-    let (least, most, interval) = (Rescale::LEAST, Rescale::MOST, Rescale::INTERVAL);
+    let (least, most, interval) = (UpdateLossScale::MIN_SCALE, UpdateLossScale::MAX_SCALE, UpdateLossScale::INTERVAL);
     Err(format!(
         "the gradient is scaled by {factor} after {finite} finite steps, expected a power of two from {least} to {most} and a \
          whole number below {interval}"

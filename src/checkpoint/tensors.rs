@@ -180,7 +180,7 @@ impl<'a> Tensors<'a> {
     /// All parameters in one flat buffer, each from the tensor of the name that it has in the file, zero where it has none
     /// there. Only after [`Tensors::check`], which holds their shapes against the file.
     pub(super) fn flat(&self, layout: &Layout, name: impl Fn(&Parameter) -> Option<String>) -> Result<Vec<f32>, Fault> {
-        let mut flat = zeros(layout.len(), "reading the parameters of a network")?;
+        let mut flat = zeros(layout.buffer_len(), "reading the parameters of a network")?;
         for parameter in layout.parameters() {
             if let Some(name) = name(parameter) {
                 self.read(&name, &mut flat[parameter.range()])?;

@@ -10,15 +10,15 @@
 //! panic.
 
 use super::{
-    gather, gradient, loss, mask, matmul,
-    memory::{Buffer, Memory, Pack},
+    dropout, gather, gradient, gradient_norms, loss, matmul,
+    memory::{Buffer, Pack, Tensors},
     real::Real,
-    recurrence, state, trace, update,
+    recurrence, state, update,
 };
 use crate::allocate::zeros;
 use crate::clock::{Stopwatch, Timed, TimingSource};
 use crate::error::{Error, Result};
-use crate::plan::{Element, Op, Plan, PlanId, PlanTable, Storage, Tensor, TensorId};
+use crate::plan::{DType, Lifetime, Op, Plan, PlanId, PlanTable, Tensor, TensorId};
 
 /// What is being done where memory runs out.
 const DOING: &str = "allocating a plan's tensors";
@@ -76,7 +76,7 @@ impl<T: Real> Executor<T> {
 
     /// Which buffer a tensor is; one that is made for it is named in `made`.
     fn slot(&mut self, tensor: &Tensor, made: &mut Vec<usize>) -> Result<usize> {
-        let is_shared = tensor.storage == Storage::Shared;
+        let is_shared = tensor.lifetime == Lifetime::Shared;
         if let Some((_, slot)) = self.shared.iter().find(|(name, _)| is_shared && *name == tensor.name) {
             let held = self.buffers[*slot].len();
             return if held == tensor.len() {
@@ -85,9 +85,9 @@ impl<T: Real> Executor<T> {
                 Err(Error::shape(&tensor.name, &[held], &tensor.shape))
             };
         }
-        let buffer = match tensor.element {
-            Element::Real | Element::Half => Buffer::Real(zeros(tensor.len(), DOING)?, 0),
-            Element::Id => Buffer::Id(zeros(tensor.len(), DOING)?),
+        let buffer = match tensor.dtype {
+            DType::F32 | DType::F16 => Buffer::Real(zeros(tensor.len(), DOING)?, 0),
+            DType::U32 => Buffer::Id(zeros(tensor.len(), DOING)?),
         };
         let slot = self.vacant.pop().unwrap_or(self.buffers.len());
         if slot == self.buffers.len() {
@@ -120,7 +120,7 @@ impl<T: Real> Executor<T> {
     /// Frees a plan and all tensors that are its own; those it shares stay, be it with no plan at all.
     pub fn free(&mut self, id: PlanId) {
         let Some(Prepared { plan, slots, .. }) = self.plans.remove(id) else { return };
-        let own = plan.tensors().iter().zip(slots).filter(|(tensor, _)| tensor.storage != Storage::Shared);
+        let own = plan.tensors().iter().zip(slots).filter(|(tensor, _)| tensor.lifetime != Lifetime::Shared);
         let own: Vec<usize> = own.map(|(_, slot)| slot).collect();
         self.release(&own);
         let most = self.plans.iter().map(|prepared| prepared.scratch).max().unwrap_or(0);
@@ -130,10 +130,10 @@ impl<T: Real> Executor<T> {
 
     /// Bytes that are allocated for a plan, but for tensors that it shares.
     pub(crate) fn needs(plan: &Plan) -> u64 {
-        let own = plan.tensors().iter().filter(|tensor| tensor.storage != Storage::Shared);
-        let bytes = own.map(|tensor| match tensor.element {
-            Element::Real | Element::Half => tensor.len() as u64 * size_of::<T>() as u64,
-            Element::Id => tensor.len() as u64 * size_of::<u32>() as u64,
+        let own = plan.tensors().iter().filter(|tensor| tensor.lifetime != Lifetime::Shared);
+        let bytes = own.map(|tensor| match tensor.dtype {
+            DType::F32 | DType::F16 => tensor.len() as u64 * size_of::<T>() as u64,
+            DType::U32 => tensor.len() as u64 * size_of::<u32>() as u64,
         });
         bytes.sum::<u64>() + plan.host_bytes()
     }
@@ -211,7 +211,7 @@ impl<T: Real> Executor<T> {
     pub fn run(&mut self, id: PlanId) {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
         let Prepared { plan, slots, .. } = &plans[id];
-        let mut memory = Memory { plan, buffers, slots, scratch, totals, packs };
+        let mut memory = Tensors { plan, buffers, slots, scratch, totals, packs };
         for stage in plan.stages() {
             run(&stage.op, &mut memory);
         }
@@ -221,7 +221,7 @@ impl<T: Real> Executor<T> {
     pub(crate) fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
         let Prepared { plan, slots, .. } = &plans[id];
-        let mut memory = Memory { plan, buffers, slots, scratch, totals, packs };
+        let mut memory = Tensors { plan, buffers, slots, scratch, totals, packs };
         let mut each = Vec::with_capacity(plan.stages().len());
         let all = Stopwatch::start()?;
         for stage in plan.stages() {
@@ -238,14 +238,14 @@ impl<T: Real> Executor<T> {
 fn scratch(plan: &Plan) -> usize {
     let of = |op: &Op| match op {
         Op::Forward(op) | Op::Backward { recurrence: op, .. } => recurrence::scratch(op),
-        Op::Mask(op) => mask::scratch(op),
+        Op::Dropout(op) => dropout::scratch(op),
         Op::GatherGradient(op) => op.d.cols,
         _ => 0,
     };
     plan.stages().iter().map(|stage| of(&stage.op)).max().unwrap_or(0)
 }
 
-fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
+fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
     match op {
         Op::Copy { from, to } => state::copy(from, to, memory),
         Op::Zero { tensor } => {
@@ -253,9 +253,9 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
             values.fill(T::zero());
             memory.put(*tensor, values);
         }
-        Op::Start(op) => state::start(op, memory),
-        Op::Remaining(op) => state::remaining(op, memory),
-        Op::Mask(op) => mask::mask(op, memory),
+        Op::InitialState(op) => state::initial_state(op, memory),
+        Op::RemainingLengths(op) => state::remaining_lengths(op, memory),
+        Op::Dropout(op) => dropout::dropout(op, memory),
         Op::Gather(op) => gather::gather(op, memory),
         Op::Transpose(op) => matmul::transpose(op, memory),
         Op::MatMul(op) => matmul::matmul(op, memory),
@@ -263,18 +263,18 @@ fn run<T: Real>(op: &Op, memory: &mut Memory<'_, T>) {
         Op::Backward { recurrence, upstream, to_start, carried } => {
             recurrence::backward(recurrence, *upstream, *to_start, *carried, memory);
         }
-        Op::Trace(op) => trace::trace(op, memory),
+        Op::GradientNorms(op) => gradient_norms::gradient_norms(op, memory),
         Op::Pool(op) => state::pool(op, memory),
         Op::PoolGradient(op) => state::pool_gradient(op, memory),
         Op::LossGradient(op) => loss::loss_gradient(op, memory),
         Op::WeightGradient(op) => gradient::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),
-        Op::StartGradient(op) => state::start_gradient(op, memory),
+        Op::InitialStateGradient(op) => state::initial_state_gradient(op, memory),
         Op::Sum(op) => update::sum(op, memory),
-        Op::Combine(op) => update::combine(op, memory),
-        Op::Measure(op) => update::measure(op, memory),
+        Op::ReduceGradients(op) => update::reduce_gradients(op, memory),
+        Op::StepMetrics(op) => update::step_metrics(op, memory),
         Op::Update(op) => update::update(op, memory),
-        Op::Rescale(op) => update::rescale(op, memory),
+        Op::UpdateLossScale(op) => update::update_loss_scale(op, memory),
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
     fn a_matrix_that_was_written_again_is_packed_again() {
         let mut plan = Plan::empty();
         let [a, b, out] = ["a", "b", "out"]
-            .map(|name| plan.tensor(name, &[8, 8], Element::Real, Storage::Scratch).expect("a small tensor"));
+            .map(|name| plan.tensor(name, &[8, 8], DType::F32, Lifetime::Scratch).expect("a small tensor"));
         let [of_a, of_b, of_out] = [a, b, out].map(|tensor| View::new(tensor, 0, 8, 8));
         let (bias, tile) = (None, ProductTile::Small);
         let op = MatMul { a: of_a, transpose_a: false, b: of_b, transpose_b: true, bias, out: of_out, tile };

@@ -1,28 +1,28 @@
 //! W·x and its gradient where x is a token: columns of W gathered, and gradients brought back to them.
 
-use super::{mask::Drawn, matmul::Matrix, memory::Memory, real::Real, sums::ColumnSums, threads};
+use super::{dropout::Drawn, matmul::Matrix, memory::Tensors, real::Real, sums::ColumnSums, threads};
 use crate::plan::{Gather, GatherGradient};
 
 /// Rows that are worth a thread's while.
-const ROWS_A_TASK: usize = 256;
+const ROWS_PER_TASK: usize = 256;
 /// Elements of a gradient that are.
-const ELEMENTS_A_TASK: usize = 1 << 17;
+const ELEMENTS_PER_TASK: usize = 1 << 17;
 
-pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
+pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     // Columns of W lie apart. Turned over once they are read as they lie, which pays if most are read.
     let pack = (op.out.rows >= op.weight.cols).then(|| memory.pack(&op.weight, true));
-    let turned = pack.map(|pack| memory.panels(pack));
+    let transposed = pack.map(|pack| memory.panels(pack));
     let (weight, tokens) = (memory.view(&op.weight), &memory.ids(op.tokens)[op.first..]);
     let bias = op.bias.map(|bias| memory.view(&bias));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let symbols = op.weight.cols;
     let fill = |(task, (rows, tokens)): (usize, (&mut [T], &[u32]))| {
         for (r, (row, token)) in rows.chunks_exact_mut(op.out.cols).zip(tokens).enumerate() {
-            let (b, token) = ((task * ROWS_A_TASK + r) % op.batch, *token as usize);
+            let (b, token) = ((task * ROWS_PER_TASK + r) % op.batch, *token as usize);
             let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * symbols + token));
-            match turned {
-                Some(turned) => turned.copy_row(token, row),
+            match transposed {
+                Some(transposed) => transposed.copy_row(token, row),
                 None => row.iter_mut().enumerate().for_each(|(j, value)| *value = weight[j * symbols + token]),
             }
             if drawn.is_some() {
@@ -34,12 +34,12 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Memory<'_, T>) {
         }
     };
     let (out, tokens) = (&mut tensor[op.out.range()], &tokens[..op.out.rows]);
-    let tasks = out.chunks_mut(ROWS_A_TASK * op.out.cols).zip(tokens.chunks(ROWS_A_TASK));
+    let tasks = out.chunks_mut(ROWS_PER_TASK * op.out.cols).zip(tokens.chunks(ROWS_PER_TASK));
     threads::for_each(tasks.enumerate(), fill);
     memory.put(op.out.tensor, tensor);
 }
 
-pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<'_, T>) {
+pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.slices);
     let (mut sums, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     sums.resize(op.d.cols, T::zero());
@@ -49,7 +49,7 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Memory<
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
     let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
     let (symbols, starts) = (row - 1, &starts[op.part * row..][..row]);
-    let share = width.div_ceil(threads::shares(rows * width / ELEMENTS_A_TASK));
+    let share = width.div_ceil(threads::shares(rows * width / ELEMENTS_PER_TASK));
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         // A share of the columns of d.
         let part = |number: usize, weight: &mut [T], mut sums: ColumnSums<'_, T>| {

@@ -3,8 +3,8 @@
 //! The contract: as in [`super::sums`], the order of summation depends on sizes alone, so results are the same on any number
 //! of threads and accurate for any number of rows.
 
-use super::matmul::{Matrix, Out, PRODUCTS_A_TASK};
-use super::memory::Memory;
+use super::matmul::{Matrix, Out, PRODUCTS_PER_TASK};
+use super::memory::Tensors;
 use super::packed::{Panels, TransposedProduct};
 use super::real::Real;
 use super::sums::{ColumnSums, MAX_RUN, accumulate};
@@ -18,7 +18,7 @@ const BLOCK_ROWS: usize = 8 * MAX_RUN;
 const TILE_ROWS: usize = 128;
 const TILE_COLUMNS: usize = 512;
 
-pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Memory<'_, T>) {
+pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.slices);
     let (mut scratch, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     let (d, x) = (Matrix::new(memory.view(&op.d), op.d.stride), Matrix::new(memory.view(&op.x), op.x.stride));
@@ -52,7 +52,7 @@ pub(super) fn transposed_product<T: Real>(
         sums.fill(T::zero());
         return;
     }
-    let share = m.div_ceil(threads::shares(m * n * k / PRODUCTS_A_TASK));
+    let share = m.div_ceil(threads::shares(m * n * k / PRODUCTS_PER_TASK));
     let (tile_rows, tile_columns, block_rows) = (share.min(TILE_ROWS), n.min(TILE_COLUMNS), k.min(BLOCK_ROWS));
     let products = tile_rows * tile_columns;
     let sizes = [block_rows * tile_rows, Panels::<T>::len((block_rows, tile_columns)), products];

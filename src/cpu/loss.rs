@@ -2,16 +2,16 @@
 
 use pulp::Arch;
 
-use super::{memory::Memory, real::Real, sums::sum, threads};
+use super::{memory::Tensors, real::Real, sums::sum, threads};
 use crate::plan::{Loss, LossGradient};
 
 /// Positions that are worth a thread's while.
-const ROWS_A_TASK: usize = 128;
+const ROWS_PER_TASK: usize = 128;
 
-pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, T>) {
+pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_, T>) {
     let mut outputs = memory.take(op.outputs.tensor);
     let mut row_loss = memory.take(op.row_loss);
-    let (mask, count) = (memory.real(op.mask), memory.real(op.count)[0]);
+    let (mask, count) = (memory.real(op.loss_mask), memory.real(op.count)[0]);
     let scale = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[0]);
     let width = op.outputs.cols;
     let row = |r: usize, y: &mut [T]| {
@@ -36,10 +36,10 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Memory<'_, 
         loss
     };
     let y = &mut outputs[op.outputs.range()];
-    let tasks = y.chunks_mut(ROWS_A_TASK * width).zip(row_loss.chunks_mut(ROWS_A_TASK));
+    let tasks = y.chunks_mut(ROWS_PER_TASK * width).zip(row_loss.chunks_mut(ROWS_PER_TASK));
     threads::for_each(tasks.enumerate(), |(task, (y, losses))| {
         for (i, (y, loss)) in y.chunks_exact_mut(width).zip(losses).enumerate() {
-            *loss = row(task * ROWS_A_TASK + i, y);
+            *loss = row(task * ROWS_PER_TASK + i, y);
         }
     });
     memory.put(op.outputs.tensor, outputs);

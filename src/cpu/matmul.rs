@@ -3,7 +3,7 @@
 //! The contract: what is summed in which order does not depend on the number of threads.
 
 use super::gradient::transposed_product;
-use super::memory::Memory;
+use super::memory::Tensors;
 use super::packed::{Begin, Panels, Product};
 use super::real::Real;
 use super::threads;
@@ -22,8 +22,8 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { values, row: cols, col: 1 }
     }
 
-    pub fn turned(self, turn: bool) -> Self {
-        if turn { Matrix { row: self.col, col: self.row, ..self } } else { self }
+    pub fn transposed(self, transpose: bool) -> Self {
+        if transpose { Matrix { row: self.col, col: self.row, ..self } } else { self }
     }
 
     /// Returns the part that begins at that row and column, empty where there is none.
@@ -38,7 +38,7 @@ pub struct Out<'a, T> {
     pub row: usize,
 }
 
-pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
+pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     let pack = (!op.transpose_a).then(|| memory.pack(&op.b, op.transpose_b));
     let (mut scratch, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
@@ -50,7 +50,7 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
         Some(pack) => packed_product(rows, a, memory.panels(pack), bias, out),
         // No plan of a network multiplies so; it is here because the operation says that it can.
         None => {
-            let b = Matrix::new(memory.view(&op.b), op.b.stride).turned(op.transpose_b);
+            let b = Matrix::new(memory.view(&op.b), op.b.stride).transposed(op.transpose_b);
             let to = Out { values: &mut *out.values, row: out.row };
             transposed_product((rows, cols, op.a.rows), a, b, to, &mut [], (&mut scratch, &mut totals));
             if let Some(bias) = bias {
@@ -64,7 +64,7 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Memory<'_, T>) {
 }
 
 /// Multiplications that are worth a thread's while.
-pub(super) const PRODUCTS_A_TASK: usize = 1 << 18;
+pub(super) const PRODUCTS_PER_TASK: usize = 1 << 18;
 /// So many rows of `a` stay in a cache close by while all panels pass.
 const ROWS_AT_A_TIME: usize = 96;
 
@@ -79,12 +79,12 @@ fn packed_product<T: Real>(rows: usize, a: Matrix<'_, T>, b: Panels<'_, T>, bias
             T::multiply(Product { rows, a, b, begin, out: Out { values, row: stride } });
         }
     };
-    let share = rows.div_ceil(threads::shares((rows * b.k * b.n / PRODUCTS_A_TASK).min(rows)));
+    let share = rows.div_ceil(threads::shares((rows * b.k * b.n / PRODUCTS_PER_TASK).min(rows)));
     let shares = out.values.chunks_mut(share * stride).enumerate();
     threads::for_each(shares, |(number, values)| part(number * share, values));
 }
 
-pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Memory<'_, T>) {
+pub(super) fn transpose<T: Real>(op: &Transpose, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     let input = memory.view(&op.input);
     let out = &mut tensor[op.out.range()];

@@ -34,7 +34,7 @@ impl<T> Buffer<T> {
 }
 
 /// A plan's tensors, by id.
-pub(super) struct Memory<'a, T> {
+pub(super) struct Tensors<'a, T> {
     pub plan: &'a Plan,
     pub buffers: &'a mut [Buffer<T>],
     /// Which buffer a tensor is.
@@ -73,7 +73,7 @@ struct Source {
     col: usize,
 }
 
-impl<T: Real> Memory<'_, T> {
+impl<T: Real> Tensors<'_, T> {
     pub fn real(&self, id: TensorId) -> &[T] {
         match &self.buffers[self.slots[id.0]] {
             Buffer::Real(values, _) => values,
@@ -98,11 +98,11 @@ impl<T: Real> Memory<'_, T> {
         &self.real(view.tensor)[view.range()]
     }
 
-    /// A matrix `[K, N]` as panels, by its number for [`Memory::panels`]: the rows of a view, or the columns if turned.
-    pub fn pack(&mut self, view: &View, turn: bool) -> usize {
+    /// A matrix `[K, N]` as panels, by its number for [`Tensors::panels`]: the rows of a view, or the columns if transposed.
+    pub fn pack(&mut self, view: &View, transpose: bool) -> usize {
         let buffer = self.slots[view.tensor.0];
         let (sizes, row, col) =
-            if turn { ((view.cols, view.rows), 1, view.stride) } else { ((view.rows, view.cols), view.stride, 1) };
+            if transpose { ((view.cols, view.rows), 1, view.stride) } else { ((view.rows, view.cols), view.stride, 1) };
         let of = Source { buffer, offset: view.offset, sizes, row, col };
         let Buffer::Real(values, written) = &self.buffers[buffer] else { unreachable!("a plan multiplies by ids") };
         let number = self.packs.iter().position(|pack| pack.of == of).unwrap_or(self.packs.len());
@@ -123,7 +123,7 @@ impl<T: Real> Memory<'_, T> {
         Panels::new(of.sizes, values)
     }
 
-    /// Takes a tensor out to be written while others are read; [`Memory::put`] brings it back.
+    /// Takes a tensor out to be written while others are read; [`Tensors::put`] brings it back.
     pub fn take(&mut self, id: TensorId) -> Vec<T> {
         match self.buffers[self.slots[id.0]].real_mut() {
             Some(values) => std::mem::take(values),
@@ -131,7 +131,7 @@ impl<T: Real> Memory<'_, T> {
         }
     }
 
-    /// [`Memory::take`] for ids.
+    /// [`Tensors::take`] for ids.
     pub fn take_ids(&mut self, id: TensorId) -> Vec<u32> {
         match &mut self.buffers[self.slots[id.0]] {
             Buffer::Id(values) => std::mem::take(values),

@@ -6,11 +6,12 @@
 //! tested against the plain loops.
 
 mod cells;
+mod dropout;
 mod executor;
 mod gather;
 mod gradient;
+mod gradient_norms;
 mod loss;
-mod mask;
 mod matmul;
 mod memory;
 mod packed;
@@ -20,7 +21,6 @@ mod state;
 mod steps;
 mod sums;
 mod threads;
-mod trace;
 mod update;
 mod vector;
 

@@ -128,7 +128,7 @@ pub(super) fn plain_transposed<T: Real>(TransposedProduct { m, a, b, out, .. }: 
 /// Vectors in a row of a panel.
 const VECTORS: usize = 2;
 /// The numbers in the longest vectors there are.
-const MOST_LANES: usize = 16;
+const MAX_LANES: usize = 16;
 
 /// The numbers in a row of a panel for vectors of that length.
 pub(super) const fn width(lanes: usize) -> usize {
@@ -215,7 +215,7 @@ impl Product<'_, f32> {
         // The last columns, fewer than a panel's, where they have room for all of it.
         let columns = whole * width..b.n;
         if !columns.is_empty() {
-            let mut room = [0.0; TALLEST * VECTORS * MOST_LANES];
+            let mut room = [0.0; TALLEST * VECTORS * MAX_LANES];
             for row in (0..rows).step_by(height) {
                 let height = height.min(rows - row);
                 for (r, room) in room.chunks_exact_mut(width).enumerate().take(height) {
@@ -260,7 +260,7 @@ impl Block<'_> {
         macro_rules! sized {
             ($($panels:literal: $($rows:literal)*;)*) => {
                 match (panels, rows) {
-                    $($(($panels, $rows) => simd.vectorize(Sized::<'_, $rows, $panels, STRIPES>(self)),)*)*
+                    $($(($panels, $rows) => simd.vectorize(RegisterBlock::<'_, $rows, $panels, STRIPES>(self)),)*)*
                     _ => unreachable!("no block of {rows} rows and {panels} panels"),
                 }
             };
@@ -270,9 +270,11 @@ impl Block<'_> {
 }
 
 /// A block of ROWS by PANELS.
-struct Sized<'a, const ROWS: usize, const PANELS: usize, const STRIPES: bool>(Block<'a>);
+struct RegisterBlock<'a, const ROWS: usize, const PANELS: usize, const STRIPES: bool>(Block<'a>);
 
-impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd for Sized<'_, ROWS, PANELS, STRIPES> {
+impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd
+    for RegisterBlock<'_, ROWS, PANELS, STRIPES>
+{
     type Output = ();
 
     // No closures over vectors either: they do not inherit the vector instructions of the function around them.
@@ -348,10 +350,10 @@ mod tests {
     }
 
     /// The vectorised product, with rows further apart than they are long, against plain loops in f64.
-    fn check(rows: usize, n: usize, k: usize, turned: bool) {
+    fn check(rows: usize, n: usize, k: usize, transposed: bool) {
         let (a_row, out_row) = (k + 3, n + 5);
         let (a, b) = (numbers(rows * a_row, 1), numbers(k * n, 2));
-        let matrix = if turned { Matrix::new(&b, k).turned(true) } else { Matrix::new(&b, n) };
+        let matrix = if transposed { Matrix::new(&b, k).transposed(true) } else { Matrix::new(&b, n) };
         let at = |k: usize, n: usize| f64::from(b[k * matrix.row + n * matrix.col]);
         let first = numbers(n, 3);
         let mut room = vec![f32::NAN; Panels::<f32>::len((k, n))];

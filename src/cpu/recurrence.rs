@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use super::{
     cells::{self, Backward, Forward},
-    matmul::{Matrix, Out, PRODUCTS_A_TASK},
-    memory::Memory,
+    matmul::{Matrix, Out, PRODUCTS_PER_TASK},
+    memory::Tensors,
     packed::{Begin, Panels, Product},
     real::Real,
     steps::Steps,
     threads,
 };
-use crate::model::CellMemory;
+use crate::model::Saved;
 use crate::plan::{Recurrence, TensorId, View};
 
 /// What a thread owns of the tensors: its rows of every slot, both directions of them.
@@ -38,8 +38,8 @@ struct Inputs<'a, T> {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
-    fn of(op: &Recurrence, memory: &'a Memory<'_, T>) -> Self {
-        Inputs { lengths: memory.ids(op.lengths), mask: op.mask.map(|mask| memory.real(mask)) }
+    fn of(op: &Recurrence, memory: &'a Tensors<'_, T>) -> Self {
+        Inputs { lengths: memory.ids(op.lengths), mask: op.dropout_mask.map(|mask| memory.real(mask)) }
     }
 
     fn counts(&self, row: usize, time: usize) -> bool {
@@ -76,19 +76,19 @@ fn products(op: &Recurrence) -> [Range<usize>; 2] {
     [0..first, first..op.rows()]
 }
 
-/// The numbers of U's packed parts, of the forward pass turned over, by direction and product.
-fn pack<T: Real>(op: &Recurrence, turn: bool, memory: &mut Memory<'_, T>) -> [[usize; 2]; 2] {
+/// The numbers of U's packed parts, of the forward pass transposed, by direction and product.
+fn pack<T: Real>(op: &Recurrence, transpose: bool, memory: &mut Tensors<'_, T>) -> [[usize; 2]; 2] {
     let mut packs = [[0; 2]; 2];
     for (direction, packs) in packs.iter_mut().enumerate().take(op.directions) {
         for (pack, gates) in packs.iter_mut().zip(products(op)).take(op.cell.products()) {
             let offset = op.weight.offset + (direction * op.rows() + gates.start) * op.hidden;
-            *pack = memory.pack(&View { offset, rows: gates.len(), ..op.weight }, turn);
+            *pack = memory.pack(&View { offset, rows: gates.len(), ..op.weight }, transpose);
         }
     }
     packs
 }
 
-pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Memory<'_, T>) {
+pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Tensors<'_, T>) {
     let mut tensors = Owned::take(op, op.history, memory);
     let packs = pack(op, true, memory);
     let inputs = Inputs::of(op, memory);
@@ -141,14 +141,14 @@ fn forward_step<T: Real>(
 ) {
     let (mut c_before, mut c, mut recurrent, mut operand): (&[T], &mut [T], &mut [T], &mut [T]) =
         (&[], &mut [], &mut [], &mut []);
-    match op.cell.memory() {
-        CellMemory::None => {}
-        CellMemory::State => {
+    match op.cell.saved() {
+        Saved::None => {}
+        Saved::State => {
             let [below, now, above] = memory.around(at.slot);
             (c_before, c) = (at.ordered(&*below, &*above).0, now);
         }
-        CellMemory::Recurrent => recurrent = memory.at(at.time),
-        CellMemory::Operand => operand = memory.at(at.time),
+        Saved::Recurrent => recurrent = memory.at(at.time),
+        Saved::Operand => operand = memory.at(at.time),
     }
     let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
     for (row, (x, r)) in
@@ -187,7 +187,7 @@ pub(super) fn backward<T: Real>(
     upstream: TensorId,
     to_start: bool,
     carried: bool,
-    memory: &mut Memory<'_, T>,
+    memory: &mut Tensors<'_, T>,
 ) {
     debug_assert!(!carried || op.directions == 1, "gradients are carried to a recurrence of one direction");
     let mut tensors = Owned::take(op, upstream, memory);
@@ -240,8 +240,8 @@ fn into_operand<T: Real>(
     let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
     let [first, second] = products(op);
     let part = if to.is_some() { first } else { second };
-    let d = match op.cell.memory() {
-        CellMemory::Recurrent => band.memory.at(at.time),
+    let d = match op.cell.saved() {
+        Saved::Recurrent => band.memory.at(at.time),
         _ => band.gates.at(at.time),
     };
     let d = Matrix { values: &d[at.direction * rows + part.start..], row: op.directions * rows, col: 1 };
@@ -283,14 +283,14 @@ fn backward_step<T: Real>(
     let [below, dh, above] = band.h.around(at.slot);
     let (dh_before, _) = at.ordered(below, above);
     let (mut c_before, mut c, mut dc, mut recurrent): (&[T], &mut [T], &[T], &mut [T]) = (&[], &mut [], &[], &mut []);
-    match op.cell.memory() {
-        CellMemory::None | CellMemory::Operand => {}
-        CellMemory::State => {
+    match op.cell.saved() {
+        Saved::None | Saved::Operand => {}
+        Saved::State => {
             let [below, now, above] = band.memory.around(at.slot);
             let (before, after) = at.ordered(&*below, &*above);
             (c_before, c, dc) = (before, now, after);
         }
-        CellMemory::Recurrent => recurrent = band.memory.at(at.time),
+        Saved::Recurrent => recurrent = band.memory.at(at.time),
     }
     let zeros = &band.zeros[..hidden];
     for (row, x) in band.gates.at(at.time).chunks_exact_mut(op.directions * rows).enumerate() {
@@ -350,19 +350,19 @@ struct Owned<T> {
 }
 
 impl<T: Real> Owned<T> {
-    fn take(op: &Recurrence, h: TensorId, memory: &mut Memory<'_, T>) -> Self {
+    fn take(op: &Recurrence, h: TensorId, memory: &mut Tensors<'_, T>) -> Self {
         Owned {
             h: memory.take(h),
             gates: memory.take(op.gates),
-            memory: op.memory.map(|id| memory.take(id)).unwrap_or_default(),
+            memory: op.saved.map(|id| memory.take(id)).unwrap_or_default(),
             scratch: std::mem::take(memory.scratch),
         }
     }
 
-    fn put(self, op: &Recurrence, h: TensorId, memory: &mut Memory<'_, T>) {
+    fn put(self, op: &Recurrence, h: TensorId, memory: &mut Tensors<'_, T>) {
         memory.put(h, self.h);
         memory.put(op.gates, self.gates);
-        if let Some(id) = op.memory {
+        if let Some(id) = op.saved {
             memory.put(id, self.memory);
         }
         *memory.scratch = self.scratch;
@@ -372,9 +372,9 @@ impl<T: Real> Owned<T> {
     /// several.
     fn bands(&mut self, op: &Recurrence, work: impl Fn(Band<'_, T>) + Sync) {
         let (width, gates) = (op.width(), op.directions * op.rows());
-        let tasks = op.steps * op.batch * op.weight.len() / PRODUCTS_A_TASK;
+        let tasks = op.steps * op.batch * op.weight.len() / PRODUCTS_PER_TASK;
         let rows = op.batch.div_ceil(threads::shares(tasks.min(op.batch)));
-        let kept = if op.cell.memory() == CellMemory::Recurrent { gates } else { width };
+        let kept = if op.cell.saved() == Saved::Recurrent { gates } else { width };
         let scratch = scratch_of_one(op);
         self.scratch.clear();
         self.scratch.resize(self::scratch(op), T::zero());

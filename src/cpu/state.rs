@@ -1,13 +1,13 @@
 //! Where sequences begin and end: copies of states, learned initial states, and one vector made of all outputs.
 
 use super::{
-    memory::Memory,
+    memory::Tensors,
     real::Real,
     sums::{compensated, sum},
 };
-use crate::plan::{Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, View};
+use crate::plan::{InitialState, InitialStateGradient, Pool, PoolGradient, PoolKind, RemainingLengths, View};
 
-pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) {
+pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(to.tensor);
     let from_values = memory.view(from);
     for (row, out) in tensor[to.range()].chunks_mut(to.stride).enumerate() {
@@ -16,7 +16,7 @@ pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Memory<'_, T>) 
     memory.put(to.tensor, tensor);
 }
 
-pub(super) fn remaining<T: Real>(op: &Remaining, memory: &mut Memory<'_, T>) {
+pub(super) fn remaining_lengths<T: Real>(op: &RemainingLengths, memory: &mut Tensors<'_, T>) {
     let mut out = memory.take_ids(op.out);
     for (left, length) in out.iter_mut().zip(memory.ids(op.lengths)) {
         *left = length.saturating_sub(op.skipped as u32);
@@ -24,7 +24,7 @@ pub(super) fn remaining<T: Real>(op: &Remaining, memory: &mut Memory<'_, T>) {
     memory.put_ids(op.out, out);
 }
 
-pub(super) fn start<T: Real>(op: &Start, memory: &mut Memory<'_, T>) {
+pub(super) fn initial_state<T: Real>(op: &InitialState, memory: &mut Tensors<'_, T>) {
     if memory.real(op.fresh)[0].is_zero() {
         return;
     }
@@ -37,7 +37,7 @@ pub(super) fn start<T: Real>(op: &Start, memory: &mut Memory<'_, T>) {
     memory.put(op.state, state);
 }
 
-pub(super) fn start_gradient<T: Real>(op: &StartGradient, memory: &mut Memory<'_, T>) {
+pub(super) fn initial_state_gradient<T: Real>(op: &InitialStateGradient, memory: &mut Tensors<'_, T>) {
     let mut slices = memory.take(op.slices);
     let shape = &memory.plan.get(op.from).shape;
     let (batch, width) = (shape[1], shape[2]);
@@ -51,7 +51,7 @@ pub(super) fn start_gradient<T: Real>(op: &StartGradient, memory: &mut Memory<'_
     memory.put(op.slices, slices);
 }
 
-pub(super) fn pool<T: Real>(op: &Pool, memory: &mut Memory<'_, T>) {
+pub(super) fn pool<T: Real>(op: &Pool, memory: &mut Tensors<'_, T>) {
     let (mut tensor, mut excess) = (memory.take(op.out.tensor), memory.take(op.excess));
     let (history, lengths) = (memory.real(op.history), memory.ids(op.lengths));
     let (batch, width) = (op.out.rows, op.out.cols);
@@ -74,7 +74,7 @@ pub(super) fn pool<T: Real>(op: &Pool, memory: &mut Memory<'_, T>) {
     memory.put(op.excess, excess);
 }
 
-pub(super) fn pool_gradient<T: Real>(op: &PoolGradient, memory: &mut Memory<'_, T>) {
+pub(super) fn pool_gradient<T: Real>(op: &PoolGradient, memory: &mut Tensors<'_, T>) {
     let mut upstream = memory.take(op.upstream);
     let (d, lengths) = (memory.view(&op.d), memory.ids(op.lengths));
     let (batch, width) = (op.d.rows, op.d.cols);

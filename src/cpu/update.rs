@@ -2,12 +2,12 @@
 
 use pulp::Arch;
 
-use super::{memory::Memory, real::Real, sums::compensated, threads};
-use crate::plan::{Clip, Combine, FROZEN, Measure, NOT_DECAYED, Optimizer, Rescale, Sum, Update};
+use super::{memory::Tensors, real::Real, sums::compensated, threads};
+use crate::plan::{Clip, FROZEN, NOT_DECAYED, Optimizer, ReduceGradients, StepMetrics, Sum, Update, UpdateLossScale};
 
 /// Elements that are worth a thread's while: waking one takes longer than a small model.
-const ELEMENTS_A_TASK: usize = BLOCKS_A_TASK * Combine::BLOCK;
-const BLOCKS_A_TASK: usize = 16;
+const ELEMENTS_PER_TASK: usize = BLOCKS_PER_TASK * ReduceGradients::BLOCK;
+const BLOCKS_PER_TASK: usize = 16;
 /// The largest factor on a gradient, which f32 can hold.
 const LARGEST_SCALE: f64 = 3e38;
 /// Columns of a row of the metrics.
@@ -19,7 +19,7 @@ const KEEP: usize = 4;
 /// Where it says whether the step has more windows to come.
 const MORE: usize = 5;
 
-pub(super) fn sum<T: Real>(op: &Sum, memory: &mut Memory<'_, T>) {
+pub(super) fn sum<T: Real>(op: &Sum, memory: &mut Tensors<'_, T>) {
     let mut to = memory.take(op.to);
     let blocks = memory.real(op.from).chunks(Sum::BLOCK);
     for (to, block) in to.iter_mut().zip(blocks) {
@@ -28,7 +28,7 @@ pub(super) fn sum<T: Real>(op: &Sum, memory: &mut Memory<'_, T>) {
     memory.put(op.to, to);
 }
 
-pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
+pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tensors<'_, T>) {
     let mut gradients = memory.take(op.gradients);
     let mut partials = memory.take(op.partials);
     let mut excess = op.segment.map(|segment| memory.take(segment.excess)).unwrap_or_default();
@@ -62,15 +62,15 @@ pub(super) fn combine<T: Real>(op: &Combine, memory: &mut Memory<'_, T>) {
             partial.copy_from_slice(&partial_norm(block));
         });
     };
-    let mut excesses = excess.chunks_mut(ELEMENTS_A_TASK);
-    let tasks = gradients.chunks_mut(ELEMENTS_A_TASK).zip(partials.chunks_mut(3 * BLOCKS_A_TASK)).enumerate();
+    let mut excesses = excess.chunks_mut(ELEMENTS_PER_TASK);
+    let tasks = gradients.chunks_mut(ELEMENTS_PER_TASK).zip(partials.chunks_mut(3 * BLOCKS_PER_TASK)).enumerate();
     let tasks = tasks.map(|(task, part)| (task, part, excesses.next().unwrap_or_default()));
     threads::for_each(tasks, |(task, (values, partials), excess)| {
-        let mut excesses = excess.chunks_mut(Combine::BLOCK);
-        let blocks = values.chunks_mut(Combine::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
+        let mut excesses = excess.chunks_mut(ReduceGradients::BLOCK);
+        let blocks = values.chunks_mut(ReduceGradients::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
         for (i, (values, partial)) in blocks {
             let excess = excesses.next().unwrap_or_default();
-            block(task * ELEMENTS_A_TASK + i * Combine::BLOCK, values, excess, partial);
+            block(task * ELEMENTS_PER_TASK + i * ReduceGradients::BLOCK, values, excess, partial);
         }
     });
     if let Some(segment) = op.segment {
@@ -101,7 +101,7 @@ fn partial_norm<T: Real>(block: &[T]) -> [T; 3] {
     [max, T::from_f64(sum), if finite { T::one() } else { T::zero() }]
 }
 
-pub(super) fn measure<T: Real>(op: &Measure, memory: &mut Memory<'_, T>) {
+pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T>) {
     let mut metrics = memory.take(op.metrics);
     let hyper = memory.real(op.hyper);
     let (slot, keep, more) = (slot(hyper), !hyper[KEEP].is_zero(), !hyper[MORE].is_zero());
@@ -138,7 +138,7 @@ fn slot<T: Real>(hyper: &[T]) -> usize {
     hyper[SLOT].as_f64() as usize * METRICS
 }
 
-pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
+pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
     let hyper = memory.real(op.hyper);
     let metrics = &memory.real(op.metrics)[slot(hyper)..][..METRICS];
     if metrics[3].is_zero() {
@@ -191,7 +191,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Memory<'_, T>) {
     }
 }
 
-pub(super) fn rescale<T: Real>(op: &Rescale, memory: &mut Memory<'_, T>) {
+pub(super) fn update_loss_scale<T: Real>(op: &UpdateLossScale, memory: &mut Tensors<'_, T>) {
     let hyper = memory.real(op.hyper);
     if !hyper[MORE].is_zero() {
         return;
@@ -200,11 +200,11 @@ pub(super) fn rescale<T: Real>(op: &Rescale, memory: &mut Memory<'_, T>) {
     let mut scaling = memory.take(op.scaling);
     let (scale, finite) = (scaling[0].as_f64(), scaling[2].as_f64() + 1.0);
     let (factor, finite) = if !is_finite {
-        (if scale > f64::from(Rescale::LEAST) { 0.5 } else { 1.0 }, 0.0)
-    } else if finite < Rescale::INTERVAL as f64 {
+        (if scale > f64::from(UpdateLossScale::MIN_SCALE) { 0.5 } else { 1.0 }, 0.0)
+    } else if finite < UpdateLossScale::INTERVAL as f64 {
         (1.0, finite)
     } else {
-        (if scale < f64::from(Rescale::MOST) { 2.0 } else { 1.0 }, 0.0)
+        (if scale < f64::from(UpdateLossScale::MAX_SCALE) { 2.0 } else { 1.0 }, 0.0)
     };
     scaling[0] = T::from_f64(scale * factor);
     scaling[1] = T::from_f64(scaling[1].as_f64() / factor);
@@ -226,8 +226,8 @@ fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl F
             }
         });
     };
-    let read = g.chunks(ELEMENTS_A_TASK).zip(exempt.chunks(ELEMENTS_A_TASK));
-    let tasks = p.chunks_mut(ELEMENTS_A_TASK).zip(read).zip(m.chunks_mut(ELEMENTS_A_TASK));
+    let read = g.chunks(ELEMENTS_PER_TASK).zip(exempt.chunks(ELEMENTS_PER_TASK));
+    let tasks = p.chunks_mut(ELEMENTS_PER_TASK).zip(read).zip(m.chunks_mut(ELEMENTS_PER_TASK));
     threads::for_each(tasks, |((p, read), m)| part(p, read, m));
 }
 
@@ -251,8 +251,8 @@ fn each_of_two<T: Real>(
             }
         });
     };
-    let read = g.chunks(ELEMENTS_A_TASK).zip(exempt.chunks(ELEMENTS_A_TASK));
-    let moments = m.chunks_mut(ELEMENTS_A_TASK).zip(v.chunks_mut(ELEMENTS_A_TASK));
-    let tasks = p.chunks_mut(ELEMENTS_A_TASK).zip(read).zip(moments);
+    let read = g.chunks(ELEMENTS_PER_TASK).zip(exempt.chunks(ELEMENTS_PER_TASK));
+    let moments = m.chunks_mut(ELEMENTS_PER_TASK).zip(v.chunks_mut(ELEMENTS_PER_TASK));
+    let tasks = p.chunks_mut(ELEMENTS_PER_TASK).zip(read).zip(moments);
     threads::for_each(tasks, |((p, read), moments)| part(p, read, moments));
 }

@@ -15,11 +15,11 @@ mod windows;
 pub use buckets::Buckets;
 pub use padded::Example;
 pub use patches::patches;
-pub use scaler::Scaler;
-pub use seasonal::Seasonal;
-pub use series::{Part, Series};
+pub use scaler::StandardScaler;
+pub use seasonal::SeasonalMean;
+pub use series::{Series, Split};
 pub use text::{Alphabet, read_text};
-pub use windows::{Held, Windows};
+pub use windows::{HeldOutWindows, Windows};
 
 use std::fmt::Display;
 
@@ -64,7 +64,7 @@ pub struct Sequences {
     /// T.
     pub steps: usize,
     /// B.
-    pub size: usize,
+    pub batch_size: usize,
     /// What is read.
     pub inputs: Inputs,
     /// `[B]`: how many steps of each sequence are valid, from 1 to T; `None` where all are. What lies behind them is
@@ -77,12 +77,12 @@ pub struct Sequences {
 impl Sequences {
     /// `[T, B]` ids to read, every step of them, from a state of zeros or the learned one.
     pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>) -> Self {
-        Sequences { steps, size, inputs: Inputs::Tokens(tokens), lengths: None, start: Start::Initial }
+        Sequences { steps, batch_size: size, inputs: Inputs::Tokens(tokens), lengths: None, start: Start::Initial }
     }
 
     /// `[T, B, I]` numbers to read, every step of them, from a state of zeros or the learned one.
     pub fn dense(steps: usize, size: usize, inputs: Vec<f32>) -> Self {
-        Sequences { steps, size, inputs: Inputs::Dense(inputs), lengths: None, start: Start::Initial }
+        Sequences { steps, batch_size: size, inputs: Inputs::Dense(inputs), lengths: None, start: Start::Initial }
     }
 
     /// The same, of which only so many steps of each sequence are valid: `[B]`.
@@ -118,7 +118,7 @@ pub(crate) struct Span<'a> {
     /// How many steps these are.
     pub steps: usize,
     /// B.
-    pub size: usize,
+    pub batch_size: usize,
     /// `[T, B]` or `[T, B, I]`: those of these steps.
     pub inputs: InputsRef<'a>,
     /// `[B]`: of the whole sequences.
@@ -153,19 +153,19 @@ pub struct Batch {
     /// What is expected.
     pub targets: Targets,
     /// `[R]`: which positions count in the loss; `None` where all do that are no padding.
-    pub mask: Option<Vec<bool>>,
+    pub loss_mask: Option<Vec<bool>>,
 }
 
 impl Batch {
     /// `[T, B]` ids to read and `[R]` classes expected; every position counts.
     pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>, targets: Vec<u32>) -> Self {
         let sequences = Sequences::tokens(steps, size, tokens);
-        Batch { sequences, targets: Targets::Classes(targets), mask: None }
+        Batch { sequences, targets: Targets::Classes(targets), loss_mask: None }
     }
 
     /// `[T, B, I]` numbers to read; every position counts.
     pub fn dense(steps: usize, size: usize, inputs: Vec<f32>, targets: Targets) -> Self {
-        Batch { sequences: Sequences::dense(steps, size, inputs), targets, mask: None }
+        Batch { sequences: Sequences::dense(steps, size, inputs), targets, loss_mask: None }
     }
 
     /// The same, of which only so many steps of each sequence are valid: `[B]`.
@@ -180,7 +180,7 @@ impl Batch {
 
     /// The same, of which only some positions count in the loss: `[R]`.
     pub fn with_mask(self, mask: Vec<bool>) -> Self {
-        Batch { mask: Some(mask), ..self }
+        Batch { loss_mask: Some(mask), ..self }
     }
 
     /// Whether a network of this configuration can be trained on the batch with this loss.
@@ -193,8 +193,8 @@ impl Batch {
     /// evaluation has no label at all is seen there.
     pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
         self.sequences.check(config)?;
-        let (steps, size) = (self.sequences.steps, self.sequences.size);
-        let labels = config.labels(steps, size);
+        let (steps, size) = (self.sequences.steps, self.sequences.batch_size);
+        let labels = config.label_count(steps, size);
         match (&self.targets, loss) {
             (Targets::Classes(ids), Loss::CrossEntropy) => {
                 check_len("targets", &[labels], ids.len())?;
@@ -215,25 +215,25 @@ impl Batch {
                 return Err(wrong_kind("loss needs classes as targets", "the batch has real numbers"));
             }
         }
-        self.mask.as_ref().map_or(Ok(()), |mask| check_len("mask", &[labels], mask.len()))
+        self.loss_mask.as_ref().map_or(Ok(()), |mask| check_len("mask", &[labels], mask.len()))
     }
 
     /// How many positions are no padding, whatever the mask says.
     pub(crate) fn valid(&self, config: &Config) -> usize {
-        let labels = config.labels(self.sequences.steps, self.sequences.size);
+        let labels = config.label_count(self.sequences.steps, self.sequences.batch_size);
         (0..labels).filter(|&r| self.is_valid(config, r)).count()
     }
 
     /// The largest number that is read or expected, where it is large.
     pub(crate) fn largest(&self, config: &Config) -> Option<Largest> {
-        let (steps, size) = (self.sequences.steps, self.sequences.size);
+        let (steps, size) = (self.sequences.steps, self.sequences.batch_size);
         let inputs = match &self.sequences.inputs {
             Inputs::Tokens(_) => None,
             Inputs::Dense(x) => Largest::of("inputs", x, &[steps, size, config.input.size()]),
         };
         let targets = match &self.targets {
             Targets::Classes(_) => None,
-            Targets::Values(y) => Largest::of("targets", y, &[config.labels(steps, size), config.outputs]),
+            Targets::Values(y) => Largest::of("targets", y, &[config.label_count(steps, size), config.outputs]),
         };
         Largest::or(inputs, targets)
     }
@@ -246,14 +246,14 @@ impl Batch {
 
     /// `[R]`: whether each position counts.
     pub(crate) fn counting(&self, config: &Config) -> impl ExactSizeIterator<Item = bool> {
-        let left = |r| self.mask.as_ref().is_none_or(|mask| mask.get(r) == Some(&true));
-        let labels = config.labels(self.sequences.steps, self.sequences.size);
+        let left = |r| self.loss_mask.as_ref().is_none_or(|mask| mask.get(r) == Some(&true));
+        let labels = config.label_count(self.sequences.steps, self.sequences.batch_size);
         (0..labels).map(move |r| left(r) && self.is_valid(config, r))
     }
 
     /// Whether label r is none of padding.
     fn is_valid(&self, config: &Config, r: usize) -> bool {
-        let size = self.sequences.size;
+        let size = self.sequences.batch_size;
         config.read_out != ReadOut::EveryStep || r / size < self.sequences.length(r % size)
     }
 }
@@ -269,22 +269,22 @@ impl Sequences {
     /// sequence of no valid steps or of more than T.
     pub fn check(&self, config: &Config) -> Result<()> {
         check_size("steps (T)", self.steps)?;
-        check_size("sequences in a batch (B)", self.size)?;
+        check_size("sequences in a batch (B)", self.batch_size)?;
         // Inputs come first: once their length is right, T·B cannot overflow.
         match (&self.inputs, config.input) {
             (Inputs::Tokens(ids), InputKind::Tokens(symbols)) => {
-                check_len("inputs", &[self.steps, self.size], ids.len())?;
+                check_len("inputs", &[self.steps, self.batch_size], ids.len())?;
                 check_ids(ids, symbols, "symbols", |at| self.position("inputs", at))?;
             }
             (Inputs::Dense(values), InputKind::Dense(features)) => {
-                check_len("inputs", &[self.steps, self.size, features], values.len())?;
+                check_len("inputs", &[self.steps, self.batch_size, features], values.len())?;
                 check_finite("inputs", values)?;
             }
             (Inputs::Tokens(_), _) => return Err(wrong_kind("network reads dense inputs", "the batch has tokens")),
             (Inputs::Dense(_), _) => return Err(wrong_kind("network reads tokens", "the batch has dense inputs")),
         }
         if let Some(lengths) = &self.lengths {
-            check_len("lengths", &[self.size], lengths.len())?;
+            check_len("lengths", &[self.batch_size], lengths.len())?;
             let steps = 1..=self.steps;
             if let Some((b, length)) = lengths.iter().enumerate().find(|(_, length)| !steps.contains(length)) {
                 let steps = self.steps;
@@ -295,7 +295,7 @@ impl Sequences {
         }
         match &self.start {
             Start::Given(state) => {
-                check_len("start", &config.state(self.size), state.len())?;
+                check_len("start", &config.state_shape(self.batch_size), state.len())?;
                 check_finite("start", state)
             }
             Start::Carry if config.directions == Directions::Bidirectional => Err(Error::Data(
@@ -309,8 +309,8 @@ impl Sequences {
 
     /// All steps.
     pub(crate) fn span(&self) -> Span<'_> {
-        let (steps, size, inputs) = (self.steps, self.size, self.inputs.borrowed());
-        Span { steps, size, inputs, lengths: self.lengths.as_deref(), before: 0 }
+        let (steps, batch_size, inputs) = (self.steps, self.batch_size, self.inputs.borrowed());
+        Span { steps, batch_size, inputs, lengths: self.lengths.as_deref(), before: 0 }
     }
 
     /// How many steps of sequence `b` are valid.
@@ -320,7 +320,7 @@ impl Sequences {
 
     /// Element `at` of a `[T, B]` argument, as an error names it.
     fn position(&self, argument: &str, at: usize) -> String {
-        format!("{argument}[{at}] (step {}, sequence {})", at / self.size, at % self.size)
+        format!("{argument}[{at}] (step {}, sequence {})", at / self.batch_size, at % self.batch_size)
     }
 }
 

@@ -54,7 +54,7 @@ impl Sequences {
         let reals = inputs.iter().filter_map(|inputs| if let Inputs::Dense(x) = inputs { Some(&x[..]) } else { None });
         Sequences {
             steps,
-            size: inputs.len(),
+            batch_size: inputs.len(),
             inputs: match config.input {
                 InputKind::Tokens(_) => Inputs::Tokens(side_by_side(&ids.collect::<Vec<_>>(), steps, 1)),
                 InputKind::Dense(features) => Inputs::Dense(side_by_side(&reals.collect::<Vec<_>>(), steps, features)),
@@ -89,13 +89,13 @@ impl Batch {
             }
         }
         // One label a sequence is a read-out of one step.
-        let labels = config.labels(steps, 1);
+        let labels = config.label_count(steps, 1);
         let targets = if values.is_empty() {
             Targets::Classes(side_by_side(&classes, labels, 1))
         } else {
             Targets::Values(side_by_side(&values, labels, config.outputs))
         };
-        Batch { sequences: Sequences::laid(&inputs, steps, config), targets, mask: None }
+        Batch { sequences: Sequences::laid(&inputs, steps, config), targets, loss_mask: None }
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
         let steps = check_inputs(&format!("examples[{b}].inputs"), &example.inputs, config)?;
         longest = longest.max(steps);
         let name = format!("examples[{b}].targets");
-        let labels = config.labels(steps, 1);
+        let labels = config.label_count(steps, 1);
         match (&example.targets, &examples[0].targets) {
             (Targets::Classes(ids), Targets::Classes(_)) => {
                 check_len(&name, &[labels], ids.len())?;

@@ -12,18 +12,18 @@ use crate::error::{Error, Result};
 /// checkpoint's notes say.
 ///
 /// ```
-/// use recurrent::data::Scaler;
+/// use recurrent::data::StandardScaler;
 ///
 /// let train = [1.0, 10.0, 3.0, 30.0]; // two rows of two features
-/// let scaler = Scaler::fit(&train, 2)?;
+/// let scaler = StandardScaler::fit(&train, 2)?;
 /// let test = scaler.apply(&[2.0, 40.0])?;
 /// assert_eq!(test, [0.0f32, 2.0]);
-/// assert_eq!(scaler.undo(&test)?, [2.0f64, 40.0]);
+/// assert_eq!(scaler.inverse(&test)?, [2.0f64, 40.0]);
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kept")]
-pub struct Scaler {
+pub struct StandardScaler {
     means: Vec<f64>,
     deviations: Vec<f64>,
 }
@@ -35,7 +35,7 @@ struct Kept {
     deviations: Vec<f64>,
 }
 
-impl TryFrom<Kept> for Scaler {
+impl TryFrom<Kept> for StandardScaler {
     type Error = Error;
 
     fn try_from(Kept { means, deviations }: Kept) -> Result<Self> {
@@ -48,11 +48,11 @@ impl TryFrom<Kept> for Scaler {
                 deviations.len()
             )));
         }
-        Ok(Scaler { means, deviations })
+        Ok(StandardScaler { means, deviations })
     }
 }
 
-impl Scaler {
+impl StandardScaler {
     /// Measures rows of `features` numbers each. A feature that never changes has deviation 1.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Scaler {
             means.push(mean);
             deviations.push(deviation);
         }
-        Ok(Scaler { means, deviations })
+        Ok(StandardScaler { means, deviations })
     }
 
     /// Returns `(x − mean) / deviation` of rows.
@@ -100,11 +100,11 @@ impl Scaler {
         rows.iter().enumerate().map(scale).collect()
     }
 
-    /// Returns `x · deviation + mean`: what [`Scaler::apply`] was given.
+    /// Returns `x · deviation + mean`: what [`StandardScaler::apply`] was given.
     ///
     /// # Errors
     /// [`Error::Data`] for part of a row.
-    pub fn undo(&self, rows: &[f32]) -> Result<Vec<f64>> {
+    pub fn inverse(&self, rows: &[f32]) -> Result<Vec<f64>> {
         check_rows(rows.len(), self.features())?;
         let undo = |(at, x): (usize, &f32)| {
             let feature = at % self.features();

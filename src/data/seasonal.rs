@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 /// rise in the phases.
 ///
 /// ```
-/// use recurrent::data::Seasonal;
+/// use recurrent::data::SeasonalMean;
 ///
 /// let train = [1.0, 5.0, 3.0, 7.0, 1.0, 5.0, 3.0, 7.0]; // what returns every four steps
-/// let seasonal = Seasonal::fit(&train, 4, 2)?;
+/// let seasonal = SeasonalMean::fit(&train, 4, 2)?;
 /// let mut later = [2.0, 6.0]; // the values at places 8 and 9
 /// seasonal.apply(&mut later, 8);
 /// assert!((later[0] - 1.0).abs() < 1e-6 && (later[1] - 1.0).abs() < 1e-6);
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kept")]
-pub struct Seasonal {
+pub struct SeasonalMean {
     /// The mean at every phase.
     phases: Vec<f64>,
 }
@@ -37,7 +37,7 @@ struct Kept {
     phases: Vec<f64>,
 }
 
-impl TryFrom<Kept> for Seasonal {
+impl TryFrom<Kept> for SeasonalMean {
     type Error = Error;
 
     fn try_from(Kept { phases }: Kept) -> Result<Self> {
@@ -45,11 +45,11 @@ impl TryFrom<Kept> for Seasonal {
         if phases.len() < 2 {
             return Err(Error::Data(format!("a season of {} phases, expected at least 2", phases.len())));
         }
-        Ok(Seasonal { phases })
+        Ok(SeasonalMean { phases })
     }
 }
 
-impl Seasonal {
+impl SeasonalMean {
     /// Measures the last whole periods of `values`, of which the first is at phase 0.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Seasonal {
             }
         }
         check_finite("phases", &phases)?;
-        Ok(Seasonal { phases })
+        Ok(SeasonalMean { phases })
     }
 
     /// Takes it out of values of which the first is at place `first` of the series.
@@ -92,7 +92,7 @@ impl Seasonal {
     }
 
     /// Puts it back.
-    pub fn undo(&self, values: &mut [f64], first: usize) {
+    pub fn inverse(&self, values: &mut [f64], first: usize) {
         values.iter_mut().enumerate().for_each(|(at, x)| *x += self.at(first + at));
     }
 

@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 /// Windows of a series with what follows them: f64 as it was read, or the f32 that it was scaled to.
 ///
 /// ```
-/// use recurrent::data::{Part, Series};
+/// use recurrent::data::{Split, Series};
 ///
 /// let series = Series::new((0..100).map(f64::from).collect(), 6, 2, [0.15, 0.15])?;
-/// assert_eq!(series.values(Part::Train).len(), 70); // what scalers may be fitted on
-/// let first = series.origins(Part::Test).start;
+/// assert_eq!(series.values(Split::Train).len(), 70); // what scalers may be fitted on
+/// let first = series.origins(Split::Test).start;
 /// assert_eq!(series.past(first), [79.0, 80.0, 81.0, 82.0, 83.0, 84.0]);
 /// assert_eq!(series.future(first), [85.0, 86.0]);
 /// # Ok::<(), recurrent::Error>(())
@@ -30,7 +30,7 @@ pub struct Series<T> {
 
 /// A part of a [`Series`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Split {
     /// What is learned.
     Train,
     /// What tells when to stop.
@@ -64,12 +64,12 @@ impl<T: Copy + Into<f64>> Series<T> {
         let part = |share: f64| (len as f64 * share).floor() as usize;
         let starts = [len - part(test) - part(validation), len - part(test)];
         let series = Series { values, window, horizon, starts };
-        for part in [Part::Train, Part::Validation, Part::Test] {
+        for part in [Split::Train, Split::Validation, Split::Test] {
             if series.origins(part).is_empty() {
                 let name = match part {
-                    Part::Train => "training",
-                    Part::Validation => "validation",
-                    Part::Test => "test",
+                    Split::Train => "training",
+                    Split::Validation => "validation",
+                    Split::Test => "test",
                 };
                 return Err(Error::Data(format!(
                     "{len} values are too few: the {name} part has {} of them, which hold no {horizon} that follow a \
@@ -82,12 +82,12 @@ impl<T: Copy + Into<f64>> Series<T> {
     }
 
     /// The values of a part.
-    pub fn values(&self, part: Part) -> &[T] {
+    pub fn values(&self, part: Split) -> &[T] {
         &self.values[self.range(part)]
     }
 
     /// The places at which a forecast of that part is made: of the first value that is not known.
-    pub fn origins(&self, part: Part) -> Range<usize> {
+    pub fn origins(&self, part: Split) -> Range<usize> {
         let Range { start, end } = self.range(part);
         let start = start.max(self.window);
         start..(end + 1).saturating_sub(self.horizon).max(start)
@@ -109,12 +109,12 @@ impl<T: Copy + Into<f64>> Series<T> {
         &self.values[origin..origin + self.horizon]
     }
 
-    fn range(&self, part: Part) -> Range<usize> {
+    fn range(&self, part: Split) -> Range<usize> {
         let [validation, test] = self.starts;
         match part {
-            Part::Train => 0..validation,
-            Part::Validation => validation..test,
-            Part::Test => test..self.values.len(),
+            Split::Train => 0..validation,
+            Split::Validation => validation..test,
+            Split::Test => test..self.values.len(),
         }
     }
 }

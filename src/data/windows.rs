@@ -60,7 +60,7 @@ impl Windows {
 /// With n ids there are n − 1 targets and tracks of L = ⌈(n − 1) / B⌉; positions past the end of a track or of the
 /// sequence hold id 0 and are masked. Clone it to walk it again.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct HeldOutWindows {
     ids: Vec<u32>,
     steps: usize,
     batch: usize,
@@ -68,7 +68,7 @@ pub struct Held {
     next: usize,
 }
 
-impl Held {
+impl HeldOutWindows {
     /// Cuts `ids` into at most `batch` (B) tracks, walked in windows of at most `steps` (T).
     ///
     /// There are fewer tracks where some would be empty, and fewer steps where no track is that long.
@@ -85,11 +85,11 @@ impl Held {
         }
         let targets = ids.len() - 1;
         let track = targets.div_ceil(batch);
-        Ok(Held { ids, steps: steps.min(track), batch: targets.div_ceil(track), track, next: 0 })
+        Ok(HeldOutWindows { ids, steps: steps.min(track), batch: targets.div_ceil(track), track, next: 0 })
     }
 }
 
-impl Iterator for Held {
+impl Iterator for HeldOutWindows {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
@@ -107,7 +107,7 @@ impl Iterator for Held {
     }
 }
 
-impl ExactSizeIterator for Held {}
+impl ExactSizeIterator for HeldOutWindows {}
 
 /// Window `index` over tracks of `track` ids; what lies past the end of a track or of the ids is masked.
 fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -> Batch {
@@ -130,7 +130,7 @@ fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -
     }
     let mask = mask.contains(&false).then_some(mask);
     let start = if index == 0 { Start::Initial } else { Start::Carry };
-    Batch { mask, ..Batch::tokens(steps, batch, tokens, targets).with_start(start) }
+    Batch { loss_mask: mask, ..Batch::tokens(steps, batch, tokens, targets).with_start(start) }
 }
 
 fn check_sizes(steps: usize, batch: usize) -> Result<()> {

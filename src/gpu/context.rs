@@ -205,7 +205,7 @@ impl Gpu {
 
     /// The kernel's pipeline for a dispatch, compiled at its first use on this device.
     pub(super) async fn pipeline(&self, dispatch: &Dispatch) -> Result<Pipeline> {
-        let key = (dispatch.kernel.name, dispatch.halves.clone(), dispatch.constants.clone());
+        let key = (dispatch.kernel.name, dispatch.f16_aliases.clone(), dispatch.constants.clone());
         if let Some(known) = lock(&self.inner.pipelines).get(&key) {
             return Ok(known.clone());
         }
@@ -285,7 +285,7 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Pipeline {
     let constants: Vec<_> = kernel.constants.iter().copied().zip(values).collect();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(&dispatch.halves).into()),
+        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(&dispatch.f16_aliases).into()),
     });
     let uniform = wgpu::BufferBindingType::Uniform;
     let storage = kernel

@@ -23,7 +23,7 @@ use super::progress::{self, Progress};
 use super::slots::Slots;
 use super::wait::{Caught, Wait, map, scoped};
 use crate::error::{Error, Result};
-use crate::plan::{Element, Plan, PlanId, PlanTable, Storage, Tensor, TensorId, View};
+use crate::plan::{DType, Lifetime, Plan, PlanId, PlanTable, Tensor, TensorId, View};
 
 /// Runs plans on a GPU.
 pub struct Executor {
@@ -96,12 +96,12 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Limit`] for a tensor, a grid or a workgroup beyond the device's limits, [`Error::Unsupported`] for tensors of
-    /// [`Element::Half`] on a device that was opened without them, [`Error::OutOfMemory`], [`Error::DeviceLost`],
+    /// [`DType::F16`] on a device that was opened without them, [`Error::OutOfMemory`], [`Error::DeviceLost`],
     /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
     pub async fn prepare_async(&mut self, plan: Plan) -> Result<PlanId> {
         self.gpu.alive()?;
         plan.check_limits(&self.gpu.target())?;
-        if plan.tensors().iter().any(|tensor| tensor.element == Element::Half) {
+        if plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16) {
             self.gpu.check_f16()?;
         }
         let commands = kernels::lower(&plan)?;
@@ -165,7 +165,7 @@ impl Executor {
                 wgpu::BufferDescriptor { label: Some(label), size, usage: STORAGE, mapped_at_creation: false };
             device.create_buffer(&descriptor)
         };
-        let is_input = |tensor: &&Tensor| tensor.storage == Storage::Input;
+        let is_input = |tensor: &&Tensor| tensor.lifetime == Lifetime::Input;
         let end = plan.tensors().iter().filter(is_input).map(|t| t.bytes().next_multiple_of(ALIGNMENT)).sum::<u64>();
         let input_buffer = buffer("inputs", end.max(ALIGNMENT));
         let mut block_of = vec![None; plan.tensors().len()];
@@ -184,20 +184,20 @@ impl Executor {
                 continue;
             }
             let known = self.shared.iter().chain(&shared).find(|(name, _)| *name == tensor.name);
-            let place = match (tensor.storage, known) {
-                (Storage::Input, _) => {
+            let place = match (tensor.lifetime, known) {
+                (Lifetime::Input, _) => {
                     let place = Place { buffer: input_buffer.clone(), offset, size };
                     offset += size.next_multiple_of(ALIGNMENT);
                     place
                 }
-                (Storage::Shared, Some((_, place))) if place.size == size => place.clone(),
-                (Storage::Shared, Some((_, place))) => {
-                    let held = place.size / tensor.element.bytes();
+                (Lifetime::Shared, Some((_, place))) if place.size == size => place.clone(),
+                (Lifetime::Shared, Some((_, place))) => {
+                    let held = place.size / tensor.dtype.bytes();
                     return Err(Error::shape(&tensor.name, &[held as usize], &tensor.shape));
                 }
                 _ => Place { buffer: buffer(&tensor.name, size), offset: 0, size },
             };
-            if tensor.storage == Storage::Shared && known.is_none() {
+            if tensor.lifetime == Lifetime::Shared && known.is_none() {
                 shared.push((tensor.name.clone(), place.clone()));
             }
             places.push(place);
@@ -213,16 +213,16 @@ impl Executor {
         &self.plans[id].plan
     }
 
-    /// Writes a tensor of real numbers, rounded to f32 or, of [`Element::Half`], to f16. An input is uploaded with the next run,
+    /// Writes a tensor of real numbers, rounded to f32 or, of [`DType::F16`], to f16. An input is uploaded with the next run,
     /// which is where a lost device shows.
     ///
     /// # Errors
     /// [`Error::Shape`] where the length is another one, [`Error::DeviceLost`].
     pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
-        match self.plans[plan].plan.get(tensor).element {
-            Element::Half => self.write_bytes(plan, tensor, values.map(|value| f16::from_f64(value).to_le_bytes())),
-            Element::Real => self.write_bytes(plan, tensor, values.map(|value| (value as f32).to_le_bytes())),
-            Element::Id => Err(self.refused(plan, tensor, values.len())),
+        match self.plans[plan].plan.get(tensor).dtype {
+            DType::F16 => self.write_bytes(plan, tensor, values.map(|value| f16::from_f64(value).to_le_bytes())),
+            DType::F32 => self.write_bytes(plan, tensor, values.map(|value| (value as f32).to_le_bytes())),
+            DType::U32 => Err(self.refused(plan, tensor, values.len())),
         }
     }
 
@@ -240,9 +240,9 @@ impl Executor {
         tensor: TensorId,
         ids: impl ExactSizeIterator<Item = u32>,
     ) -> Result<()> {
-        match self.plans[plan].plan.get(tensor).element {
-            Element::Id => self.write_bytes(plan, tensor, ids.map(u32::to_le_bytes)),
-            Element::Real | Element::Half => Err(self.refused(plan, tensor, ids.len())),
+        match self.plans[plan].plan.get(tensor).dtype {
+            DType::U32 => self.write_bytes(plan, tensor, ids.map(u32::to_le_bytes)),
+            DType::F32 | DType::F16 => Err(self.refused(plan, tensor, ids.len())),
         }
     }
 
@@ -264,7 +264,7 @@ impl Executor {
         let prepared = &mut self.plans[plan];
         let declared = prepared.plan.get(tensor);
         let place = &prepared.places[tensor.0];
-        if declared.storage == Storage::Input {
+        if declared.lifetime == Lifetime::Input {
             let range = place.offset as usize..(place.offset + place.size) as usize;
             let bytes = &mut prepared.inputs[range];
             bytes.chunks_exact_mut(N).zip(values).for_each(|(bytes, value)| bytes.copy_from_slice(&value));
@@ -273,7 +273,7 @@ impl Executor {
         }
         self.gpu.alive()?;
         let mut bytes: Vec<u8> = values.flatten().collect();
-        // Only whole words are written, and an odd number of halves ends inside of one.
+        // Only whole words are written, and an odd number of f16_aliases ends inside of one.
         bytes.resize(place.size as usize, 0);
         let queue = self.gpu.queue();
         let ((), caught) = scoped(self.gpu.device(), "writing a tensor", || {
@@ -358,7 +358,7 @@ impl Executor {
         self.gpu.alive()?;
         let gpu = self.gpu.clone();
         let place = self.plans[plan].places[tensor.0].clone();
-        let element = self.plan(plan).get(tensor).element;
+        let element = self.plan(plan).get(tensor).dtype;
         // Only whole words are copied, and an odd half starts or ends inside of one.
         let start = range.start as u64 * element.bytes() / 4 * 4;
         let bytes = (range.end as u64 * element.bytes()).next_multiple_of(4) - start;
@@ -392,11 +392,11 @@ impl Executor {
             let done = bytemuck::pod_read_unaligned(done);
             all_done = self.progress.as_mut().map_or(Ok(()), |progress| progress.check(done, submitted));
             match element {
-                Element::Half => {
-                    let halves = view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
-                    out.extend(halves.skip(range.start - start as usize / 2).take(range.len()));
+                DType::F16 => {
+                    let f16_aliases = view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
+                    out.extend(f16_aliases.skip(range.start - start as usize / 2).take(range.len()));
                 }
-                Element::Real | Element::Id => {
+                DType::F32 | DType::U32 => {
                     out.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
                 }
             }
@@ -463,7 +463,7 @@ impl std::fmt::Debug for Executor {
 type Key<'a> = (&'static str, &'a [&'static str], &'a [u32]);
 
 fn key(dispatch: &Dispatch) -> Key<'_> {
-    (dispatch.kernel.name, &dispatch.halves, &dispatch.constants)
+    (dispatch.kernel.name, &dispatch.f16_aliases, &dispatch.constants)
 }
 
 fn encode(

@@ -9,7 +9,7 @@ use crate::gpu::wait::{Wait, map, scoped};
 use crate::plan::{PlanId, TensorId};
 
 /// The most bytes that are copied before they are waited for, unless one tensor is larger.
-const MOST_STAGED: u64 = 16 << 20;
+const MAX_STAGED: u64 = 16 << 20;
 
 const DOING: &str = "reading tensors back";
 
@@ -48,7 +48,7 @@ impl Executor {
         if readback.staging.as_ref().is_none_or(|staging| readback.staged + size + BYTES > staging.size()) {
             self.finish(readback, wait, out).await?;
             // The count of what was done comes behind it.
-            let size = readback.expected.min(MOST_STAGED).max(size) + BYTES;
+            let size = readback.expected.min(MAX_STAGED).max(size) + BYTES;
             readback.staging = Some(self.staging(size).await?);
         }
         let Some(staging) = &readback.staging else { return Ok(()) };

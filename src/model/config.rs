@@ -197,7 +197,7 @@ impl Config {
     }
 
     /// How many labels a window of T steps and B sequences has: T·B or B.
-    pub fn labels(&self, steps: usize, batch: usize) -> usize {
+    pub fn label_count(&self, steps: usize, batch: usize) -> usize {
         match self.read_out {
             ReadOut::EveryStep => steps.saturating_mul(batch),
             ReadOut::Last | ReadOut::Mean => batch,
@@ -205,13 +205,13 @@ impl Config {
     }
 
     /// D·H, the width of a layer's output: the directions side by side.
-    pub fn width(&self) -> usize {
+    pub fn output_width(&self) -> usize {
         self.directions.count().saturating_mul(self.hidden)
     }
 
     /// The shape of the carried state: S (h, and c where the cell has one), L, B, D·H.
-    pub fn state(&self, batch: usize) -> [usize; 4] {
-        [self.cell.states(), self.layers, batch, self.width()]
+    pub fn state_shape(&self, batch: usize) -> [usize; 4] {
+        [self.cell.states(), self.layers, batch, self.output_width()]
     }
 
     pub(crate) fn check(&self) -> Result<()> {

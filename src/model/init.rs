@@ -16,7 +16,7 @@ use crate::error::Result;
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
 pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
     let mut rng = ChaCha12Rng::seed_from_u64(config.seed);
-    let mut values = zeros(layout.len(), ALLOCATING)?;
+    let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
     for parameter in layout.parameters() {
         let out = &mut values[parameter.range()];
         let recurrent = parameter.name.starts_with("weight_hh");
@@ -27,8 +27,11 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
         match (config.init, parameter.shape.as_slice()) {
             (Init::Uniform, _) => {
                 // What a unit of the read-out sums over are the outputs of both directions.
-                let fan =
-                    if matches!(parameter.name.as_str(), "weight" | "bias") { config.width() } else { config.hidden };
+                let fan = if matches!(parameter.name.as_str(), "weight" | "bias") {
+                    config.output_width()
+                } else {
+                    config.hidden
+                };
                 uniform(&mut rng, 1.0 / (fan as f64).sqrt(), out);
             }
             // One square block a gate.

@@ -84,7 +84,7 @@ impl Model {
                 config.layers,
             )));
         }
-        let mut values = zeros(layout.len(), ALLOCATING)?;
+        let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
         for (Array { what, holds, gates }, (shape, given)) in arrays.iter().zip(weights) {
             let parameters: Vec<&Parameter> = holds.iter().filter_map(|name| layout.get(name)).collect();
             let expected = shape_in_keras(&parameters);

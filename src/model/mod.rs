@@ -12,7 +12,7 @@ mod keras;
 mod parameters;
 
 pub use cells::{Activation, Cell, Reset};
-pub(crate) use cells::{CellMemory, Record, table};
+pub(crate) use cells::{Record, Saved, table};
 pub use config::{Config, Directions, Init, InputKind, ReadOut};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
@@ -63,7 +63,7 @@ impl Model {
         tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
     ) -> Result<Self> {
         let layout = Layout::new(&config)?;
-        let mut values = zeros(layout.len(), ALLOCATING)?;
+        let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
         let mut missing: Vec<&str> = layout.parameters().iter().map(|p| p.name.as_str()).collect();
         for (name, shape, given) in tensors {
             let parameter =
@@ -91,7 +91,7 @@ impl Model {
     }
 
     pub(crate) fn from_flat(config: Config, layout: Layout, values: Vec<f32>) -> Self {
-        debug_assert_eq!(layout.len(), values.len());
+        debug_assert_eq!(layout.buffer_len(), values.len());
         Model { config, layout, values }
     }
 
@@ -117,8 +117,8 @@ impl Model {
 
     /// `[S, L, B, D·H]`: the state of B sequences before their first step, learned or zero.
     pub(crate) fn initial_state(&self, batch: usize) -> Result<Vec<f32>> {
-        let width = self.config.width();
-        let len = self.config.state(batch).iter().fold(1usize, |len, size| len.saturating_mul(*size));
+        let width = self.config.output_width();
+        let len = self.config.state_shape(batch).iter().fold(1usize, |len, size| len.saturating_mul(*size));
         let mut state = zeros(len, "allocating the initial state of a network")?;
         let learned = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
         let rows = learned.flat_map(|state| state.chunks_exact(width));

@@ -65,7 +65,7 @@ impl Layout {
     /// 32-bit indices reach.
     pub fn new(config: &Config) -> Result<Self> {
         config.check()?;
-        let (hidden, outputs, width) = (config.hidden, config.outputs, config.width());
+        let (hidden, outputs, width) = (config.hidden, config.outputs, config.output_width());
         let rows = hidden.saturating_mul(config.cell.gates());
         let ways = ["", "_reverse"].into_iter().take(config.directions.count());
         let mut layout = Layout { parameters: Vec::new(), len: 0 };
@@ -120,7 +120,7 @@ impl Layout {
     }
 
     /// The length of a flat buffer, in elements, gaps included.
-    pub fn len(&self) -> usize {
+    pub fn buffer_len(&self) -> usize {
         self.len
     }
 
@@ -130,7 +130,7 @@ impl Layout {
     }
 
     /// The number of trainable values, gaps not counted.
-    pub fn count(&self) -> usize {
+    pub fn parameter_count(&self) -> usize {
         self.parameters.iter().map(Parameter::len).sum()
     }
 }

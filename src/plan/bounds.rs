@@ -4,7 +4,7 @@
 //! and I are. A dispatch that takes up where another ended reads what that one wrote, and sums in the same order: the results
 //! are those of one dispatch, bit for bit; but long sums, which carry what rounding takes from them, are rounded once a part.
 
-use super::{Combine, Loss, Op, Plan, Recurrence, RecurrenceMode, Sum, TensorId, Tile, Way};
+use super::{Loss, Op, Plan, Recurrence, RecurrenceMode, ReduceGradients, Sum, TensorId, Tile, Way};
 use crate::error::{Error, Result};
 
 /// How much a target may be asked to do at once.
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The most iterations that one invocation makes in a dispatch, all its loops counted together. Loops of a few turns that
+    /// The most iterations that one invocation makes in a dispatch, all its loops counted together. Loops of a few rounds that
     /// pipeline constants fix, which compilers unroll, do not count.
     pub iterations: u64,
     /// The most work of a dispatch.
@@ -104,8 +104,8 @@ struct Walk {
     length: usize,
     /// How much of it one turn of the loop takes.
     stride: usize,
-    /// The iterations of a turn: its own, and those of the loops inside.
-    turn: u64,
+    /// The iterations of one round: its own, and those of the loops inside.
+    per_round: u64,
     /// Those of the loops before and after.
     around: u64,
     /// Whether a dispatch may take up where another ended.
@@ -118,23 +118,23 @@ impl Walk {
 
     /// Loops that are not cut.
     const fn once(iterations: u64) -> Walk {
-        Walk { length: 1, stride: 1, turn: iterations, around: 0, is_cut: false }
+        Walk { length: 1, stride: 1, per_round: iterations, around: 0, is_cut: false }
     }
 
     /// A sum over `length`, of which a workgroup takes `stride` at a time.
     fn sum(length: usize, stride: usize, around: u64) -> Walk {
-        Walk { length, stride, turn: 1, around, is_cut: true }
+        Walk { length, stride, per_round: 1, around, is_cut: true }
     }
 
     fn iterations(&self, length: usize) -> u64 {
-        (length.div_ceil(self.stride) as u64).saturating_mul(self.turn).saturating_add(self.around)
+        (length.div_ceil(self.stride) as u64).saturating_mul(self.per_round).saturating_add(self.around)
     }
 
     /// The most that fits, at least one turn.
     fn most(&self, iterations: u64) -> usize {
-        let turns = (iterations.saturating_sub(self.around) / self.turn.max(1)).max(1);
+        let rounds = (iterations.saturating_sub(self.around) / self.per_round.max(1)).max(1);
         if self.is_cut {
-            usize::try_from(turns).unwrap_or(usize::MAX).saturating_mul(self.stride).min(self.length)
+            usize::try_from(rounds).unwrap_or(usize::MAX).saturating_mul(self.stride).min(self.length)
         } else {
             self.length
         }
@@ -196,39 +196,39 @@ impl Op {
             Op::GatherGradient(o) => Walk::sum(slice(plan, o.slices, o.d.rows), 32, 5),
             Op::Forward(r) => r.walk(Way::Forward),
             Op::Backward { recurrence: r, .. } => r.walk(Way::Backward),
-            Op::StartGradient(o) => {
+            Op::InitialStateGradient(o) => {
                 let batch = plan.get(o.from).shape.get(1).copied().unwrap_or(1);
                 Walk::sum(batch, 1, 0)
             }
             Op::Pool(o) => Walk::sum(o.steps, 1, 0),
-            Op::Trace(o) => {
+            Op::GradientNorms(o) => {
                 let slot = len(o.lengths) * plan.get(o.upstream).shape.last().copied().unwrap_or(1);
-                Walk { turn: 2, ..Walk::sum(slot.div_ceil(o.directions.max(1)), 256, 5 * REDUCE) }
+                Walk { per_round: 2, ..Walk::sum(slot.div_ceil(o.directions.max(1)), 256, 5 * REDUCE) }
             }
             Op::LossGradient(o) => {
                 let loops = if o.loss == Loss::CrossEntropy { 3 } else { 1 };
-                let turns = o.outputs.cols.div_ceil(o.threads()) as u64;
-                Walk::once(loops * turns + 2 * REDUCE)
+                let rounds = o.outputs.cols.div_ceil(o.threads()) as u64;
+                Walk::once(loops * rounds + 2 * REDUCE)
             }
             Op::Sum(_) => Walk::once((Sum::BLOCK / 256) as u64 + REDUCE),
-            Op::Measure(o) => {
+            Op::StepMetrics(o) => {
                 let blocks = o.partials.map_or(0, |partials| plan.get(partials).shape[0]);
                 Walk::once((len(o.row_loss).div_ceil(256) + 2 * blocks.div_ceil(256)) as u64 + 4 * REDUCE)
             }
-            Op::Combine(o) => {
+            Op::ReduceGradients(o) => {
                 let slices = plan.get(o.slices).shape[0] as u64;
-                Walk::once((Combine::BLOCK / 256) as u64 * (3 + slices) + 3 * REDUCE)
+                Walk::once((ReduceGradients::BLOCK / 256) as u64 * (3 + slices) + 3 * REDUCE)
             }
             Op::Transpose(_) => Walk::once(8),
             Op::Copy { .. }
             | Op::Zero { .. }
-            | Op::Start(_)
-            | Op::Remaining(_)
-            | Op::Mask(_)
+            | Op::InitialState(_)
+            | Op::RemainingLengths(_)
+            | Op::Dropout(_)
             | Op::Gather(_)
             | Op::PoolGradient(_)
             | Op::Update(_)
-            | Op::Rescale(_) => Walk::NONE,
+            | Op::UpdateLossScale(_) => Walk::NONE,
         }
     }
 
@@ -245,7 +245,7 @@ impl Op {
 
 /// A sum over K in chunks.
 fn product(k: usize) -> Walk {
-    Walk { length: k, stride: CHUNK, turn: 2 + CHUNK as u64, around: 8, is_cut: true }
+    Walk { length: k, stride: CHUNK, per_round: 2 + CHUNK as u64, around: 8, is_cut: true }
 }
 
 /// The longest of the slices that rows are cut into.
@@ -282,9 +282,9 @@ impl Plan {
 
 impl Recurrence {
     fn walk(&self, way: Way) -> Walk {
-        let (turn, around) = self.tile.iterations(self.schedule, way, self);
+        let (per_round, around) = self.tile.iterations(self.schedule, way, self);
         let is_cut = self.schedule == RecurrenceMode::WholeSequence;
-        Walk { length: if is_cut { self.steps } else { 1 }, stride: 1, turn, around, is_cut }
+        Walk { length: if is_cut { self.steps } else { 1 }, stride: 1, per_round, around, is_cut }
     }
 }
 
@@ -294,7 +294,7 @@ impl Tile {
         let [threads, sequences, units, split] =
             [self.threads, self.sequences, self.units, self.split].map(|n| u64::from(n.max(1)));
         let [hidden, gates, first] = [r.hidden, r.cell.gates(), r.cell.first_gates()].map(|n| n as u64);
-        // A thread's part of a sum: four elements a turn, each an iteration of a loop inside, and what is left by ones. Loops over
+        // A thread's part of a sum: four elements a round, each an iteration of a loop inside, and what is left by ones. Loops over
         // the gates of several units are not unrolled everywhere.
         let inside = match (units, way) {
             (1, _) => 0,

@@ -28,7 +28,7 @@ pub struct Cost {
 }
 
 /// Some elements of a tensor. Counts are of 64 bits everywhere: products of sizes go beyond the 32 of a wasm32 `usize`.
-type Part = (TensorId, u64);
+type Access = (TensorId, u64);
 
 impl Op {
     /// What it costs where it runs once; of flags that the host sets (keep, fresh, lengths) the costlier way.
@@ -40,12 +40,12 @@ impl Op {
         let whole = |tensor: TensorId| (tensor, len(tensor));
         let size = |view: &View| view.len() as u64;
         let view = |view: &View| (view.tensor, view.len() as u64);
-        let (op, written, read, flops): (&str, Vec<Part>, Vec<Part>, u64) = match self {
+        let (op, written, read, flops): (&str, Vec<Access>, Vec<Access>, u64) = match self {
             Op::Copy { from, to } => ("copy", vec![view(to)], vec![view(from)], 0),
             Op::Zero { tensor } => ("zero", vec![whole(*tensor)], vec![], 0),
-            Op::Start(o) => ("start", vec![whole(o.state)], vec![view(&o.learned), whole(o.fresh)], 0),
-            Op::Remaining(o) => ("remaining", vec![whole(o.out)], vec![whole(o.lengths)], 0),
-            Op::Mask(o) => {
+            Op::InitialState(o) => ("start", vec![whole(o.state)], vec![view(&o.learned), whole(o.fresh)], 0),
+            Op::RemainingLengths(o) => ("remaining", vec![whole(o.out)], vec![whole(o.lengths)], 0),
+            Op::Dropout(o) => {
                 let read = o.input.iter().map(view).chain([(o.draw.keys, 2)]);
                 ("mask", vec![view(&o.out)], read.collect(), o.input.map_or(0, |input| input.len() as u64))
             }
@@ -68,7 +68,7 @@ impl Op {
             Op::Backward { recurrence, upstream, to_start, .. } => {
                 return recurrence.cost(plan, Some((*upstream, *to_start)));
             }
-            Op::Trace(o) => {
+            Op::GradientNorms(o) => {
                 let (batch, norms) = (len(o.lengths), (o.steps * o.directions) as u64);
                 let count = o.steps as u64 * batch * columns(o.upstream);
                 let read = [(o.upstream, count), whole(o.lengths)].into_iter().chain(o.scaling.map(|s| (s, 1)));
@@ -92,7 +92,7 @@ impl Op {
             Op::LossGradient(o) => {
                 let written = o.gradient.then(|| view(&o.outputs)).into_iter();
                 let written = written.chain([(o.row_loss, o.outputs.rows as u64)]).collect();
-                let read = [view(&o.outputs), whole(o.targets), whole(o.mask), whole(o.count)].into_iter();
+                let read = [view(&o.outputs), whole(o.targets), whole(o.loss_mask), whole(o.count)].into_iter();
                 let read = read.chain(o.scaling.map(|scaling| (scaling, 1))).collect();
                 // y − max, exp, sum, and the gradient's division; or error, square, sum, and the gradient's product.
                 let each = 3 + u64::from(o.gradient) + u64::from(o.gradient && o.scaling.is_some());
@@ -116,7 +116,7 @@ impl Op {
                 let read = read.chain(o.draw.map(|draw| (draw.keys, 2))).collect();
                 ("gather gradient", written, read, r * (m + bias) + if o.draw.is_some() { r * m } else { 0 })
             }
-            Op::StartGradient(o) => {
+            Op::InitialStateGradient(o) => {
                 let (batch, width) = (shape(o.from).get(1).map_or(0, |size| *size as u64), columns(o.from));
                 (
                     "start gradient",
@@ -126,7 +126,7 @@ impl Op {
                 )
             }
             Op::Sum(o) => ("sum", vec![whole(o.to)], vec![whole(o.from)], len(o.from)),
-            Op::Combine(o) => {
+            Op::ReduceGradients(o) => {
                 let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
                 let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
                 let excess = o.segment.map(|segment| whole(segment.excess));
@@ -135,9 +135,9 @@ impl Op {
                 let written = [whole(o.gradients), whole(o.partials)].into_iter().chain(excess);
                 // The sum over the slices; then g / max, its square and their sum.
                 let each = cut * (1 + u64::from(o.scaling.is_some())) + 3;
-                ("combine", written.collect(), read.collect(), each * flat)
+                ("reduce_gradients", written.collect(), read.collect(), each * flat)
             }
-            Op::Measure(o) => {
+            Op::StepMetrics(o) => {
                 let read = [o.row_loss].into_iter().chain(o.partials).chain([o.hyper]).map(whole);
                 // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
                 let flops = len(o.row_loss) + 4 * o.partials.map_or(0, rows);
@@ -155,7 +155,7 @@ impl Op {
                 };
                 (name, written.collect(), read, each * len(o.parameters))
             }
-            Op::Rescale(o) => {
+            Op::UpdateLossScale(o) => {
                 let read = vec![whole(o.scaling), whole(o.hyper), (o.metrics, columns(o.metrics))];
                 ("rescale", vec![whole(o.scaling)], read, 0)
             }
@@ -172,8 +172,8 @@ impl Cost {
     }
 
     /// `names` are the tensor written and those read.
-    fn new(plan: &Plan, op: String, names: &[TensorId], moved: impl Iterator<Item = Part>, flops: u64) -> Self {
-        let bytes = moved.map(|(tensor, len)| len * plan.get(tensor).element.bytes()).sum();
+    fn new(plan: &Plan, op: String, names: &[TensorId], moved: impl Iterator<Item = Access>, flops: u64) -> Self {
+        let bytes = moved.map(|(tensor, len)| len * plan.get(tensor).dtype.bytes()).sum();
         Cost { op, tensors: named(plan, names), flops, bytes }
     }
 }
@@ -200,11 +200,11 @@ struct Pointwise {
     /// Of h and its gradient.
     states: u64,
     /// Of what the cell keeps beside them.
-    memory: u64,
+    saved: u64,
 }
 
 fn pointwise(cell: Cell, way: Way) -> Pointwise {
-    let [flops, gates, states, memory] = match (cell, way) {
+    let [flops, gates, states, saved] = match (cell, way) {
         // x + r and its function.
         (Cell::Elman(_), Way::Forward) => [2, 1, 2, 0],
         // dh·(1 − h²), of relu a choice; dh and h read, dh written.
@@ -224,7 +224,7 @@ fn pointwise(cell: Cell, way: Way) -> Pointwise {
         // dh·z added, dz (5), dn (5); the operand's gradient times r added, dr (4).
         (Cell::Gru(Reset::BeforeProduct), Way::Backward) => [18, 6, 8, 0],
     };
-    Pointwise { flops, gates, states, memory }
+    Pointwise { flops, gates, states, saved }
 }
 
 impl Recurrence {
@@ -259,8 +259,8 @@ impl Recurrence {
         let u = self.weight_transposed.unwrap_or(self.weight).tensor;
         let mut moved = vec![(u, weight), each(self.gates, pointwise.gates), each(self.history, pointwise.states)];
         moved.push((self.lengths, batch * dispatches));
-        moved.extend(self.memory.map(|memory| each(memory, pointwise.memory)));
-        moved.extend(self.mask.map(|mask| (mask, units * (firsts_read + seconds_read))));
+        moved.extend(self.saved.map(|saved| each(saved, pointwise.saved)));
+        moved.extend(self.dropout_mask.map(|mask| (mask, units * (firsts_read + seconds_read))));
         moved.extend(self.bias.filter(|_| backward.is_none()).map(|view| (view.tensor, bias)));
         if backward.is_some() && self.schedule == RecurrenceMode::PerStep {
             // What goes through U to the step before was written by another dispatch.

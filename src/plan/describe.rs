@@ -14,20 +14,20 @@ impl Op {
     pub(super) fn describe(&self, plan: &Plan) -> String {
         let name = |id: TensorId| plan.get(id).name.clone();
         let view = |v: &View| format!("{}[{}..][{}, {}]", name(v.tensor), v.offset, v.rows, v.cols);
-        let turned = |v: &View, t: bool| if t { format!("({})ᵀ", view(v)) } else { view(v) };
+        let transposed = |v: &View, t: bool| if t { format!("({})ᵀ", view(v)) } else { view(v) };
         match self {
             Op::Copy { from, to } => format!("copy {} ← {}", view(to), view(from)),
             Op::Zero { tensor } => format!("zero {}", name(*tensor)),
-            Op::Start(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learned)),
-            Op::Remaining(o) => format!("remaining {} ← {} − {}", name(o.out), name(o.lengths), o.skipped),
-            Op::StartGradient(o) => {
+            Op::InitialState(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learned)),
+            Op::RemainingLengths(o) => format!("remaining {} ← {} − {}", name(o.out), name(o.lengths), o.skipped),
+            Op::InitialStateGradient(o) => {
                 format!("start gradient {}[{}] ← {} slots {:?}", name(o.slices), o.weight, name(o.from), o.slots)
             }
-            Op::Mask(o) => {
+            Op::Dropout(o) => {
                 let input = o.input.map_or("1".to_owned(), |input| view(&input));
                 format!("mask {} ← {input}, site {}, p {}", view(&o.out), o.draw.site, o.draw.rate)
             }
-            Op::Trace(o) => format!("trace {}[{}][{}..] ← {}", name(o.out), o.row, o.first, name(o.upstream)),
+            Op::GradientNorms(o) => format!("trace {}[{}][{}..] ← {}", name(o.out), o.row, o.first, name(o.upstream)),
             Op::Pool(o) => format!("pool {} ← {:?} of {}", view(&o.out), o.kind, name(o.history)),
             Op::PoolGradient(o) => format!("pool gradient {} ← {} ({:?})", name(o.upstream), view(&o.d), o.kind),
             Op::Gather(o) => format!("gather {} ← {} by {}", view(&o.out), view(&o.weight), name(o.tokens)),
@@ -37,8 +37,8 @@ impl Op {
                 format!(
                     "matmul {} ← {}·{}{bias}",
                     view(&o.out),
-                    turned(&o.a, o.transpose_a),
-                    turned(&o.b, o.transpose_b)
+                    transposed(&o.a, o.transpose_a),
+                    transposed(&o.b, o.transpose_b)
                 )
             }
             Op::Forward(o) => {
@@ -69,9 +69,9 @@ impl Op {
                 format!("gather gradient {}[{}] ← {} by {}", name(o.slices), o.weight, view(&o.d), name(o.order))
             }
             Op::Sum(o) => format!("sum {} ← {}", name(o.to), name(o.from)),
-            Op::Combine(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
-            Op::Measure(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
-            Op::Rescale(o) => format!("rescale {} by {}", name(o.scaling), name(o.metrics)),
+            Op::ReduceGradients(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
+            Op::StepMetrics(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
+            Op::UpdateLossScale(o) => format!("rescale {} by {}", name(o.scaling), name(o.metrics)),
             Op::Update(o) => format!("update {} by {:?}", name(o.parameters), o.optimizer),
         }
     }

@@ -29,17 +29,18 @@ use std::fmt;
 
 pub use bounds::{Bounds, Cut, Work};
 pub(crate) use build::SharedTensors;
-pub use build::{LossInputs, Outputs, TrainingTensors};
+pub use build::{LossTensors, PlanTensors, TrainingTensors};
 pub use cost::Cost;
 pub use op::{
-    Combine, CombinedSegment, Draw, FROZEN, Gather, GatherGradient, HYPER, LossGradient, Mask, MatMul, Measure,
-    NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence, RecurrenceMode, Remaining, Rescale, Start,
-    StartGradient, Sum, Trace, Transpose, Update, WeightGradient,
+    DropoutDraw, DropoutMask, FROZEN, Gather, GatherGradient, GradientNorms, GradientSegment, HYPER, InitialState,
+    InitialStateGradient, LossGradient, MatMul, NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence,
+    RecurrenceMode, ReduceGradients, RemainingLengths, StepMetrics, Sum, Transpose, Update, UpdateLossScale,
+    WeightGradient,
 };
 pub use recipe::{Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe};
 pub(crate) use table::PlanTable;
 pub use target::{Precision, Target};
-pub use tensor::{Element, Storage, Tensor, TensorId, View};
+pub use tensor::{DType, Lifetime, Tensor, TensorId, View};
 pub use tile::{ProductTile, Tile, Way};
 
 use crate::error::{Error, Result};
@@ -140,7 +141,7 @@ impl Plan {
         steps: usize,
         batch: usize,
         target: &Target,
-    ) -> Result<(Self, Outputs)> {
+    ) -> Result<(Self, PlanTensors)> {
         for (what, size) in [("steps (T)", steps), ("sequences in a batch (B)", batch)] {
             if size == 0 {
                 return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
@@ -165,8 +166,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Limit`] where it has more elements than 32-bit indices reach.
-    pub fn tensor(&mut self, name: &str, shape: &[usize], element: Element, storage: Storage) -> Result<TensorId> {
-        let tensor = Tensor::new(name, shape, element, storage)?;
+    pub fn tensor(&mut self, name: &str, shape: &[usize], dtype: DType, lifetime: Lifetime) -> Result<TensorId> {
+        let tensor = Tensor::new(name, shape, dtype, lifetime)?;
         self.tensors.push(tensor);
         Ok(TensorId(self.tensors.len() - 1))
     }
@@ -204,18 +205,18 @@ impl Plan {
     /// Whether a copy is one of bytes that lie side by side, which is no dispatch: not where numbers of 16 bits are read or
     /// written, which would have to start and end at multiples of four bytes, and may have to be rounded.
     pub(crate) fn copies_bytes(&self, from: &View, to: &View) -> bool {
-        let is_half = |view: &View| self.tensors.get(view.tensor.0).is_some_and(|t| t.element == Element::Half);
+        let is_half = |view: &View| self.tensors.get(view.tensor.0).is_some_and(|t| t.dtype == DType::F16);
         [from, to].iter().all(|view| view.is_contiguous() && !is_half(view))
     }
 
     /// What an executor allocates. Inputs lie in one buffer, each from a multiple of 256 bytes on, which is not counted.
     pub fn bytes(&self) -> Bytes {
-        let of = |storage: Storage| {
-            let tensors = self.tensors.iter().filter(move |tensor| tensor.storage == storage);
+        let of = |lifetime: Lifetime| {
+            let tensors = self.tensors.iter().filter(move |tensor| tensor.lifetime == lifetime);
             tensors.map(Tensor::bytes).sum::<u64>()
         };
         let blocks: u64 = self.blocks().iter().filter_map(|block| block.first()).map(|t| self.get(*t).bytes()).sum();
-        Bytes { shared: of(Storage::Shared), inputs: of(Storage::Input), scratch: of(Storage::Scratch) + blocks }
+        Bytes { shared: of(Lifetime::Shared), inputs: of(Lifetime::Input), scratch: of(Lifetime::Scratch) + blocks }
     }
 
     /// Bytes that the plan itself takes on the host.
@@ -226,7 +227,7 @@ impl Plan {
 
     pub(crate) fn check_limits(&self, target: &Target) -> Result<()> {
         // All inputs lie in one buffer, which is uploaded at once.
-        let inputs = self.tensors.iter().filter(|tensor| tensor.storage == Storage::Input);
+        let inputs = self.tensors.iter().filter(|tensor| tensor.lifetime == Lifetime::Input);
         let inputs = ("all inputs of a run".to_owned(), inputs.map(Tensor::bytes).sum());
         let tensors = self.tensors.iter().map(|t| (format!("tensor `{}`", t.name), t.bytes()));
         for (name, bytes) in tensors.chain([inputs]) {

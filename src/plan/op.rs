@@ -8,7 +8,7 @@ use super::{
     tensor::{TensorId, View},
     tile::{ProductTile, Tile},
 };
-use crate::model::{Cell, CellMemory};
+use crate::model::{Cell, Saved};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -26,14 +26,14 @@ pub enum Op {
         tensor: TensorId,
     },
     /// The initial state, where it is learned.
-    Start(Start),
+    InitialState(InitialState),
     /// The lengths of what is left of sequences.
-    Remaining(Remaining),
+    RemainingLengths(RemainingLengths),
     /// Dropout.
-    Mask(Mask),
+    Dropout(DropoutMask),
     /// Columns of W by token id.
     Gather(Gather),
-    /// A matrix turned over.
+    /// A matrix transposed.
     Transpose(Transpose),
     /// A matrix product.
     MatMul(MatMul),
@@ -53,7 +53,7 @@ pub enum Op {
         carried: bool,
     },
     /// How large the gradient is at every step of a layer.
-    Trace(Trace),
+    GradientNorms(GradientNorms),
     /// One vector for each sequence from the outputs of all steps.
     Pool(Pool),
     /// The gradient of the outputs from that of [`Op::Pool`].
@@ -65,22 +65,22 @@ pub enum Op {
     /// Gradients of W and its bias where the inputs are tokens.
     GatherGradient(GatherGradient),
     /// The gradient of a learned initial state.
-    StartGradient(StartGradient),
+    InitialStateGradient(InitialStateGradient),
     /// Sums of blocks.
     Sum(Sum),
     /// Slices of the gradient summed, and the first stage of its norm.
-    Combine(Combine),
+    ReduceGradients(ReduceGradients),
     /// Loss, norm, clip scale and the finite flag.
-    Measure(Measure),
+    StepMetrics(StepMetrics),
     /// The optimiser's step.
     Update(Update),
     /// How the gradient is scaled from the next step on.
-    Rescale(Rescale),
+    UpdateLossScale(UpdateLossScale),
 }
 
 /// `state[b] = learned` for every sequence b where `fresh` is 1; else the state stays.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct InitialState {
     /// `[S·L, D·H]`.
     pub learned: View,
     /// `[1]`: 0 or 1.
@@ -93,7 +93,7 @@ pub struct Start {
 ///
 /// A recurrence knows nothing of the steps before its own, so all parts of a long sequence are the same dispatches.
 #[derive(Clone, Debug)]
-pub struct Remaining {
+pub struct RemainingLengths {
     /// `[B]`.
     pub lengths: TensorId,
     /// How many steps of the sequences were done.
@@ -104,7 +104,7 @@ pub struct Remaining {
 
 /// `weight[sl] = Σ_b` of the initial state's gradient, of one state of one layer, into the first slice; 0 unless fresh.
 #[derive(Clone, Debug)]
-pub struct StartGradient {
+pub struct InitialStateGradient {
     /// `[T+D, B, D·H]`.
     pub from: TensorId,
     /// In which slot of it each direction's gradient lies.
@@ -120,7 +120,7 @@ pub struct StartGradient {
 /// Which elements a dropout keeps: those whose number is not among the lowest part `rate` of 32 bits. An element's number
 /// is Threefry's of key and position, and the keys are Threefry's of seed, step, window and site.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Draw {
+pub struct DropoutDraw {
     /// `[sites, 2]`: a key for each place of the network, new in every step.
     pub keys: TensorId,
     /// Which key.
@@ -131,13 +131,13 @@ pub struct Draw {
 
 /// `out[r, j] = input[r, j]·m((first + r) mod period, j)`, m being 0 where dropped and 1 / (1 − p) where kept.
 #[derive(Clone, Debug)]
-pub struct Mask {
+pub struct DropoutMask {
     /// `[R, N]`; all ones where there is none.
     pub input: Option<View>,
     /// `[R, N]`, written.
     pub out: View,
     /// The position of an element is ((first + r) mod period)·N + j.
-    pub draw: Draw,
+    pub draw: DropoutDraw,
     /// How many rows of the same masking come before the first.
     pub first: usize,
     /// After how many rows the mask repeats: B for one mask over all steps, R for one without repetition.
@@ -157,7 +157,7 @@ pub struct Gather {
     pub bias: Option<View>,
     /// m, by b·I + token; without it m is 1. A symbol that is dropped is so at every step of the sequence (Gal &
     /// Ghahramani 2016).
-    pub draw: Option<Draw>,
+    pub draw: Option<DropoutDraw>,
     /// B; row r is of sequence b = r mod B.
     pub batch: usize,
     /// `[R, N]`, written.
@@ -178,11 +178,11 @@ pub struct Transpose {
 pub struct MatMul {
     /// `[M, K]`, or `[K, M]` if transposed.
     pub a: View,
-    /// Whether `a` is turned over.
+    /// Whether `a` is transposed.
     pub transpose_a: bool,
     /// `[K, N]`, or `[N, K]` if transposed.
     pub b: View,
-    /// Whether `b` is turned over.
+    /// Whether `b` is transposed.
     pub transpose_b: bool,
     /// `[1, N]`, added to every row.
     pub bias: Option<View>,
@@ -217,7 +217,7 @@ pub struct Recurrence {
     /// b_U `[1, D·G·H]`; only forwards.
     pub bias: Option<View>,
     /// `[B, D·H]`: what multiplies the operand of every product with U, the same at all steps (Gal & Ghahramani 2016).
-    pub mask: Option<TensorId>,
+    pub dropout_mask: Option<TensorId>,
     /// `[T, B, D·G·H]`. Forwards: W·x + b_W, read; a cell that needs them later leaves its activated gates in their
     /// place. Backwards: the gradient of W·x + b_W, written.
     pub gates: TensorId,
@@ -228,7 +228,7 @@ pub struct Recurrence {
     /// What the cell keeps beside gates and h: c `[T+D, B, D·H]` of an LSTM (slots as in the history; backwards the
     /// gradient of the c before it takes a c's place), U·h + b_U `[T, B, D·G·H]` of a GRU (backwards its gradient), or
     /// the second product's operand `[T, B, D·H]`.
-    pub memory: Option<TensorId>,
+    pub saved: Option<TensorId>,
     /// How it is cut into dispatches.
     pub schedule: RecurrenceMode,
     /// What a workgroup of a dispatch takes.
@@ -238,8 +238,8 @@ pub struct Recurrence {
 impl Recurrence {
     /// `[T, B, D·G·H]`: after the backward pass, the gradient of U·h + b_U.
     pub fn recurrent_gradient(&self) -> TensorId {
-        match (self.cell.memory(), self.memory) {
-            (CellMemory::Recurrent, Some(memory)) => memory,
+        match (self.cell.saved(), self.saved) {
+            (Saved::Recurrent, Some(saved)) => saved,
             _ => self.gates,
         }
     }
@@ -265,7 +265,7 @@ impl Recurrence {
 /// `out[row + d, first + t] = ‖dL/dh_t‖` of direction d, over the sequences that have a step t: what vanishes or explodes
 /// (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
 #[derive(Clone, Debug)]
-pub struct Trace {
+pub struct GradientNorms {
     /// `[T+D, B, D·H]`, as [`Op::Backward`] left it: the whole gradient of h_t at slot t + 1.
     pub upstream: TensorId,
     /// D.
@@ -274,7 +274,7 @@ pub struct Trace {
     pub steps: usize,
     /// `[B]`: how many of these steps each sequence has.
     pub lengths: TensorId,
-    /// What the gradient is divided by, if anything: the first element of [`Rescale::scaling`].
+    /// What the gradient is divided by, if anything: the first element of [`UpdateLossScale::scaling`].
     pub scaling: Option<TensorId>,
     /// The row of the first direction.
     pub row: usize,
@@ -352,14 +352,14 @@ pub struct LossGradient {
     /// `[R]` class ids or `[R, O]` numbers.
     pub targets: TensorId,
     /// `[R]`, 0 or 1.
-    pub mask: TensorId,
+    pub loss_mask: TensorId,
     /// `[1]`: the number of positions that count.
     pub count: TensorId,
     /// `[R]`, written: each position's part of the mean loss.
     pub row_loss: TensorId,
     /// Whether `outputs` becomes the gradient.
     pub gradient: bool,
-    /// What the gradient is multiplied by, if anything: the first element of [`Rescale::scaling`].
+    /// What the gradient is multiplied by, if anything: the first element of [`UpdateLossScale::scaling`].
     pub scaling: Option<TensorId>,
 }
 
@@ -423,7 +423,7 @@ pub struct GatherGradient {
     /// Where `[M]` starts in a slice, if there is a bias.
     pub bias: Option<usize>,
     /// m, as in [`Gather`].
-    pub draw: Option<Draw>,
+    pub draw: Option<DropoutDraw>,
     /// B.
     pub batch: usize,
 }
@@ -441,13 +441,13 @@ pub const FROZEN: u32 = 1;
 pub const NOT_DECAYED: u32 = 2;
 
 /// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep or the segment adds, and 0 where frozen; each block of
-/// [`Combine::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
+/// [`ReduceGradients::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
 /// of it is finite (1 or 0).
 #[derive(Clone, Debug)]
-pub struct Combine {
+pub struct ReduceGradients {
     /// `[S, flat]`.
     pub slices: TensorId,
-    /// What the slices are multiplied by, if anything: the second element of [`Rescale::scaling`].
+    /// What the slices are multiplied by, if anything: the second element of [`UpdateLossScale::scaling`].
     pub scaling: Option<TensorId>,
     /// [`HYPER`].
     pub hyper: TensorId,
@@ -456,21 +456,21 @@ pub struct Combine {
     /// `[flat]`, read where the step keeps, and written.
     pub gradients: TensorId,
     /// Where the window is cut into segments, which are combined one after another.
-    pub segment: Option<CombinedSegment>,
+    pub segment: Option<GradientSegment>,
     /// `[blocks, 3]`, written.
     pub partials: TensorId,
 }
 
 /// A segment whose gradient is added to that of the others of its window.
 #[derive(Clone, Copy, Debug)]
-pub struct CombinedSegment {
+pub struct GradientSegment {
     /// `[flat]`: by how much the gradient is too large so far, written, and read where the segment adds.
     pub excess: TensorId,
     /// Whether part of this window's gradient is there already.
     pub adds: bool,
 }
 
-impl Combine {
+impl ReduceGradients {
     /// Elements of the flat gradient that one workgroup takes.
     pub const BLOCK: usize = 2048;
 }
@@ -480,10 +480,10 @@ impl Combine {
 ///
 /// The norm is √Σg² without overflow: the partials carry their largest magnitude apart.
 #[derive(Clone, Debug)]
-pub struct Measure {
+pub struct StepMetrics {
     /// `[R]`.
     pub row_loss: TensorId,
-    /// `[blocks, 3]` of [`Combine`], where there is a gradient; else the norm is 0 and the scale 1.
+    /// `[blocks, 3]` of [`ReduceGradients`], where there is a gradient; else the norm is 0 and the scale 1.
     pub partials: Option<TensorId>,
     /// Decides the scale.
     pub clip: Clip,
@@ -516,13 +516,13 @@ pub struct Update {
 }
 
 /// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2): the factor on the gradient of the loss is halved where this
-/// step's finite flag is 0, and doubled where it was 1 in [`Rescale::INTERVAL`] steps on end. Nothing changes where `hyper`
+/// step's finite flag is 0, and doubled where it was 1 in [`UpdateLossScale::INTERVAL`] steps on end. Nothing changes where `hyper`
 /// says that the step has windows to come.
 ///
 /// The gradient passes through tensors of 16 bits, in which small numbers would be rounded to 0; the slices of the
 /// parameters' gradients, which have 32, are divided by the factor. All factors are powers of two, so they round nothing.
 #[derive(Clone, Debug)]
-pub struct Rescale {
+pub struct UpdateLossScale {
     /// `[3]`, read and written: the factor, its reciprocal, and how many steps on end were finite.
     pub scaling: TensorId,
     /// [`HYPER`].
@@ -531,13 +531,13 @@ pub struct Rescale {
     pub metrics: TensorId,
 }
 
-impl Rescale {
+impl UpdateLossScale {
     /// What `scaling` holds before the first step.
     pub const FIRST: [f32; 3] = [65536.0, 1.0 / 65536.0, 0.0];
     /// The smallest factor, 24 halvings below the first.
-    pub const LEAST: f32 = 1.0 / 256.0;
+    pub const MIN_SCALE: f32 = 1.0 / 256.0;
     /// The largest, 2²⁴.
-    pub const MOST: f32 = 16_777_216.0;
+    pub const MAX_SCALE: f32 = 16_777_216.0;
     /// After how many finite steps the factor is doubled: those of PyTorch.
     pub const INTERVAL: usize = 2000;
 }

@@ -85,7 +85,7 @@ impl Optimizer {
     }
 
     /// How many moments it keeps for every parameter.
-    pub fn moments(self) -> usize {
+    pub fn moment_count(self) -> usize {
         match self {
             Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } => 1,
             Optimizer::Adam { .. } => 2,
@@ -236,7 +236,7 @@ pub enum GradientCheckpointing {
 }
 
 /// The most segments of a window. Of a million steps √T is as many.
-const MOST_SEGMENTS: usize = 1024;
+const MAX_SEGMENTS: usize = 1024;
 
 impl GradientCheckpointing {
     /// The steps of a segment of a window of so many steps.
@@ -244,7 +244,7 @@ impl GradientCheckpointing {
         match self {
             GradientCheckpointing::None => steps,
             GradientCheckpointing::Sqrt => steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps),
-            GradientCheckpointing::Steps(segment) => segment.max(steps.div_ceil(MOST_SEGMENTS)).clamp(1, steps.max(1)),
+            GradientCheckpointing::Steps(segment) => segment.max(steps.div_ceil(MAX_SEGMENTS)).clamp(1, steps.max(1)),
         }
     }
 }
@@ -347,7 +347,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
-        let mut exempt = zeros(layout.len(), "marking the parameters that are trained")?;
+        let mut exempt = zeros(layout.buffer_len(), "marking the parameters that are trained")?;
         for parameter in layout.parameters() {
             let decays = self.decay_scope == DecayScope::All || parameter.name.starts_with("weight");
             let decay = if decays { 0 } else { NOT_DECAYED };

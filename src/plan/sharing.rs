@@ -6,7 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Op, Plan, Storage, TensorId};
+use super::{Lifetime, Op, Plan, TensorId};
 
 impl Plan {
     /// The tensors that share a block of memory, block by block; a block is as large as the first of its tensors.
@@ -16,7 +16,7 @@ impl Plan {
     pub fn blocks(&self) -> Vec<Vec<TensorId>> {
         let lives = self.lives();
         let mut by_size: Vec<usize> =
-            (0..self.tensors.len()).filter(|&t| self.tensors[t].storage == Storage::Transient).collect();
+            (0..self.tensors.len()).filter(|&t| self.tensors[t].lifetime == Lifetime::Transient).collect();
         by_size.sort_by_key(|&t| (std::cmp::Reverse(self.tensors[t].bytes()), t));
         let mut blocks: Vec<Vec<TensorId>> = Vec::new();
         for tensor in by_size {
@@ -36,9 +36,9 @@ impl Plan {
     /// Keeps the values of a transient tensor until the next run, for whoever reads them after it: it gets memory of its
     /// own.
     pub fn keep(&mut self, tensor: TensorId) {
-        let storage = &mut self.tensors[tensor.0].storage;
-        if *storage == Storage::Transient {
-            *storage = Storage::Scratch;
+        let storage = &mut self.tensors[tensor.0].lifetime;
+        if *storage == Lifetime::Transient {
+            *storage = Lifetime::Scratch;
         }
     }
 
@@ -68,9 +68,9 @@ impl Op {
         match self {
             Op::Copy { from, to } => [from, to].into_iter().for_each(|view| name(view.tensor)),
             Op::Zero { tensor } => name(*tensor),
-            Op::Start(o) => [o.learned.tensor, o.fresh, o.state].into_iter().for_each(name),
-            Op::Remaining(o) => [o.lengths, o.out].into_iter().for_each(name),
-            Op::Mask(o) => o.input.map(|v| v.tensor).into_iter().chain([o.out.tensor, o.draw.keys]).for_each(name),
+            Op::InitialState(o) => [o.learned.tensor, o.fresh, o.state].into_iter().for_each(name),
+            Op::RemainingLengths(o) => [o.lengths, o.out].into_iter().for_each(name),
+            Op::Dropout(o) => o.input.map(|v| v.tensor).into_iter().chain([o.out.tensor, o.draw.keys]).for_each(name),
             Op::Gather(o) => {
                 [o.tokens, o.weight.tensor, o.out.tensor].into_iter().for_each(&mut *name);
                 o.bias.map(|v| v.tensor).into_iter().chain(o.draw.map(|d| d.keys)).for_each(name);
@@ -82,25 +82,25 @@ impl Op {
                 recurrence.touch(name);
                 name(*upstream);
             }
-            Op::Trace(o) => [o.upstream, o.lengths, o.out].into_iter().chain(o.scaling).for_each(name),
+            Op::GradientNorms(o) => [o.upstream, o.lengths, o.out].into_iter().chain(o.scaling).for_each(name),
             Op::Pool(o) => [o.history, o.lengths, o.out.tensor, o.excess].into_iter().for_each(name),
             Op::PoolGradient(o) => [o.d.tensor, o.lengths, o.upstream].into_iter().for_each(name),
             Op::LossGradient(o) => {
-                let inputs = [o.outputs.tensor, o.targets, o.mask, o.count, o.row_loss];
+                let inputs = [o.outputs.tensor, o.targets, o.loss_mask, o.count, o.row_loss];
                 inputs.into_iter().chain(o.scaling).for_each(name);
             }
             Op::WeightGradient(o) => [o.d.tensor, o.x.tensor, o.slices].into_iter().for_each(name),
             Op::GatherGradient(o) => {
                 [o.d.tensor, o.order, o.starts, o.slices].into_iter().chain(o.draw.map(|d| d.keys)).for_each(name);
             }
-            Op::StartGradient(o) => [o.from, o.fresh, o.slices].into_iter().for_each(name),
+            Op::InitialStateGradient(o) => [o.from, o.fresh, o.slices].into_iter().for_each(name),
             Op::Sum(o) => [o.from, o.to].into_iter().for_each(name),
-            Op::Combine(o) => {
+            Op::ReduceGradients(o) => {
                 let all = [o.slices, o.hyper, o.exempt, o.gradients, o.partials];
                 all.into_iter().chain(o.scaling).chain(o.segment.map(|segment| segment.excess)).for_each(name);
             }
-            Op::Rescale(o) => [o.scaling, o.hyper, o.metrics].into_iter().for_each(name),
-            Op::Measure(o) => [o.row_loss, o.hyper, o.metrics].into_iter().chain(o.partials).for_each(name),
+            Op::UpdateLossScale(o) => [o.scaling, o.hyper, o.metrics].into_iter().for_each(name),
+            Op::StepMetrics(o) => [o.row_loss, o.hyper, o.metrics].into_iter().chain(o.partials).for_each(name),
             Op::Update(o) => {
                 let flat = [o.hyper, o.metrics, o.gradients, o.exempt, o.parameters];
                 flat.into_iter().chain(o.moments.iter().copied()).for_each(name);
@@ -113,6 +113,6 @@ impl super::Recurrence {
     fn touch(&self, name: &mut impl FnMut(TensorId)) {
         [self.lengths, self.weight.tensor, self.gates, self.history].into_iter().for_each(&mut *name);
         let views = self.weight_transposed.into_iter().chain(self.bias).map(|view| view.tensor);
-        views.chain(self.mask).chain(self.memory).for_each(name);
+        views.chain(self.dropout_mask).chain(self.saved).for_each(name);
     }
 }

@@ -20,7 +20,7 @@ pub enum Precision {
     /// gradients of the parameters, moments and the parameters themselves are kept in 32.
     ///
     /// Numbers of 16 bits have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
-    /// gradient of the loss is [scaled](super::Rescale) on its way (Micikevicius et al. 2018).
+    /// gradient of the loss is [scaled](super::UpdateLossScale) on its way (Micikevicius et al. 2018).
     F16,
 }
 
@@ -103,11 +103,11 @@ impl Target {
     /// their dispatch, and a sequence of any length needs no more memory than one chunk.
     pub(crate) fn chunk(&self, config: &Config, batch: usize) -> usize {
         if self.parallel {
-            return MOST_STEPS_A_CHUNK;
+            return MAX_STEPS_PER_CHUNK;
         }
-        let gates = config.width().saturating_mul(config.cell.gates()).saturating_mul(batch);
+        let gates = config.output_width().saturating_mul(config.cell.gates()).saturating_mul(batch);
         // What a CPU's recurrence reads is still in the cache then into which the product before it wrote.
-        (CACHED_ELEMENTS / gates.max(1)).clamp(FEWEST_STEPS_A_CHUNK, MOST_STEPS_A_CHUNK)
+        (CACHED_ELEMENTS / gates.max(1)).clamp(FEWEST_STEPS_PER_CHUNK, MAX_STEPS_PER_CHUNK)
     }
 
     /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
@@ -129,7 +129,7 @@ impl Target {
 
 /// Below this many steps a whole sequence is not worth the dispatch that turns U over.
 const WHOLE_SEQUENCE_STEPS: usize = 4;
-const MOST_STEPS_A_CHUNK: usize = 128;
-const FEWEST_STEPS_A_CHUNK: usize = 8;
+const MAX_STEPS_PER_CHUNK: usize = 128;
+const FEWEST_STEPS_PER_CHUNK: usize = 8;
 /// 1 MiB of f32: a core's second-level cache.
 const CACHED_ELEMENTS: usize = 1 << 18;

@@ -12,28 +12,28 @@ pub struct TensorId(pub(crate) usize);
 
 /// What a tensor holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
+pub enum DType {
     /// Real numbers: f32 on the GPU, f32 or f64 on the CPU.
-    Real,
+    F32,
     /// Real numbers: f16 on the GPU. The CPU executor has none and holds them as it does the others.
-    Half,
+    F16,
     /// Unsigned integers: token ids, class ids, row numbers.
-    Id,
+    U32,
 }
 
-impl Element {
+impl DType {
     /// Bytes of one on the GPU.
     pub fn bytes(self) -> u64 {
         match self {
-            Element::Real | Element::Id => 4,
-            Element::Half => 2,
+            DType::F32 | DType::U32 => 4,
+            DType::F16 => 2,
         }
     }
 }
 
 /// How long a tensor lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
+pub enum Lifetime {
     /// Written by the host before a run; the inputs of a plan are uploaded together.
     Input,
     /// Known by its name to all plans of an executor, and kept from run to run.
@@ -53,13 +53,13 @@ pub struct Tensor {
     /// The shape.
     pub shape: Vec<usize>,
     /// What it holds.
-    pub element: Element,
+    pub dtype: DType,
     /// How long it lives.
-    pub storage: Storage,
+    pub lifetime: Lifetime,
 }
 
 impl Tensor {
-    pub(super) fn new(name: &str, shape: &[usize], element: Element, storage: Storage) -> Result<Self> {
+    pub(super) fn new(name: &str, shape: &[usize], dtype: DType, lifetime: Lifetime) -> Result<Self> {
         let asked = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
         if asked > MAX_ELEMENTS {
             return Err(Error::Limit {
@@ -69,7 +69,7 @@ impl Tensor {
                 allowed: MAX_ELEMENTS,
             });
         }
-        Ok(Tensor { name: name.to_owned(), shape: shape.to_vec(), element, storage })
+        Ok(Tensor { name: name.to_owned(), shape: shape.to_vec(), dtype, lifetime })
     }
 
     /// The number of elements.
@@ -82,17 +82,17 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// Bytes on the GPU: a multiple of four, of which every element has four or, of [`Element::Half`], two.
+    /// Bytes on the GPU: a multiple of four, of which every element has four or, of [`DType::F16`], two.
     pub fn bytes(&self) -> u64 {
-        (self.len() as u64 * self.element.bytes()).next_multiple_of(4)
+        (self.len() as u64 * self.dtype.bytes()).next_multiple_of(4)
     }
 }
 
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let element = format!("{:?}", self.element).to_lowercase();
-        let storage = format!("{:?}", self.storage).to_lowercase();
-        write!(f, "{storage:<10}{element:<6}{} {:?}", self.name, self.shape)
+        let dtype = format!("{:?}", self.dtype).to_lowercase();
+        let lifetime = format!("{:?}", self.lifetime).to_lowercase();
+        write!(f, "{lifetime:<10}{dtype:<6}{} {:?}", self.name, self.shape)
     }
 }
 

@@ -11,9 +11,9 @@ use super::target::Target;
 pub struct Tile {
     /// Threads of the workgroup; a multiple of `split`.
     pub threads: u32,
-    /// Sequences of one direction, up to [`Tile::MOST_SEQUENCES`]: a weight is loaded once for all of them.
+    /// Sequences of one direction, up to [`Tile::MAX_SEQUENCES`]: a weight is loaded once for all of them.
     pub sequences: u32,
-    /// Units whose sums a thread makes at once, up to [`Tile::MOST_UNITS`].
+    /// Units whose sums a thread makes at once, up to [`Tile::MAX_UNITS`].
     pub units: u32,
     /// Threads that share a sum.
     pub split: u32,
@@ -47,9 +47,9 @@ const FLOATS_A_UNIT: usize = 1024;
 
 impl Tile {
     /// The most sequences of a tile.
-    pub const MOST_SEQUENCES: u32 = 8;
+    pub const MAX_SEQUENCES: u32 = 8;
     /// The most units of a thread.
-    pub const MOST_UNITS: u32 = 4;
+    pub const MAX_UNITS: u32 = 4;
 
     /// The numbers of workgroup memory that it needs of G gates and H units: every thread's part of the sums and, for a
     /// whole sequence, what they are over.
@@ -127,8 +127,8 @@ impl Work {
     /// How many units make about 4 sums of a sequence.
     fn units(&self) -> u32 {
         match self.way {
-            Way::Forward => (4 / self.gates).clamp(1, Tile::MOST_UNITS as usize) as u32,
-            Way::Backward => Tile::MOST_UNITS,
+            Way::Forward => (4 / self.gates).clamp(1, Tile::MAX_UNITS as usize) as u32,
+            Way::Backward => Tile::MAX_UNITS,
         }
     }
 

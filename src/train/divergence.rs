@@ -8,7 +8,7 @@ use super::Trainer;
 use crate::error::{Divergence, Largest, NotFinite, Result};
 use crate::gpu::Wait;
 use crate::model::Layout;
-use crate::plan::{Element, Tensor};
+use crate::plan::{DType, Tensor};
 
 impl Trainer {
     /// What led to a divergence, where the last step has these metrics.
@@ -34,8 +34,8 @@ impl Trainer {
         let Some(last) = self.last.clone() else { return Ok(None) };
         let mut largest = None;
         for (argument, tensor) in [("inputs", last.tensors.inputs), ("targets", last.loss().targets)] {
-            let Tensor { element, shape, .. } = self.executor.plan(last.id).get(tensor).clone();
-            if element == Element::Real {
+            let Tensor { dtype, shape, .. } = self.executor.plan(last.id).get(tensor).clone();
+            if dtype == DType::F32 {
                 let values = self.executor.read(last.id, tensor, wait).await?;
                 largest = Largest::or(largest, Largest::of(argument, &values, &shape));
             }

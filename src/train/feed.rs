@@ -30,7 +30,7 @@ impl Carried {
         match self {
             Carried::Nowhere => None,
             Carried::Device(plan) => Some(plan.batch),
-            Carried::Host(state) => Some(state.batch),
+            Carried::Host(state) => Some(state.batch_size),
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn upload(
     executor.write_span(id, &plan.tensors, &batch.sequences.span(), batch.sequences.start == Start::Initial)?;
     let by_token = plan.tensors.training.and_then(|training| Some((training.by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
-        rows.sort(tokens, segment * batch.sequences.size, config.input.size());
+        rows.sort(tokens, segment * batch.sequences.batch_size, config.input.size());
         executor.write_ids(id, order, &rows.order)?;
         executor.write_ids(id, starts, &rows.starts)?;
     }
@@ -83,7 +83,7 @@ pub(super) fn upload(
         Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
         Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
     }
-    executor.write(id, loss.mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
+    executor.write(id, loss.loss_mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
     executor.write(id, loss.count, std::iter::once(count as f64))?;
     executor.write(id, loss.hyper, hyper.into_iter())
 }

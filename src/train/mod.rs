@@ -29,11 +29,11 @@ use crate::device::{Device, Executor};
 use crate::error::{Error, Largest, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
-use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, Rescale, SharedTensors, random};
+use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, SharedTensors, UpdateLossScale, random};
 use feed::{ByToken, Carried, begin, check_start, upload};
 
 /// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the least.
-const MOST_SKIPPED: usize = 24;
+const MAX_SKIPPED: usize = 24;
 
 /// Steps before a divergence that are told of.
 const RECENT: usize = 8;
@@ -47,10 +47,10 @@ pub struct Metrics {
     /// The mean loss over the positions that count: nats for cross-entropy.
     pub loss: f64,
     /// The global norm of the gradient before clipping.
-    pub norm: f64,
+    pub grad_norm: f64,
     /// What the gradient was multiplied by: below 1 where its norm was clipped. With [`Clip::Value`](crate::Clip::Value) what its
     /// largest element was.
-    pub scale: f64,
+    pub clip_scale: f64,
     /// Whether the step changed the weights. In half precision it does not where the scaled gradient went beyond the numbers
     /// of 16 bits; the norm is then that of the rest, and the next step scales by half. See [`Trainer::loss_scale_async`].
     pub updated: bool,
@@ -128,7 +128,7 @@ impl Trainer {
             by_token: ByToken::default(),
         };
         trainer.write_exempt()?;
-        trainer.write_scaling(Rescale::FIRST)?;
+        trainer.write_scaling(UpdateLossScale::FIRST)?;
         Ok(trainer)
     }
 
@@ -147,7 +147,7 @@ impl Trainer {
         }
         let mut trainer = Self::new_async(device, &checkpoint.model, training.recipe).await?;
         let (id, tensors) = trainer.shared;
-        let moments = training.recipe.optimizer.moments();
+        let moments = training.recipe.optimizer.moment_count();
         if training.moments.len() != moments {
             return Err(Error::shape("the optimiser's moments", &[moments], &[training.moments.len()]));
         }
@@ -232,7 +232,7 @@ impl Trainer {
         // All are in use until the step is done. What a dropped future left is not.
         self.windows.clear();
         for (at, batch) in batches.iter().enumerate() {
-            let (start, steps, size) = (&batch.sequences.start, batch.sequences.steps, batch.sequences.size);
+            let (start, steps, size) = (&batch.sequences.start, batch.sequences.steps, batch.sequences.batch_size);
             let checked = batch.check(&self.config, self.recipe.loss);
             checked
                 .and_then(|()| check_start(start, size, held))
@@ -315,7 +315,7 @@ impl Trainer {
         let first = self.steps - self.metrics.len() as u64 + 1;
         let rows = std::mem::take(&mut self.metrics);
         let last = rows.last().copied().unwrap_or_default();
-        let may_skip = if self.device.precision() == Precision::F16 { MOST_SKIPPED } else { 0 };
+        let may_skip = if self.device.precision() == Precision::F16 { MAX_SKIPPED } else { 0 };
         let mut read = Vec::with_capacity(rows.len());
         for (step, [loss, norm, scale, finite]) in (first..).zip(rows) {
             let updated = finite == 1.0;
@@ -328,11 +328,12 @@ impl Trainer {
                 self.recent.clear();
                 return Err(Error::Diverged { step, what, seen });
             }
-            let metrics = Metrics { step, loss: loss.into(), norm: norm.into(), scale: scale.into(), updated };
+            let metrics =
+                Metrics { step, loss: loss.into(), grad_norm: norm.into(), clip_scale: scale.into(), updated };
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back([metrics.loss, metrics.norm]);
+            self.recent.push_back([metrics.loss, metrics.grad_norm]);
             read.push(metrics);
         }
         Ok(read)
@@ -383,7 +384,7 @@ impl Trainer {
         let (mut largest, mut labels) = (None, 0);
         for batch in batches {
             batch.check(&self.config, self.recipe.loss)?;
-            let (steps, size) = (batch.sequences.steps, batch.sequences.size);
+            let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
             let prepared = self.prepared(Kind::Evaluate, steps, size, wait).await?;
             if let Some(last) = last.filter(|last| last.id != prepared.id || waiting.len() == METRICS_SLOTS) {
                 sum += self.collect(&last, &waiting, wait).await?;
@@ -452,7 +453,7 @@ impl Trainer {
             Carried::Host(state) => Ok(Some(state)),
             Carried::Device(plan) => {
                 let values = self.executor.read(plan.id, plan.tensors.state, wait).await?;
-                Ok(Some(State { batch: plan.batch, values }))
+                Ok(Some(State { batch_size: plan.batch, values }))
             }
         }
     }

@@ -81,7 +81,7 @@ impl Trainer {
     pub(super) async fn profile_waiting(&mut self, batch: &Batch, wait: Wait) -> Result<Profile> {
         let mut timed = None;
         self.step_waiting(std::slice::from_ref(batch), wait, Some(&mut timed)).await?;
-        let (steps, size) = (batch.sequences.steps, batch.sequences.size);
+        let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
         let prepared = self.prepared(super::Kind::Train, steps, size, wait).await?;
         let Some(timed) = timed else { unreachable!("a step runs its window") };
         let rows = rows(self.executor.plan(prepared.id), &timed);

@@ -49,7 +49,7 @@ impl LayerTrace {
     /// the slope of a straight line through ln ‖dL/dh_t‖, by least squares, and says most of a loss at the last step alone.
     ///
     /// `None` where fewer than two steps have a gradient that is finite and not 0.
-    pub fn decay(&self) -> Option<f64> {
+    pub fn per_step_factor(&self) -> Option<f64> {
         let points = || {
             let steps = self.norms.iter().enumerate().filter(|(_, norm)| norm.is_finite() && **norm > 0.0);
             steps.map(|(t, norm)| (t as f64, norm.ln()))

@@ -59,10 +59,10 @@ fn a_training_that_does_not_fit_is_not_saved_and_the_old_file_stays() {
     spoil(|t| t.moments[1].truncate(9), &["moments have", "expected"]);
     spoil(|t| t.moments[0][1] = f32::NAN, &["`moments.0.weight_ih_l0` holds NaN at element 1"]);
     spoil(|t| t.recipe.learning_rate = f64::NAN, &["learning rate is NaN"]);
-    spoil(|t| t.state = Some(State { batch: 0, values: vec![] }), &["carried state", "[1, 1, 0, 3]"]);
-    spoil(|t| t.state = Some(State { batch: 2, values: vec![0.0; 5] }), &["5 elements", "[1, 1, 2, 3]"]);
-    spoil(|t| t.state = Some(State { batch: usize::MAX, values: vec![0.0; 5] }), &["5 elements"]);
-    spoil(|t| t.state = Some(State { batch: 1, values: vec![f32::INFINITY; 3] }), &["`state` holds inf"]);
+    spoil(|t| t.state = Some(State { batch_size: 0, values: vec![] }), &["carried state", "[1, 1, 0, 3]"]);
+    spoil(|t| t.state = Some(State { batch_size: 2, values: vec![0.0; 5] }), &["5 elements", "[1, 1, 2, 3]"]);
+    spoil(|t| t.state = Some(State { batch_size: usize::MAX, values: vec![0.0; 5] }), &["5 elements"]);
+    spoil(|t| t.state = Some(State { batch_size: 1, values: vec![f32::INFINITY; 3] }), &["`state` holds inf"]);
 }
 
 #[test]

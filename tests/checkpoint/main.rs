@@ -36,7 +36,7 @@ fn config() -> Config {
 
 /// Distinct values, with those that a careless reader would change; zeros in the gaps.
 fn flat(layout: &Layout, scale: f32) -> Vec<f32> {
-    let mut values = vec![0.0; layout.len()];
+    let mut values = vec![0.0; layout.buffer_len()];
     for (k, parameter) in layout.parameters().iter().enumerate() {
         for (i, value) in values[parameter.range()].iter_mut().enumerate() {
             *value = scale * (1.0 + i as f32 / 7.0) * (k as f32 - 2.5);
@@ -59,7 +59,7 @@ fn checkpoint() -> Checkpoint {
     let model = model();
     let moments = vec![flat(model.layout(), 1e-3), flat(model.layout(), f32::MAX / 1e3)];
     let values = vec![-0.0, f32::from_bits(0x007f_ffff), f32::MIN, 0.25, -0.5, 1.0];
-    let state = Some(State { batch: 2, values });
+    let state = Some(State { batch_size: 2, values });
     let recipe = Recipe::new(Loss::CrossEntropy);
     let notes = BTreeMap::from([("alphabet".into(), "\n \"\\é€".into()), ("position".into(), "17".into())]);
     Checkpoint {
@@ -212,12 +212,12 @@ fn every_kind_of_configuration_and_recipe_survives() {
     for config in configs() {
         for (at, recipe) in recipes(&config).into_iter().enumerate() {
             let model = Model::new(config.clone()).unwrap();
-            let moments = vec![flat(model.layout(), 1.0); recipe.optimizer.moments()];
+            let moments = vec![flat(model.layout(), 1.0); recipe.optimizer.moment_count()];
             // Nothing, all but the first, or the last, which may be a learned initial state.
             let names: Vec<String> = model.layout().parameters().iter().map(|p| p.name.clone()).collect();
             let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
-            let values = (1..=config.state(2).iter().product()).map(|i| 1.0 / i as f32).collect();
-            let state = Some(State { batch: 2, values });
+            let values = (1..=config.state_shape(2).iter().product()).map(|i| 1.0 / i as f32).collect();
+            let state = Some(State { batch_size: 2, values });
             let scaling = [None, Some([1.0 / 256.0, 1999.0]), Some([16_777_216.0, 0.0])][at % 3];
             let training = Some(Training { recipe, steps: 0, frozen, moments, state, scaling });
             let checkpoint = Checkpoint { training, ..Checkpoint::from(model) };

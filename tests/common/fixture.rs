@@ -83,7 +83,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     // A learned one is a parameter, compared above. Of any other the same network that could learn it has the gradient.
     if !config.learned_initial_state {
         let mut learning = Network::new(executor(), &config.with_learned_initial_state(true), target);
-        let mut all = vec![0.0; learning.layout.len()];
+        let mut all = vec![0.0; learning.layout.buffer_len()];
         for parameter in network.layout.parameters() {
             let place = learning.layout.get(&parameter.name).unwrap().range();
             all[place].copy_from_slice(&parameters[parameter.range()]);
@@ -279,7 +279,7 @@ impl Fixture {
         let classes = self.loss() == Loss::CrossEntropy;
         let config = self.config();
         // A start from the learned state does not read the carried one: a wrong one shows.
-        let unread = || vec![0.5; config.state(self.size("B")).iter().product()];
+        let unread = || vec![0.5; config.state_shape(self.size("B")).iter().product()];
         Window {
             steps: self.size("T"),
             batch: self.size("B"),
@@ -309,7 +309,7 @@ impl Fixture {
 
     /// The tensors named as the parameters, after `prefix`, in one flat vector.
     pub fn parameters(&self, layout: &Layout, prefix: &str) -> Vec<f64> {
-        let mut flat = vec![0.0; layout.len()];
+        let mut flat = vec![0.0; layout.buffer_len()];
         for parameter in layout.parameters() {
             let values = self.real(&format!("{prefix}{}", parameter.name));
             assert_eq!(values.len(), parameter.len(), "{}: {}", self.name, parameter.name);

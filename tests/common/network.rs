@@ -3,7 +3,7 @@
 //! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind: what
 //! goes into an activation.
 
-use recurrent::plan::{Outputs, Plan, PlanId, Purpose, Target, TensorId};
+use recurrent::plan::{Plan, PlanId, PlanTensors, Purpose, Target, TensorId};
 use recurrent::{Config, InputKind, Layout, ReadOut};
 
 use super::{executor::Execute, random::Random};
@@ -50,7 +50,7 @@ pub struct Window {
 impl Window {
     /// Random data for a network, all sequences of one length; `classes` where the loss is the cross entropy.
     pub fn random(random: &mut Random, config: &Config, classes: bool, steps: usize, batch: usize) -> Self {
-        let labels = config.labels(steps, batch);
+        let labels = config.label_count(steps, batch);
         Window {
             steps,
             batch,
@@ -66,7 +66,7 @@ impl Window {
             },
             mask: random.mask(labels),
             lengths: vec![steps as u32; batch],
-            state: random.reals(config.state(batch).iter().product(), 1.0),
+            state: random.reals(config.state_shape(batch).iter().product(), 1.0),
             fresh: false,
         }
     }
@@ -87,7 +87,7 @@ impl Window {
 
 /// Random parameters, flat; the gaps between tensors are zero.
 pub fn random_parameters(random: &mut Random, layout: &Layout, bound: f64) -> Vec<f64> {
-    let mut flat = vec![0.0; layout.len()];
+    let mut flat = vec![0.0; layout.buffer_len()];
     for parameter in layout.parameters() {
         flat[parameter.range()].copy_from_slice(&random.reals(parameter.len(), bound));
     }
@@ -101,7 +101,7 @@ pub struct Prepared {
     /// The plan itself.
     pub plan: Plan,
     /// Its inputs and outputs.
-    pub at: Outputs,
+    pub at: PlanTensors,
 }
 
 /// One row of the metrics.
@@ -169,7 +169,7 @@ impl<E: Execute> Network<E> {
                 Targets::Classes(classes) => executor.write_ids(*id, loss.targets, classes),
                 Targets::Values(values) => executor.write(*id, loss.targets, values),
             }
-            executor.write(*id, loss.mask, &window.mask);
+            executor.write(*id, loss.loss_mask, &window.mask);
             executor.write(*id, loss.count, &[window.mask.iter().sum()]);
             let [rate, first, second, slot] = hyper;
             executor.write(*id, loss.hyper, &[rate, first, second, slot, 0.0, 0.0]);
@@ -212,7 +212,7 @@ impl<E: Execute> Network<E> {
             let name = format!("{name}{}", ["", "_reverse"][direction]);
             self.layout.get(&name).map(|parameter| &parameters[parameter.range()])
         };
-        let (hidden, width) = (self.config.hidden, self.config.width());
+        let (hidden, width) = (self.config.hidden, self.config.output_width());
         let sum = |(at, gate): (usize, &f64)| {
             let (row, direction, j) = (at / width, at % width / hidden, at % hidden);
             // In the slot before the step's, or of the reverse direction after it.
@@ -228,7 +228,7 @@ impl<E: Execute> Network<E> {
     /// keeps everything.
     pub fn state_gradient(&mut self, prepared: &Prepared) -> Vec<f64> {
         assert!(self.config.learned_initial_state, "only the plan of such a network goes back to the initial state");
-        let [states, layers, batch, width] = self.config.state(prepared.plan.get(prepared.at.lengths).len());
+        let [states, layers, batch, width] = self.config.state_shape(prepared.plan.get(prepared.at.lengths).len());
         let directions = width / self.config.hidden;
         let steps = prepared.plan.get(prepared.at.inputs).shape[0];
         let mut gradient = Vec::new();

@@ -23,7 +23,7 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
         steps: 17,
         frozen: vec!["bias".to_owned()],
         moments: vec![model.flat().to_vec()],
-        state: Some(State { batch: 1, values: vec![0.5; 2] }),
+        state: Some(State { batch_size: 1, values: vec![0.5; 2] }),
         scaling: None,
     };
     let notes = BTreeMap::from([("alphabet".to_owned(), "\n\"é".to_owned())]);

@@ -65,7 +65,7 @@ fn batch(random: &mut ChaCha12Rng, size: usize, sequence: Draw) -> Batch {
 /// The same valid steps with other padding.
 fn padded_otherwise(batch: &Batch) -> Batch {
     let mut other = batch.clone();
-    let size = batch.sequences.size;
+    let size = batch.sequences.batch_size;
     let (Inputs::Tokens(symbols), Some(lengths)) = (&mut other.sequences.inputs, &batch.sequences.lengths) else {
         panic!("tokens of unequal length")
     };

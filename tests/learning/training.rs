@@ -65,14 +65,14 @@ pub fn train(
 /// The part of the positions that count whose likeliest class is the target.
 pub fn accuracy(model: &Model, batch: &Batch) -> f64 {
     let Targets::Classes(targets) = &batch.targets else { panic!("classes") };
-    let (size, lengths, config) = (batch.sequences.size, &batch.sequences.lengths, model.config());
+    let (size, lengths, config) = (batch.sequences.batch_size, &batch.sequences.lengths, model.config());
     let outputs = Predictor::new(&Device::cpu(), model).unwrap().run(&batch.sequences).unwrap().outputs;
     let padding = |row: usize| {
         config.read_out == ReadOut::EveryStep && lengths.as_ref().is_some_and(|l| row / size >= l[row % size])
     };
     let (mut right, mut count) = (0, 0);
     for (row, (y, target)) in outputs.chunks_exact(config.outputs).zip(targets).enumerate() {
-        if !padding(row) && batch.mask.as_ref().is_none_or(|mask| mask[row]) {
+        if !padding(row) && batch.loss_mask.as_ref().is_none_or(|mask| mask[row]) {
             count += 1;
             right += usize::from(recurrent::sample(y, 0.0, 0.0).unwrap() == *target as usize);
         }

@@ -87,7 +87,7 @@ fn dispatches_of_dropout() {
     assert_eq!(tokens, dispatches(&plan(&text(), train(), 50, 32, &BY_STEPS)));
     // A rate of 0 draws nothing, whatever the seed.
     let none = plan(&config, train_with(Dropout::variational(0.0, 0.0)), 50, 32, &BY_STEPS);
-    assert!(none.stages().iter().all(|stage| !matches!(stage.op, Op::Mask(_))));
+    assert!(none.stages().iter().all(|stage| !matches!(stage.op, Op::Dropout(_))));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn dispatches_are_those_of_the_structure() {
                         let masks_inputs = dropout.inputs > 0.0 && input == InputKind::Dense(7);
                         let (layers, recurrence) = (config.layers, if whole { 1 } else { steps * products });
 
-                        // U turned over; its mask; W; the steps; the reverse direction's final states, which of one
+                        // U transposed; its mask; W; the steps; the reverse direction's final states, which of one
                         // sequence lie side by side.
                         let layer =
                             count(whole) + count(masks) + 1 + recurrence + if both && batch > 1 { states } else { 0 };

@@ -8,8 +8,8 @@ mod tiles;
 use std::collections::BTreeSet;
 
 use recurrent::plan::{
-    Bytes, Clip, Dropout, Element, LearningRateSchedule, Loss, METRICS_SLOTS, Op, Optimizer, Phase, Plan, Purpose,
-    Recipe, RecurrenceMode, Storage, Target,
+    Bytes, Clip, DType, Dropout, LearningRateSchedule, Lifetime, Loss, METRICS_SLOTS, Op, Optimizer, Phase, Plan,
+    Purpose, Recipe, RecurrenceMode, Target,
 };
 use recurrent::{
     Activation, Cell, Config, Device, Directions, Error, InputKind, Layout, Model, ReadOut, Reset, Trainer,
@@ -97,7 +97,7 @@ fn weight_gradients_are_cut_into_slices_where_work_is_spread() {
     // At most 16, and no more than one binding holds.
     assert_eq!(slices(16, 100, 100, &Target::webgpu()), 16);
     let config = Config::elman(InputKind::Tokens(2000), 128, 3);
-    let flat_bytes = 4 * Layout::new(&config).unwrap().len() as u64;
+    let flat_bytes = 4 * Layout::new(&config).unwrap().buffer_len() as u64;
     let plan = plan(&config, train(), 50, 32, &Target { binding_bytes: 3 * flat_bytes, ..Target::webgpu() });
     assert_eq!(plan.get(plan.find("gradient_slices").unwrap()).shape[0], 3);
 }
@@ -155,7 +155,7 @@ fn what_a_layer_hears_from_above_is_one_buffer_for_all_layers() {
     plan.keep_all();
     let upstream = 21 * 8 * 64;
     // Three of the four, and the partials of the norm.
-    let partials = 3 * Layout::new(&config).unwrap().len().div_ceil(2048);
+    let partials = 3 * Layout::new(&config).unwrap().buffer_len().div_ceil(2048);
     assert_eq!(plan.bytes().scratch - shared, 4 * (3 * upstream + partials) as u64);
 }
 
@@ -257,7 +257,7 @@ fn a_plan_prints_every_tensor_and_every_operation() {
         assert_eq!(lines.len(), plan.tensors().len() + plan.stages().len());
         for (tensor, line) in plan.tensors().iter().zip(&lines) {
             assert!(line.contains(&tensor.name) && line.contains(&format!("{:?}", tensor.shape)), "{line}");
-            assert_eq!(line.contains(" in block "), tensor.storage == Storage::Transient, "{line}");
+            assert_eq!(line.contains(" in block "), tensor.lifetime == Lifetime::Transient, "{line}");
         }
         for (stage, line) in plan.stages().iter().zip(&lines[plan.tensors().len()..]) {
             assert!(line.starts_with(&format!("{:?}", stage.phase).to_lowercase()), "{line}");
@@ -266,8 +266,11 @@ fn a_plan_prints_every_tensor_and_every_operation() {
         }
     }
     let all = with_all.map(|plan| plan.to_string()).concat();
-    for line in ["elman forward (WholeSequence) history_l0 ← gates_l0", "elman backward (PerStep) gates_l0 ← upstream", "by Adam"]
-    {
+    for line in [
+        "elman forward (WholeSequence) history_l0 ← gates_l0",
+        "elman backward (PerStep) gates_l0 ← upstream",
+        "by Adam",
+    ] {
         assert!(all.contains(line), "`{line}` is not in\n{all}");
     }
 }
@@ -276,13 +279,13 @@ fn verb(op: &Op) -> &'static str {
     match op {
         Op::Copy { .. } => "copy",
         Op::Zero { .. } => "zero",
-        Op::Start(_) => "start state",
-        Op::Remaining(_) => "remaining",
-        Op::Mask(_) => "mask ",
-        Op::Trace(_) => "trace",
+        Op::InitialState(_) => "start state",
+        Op::RemainingLengths(_) => "remaining",
+        Op::Dropout(_) => "mask ",
+        Op::GradientNorms(_) => "trace",
         Op::Pool(_) => "pool pooled",
         Op::PoolGradient(_) => "pool gradient upstream_l0",
-        Op::StartGradient(_) => "start gradient gradient_slices",
+        Op::InitialStateGradient(_) => "start gradient gradient_slices",
         Op::Gather(_) => "gather gates",
         Op::Transpose(_) => "transpose",
         Op::MatMul(_) => "matmul",
@@ -291,10 +294,10 @@ fn verb(op: &Op) -> &'static str {
         Op::LossGradient(_) => "CrossEntropy of outputs",
         Op::WeightGradient(_) => "weight gradient",
         Op::GatherGradient(_) => "gather gradient",
-        Op::Combine(_) => "combine gradients",
-        Op::Measure(_) => "measure metrics",
+        Op::ReduceGradients(_) => "combine gradients",
+        Op::StepMetrics(_) => "measure metrics",
         Op::Update(_) => "update parameters",
-        Op::Rescale(_) => "rescale",
+        Op::UpdateLossScale(_) => "rescale",
         Op::Sum(_) => "sum block_loss ← row_loss",
     }
 }
@@ -446,9 +449,9 @@ fn sizes_whose_product_overflows_are_errors() {
 #[test]
 fn a_tensor_beyond_32_bit_indices_is_an_error() {
     let mut plan = Plan::empty();
-    assert!(plan.tensor("large", &[1 << 31], Element::Real, Storage::Scratch).is_ok());
+    assert!(plan.tensor("large", &[1 << 31], DType::F32, Lifetime::Scratch).is_ok());
     for shape in [&[(1 << 31) + 1][..], &[usize::MAX, usize::MAX], &[usize::MAX, 2], &[1 << 16, 1 << 16]] {
-        let error = plan.tensor("larger", shape, Element::Real, Storage::Scratch).unwrap_err();
+        let error = plan.tensor("larger", shape, DType::F32, Lifetime::Scratch).unwrap_err();
         assert!(matches!(&error, Error::Limit { what, .. } if what.contains("larger")), "{error:?}");
     }
 }

@@ -44,7 +44,7 @@ fn a_window_that_carries_on_leaves_the_learned_start_alone(device: &Device) {
     told.step(&carried.clone().with_start(Start::Given(held))).unwrap();
     assert_same("the weights, told the state", &flat(&mut told), want.flat());
     let same = told.metrics().unwrap()[0];
-    assert_eq!((same.loss, same.norm), (metrics[1].loss, metrics[1].norm));
+    assert_eq!((same.loss, same.grad_norm), (metrics[1].loss, metrics[1].grad_norm));
 
     // From the learned state the same window is another.
     let mut fresh = start(&model);

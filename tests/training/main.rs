@@ -82,9 +82,11 @@ fn agree_for_fifty_steps(config: &Config, recipe: Recipe, batches: impl Fn(usize
     assert!(want[49].loss < 0.98 * want[0].loss, "the run must learn something: {} to {}", want[0].loss, want[49].loss);
     let mut worst = 0.0f64;
     for (want, got) in want.iter().zip(&got) {
-        worst = worst.max((got.loss - want.loss).abs() / want.loss).max((got.norm - want.norm).abs() / want.norm);
+        worst = worst
+            .max((got.loss - want.loss).abs() / want.loss)
+            .max((got.grad_norm - want.grad_norm).abs() / want.grad_norm);
         assert_near(&format!("the loss at step {}", want.step), got.loss, want.loss, FIFTY_STEPS);
-        assert_near(&format!("the norm at step {}", want.step), got.norm, want.norm, FIFTY_STEPS);
+        assert_near(&format!("the norm at step {}", want.step), got.grad_norm, want.grad_norm, FIFTY_STEPS);
     }
     println!("the two differ by {worst:.1e} at most");
 }
@@ -135,9 +137,9 @@ fn norm(step: &[f32]) -> f64 {
 fn clipping_does_what_the_metrics_say(device: &Device) {
     let tolerance = f64::from(DIFFERENCE);
     let (gradient, free) = one_step(device, Clip::None);
-    assert_eq!(free.scale, 1.0);
-    assert_near("the norm", norm(&gradient), free.norm, tolerance);
-    let length = free.norm;
+    assert_eq!(free.clip_scale, 1.0);
+    assert_near("the norm", norm(&gradient), free.grad_norm, tolerance);
+    let length = free.grad_norm;
     assert!(length > 0.1, "too short a gradient to tell: {length}");
 
     for (clip, bound) in [
@@ -147,24 +149,24 @@ fn clipping_does_what_the_metrics_say(device: &Device) {
         (Clip::Normalize(length * 4.0), length * 4.0),
     ] {
         let (step, metrics) = one_step(device, clip);
-        assert_near(&format!("{clip:?}: the norm before clipping"), metrics.norm, length, 1e-6);
-        assert_near(&format!("{clip:?}: the scale"), metrics.scale, bound / length, 1e-5);
+        assert_near(&format!("{clip:?}: the norm before clipping"), metrics.grad_norm, length, 1e-6);
+        assert_near(&format!("{clip:?}: the scale"), metrics.clip_scale, bound / length, 1e-5);
         assert_near(&format!("{clip:?}: the length of the step"), norm(&step), bound, tolerance);
-        let scaled: Vec<f32> = gradient.iter().map(|g| g * metrics.scale as f32).collect();
+        let scaled: Vec<f32> = gradient.iter().map(|g| g * metrics.clip_scale as f32).collect();
         assert_close(&format!("{clip:?}: the step"), &step, &scaled, DIFFERENCE);
     }
     let (_, unclipped) = one_step(device, Clip::Norm(length * 4.0));
-    assert_eq!(unclipped.scale, 1.0, "what is short enough is left alone");
+    assert_eq!(unclipped.clip_scale, 1.0, "what is short enough is left alone");
 
     let bound = gradient.iter().fold(0.0, |max: f32, g| max.max(g.abs())) / 3.0;
     let (step, metrics) = one_step(device, Clip::Value(bound.into()));
     let clamped: Vec<f32> = gradient.iter().map(|g| g.clamp(-bound, bound)).collect();
     assert_close("by value: the step", &step, &clamped, DIFFERENCE);
-    assert_near("by value: the scale of the largest element", metrics.scale, 1.0 / 3.0, 1e-5);
-    assert_near("by value: the norm before clipping", metrics.norm, length, 1e-6);
+    assert_near("by value: the scale of the largest element", metrics.clip_scale, 1.0 / 3.0, 1e-5);
+    assert_near("by value: the norm before clipping", metrics.grad_norm, length, 1e-6);
     let (step, metrics) = one_step(device, Clip::Value(f64::from(bound) * 4.0));
     assert_close("by a value that none reaches: the step", &step, &gradient, DIFFERENCE);
-    assert_eq!(metrics.scale, 1.0);
+    assert_eq!(metrics.clip_scale, 1.0);
 }
 
 /// A step on `bad` between good ones: it changes no weight and no moment, is named, and training goes on.
@@ -294,8 +296,8 @@ fn evaluation_is_the_mean_over_what_counts(device: &Device) {
     let (mut sum, mut count) = (0.0, 0.0);
     let mut streams = [3, 1].map(|size| StreamingPredictor::new(device, &model, size).unwrap());
     for batch in &batches {
-        let losses = by_hand(&mut streams[usize::from(batch.sequences.size == 1)], batch, config.outputs);
-        for (loss, counts) in losses.iter().zip(batch.mask.as_ref().unwrap()) {
+        let losses = by_hand(&mut streams[usize::from(batch.sequences.batch_size == 1)], batch, config.outputs);
+        for (loss, counts) in losses.iter().zip(batch.loss_mask.as_ref().unwrap()) {
             (sum, count) = if *counts { (sum + loss, count + 1.0) } else { (sum, count) };
         }
     }
@@ -348,7 +350,7 @@ fn a_window_starts_where_it_is_told(device: &Device) {
         assert_eq!(trainer.state().unwrap(), None, "there was no window yet");
         windows.iter().for_each(|window| trainer.step(window).unwrap());
         let held = trainer.state().unwrap().unwrap();
-        assert_eq!((held.batch, held.values.len()), (2, 2 * 20));
+        assert_eq!((held.batch_size, held.values.len()), (2, 2 * 20));
         held.values
     };
     let middle = after(&[&first]);
@@ -398,7 +400,7 @@ fn the_schedule_moves_the_rate(device: &Device) {
         lengths.push(norm(&before.iter().zip(&after).map(|(b, a)| b - a).collect::<Vec<_>>()));
     }
     for (length, metrics) in lengths.iter().zip(trainer.metrics().unwrap()) {
-        let want = 0.1 * schedule.factor(metrics.step) * metrics.norm;
+        let want = 0.1 * schedule.factor(metrics.step) * metrics.grad_norm;
         assert!((length - want).abs() <= 1e-3 * want + 1e-12, "step {}: {length}, expected {want}", metrics.step);
     }
     assert!(lengths[0] > lengths[1] && lengths[1] > 0.0 && lengths[2..] == [0.0; 3], "{lengths:?}");

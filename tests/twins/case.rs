@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use recurrent::gpu::kernels::{Command, lower};
-use recurrent::plan::{Bounds, Element, Op, Phase, Plan, Storage, TensorId, View};
+use recurrent::plan::{Bounds, DType, Lifetime, Op, Phase, Plan, TensorId, View};
 use recurrent::{Error, cpu};
 
 use half::f16;
@@ -43,14 +43,14 @@ impl Case {
 
     /// A tensor of numbers, to be read.
     pub fn real(&mut self, name: &str, shape: &[usize], values: Vec<f64>) -> TensorId {
-        let id = self.plan.tensor(name, shape, Element::Real, Storage::Scratch).unwrap();
+        let id = self.plan.tensor(name, shape, DType::F32, Lifetime::Scratch).unwrap();
         self.reals.push((id, values));
         id
     }
 
     /// A tensor of ids, to be read.
     pub fn ids(&mut self, name: &str, ids: Vec<u32>) -> TensorId {
-        let id = self.plan.tensor(name, &[ids.len()], Element::Id, Storage::Input).unwrap();
+        let id = self.plan.tensor(name, &[ids.len()], DType::U32, Lifetime::Input).unwrap();
         self.ids.push((id, ids));
         id
     }
@@ -130,9 +130,9 @@ impl Case {
         halved.plan = Plan::empty();
         for tensor in self.plan.tensors() {
             let is_half = names.contains(&tensor.name.as_str());
-            assert!(!is_half || tensor.element == Element::Real, "ids have 32 bits");
-            let element = if is_half { Element::Half } else { tensor.element };
-            halved.plan.tensor(&tensor.name, &tensor.shape, element, tensor.storage).unwrap();
+            assert!(!is_half || tensor.dtype == DType::F32, "ids have 32 bits");
+            let element = if is_half { DType::F16 } else { tensor.dtype };
+            halved.plan.tensor(&tensor.name, &tensor.shape, element, tensor.lifetime).unwrap();
         }
         let values = halved.reals.iter_mut().flat_map(|(_, values)| values);
         values.for_each(|value| *value = f16::from_f64(*value).to_f64());

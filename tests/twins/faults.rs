@@ -73,10 +73,10 @@ fn faults_in_products_are_seen() {
 fn faults_in_masks_and_states_are_seen() {
     let mut random = Random::new(23);
     let mask = masks::mask(&mut random, [6, 50], 3, 0.4, true);
-    seen(&mask, fault!(Mask, op => op.draw.site = 0));
-    seen(&mask, fault!(Mask, op => op.draw.rate = 0.5));
-    seen(&mask, fault!(Mask, op => op.period = 6));
-    seen(&mask, fault!(Mask, op => op.input = None));
+    seen(&mask, fault!(Dropout, op => op.draw.site = 0));
+    seen(&mask, fault!(Dropout, op => op.draw.rate = 0.5));
+    seen(&mask, fault!(Dropout, op => op.period = 6));
+    seen(&mask, fault!(Dropout, op => op.input = None));
     let columns = states::copy_columns(&mut random, [3, 5], 5, 5);
     // The columns of the other direction.
     seen(&columns, |op| {
@@ -88,14 +88,14 @@ fn faults_in_masks_and_states_are_seen() {
         to.offset += 5;
     });
     let start = states::start(&mut random, [2, 3, 5], true);
-    seen(&start, fault!(Start, op => op.learned.offset += 1));
+    seen(&start, fault!(InitialState, op => op.learned.offset += 1));
     let start_gradient = states::start_gradient(&mut random, [4, 3, 5], &[0, 3], true);
-    seen(&start_gradient, fault!(StartGradient, op => op.slots.reverse()));
+    seen(&start_gradient, fault!(InitialStateGradient, op => op.slots.reverse()));
     let trace = states::trace(&mut random, [5, 3, 7], 2, 1.0);
-    seen(&trace, fault!(Trace, op => op.directions = 1));
-    seen(&trace, fault!(Trace, op => op.first = 0));
-    seen(&trace, fault!(Trace, op => op.row = 0));
-    seen(&trace, fault!(Trace, op => op.scaling = None));
+    seen(&trace, fault!(GradientNorms, op => op.directions = 1));
+    seen(&trace, fault!(GradientNorms, op => op.first = 0));
+    seen(&trace, fault!(GradientNorms, op => op.row = 0));
+    seen(&trace, fault!(GradientNorms, op => op.scaling = None));
     let sizes = Pooling { kind: PoolKind::Last, directions: 2, steps: 4, batch: 3, hidden: 5, skipped: 0, spare: 0 };
     for directions in [1, 2] {
         let mean = Pooling { kind: PoolKind::Mean, directions, ..sizes };
@@ -166,14 +166,14 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                     Options { directions, unequal: true, mask: true, to_start: true, skipped: 1, ..Options::PLAIN };
                 let sizes = Sizes { steps: 4, batch: 3, hidden: 17, cell, schedule, tile: tiles(schedule)[1], options };
                 let forward = recurrences::forward(&mut random, sizes);
-                seen(&forward, fault!(Forward, op => op.mask = None));
+                seen(&forward, fault!(Forward, op => op.dropout_mask = None));
                 seen(&forward, fault!(Forward, op => op.bias = None));
                 let longer = forward.find("longer");
                 seen(&forward, fault!(Forward, op => op.lengths = longer));
                 // The second direction from a step too early.
                 seen(&forward, fault!(Forward, op => op.steps -= 1));
                 let backward = recurrences::backward(&mut random, sizes);
-                seen(&backward, recurrence(|op| op.mask = None));
+                seen(&backward, recurrence(|op| op.dropout_mask = None));
                 let longer = backward.find("longer");
                 seen(&backward, recurrence(move |op| op.lengths = longer));
                 seen(&backward, fault_to_start);
@@ -204,17 +204,17 @@ fn faults_in_training_are_seen() {
     }
     let combine = training::combine(&mut random, 2049, 2, 1.0, &[]);
     seen(&combine, |op| {
-        let Op::Combine(right) = op else { panic!("{op:?}") };
+        let Op::ReduceGradients(right) = op else { panic!("{op:?}") };
         *op = Op::Zero { tensor: right.gradients };
     });
     let partials = Some(training::partials(&mut random, 3, 2.0));
     let given = Measured { row_loss: vec![0.5; 9], partials, clip: Clip::Norm(0.5), slot: 3, finite: true };
     let measure = training::measure("nine rows", given);
-    seen(&measure, fault!(Measure, op => op.clip = Clip::None));
-    seen(&measure, fault!(Measure, op => op.partials = None));
+    seen(&measure, fault!(StepMetrics, op => op.clip = Clip::None));
+    seen(&measure, fault!(StepMetrics, op => op.partials = None));
     let partials = Some(training::partials(&mut random, 3, 2.0));
     let given = Measured { row_loss: vec![0.5; 9], partials, clip: Clip::Value(0.1), slot: 3, finite: true };
-    seen(&training::measure("by value", given), fault!(Measure, op => op.clip = Clip::None));
+    seen(&training::measure("by value", given), fault!(StepMetrics, op => op.clip = Clip::None));
     let adam = training::update(&mut random, Optimizer::adam_w(0.01), Clip::Value(0.25), 257, true);
     seen(&adam, fault!(Update, op => op.clip = Clip::None));
     seen(&adam, fault!(Update, op => op.optimizer = Optimizer::adam()));

@@ -4,7 +4,7 @@
 
 use half::f16;
 use recurrent::plan::{
-    Element, Loss, MatMul, Op, Optimizer, Phase, Plan, PoolKind, ProductTile, Rescale, Storage, View,
+    DType, Lifetime, Loss, MatMul, Op, Optimizer, Phase, Plan, PoolKind, ProductTile, UpdateLossScale, View,
 };
 use recurrent::{Error, gpu::kernels::lower};
 
@@ -151,8 +151,8 @@ fn losses_and_gradients_that_are_scaled() {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn rescaling() {
-    let last = Rescale::INTERVAL as f64 - 1.0;
-    let [least, most] = [Rescale::LEAST, Rescale::MOST].map(f64::from);
+    let last = UpdateLossScale::INTERVAL as f64 - 1.0;
+    let [least, most] = [UpdateLossScale::MIN_SCALE, UpdateLossScale::MAX_SCALE].map(f64::from);
     for (scale, finite_before, finite, want) in [
         (65536.0, 0.0, true, [65536.0, 1.0]),
         (65536.0, last - 1.0, true, [65536.0, last]),
@@ -176,8 +176,8 @@ fn rescaling() {
 /// The numbers as they come out of a tensor of 16 bits into which a kernel has copied them.
 fn rounded_by_a_kernel(values: &[f64]) -> Vec<f64> {
     let mut plan = Plan::empty();
-    let from = plan.tensor("from", &[values.len()], Element::Real, Storage::Scratch).unwrap();
-    let to = plan.tensor("to", &[values.len()], Element::Half, Storage::Scratch).unwrap();
+    let from = plan.tensor("from", &[values.len()], DType::F32, Lifetime::Scratch).unwrap();
+    let to = plan.tensor("to", &[values.len()], DType::F16, Lifetime::Scratch).unwrap();
     let view = |tensor| View::new(tensor, 0, 1, values.len());
     plan.push(Phase::Forward, Op::Copy { from: view(from), to: view(to) });
     let mut executor = gpu();
@@ -205,11 +205,11 @@ fn a_kernel_rounds_to_a_neighbour_and_lets_overflow_and_nan_be_seen() {
 
 #[test]
 fn a_tensor_of_16_bits_where_no_variant_takes_one_is_an_error() {
-    let lowered = |elements: [Element; 4]| {
+    let lowered = |elements: [DType; 4]| {
         let mut plan = Plan::empty();
         let [a, b, bias, out] = [("a", 64), ("b", 64), ("bias", 8), ("out", 64)].map(|(name, len)| {
             let at = plan.tensors().len();
-            plan.tensor(name, &[len], elements[at], Storage::Scratch).unwrap()
+            plan.tensor(name, &[len], elements[at], Lifetime::Scratch).unwrap()
         });
         let [a, b, out] = [a, b, out].map(|tensor| View::new(tensor, 0, 8, 8));
         let bias = Some(View::new(bias, 0, 1, 8));
@@ -218,7 +218,7 @@ fn a_tensor_of_16_bits_where_no_variant_takes_one_is_an_error() {
         plan.push(Phase::Forward, Op::MatMul(op));
         lower(&plan).map(drop)
     };
-    let (half, real) = (Element::Half, Element::Real);
+    let (half, real) = (DType::F16, DType::F32);
     assert!(lowered([half, real, real, half]).is_ok());
     assert!(lowered([real, half, half, real]).is_ok());
     let Err(Error::Config(message)) = lowered([real, half, real, real]) else { panic!("a mixture is taken") };

@@ -164,7 +164,7 @@ fn masks() {
     for (first, period) in [(1, 37), (36, 37), (50, 37), (5, 100)] {
         let mask = masks::mask(&mut random, [37, 31], period, 0.4, true);
         masks::check_bits(&mask.changed(|op| {
-            let Op::Mask(mask) = op else { panic!("{op:?}") };
+            let Op::Dropout(mask) = op else { panic!("{op:?}") };
             mask.first = first;
         }));
     }

@@ -1,7 +1,7 @@
 //! Dropout: cases of any size, and what the masks are like that it draws.
 
 use recurrent::cpu;
-use recurrent::plan::{Draw, Element, Mask, Op, Phase, Plan, Storage, View};
+use recurrent::plan::{DType, DropoutDraw, DropoutMask, Lifetime, Op, Phase, Plan, View};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING};
@@ -15,8 +15,8 @@ pub fn mask(random: &mut Random, [rows, columns]: [usize; 2], period: usize, rat
     let keys = case.ids("keys", random.ids(6, 1 << 32));
     // The mask is an f32 in itself; a product with it is rounded.
     let out = case.out_matrix("out", rows, columns, if with_input { F32_ROUNDING } else { EXACT });
-    let draw = Draw { keys, site: 1, rate };
-    case.with(Op::Mask(Mask { input, out, draw, first: 0, period }))
+    let draw = DropoutDraw { keys, site: 1, rate };
+    case.with(Op::Dropout(DropoutMask { input, out, draw, first: 0, period }))
 }
 
 /// As the twin in f64 says, and as the twin in f32 says to the last bit.
@@ -32,11 +32,12 @@ pub fn check_bits(case: &Case) {
 /// A mask of so many rows and columns, drawn by one key.
 fn drawn(key: [u32; 2], [rows, columns]: [usize; 2], rate: f64) -> Vec<f64> {
     let mut plan = Plan::empty();
-    let keys = plan.tensor("keys", &[1, 2], Element::Id, Storage::Input).unwrap();
-    let out = plan.tensor("out", &[rows, columns], Element::Real, Storage::Scratch).unwrap();
+    let keys = plan.tensor("keys", &[1, 2], DType::U32, Lifetime::Input).unwrap();
+    let out = plan.tensor("out", &[rows, columns], DType::F32, Lifetime::Scratch).unwrap();
     let view = View::new(out, 0, rows, columns);
-    let mask = Mask { input: None, out: view, draw: Draw { keys, site: 0, rate }, first: 0, period: rows };
-    plan.push(Phase::Forward, Op::Mask(mask));
+    let mask =
+        DropoutMask { input: None, out: view, draw: DropoutDraw { keys, site: 0, rate }, first: 0, period: rows };
+    plan.push(Phase::Forward, Op::Dropout(mask));
     let mut executor = cpu::Executor::<f64>::new();
     let id = Execute::prepare(&mut executor, plan);
     Execute::write_ids(&mut executor, id, keys, &key);

@@ -1,13 +1,13 @@
 //! Products and gatherings: cases of any size.
 
-use recurrent::plan::{Draw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View, WeightGradient};
+use recurrent::plan::{DropoutDraw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View, WeightGradient};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};
 use crate::common::network::sort_by_token;
 use crate::common::random::Random;
 
-/// `[m, k]·[k, n]`, either turned over, with or without a bias.
+/// `[m, k]·[k, n]`, either transposed, with or without a bias.
 pub fn matmul(
     random: &mut Random,
     [m, n, k]: [usize; 3],
@@ -25,7 +25,7 @@ pub fn matmul(
     case.with(Op::MatMul(MatMul { a, transpose_a: ta, b, transpose_b: tb, bias, out, tile }))
 }
 
-/// `[m, n]` turned over.
+/// `[m, n]` transposed.
 pub fn transpose(random: &mut Random, m: usize, n: usize) -> Case {
     let mut case = Case::new(format!("transpose {m}×{n}"));
     let input = case.matrix("input", m, n, random.reals(m * n, 1.0));
@@ -46,9 +46,9 @@ impl Gathering {
     /// From the first token on, with a bias and without dropout.
     pub const PLAIN: Gathering = Gathering { bias: true, draw: false, first: 0 };
 
-    fn draw(self, random: &mut Random, case: &mut Case) -> Option<Draw> {
+    fn draw(self, random: &mut Random, case: &mut Case) -> Option<DropoutDraw> {
         // Two keys before it are another site's, one after it too.
-        self.draw.then(|| Draw { keys: case.ids("keys", random.ids(8, 1 << 32)), site: 2, rate: 0.4 })
+        self.draw.then(|| DropoutDraw { keys: case.ids("keys", random.ids(8, 1 << 32)), site: 2, rate: 0.4 })
     }
 }
 

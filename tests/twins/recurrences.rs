@@ -198,10 +198,10 @@ impl Sizes {
     fn common(&self, random: &mut Random, case: &mut Case, tensors: &Tensors) -> Recurrence {
         let Sizes { steps, batch, hidden, cell, schedule, tile, options } = *self;
         let rows = self.rows();
-        let Tensors { gates, history, memory, ref u, forward } = *tensors;
+        let Tensors { gates, history, saved, ref u, forward } = *tensors;
         let turned: Vec<f64> = (0..hidden * rows).map(|at| u[at % rows * hidden + at / rows]).collect();
         let weight = case.matrix("weight", rows, hidden, u.clone());
-        // Only forwards reads a bias or U turned over.
+        // Only forwards reads a bias or U transposed.
         let weight_transposed = forward.then(|| case.matrix("weight_transposed", hidden, rows, turned));
         let of_bias = if forward { random.reals(rows, 0.3) } else { vec![f64::NAN; rows] };
         let bias = options.bias.then(|| case.matrix("bias", 1, rows, of_bias));
@@ -223,10 +223,10 @@ impl Sizes {
             weight,
             weight_transposed,
             bias,
-            mask,
+            dropout_mask: mask,
             gates,
             history,
-            memory,
+            saved,
             schedule,
             tile,
         }
@@ -237,7 +237,7 @@ impl Sizes {
 struct Tensors {
     gates: TensorId,
     history: TensorId,
-    memory: Option<TensorId>,
+    saved: Option<TensorId>,
     u: Vec<f64>,
     forward: bool,
 }
@@ -282,7 +282,7 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec
         _ => case.in_out("gates", &shape, gates, vec![(0..len, tolerance)]),
     };
     let history = from_initial(&mut case, "history", random, &sizes, tolerance);
-    let memory = match sizes.cell {
+    let saved = match sizes.cell {
         Cell::Lstm => Some(from_initial(&mut case, "cells", random, &sizes, tolerance)),
         Cell::Gru(Reset::AfterProduct) => Some(case.out("recurrent", &shape, std::iter::once(0..len), tolerance)),
         Cell::Gru(Reset::BeforeProduct) => {
@@ -291,7 +291,7 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec
         }
         _ => None,
     };
-    let op = sizes.common(random, &mut case, &Tensors { gates, history, memory, u, forward: true });
+    let op = sizes.common(random, &mut case, &Tensors { gates, history, saved, u, forward: true });
     case.with(Op::Forward(op))
 }
 
@@ -323,7 +323,7 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
         Cell::Elman(_) => case.out("gates", &shape, std::iter::once(0..len), F32_RECURRENCE),
         _ => case.in_out("gates", &shape, left(random), vec![(0..len, F32_RECURRENCE)]),
     };
-    let memory = match sizes.cell {
+    let saved = match sizes.cell {
         Cell::Lstm => {
             let shape = sizes.history();
             let initial = sizes.initial();
@@ -345,7 +345,7 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
         }
         _ => None,
     };
-    let recurrence = sizes.common(random, &mut case, &Tensors { gates, history, memory, u, forward: false });
+    let recurrence = sizes.common(random, &mut case, &Tensors { gates, history, saved, u, forward: false });
     let Options { to_start, carried, .. } = sizes.options;
     case.with(Op::Backward { recurrence, upstream, to_start, carried })
 }

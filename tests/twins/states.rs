@@ -1,7 +1,8 @@
 //! Where sequences begin and end: copies, learned initial states and pooled outputs, as cases of any size.
 
 use recurrent::plan::{
-    Element, Op, Phase, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, Storage, Trace, View,
+    DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, Op, Phase, Plan, Pool, PoolGradient, PoolKind,
+    RemainingLengths, View,
 };
 
 use crate::case::Case;
@@ -48,7 +49,7 @@ pub fn start(random: &mut Random, [states, batch, width]: [usize; 3], fresh: boo
     let learned = case.matrix("learned", states, width, learned);
     let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
     let state = case.in_out("state", &[states, batch, width], held, vec![(0..len, EXACT)]);
-    case.with(Op::Start(Start { learned, fresh, state }))
+    case.with(Op::InitialState(InitialState { learned, fresh, state }))
 }
 
 /// The sums over the batch of each direction's slot; zeros unless fresh.
@@ -66,7 +67,7 @@ pub fn start_gradient(random: &mut Random, [slots, batch, hidden]: [usize; 3], a
     let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
     // Of two slices the first alone.
     let slices = case.out("slices", &[2, 5 + width + 3], std::iter::once(5..5 + width), F32_SUM);
-    case.with(Op::StartGradient(StartGradient { from, slots: at.to_vec(), fresh, slices, weight: 5 }))
+    case.with(Op::InitialStateGradient(InitialStateGradient { from, slots: at.to_vec(), fresh, slices, weight: 5 }))
 }
 
 /// What a pooling is of.
@@ -162,7 +163,7 @@ pub fn trace(random: &mut Random, [steps, batch, hidden]: [usize; 3], directions
     let rows = (directions..2 * directions).map(|row| row * all + 1..row * all + 1 + steps);
     let out = case.out("trace", &[3 * directions, all], rows, F32_SUM);
     let (row, scaling) = (directions, Some(scaling));
-    case.with(Op::Trace(Trace { upstream, directions, steps, lengths, scaling, row, first: 1, out }))
+    case.with(Op::GradientNorms(GradientNorms { upstream, directions, steps, lengths, scaling, row, first: 1, out }))
 }
 
 /// What is left of sequences of `batch` lengths once steps are skipped, read as the divisors of means; of nothing there
@@ -170,12 +171,12 @@ pub fn trace(random: &mut Random, [steps, batch, hidden]: [usize; 3], directions
 pub fn remaining<E: Execute>(mut executor: E, random: &mut Random, batch: usize, skipped: usize) -> Vec<f64> {
     const STEPS: usize = 5;
     let mut plan = Plan::empty();
-    let mut real = |name: &str, shape: &[usize]| plan.tensor(name, shape, Element::Real, Storage::Scratch).unwrap();
+    let mut real = |name: &str, shape: &[usize]| plan.tensor(name, shape, DType::F32, Lifetime::Scratch).unwrap();
     let (history, out) = (real("history", &[STEPS + 1, batch, 1]), real("out", &[batch, 1]));
     let excess = real("excess", &[batch, 1]);
-    let lengths = plan.tensor("lengths", &[batch], Element::Id, Storage::Input).unwrap();
-    let left = plan.tensor("left", &[batch], Element::Id, Storage::Scratch).unwrap();
-    plan.push(Phase::Forward, Op::Remaining(Remaining { lengths, skipped, out: left }));
+    let lengths = plan.tensor("lengths", &[batch], DType::U32, Lifetime::Input).unwrap();
+    let left = plan.tensor("left", &[batch], DType::U32, Lifetime::Scratch).unwrap();
+    plan.push(Phase::Forward, Op::RemainingLengths(RemainingLengths { lengths, skipped, out: left }));
     let (kind, out_view) = (PoolKind::Mean, View::new(out, 0, batch, 1));
     let pool = Pool { kind, directions: 1, steps: STEPS, skipped: 0, history, lengths: left, out: out_view, excess };
     plan.push(Phase::Forward, Op::Pool(pool));

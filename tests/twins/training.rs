@@ -1,8 +1,8 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::plan::{
-    Clip, Combine, CombinedSegment, FROZEN, HYPER, Loss, LossGradient, METRICS_SLOTS, Measure, Op, Optimizer, Rescale,
-    TensorId, Update, View,
+    Clip, FROZEN, GradientSegment, HYPER, Loss, LossGradient, METRICS_SLOTS, Op, Optimizer, ReduceGradients,
+    StepMetrics, TensorId, Update, UpdateLossScale, View,
 };
 
 use crate::case::Case;
@@ -40,7 +40,16 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
     let count = case.real("count", &[1], vec![mask.iter().sum()]);
     let mask = case.real("mask", &[rows], mask);
     let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows), F32_SUM);
-    case.with(Op::LossGradient(LossGradient { loss, outputs, targets, mask, count, row_loss, gradient, scaling: None }))
+    case.with(Op::LossGradient(LossGradient {
+        loss,
+        outputs,
+        targets,
+        loss_mask: mask,
+        count,
+        row_loss,
+        gradient,
+        scaling: None,
+    }))
 }
 
 /// The same with the gradient multiplied by `scale`.
@@ -59,7 +68,7 @@ pub fn scaled_combine(random: &mut Random, flat: usize, count: usize, scale: f64
     let mut case = combine(random, flat, count, 1.0, &[]);
     let scaling = case.real("scaling", &[3], vec![f64::NAN, 1.0 / scale, f64::NAN]);
     case.changed(|op| {
-        let Op::Combine(op) = op else { panic!("{op:?}") };
+        let Op::ReduceGradients(op) = op else { panic!("{op:?}") };
         op.scaling = Some(scaling);
     })
 }
@@ -74,7 +83,7 @@ pub fn rescale([scale, finite_before]: [f64; 2], finite: bool, more: bool) -> Ca
     let metrics = case.real("metrics", &[METRICS_SLOTS, 4], rows);
     let values = vec![scale, 1.0 / scale, finite_before];
     let scaling = case.in_out("scaling", &[3], values, vec![(0..3, EXACT)]);
-    case.with(Op::Rescale(Rescale { scaling, hyper, metrics }))
+    case.with(Op::UpdateLossScale(UpdateLossScale { scaling, hyper, metrics }))
 }
 
 /// `count` slices of `flat` elements in ±`bound`, some of them replaced; some of the others are frozen.
@@ -109,10 +118,18 @@ pub fn combine_onto(
     let hyper = case.real("hyper", &[HYPER], hyper(f64::NAN, keep, false));
     let exempt = case.ids("exempt", bits);
     (0..flat).filter(|at| !finite.contains(at)).for_each(|at| case.leave_free(gradients, at..at + 1));
-    let blocks = flat.div_ceil(Combine::BLOCK);
+    let blocks = flat.div_ceil(ReduceGradients::BLOCK);
     let apart = (0..blocks * 3).map(|at| at..at + 1);
     let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
-    case.with(Op::Combine(Combine { slices, scaling: None, hyper, exempt, gradients, segment: None, partials }))
+    case.with(Op::ReduceGradients(ReduceGradients {
+        slices,
+        scaling: None,
+        hyper,
+        exempt,
+        gradients,
+        segment: None,
+        partials,
+    }))
 }
 
 /// The same of a segment of a window, which adds to those before it or is the first.
@@ -123,8 +140,8 @@ pub fn combine_segment(random: &mut Random, flat: usize, count: usize, adds: boo
     let excess = case.in_out("excess", &[flat], before, Vec::new());
     case.leave_free(excess, 0..flat);
     case.changed(|op| {
-        let Op::Combine(op) = op else { panic!("{op:?}") };
-        op.segment = Some(CombinedSegment { excess, adds });
+        let Op::ReduceGradients(op) = op else { panic!("{op:?}") };
+        op.segment = Some(GradientSegment { excess, adds });
     })
 }
 
@@ -168,7 +185,7 @@ pub fn measure_onto(name: &str, given: Measured, loss: Option<f64>, more: bool) 
     let compared = compared.map(|at| (at..at + 1, F32_POINTWISE)).collect();
     let metrics = case.in_out("metrics", &[METRICS_SLOTS, 4], rows, compared);
     case.leave_free(metrics, row);
-    case.with(Op::Measure(Measure { row_loss, partials, clip, hyper, metrics }))
+    case.with(Op::StepMetrics(StepMetrics { row_loss, partials, clip, hyper, metrics }))
 }
 
 /// Partials of `blocks` blocks with magnitudes up to `largest`.

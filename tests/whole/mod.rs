@@ -86,7 +86,7 @@ pub fn reals(rng: &mut ChaCha12Rng, count: usize, bound: f32) -> Vec<f32> {
 
 /// A batch of random data that fits the network and the loss, from a state of zeros.
 pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, size: usize) -> Batch {
-    let labels = config.labels(steps, size);
+    let labels = config.label_count(steps, size);
     let inputs = match config.input {
         InputKind::Dense(features) => Inputs::Dense(reals(rng, steps * size * features, 1.0)),
         _ => Inputs::Tokens(ids(rng, steps * size, config.input.size())),
@@ -95,13 +95,17 @@ pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, s
         Loss::MeanSquared => Targets::Values(reals(rng, labels * config.outputs, 1.0)),
         _ => Targets::Classes(ids(rng, labels, config.outputs)),
     };
-    Batch { sequences: Sequences { steps, size, inputs, lengths: None, start: Start::Initial }, targets, mask: None }
+    Batch {
+        sequences: Sequences { steps, batch_size: size, inputs, lengths: None, start: Start::Initial },
+        targets,
+        loss_mask: None,
+    }
 }
 
 /// The steps `range` of a batch that is read out at every step, as a window that carries on unless it is the first.
 pub fn part(whole: &Batch, config: &Config, range: std::ops::Range<usize>) -> Batch {
     assert_eq!(config.read_out, ReadOut::EveryStep, "only such a batch can be cut");
-    let Sequences { size, inputs, lengths, start, .. } = &whole.sequences;
+    let Sequences { batch_size: size, inputs, lengths, start, .. } = &whole.sequences;
     assert_eq!(*lengths, None, "only such a batch can be cut");
     let rows = |width: usize| range.start * size * width..range.end * size * width;
     let inputs = match inputs {
@@ -112,10 +116,10 @@ pub fn part(whole: &Batch, config: &Config, range: std::ops::Range<usize>) -> Ba
         Targets::Classes(ids) => Targets::Classes(ids[rows(1)].to_vec()),
         Targets::Values(y) => Targets::Values(y[rows(config.outputs)].to_vec()),
     };
-    let mask = whole.mask.as_ref().map(|mask| mask[rows(1)].to_vec());
+    let mask = whole.loss_mask.as_ref().map(|mask| mask[rows(1)].to_vec());
     let start = if range.start == 0 { start.clone() } else { Start::Carry };
-    let sequences = Sequences { steps: range.len(), size: *size, inputs, lengths: None, start };
-    Batch { sequences, targets, mask }
+    let sequences = Sequences { steps: range.len(), batch_size: *size, inputs, lengths: None, start };
+    Batch { sequences, targets, loss_mask: mask }
 }
 
 /// All that a training is, as bytes: equal bytes are equal weights, moments, state, recipe and step, bit for bit.

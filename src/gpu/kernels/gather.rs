@@ -4,10 +4,11 @@
 
 use super::{
     Command, Kernel,
+    dropout::{Drawn, drawn},
     launch::{
-        ENTRY, dispatch, inside, matrix, number, params, parts, place, reaches, read, shader, tensor, tiles, write,
+        ENTRY, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader,
+        tensor, tile_count, to_u32, write,
     },
-    mask::{Drawn, drawn},
 };
 use crate::error::{Error, Result};
 use crate::plan::{Cut, Gather, GatherGradient, Plan};
@@ -85,15 +86,15 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
     let (rows, columns, symbols) = (op.out.rows, op.out.cols, op.weight.cols);
     let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let params = GatherParams {
-        rows: number(rows)?,
-        columns: number(columns)?,
-        symbols: number(symbols)?,
-        first: inside("tokens", op.first, [1, rows], tensor(plan, op.tokens)?.len())?,
-        batch: number(op.batch.max(1))?,
-        weight_offset: place(plan, "weight", &op.weight, [columns, symbols])?,
+        rows: to_u32(rows)?,
+        columns: to_u32(columns)?,
+        symbols: to_u32(symbols)?,
+        first: offset_in_bounds("tokens", op.first, [1, rows], tensor(plan, op.tokens)?.len())?,
+        batch: to_u32(op.batch.max(1))?,
+        weight_offset: contiguous_offset(plan, "weight", &op.weight, [columns, symbols])?,
         has_bias: u32::from(op.bias.is_some()),
-        bias_offset: op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, columns]))?,
-        out_offset: place(plan, "out", &op.out, [rows, columns])?,
+        bias_offset: op.bias.map_or(Ok(0), |bias| contiguous_offset(plan, "bias", &bias, [1, columns]))?,
+        out_offset: contiguous_offset(plan, "out", &op.out, [rows, columns])?,
         has_mask,
         site,
         threshold,
@@ -103,7 +104,7 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
     let bias = op.bias.map_or(op.weight.tensor, |bias| bias.tensor);
     let keys = op.draw.map_or(op.tokens, |draw| draw.keys);
     let tensors = vec![op.tokens, op.weight.tensor, bias, keys, op.out.tensor];
-    dispatch(plan, &GATHER, tensors, &params, tiles(rows * columns, 256), 1)
+    dispatch(plan, &GATHER, tensors, &params, tile_count(rows * columns, 256), 1)
 }
 
 pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Result<Vec<Command>> {
@@ -112,24 +113,24 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
     // One row of it a part.
     let row = starts.shape.last().copied().unwrap_or_default();
     let symbols = row.checked_sub(1).ok_or_else(|| Error::shape(&starts.name, &[1], &starts.shape))?;
-    let starts_offset = inside("starts", op.part.saturating_mul(row), [1, row], starts.len())?;
+    let starts_offset = offset_in_bounds("starts", op.part.saturating_mul(row), [1, row], starts.len())?;
     let [slices, flat] = matrix(plan, op.slices)?;
-    reaches(plan, op.order, rows, &[])?;
+    check_min_len(plan, op.order, rows, &[])?;
     let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let has_bias = u32::from(op.bias.is_some());
     let params = GradientParams {
-        rows: number(rows)?,
-        columns: number(columns)?,
-        symbols: number(symbols)?,
-        slices: number(slices)?,
-        slice_stride: number(flat)?,
-        places: number(tensor(plan, op.order)?.len())?,
+        rows: to_u32(rows)?,
+        columns: to_u32(columns)?,
+        symbols: to_u32(symbols)?,
+        slices: to_u32(slices)?,
+        slice_stride: to_u32(flat)?,
+        places: to_u32(tensor(plan, op.order)?.len())?,
         starts_offset,
-        d_offset: place(plan, "d", &op.d, [rows, columns])?,
-        weight_offset: inside("weight", op.weight, [columns, symbols], flat)?,
+        d_offset: contiguous_offset(plan, "d", &op.d, [rows, columns])?,
+        weight_offset: offset_in_bounds("weight", op.weight, [columns, symbols], flat)?,
         has_bias,
-        bias_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, columns], flat))?,
-        batch: number(op.batch.max(1))?,
+        bias_offset: op.bias.map_or(Ok(0), |bias| offset_in_bounds("bias", bias, [1, columns], flat))?,
+        batch: to_u32(op.batch.max(1))?,
         has_mask,
         site,
         threshold,
@@ -137,10 +138,10 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
         ..GradientParams::default()
     };
     // One more group than there are tokens: that of the bias.
-    let workgroups = (tiles(symbols, 1) + u64::from(has_bias)) * tiles(columns, COLUMNS);
+    let workgroups = (tile_count(symbols, 1) + u64::from(has_bias)) * tile_count(columns, COLUMNS);
     let keys = op.draw.map_or(op.order, |draw| draw.keys);
     let run = |(skip, count): (usize, usize)| {
-        let params = GradientParams { skip: number(skip)?, count: number(count)?, ..params };
+        let params = GradientParams { skip: to_u32(skip)?, count: to_u32(count)?, ..params };
         let tensors = vec![op.d.tensor, op.order, op.starts, keys, op.slices];
         dispatch(plan, &GATHER_GRADIENT, tensors, &params, workgroups, slices)
     };

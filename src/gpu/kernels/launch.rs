@@ -5,7 +5,7 @@
 
 use super::{Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID};
 use crate::error::{Error, Result};
-use crate::plan::{Cut, Element, Op, Plan, Tensor, TensorId, View};
+use crate::plan::{Cut, DType, Op, Plan, Tensor, TensorId, View};
 
 /// The WGSL of a file in `shaders/`.
 macro_rules! shader {
@@ -60,11 +60,11 @@ impl Binding {
 }
 
 /// Those of a kernel's aliases that are f16 for these tensors.
-fn halves(plan: &Plan, kernel: &Kernel, tensors: &[TensorId]) -> Result<Vec<&'static str>> {
+fn f16_aliases(plan: &Plan, kernel: &Kernel, tensors: &[TensorId]) -> Result<Vec<&'static str>> {
     let mut known: Vec<(&'static str, bool)> = Vec::new();
     for (id, binding) in tensors.iter().zip(kernel.bindings) {
         let tensor = tensor(plan, *id)?;
-        let is_half = tensor.element == Element::Half;
+        let is_half = tensor.dtype == DType::F16;
         let other = known.iter().find(|(alias, _)| binding.alias == Some(*alias));
         match (binding.alias, other) {
             (None, _) if is_half => {
@@ -87,7 +87,7 @@ fn halves(plan: &Plan, kernel: &Kernel, tensors: &[TensorId]) -> Result<Vec<&'st
 }
 
 /// A size as the shaders know it.
-pub(super) fn number(value: usize) -> Result<u32> {
+pub(super) fn to_u32(value: usize) -> Result<u32> {
     number_of(value as u64)
 }
 
@@ -116,8 +116,8 @@ pub(super) fn tensor(plan: &Plan, id: TensorId) -> Result<&Tensor> {
 }
 
 /// Where a contiguous view starts, once it is known to have the shape that is needed and to lie inside its tensor.
-pub(super) fn place(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
-    let offset = strided(plan, argument, view, shape)?;
+pub(super) fn contiguous_offset(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
+    let offset = strided_offset(plan, argument, view, shape)?;
     if view.is_contiguous() {
         Ok(offset)
     } else {
@@ -126,7 +126,7 @@ pub(super) fn place(plan: &Plan, argument: &str, view: &View, shape: [usize; 2])
 }
 
 /// Where a view starts, its rows any distance apart.
-pub(super) fn strided(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
+pub(super) fn strided_offset(plan: &Plan, argument: &str, view: &View, shape: [usize; 2]) -> Result<u32> {
     if [view.rows, view.cols] != shape || view.rows == 0 || view.cols == 0 {
         return Err(Error::shape(argument, &shape, &[view.rows, view.cols]));
     }
@@ -134,31 +134,31 @@ pub(super) fn strided(plan: &Plan, argument: &str, view: &View, shape: [usize; 2
     let last = (view.rows - 1).checked_mul(view.stride).and_then(|n| n.checked_add(offset));
     match last {
         Some(last) if view.rows == 1 || view.stride >= view.cols || view.stride == 0 => {
-            inside(argument, last, [1, view.cols], len)?;
-            number(offset)
+            offset_in_bounds(argument, last, [1, view.cols], len)?;
+            to_u32(offset)
         }
         _ => Err(Error::Config(format!("{argument} {shape:?} has rows {} apart, which overlap", view.stride))),
     }
 }
 
 /// Where a matrix starts, once it is known to lie inside `len` elements.
-pub(super) fn inside(argument: &str, offset: usize, [rows, cols]: [usize; 2], len: usize) -> Result<u32> {
+pub(super) fn offset_in_bounds(argument: &str, offset: usize, [rows, cols]: [usize; 2], len: usize) -> Result<u32> {
     let end = rows.checked_mul(cols).and_then(|n| n.checked_add(offset));
     if end.is_none_or(|end| end > len) {
         return Err(Error::Config(format!("{argument} [{rows}, {cols}] at {offset} is not inside its {len} elements")));
     }
-    number(offset)
+    to_u32(offset)
 }
 
 /// Nothing, once a tensor is known to have as many elements as the shape that is needed.
-pub(super) fn holds(plan: &Plan, id: TensorId, shape: &[usize]) -> Result<()> {
+pub(super) fn check_len(plan: &Plan, id: TensorId, shape: &[usize]) -> Result<()> {
     let tensor = tensor(plan, id)?;
     let needed = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if needed == Some(tensor.len()) { Ok(()) } else { Err(Error::shape(&tensor.name, shape, &tensor.shape)) }
 }
 
 /// Nothing, once a tensor is known to have at least so many rows of that shape: a window may end before its tensors do.
-pub(super) fn reaches(plan: &Plan, id: TensorId, rows: usize, shape: &[usize]) -> Result<()> {
+pub(super) fn check_min_len(plan: &Plan, id: TensorId, rows: usize, shape: &[usize]) -> Result<()> {
     let tensor = tensor(plan, id)?;
     let needed = shape.iter().try_fold(rows, |n, &d| n.checked_mul(d));
     if needed.is_some_and(|needed| needed <= tensor.len()) {
@@ -178,7 +178,7 @@ pub(super) fn matrix(plan: &Plan, id: TensorId) -> Result<[usize; 2]> {
 }
 
 /// How many tiles of `side` cover `length`.
-pub(super) fn tiles(length: usize, side: usize) -> u64 {
+pub(super) fn tile_count(length: usize, side: usize) -> u64 {
     length.div_ceil(side) as u64
 }
 
@@ -205,12 +205,12 @@ pub(super) fn dispatch(
             return Err(Error::Config(format!("{} writes `{}` and is given it once more", kernel.name, binding.name)));
         }
     }
-    let [x, y] = spread(kernel.name, workgroups)?;
-    let [z, _] = spread(kernel.name, slices as u64)?;
+    let [x, y] = grid_2d(kernel.name, workgroups)?;
+    let [z, _] = grid_2d(kernel.name, slices as u64)?;
     Ok(Command::Dispatch(Dispatch {
         kernel,
         constants: Vec::new(),
-        halves: halves(plan, kernel, &tensors)?,
+        f16_aliases: f16_aliases(plan, kernel, &tensors)?,
         tensors,
         params: [bytemuck::bytes_of(params), &[0; 4]].concat(),
         workgroups,
@@ -223,12 +223,12 @@ impl Dispatch {
     ///
     /// A grid with workgroups to spare would take the first of the next: only the last may have some, as one dispatch does.
     pub(super) fn shared(self, shares: usize) -> Result<Vec<Dispatch>> {
-        let [x, y] = spread(self.kernel.name, self.workgroups.div_ceil(shares.max(1) as u64))?;
+        let [x, y] = grid_2d(self.kernel.name, self.workgroups.div_ceil(shares.max(1) as u64))?;
         let each = u64::from(x) * u64::from(y);
         let share = |number: u64| {
             let first = (number * each).min(self.workgroups);
             let workgroups = each.min(self.workgroups - first);
-            let [x, y] = if workgroups == 0 { [0, 0] } else { spread(self.kernel.name, workgroups)? };
+            let [x, y] = if workgroups == 0 { [0, 0] } else { grid_2d(self.kernel.name, workgroups)? };
             let mut params = self.params.clone();
             let at = params.len() - size_of::<u32>();
             params[at..].copy_from_slice(&number_of(first)?.to_le_bytes());
@@ -250,7 +250,7 @@ pub(super) fn with_constants(command: Command, values: &[u32]) -> Command {
 }
 
 /// A linear grid over two dimensions, with fewer than one row of workgroups to spare.
-fn spread(kernel: &str, workgroups: u64) -> Result<[u32; 2]> {
+fn grid_2d(kernel: &str, workgroups: u64) -> Result<[u32; 2]> {
     let widest = u64::from(MAX_GRID);
     let beyond = || Error::Limit {
         what: format!("the grid of {kernel} (workgroups)"),
@@ -274,10 +274,10 @@ mod tests {
     fn a_linear_grid_holds_every_workgroup_and_wastes_less_than_a_row() {
         let widest = u64::from(MAX_GRID);
         for workgroups in [1, 2, widest - 1, widest, widest + 1, 3 * widest + 7, widest * widest] {
-            let [x, y] = spread("k", workgroups).unwrap().map(u64::from);
+            let [x, y] = grid_2d("k", workgroups).unwrap().map(u64::from);
             assert!(x <= widest && y <= widest, "{workgroups}: {x}×{y}");
             assert!((workgroups..workgroups + x.max(y)).contains(&(x * y)), "{workgroups}: {x}×{y}");
         }
-        assert!(matches!(spread("k", widest * widest + 1), Err(Error::Limit { .. })));
+        assert!(matches!(grid_2d("k", widest * widest + 1), Err(Error::Limit { .. })));
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{
     Binding, Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, place, read, shader, with_constants, write},
+    launch::{ENTRY, check_len, contiguous_offset, dispatch, params, read, shader, to_u32, with_constants, write},
 };
 use crate::error::Result;
 use crate::plan::{Loss, LossGradient, Plan};
@@ -12,7 +12,7 @@ use crate::plan::{Loss, LossGradient, Plan};
 params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_scaling: u32, zero: u32 });
 
 const BINDINGS: &[Binding] =
-    &[write("outputs"), read("targets"), read("mask"), read("count"), read("scaling"), write("row_loss")];
+    &[write("outputs"), read("targets"), read("loss_mask"), read("count"), read("scaling"), write("row_loss")];
 
 pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     name: "cross_entropy",
@@ -35,29 +35,29 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
     let (rows, columns) = (op.outputs.rows, op.outputs.cols);
     let kernel = match op.loss {
         Loss::CrossEntropy => {
-            holds(plan, op.targets, &[rows])?;
+            check_len(plan, op.targets, &[rows])?;
             &CROSS_ENTROPY
         }
         Loss::MeanSquared => {
-            holds(plan, op.targets, &[rows, columns])?;
+            check_len(plan, op.targets, &[rows, columns])?;
             &MEAN_SQUARED
         }
     };
-    holds(plan, op.mask, &[rows])?;
-    holds(plan, op.count, &[1])?;
-    holds(plan, op.row_loss, &[rows])?;
-    op.scaling.map_or(Ok(()), |scaling| holds(plan, scaling, &[3]))?;
+    check_len(plan, op.loss_mask, &[rows])?;
+    check_len(plan, op.count, &[1])?;
+    check_len(plan, op.row_loss, &[rows])?;
+    op.scaling.map_or(Ok(()), |scaling| check_len(plan, scaling, &[3]))?;
     let params = Params {
-        rows: number(rows)?,
-        columns: number(columns)?,
-        outputs_offset: place(plan, "outputs", &op.outputs, [rows, columns])?,
+        rows: to_u32(rows)?,
+        columns: to_u32(columns)?,
+        outputs_offset: contiguous_offset(plan, "outputs", &op.outputs, [rows, columns])?,
         with_gradient: u32::from(op.gradient),
         has_scaling: u32::from(op.scaling.is_some()),
         zero: 0,
     };
     // Something must be bound where nothing is scaled.
     let scaling = op.scaling.unwrap_or(op.count);
-    let tensors = vec![op.outputs.tensor, op.targets, op.mask, op.count, scaling, op.row_loss];
+    let tensors = vec![op.outputs.tensor, op.targets, op.loss_mask, op.count, scaling, op.row_loss];
     let command = dispatch(plan, kernel, tensors, &params, rows as u64, 1)?;
-    Ok(with_constants(command, &[number(op.threads())?]))
+    Ok(with_constants(command, &[to_u32(op.threads())?]))
 }

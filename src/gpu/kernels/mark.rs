@@ -23,7 +23,7 @@ pub(in crate::gpu) fn mark() -> Dispatch {
     Dispatch {
         kernel: &MARK,
         constants: Vec::new(),
-        halves: Vec::new(),
+        f16_aliases: Vec::new(),
         tensors: Vec::new(),
         params: vec![0; MARK.params_size],
         workgroups: 1,

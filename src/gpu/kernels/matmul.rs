@@ -6,8 +6,8 @@
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, dispatch, inside, matrix, number, params, parts, place, read, shader, strided, tiles, with_constants,
-        write,
+        ENTRY, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader, strided_offset,
+        tile_count, to_u32, with_constants, write,
     },
 };
 use crate::error::Result;
@@ -47,8 +47,8 @@ pub(super) static MATMUL: Kernel = Kernel {
 };
 
 /// The sizes of op(view) and its strides from row to row and from column to column.
-fn turned(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
-    let stride = number(view.cols)?;
+fn transposed(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
+    let stride = to_u32(view.cols)?;
     Ok(if transpose { ([view.cols, view.rows], [1, stride]) } else { ([view.rows, view.cols], [stride, 1]) })
 }
 
@@ -69,30 +69,31 @@ fn tiled(
     let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
     let is_long = k.div_ceil(slices) > LONG;
     let part = |(skip, count): (usize, usize)| {
-        let params = Params { skip: number(skip)?, count: number(count)?, ..*params };
-        let command = dispatch(plan, &MATMUL, tensors.clone(), &params, tiles(m, side) * tiles(n, side), slices)?;
+        let params = Params { skip: to_u32(skip)?, count: to_u32(count)?, ..*params };
+        let command =
+            dispatch(plan, &MATMUL, tensors.clone(), &params, tile_count(m, side) * tile_count(n, side), slices)?;
         Ok(with_constants(command, &[(side / ProductTile::Small.side()) as u32, u32::from(is_long)]))
     };
     parts(cut, k.div_ceil(slices)).map(part).collect()
 }
 
 pub(super) fn matmul(plan: &Plan, op: &MatMul, cut: Cut) -> Result<Vec<Command>> {
-    let ([m, k], [a_row, a_col]) = turned(&op.a, op.transpose_a)?;
-    let ([_, n], [b_row, b_col]) = turned(&op.b, op.transpose_b)?;
+    let ([m, k], [a_row, a_col]) = transposed(&op.a, op.transpose_a)?;
+    let ([_, n], [b_row, b_col]) = transposed(&op.b, op.transpose_b)?;
     let b_shape = if op.transpose_b { [n, k] } else { [k, n] };
     let params = Params {
-        m: number(m)?,
-        n: number(n)?,
-        k: number(k)?,
-        a_offset: place(plan, "a", &op.a, [op.a.rows, op.a.cols])?,
+        m: to_u32(m)?,
+        n: to_u32(n)?,
+        k: to_u32(k)?,
+        a_offset: contiguous_offset(plan, "a", &op.a, [op.a.rows, op.a.cols])?,
         a_row,
         a_col,
-        b_offset: place(plan, "b", &op.b, b_shape)?,
+        b_offset: contiguous_offset(plan, "b", &op.b, b_shape)?,
         b_row,
         b_col,
         has_bias: u32::from(op.bias.is_some()),
-        bias_offset: op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, n]))?,
-        out_offset: place(plan, "out", &op.out, [m, n])?,
+        bias_offset: op.bias.map_or(Ok(0), |bias| contiguous_offset(plan, "bias", &bias, [1, n]))?,
+        out_offset: contiguous_offset(plan, "out", &op.out, [m, n])?,
         slices: 1,
         slice_stride: 0,
         has_sum: 0,
@@ -109,22 +110,22 @@ pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient, cut: Cut) -> Res
     let (m, n, rows) = (op.d.cols, op.x.cols, op.d.rows);
     let [slices, flat] = matrix(plan, op.slices)?;
     let params = Params {
-        m: number(m)?,
-        n: number(n)?,
-        k: number(rows)?,
-        a_offset: strided(plan, "d", &op.d, [rows, m])?,
+        m: to_u32(m)?,
+        n: to_u32(n)?,
+        k: to_u32(rows)?,
+        a_offset: strided_offset(plan, "d", &op.d, [rows, m])?,
         a_row: 1,
-        a_col: number(op.d.stride)?,
-        b_offset: strided(plan, "x", &op.x, [rows, n])?,
-        b_row: number(op.x.stride)?,
+        a_col: to_u32(op.d.stride)?,
+        b_offset: strided_offset(plan, "x", &op.x, [rows, n])?,
+        b_row: to_u32(op.x.stride)?,
         b_col: 1,
         has_bias: 0,
         bias_offset: 0,
-        out_offset: inside("weight", op.weight, [m, n], flat)?,
-        slices: number(slices)?,
-        slice_stride: number(flat)?,
+        out_offset: offset_in_bounds("weight", op.weight, [m, n], flat)?,
+        slices: to_u32(slices)?,
+        slice_stride: to_u32(flat)?,
         has_sum: u32::from(op.bias.is_some()),
-        sum_offset: op.bias.map_or(Ok(0), |bias| inside("bias", bias, [1, m], flat))?,
+        sum_offset: op.bias.map_or(Ok(0), |bias| offset_in_bounds("bias", bias, [1, m], flat))?,
         ..Params::default()
     };
     let tensors = vec![op.d.tensor, op.x.tensor, op.x.tensor, op.slices];

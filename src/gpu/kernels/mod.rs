@@ -3,16 +3,16 @@
 //! The contract: a kernel is data and lowering is data, without a wgpu type; `tests/border.rs` holds every kernel
 //! against its WGSL, and every lowered plan against the plan's own count of dispatches.
 
+mod dropout;
 mod gather;
+mod gradient_norms;
 mod launch;
 mod loss;
 mod mark;
-mod mask;
 mod matmul;
 mod recurrence;
 mod state;
 mod sum;
-mod trace;
 mod transpose;
 mod update;
 
@@ -63,10 +63,10 @@ impl Kernel {
     }
 
     /// The WGSL, with these of its aliases being f16 and the others f32.
-    pub fn wgsl(&self, halves: &[&str]) -> String {
-        let enable = if halves.is_empty() { "" } else { "enable f16;\n" };
+    pub fn wgsl(&self, f16_aliases: &[&str]) -> String {
+        let enable = if f16_aliases.is_empty() { "" } else { "enable f16;\n" };
         let aliases = self.aliases().into_iter().map(|alias| {
-            let element = if halves.contains(&alias) { "f16" } else { "f32" };
+            let element = if f16_aliases.contains(&alias) { "f16" } else { "f32" };
             format!("alias {alias} = {element};\n")
         });
         let aliases: String = aliases.collect();
@@ -113,7 +113,7 @@ pub struct Dispatch {
     /// The values of the kernel's constants; with others it is another pipeline.
     pub constants: Vec<u32>,
     /// Those of the kernel's aliases that are f16; with others it is another pipeline.
-    pub halves: Vec<&'static str>,
+    pub f16_aliases: Vec<&'static str>,
     /// The tensors, whole, in the order of the kernel's bindings.
     pub tensors: Vec<TensorId>,
     /// The bytes of the parameters, at most [`MAX_PARAMS_BYTES`].
@@ -184,22 +184,22 @@ pub fn all() -> &'static [&'static Kernel] {
             &transpose::TRANSPOSE,
             &gather::GATHER,
             &gather::GATHER_GRADIENT,
-            &mask::MASK,
+            &dropout::DROPOUT,
             &state::COPY,
-            &state::REMAINING,
-            &state::START,
-            &state::START_GRADIENT,
-            &trace::TRACE,
+            &state::REMAINING_LENGTHS,
+            &state::INITIAL_STATE,
+            &state::INITIAL_STATE_GRADIENT,
+            &gradient_norms::GRADIENT_NORMS,
             &state::POOL,
             &state::POOL_GRADIENT,
             &loss::CROSS_ENTROPY,
             &loss::MEAN_SQUARED,
             &sum::SUM,
             &mark::MARK,
-            &update::COMBINE,
-            &update::COMBINE_SEGMENT,
-            &update::MEASURE,
-            &update::RESCALE,
+            &update::REDUCE_GRADIENTS,
+            &update::REDUCE_GRADIENTS_SEGMENT,
+            &update::STEP_METRICS,
+            &update::UPDATE_LOSS_SCALE,
             &update::SGD,
             &update::RMS_PROP,
             &update::ADAM,
@@ -239,9 +239,9 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
     match op {
         Op::Copy { from, to } => state::copy(plan, from, to).map(one),
         Op::Zero { tensor } => Ok(one(Command::Zero { tensor: *tensor })),
-        Op::Start(op) => state::start(plan, op).map(one),
-        Op::Remaining(op) => state::remaining(plan, op).map(one),
-        Op::Mask(op) => mask::mask(plan, op).map(one),
+        Op::InitialState(op) => state::initial_state(plan, op).map(one),
+        Op::RemainingLengths(op) => state::remaining_lengths(plan, op).map(one),
+        Op::Dropout(op) => dropout::dropout(plan, op).map(one),
         Op::Gather(op) => gather::gather(plan, op).map(one),
         Op::Transpose(op) => transpose::transpose(plan, op).map(one),
         Op::MatMul(op) => matmul::matmul(plan, op, cut),
@@ -249,17 +249,17 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::Backward { recurrence, upstream, to_start, carried } => {
             recurrence::backward(plan, recurrence, *upstream, *to_start, *carried, cut)
         }
-        Op::Trace(op) => trace::trace(plan, op, cut),
+        Op::GradientNorms(op) => gradient_norms::gradient_norms(plan, op, cut),
         Op::Pool(op) => state::pool(plan, op, cut),
         Op::PoolGradient(op) => state::pool_gradient(plan, op).map(one),
-        Op::StartGradient(op) => state::start_gradient(plan, op, cut),
+        Op::InitialStateGradient(op) => state::initial_state_gradient(plan, op, cut),
         Op::LossGradient(op) => loss::loss(plan, op).map(one),
         Op::WeightGradient(op) => matmul::weight_gradient(plan, op, cut),
         Op::GatherGradient(op) => gather::gather_gradient(plan, op, cut),
         Op::Sum(op) => sum::sum(plan, op).map(one),
-        Op::Combine(op) => update::combine(plan, op).map(one),
-        Op::Measure(op) => update::measure(plan, op).map(one),
+        Op::ReduceGradients(op) => update::reduce_gradients(plan, op).map(one),
+        Op::StepMetrics(op) => update::step_metrics(plan, op).map(one),
         Op::Update(op) => update::update(plan, op).map(one),
-        Op::Rescale(op) => update::rescale(plan, op).map(one),
+        Op::UpdateLossScale(op) => update::update_loss_scale(plan, op).map(one),
     }
 }

@@ -6,11 +6,12 @@
 use super::{
     Binding, Command, Kernel,
     launch::{
-        ENTRY, dispatch, holds, number, params, parts, place, reaches, read, shader, tiles, with_constants, write,
+        ENTRY, check_len, check_min_len, contiguous_offset, dispatch, params, parts, read, shader, tile_count, to_u32,
+        with_constants, write,
     },
 };
 use crate::error::{Error, Result};
-use crate::model::{Cell, CellMemory, Record, cells, table};
+use crate::model::{Cell, Record, Saved, cells, table};
 use crate::plan::{Cut, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
 
 params!(Params {
@@ -41,16 +42,16 @@ struct Drivers {
 
 /// A driver's buffers, the last being what a cell keeps: nothing, or a second state, or something else.
 const fn bindings(record: &Record, all: &'static [[Binding; 7]; 2]) -> &'static [Binding] {
-    match record.memory {
-        CellMemory::None => all[0].split_at(6).0,
-        CellMemory::State => &all[1],
-        CellMemory::Recurrent | CellMemory::Operand => &all[0],
+    match record.saved {
+        Saved::None => all[0].split_at(6).0,
+        Saved::State => &all[1],
+        Saved::Recurrent | Saved::Operand => &all[0],
     }
 }
 
 /// A driver's buffers with what a cell keeps behind them, that being anything but a second state, or one.
-const fn with_memory([a, b, c, d, e, f]: [Binding; 6]) -> [[Binding; 7]; 2] {
-    [[a, b, c, d, e, f, MEMORY], [a, b, c, d, e, f, STATE]]
+const fn with_saved([a, b, c, d, e, f]: [Binding; 6]) -> [[Binding; 7]; 2] {
+    [[a, b, c, d, e, f, SAVED], [a, b, c, d, e, f, STATE]]
 }
 
 /// A driver's WGSL in pieces; the last is there for a cell of one product.
@@ -93,9 +94,9 @@ const MASKED_CONSTANTS: [&str; 6] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLO
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits always.
 const STORED: &str = "Stored";
 const LENGTHS: Binding = read("lengths");
-const MASK: Binding = read("mask");
-const MEMORY: Binding = write("memory").of(STORED);
-const STATE: Binding = write("memory");
+const DROPOUT: Binding = read("dropout_mask");
+const SAVED: Binding = write("saved").of(STORED);
+const STATE: Binding = write("saved");
 
 macro_rules! drivers {
     ($($cell:ident: $pattern:pat,)*) => {
@@ -118,25 +119,25 @@ macro_rules! drivers {
                     "step_forward",
                     $cell,
                     &MASKED_CONSTANTS,
-                    &with_memory([read("weight").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, MASK])
+                    &with_saved([read("weight").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, DROPOUT])
                 ),
                 step_backward: driver!(
                     "step_backward",
                     $cell,
                     &CONSTANTS,
-                    &with_memory([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, MASK])
+                    &with_saved([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, DROPOUT])
                 ),
                 sequence_forward: driver!(
                     "sequence_forward",
                     $cell,
                     &CONSTANTS,
-                    &with_memory([read("turned").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, MASK])
+                    &with_saved([read("transposed").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, DROPOUT])
                 ),
                 sequence_backward: driver!(
                     "sequence_backward",
                     $cell,
                     &CONSTANTS,
-                    &with_memory([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, MASK])
+                    &with_saved([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, DROPOUT])
                 ),
             };
         })*
@@ -145,7 +146,7 @@ macro_rules! drivers {
 table!(drivers);
 
 /// The step before the first: where the gradient of the initial state is summed.
-const START: u32 = u32::MAX;
+const INITIAL_STATE: u32 = u32::MAX;
 
 /// The parameters of a recurrence, once its tensors are known to have its sizes.
 fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
@@ -157,27 +158,27 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
     }
     let (gates, width) = (op.directions.saturating_mul(op.rows()), op.width());
     let slots = op.steps.saturating_add(op.directions);
-    reaches(plan, op.gates, op.steps, &[op.batch, gates])?;
-    reaches(plan, op.history, slots, &[op.batch, width])?;
-    holds(plan, op.lengths, &[op.batch])?;
-    op.mask.map_or(Ok(()), |mask| holds(plan, mask, &[op.batch, width]))?;
-    match (op.cell.memory(), op.memory) {
-        (CellMemory::None, None) => {}
-        (CellMemory::State, Some(c)) => reaches(plan, c, slots, &[op.batch, width])?,
-        (CellMemory::Recurrent, Some(u)) => reaches(plan, u, op.steps, &[op.batch, gates])?,
-        (CellMemory::Operand, Some(s)) => reaches(plan, s, op.steps, &[op.batch, width])?,
-        (memory, given) => {
+    check_min_len(plan, op.gates, op.steps, &[op.batch, gates])?;
+    check_min_len(plan, op.history, slots, &[op.batch, width])?;
+    check_len(plan, op.lengths, &[op.batch])?;
+    op.dropout_mask.map_or(Ok(()), |mask| check_len(plan, mask, &[op.batch, width]))?;
+    match (op.cell.saved(), op.saved) {
+        (Saved::None, None) => {}
+        (Saved::State, Some(c)) => check_min_len(plan, c, slots, &[op.batch, width])?,
+        (Saved::Recurrent, Some(u)) => check_min_len(plan, u, op.steps, &[op.batch, gates])?,
+        (Saved::Operand, Some(s)) => check_min_len(plan, s, op.steps, &[op.batch, width])?,
+        (saved, given) => {
             let (cell, given) = (op.cell.name(), if given.is_some() { "one" } else { "none" });
-            return Err(Error::Config(format!("the cell {cell} keeps {memory:?} beside its gates, {given} is given")));
+            return Err(Error::Config(format!("the cell {cell} keeps {saved:?} beside its gates, {given} is given")));
         }
     }
     Ok(Params {
-        steps: number(op.steps)?,
-        batch: number(op.batch)?,
-        hidden: number(op.hidden)?,
-        directions: number(op.directions)?,
+        steps: to_u32(op.steps)?,
+        batch: to_u32(op.batch)?,
+        hidden: to_u32(op.hidden)?,
+        directions: to_u32(op.directions)?,
         variant: op.cell.variant(),
-        has_mask: u32::from(op.mask.is_some()),
+        has_mask: u32::from(op.dropout_mask.is_some()),
         ..Params::default()
     })
 }
@@ -190,29 +191,29 @@ fn products(op: &Recurrence) -> std::ops::Range<u32> {
 /// The constants of a dispatch one way, and its workgroups.
 fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
     let Tile { threads, sequences, units, split } = op.tile;
-    let known = (1..=Tile::MOST_SEQUENCES).contains(&sequences) && (1..=Tile::MOST_UNITS).contains(&units);
+    let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
     if !known || split == 0 || threads == 0 || threads % split != 0 {
         return Err(Error::Config(format!("a recurrence has no tile {:?}", op.tile)));
     }
-    let floats = number(op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden))?;
+    let floats = to_u32(op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden))?;
     let across = match op.schedule {
-        RecurrenceMode::PerStep => tiles(op.hidden, (threads / split * units) as usize),
+        RecurrenceMode::PerStep => tile_count(op.hidden, (threads / split * units) as usize),
         RecurrenceMode::WholeSequence => 1,
     };
-    let workgroups = op.directions as u64 * tiles(op.batch, sequences as usize) * across;
+    let workgroups = op.directions as u64 * tile_count(op.batch, sequences as usize) * across;
     Ok(([threads, sequences, units, split, floats], workgroups))
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
     let params = check(plan, op)?;
     let rows = op.directions * op.rows();
-    let bias_offset = op.bias.map_or(Ok(0), |bias| place(plan, "bias", &bias, [1, rows]))?;
+    let bias_offset = op.bias.map_or(Ok(0), |bias| contiguous_offset(plan, "bias", &bias, [1, rows]))?;
     let params = Params { bias_offset, has_bias: u32::from(op.bias.is_some()), ..params };
     // Something must be bound where there is no bias or mask.
     let tensors = |weight: TensorId| {
-        let (bias, mask) = (op.bias.map_or(weight, |bias| bias.tensor), op.mask.unwrap_or(op.lengths));
+        let (bias, mask) = (op.bias.map_or(weight, |bias| bias.tensor), op.dropout_mask.unwrap_or(op.lengths));
         let mut tensors = vec![weight, bias, op.gates, op.history, op.lengths, mask];
-        tensors.extend(op.memory);
+        tensors.extend(op.saved);
         tensors
     };
     let (constants, workgroups) = tiled(op, Way::Forward)?;
@@ -220,7 +221,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
         RecurrenceMode::PerStep => {
             let [threads, sequences, units, split, floats] = constants;
             let constants = [threads, sequences, units, split, floats, params.has_mask];
-            let weight_offset = place(plan, "weight", &op.weight, [rows, op.hidden])?;
+            let weight_offset = contiguous_offset(plan, "weight", &op.weight, [rows, op.hidden])?;
             let run = |step, product| {
                 let params = Params { step, product, weight_offset, ..params };
                 let kernel = &drivers(op.cell).step_forward;
@@ -233,15 +234,15 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
                 .collect()
         }
         RecurrenceMode::WholeSequence => {
-            let turned = op.weight_transposed.ok_or_else(|| {
+            let transposed = op.weight_transposed.ok_or_else(|| {
                 Error::Config("a recurrence over a whole sequence has no transposed weight".to_owned())
             })?;
-            let weight_offset = place(plan, "weight_transposed", &turned, [op.hidden, rows])?;
+            let weight_offset = contiguous_offset(plan, "weight_transposed", &transposed, [op.hidden, rows])?;
             let params = Params { weight_offset, ..params };
             let kernel = &drivers(op.cell).sequence_forward;
             let run = |(first, count): (usize, usize)| {
-                let params = Params { begin: number(first)?, end: number(first + count)?, ..params };
-                let command = dispatch(plan, kernel, tensors(turned.tensor), &params, workgroups, 1)?;
+                let params = Params { begin: to_u32(first)?, end: to_u32(first + count)?, ..params };
+                let command = dispatch(plan, kernel, tensors(transposed.tensor), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
             parts(cut, op.steps).map(run).collect()
@@ -259,18 +260,18 @@ pub(super) fn backward(
 ) -> Result<Vec<Command>> {
     let params = check(plan, op)?;
     let slots = op.steps.saturating_add(op.directions).saturating_add(usize::from(carried));
-    reaches(plan, upstream, slots, &[op.batch, op.width()])?;
-    if let (CellMemory::State, Some(c)) = (op.cell.memory(), op.memory) {
-        reaches(plan, c, slots, &[op.batch, op.width()])?;
+    check_min_len(plan, upstream, slots, &[op.batch, op.width()])?;
+    if let (Saved::State, Some(c)) = (op.cell.saved(), op.saved) {
+        check_min_len(plan, c, slots, &[op.batch, op.width()])?;
     }
     if carried && op.directions != 1 {
         return Err(Error::Config("gradients are carried to a recurrence of one direction, this one has 2".to_owned()));
     }
-    let weight_offset = place(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
+    let weight_offset = contiguous_offset(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
     let params = Params { weight_offset, carried: u32::from(carried), ..params };
-    let mask = op.mask.unwrap_or(op.lengths);
+    let mask = op.dropout_mask.unwrap_or(op.lengths);
     let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, mask];
-    tensors.extend(op.memory);
+    tensors.extend(op.saved);
     let (constants, workgroups) = tiled(op, Way::Backward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {
@@ -280,13 +281,13 @@ pub(super) fn backward(
                 let command = dispatch(plan, &drivers(op.cell).step_backward, tensors.clone(), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
-            steps.chain(to_start.then_some((START, 0))).map(run).collect()
+            steps.chain(to_start.then_some((INITIAL_STATE, 0))).map(run).collect()
         }
         RecurrenceMode::WholeSequence => {
             let kernel = &drivers(op.cell).sequence_backward;
             let run = |(first, count): (usize, usize)| {
                 let to_start = u32::from(to_start && first == 0);
-                let params = Params { to_start, begin: number(first)?, end: number(first + count)?, ..params };
+                let params = Params { to_start, begin: to_u32(first)?, end: to_u32(first + count)?, ..params };
                 let command = dispatch(plan, kernel, tensors.clone(), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };

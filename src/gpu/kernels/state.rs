@@ -1,16 +1,18 @@
-//! `copy.wgsl`, `remaining.wgsl`, `start.wgsl`, `start_gradient.wgsl`, `pool.wgsl` and `pool_gradient.wgsl`: where sequences begin and end.
+//! `copy.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl`, `initial_state_gradient.wgsl`, `pool.wgsl` and `pool_gradient.wgsl`: where sequences begin and end.
 //!
 //! The contract: one thread an element, and every sum in a fixed order.
 
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, dispatch, holds, inside, matrix, number, params, parts, place, reaches, read, shader, strided, tensor,
-        tiles, write,
+        ENTRY, check_len, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read,
+        shader, strided_offset, tensor, tile_count, to_u32, write,
     },
 };
 use crate::error::{Error, Result};
-use crate::plan::{Cut, Plan, Pool, PoolGradient, PoolKind, Remaining, Start, StartGradient, TensorId, View};
+use crate::plan::{
+    Cut, InitialState, InitialStateGradient, Plan, Pool, PoolGradient, PoolKind, RemainingLengths, TensorId, View,
+};
 
 params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
 
@@ -25,33 +27,33 @@ pub(super) static COPY: Kernel = Kernel {
     params_size: CopyParams::SIZE,
 };
 
-params!(RemainingParams { batch: u32, skipped: u32 });
+params!(RemainingLengthsParams { batch: u32, skipped: u32 });
 
-pub(super) static REMAINING: Kernel = Kernel {
-    name: "remaining",
+pub(super) static REMAINING_LENGTHS: Kernel = Kernel {
+    name: "remaining_lengths",
     entry: ENTRY,
-    source: &[shader!("remaining.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("remaining_lengths.wgsl"), shader!("math.wgsl")],
     bindings: &[read("lengths"), write("left")],
     workgroup: [256, 1, 1],
     constants: &[],
-    params: RemainingParams::FIELDS,
-    params_size: RemainingParams::SIZE,
+    params: RemainingLengthsParams::FIELDS,
+    params_size: RemainingLengthsParams::SIZE,
 };
 
-params!(StartParams { states: u32, batch: u32, columns: u32, learned_offset: u32 });
+params!(InitialStateParams { states: u32, batch: u32, columns: u32, learned_offset: u32 });
 
-pub(super) static START: Kernel = Kernel {
-    name: "start",
+pub(super) static INITIAL_STATE: Kernel = Kernel {
+    name: "initial_state",
     entry: ENTRY,
-    source: &[shader!("start.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("initial_state.wgsl"), shader!("math.wgsl")],
     bindings: &[read("learned").of("Learned"), read("fresh"), write("state")],
     workgroup: [256, 1, 1],
     constants: &[],
-    params: StartParams::FIELDS,
-    params_size: StartParams::SIZE,
+    params: InitialStateParams::FIELDS,
+    params_size: InitialStateParams::SIZE,
 };
 
-params!(StartGradientParams {
+params!(InitialStateGradientParams {
     batch: u32,
     hidden: u32,
     columns: u32,
@@ -63,15 +65,15 @@ params!(StartGradientParams {
     zero: u32,
 });
 
-pub(super) static START_GRADIENT: Kernel = Kernel {
-    name: "start_gradient",
+pub(super) static INITIAL_STATE_GRADIENT: Kernel = Kernel {
+    name: "initial_state_gradient",
     entry: ENTRY,
-    source: &[shader!("start_gradient.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("initial_state_gradient.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     bindings: &[read("source").of("Source"), read("fresh"), write("slices")],
     workgroup: [256, 1, 1],
     constants: &[],
-    params: StartGradientParams::FIELDS,
-    params_size: StartGradientParams::SIZE,
+    params: InitialStateGradientParams::FIELDS,
+    params_size: InitialStateGradientParams::SIZE,
 };
 
 params!(PoolParams {
@@ -122,44 +124,44 @@ pub(super) static POOL_GRADIENT: Kernel = Kernel {
 pub(super) fn copy(plan: &Plan, from: &View, to: &View) -> Result<Command> {
     let shape @ [rows, columns] = [to.rows, to.cols];
     if plan.copies_bytes(from, to) {
-        place(plan, "from", from, shape)?;
-        place(plan, "to", to, shape)?;
+        contiguous_offset(plan, "from", from, shape)?;
+        contiguous_offset(plan, "to", to, shape)?;
         return Ok(Command::Copy { from: *from, to: *to });
     }
     let params = CopyParams {
-        rows: number(rows)?,
-        columns: number(columns)?,
-        source_offset: strided(plan, "from", from, shape)?,
-        source_stride: number(from.stride)?,
-        to_offset: strided(plan, "to", to, shape)?,
-        to_stride: number(to.stride)?,
+        rows: to_u32(rows)?,
+        columns: to_u32(columns)?,
+        source_offset: strided_offset(plan, "from", from, shape)?,
+        source_stride: to_u32(from.stride)?,
+        to_offset: strided_offset(plan, "to", to, shape)?,
+        to_stride: to_u32(to.stride)?,
     };
-    dispatch(plan, &COPY, vec![from.tensor, to.tensor], &params, tiles(rows * columns, 256), 1)
+    dispatch(plan, &COPY, vec![from.tensor, to.tensor], &params, tile_count(rows * columns, 256), 1)
 }
 
-pub(super) fn remaining(plan: &Plan, op: &Remaining) -> Result<Command> {
+pub(super) fn remaining_lengths(plan: &Plan, op: &RemainingLengths) -> Result<Command> {
     let batch = tensor(plan, op.lengths)?.len();
-    holds(plan, op.out, &[batch])?;
-    let params = RemainingParams { batch: number(batch)?, skipped: number(op.skipped)? };
-    dispatch(plan, &REMAINING, vec![op.lengths, op.out], &params, tiles(batch, 256), 1)
+    check_len(plan, op.out, &[batch])?;
+    let params = RemainingLengthsParams { batch: to_u32(batch)?, skipped: to_u32(op.skipped)? };
+    dispatch(plan, &REMAINING_LENGTHS, vec![op.lengths, op.out], &params, tile_count(batch, 256), 1)
 }
 
-pub(super) fn start(plan: &Plan, op: &Start) -> Result<Command> {
+pub(super) fn initial_state(plan: &Plan, op: &InitialState) -> Result<Command> {
     let [states, columns] = [op.learned.rows, op.learned.cols];
     let len = tensor(plan, op.state)?.len();
     let batch = len / (states * columns).max(1);
-    holds(plan, op.state, &[states, batch, columns])?;
-    holds(plan, op.fresh, &[1])?;
-    let params = StartParams {
-        states: number(states)?,
-        batch: number(batch)?,
-        columns: number(columns)?,
-        learned_offset: place(plan, "learned", &op.learned, [states, columns])?,
+    check_len(plan, op.state, &[states, batch, columns])?;
+    check_len(plan, op.fresh, &[1])?;
+    let params = InitialStateParams {
+        states: to_u32(states)?,
+        batch: to_u32(batch)?,
+        columns: to_u32(columns)?,
+        learned_offset: contiguous_offset(plan, "learned", &op.learned, [states, columns])?,
     };
-    dispatch(plan, &START, vec![op.learned.tensor, op.fresh, op.state], &params, tiles(len, 256), 1)
+    dispatch(plan, &INITIAL_STATE, vec![op.learned.tensor, op.fresh, op.state], &params, tile_count(len, 256), 1)
 }
 
-pub(super) fn start_gradient(plan: &Plan, op: &StartGradient, cut: Cut) -> Result<Vec<Command>> {
+pub(super) fn initial_state_gradient(plan: &Plan, op: &InitialStateGradient, cut: Cut) -> Result<Vec<Command>> {
     let [slots, batch, columns] = history(plan, op.from)?;
     let (first, second) = match *op.slots.as_slice() {
         [first] => (first, first),
@@ -169,62 +171,69 @@ pub(super) fn start_gradient(plan: &Plan, op: &StartGradient, cut: Cut) -> Resul
             return Err(Error::Config(format!("an initial state has {given} slots, expected 1 or 2, one a direction")));
         }
     };
-    inside("a slot", first.max(second), [1, 1], slots)?;
-    holds(plan, op.fresh, &[1])?;
-    let params = StartGradientParams {
-        batch: number(batch)?,
-        hidden: number(columns / op.slots.len())?,
-        columns: number(columns)?,
-        first_slot: number(first)?,
-        second_slot: number(second)?,
-        weight_offset: inside("weight", op.weight, [1, columns], matrix(plan, op.slices)?[1])?,
-        ..StartGradientParams::default()
+    offset_in_bounds("a slot", first.max(second), [1, 1], slots)?;
+    check_len(plan, op.fresh, &[1])?;
+    let params = InitialStateGradientParams {
+        batch: to_u32(batch)?,
+        hidden: to_u32(columns / op.slots.len())?,
+        columns: to_u32(columns)?,
+        first_slot: to_u32(first)?,
+        second_slot: to_u32(second)?,
+        weight_offset: offset_in_bounds("weight", op.weight, [1, columns], matrix(plan, op.slices)?[1])?,
+        ..InitialStateGradientParams::default()
     };
     let run = |(first, count): (usize, usize)| {
-        let params = StartGradientParams { first: number(first)?, count: number(count)?, ..params };
-        dispatch(plan, &START_GRADIENT, vec![op.from, op.fresh, op.slices], &params, tiles(columns, 256), 1)
+        let params = InitialStateGradientParams { first: to_u32(first)?, count: to_u32(count)?, ..params };
+        dispatch(
+            plan,
+            &INITIAL_STATE_GRADIENT,
+            vec![op.from, op.fresh, op.slices],
+            &params,
+            tile_count(columns, 256),
+            1,
+        )
     };
     parts(cut, batch).map(run).collect()
 }
 
 pub(super) fn pool(plan: &Plan, op: &Pool, cut: Cut) -> Result<Vec<Command>> {
     let (batch, columns) = (op.out.rows, op.out.cols);
-    reaches(plan, op.history, op.steps.saturating_add(op.directions), &[batch, columns])?;
-    holds(plan, op.lengths, &[batch])?;
-    holds(plan, op.excess, &[batch, columns])?;
+    check_min_len(plan, op.history, op.steps.saturating_add(op.directions), &[batch, columns])?;
+    check_len(plan, op.lengths, &[batch])?;
+    check_len(plan, op.excess, &[batch, columns])?;
     let params = PoolParams {
         kind: kind(op.kind),
-        all: number(op.steps)?,
-        skipped: number(op.skipped)?,
-        batch: number(batch)?,
-        hidden: number(columns / op.directions.max(1))?,
-        columns: number(columns)?,
-        out_offset: place(plan, "out", &op.out, [batch, columns])?,
+        all: to_u32(op.steps)?,
+        skipped: to_u32(op.skipped)?,
+        batch: to_u32(batch)?,
+        hidden: to_u32(columns / op.directions.max(1))?,
+        columns: to_u32(columns)?,
+        out_offset: contiguous_offset(plan, "out", &op.out, [batch, columns])?,
         ..PoolParams::default()
     };
     let run = |(first, steps): (usize, usize)| {
-        let params = PoolParams { first: number(first)?, steps: number(steps)?, ..params };
+        let params = PoolParams { first: to_u32(first)?, steps: to_u32(steps)?, ..params };
         let tensors = vec![op.history, op.lengths, op.out.tensor, op.excess];
-        dispatch(plan, &POOL, tensors, &params, tiles(batch * columns, 256), 1)
+        dispatch(plan, &POOL, tensors, &params, tile_count(batch * columns, 256), 1)
     };
     parts(cut, op.steps).map(run).collect()
 }
 
 pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
     let (batch, columns) = (op.d.rows, op.d.cols);
-    reaches(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, columns])?;
-    holds(plan, op.lengths, &[batch])?;
+    check_min_len(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, columns])?;
+    check_len(plan, op.lengths, &[batch])?;
     let params = PoolGradientParams {
         kind: kind(op.kind),
-        steps: number(op.steps)?,
-        skipped: number(op.skipped)?,
-        batch: number(batch)?,
-        hidden: number(columns / op.directions.max(1))?,
-        columns: number(columns)?,
-        d_offset: place(plan, "d", &op.d, [batch, columns])?,
+        steps: to_u32(op.steps)?,
+        skipped: to_u32(op.skipped)?,
+        batch: to_u32(batch)?,
+        hidden: to_u32(columns / op.directions.max(1))?,
+        columns: to_u32(columns)?,
+        d_offset: contiguous_offset(plan, "d", &op.d, [batch, columns])?,
     };
     let tensors = vec![op.d.tensor, op.lengths, op.upstream];
-    dispatch(plan, &POOL_GRADIENT, tensors, &params, tiles(op.steps * batch * columns, 256), 1)
+    dispatch(plan, &POOL_GRADIENT, tensors, &params, tile_count(op.steps * batch * columns, 256), 1)
 }
 
 /// As the shaders count them.

@@ -4,7 +4,7 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, holds, number, params, read, shader, tensor, tiles, write},
+    launch::{ENTRY, check_len, dispatch, params, read, shader, tensor, tile_count, to_u32, write},
 };
 use crate::error::Result;
 use crate::plan::{Plan, Sum};
@@ -24,6 +24,6 @@ pub(super) static SUM: Kernel = Kernel {
 
 pub(super) fn sum(plan: &Plan, op: &Sum) -> Result<Command> {
     let rows = tensor(plan, op.from)?.len();
-    holds(plan, op.to, &[rows.div_ceil(Sum::BLOCK)])?;
-    dispatch(plan, &SUM, vec![op.from, op.to], &Params { rows: number(rows)? }, tiles(rows, Sum::BLOCK), 1)
+    check_len(plan, op.to, &[rows.div_ceil(Sum::BLOCK)])?;
+    dispatch(plan, &SUM, vec![op.from, op.to], &Params { rows: to_u32(rows)? }, tile_count(rows, Sum::BLOCK), 1)
 }

@@ -1,10 +1,10 @@
-//! `transpose.wgsl`: a matrix turned over.
+//! `transpose.wgsl`: a matrix transposed.
 //!
 //! The contract: only U needs it, so that the whole-sequence recurrence reads it along rows.
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, number, params, place, read, shader, tiles, write},
+    launch::{ENTRY, contiguous_offset, dispatch, params, read, shader, tile_count, to_u32, write},
 };
 use crate::error::Result;
 use crate::plan::{Plan, Transpose};
@@ -28,11 +28,11 @@ const TILE: usize = 32;
 pub(super) fn transpose(plan: &Plan, op: &Transpose) -> Result<Command> {
     let (m, n) = (op.input.rows, op.input.cols);
     let params = Params {
-        m: number(m)?,
-        n: number(n)?,
-        input_offset: place(plan, "input", &op.input, [m, n])?,
-        out_offset: place(plan, "out", &op.out, [n, m])?,
+        m: to_u32(m)?,
+        n: to_u32(n)?,
+        input_offset: contiguous_offset(plan, "input", &op.input, [m, n])?,
+        out_offset: contiguous_offset(plan, "out", &op.out, [n, m])?,
     };
     let tensors = vec![op.input.tensor, op.out.tensor];
-    dispatch(plan, &TRANSPOSE, tensors, &params, tiles(m, TILE) * tiles(n, TILE), 1)
+    dispatch(plan, &TRANSPOSE, tensors, &params, tile_count(m, TILE) * tile_count(n, TILE), 1)
 }

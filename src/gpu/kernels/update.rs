@@ -1,33 +1,38 @@
-//! `combine.wgsl`, `measure.wgsl` and the optimisers: from slices of the gradient to the next parameters.
+//! `reduce_gradients.wgsl`, `step_metrics.wgsl` and the optimisers: from slices of the gradient to the next parameters.
 //!
 //! The contract: each is one dispatch over the flat buffers, however many parameters the network has.
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, holds, matrix, number, params, read, shader, tensor, tiles, write},
+    launch::{ENTRY, check_len, dispatch, matrix, params, read, shader, tensor, tile_count, to_u32, write},
 };
 use crate::error::{Error, Result};
-use crate::plan::{Clip, Combine, HYPER, METRICS_SLOTS, Measure, Optimizer, Plan, Rescale, Update};
+use crate::plan::{Clip, HYPER, METRICS_SLOTS, Optimizer, Plan, ReduceGradients, StepMetrics, Update, UpdateLossScale};
 
-params!(CombineParams { flat: u32, slices: u32, adds: u32, has_scaling: u32, zero: u32 });
+params!(ReduceGradientsParams { flat: u32, slices: u32, adds: u32, has_scaling: u32, zero: u32 });
 
-pub(super) static COMBINE: Kernel = Kernel {
-    name: "combine",
+pub(super) static REDUCE_GRADIENTS: Kernel = Kernel {
+    name: "reduce_gradients",
     entry: ENTRY,
-    source: &[shader!("combine.wgsl"), shader!("combine_window.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[
+        shader!("reduce_gradients.wgsl"),
+        shader!("reduce_gradients_window.wgsl"),
+        shader!("reduce.wgsl"),
+        shader!("math.wgsl"),
+    ],
     bindings: &[read("slices"), read("hyper"), read("exempt"), read("scaling"), write("gradients"), write("partials")],
     workgroup: [256, 1, 1],
     constants: &[],
-    params: CombineParams::FIELDS,
-    params_size: CombineParams::SIZE,
+    params: ReduceGradientsParams::FIELDS,
+    params_size: ReduceGradientsParams::SIZE,
 };
 
-pub(super) static COMBINE_SEGMENT: Kernel = Kernel {
-    name: "combine_segment",
+pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
+    name: "reduce_gradients_segment",
     entry: ENTRY,
     source: &[
-        shader!("combine.wgsl"),
-        shader!("combine_segment.wgsl"),
+        shader!("reduce_gradients.wgsl"),
+        shader!("reduce_gradients_segment.wgsl"),
         shader!("carry.wgsl"),
         shader!("reduce.wgsl"),
         shader!("math.wgsl"),
@@ -43,34 +48,34 @@ pub(super) static COMBINE_SEGMENT: Kernel = Kernel {
     ],
     workgroup: [256, 1, 1],
     constants: &[],
-    params: CombineParams::FIELDS,
-    params_size: CombineParams::SIZE,
+    params: ReduceGradientsParams::FIELDS,
+    params_size: ReduceGradientsParams::SIZE,
 };
 
-params!(MeasureParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32, zero: u32 });
+params!(StepMetricsParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32, zero: u32 });
 
-pub(super) static MEASURE: Kernel = Kernel {
-    name: "measure",
+pub(super) static STEP_METRICS: Kernel = Kernel {
+    name: "step_metrics",
     entry: ENTRY,
-    source: &[shader!("measure.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("step_metrics.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     bindings: &[read("row_loss"), read("partials"), read("hyper"), write("metrics")],
     workgroup: [256, 1, 1],
     constants: &[],
-    params: MeasureParams::FIELDS,
-    params_size: MeasureParams::SIZE,
+    params: StepMetricsParams::FIELDS,
+    params_size: StepMetricsParams::SIZE,
 };
 
-params!(RescaleParams { slots: u32, interval: u32, least: f32, most: f32 });
+params!(UpdateLossScaleParams { slots: u32, interval: u32, least: f32, most: f32 });
 
-pub(super) static RESCALE: Kernel = Kernel {
-    name: "rescale",
+pub(super) static UPDATE_LOSS_SCALE: Kernel = Kernel {
+    name: "update_loss_scale",
     entry: ENTRY,
-    source: &[shader!("rescale.wgsl")],
+    source: &[shader!("update_loss_scale.wgsl")],
     bindings: &[read("hyper"), read("metrics"), write("scaling")],
     workgroup: [1, 1, 1],
     constants: &[],
-    params: RescaleParams::FIELDS,
-    params_size: RescaleParams::SIZE,
+    params: UpdateLossScaleParams::FIELDS,
+    params_size: UpdateLossScaleParams::SIZE,
 };
 
 params!(SgdParams { flat: u32, slots: u32, by_value: u32, bound: f32, momentum: f32 });
@@ -153,82 +158,82 @@ pub(super) static ADAM: Kernel = Kernel {
     params_size: AdamParams::SIZE,
 };
 
-pub(super) fn combine(plan: &Plan, op: &Combine) -> Result<Command> {
+pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Command> {
     let [slices, flat] = matrix(plan, op.slices)?;
-    holds(plan, op.hyper, &[HYPER])?;
-    holds(plan, op.exempt, &[flat])?;
-    holds(plan, op.gradients, &[flat])?;
-    holds(plan, op.partials, &[flat.div_ceil(Combine::BLOCK), 3])?;
-    op.scaling.map_or(Ok(()), |scaling| holds(plan, scaling, &[3]))?;
-    let (flat_number, slices, has_scaling) = (number(flat)?, number(slices)?, u32::from(op.scaling.is_some()));
-    let params = CombineParams { flat: flat_number, slices, has_scaling, ..CombineParams::default() };
+    check_len(plan, op.hyper, &[HYPER])?;
+    check_len(plan, op.exempt, &[flat])?;
+    check_len(plan, op.gradients, &[flat])?;
+    check_len(plan, op.partials, &[flat.div_ceil(ReduceGradients::BLOCK), 3])?;
+    op.scaling.map_or(Ok(()), |scaling| check_len(plan, scaling, &[3]))?;
+    let (flat_number, slices, has_scaling) = (to_u32(flat)?, to_u32(slices)?, u32::from(op.scaling.is_some()));
+    let params = ReduceGradientsParams { flat: flat_number, slices, has_scaling, ..ReduceGradientsParams::default() };
     // Something must be bound where nothing is scaled.
     let mut tensors = vec![op.slices, op.hyper, op.exempt, op.scaling.unwrap_or(op.hyper), op.gradients, op.partials];
     let Some(segment) = op.segment else {
-        return dispatch(plan, &COMBINE, tensors, &params, tiles(flat, Combine::BLOCK), 1);
+        return dispatch(plan, &REDUCE_GRADIENTS, tensors, &params, tile_count(flat, ReduceGradients::BLOCK), 1);
     };
-    holds(plan, segment.excess, &[flat])?;
+    check_len(plan, segment.excess, &[flat])?;
     tensors.push(segment.excess);
-    let params = CombineParams { adds: u32::from(segment.adds), ..params };
-    dispatch(plan, &COMBINE_SEGMENT, tensors, &params, tiles(flat, Combine::BLOCK), 1)
+    let params = ReduceGradientsParams { adds: u32::from(segment.adds), ..params };
+    dispatch(plan, &REDUCE_GRADIENTS_SEGMENT, tensors, &params, tile_count(flat, ReduceGradients::BLOCK), 1)
 }
 
-pub(super) fn measure(plan: &Plan, op: &Measure) -> Result<Command> {
-    holds(plan, op.hyper, &[HYPER])?;
-    holds(plan, op.metrics, &[METRICS_SLOTS, 4])?;
+pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
+    check_len(plan, op.hyper, &[HYPER])?;
+    check_len(plan, op.metrics, &[METRICS_SLOTS, 4])?;
     let blocks = op.partials.map_or(Ok(0), |partials| matrix(plan, partials).map(|[blocks, _]| blocks))?;
-    op.partials.map_or(Ok(()), |partials| holds(plan, partials, &[blocks, 3]))?;
+    op.partials.map_or(Ok(()), |partials| check_len(plan, partials, &[blocks, 3]))?;
     let (clip, bound) = match op.clip {
         Clip::None => (0, 0.0),
         Clip::Norm(bound) => (1, positive(bound)),
         Clip::Normalize(bound) => (2, positive(bound)),
         Clip::Value(bound) => (3, positive(bound)),
     };
-    let params = MeasureParams {
-        rows: number(tensor(plan, op.row_loss)?.len())?,
-        blocks: number(blocks)?,
-        slots: number(METRICS_SLOTS)?,
+    let params = StepMetricsParams {
+        rows: to_u32(tensor(plan, op.row_loss)?.len())?,
+        blocks: to_u32(blocks)?,
+        slots: to_u32(METRICS_SLOTS)?,
         clip,
         bound,
         zero: 0,
     };
     // Something must be bound where there are no partials.
     let tensors = vec![op.row_loss, op.partials.unwrap_or(op.row_loss), op.hyper, op.metrics];
-    dispatch(plan, &MEASURE, tensors, &params, 1, 1)
+    dispatch(plan, &STEP_METRICS, tensors, &params, 1, 1)
 }
 
-pub(super) fn rescale(plan: &Plan, op: &Rescale) -> Result<Command> {
-    holds(plan, op.hyper, &[HYPER])?;
-    holds(plan, op.metrics, &[METRICS_SLOTS, 4])?;
-    holds(plan, op.scaling, &[3])?;
-    let params = RescaleParams {
-        slots: number(METRICS_SLOTS)?,
-        interval: number(Rescale::INTERVAL)?,
-        least: Rescale::LEAST,
-        most: Rescale::MOST,
+pub(super) fn update_loss_scale(plan: &Plan, op: &UpdateLossScale) -> Result<Command> {
+    check_len(plan, op.hyper, &[HYPER])?;
+    check_len(plan, op.metrics, &[METRICS_SLOTS, 4])?;
+    check_len(plan, op.scaling, &[3])?;
+    let params = UpdateLossScaleParams {
+        slots: to_u32(METRICS_SLOTS)?,
+        interval: to_u32(UpdateLossScale::INTERVAL)?,
+        least: UpdateLossScale::MIN_SCALE,
+        most: UpdateLossScale::MAX_SCALE,
     };
-    dispatch(plan, &RESCALE, vec![op.hyper, op.metrics, op.scaling], &params, 1, 1)
+    dispatch(plan, &UPDATE_LOSS_SCALE, vec![op.hyper, op.metrics, op.scaling], &params, 1, 1)
 }
 
 pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let len = tensor(plan, op.parameters)?.len();
-    holds(plan, op.hyper, &[HYPER])?;
-    holds(plan, op.metrics, &[METRICS_SLOTS, 4])?;
+    check_len(plan, op.hyper, &[HYPER])?;
+    check_len(plan, op.metrics, &[METRICS_SLOTS, 4])?;
     for flat in op.moments.iter().chain([&op.gradients, &op.exempt]) {
-        holds(plan, *flat, &[len])?;
+        check_len(plan, *flat, &[len])?;
     }
-    if op.moments.len() != op.optimizer.moments() {
-        let (needed, given) = (op.optimizer.moments(), op.moments.len());
+    if op.moments.len() != op.optimizer.moment_count() {
+        let (needed, given) = (op.optimizer.moment_count(), op.moments.len());
         return Err(Error::Config(format!("{:?} keeps {needed} moments and is given {given}", op.optimizer)));
     }
     let (by_value, bound) = match op.clip {
         Clip::Value(bound) => (1, positive(bound)),
         _ => (0, 0.0),
     };
-    let (flat, slots) = (number(len)?, number(METRICS_SLOTS)?);
+    let (flat, slots) = (to_u32(len)?, to_u32(METRICS_SLOTS)?);
     let mut tensors = vec![op.hyper, op.metrics, op.gradients, op.exempt, op.parameters];
     tensors.extend(&op.moments);
-    let workgroups = tiles(len, 256);
+    let workgroups = tile_count(len, 256);
     // 1 − α and 1 − β are taken in f64, as PyTorch does: in f32 they would lose half of their digits.
     match op.optimizer {
         Optimizer::Sgd { momentum } => {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CellMemory, Record};
+use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // The gate is the pre-activation itself.
-    Record { name: "elman", gates: 1, first_gates: 1, forget_gate: None, memory: CellMemory::None };
+    Record { name: "elman", gates: 1, first_gates: 1, forget_gate: None, saved: Saved::None };
 
 /// The function around an Elman cell's sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CellMemory, Record};
+use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // What is kept is U_n·h_(t-1) + b_Un, which r multiplies.
-    Record { name: "gru", gates: 3, first_gates: 3, forget_gate: None, memory: CellMemory::Recurrent };
+    Record { name: "gru", gates: 3, first_gates: 3, forget_gate: None, saved: Saved::Recurrent };
 
 /// Where r resets the candidate n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 //!
 //! n = tanh(W_n·x_t + b_Wn + U_n·(r ⊙ h_(t-1)) + b_Un).
 
-use super::{CellMemory, Record};
+use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // n waits for r; what its sums are over is r ⊙ h_(t-1).
-    Record { name: "gru_before", gates: 3, first_gates: 2, forget_gate: None, memory: CellMemory::Operand };
+    Record { name: "gru_before", gates: 3, first_gates: 2, forget_gate: None, saved: Saved::Operand };

@@ -19,7 +19,7 @@ pub use gru::Reset;
 pub enum Cell {
     /// The simple recurrent network of Elman (1990).
     Elman(Activation),
-    /// Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+    /// Long short-term saved (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
     Lstm,
     /// The gated recurrent unit (Cho et al. 2014).
     Gru(Reset),
@@ -62,7 +62,7 @@ pub(crate) struct Record {
     /// Which gate forgets, where one does.
     pub forget_gate: Option<usize>,
     /// What it keeps beside its gates and h.
-    pub memory: CellMemory,
+    pub saved: Saved,
 }
 
 impl Cell {
@@ -78,7 +78,7 @@ impl Cell {
 
     /// S, the number of states that are carried from step to step: h, and c where there is one.
     pub fn states(self) -> usize {
-        if self.memory() == CellMemory::State { 2 } else { 1 }
+        if self.saved() == Saved::State { 2 } else { 1 }
     }
 
     /// The number by which the cell's shader knows its options.
@@ -86,8 +86,8 @@ impl Cell {
         if let Cell::Elman(activation) = self { activation.variant() } else { 0 }
     }
 
-    pub(crate) fn memory(self) -> CellMemory {
-        self.record().memory
+    pub(crate) fn saved(self) -> Saved {
+        self.record().saved
     }
 
     pub(crate) fn forget_gate(self) -> Option<usize> {
@@ -106,7 +106,7 @@ impl Cell {
 
 /// What a cell keeps of a window beside its gates and h, in a tensor of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CellMemory {
+pub(crate) enum Saved {
     /// Nothing.
     None,
     /// A second state c `[T+D, B, D·H]`, carried as h is.

@@ -1,13 +1,13 @@
 //! Back-propagation through time, from the gradient of the outputs to that of every parameter, and the update.
 
 use super::forward::Site;
-use super::{Builder, ForwardTensors, Layer, LossInputs, MOMENTS, TrainingTensors, pool_kind};
+use super::{Builder, ForwardTensors, Layer, LossTensors, MOMENTS, TrainingTensors, pool_kind};
 use crate::error::Result;
-use crate::model::{CellMemory, ReadOut};
+use crate::model::{ReadOut, Saved};
 use crate::plan::{
-    Combine, CombinedSegment, Element, GatherGradient, Mask, MatMul, Op, Phase, PoolGradient, ProductTile, Recipe,
-    Recurrence, RecurrenceMode, Rescale, StartGradient, Storage, TensorId, Tile, Trace, Update, View, Way,
-    WeightGradient,
+    DType, DropoutMask, GatherGradient, GradientNorms, GradientSegment, InitialStateGradient, Lifetime, MatMul, Op,
+    Phase, PoolGradient, ProductTile, Recipe, Recurrence, RecurrenceMode, ReduceGradients, TensorId, Tile, Update,
+    UpdateLossScale, View, Way, WeightGradient,
 };
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
@@ -25,25 +25,25 @@ impl Builder<'_> {
         &mut self,
         forward: &ForwardTensors,
         recipe: Recipe,
-        loss: LossInputs,
+        loss: LossTensors,
         row_loss: TensorId,
     ) -> Result<TrainingTensors> {
         self.phase = Phase::Backward;
-        let flat = self.layout.len();
+        let flat = self.layout.buffer_len();
         let cut = self.target.slices(self.segment * self.batch, (self.gates, self.config.hidden), flat);
         // Kept, because the gaps between parameters are nobody's and stay zero.
-        let slices = self.real("gradient_slices", &[cut, flat], Storage::Scratch)?;
-        let gradients = self.real("gradients", &[flat], Storage::Shared)?;
-        let exempt = self.plan.tensor("exempt", &[flat], Element::Id, Storage::Shared)?;
-        let partials = self.real("norm_partials", &[flat.div_ceil(Combine::BLOCK), 3], Storage::Transient)?;
+        let slices = self.real("gradient_slices", &[cut, flat], Lifetime::Scratch)?;
+        let gradients = self.real("gradients", &[flat], Lifetime::Shared)?;
+        let exempt = self.plan.tensor("exempt", &[flat], DType::U32, Lifetime::Shared)?;
+        let partials = self.real("norm_partials", &[flat.div_ceil(ReduceGradients::BLOCK), 3], Lifetime::Transient)?;
         // Kept, because segments add to it.
         let excess = match self.segment < self.steps {
-            true => Some(self.real("gradients_excess", &[flat], Storage::Scratch)?),
+            true => Some(self.real("gradients_excess", &[flat], Lifetime::Scratch)?),
             false => None,
         };
         if recipe.trace {
             let shape = [self.config.layers * self.directions(), self.steps];
-            self.trace = Some(self.real("trace", &shape, Storage::Scratch)?);
+            self.trace = Some(self.real("trace", &shape, Lifetime::Scratch)?);
         }
         let mut by_token = None;
         for first in (0..self.steps).step_by(self.segment).rev() {
@@ -73,13 +73,21 @@ impl Builder<'_> {
                 self.phase = Phase::Update;
             }
             let (hyper, scaling) = (loss.hyper, self.scaling);
-            let combined = excess.map(|excess| CombinedSegment { excess, adds: !is_last });
-            self.push(Op::Combine(Combine { slices, scaling, hyper, exempt, gradients, segment: combined, partials }));
+            let combined = excess.map(|excess| GradientSegment { excess, adds: !is_last });
+            self.push(Op::ReduceGradients(ReduceGradients {
+                slices,
+                scaling,
+                hyper,
+                exempt,
+                gradients,
+                segment: combined,
+                partials,
+            }));
         }
         self.measure(loss, row_loss, Some((partials, recipe)))?;
         let mut moments = Vec::new();
-        for name in MOMENTS.iter().take(recipe.optimizer.moments()) {
-            moments.push(self.real(name, &[flat], Storage::Shared)?);
+        for name in MOMENTS.iter().take(recipe.optimizer.moment_count()) {
+            moments.push(self.real(name, &[flat], Lifetime::Shared)?);
         }
         let (keys, scaling, segment, trace) = (self.keys, self.scaling, self.segment, self.trace);
         let moments_by_place = [moments.first().copied(), moments.get(1).copied()];
@@ -100,7 +108,7 @@ impl Builder<'_> {
         );
         if let Some(scaling) = scaling {
             let (hyper, metrics) = (loss.hyper, loss.metrics);
-            self.plan.push(Phase::Update, Op::Rescale(Rescale { scaling, hyper, metrics }));
+            self.plan.push(Phase::Update, Op::UpdateLossScale(UpdateLossScale { scaling, hyper, metrics }));
         }
         Ok(training)
     }
@@ -109,7 +117,7 @@ impl Builder<'_> {
     /// slot more for what comes from a later segment.
     fn upstream(&mut self, layer: usize) -> Result<TensorId> {
         let slots = self.segment.saturating_add(self.directions() + usize::from(self.segment < self.steps));
-        self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width], self.stored)
+        self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width], self.storage_dtype)
     }
 
     /// V and its bias, and what the top layer is to hear. The outputs are now their gradient.
@@ -158,8 +166,8 @@ impl Builder<'_> {
     /// The gradient of a layer's state between two segments: from where the later one leaves it to `state_gradient`, or from
     /// there to where the earlier one finds it.
     fn carry(&mut self, layer: usize, recurrence: &Recurrence, upstream: TensorId, leaves: bool) -> Result<()> {
-        let state = self.scratch("state_gradient", &self.config.state(self.batch), Element::Real)?;
-        let second = recurrence.memory.filter(|_| recurrence.cell.memory() == CellMemory::State);
+        let state = self.scratch("state_gradient", &self.config.state_shape(self.batch), DType::F32)?;
+        let second = recurrence.saved.filter(|_| recurrence.cell.saved() == Saved::State);
         // Of h the gradient lies at the initial state's own slot, of c at that of the first step.
         for (s, (tensor, left)) in [Some((upstream, 0)), second.map(|c| (c, 1))].into_iter().flatten().enumerate() {
             let len = self.batch * self.width;
@@ -198,7 +206,16 @@ impl Builder<'_> {
         if let Some(out) = self.trace {
             let (directions, steps, lengths) = (recurrence.directions, recurrence.steps, recurrence.lengths);
             let (row, scaling) = (layer * directions, self.scaling);
-            self.push(Op::Trace(Trace { upstream, directions, steps, lengths, scaling, row, first, out }));
+            self.push(Op::GradientNorms(GradientNorms {
+                upstream,
+                directions,
+                steps,
+                lengths,
+                scaling,
+                row,
+                first,
+                out,
+            }));
         }
         if first > 0 {
             self.carry(layer, recurrence, upstream, true)?;
@@ -232,8 +249,8 @@ impl Builder<'_> {
                     // What this layer has read gives way to its gradient.
                     self.input_gradient(d, &name, x)?;
                     let (first, period) = (first * self.batch, self.rows);
-                    let op = Mask { input: Some(x), out, draw, first, period };
-                    self.push(Op::Mask(op));
+                    let op = DropoutMask { input: Some(x), out, draw, first, period };
+                    self.push(Op::Dropout(op));
                 }
             }
         }
@@ -244,18 +261,18 @@ impl Builder<'_> {
     /// operand that the cell made.
     fn recurrent_gradients(&mut self, layer: usize, op: &Recurrence, slices: TensorId) -> Result<()> {
         let (hidden, rows, width) = (op.hidden, op.rows(), self.width);
-        let second = op.memory.filter(|_| op.cell.memory() == CellMemory::Operand);
+        let second = op.saved.filter(|_| op.cell.saved() == Saved::Operand);
         let mut operands = vec![(op.history, op.directions, 0..op.cell.first_gates() * hidden)];
         operands.extend(second.map(|operand| (operand, 0, op.cell.first_gates() * hidden..rows)));
         for (mut operand, more, part) in operands {
             let is_history = operand == op.history;
             if let Some(draw) = self.draw(Site::Hidden(layer)) {
                 let name = if is_history { "masked_history" } else { "masked_operand" };
-                let masked = self.scratch(name, &[self.segment + more, self.batch, width], self.stored)?;
+                let masked = self.scratch(name, &[self.segment + more, self.batch, width], self.storage_dtype)?;
                 let slots = op.steps + more;
                 let [input, out] = [operand, masked].map(|t| View::new(t, 0, slots * self.batch, width));
-                let mask = Mask { input: Some(input), out, draw, first: 0, period: self.batch };
-                self.push(Op::Mask(mask));
+                let mask = DropoutMask { input: Some(input), out, draw, first: 0, period: self.batch };
+                self.push(Op::Dropout(mask));
                 operand = masked;
             }
             for direction in 0..op.directions {
@@ -282,14 +299,14 @@ impl Builder<'_> {
         op: &Recurrence,
         (upstream, fresh, slices): (TensorId, TensorId, TensorId),
     ) {
-        let second = op.memory.filter(|_| op.cell.memory() == CellMemory::State);
+        let second = op.saved.filter(|_| op.cell.saved() == Saved::State);
         let states = [("h_0", Some(upstream), None), ("c_0", second, Some(0))];
         for (name, from, step) in states {
             if let (Some(from), Some(offset)) = (from, self.offset(name)) {
                 let slots = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
                 let weight = offset + layer * self.width;
-                let op = StartGradient { from, slots, fresh, slices, weight };
-                self.push(Op::StartGradient(op));
+                let op = InitialStateGradient { from, slots, fresh, slices, weight };
+                self.push(Op::InitialStateGradient(op));
             }
         }
     }

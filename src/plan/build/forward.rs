@@ -3,10 +3,10 @@
 
 use super::{Builder, ForwardTensors, Layer, Whole, pool_kind};
 use crate::error::Result;
-use crate::model::{CellMemory, InputKind, ReadOut};
+use crate::model::{InputKind, ReadOut, Saved};
 use crate::plan::{
-    Draw, Element, Gather, Mask, MatMul, Op, Pool, ProductTile, Recurrence, RecurrenceMode, Remaining, Start, Storage,
-    TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
+    DType, DropoutDraw, DropoutMask, Gather, InitialState, Lifetime, MatMul, Op, Pool, ProductTile, Recurrence,
+    RecurrenceMode, RemainingLengths, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
 };
 
 /// A place of the network at which dropout draws.
@@ -20,11 +20,11 @@ pub(super) enum Site {
 
 impl Builder<'_> {
     pub(super) fn forward(&mut self, training: bool) -> Result<ForwardTensors> {
-        let state = self.real("state", &self.config.state(self.batch), Storage::Scratch)?;
+        let state = self.real("state", &self.config.state_shape(self.batch), Lifetime::Scratch)?;
         let lengths = self.id("lengths", &[self.batch])?;
         let inputs = match self.config.input {
             InputKind::Tokens(_) => self.id("tokens", &[self.steps, self.batch])?,
-            InputKind::Dense(size) => self.real("x", &[self.steps, self.batch, size], Storage::Input)?,
+            InputKind::Dense(size) => self.real("x", &[self.steps, self.batch, size], Lifetime::Input)?,
         };
         if !self.dropout.is_none() {
             let sites = 1 + 2 * self.config.layers;
@@ -42,14 +42,14 @@ impl Builder<'_> {
         for layer in 0..self.config.layers {
             layers.push(self.recurrence(layer, chunk, lengths, training)?);
         }
-        let labels = self.config.labels(self.steps, self.batch);
+        let labels = self.config.label_count(self.steps, self.batch);
         // Of training nobody reads them.
-        let storage = if training { Storage::Transient } else { Storage::Scratch };
-        let outputs = self.real("outputs", &[labels, self.config.outputs], storage)?;
+        let lifetime = if training { Lifetime::Transient } else { Lifetime::Scratch };
+        let outputs = self.real("outputs", &[labels, self.config.outputs], lifetime)?;
         let outputs = View::new(outputs, 0, labels, self.config.outputs);
         let pooled = match pool_kind(self.config) {
             Some(_) => Some(View::new(
-                self.real("pooled", &[self.batch, self.width], Storage::Transient)?,
+                self.real("pooled", &[self.batch, self.width], Lifetime::Transient)?,
                 0,
                 self.batch,
                 self.width,
@@ -63,15 +63,15 @@ impl Builder<'_> {
 
         let mut done = Vec::new();
         let left = if chunk < self.steps {
-            Some(self.plan.tensor("lengths_left", &[self.batch], Element::Id, Storage::Transient)?)
+            Some(self.plan.tensor("lengths_left", &[self.batch], DType::U32, Lifetime::Transient)?)
         } else {
             None
         };
         let whole = Whole { layers, inputs, dense, lengths, left };
         // The states that training starts the segments from, all but the last, which it does not go over again.
         let states = if training && chunk < self.steps {
-            let (count, [s, layers, batch, width]) = (self.steps.div_ceil(chunk), self.config.state(self.batch));
-            Some(self.real("segment_states", &[count - 1, s, layers, batch, width], Storage::Transient)?)
+            let (count, [s, layers, batch, width]) = (self.steps.div_ceil(chunk), self.config.state_shape(self.batch));
+            Some(self.real("segment_states", &[count - 1, s, layers, batch, width], Lifetime::Transient)?)
         } else {
             None
         };
@@ -85,7 +85,7 @@ impl Builder<'_> {
             done = self.chunk(&whole, first, steps, (state, 0), true)?;
             if let (Some(kind), Some(out), Some(top)) = (pool_kind(self.config), pooled, done.last()) {
                 let (directions, history) = (self.directions(), top.recurrence.history);
-                let excess = self.scratch("pooled_excess", &[self.batch, self.width], Element::Real)?;
+                let excess = self.scratch("pooled_excess", &[self.batch, self.width], DType::F32)?;
                 let op = Pool { kind, directions, steps, skipped: first, history, lengths, out, excess };
                 self.push(Op::Pool(op));
             }
@@ -117,7 +117,7 @@ impl Builder<'_> {
     ) -> Result<Vec<Layer>> {
         let lengths = whole.left.filter(|_| first > 0).unwrap_or(whole.lengths);
         if lengths != whole.lengths {
-            self.push(Op::Remaining(Remaining { lengths: whole.lengths, skipped: first, out: lengths }));
+            self.push(Op::RemainingLengths(RemainingLengths { lengths: whole.lengths, skipped: first, out: lengths }));
         }
         let rows = steps * self.batch;
         let mut below = whole.dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
@@ -144,8 +144,8 @@ impl Builder<'_> {
         let Some(h) = self.parameter("h_0") else { return Ok(None) };
         // c_0 follows without a gap.
         let learned = View { rows: self.config.cell.states() * h.rows, ..h };
-        let fresh = self.real("fresh", &[1], Storage::Input)?;
-        self.push(Op::Start(Start { learned, fresh, state }));
+        let fresh = self.real("fresh", &[1], Lifetime::Input)?;
+        self.push(Op::InitialState(InitialState { learned, fresh, state }));
         Ok(Some(fresh))
     }
 
@@ -153,22 +153,20 @@ impl Builder<'_> {
     /// have the same gates, and every other one the same history.
     fn recurrence(&mut self, layer: usize, steps: usize, lengths: TensorId, training: bool) -> Result<Recurrence> {
         let (cell, directions, batch) = (self.config.cell, self.directions(), self.batch);
-        let (slots, stored) = (steps.saturating_add(directions), self.stored);
+        let (slots, storage_dtype) = (steps.saturating_add(directions), self.storage_dtype);
         // One more for the gradient that one segment carries to the segment before it.
         let of_cells = slots.saturating_add(usize::from(training && steps < self.steps));
         let (own, history) = if training { (layer, layer) } else { (0, layer % 2) };
-        let gates = self.scratch(&format!("gates_l{own}"), &[steps, batch, self.gates], stored)?;
-        let history = self.scratch(&format!("history_l{history}"), &[slots, batch, self.width], stored)?;
-        let memory = match cell.memory() {
-            CellMemory::None => None,
-            CellMemory::State => {
-                Some(self.scratch(&format!("cells_l{own}"), &[of_cells, batch, self.width], Element::Real)?)
+        let gates = self.scratch(&format!("gates_l{own}"), &[steps, batch, self.gates], storage_dtype)?;
+        let history = self.scratch(&format!("history_l{history}"), &[slots, batch, self.width], storage_dtype)?;
+        let saved = match cell.saved() {
+            Saved::None => None,
+            Saved::State => Some(self.scratch(&format!("cells_l{own}"), &[of_cells, batch, self.width], DType::F32)?),
+            Saved::Recurrent => {
+                Some(self.scratch(&format!("recurrent_l{own}"), &[steps, batch, self.gates], storage_dtype)?)
             }
-            CellMemory::Recurrent => {
-                Some(self.scratch(&format!("recurrent_l{own}"), &[steps, batch, self.gates], stored)?)
-            }
-            CellMemory::Operand => {
-                Some(self.scratch(&format!("operand_l{own}"), &[steps, batch, self.width], stored)?)
+            Saved::Operand => {
+                Some(self.scratch(&format!("operand_l{own}"), &[steps, batch, self.width], storage_dtype)?)
             }
         };
         let weight = self.weight(&format!("weight_hh_l{layer}"));
@@ -177,17 +175,17 @@ impl Builder<'_> {
         if self.whole(steps).is_some() {
             let shape = [weight.cols, weight.rows];
             let name = format!("weight_hh_l{layer}.transposed");
-            let turned = self.plan.tensor(&name, &shape, stored, Storage::Transient)?;
-            let turned = View::new(turned, 0, shape[0], shape[1]);
-            self.push(Op::Transpose(Transpose { input: weight, out: turned }));
-            weight_transposed = Some(turned);
+            let transposed = self.plan.tensor(&name, &shape, storage_dtype, Lifetime::Transient)?;
+            let transposed = View::new(transposed, 0, shape[0], shape[1]);
+            self.push(Op::Transpose(Transpose { input: weight, out: transposed }));
+            weight_transposed = Some(transposed);
         }
         let mask = match self.draw(Site::Hidden(layer)) {
             None => None,
             Some(draw) => {
-                let mask = self.real(&format!("hidden_mask_l{layer}"), &[batch, self.width], Storage::Transient)?;
+                let mask = self.real(&format!("hidden_mask_l{layer}"), &[batch, self.width], Lifetime::Transient)?;
                 let out = View::new(mask, 0, batch, self.width);
-                self.push(Op::Mask(Mask { input: None, out, draw, first: 0, period: batch }));
+                self.push(Op::Dropout(DropoutMask { input: None, out, draw, first: 0, period: batch }));
                 Some(mask)
             }
         };
@@ -203,20 +201,20 @@ impl Builder<'_> {
             weight,
             weight_transposed,
             bias,
-            mask,
+            dropout_mask: mask,
             gates,
             history,
-            memory,
+            saved,
             schedule,
             tile,
         })
     }
 
     /// A tensor that a layer before may have made already.
-    pub(super) fn scratch(&mut self, name: &str, shape: &[usize], element: Element) -> Result<TensorId> {
+    pub(super) fn scratch(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<TensorId> {
         match self.plan.find(name) {
             Some(known) => Ok(known),
-            None => self.plan.tensor(name, shape, element, Storage::Transient),
+            None => self.plan.tensor(name, shape, dtype, Lifetime::Transient),
         }
     }
 
@@ -252,7 +250,7 @@ impl Builder<'_> {
         let (batch, width, rows) = (self.batch, self.width, part.steps * self.batch);
         let slot = |tensor, slot: usize| View::new(tensor, slot * batch * width, batch, width);
         // Each state by its place in `state` and its history.
-        let second = part.memory.filter(|_| part.cell.memory() == CellMemory::State);
+        let second = part.saved.filter(|_| part.cell.saved() == Saved::State);
         let states = [Some(part.history), second].into_iter().flatten().enumerate();
         let place = |s: usize| {
             let view = slot(state, s * self.config.layers + layer);
@@ -302,32 +300,33 @@ impl Builder<'_> {
     }
 
     /// How dropout draws at a place, if it does there.
-    pub(super) fn draw(&self, site: Site) -> Option<Draw> {
+    pub(super) fn draw(&self, site: Site) -> Option<DropoutDraw> {
         let Dropout { inputs, outputs, hidden, .. } = self.dropout;
         let (site, rate) = match site {
             Site::Inputs => (0, inputs),
             Site::Outputs(layer) => (1 + 2 * layer, outputs),
             Site::Hidden(layer) => (2 + 2 * layer, hidden),
         };
-        self.keys.filter(|_| rate > 0.0).map(|keys| Draw { keys, site, rate })
+        self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })
     }
 
     /// The inputs as the first layer reads them: one mask for all steps.
     fn drop_inputs(&mut self, x: View) -> Result<View> {
         let Some(draw) = self.draw(Site::Inputs) else { return Ok(x) };
-        let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Storage::Transient)?;
+        let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Lifetime::Transient)?;
         let out = View::new(out, 0, x.rows, x.cols);
-        self.push(Op::Mask(Mask { input: Some(x), out, draw, first: 0, period: self.batch }));
+        self.push(Op::Dropout(DropoutMask { input: Some(x), out, draw, first: 0, period: self.batch }));
         Ok(out)
     }
 
     /// A layer's outputs from step `first` on as the next layer reads them: every element by itself.
     fn drop_outputs(&mut self, layer: usize, outputs: View, first: usize) -> Result<View> {
         let Some(draw) = self.draw(Site::Outputs(layer)) else { return Ok(outputs) };
-        let out = self.scratch(&format!("dropped_l{layer}"), &[self.segment, self.batch, self.width], self.stored)?;
+        let out =
+            self.scratch(&format!("dropped_l{layer}"), &[self.segment, self.batch, self.width], self.storage_dtype)?;
         let out = View::new(out, 0, outputs.rows, outputs.cols);
         let (first, period) = (first * self.batch, self.rows);
-        self.push(Op::Mask(Mask { input: Some(outputs), out, draw, first, period }));
+        self.push(Op::Dropout(DropoutMask { input: Some(outputs), out, draw, first, period }));
         Ok(out)
     }
 }

@@ -7,18 +7,18 @@ mod backward;
 mod forward;
 
 use super::{
-    Clip, HYPER, LossGradient, METRICS_SLOTS, MatMul, Measure, Op, Phase, Plan, PoolKind, Precision, Purpose,
-    Recurrence, Sum, Target,
+    Clip, HYPER, LossGradient, METRICS_SLOTS, MatMul, Op, Phase, Plan, PoolKind, Precision, Purpose, Recurrence,
+    StepMetrics, Sum, Target,
     recipe::{Dropout, Loss, Recipe},
-    tensor::{Element, Storage, TensorId, View},
+    tensor::{DType, Lifetime, TensorId, View},
 };
 use crate::error::Result;
 use crate::model::{Config, Directions, Layout, ReadOut};
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
 #[derive(Clone, Copy, Debug)]
-pub struct Outputs {
-    /// `[flat]`: all parameters; of an inference in half precision these are [`Element::Half`].
+pub struct PlanTensors {
+    /// `[flat]`: all parameters; of an inference in half precision these are [`DType::F16`].
     pub parameters: TensorId,
     /// `[T·B]` token ids, or `[T·B, I]` numbers.
     pub inputs: TensorId,
@@ -31,18 +31,18 @@ pub struct Outputs {
     /// `[S, L, B, D·H]`: the initial state of every layer before a run, the final state after it.
     pub state: TensorId,
     /// The inputs of a loss.
-    pub loss: Option<LossInputs>,
+    pub loss: Option<LossTensors>,
     /// What training adds.
     pub training: Option<TrainingTensors>,
 }
 
 /// The inputs of a loss and its result.
 #[derive(Clone, Copy, Debug)]
-pub struct LossInputs {
+pub struct LossTensors {
     /// `[R]` class ids or `[R, O]` numbers.
     pub targets: TensorId,
     /// `[R]`, 0 or 1.
-    pub mask: TensorId,
+    pub loss_mask: TensorId,
     /// `[1]`: the number of positions that count.
     pub count: TensorId,
     /// `[HYPER]`: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, slot of the metrics, keep, more; see [`HYPER`].
@@ -69,7 +69,7 @@ pub struct TrainingTensors {
     pub keys: Option<TensorId>,
     /// `[L·D, T]`: the norm of dL/dh_t of every layer and direction, a row each, where the recipe traces them.
     pub trace: Option<TensorId>,
-    /// `[3]`: how the gradient is scaled, in half precision; see [`Rescale`](super::Rescale), which says what it holds before the first step.
+    /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](super::UpdateLossScale), which says what it holds before the first step.
     pub scaling: Option<TensorId>,
 }
 
@@ -94,7 +94,7 @@ struct Builder<'a> {
     /// θ, as all products read them.
     rounded: TensorId,
     /// What the elements of large tensors are.
-    stored: Element,
+    storage_dtype: DType,
     /// `[3]`: how the gradient is scaled, of a training in half precision.
     scaling: Option<TensorId>,
     /// Nothing, unless this is a training.
@@ -113,27 +113,27 @@ pub(super) fn build(
     steps: usize,
     batch: usize,
     target: &Target,
-) -> Result<(Plan, Outputs)> {
+) -> Result<(Plan, PlanTensors)> {
     let mut plan = Plan::empty().within(target.bounds);
-    let stored = stored(target);
+    let storage_dtype = storage_dtype(target);
     // Inference has them in one precision; else they are rounded once a run.
-    let element = if purpose == Purpose::Infer { stored } else { Element::Real };
-    let parameters = plan.tensor(parameters_of(element), &[layout.len()], element, Storage::Shared)?;
-    let rounded = if element == stored {
+    let dtype = if purpose == Purpose::Infer { storage_dtype } else { DType::F32 };
+    let parameters = plan.tensor(parameters_of(dtype), &[layout.buffer_len()], dtype, Lifetime::Shared)?;
+    let rounded = if dtype == storage_dtype {
         parameters
     } else {
-        let rounded = plan.tensor("rounded_parameters", &[layout.len()], stored, Storage::Shared)?;
-        let [from, to] = [parameters, rounded].map(|tensor| View::new(tensor, 0, 1, layout.len()));
+        let rounded = plan.tensor("rounded_parameters", &[layout.buffer_len()], storage_dtype, Lifetime::Shared)?;
+        let [from, to] = [parameters, rounded].map(|tensor| View::new(tensor, 0, 1, layout.buffer_len()));
         plan.push(Phase::Forward, Op::Copy { from, to });
         rounded
     };
     let scaling = match purpose {
-        Purpose::Train(_) if stored == Element::Half => {
-            Some(plan.tensor("scaling", &[3], Element::Real, Storage::Shared)?)
+        Purpose::Train(_) if storage_dtype == DType::F16 => {
+            Some(plan.tensor("scaling", &[3], DType::F32, Lifetime::Shared)?)
         }
         _ => None,
     };
-    let (rows, width) = (steps.saturating_mul(batch), config.width());
+    let (rows, width) = (steps.saturating_mul(batch), config.output_width());
     let gates = width.saturating_mul(config.cell.gates());
     let (dropout, segment) = match purpose {
         Purpose::Train(recipe) => (recipe.dropout, recipe.gradient_checkpointing.segment(steps)),
@@ -152,7 +152,7 @@ pub(super) fn build(
         width,
         parameters,
         rounded,
-        stored,
+        storage_dtype,
         scaling,
         dropout,
         keys: None,
@@ -168,9 +168,9 @@ pub(super) fn build(
 }
 
 impl Builder<'_> {
-    fn build(&mut self, purpose: Purpose) -> Result<Outputs> {
+    fn build(&mut self, purpose: Purpose) -> Result<PlanTensors> {
         let forward = self.forward(matches!(purpose, Purpose::Train(_)))?;
-        let mut all = Outputs {
+        let mut all = PlanTensors {
             parameters: self.parameters,
             inputs: forward.inputs,
             lengths: forward.lengths,
@@ -204,24 +204,24 @@ impl Builder<'_> {
     /// kept in fewer is rounded after the last.
     fn product(&mut self, op: MatMul) -> Result<()> {
         let out = op.out;
-        let is_half = self.plan.get(out.tensor).element == Element::Half;
+        let is_half = self.plan.get(out.tensor).dtype == DType::F16;
         if !is_half || Op::MatMul(op.clone()).cut(&self.plan).parts == 1 {
             self.push(Op::MatMul(op));
             return Ok(());
         }
-        let sums = self.scratch(&format!("sums_{}_{}", out.rows, out.cols), &[out.rows, out.cols], Element::Real)?;
+        let sums = self.scratch(&format!("sums_{}_{}", out.rows, out.cols), &[out.rows, out.cols], DType::F32)?;
         let sums = View::new(sums, 0, out.rows, out.cols);
         self.push(Op::MatMul(MatMul { out: sums, ..op }));
         self.push(Op::Copy { from: sums, to: out });
         Ok(())
     }
 
-    fn real(&mut self, name: &str, shape: &[usize], storage: Storage) -> Result<TensorId> {
-        self.plan.tensor(name, shape, Element::Real, storage)
+    fn real(&mut self, name: &str, shape: &[usize], lifetime: Lifetime) -> Result<TensorId> {
+        self.plan.tensor(name, shape, DType::F32, lifetime)
     }
 
     fn id(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
-        self.plan.tensor(name, shape, Element::Id, Storage::Input)
+        self.plan.tensor(name, shape, DType::U32, Lifetime::Input)
     }
 
     /// D.
@@ -255,71 +255,72 @@ impl Builder<'_> {
         weight.unwrap_or_else(|| View::new(self.rounded, 0, 0, 0))
     }
 
-    fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossInputs, TensorId)> {
+    fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossTensors, TensorId)> {
         let targets = match loss {
             Loss::CrossEntropy => self.id("targets", &[outputs.rows])?,
-            Loss::MeanSquared => self.real("targets", &[outputs.rows, outputs.cols], Storage::Input)?,
+            Loss::MeanSquared => self.real("targets", &[outputs.rows, outputs.cols], Lifetime::Input)?,
         };
-        let mask = self.real("mask", &[outputs.rows], Storage::Input)?;
-        let count = self.real("count", &[1], Storage::Input)?;
-        let hyper = self.real("hyper", &[HYPER], Storage::Input)?;
+        let mask = self.real("mask", &[outputs.rows], Lifetime::Input)?;
+        let count = self.real("count", &[1], Lifetime::Input)?;
+        let hyper = self.real("hyper", &[HYPER], Lifetime::Input)?;
         // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its own.
-        let storage = if gradient { Storage::Shared } else { Storage::Scratch };
-        let metrics = self.real("metrics", &[METRICS_SLOTS, 4], storage)?;
-        let row_loss = self.real("row_loss", &[outputs.rows], Storage::Transient)?;
-        let op = LossGradient { loss, outputs, targets, mask, count, row_loss, gradient, scaling: self.scaling };
+        let lifetime = if gradient { Lifetime::Shared } else { Lifetime::Scratch };
+        let metrics = self.real("metrics", &[METRICS_SLOTS, 4], lifetime)?;
+        let row_loss = self.real("row_loss", &[outputs.rows], Lifetime::Transient)?;
+        let op =
+            LossGradient { loss, outputs, targets, loss_mask: mask, count, row_loss, gradient, scaling: self.scaling };
         self.plan.push(Phase::Loss, Op::LossGradient(op));
-        Ok((LossInputs { targets, mask, count, hyper, metrics }, row_loss))
+        Ok((LossTensors { targets, loss_mask: mask, count, hyper, metrics }, row_loss))
     }
 
-    fn measure(&mut self, inputs: LossInputs, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) -> Result<()> {
+    fn measure(&mut self, inputs: LossTensors, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) -> Result<()> {
         let (partials, clip) = match gradient {
             Some((partials, recipe)) => (Some(partials), recipe.clip),
             None => (None, Clip::None),
         };
         let rows = self.plan.get(row_loss).len();
         let row_loss = if self.target.parallel && rows > Sum::LONGEST {
-            let to = self.real("block_loss", &[rows.div_ceil(Sum::BLOCK)], Storage::Transient)?;
+            let to = self.real("block_loss", &[rows.div_ceil(Sum::BLOCK)], Lifetime::Transient)?;
             self.plan.push(Phase::Update, Op::Sum(Sum { from: row_loss, to }));
             to
         } else {
             row_loss
         };
-        let op = Measure { row_loss, partials, clip, hyper: inputs.hyper, metrics: inputs.metrics };
-        self.plan.push(Phase::Update, Op::Measure(op));
+        let op = StepMetrics { row_loss, partials, clip, hyper: inputs.hyper, metrics: inputs.metrics };
+        self.plan.push(Phase::Update, Op::StepMetrics(op));
         Ok(())
     }
 }
 
 /// What the elements of large tensors are.
-fn stored(target: &Target) -> Element {
+fn storage_dtype(target: &Target) -> DType {
     match target.precision {
-        Precision::F32 => Element::Real,
-        Precision::F16 => Element::Half,
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
     }
 }
 
 /// The name of all parameters: those that an inference reads in half precision are not those that a training keeps.
-fn parameters_of(element: Element) -> &'static str {
-    if element == Element::Half { "inference_parameters" } else { "parameters" }
+fn parameters_of(dtype: DType) -> &'static str {
+    if dtype == DType::F16 { "inference_parameters" } else { "parameters" }
 }
 
 /// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no operations:
 /// for an executor to hold them before any window.
 pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
     let mut plan = Plan::empty().within(target.bounds);
-    let mut shared = |name: &str, shape: &[usize], element| plan.tensor(name, shape, element, Storage::Shared);
-    let element = if recipe.is_some() { Element::Real } else { stored(target) };
-    let parameters = shared(parameters_of(element), &[layout.len()], element)?;
+    let mut shared = |name: &str, shape: &[usize], dtype| plan.tensor(name, shape, dtype, Lifetime::Shared);
+    let dtype = if recipe.is_some() { DType::F32 } else { storage_dtype(target) };
+    let parameters = shared(parameters_of(dtype), &[layout.buffer_len()], dtype)?;
     let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None, exempt: None, scaling: None };
     if let Some(recipe) = recipe {
-        for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moments()) {
-            *slot = Some(shared(name, &[layout.len()], Element::Real)?);
+        for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moment_count()) {
+            *slot = Some(shared(name, &[layout.buffer_len()], DType::F32)?);
         }
-        all.metrics = Some(shared("metrics", &[METRICS_SLOTS, 4], Element::Real)?);
-        all.exempt = Some(shared("exempt", &[layout.len()], Element::Id)?);
-        if stored(target) == Element::Half {
-            all.scaling = Some(shared("scaling", &[3], Element::Real)?);
+        all.metrics = Some(shared("metrics", &[METRICS_SLOTS, 4], DType::F32)?);
+        all.exempt = Some(shared("exempt", &[layout.buffer_len()], DType::U32)?);
+        if storage_dtype(target) == DType::F16 {
+            all.scaling = Some(shared("scaling", &[3], DType::F32)?);
         }
     }
     plan.check_limits(target)?;

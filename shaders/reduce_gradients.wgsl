@@ -1,4 +1,4 @@
-// combine: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where `keep` or `adds` is not 0; 0 where the element
+// reduce_gradients: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where `keep` or `adds` is not 0; 0 where the element
 // is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
 // all of it is finite, else 0.
 //
@@ -10,7 +10,7 @@
 // out     partials   [blocks, 3]
 //
 // One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended: the sum
-// over the slices, of combine_window.wgsl or combine_segment.wgsl.
+// over the slices, of reduce_gradients_window.wgsl or reduce_gradients_segment.wgsl.
 
 struct Params {
     flat: u32,

@@ -1,4 +1,4 @@
-// measure: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
+// step_metrics: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
 // metrics; assigns that row alone.
 //
 // carry.wgsl is appended.

@@ -1,4 +1,4 @@
-// Appended to combine.wgsl: the slices of one of many segments of a window. carry.wgsl is appended.
+// Appended to reduce_gradients.wgsl: the slices of one of many segments of a window. carry.wgsl is appended.
 //
 // in-out  excess  [flat]: by how much the gradient is too large; read where adds is not 0, assigned always
 

@@ -1,4 +1,4 @@
-// trace: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its part of
+// gradient_norms: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its part of
 // two rows, or one, of the trace. Of the B·H elements of a norm it takes `count` from `begin` on, and joins them to those before.
 //
 // in   upstream  [T+D, B, D·H]: dL/dh_t at slot t + 1
@@ -33,8 +33,8 @@ struct Params {
 
 const THREADS: u32 = 256u;
 /// Sums of squares between these have lost nothing.
-const LEAST: f32 = 1e-30;
-const MOST: f32 = 1e+30;
+const MIN_SQUARES: f32 = 1e-30;
+const MAX_SQUARES: f32 = 1e+30;
 
 @compute @workgroup_size(256)
 fn main(
@@ -75,7 +75,7 @@ fn main(
     let any_broken = reduce_max(lid, broken);
     let all_poison = reduce_sum(lid, poison);
 
-    let is_safe = squares > LEAST && squares < MOST;
+    let is_safe = squares > MIN_SQUARES && squares < MAX_SQUARES;
     var sum = Sum();
     if !is_safe && m > 0.0 && any_broken == 0.0 {
         for (var i = params.begin + lid; i < end; i += THREADS) {

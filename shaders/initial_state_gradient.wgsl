@@ -1,4 +1,4 @@
-// start_gradient: weight[j] = Σ_b source[slot, b, j] over `count` sequences from `first` on, the slot being that of j's direction;
+// initial_state_gradient: weight[j] = Σ_b source[slot, b, j] over `count` sequences from `first` on, the slot being that of j's direction;
 // 0 unless fresh is 1; assigns, but adds where `first` is not 0.
 //
 // in   source  [T+D, B, D·H]

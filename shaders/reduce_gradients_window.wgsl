@@ -1,4 +1,4 @@
-// Appended to combine.wgsl: the slices of a whole window.
+// Appended to reduce_gradients.wgsl: the slices of a whole window.
 
 /// The gradient of element i, added to what was there before.
 fn combined(i: u32, before: f32, unscaled: f32) -> f32 {

@@ -1,8 +1,8 @@
-// start: state[sl, b] = learned[sl] for every sequence b, where fresh is 1; else the state stays.
+// initial_state: state[sl, b] = learned[sl] for every sequence b, where fresh is 1; else the state stays.
 //
 // in      learned  [S·L, D·H] at learned_offset
-// in      fresh   [1]
-// in-out  state   [S, L, B, D·H]
+// in      fresh    [1]
+// in-out  state    [S, L, B, D·H]
 //
 // One thread an element of the state. Learned is f32 or f16.
 

@@ -1,9 +1,9 @@
 //! How large the gradient is at every step.
 
-use super::{memory::Memory, real::Real};
-use crate::plan::Trace;
+use super::{memory::Tensors, real::Real};
+use crate::plan::GradientNorms;
 
-pub(super) fn trace<T: Real>(op: &Trace, memory: &mut Memory<'_, T>) {
+pub(super) fn gradient_norms<T: Real>(op: &GradientNorms, memory: &mut Tensors<'_, T>) {
     let mut out = memory.take(op.out);
     let all = memory.plan.get(op.out).shape[1];
     let (upstream, lengths) = (memory.real(op.upstream), memory.ids(op.lengths));

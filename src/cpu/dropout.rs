@@ -1,13 +1,13 @@
 //! Dropout: which elements are kept, and the multiplication by that.
 
-use super::{memory::Memory, real::Real, threads};
+use super::{memory::Tensors, real::Real, threads};
 use crate::plan::{
-    Draw, Mask,
+    DropoutDraw, DropoutMask,
     random::{kept, threefry, threshold},
 };
 
 /// Draws that are worth a thread's while.
-const ELEMENTS_A_TASK: usize = 1 << 13;
+const ELEMENTS_PER_TASK: usize = 1 << 13;
 
 /// A site's draw in this step.
 pub(super) struct Drawn<T> {
@@ -17,7 +17,7 @@ pub(super) struct Drawn<T> {
 }
 
 impl<T: Real> Drawn<T> {
-    pub fn new(draw: &Draw, memory: &Memory<'_, T>) -> Self {
+    pub fn new(draw: &DropoutDraw, memory: &Tensors<'_, T>) -> Self {
         let keys = &memory.ids(draw.keys)[2 * draw.site..];
         let kept = T::from_f64(f64::from(kept(draw.rate)));
         Drawn { key: [keys[0], keys[1]], threshold: threshold(draw.rate), kept }
@@ -31,11 +31,11 @@ impl<T: Real> Drawn<T> {
 }
 
 /// How many factors are drawn before they are used.
-pub(super) fn scratch(op: &Mask) -> usize {
+pub(super) fn scratch(op: &DropoutMask) -> usize {
     (op.period * op.out.cols).min(op.out.range().len())
 }
 
-pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
+pub(super) fn dropout<T: Real>(op: &DropoutMask, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     let mut factors = std::mem::take(memory.scratch);
     let drawn = Drawn::new(&op.draw, memory);
@@ -44,9 +44,9 @@ pub(super) fn mask<T: Real>(op: &Mask, memory: &mut Memory<'_, T>) {
     let (first, whole) = (op.first * op.out.cols, op.period * op.out.cols);
     let period = whole.min(out.len());
     factors.resize(period, T::zero());
-    threads::for_each(factors.chunks_mut(ELEMENTS_A_TASK).enumerate(), |(task, factors)| {
+    threads::for_each(factors.chunks_mut(ELEMENTS_PER_TASK).enumerate(), |(task, factors)| {
         for (j, factor) in factors.iter_mut().enumerate() {
-            *factor = drawn.factor((first + task * ELEMENTS_A_TASK + j) % whole);
+            *factor = drawn.factor((first + task * ELEMENTS_PER_TASK + j) % whole);
         }
     });
     match &op.input {

@@ -1,4 +1,4 @@
-// rescale: the factor on the gradient of the loss, halved where the step's finite flag is 0 and doubled after `interval`
+// update_loss_scale: the factor on the gradient of the loss, halved where the step's finite flag is 0 and doubled after `interval`
 // finite steps on end, as long as it stays between `least` and `most`; nothing changes where `more` is not 0.
 //
 // in      hyper    [6]: –, –, –, row of the metrics, –, more

@@ -1,13 +1,15 @@
-//! `mask.wgsl`: dropout, and what the other kernels that draw need of it.
+//! `dropout.wgsl`: dropout, and what the other kernels that draw need of it.
 //!
 //! The contract: which elements are dropped is a function of key and position alone, the same bits as the twin's.
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, dispatch, inside, number, params, place, read, shader, tensor, tiles, write},
+    launch::{
+        ENTRY, contiguous_offset, dispatch, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32, write,
+    },
 };
 use crate::error::Result;
-use crate::plan::{Draw, Mask, Plan, random};
+use crate::plan::{DropoutDraw, DropoutMask, Plan, random};
 
 params!(Params {
     rows: u32,
@@ -22,10 +24,10 @@ params!(Params {
     kept: f32,
 });
 
-pub(super) static MASK: Kernel = Kernel {
-    name: "mask",
+pub(super) static DROPOUT: Kernel = Kernel {
+    name: "dropout",
     entry: ENTRY,
-    source: &[shader!("mask.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("dropout.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
     bindings: &[read("input").of("Input"), read("keys"), write("out").of("Out")],
     workgroup: [256, 1, 1],
     constants: &[],
@@ -41,29 +43,29 @@ pub(super) struct Drawn {
     pub kept: f32,
 }
 
-pub(super) fn drawn(plan: &Plan, draw: Option<&Draw>) -> Result<Drawn> {
+pub(super) fn drawn(plan: &Plan, draw: Option<&DropoutDraw>) -> Result<Drawn> {
     let Some(draw) = draw else { return Ok(Drawn { has_mask: 0, site: 0, threshold: 0, kept: 1.0 }) };
-    inside("the key of a dropout", 2 * draw.site, [1, 2], tensor(plan, draw.keys)?.len())?;
-    let (site, threshold) = (number(draw.site)?, random::threshold(draw.rate));
+    offset_in_bounds("the key of a dropout", 2 * draw.site, [1, 2], tensor(plan, draw.keys)?.len())?;
+    let (site, threshold) = (to_u32(draw.site)?, random::threshold(draw.rate));
     Ok(Drawn { has_mask: 1, site, threshold, kept: random::kept(draw.rate) })
 }
 
-pub(super) fn mask(plan: &Plan, op: &Mask) -> Result<Command> {
+pub(super) fn dropout(plan: &Plan, op: &DropoutMask) -> Result<Command> {
     let shape @ [rows, columns] = [op.out.rows, op.out.cols];
     let Drawn { site, threshold, kept, .. } = drawn(plan, Some(&op.draw))?;
     let params = Params {
-        rows: number(rows)?,
-        columns: number(columns)?,
+        rows: to_u32(rows)?,
+        columns: to_u32(columns)?,
         has_input: u32::from(op.input.is_some()),
-        input_offset: op.input.map_or(Ok(0), |input| place(plan, "input", &input, shape))?,
-        out_offset: place(plan, "out", &op.out, shape)?,
-        first: number(op.first % op.period.max(1))?,
-        period: number(op.period.max(1).saturating_mul(columns)).and(number(op.period.max(1)))?,
+        input_offset: op.input.map_or(Ok(0), |input| contiguous_offset(plan, "input", &input, shape))?,
+        out_offset: contiguous_offset(plan, "out", &op.out, shape)?,
+        first: to_u32(op.first % op.period.max(1))?,
+        period: to_u32(op.period.max(1).saturating_mul(columns)).and(to_u32(op.period.max(1)))?,
         site,
         threshold,
         kept,
     };
     // Something must be bound where there is no input.
     let input = op.input.map_or(op.draw.keys, |input| input.tensor);
-    dispatch(plan, &MASK, vec![input, op.draw.keys, op.out.tensor], &params, tiles(rows * columns, 256), 1)
+    dispatch(plan, &DROPOUT, vec![input, op.draw.keys, op.out.tensor], &params, tile_count(rows * columns, 256), 1)
 }

@@ -1,0 +1,67 @@
+//! `gradient_norms.wgsl`: how large the gradient is at every step.
+//!
+//! The contract: one workgroup a step and direction, and every sum in a fixed order.
+
+use super::{
+    Command, Kernel,
+    launch::{
+        ENTRY, check_len, check_min_len, dispatch, matrix, offset_in_bounds, params, parts, read, shader, tensor,
+        to_u32, write,
+    },
+};
+use crate::error::Result;
+use crate::plan::{Cut, GradientNorms, Plan};
+
+params!(Params {
+    steps: u32,
+    directions: u32,
+    batch: u32,
+    hidden: u32,
+    row: u32,
+    first: u32,
+    all: u32,
+    scaled: u32,
+    begin: u32,
+    count: u32,
+    zero: u32,
+});
+
+pub(super) static GRADIENT_NORMS: Kernel = Kernel {
+    name: "gradient_norms",
+    entry: ENTRY,
+    source: &[shader!("gradient_norms.wgsl"), shader!("reduce.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
+    bindings: &[read("upstream").of("Upstream"), read("lengths"), read("scaling"), write("trace")],
+    workgroup: [256, 1, 1],
+    constants: &[],
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+};
+
+pub(super) fn gradient_norms(plan: &Plan, op: &GradientNorms, cut: Cut) -> Result<Vec<Command>> {
+    let batch = tensor(plan, op.lengths)?.len();
+    let width = tensor(plan, op.upstream)?.shape.last().copied().unwrap_or(0);
+    check_min_len(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, width])?;
+    let [rows, all] = matrix(plan, op.out)?;
+    offset_in_bounds("a direction of the trace", op.row, [1, op.directions], rows)?;
+    if let Some(scaling) = op.scaling {
+        check_len(plan, scaling, &[3])?;
+    }
+    let params = Params {
+        steps: to_u32(op.steps)?,
+        directions: to_u32(op.directions)?,
+        batch: to_u32(batch)?,
+        hidden: to_u32(width / op.directions.max(1))?,
+        row: to_u32(op.row)?,
+        first: offset_in_bounds("the steps of the trace", op.first, [1, op.steps], all)?,
+        all: to_u32(all)?,
+        scaled: u32::from(op.scaling.is_some()),
+        ..Params::default()
+    };
+    // Where nothing is scaled the upstream stands in for what is not read.
+    let tensors = vec![op.upstream, op.lengths, op.scaling.unwrap_or(op.upstream), op.out];
+    let run = |(begin, count): (usize, usize)| {
+        let params = Params { begin: to_u32(begin)?, count: to_u32(count)?, ..params };
+        dispatch(plan, &GRADIENT_NORMS, tensors.clone(), &params, op.steps as u64 * op.directions as u64, 1)
+    };
+    parts(cut, batch * width / op.directions.max(1)).map(run).collect()
+}
