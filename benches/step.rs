@@ -10,10 +10,10 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use recurrent::{Batch, Config, Device, InputKind, Loss, Model, Precision, Recipe, StreamingPredictor, Trainer};
 
-/// T, B and H; symbols and outputs are [`SYMBOLS`]. By the largest the GPU has enough to do.
+/// T, B and H; tokens and outputs are [`TOKENS`]. By the largest the GPU has enough to do.
 const SIZES: [(usize, usize, usize); 3] = [(10, 1, 64), (50, 16, 128), (50, 64, 512)];
 /// As many as a text has different characters.
-const SYMBOLS: usize = 96;
+const TOKENS: usize = 96;
 
 /// The CPU executor and, where there is one, the best adapter, software ones included, in either precision.
 fn devices() -> Vec<(&'static str, Device)> {
@@ -33,12 +33,12 @@ fn devices() -> Vec<(&'static str, Device)> {
 }
 
 fn model(hidden: usize) -> Model {
-    Model::new(Config::elman(InputKind::Tokens(SYMBOLS), hidden, SYMBOLS)).expect("sizes above zero")
+    Model::new(Config::elman(InputKind::Tokens(TOKENS), hidden, TOKENS)).expect("sizes above zero")
 }
 
-/// Ids that no order of the symbols favours: neighbours differ by a prime.
+/// Ids that no order of the tokens favours: neighbours differ by a prime.
 fn ids(len: usize) -> Vec<u32> {
-    (0..len).map(|at| (at * 31 % SYMBOLS) as u32).collect()
+    (0..len).map(|at| (at * 31 % TOKENS) as u32).collect()
 }
 
 fn step(criterion: &mut Criterion) {

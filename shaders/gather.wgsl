@@ -12,7 +12,7 @@
 struct Params {
     rows: u32,
     columns: u32,
-    symbols: u32,
+    vocabulary: u32,
     first: u32,
     batch: u32,
     weight_offset: u32,
@@ -47,10 +47,10 @@ fn main(
     let r = i / params.columns;
     let token = tokens[params.first + r];
     var value = 0.0;
-    if token < params.symbols {
-        value = f32(weight[params.weight_offset + j * params.symbols + token]);
+    if token < params.vocabulary {
+        value = f32(weight[params.weight_offset + j * params.vocabulary + token]);
         if params.has_mask != 0u {
-            let position = r % params.batch * params.symbols + token;
+            let position = r % params.batch * params.vocabulary + token;
             value *= drawn(params.site, params.threshold, params.kept, position);
         }
     }

@@ -14,7 +14,7 @@
 struct Params {
     rows: u32,
     columns: u32,
-    symbols: u32,
+    vocabulary: u32,
     slices: u32,
     slice_stride: u32,
     places: u32,
@@ -49,7 +49,7 @@ var<workgroup> sums: array<f32, GROUPS * COLUMNS>;
 
 /// d at the place-th row that is summed for v, column j; 0 past the end.
 fn element(place: u32, end: u32, j: u32, v: u32) -> f32 {
-    let all_rows = v == params.symbols;
+    let all_rows = v == params.vocabulary;
     if place >= end || j >= params.columns {
         return 0.0;
     }
@@ -62,7 +62,7 @@ fn element(place: u32, end: u32, j: u32, v: u32) -> f32 {
     }
     var value = f32(d[params.d_offset + row * params.columns + j]);
     if params.has_mask != 0u && !all_rows {
-        value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.symbols + v);
+        value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.vocabulary + v);
     }
     return value;
 }
@@ -77,12 +77,12 @@ fn main(
     let index = linear(workgroup, grid);
     let v = index / blocks;
     let slice = workgroup.z;
-    let groups_of_rows = params.symbols + params.has_bias;
+    let groups_of_rows = params.vocabulary + params.has_bias;
     if v >= groups_of_rows || slice >= params.slices {
         return;
     }
     let j = (index % blocks) * COLUMNS + local.x;
-    let all_rows = v == params.symbols;
+    let all_rows = v == params.vocabulary;
     var first = 0u;
     var count = params.rows;
     if !all_rows {
@@ -118,7 +118,7 @@ fn main(
     if local.y == 0u && j < params.columns {
         var out = params.bias_offset + j;
         if !all_rows {
-            out = params.weight_offset + j * params.symbols + v;
+            out = params.weight_offset + j * params.vocabulary + v;
         }
         out += slice * params.slice_stride;
         if params.skip > 0u {

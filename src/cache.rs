@@ -39,7 +39,7 @@ pub struct PlanCacheStats {
 
 /// What a plan is for and its size: (purpose, T, B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub(crate) struct PlanKey {
     pub kind: Kind,
     pub steps: usize,
     pub batch: usize,
@@ -55,14 +55,14 @@ pub(crate) enum Kind {
 
 /// A plan that is ready on an executor, and where its tensors are. It is in use as long as anyone but the cache has it.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct CachedPlan {
     pub id: PlanId,
     pub tensors: PlanTensors,
     /// B.
     pub batch: usize,
 }
 
-impl Prepared {
+impl CachedPlan {
     /// The inputs of the loss, of a training or an evaluation.
     pub fn loss(&self) -> LossTensors {
         let Some(loss) = self.tensors.loss else { unreachable!("training and evaluation have a loss") };
@@ -74,7 +74,7 @@ impl Prepared {
 #[derive(Debug)]
 pub(crate) struct PlanCache {
     limit: u64,
-    held: HashMap<Key, HeldOutWindows>,
+    held: HashMap<PlanKey, HeldOutWindows>,
     /// Bytes of all that are held.
     bytes: u64,
     /// How often a plan was asked for.
@@ -85,7 +85,7 @@ pub(crate) struct PlanCache {
 
 #[derive(Debug)]
 struct HeldOutWindows {
-    plan: Arc<Prepared>,
+    plan: Arc<CachedPlan>,
     bytes: u64,
     /// When it was last asked for.
     used: u64,
@@ -101,10 +101,10 @@ impl PlanCache {
     pub async fn get(
         &mut self,
         executor: &mut Executor,
-        key: Key,
+        key: PlanKey,
         wait: Wait,
         make: impl Fn() -> Result<(Plan, PlanTensors)>,
-    ) -> Result<Arc<Prepared>> {
+    ) -> Result<Arc<CachedPlan>> {
         self.asked += 1;
         if let Some(held) = self.held.get_mut(&key) {
             held.used = self.asked;
@@ -120,7 +120,7 @@ impl PlanCache {
             }
             prepared => prepared,
         }?;
-        let plan = Arc::new(Prepared { id, tensors, batch: key.batch });
+        let plan = Arc::new(CachedPlan { id, tensors, batch: key.batch });
         self.bytes += bytes;
         self.made += 1;
         self.held.insert(key, HeldOutWindows { plan: Arc::clone(&plan), bytes, used: self.asked });
@@ -185,7 +185,7 @@ mod tests {
             let config = config.clone();
             move || Plan::new(&config, Purpose::Infer, 5, batch, &Device::cpu().target())
         };
-        let key = |batch| Key { kind: Kind::Infer, steps: 5, batch };
+        let key = |batch| PlanKey { kind: Kind::Infer, steps: 5, batch };
         // Room for batches of 1 to 3, and for nothing more.
         let needs = |batch| executor.needs(&make(batch)().unwrap().0);
         let mut plans = PlanCache::new(needs(1) + needs(2) + needs(3));

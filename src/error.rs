@@ -99,7 +99,7 @@ pub enum Error {
         what: String,
     },
 
-    /// Input that cannot be learned from or answered: an unknown symbol, an id out of range, too short a text.
+    /// Input that cannot be learned from or answered: an unknown token, an id out of range, too short a text.
     #[error("{0}")]
     Data(String),
 

@@ -24,11 +24,11 @@
 //! let path = std::env::temp_dir().join("fox.safetensors"); // PyTorch reads it too
 //! trainer.model()?.save(&path)?;
 //! let mut stream = StreamingPredictor::new(&device, &Model::load(&path)?, 1)?;
-//! let mut symbol = alphabet.encode("t")?[0];
+//! let mut token = alphabet.encode("t")?[0];
 //! for _ in 0..20 {
-//!     let outputs = stream.step_tokens(&[symbol])?;
-//!     symbol = sample(outputs, 0.0, 0.0)? as u32; // temperature 0: the likeliest
-//!     print!("{}", alphabet.decode(&[symbol]));
+//!     let outputs = stream.step_tokens(&[token])?;
+//!     token = sample(outputs, 0.0, 0.0)? as u32; // temperature 0: the likeliest
+//!     print!("{}", alphabet.decode(&[token]));
 //! }
 //! # std::fs::remove_file(path).unwrap();
 //! # Ok::<(), recurrent::Error>(())

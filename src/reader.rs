@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Key, Kind, PlanCache, Prepared};
+use crate::cache::{CachedPlan, Kind, PlanCache, PlanKey};
 use crate::data::{Span, Start};
 use crate::device::{Device, Executor, Readback};
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub(crate) struct Reader {
     /// Where the parameters are.
     parameters: (PlanId, TensorId),
     /// The plan whose tensor holds the state that was left last.
-    current: Option<Arc<Prepared>>,
+    current: Option<Arc<CachedPlan>>,
 }
 
 impl Reader {
@@ -128,9 +128,9 @@ impl Reader {
         is_causal.then(|| self.device.target().chunk(&self.config, batch))
     }
 
-    async fn prepared(&mut self, steps: usize, batch: usize, wait: Wait) -> Result<Arc<Prepared>> {
+    async fn prepared(&mut self, steps: usize, batch: usize, wait: Wait) -> Result<Arc<CachedPlan>> {
         let (config, target) = (&self.config, self.device.target());
         let make = || Plan::new(config, Purpose::Infer, steps, batch, &target);
-        self.plans.get(&mut self.executor, Key { kind: Kind::Infer, steps, batch }, wait, make).await
+        self.plans.get(&mut self.executor, PlanKey { kind: Kind::Infer, steps, batch }, wait, make).await
     }
 }

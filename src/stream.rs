@@ -74,10 +74,10 @@ impl StreamingPredictor {
         Ok(StreamingPredictor { config, reader, batch, start, mean, outputs: Vec::new() })
     }
 
-    /// Reads one symbol of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
+    /// Reads one token of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of symbols, [`Error::Data`] for an id out of range or a model that reads
+    /// [`Error::Shape`] for another number of tokens, [`Error::Data`] for an id out of range or a model that reads
     /// vectors, [`Error::DeviceLost`].
     pub async fn step_tokens_async(&mut self, ids: &[u32]) -> Result<&[f32]> {
         self.run(1, InputsRef::Tokens(ids), Wait::Yield).await
@@ -87,12 +87,12 @@ impl StreamingPredictor {
     ///
     /// # Errors
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite or a model that reads
-    /// symbols, [`Error::DeviceLost`].
+    /// tokens, [`Error::DeviceLost`].
     pub async fn step_async(&mut self, x: &[f32]) -> Result<&[f32]> {
         self.run(1, InputsRef::Dense(x), Wait::Yield).await
     }
 
-    /// Reads `steps` steps at once, `[T, B]` symbols or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
+    /// Reads `steps` steps at once, `[T, B]` tokens or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
     /// `[B, O]` where the model is read out once. It leaves the same state as so many single steps. What a
     /// number of steps needs on the device is kept for the next time.
     ///
@@ -117,16 +117,16 @@ impl StreamingPredictor {
 
     fn check(&self, steps: usize, inputs: InputsRef<'_>) -> Result<()> {
         match (self.config.input, inputs) {
-            (InputKind::Tokens(symbols), InputsRef::Tokens(ids)) => {
+            (InputKind::Tokens(vocabulary), InputsRef::Tokens(ids)) => {
                 if steps.checked_mul(self.batch) != Some(ids.len()) {
                     return Err(Error::shape("tokens", &[steps, self.batch], &[ids.len()]));
                 }
-                match ids.iter().position(|id| *id as usize >= symbols) {
+                match ids.iter().position(|id| *id as usize >= vocabulary) {
                     None => Ok(()),
                     Some(at) => Err(Error::Data(format!(
-                        "token {at} is id {}, but the model knows {symbols} symbols (0 to {})",
+                        "token {at} is id {}, but the model knows {vocabulary} tokens (0 to {})",
                         ids[at],
-                        symbols - 1
+                        vocabulary - 1
                     ))),
                 }
             }
@@ -140,10 +140,10 @@ impl StreamingPredictor {
                 }
             }
             (InputKind::Tokens(_), InputsRef::Dense(_)) => {
-                Err(Error::Data("the model reads symbols, but was given vectors".to_owned()))
+                Err(Error::Data("the model reads tokens, but was given vectors".to_owned()))
             }
             (InputKind::Dense(_), InputsRef::Tokens(_)) => {
-                Err(Error::Data("the model reads vectors, but was given symbols".to_owned()))
+                Err(Error::Data("the model reads vectors, but was given tokens".to_owned()))
             }
         }
     }
@@ -233,7 +233,7 @@ impl StreamingPredictor {
     }
 }
 
-/// A symbol drawn from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 the likeliest.
+/// A token drawn from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 the likeliest.
 ///
 /// # Errors
 /// [`Error::Config`] for a temperature that is negative or not finite, [`Error::Data`] for outputs that are empty or

@@ -149,7 +149,7 @@ fn batches_of_another_shape() {
     assert_eq!(refused_numbers(narrow), "inputs has shape [16], expected [4, 2, 3]");
     let narrow = Batch { targets: Targets::Values(vec![0.0; 8]), ..good_numbers() };
     assert_eq!(refused_numbers(narrow), "targets has shape [8], expected [8, 2]");
-    let short = good().with_mask(vec![true; 3]);
+    let short = good().with_loss_mask(vec![true; 3]);
     assert_eq!(refused_tokens(short), "mask has shape [3], expected [8]");
     let short = good().with_start(Start::Given(vec![0.0; 15]));
     assert_eq!(refused_tokens(short), "start has shape [15], expected [1, 1, 2, 8]");
@@ -171,14 +171,14 @@ fn ids_out_of_range() {
         Batch::tokens(4, 2, ids, classes)
     };
     let said = refused(&tokens(), Loss::CrossEntropy, with(Some(5), None));
-    assert_eq!(said, "inputs[5] (step 2, sequence 1) is id 5, but the network has 5 symbols, counted from 0");
+    assert_eq!(said, "inputs[5] (step 2, sequence 1) is id 5, but the network has 5 tokens, counted from 0");
     let said = refused(&tokens(), Loss::CrossEntropy, with(None, Some(7)));
     assert_eq!(said, "targets[7] (step 3, sequence 1) is id 6, but the network has 6 outputs, counted from 0");
     // What does not count is still read.
-    let hidden = with(Some(5), None).with_mask((0..8).map(|r| r != 5).collect());
+    let hidden = with(Some(5), None).with_loss_mask((0..8).map(|r| r != 5).collect());
     assert!(refused(&tokens(), Loss::CrossEntropy, hidden).starts_with("inputs[5]"));
     let said = words(stream(&tokens()).step_tokens(&[4, 5]));
-    assert_eq!(said, "token 1 is id 5, but the model knows 5 symbols (0 to 4)");
+    assert_eq!(said, "token 1 is id 5, but the model knows 5 tokens (0 to 4)");
     assert!(words(stream(&tokens()).step_tokens(&[u32::MAX, 0])).starts_with("token 0 is id 4294967295"));
 }
 
@@ -207,18 +207,18 @@ fn inputs_and_targets_of_the_wrong_kind() {
     assert_eq!(said, "the network reads tokens, but the batch has dense inputs");
     let said = refused(&dense(), Loss::CrossEntropy, good());
     assert_eq!(said, "the network reads dense inputs, but the batch has tokens");
-    assert_eq!(words(stream(&tokens()).step(&[0.0; 2])), "the model reads symbols, but was given vectors");
-    assert_eq!(words(stream(&dense()).step_tokens(&[0; 2])), "the model reads vectors, but was given symbols");
+    assert_eq!(words(stream(&tokens()).step(&[0.0; 2])), "the model reads tokens, but was given vectors");
+    assert_eq!(words(stream(&dense()).step_tokens(&[0; 2])), "the model reads vectors, but was given tokens");
 }
 
 #[test]
 fn nothing_that_counts() {
-    let masked = good().with_mask(vec![false; 8]);
+    let masked = good().with_loss_mask(vec![false; 8]);
     let said = refused(&tokens(), Loss::CrossEntropy, masked);
     assert_eq!(said, "the mask leaves none of the 8 positions to learn from");
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
     assert_eq!(words(trainer.evaluate([])), "there is no batch to evaluate");
-    let masked = good().with_mask(vec![false; 8]);
+    let masked = good().with_loss_mask(vec![false; 8]);
     let said = "the mask leaves none of the 16 positions to learn from";
     assert_eq!(words(trainer.step_accumulated(&[masked.clone(), masked.clone()])), said);
     assert_eq!(words(trainer.evaluate([masked.clone(), masked])), said);

@@ -27,7 +27,7 @@ const CELLS: [Cell; 4] =
 const STEPS: usize = 11;
 const BATCH: usize = 3;
 
-/// Every cell, depth and read-out, each with and without a learned start over symbols or vectors.
+/// Every cell, depth and read-out, each with and without a learned start over tokens or vectors.
 fn configs() -> Vec<Config> {
     let mut all = Vec::new();
     for cell in CELLS {

@@ -22,7 +22,7 @@ fn dense_config() -> Config {
     Config::elman(InputKind::Dense(2), 3, 2)
 }
 
-/// T = 2, B = 3 over 5 symbols and 4 classes.
+/// T = 2, B = 3 over 5 tokens and 4 classes.
 fn tokens_batch() -> Batch {
     Batch::tokens(2, 3, vec![0, 1, 2, 3, 4, 0], vec![3, 2, 1, 0, 3, 3])
 }
@@ -52,7 +52,7 @@ fn assert_says(error: &Error, words: &[&str]) {
 fn good_batches_pass() {
     tokens_batch().check(&tokens_config(), Loss::CrossEntropy).unwrap();
     dense_batch().check(&dense_config(), Loss::MeanSquared).unwrap();
-    let given = tokens_batch().with_start(Start::Given(vec![0.1; 9])).with_mask(vec![true; 6]);
+    let given = tokens_batch().with_start(Start::Given(vec![0.1; 9])).with_loss_mask(vec![true; 6]);
     given.check(&tokens_config(), Loss::CrossEntropy).unwrap();
     let last = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..tokens_batch() };
     last.check(&tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy).unwrap();
@@ -64,7 +64,7 @@ fn a_wrong_length_is_reported_with_both_shapes() {
     let cases = [
         (reading(tokens_batch(), Inputs::Tokens(vec![0; 5])), "inputs", "[2, 3]", "[5]"),
         (Batch { targets: Targets::Classes(vec![0; 7]), ..tokens_batch() }, "targets", "[6]", "[7]"),
-        (tokens_batch().with_mask(vec![true; 3]), "mask", "[6]", "[3]"),
+        (tokens_batch().with_loss_mask(vec![true; 3]), "mask", "[6]", "[3]"),
         (tokens_batch().with_start(Start::Given(vec![0.0; 8])), "start", "[1, 1, 3, 3]", "[8]"),
     ];
     for (batch, argument, expected, given) in cases {
@@ -85,12 +85,12 @@ fn a_wrong_length_is_reported_with_both_shapes() {
 fn an_id_out_of_range_is_reported_with_its_place() {
     let batch = reading(tokens_batch(), Inputs::Tokens(vec![0, 1, 2, 3, 5, 0]));
     let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
-    assert_says(&error, &["inputs[4]", "step 1, sequence 1", "id 5", "5 symbols"]);
+    assert_says(&error, &["inputs[4]", "step 1, sequence 1", "id 5", "5 tokens"]);
     let batch = Batch { targets: Targets::Classes(vec![0, 0, 4, 0, 0, 0]), ..tokens_batch() };
     let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
     assert_says(&error, &["targets[2]", "step 0, sequence 2", "id 4", "4 outputs"]);
     // Masked positions are read by the kernels too.
-    let batch = batch.with_mask(vec![true, true, false, true, true, true]);
+    let batch = batch.with_loss_mask(vec![true, true, false, true, true, true]);
     refused(&batch, &tokens_config(), Loss::CrossEntropy);
     let last = Batch { targets: Targets::Classes(vec![0, u32::MAX, 0]), ..tokens_batch() };
     let error = refused(&last, &tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy);
@@ -145,7 +145,7 @@ fn sizes_whose_product_overflows_are_refused() {
 fn positions_that_count_are_counted() {
     assert_eq!(tokens_batch().count(&tokens_config()), 6);
     assert_eq!(dense_batch().count(&dense_config()), 6);
-    let masked = tokens_batch().with_mask(vec![true, false, true, true, false, false]);
+    let masked = tokens_batch().with_loss_mask(vec![true, false, true, true, false, false]);
     assert_eq!(masked.count(&tokens_config()), 3);
 }
 
@@ -189,10 +189,10 @@ fn neither_padding_nor_what_is_masked_counts() {
     let padded = tokens_batch().with_lengths(vec![2, 1, 1]);
     assert_eq!(padded.count(&config), 4);
     // Of the valid positions 0, 1, 2 and 3 the mask leaves two; what it leaves of the padding is nothing.
-    let masked = padded.clone().with_mask(vec![true, false, false, true, true, true]);
+    let masked = padded.clone().with_loss_mask(vec![true, false, false, true, true, true]);
     masked.check(&config, Loss::CrossEntropy).unwrap();
     assert_eq!(masked.count(&config), 2);
-    let nothing = padded.clone().with_mask(vec![false, false, false, false, true, true]);
+    let nothing = padded.clone().with_loss_mask(vec![false, false, false, false, true, true]);
     // That is for the step to see, or the evaluation: other windows of it may have labels.
     nothing.check(&config, Loss::CrossEntropy).unwrap();
     assert_eq!(nothing.count(&config), 0);
@@ -202,8 +202,8 @@ fn neither_padding_nor_what_is_masked_counts() {
         let labels = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..padded.clone() };
         labels.check(&config, Loss::CrossEntropy).unwrap();
         assert_eq!(labels.count(&config), 3);
-        assert_eq!(labels.clone().with_mask(vec![false, true, true]).count(&config), 2);
-        let nothing = labels.with_mask(vec![false; 3]);
+        assert_eq!(labels.clone().with_loss_mask(vec![false, true, true]).count(&config), 2);
+        let nothing = labels.with_loss_mask(vec![false; 3]);
         assert_eq!(nothing.count(&config), 0);
         assert_says(&refused(&padded, &config, Loss::CrossEntropy), &["targets", "[3]", "[6]"]);
         let large = Batch { targets: Targets::Classes(vec![0, 4, 0]), ..padded.clone() };
@@ -213,34 +213,34 @@ fn neither_padding_nor_what_is_masked_counts() {
 
 #[test]
 fn counting_a_batch_that_fits_nothing_does_not_panic() {
-    let batch = tokens_batch().with_lengths(vec![1]).with_mask(vec![true]);
+    let batch = tokens_batch().with_lengths(vec![1]).with_loss_mask(vec![true]);
     batch.count(&tokens_config());
     Batch::tokens(0, 0, vec![], vec![]).count(&tokens_config());
 }
 
 #[test]
-fn an_alphabet_numbers_symbols_by_code_point() {
+fn an_alphabet_numbers_characters_by_code_point() {
     let alphabet = Alphabet::from_text("ba€\nab").unwrap();
-    assert_eq!(alphabet.symbols(), "\nab€");
+    assert_eq!(alphabet.characters(), "\nab€");
     assert_eq!(alphabet.len(), 4);
     assert_eq!(alphabet.encode("a€b\n").unwrap(), [1, 3, 2, 0]);
-    assert_eq!(alphabet.symbol(3), Some('€'));
-    assert_eq!(alphabet.symbol(4), None);
+    assert_eq!(alphabet.character(3), Some('€'));
+    assert_eq!(alphabet.character(4), None);
     assert_eq!(alphabet.decode(&[2, 1, 9]), "ba\u{fffd}");
 }
 
 #[test]
-fn given_symbols_keep_their_order_and_must_be_distinct() {
-    let alphabet = Alphabet::from_symbols("zay").unwrap();
-    assert_eq!(alphabet.symbols(), "zay");
+fn given_characters_keep_their_order_and_must_be_distinct() {
+    let alphabet = Alphabet::from_characters("zay").unwrap();
+    assert_eq!(alphabet.characters(), "zay");
     assert_eq!(alphabet.encode("ayz").unwrap(), [1, 2, 0]);
-    assert_says(&Alphabet::from_symbols("abca").unwrap_err(), &["'a'", "twice"]);
-    assert_says(&Alphabet::from_symbols("").unwrap_err(), &["empty"]);
+    assert_says(&Alphabet::from_characters("abca").unwrap_err(), &["'a'", "twice"]);
+    assert_says(&Alphabet::from_characters("").unwrap_err(), &["empty"]);
     assert_says(&Alphabet::from_text("").unwrap_err(), &["empty"]);
 }
 
 #[test]
-fn an_unknown_symbol_is_reported_with_its_line_and_column() {
+fn an_unknown_character_is_reported_with_its_line_and_column() {
     let alphabet = Alphabet::from_text("ab\n").unwrap();
     assert_says(&alphabet.encode("ab\n\nabéa").unwrap_err(), &["'é'", "line 3, column 3", "3 of the alphabet"]);
     assert_says(&alphabet.encode("\t").unwrap_err(), &["'\\t'", "line 1, column 1"]);
@@ -251,7 +251,7 @@ fn a_text_file_is_read_as_it_stands() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all("one\r\ntwo €".as_bytes()).unwrap();
     assert_eq!(read_text(file.path()).unwrap(), "one\r\ntwo €");
-    // As editors on Windows write it: the mark at the beginning is no symbol of the text, one further on is.
+    // As editors on Windows write it: the mark at the beginning is no token of the text, one further on is.
     let marked = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(marked.path(), "\u{feff}ab\u{feff}").unwrap();
     assert_eq!(read_text(marked.path()).unwrap(), "ab\u{feff}");
@@ -291,7 +291,7 @@ fn a_held_out_text_ends_in_masked_positions() {
     let batches: Vec<Batch> = HeldOutWindows::new((10..16).collect(), 2, 2).unwrap().collect();
     let first = Batch::tokens(2, 2, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
     let second = Batch::tokens(2, 2, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
-    let second = second.with_mask(vec![true, false, false, false]).with_start(Start::Carry);
+    let second = second.with_loss_mask(vec![true, false, false, false]).with_start(Start::Carry);
     assert_eq!(batches, [first, second]);
 }
 
@@ -365,6 +365,6 @@ proptest! {
     fn decoding_undoes_encoding(text in "\\PC{1,40}") {
         let alphabet = Alphabet::from_text(&text).unwrap();
         prop_assert_eq!(alphabet.decode(&alphabet.encode(&text).unwrap()), text);
-        prop_assert_eq!(Alphabet::from_symbols(&alphabet.symbols()).unwrap(), alphabet);
+        prop_assert_eq!(Alphabet::from_characters(&alphabet.characters()).unwrap(), alphabet);
     }
 }

@@ -130,22 +130,21 @@ fn outputs_states_and_gradients_are_those_of_64_bits_up_to_rounding() {
     }
 }
 
-/// The first symbol of a sequence is to be said after the last.
+/// The first token of a sequence is to be said after the last.
 fn recall(random: &mut rand::rngs::ChaCha12Rng, size: usize) -> Batch {
-    let first = ids(random, size, SYMBOLS);
-    let rest: Vec<u32> = (0..(STEPS - 1) * size).map(|_| random.random_range(0..SYMBOLS as u32)).collect();
+    let first = ids(random, size, TOKENS);
+    let rest: Vec<u32> = (0..(STEPS - 1) * size).map(|_| random.random_range(0..TOKENS as u32)).collect();
     Batch::tokens(STEPS, size, [first.clone(), rest].concat(), first)
 }
 
-const SYMBOLS: usize = 4;
+const TOKENS: usize = 4;
 const STEPS: usize = 8;
 
 #[test]
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn a_task_is_learned_as_in_single_precision() {
     for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct)] {
-        let config =
-            Config::new(cell, InputKind::Tokens(SYMBOLS), 24, SYMBOLS).with_read_out(ReadOut::Last).with_seed(3);
+        let config = Config::new(cell, InputKind::Tokens(TOKENS), 24, TOKENS).with_read_out(ReadOut::Last).with_seed(3);
         let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-2);
         for device in [whole::gpu(), half()] {
             let mut trainer = Trainer::new(&device, &Model::new(config.clone()).unwrap(), recipe).unwrap();
@@ -330,9 +329,9 @@ fn predictions_streams_and_evaluations_agree() {
 
 #[test]
 fn what_is_large_takes_half_the_memory() {
-    // T 50, B 64, H 512, 96 symbols, as the benches have it.
-    let (steps, batch, hidden, symbols) = (50u64, 64u64, 512u64, 96u64);
-    let config = Config::gru(InputKind::Tokens(symbols as usize), hidden as usize, symbols as usize);
+    // T 50, B 64, H 512, 96 tokens, as the benches have it.
+    let (steps, batch, hidden, tokens) = (50u64, 64u64, 512u64, 96u64);
+    let config = Config::gru(InputKind::Tokens(tokens as usize), hidden as usize, tokens as usize);
     let recipe = Recipe::new(Loss::CrossEntropy);
     let plan = |purpose: Purpose, target: Target| {
         Plan::new(&config, purpose, steps as usize, batch as usize, &target).unwrap().0

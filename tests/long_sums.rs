@@ -89,7 +89,7 @@ fn of_a_gathered_gradient() {
     for term in TERMS {
         let mut sums = Sums::new();
         let (d, slices) = (sums.real(&[MANY, 1], term), sums.real(&[1, 3], f32::NAN));
-        // All of the first symbol but for the last row.
+        // All of the first token but for the last row.
         let order = sums.ids(&[MANY], (0..MANY as u32).collect());
         let starts = sums.ids(&[1, 3], vec![0, MANY as u32 - 1, MANY as u32]);
         let (d, part, draw) = (View::new(d, 0, MANY, 1), 0, None);

@@ -24,7 +24,7 @@ fn a_gru_remembers_for_longer_than_an_elman_network() {
     assert_eq!(test["solved"]["recall"]["gru"], 80, "{events:?}");
     assert_eq!(test["solved"]["recall"]["elman"], 5, "{events:?}");
     let picture = fs::read_to_string(folder.path().join("out/longterm.svg")).unwrap();
-    assert!(picture.contains("recall: the first of many symbols") && picture.contains("lag 80"));
+    assert!(picture.contains("recall: the first of many tokens") && picture.contains("lag 80"));
     assert!(!picture.contains("adding"), "a task that was not asked for");
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use recurrent::data::{Buckets, Example};
 use recurrent::{Batch, Config, Error, InputKind, Inputs, Loss, ReadOut, Sequences, Start, Targets};
 
-/// 10 symbols, 10 classes at every step.
+/// 10 tokens, 10 classes at every step.
 fn tokens() -> Config {
     Config::elman(InputKind::Tokens(10), 3, 10)
 }
@@ -78,7 +78,7 @@ fn what_cannot_be_padded_is_named() {
     assert_eq!(refused(Example::tokens(vec![1, 2, 3], vec![1, 2])), "examples[1].targets has shape [2], expected [3]");
     assert_eq!(
         refused(Example::tokens(vec![1, 10], vec![0, 0])),
-        "examples[1].inputs[1] is id 10, but the network has 10 symbols, counted from 0"
+        "examples[1].inputs[1] is id 10, but the network has 10 tokens, counted from 0"
     );
     assert_eq!(
         refused(Example::tokens(vec![1, 2], vec![11, 0])),

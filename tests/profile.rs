@@ -258,10 +258,10 @@ fn cost_of(plan: &Plan, is: impl Fn(&Op) -> bool) -> [u64; 2] {
 
 #[test]
 fn tokens_and_two_products_are_counted() {
-    // B 2, T 3, 4 symbols, H 5, O 6, by steps on the CPU.
+    // B 2, T 3, 4 tokens, H 5, O 6, by steps on the CPU.
     let tokens = Config::gru(InputKind::Tokens(4), 5, 6).with_cell(Cell::Gru(Reset::BeforeProduct));
     let (plan, _) = Plan::new(&tokens, Purpose::Train(recipe()), 3, 2, &Target::cpu()).unwrap();
-    // Of 6 rows the sum with b_W; tokens, W whole as there are fewer symbols than rows, b_W and the gates.
+    // Of 6 rows the sum with b_W; tokens, W whole as there are fewer tokens than rows, b_W and the gates.
     assert_eq!(cost_of(&plan, |op| matches!(op, Op::Gather(_))), [6 * 15, 4 * (6 + 60 + 15 + 90)]);
     // The first product of [2, 5]·[5, 10], the second of [2, 5]·[5, 5], at 3 steps in 6 dispatches.
     let forward = cost_of(&plan, |op| matches!(op, Op::Forward(_)));

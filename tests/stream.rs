@@ -281,10 +281,10 @@ fn draws_follow_the_softmax_at_the_temperature() {
             let (got, expected) = (f64::from(*count), p * DRAWS as f64);
             // Five standard deviations: one seed in a million is further off.
             let allowed = 5.0 * (expected * (1.0 - p)).sqrt();
-            assert!((got - expected).abs() <= allowed, "{temperature}: symbol {i} {got} times, expected {expected:.0}");
+            assert!((got - expected).abs() <= allowed, "{temperature}: token {i} {got} times, expected {expected:.0}");
         }
     }
-    // The borders of the unit interval, and a symbol that cannot be drawn.
+    // The borders of the unit interval, and a token that cannot be drawn.
     assert_eq!(sample(&outputs, 1.0, 0.0).unwrap(), 0);
     assert_eq!(sample(&outputs, 1.0, 1.0 - f64::EPSILON / 2.0).unwrap(), 4);
     assert_eq!(sample(&[-1e6, 0.0], 1.0, 0.0).unwrap(), 1);

@@ -122,7 +122,7 @@ fn training_reports_in_json_and_its_loss_falls() {
     let events = events(&stdout);
     let train = named(&events, "train");
     let nats: Vec<f64> = train.iter().map(|e| e["nats"].as_f64().unwrap()).collect();
-    // 27 symbols at most: an untrained network is near ln 27 = 3.3.
+    // 27 characters at most: an untrained network is near ln 27 = 3.3.
     assert!(nats[0] > 2.0 && nats[nats.len() - 1] < 0.7 * nats[0], "{nats:?}");
     for event in &train {
         assert_eq!(keys(event), ["chars_per_second", "epoch", "event", "nats", "norm", "step"]);
@@ -416,7 +416,7 @@ fn a_sample_is_that_of_its_seed() {
     assert!(first.starts_with("the ") && first.chars().count() == 84, "{first}");
     assert_eq!(first, sample(&["--seed", "1"]));
     assert_ne!(first, sample(&["--seed", "2"]));
-    // The likeliest symbol needs no luck.
+    // The likeliest character needs no luck.
     assert_eq!(sample(&["--temperature", "0", "--seed", "1"]), sample(&["--temperature", "0", "--seed", "2"]));
 }
 
@@ -431,7 +431,7 @@ fn a_sample_that_is_written_to_a_file_is_the_text_alone() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_symbol_of_a_text() {
+fn a_byte_order_mark_is_no_character_of_a_text() {
     let room = Room::new();
     room.file("marked.txt", format!("\u{feff}{}", text(3000)));
     let run = |data| succeed(room.command(&[&["--data", data, "--epochs", "1"], &SMALL[..]].concat()));
@@ -536,14 +536,14 @@ fn one_file_in_two_roles_is_an_error() {
 fn another_text_is_an_error() {
     let room = Room::new().trained();
     room.file("other.txt", text(3000).replace('g', "Q"));
-    let words = ["another alphabet", "1 symbol that the checkpoint has not ('Q')", "('g')"];
+    let words = ["another alphabet", "1 character that the checkpoint has not ('Q')", "('g')"];
     let resume = ["--resume", "out/text.safetensors", "--epochs", "2"];
     fail(room.command(&[&resume[..], &["--data", "other.txt"]].concat()), &words);
     fail(room.command(&["eval", "--data", "other.txt"]), &["other.txt", "'Q'"]);
-    // Fewer symbols than the network knows are no hindrance.
+    // Fewer characters than the network knows are no hindrance.
     room.file("few.txt", text(3000).replace('g', "e"));
     succeed(room.command(&["eval", "--data", "few.txt", "--split", "all"]));
-    // The same symbols, but not the same text.
+    // The same characters, but not the same text.
     room.file("data.txt", text(3100));
     fail(room.command(&resume), &["data.txt", "no longer"]);
     fail(room.command(&["eval"]), &["data.txt", "no longer"]);

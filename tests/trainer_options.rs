@@ -57,7 +57,7 @@ fn doubles(values: &[f32]) -> Vec<f64> {
 fn batch(random: &mut Random, config: &Config, steps: usize, size: usize) -> Batch {
     let rows = steps * size;
     let sequences = match config.input {
-        InputKind::Tokens(symbols) => Sequences::tokens(steps, size, random.ids(rows, symbols)),
+        InputKind::Tokens(tokens) => Sequences::tokens(steps, size, random.ids(rows, tokens)),
         _ => Sequences::dense(steps, size, singles(random.reals(rows * config.input.size(), 1.0))),
     };
     let targets = match config.input {
@@ -178,12 +178,12 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
     for config in [elman(), lstm()] {
         let mut random = Random::new(5);
         let of = |window: &Batch| window.count(&config);
-        let unlabelled = |window: &Batch| window.clone().with_mask(vec![false; config.label_count(6, 3)]);
+        let unlabelled = |window: &Batch| window.clone().with_loss_mask(vec![false; config.label_count(6, 3)]);
         let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Initial));
         let recipe = plain(loss_of(&config), 0.1);
         let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe));
         let mut lone = trainer(device, &config, plain(loss_of(&config), 1e-30));
-        lone.step(&burn_in.clone().with_mask((0..config.label_count(6, 3)).map(|r| r == 0).collect())).unwrap();
+        lone.step(&burn_in.clone().with_loss_mask((0..config.label_count(6, 3)).map(|r| r == 0).collect())).unwrap();
         let state = lone.state().unwrap().unwrap().values;
         let carried = labelled.clone().with_start(Start::Carry);
         let windows = [unlabelled(&burn_in), carried.clone()];

@@ -42,9 +42,9 @@ fn draw(area: &Area, task: Task, lags: &[usize], outcomes: &[Outcome]) -> Drawn 
         (FONT, size).into_font().color(colour).pos(pos)
     };
     let question = match task {
-        Task::Recall => "recall: the first of many symbols",
+        Task::Recall => "recall: the first of many tokens",
         Task::Adding => "adding: the sum of two marked numbers",
-        Task::Copy => "copy: three symbols in their order",
+        Task::Copy => "copy: three tokens in their order",
     };
     area.draw_text(question, &(FONT, 16).into_font().color(&INK), (12, 4))?;
     for lag in lags {

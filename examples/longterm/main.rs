@@ -78,7 +78,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let grows = cli.lags.windows(2).all(|pair| pair[0] < pair[1]);
     ensure!(grows && cli.lags.first().is_some_and(|lag| *lag >= 2), "--lags must grow, from at least 2");
     let long = cli.lags.first().is_some_and(|lag| *lag >= tasks::LENGTH) || !cli.tasks.contains(&Task::Copy);
-    ensure!(long, "--lags must be at least {} for the task copy, whose {0} symbols come first", tasks::LENGTH);
+    ensure!(long, "--lags must be at least {} for the task copy, whose {0} tokens come first", tasks::LENGTH);
     files::prepare(None, &[], &[&cli.plot])?;
     let since = Instant::now();
     let mut report = Report::new(cli.json);

@@ -7,18 +7,18 @@ use clap::ValueEnum;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{Batch, Config, InputKind, Loss, ReadOut, Targets};
 
-/// How many symbols there are to remember.
-const SYMBOLS: usize = 8;
+/// How many tokens there are to remember.
+const TOKENS: usize = 8;
 /// How many are remembered in [`Task::Copy`], in order.
 pub const LENGTH: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Task {
-    /// The first symbol of many is asked for at the end (Bengio, Simard & Frasconi 1994)
+    /// The first token of many is asked for at the end (Bengio, Simard & Frasconi 1994)
     Recall,
     /// The sum of two marked numbers is asked for at the end (Hochreiter & Schmidhuber 1997)
     Adding,
-    /// Three symbols are asked for, in order, after a pause (Arjovsky, Shah & Bengio 2016)
+    /// Three tokens are asked for, in order, after a pause (Arjovsky, Shah & Bengio 2016)
     Copy,
 }
 
@@ -36,7 +36,7 @@ impl Task {
     /// The least loss of one who remembers nothing: ln 8 nats, or the variance of a sum of two uniform numbers.
     pub fn without_memory(self) -> f64 {
         match self {
-            Task::Recall | Task::Copy => (SYMBOLS as f64).ln(),
+            Task::Recall | Task::Copy => (TOKENS as f64).ln(),
             Task::Adding => 1.0 / 6.0,
         }
     }
@@ -53,7 +53,7 @@ impl Task {
         }
     }
 
-    /// For how many steps the gates of a fresh network remember at the most: to tell the order of symbols units are needed that
+    /// For how many steps the gates of a fresh network remember at the most: to tell the order of tokens units are needed that
     /// are quick.
     pub fn span(self, lag: usize) -> usize {
         if self == Task::Copy { lag.min(20) } else { lag }
@@ -64,7 +64,7 @@ impl Task {
         match self {
             Task::Recall => lag.saturating_add(1),
             Task::Adding => lag.saturating_add(2),
-            // From the first symbol to where it is said there are `lag` steps.
+            // From the first token to where it is said there are `lag` steps.
             Task::Copy => lag.saturating_add(LENGTH),
         }
     }
@@ -72,22 +72,22 @@ impl Task {
     /// What reads and answers it.
     pub fn config(self, config: impl Fn(InputKind, usize) -> Config) -> Config {
         match self {
-            Task::Recall => config(InputKind::Tokens(2 * SYMBOLS), SYMBOLS).with_read_out(ReadOut::Last),
+            Task::Recall => config(InputKind::Tokens(2 * TOKENS), TOKENS).with_read_out(ReadOut::Last),
             Task::Adding => config(InputKind::Dense(2), 1).with_read_out(ReadOut::Last),
-            Task::Copy => config(InputKind::Tokens(SYMBOLS + 2), SYMBOLS),
+            Task::Copy => config(InputKind::Tokens(TOKENS + 2), TOKENS),
         }
     }
 
     /// So many sequences.
     pub fn draw(self, random: &mut ChaCha12Rng, lag: usize, size: usize) -> Batch {
         let steps = self.steps(lag);
-        let mut symbols = |count: usize, range: std::ops::Range<usize>| -> Vec<u32> {
+        let mut tokens = |count: usize, range: std::ops::Range<usize>| -> Vec<u32> {
             (0..count).map(|_| random.random_range(range.clone()) as u32).collect()
         };
         match self {
             Task::Recall => {
-                let asked = symbols(size, 0..SYMBOLS);
-                let others = symbols(lag * size, SYMBOLS..2 * SYMBOLS);
+                let asked = tokens(size, 0..TOKENS);
+                let others = tokens(lag * size, TOKENS..2 * TOKENS);
                 Batch::tokens(steps, size, [&asked[..], &others].concat(), asked)
             }
             Task::Adding => {
@@ -104,8 +104,8 @@ impl Task {
                 Batch::dense(steps, size, inputs, Targets::Values(sums))
             }
             Task::Copy => {
-                let asked = symbols(LENGTH * size, 0..SYMBOLS);
-                let (blank, signal) = (SYMBOLS as u32, SYMBOLS as u32 + 1);
+                let asked = tokens(LENGTH * size, 0..TOKENS);
+                let (blank, signal) = (TOKENS as u32, TOKENS as u32 + 1);
                 let (answers, rows) = ((steps - LENGTH) * size, steps * size);
                 let mut inputs = vec![blank; rows];
                 inputs[..asked.len()].copy_from_slice(&asked);
@@ -113,7 +113,7 @@ impl Task {
                 let mut targets = vec![0; rows];
                 targets[answers..].copy_from_slice(&asked);
                 let mask = (0..rows).map(|row| row >= answers).collect();
-                Batch::tokens(steps, size, inputs, targets).with_mask(mask)
+                Batch::tokens(steps, size, inputs, targets).with_loss_mask(mask)
             }
         }
     }

@@ -106,7 +106,7 @@ pub struct TrainArgs {
     /// The probability that what a layer hands to the next is left out in training [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
-    /// The same of the symbols that the first layer reads, one choice a window [default: 0]
+    /// The same of the characters that the first layer reads, one choice a window [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout_inputs: Option<f64>,
     /// The same of the hidden state where it meets U, one choice a window [default: 0]
@@ -155,16 +155,16 @@ pub struct SampleArgs {
     /// The trained network
     #[arg(long, value_name = "FILE", default_value = CHECKPOINT)]
     pub checkpoint: PathBuf,
-    /// Below 1 more cautious, above 1 wilder; 0 always takes the likeliest symbol
+    /// Below 1 more cautious, above 1 wilder; 0 always takes the likeliest character
     #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     pub temperature: f64,
     /// The text to continue
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub prime: String,
-    /// Symbols to write
+    /// Characters to write
     #[arg(long, default_value_t = 500)]
     pub length: usize,
-    /// What the symbols are drawn from
+    /// What the characters are drawn from
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }
@@ -174,7 +174,7 @@ pub struct EvalArgs {
     /// The trained network
     #[arg(long, value_name = "FILE", default_value = CHECKPOINT)]
     pub checkpoint: PathBuf,
-    /// A UTF-8 text of symbols that the network knows [default: the text that was learned]
+    /// A UTF-8 text of characters that the network knows [default: the text that was learned]
     #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
     /// Which part of the text, divided as for training

@@ -21,11 +21,11 @@ pub struct Notes {
 impl Notes {
     pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
         let notes = &checkpoint.notes;
-        let alphabet = Alphabet::from_symbols(get(notes, "alphabet")?)?;
-        let (symbols, config) = (alphabet.len(), checkpoint.model.config());
+        let alphabet = Alphabet::from_characters(get(notes, "alphabet")?)?;
+        let (characters, config) = (alphabet.len(), checkpoint.model.config());
         ensure!(
-            config.input.size() == symbols && config.outputs == symbols,
-            "its alphabet has {symbols} symbols, but its network {} inputs and {} outputs",
+            config.input.size() == characters && config.outputs == characters,
+            "its alphabet has {characters} characters, but its network {} inputs and {} outputs",
             config.input.size(),
             config.outputs
         );
@@ -39,7 +39,7 @@ impl Notes {
 
     pub fn write(&self) -> Result<BTreeMap<String, String>> {
         let entries = [
-            ("alphabet", self.alphabet.symbols()),
+            ("alphabet", self.alphabet.characters()),
             ("text", self.fingerprint.clone()),
             ("settings", json(&self.settings)?),
             ("progress", json(&self.progress)?),

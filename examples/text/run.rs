@@ -191,7 +191,7 @@ fn check_progress(checkpoint: &Checkpoint, notes: &Notes, epoch: u64, stopping: 
 fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) -> String {
     let parameters: usize = model.layout().parameters().iter().map(|p| p.len()).sum();
     format!(
-        "text: {}, {} characters over {} symbols\n\
+        "text: {}, {} characters over {} characters\n\
          network: {}, {} of {} hidden units, {} parameters; an epoch is {} steps of {} × {} characters",
         text::name(settings.data.as_deref()),
         thousands(text.ids.len()),

@@ -1,4 +1,4 @@
-//! Writing text: each symbol is drawn from what the network expects after all before it.
+//! Writing text: each character is drawn from what the network expects after all before it.
 //!
 //! The contract: the same network, prime, temperature and seed give the same text on the same device; the command
 //! writes nothing else to stdout, except the end of the line on a terminal.
@@ -41,7 +41,7 @@ pub fn run(args: &SampleArgs, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Prints a text symbol by symbol, or as one event.
+/// Prints a text character by character, or as one event.
 pub fn print(
     device: &Device,
     model: &Model,
@@ -51,16 +51,16 @@ pub fn print(
 ) -> Result<()> {
     if common.json {
         let mut text = style.prime.to_owned();
-        write(device, model, alphabet, style, |symbol| {
-            text.push(symbol);
+        write(device, model, alphabet, style, |character| {
+            text.push(character);
             Ok(())
         })?;
         return report.event(&Event::Sample { text: &text });
     }
     let mut out = io::stdout().lock();
     write!(out, "{}", style.prime)?;
-    write(device, model, alphabet, style, |symbol| {
-        write!(out, "{symbol}")?;
+    write(device, model, alphabet, style, |character| {
+        write!(out, "{character}")?;
         out.flush()
     })
 }
@@ -93,7 +93,7 @@ fn write(
     for _ in 0..style.length {
         let drawn = stream::sample(stream.step_tokens(&[id])?, style.temperature, rng.random())?;
         id = u32::try_from(drawn)?;
-        emit(alphabet.symbol(id).unwrap_or(char::REPLACEMENT_CHARACTER))?;
+        emit(alphabet.character(id).unwrap_or(char::REPLACEMENT_CHARACTER))?;
     }
     Ok(())
 }

@@ -143,9 +143,9 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The network for an alphabet of this many symbols.
-    pub fn config(&self, symbols: usize) -> Config {
-        Config::new(self.cell(), InputKind::Tokens(symbols), self.hidden, symbols)
+    /// The network for an alphabet of this many characters.
+    pub fn config(&self, characters: usize) -> Config {
+        Config::new(self.cell(), InputKind::Tokens(characters), self.hidden, characters)
             .with_layers(self.layers)
             .with_init(self.init)
             .with_seed(self.seed)

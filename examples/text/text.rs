@@ -23,7 +23,7 @@ impl Text {
         Ok(Text { alphabet, ids, fingerprint: fingerprint(&text) })
     }
 
-    /// The text of a file, or the embedded source, in the symbols of a model that has learned them.
+    /// The text of a file, or the embedded source, in the characters of a model that has learned them.
     pub fn load_with(data: Option<&str>, alphabet: &Alphabet) -> Result<Self> {
         let text = read(data)?;
         ensure!(!text.is_empty(), "{} is empty", name(data));
@@ -33,17 +33,17 @@ impl Text {
 
     /// Fails where the text's alphabet is not `expected`, the checkpoint's.
     pub fn check_alphabet(&self, expected: &Alphabet) -> Result<()> {
-        let (here, there) = (self.alphabet.symbols(), expected.symbols());
+        let (here, there) = (self.alphabet.characters(), expected.characters());
         if here == there {
             return Ok(());
         }
         let mut differences = Vec::new();
-        for (symbols, others, what) in
+        for (characters, others, what) in
             [(&here, &there, "that the checkpoint has not"), (&there, &here, "fewer than the checkpoint")]
         {
-            let only: Vec<char> = symbols.chars().filter(|c| !others.contains(*c)).collect();
+            let only: Vec<char> = characters.chars().filter(|c| !others.contains(*c)).collect();
             if !only.is_empty() {
-                differences.push(format!("{} {what} ({})", count(only.len(), "symbol"), first(&only)));
+                differences.push(format!("{} {what} ({})", count(only.len(), "character"), first(&only)));
             }
         }
         bail!("the text has another alphabet than the checkpoint's: {}", differences.join(" and "))
@@ -82,15 +82,15 @@ pub fn name(data: Option<&str>) -> String {
     data.map_or_else(|| "the source of this crate".to_owned(), str::to_owned)
 }
 
-/// `1 symbol`, `2 symbols`.
+/// `1 character`, `2 characters`.
 pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn first(symbols: &[char]) -> String {
+fn first(characters: &[char]) -> String {
     const SHOWN: usize = 5;
-    let shown: Vec<String> = symbols.iter().take(SHOWN).map(|c| format!("{c:?}")).collect();
-    shown.join(", ") + if symbols.len() > SHOWN { ", …" } else { "" }
+    let shown: Vec<String> = characters.iter().take(SHOWN).map(|c| format!("{c:?}")).collect();
+    shown.join(", ") + if characters.len() > SHOWN { ", …" } else { "" }
 }
 
 /// Length and FNV-1a hash.

@@ -41,14 +41,14 @@ fn not_a_file(metadata: &fs::Metadata) -> String {
 }
 
 /// Where a checkpoint is written: a file in a folder that exists, and nothing there that may not be replaced.
-pub(super) struct Place {
+pub(super) struct Destination {
     file: PathBuf,
     folder: PathBuf,
     /// Those of the file to be replaced.
     permissions: Option<Permissions>,
 }
 
-impl Place {
+impl Destination {
     pub(super) fn of(path: &Path) -> Checked<Self> {
         let unwritable = |e: io::Error| format!("cannot be written: {e}");
         let permissions = match fs::metadata(path) {
@@ -72,7 +72,7 @@ impl Place {
         if !folder.is_dir() {
             return Err(format!("cannot be written: there is no folder {}", folder.display()));
         }
-        Ok(Place { file, folder, permissions })
+        Ok(Destination { file, folder, permissions })
     }
 
     /// A path in the same folder, of a name that is made of the file's.

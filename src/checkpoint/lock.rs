@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::Place;
+use super::file::Destination;
 use super::{Checked, Checkpoint, named};
 use crate::error::Result;
 
@@ -43,12 +43,12 @@ impl Checkpoint {
     /// [`Checkpoint::probe`].
     pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
         let path = path.as_ref();
-        Place::of(path).and_then(|place| Lock::claim(&place)).map_err(named(path.display()))
+        Destination::of(path).and_then(|place| Lock::claim(&place)).map_err(named(path.display()))
     }
 }
 
 impl Lock {
-    fn claim(place: &Place) -> Checked<Self> {
+    fn claim(place: &Destination) -> Checked<Self> {
         let path = place.beside(|name| [&OsString::from("."), name, &OsString::from(".lock")].into_iter().collect());
         let failed = |e: io::Error| format!("cannot be locked: {}: {e}", path.display());
         loop {

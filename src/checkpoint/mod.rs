@@ -229,7 +229,7 @@ impl Checkpoint {
     /// path that may not be replaced: a folder, a device, a read-only file.
     pub fn probe(path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        file::Place::of(path).and_then(|place| place.temporary()).map(drop).map_err(named(path.display()))
+        file::Destination::of(path).and_then(|place| place.temporary()).map(drop).map_err(named(path.display()))
     }
 
     fn encode(&self) -> Checked<Encoded<'_>> {
@@ -264,7 +264,7 @@ fn encode<'a>(
 }
 
 fn save(path: &Path, encoded: Checked<Encoded<'_>>) -> Result<()> {
-    encoded.and_then(|encoded| file::Place::of(path)?.write(&encoded)).map_err(named(path.display()))
+    encoded.and_then(|encoded| file::Destination::of(path)?.write(&encoded)).map_err(named(path.display()))
 }
 
 impl Training {

@@ -16,14 +16,14 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
     let (weight, tokens) = (memory.view(&op.weight), &memory.ids(op.tokens)[op.first..]);
     let bias = op.bias.map(|bias| memory.view(&bias));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
-    let symbols = op.weight.cols;
+    let vocabulary = op.weight.cols;
     let fill = |(task, (rows, tokens)): (usize, (&mut [T], &[u32]))| {
         for (r, (row, token)) in rows.chunks_exact_mut(op.out.cols).zip(tokens).enumerate() {
             let (b, token) = ((task * ROWS_PER_TASK + r) % op.batch, *token as usize);
-            let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * symbols + token));
+            let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * vocabulary + token));
             match transposed {
                 Some(transposed) => transposed.copy_row(token, row),
-                None => row.iter_mut().enumerate().for_each(|(j, value)| *value = weight[j * symbols + token]),
+                None => row.iter_mut().enumerate().for_each(|(j, value)| *value = weight[j * vocabulary + token]),
             }
             if drawn.is_some() {
                 row.iter_mut().for_each(|value| *value = *value * factor);
@@ -48,13 +48,13 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Tensors
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
     let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
-    let (symbols, starts) = (row - 1, &starts[op.part * row..][..row]);
+    let (vocabulary, starts) = (row - 1, &starts[op.part * row..][..row]);
     let share = width.div_ceil(threads::shares(rows * width / ELEMENTS_PER_TASK));
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         // A share of the columns of d.
         let part = |number: usize, weight: &mut [T], mut sums: ColumnSums<'_, T>| {
             let first_column = number * share;
-            for token in 0..symbols {
+            for token in 0..vocabulary {
                 let (first, end) = (starts[token] as usize, starts[token + 1] as usize);
                 let of_token = &order[first..end];
                 let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
@@ -62,17 +62,17 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Tensors
                 for &row in part {
                     let row = row as usize;
                     let factor =
-                        drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * symbols + token));
+                        drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * vocabulary + token));
                     sums.add(d[row * width + first_column..].iter().map(|value| *value * factor));
                 }
-                for (row, value) in weight.chunks_exact_mut(symbols).zip(sums.finish()) {
+                for (row, value) in weight.chunks_exact_mut(vocabulary).zip(sums.finish()) {
                     row[token] = *value;
                 }
             }
         };
-        let weight = &mut slice[op.weight..op.weight + width * symbols];
+        let weight = &mut slice[op.weight..op.weight + width * vocabulary];
         let sums_of_parts = sums[..width].chunks_mut(share).zip(totals.chunks_mut(share));
-        let parts = weight.chunks_mut(share * symbols).zip(sums_of_parts).enumerate();
+        let parts = weight.chunks_mut(share * vocabulary).zip(sums_of_parts).enumerate();
         threads::for_each(parts, |(number, (weight, (sums, totals)))| {
             part(number, weight, ColumnSums::new(sums, totals))
         });

@@ -32,7 +32,7 @@ use crate::plan::Loss;
 /// What is read, time outermost.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Inputs {
-    /// `[T, B]`: ids of symbols.
+    /// `[T, B]`: token ids.
     Tokens(Vec<u32>),
     /// `[T, B, I]`: real numbers.
     Dense(Vec<f32>),
@@ -179,7 +179,7 @@ impl Batch {
     }
 
     /// The same, of which only some positions count in the loss: `[R]`.
-    pub fn with_mask(self, mask: Vec<bool>) -> Self {
+    pub fn with_loss_mask(self, mask: Vec<bool>) -> Self {
         Batch { loss_mask: Some(mask), ..self }
     }
 
@@ -272,9 +272,9 @@ impl Sequences {
         check_size("sequences in a batch (B)", self.batch_size)?;
         // Inputs come first: once their length is right, T·B cannot overflow.
         match (&self.inputs, config.input) {
-            (Inputs::Tokens(ids), InputKind::Tokens(symbols)) => {
+            (Inputs::Tokens(ids), InputKind::Tokens(vocabulary)) => {
                 check_len("inputs", &[self.steps, self.batch_size], ids.len())?;
-                check_ids(ids, symbols, "symbols", |at| self.position("inputs", at))?;
+                check_ids(ids, vocabulary, "tokens", |at| self.position("inputs", at))?;
             }
             (Inputs::Dense(values), InputKind::Dense(features)) => {
                 check_len("inputs", &[self.steps, self.batch_size, features], values.len())?;

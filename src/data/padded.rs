@@ -150,8 +150,8 @@ fn two_kinds(argument: &str, given: &str, expected: &str) -> Error {
 /// Whether a network can read them, and how many steps they are.
 fn check_inputs(argument: &str, inputs: &Inputs, config: &Config) -> Result<usize> {
     let given = match (inputs, config.input) {
-        (Inputs::Tokens(ids), InputKind::Tokens(symbols)) => {
-            check_ids(ids, symbols, "symbols", |at| format!("{argument}[{at}]"))?;
+        (Inputs::Tokens(ids), InputKind::Tokens(vocabulary)) => {
+            check_ids(ids, vocabulary, "tokens", |at| format!("{argument}[{at}]"))?;
             ids.len()
         }
         (Inputs::Dense(x), InputKind::Dense(features)) => {

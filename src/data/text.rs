@@ -1,6 +1,6 @@
-//! Text as ids: an alphabet of the distinct symbols of a text, and the reading of a file.
+//! Text as ids: an alphabet of the distinct characters of a text, and the reading of a file.
 //!
-//! The contract: encoding and decoding are inverse for every text over the alphabet, and a symbol or byte that does
+//! The contract: encoding and decoding are inverse for every text over the alphabet, and a character or byte that does
 //! not belong is reported with its place.
 
 use std::collections::{BTreeSet, HashMap};
@@ -8,72 +8,72 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Distinct symbols (`char`s), numbered from 0: the id of a symbol is its rank.
+/// Distinct characters (`char`s), numbered from 0: the id of a character is its rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alphabet {
-    symbols: Vec<char>,
+    characters: Vec<char>,
     ids: HashMap<char, u32>,
 }
 
 impl Alphabet {
-    /// The distinct symbols of a text, in the order of their code points.
+    /// The distinct characters of a text, in the order of their code points.
     ///
     /// # Errors
     /// [`Error::Data`] where the text is empty.
     pub fn from_text(text: &str) -> Result<Self> {
         let distinct: BTreeSet<char> = text.chars().collect();
-        Self::from_symbols(&String::from_iter(distinct))
+        Self::from_characters(&String::from_iter(distinct))
     }
 
-    /// The given symbols in the given order: what [`Alphabet::symbols`] returned.
+    /// The given characters in the given order: what [`Alphabet::characters`] returned.
     ///
     /// # Errors
     /// [`Error::Data`] where there are none, or one appears twice.
-    pub fn from_symbols(symbols: &str) -> Result<Self> {
-        let symbols: Vec<char> = symbols.chars().collect();
-        if symbols.is_empty() {
-            return Err(Error::Data("the text is empty: an alphabet needs at least one symbol".into()));
+    pub fn from_characters(characters: &str) -> Result<Self> {
+        let characters: Vec<char> = characters.chars().collect();
+        if characters.is_empty() {
+            return Err(Error::Data("the text is empty: an alphabet needs at least one character".into()));
         }
-        let mut ids = HashMap::with_capacity(symbols.len());
-        for (id, &symbol) in (0u32..).zip(&symbols) {
-            if ids.insert(symbol, id).is_some() {
-                return Err(Error::Data(format!("symbol {symbol:?} appears twice in the alphabet")));
+        let mut ids = HashMap::with_capacity(characters.len());
+        for (id, &character) in (0u32..).zip(&characters) {
+            if ids.insert(character, id).is_some() {
+                return Err(Error::Data(format!("character {character:?} appears twice in the alphabet")));
             }
         }
-        Ok(Alphabet { symbols, ids })
+        Ok(Alphabet { characters, ids })
     }
 
-    /// The number of symbols.
+    /// The number of characters.
     pub fn len(&self) -> usize {
-        self.symbols.len()
+        self.characters.len()
     }
 
-    /// Never: every alphabet has a symbol.
+    /// Never: every alphabet has a character.
     pub fn is_empty(&self) -> bool {
-        self.symbols.is_empty()
+        self.characters.is_empty()
     }
 
-    /// All symbols by rising id, for [`Alphabet::from_symbols`].
-    pub fn symbols(&self) -> String {
-        self.symbols.iter().collect()
+    /// All characters by rising id, for [`Alphabet::from_characters`].
+    pub fn characters(&self) -> String {
+        self.characters.iter().collect()
     }
 
-    /// The id of every symbol of a text.
+    /// The id of every character of a text.
     ///
     /// # Errors
-    /// [`Error::Data`] for a symbol that the alphabet has not: which one, and its line and column, counted from 1.
+    /// [`Error::Data`] for a character that the alphabet has not: which one, and its line and column, counted from 1.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let (mut line, mut column) = (1u64, 0u64);
         text.chars()
-            .map(|symbol| {
+            .map(|character| {
                 column += 1;
-                let id = self.ids.get(&symbol).copied().ok_or_else(|| {
+                let id = self.ids.get(&character).copied().ok_or_else(|| {
                     let count = self.len();
                     Error::Data(format!(
-                        "symbol {symbol:?} at line {line}, column {column} is not among the {count} of the alphabet"
+                        "character {character:?} at line {line}, column {column} is not among the {count} of the alphabet"
                     ))
                 });
-                if symbol == '\n' {
+                if character == '\n' {
                     (line, column) = (line + 1, 0);
                 }
                 id
@@ -81,14 +81,14 @@ impl Alphabet {
             .collect()
     }
 
-    /// The symbol of an id, or `None` where the alphabet ends before it.
-    pub fn symbol(&self, id: u32) -> Option<char> {
-        self.symbols.get(id as usize).copied()
+    /// The character of an id, or `None` where the alphabet ends before it.
+    pub fn character(&self, id: u32) -> Option<char> {
+        self.characters.get(id as usize).copied()
     }
 
     /// The text of some ids; an id beyond the alphabet becomes U+FFFD, the replacement character.
     pub fn decode(&self, ids: &[u32]) -> String {
-        ids.iter().map(|&id| self.symbol(id).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        ids.iter().map(|&id| self.character(id).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
     }
 }
 

@@ -80,7 +80,7 @@ impl HeldOutWindows {
         if ids.len() < 2 {
             let given = ids.len();
             return Err(Error::Data(format!(
-                "an evaluation needs at least 2 ids, a symbol and its next: {given} given"
+                "an evaluation needs at least 2 ids, a token and its next: {given} given"
             )));
         }
         let targets = ids.len() - 1;

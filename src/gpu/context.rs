@@ -20,7 +20,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     adapter: Adapter,
-    pipelines: Mutex<HashMap<Key, Pipeline>>,
+    pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
     /// Why the device was lost, once that is known.
     lost: Arc<Mutex<Option<String>>>,
     /// By which a device of the application's own is asked whether it is lost, as wgpu tells only its callback.
@@ -34,7 +34,7 @@ struct Inner {
 pub(super) const ALIGNMENT: u64 = 256;
 
 /// A kernel's name, which of its aliases are f16, and its constants.
-type Key = (&'static str, Vec<&'static str>, Vec<u32>);
+type PipelineKey = (&'static str, Vec<&'static str>, Vec<u32>);
 
 /// A kernel compiled for this device.
 #[derive(Clone)]

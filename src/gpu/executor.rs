@@ -30,7 +30,7 @@ pub struct Executor {
     gpu: Gpu,
     plans: PlanTable<Prepared>,
     /// Buffers that all plans know by name.
-    shared: Vec<(String, Place)>,
+    shared: Vec<(String, BufferSlice)>,
     /// How many submissions were done; there from the first plan on.
     progress: Option<Progress>,
     /// Where tensors are copied to be read by the host.
@@ -42,7 +42,7 @@ pub struct Executor {
 struct Prepared {
     plan: Plan,
     /// Where each tensor is.
-    places: Vec<Place>,
+    places: Vec<BufferSlice>,
     /// The host's side of all inputs, and whether it changed since it was uploaded.
     inputs: Vec<u8>,
     changed: bool,
@@ -54,16 +54,16 @@ struct Prepared {
 
 /// Where a plan's tensors are to be.
 struct Allocated {
-    places: Vec<Place>,
+    places: Vec<BufferSlice>,
     /// Those that no plan has had yet and others will find by their names.
-    shared: Vec<(String, Place)>,
+    shared: Vec<(String, BufferSlice)>,
     input_buffer: wgpu::Buffer,
     input_bytes: usize,
 }
 
 /// A part of a buffer, in bytes.
 #[derive(Clone)]
-struct Place {
+struct BufferSlice {
     buffer: wgpu::Buffer,
     offset: u64,
     size: u64,
@@ -72,8 +72,8 @@ struct Place {
 /// A command with everything it needs at hand.
 enum Encoded {
     Dispatch { pipeline: wgpu::ComputePipeline, group: wgpu::BindGroup, params: u32, grid: [u32; 3] },
-    Copy { from: Place, to: Place },
-    Zero(Place),
+    Copy { from: BufferSlice, to: BufferSlice },
+    Zero(BufferSlice),
 }
 
 const STORAGE: wgpu::BufferUsages =
@@ -176,17 +176,17 @@ impl Executor {
         }
         let mut offset = 0;
         let mut places = Vec::with_capacity(plan.tensors().len());
-        let mut shared: Vec<(String, Place)> = Vec::new();
+        let mut shared: Vec<(String, BufferSlice)> = Vec::new();
         for (tensor, block) in plan.tensors().iter().zip(block_of) {
             let size = tensor.bytes();
             if let Some(buffer) = block {
-                places.push(Place { buffer, offset: 0, size });
+                places.push(BufferSlice { buffer, offset: 0, size });
                 continue;
             }
             let known = self.shared.iter().chain(&shared).find(|(name, _)| *name == tensor.name);
             let place = match (tensor.lifetime, known) {
                 (Lifetime::Input, _) => {
-                    let place = Place { buffer: input_buffer.clone(), offset, size };
+                    let place = BufferSlice { buffer: input_buffer.clone(), offset, size };
                     offset += size.next_multiple_of(ALIGNMENT);
                     place
                 }
@@ -195,7 +195,7 @@ impl Executor {
                     let held = place.size / tensor.dtype.bytes();
                     return Err(Error::shape(&tensor.name, &[held as usize], &tensor.shape));
                 }
-                _ => Place { buffer: buffer(&tensor.name, size), offset: 0, size },
+                _ => BufferSlice { buffer: buffer(&tensor.name, size), offset: 0, size },
             };
             if tensor.lifetime == Lifetime::Shared && known.is_none() {
                 shared.push((tensor.name.clone(), place.clone()));
@@ -460,9 +460,9 @@ impl std::fmt::Debug for Executor {
 }
 
 /// A pipeline: its kernel's name, which of its aliases are f16, and its constants.
-type Key<'a> = (&'static str, &'a [&'static str], &'a [u32]);
+type PipelineKey<'a> = (&'static str, &'a [&'static str], &'a [u32]);
 
-fn key(dispatch: &Dispatch) -> Key<'_> {
+fn key(dispatch: &Dispatch) -> PipelineKey<'_> {
     (dispatch.kernel.name, &dispatch.f16_aliases, &dispatch.constants)
 }
 
@@ -470,8 +470,8 @@ fn encode(
     gpu: &Gpu,
     commands: &[Command],
     slots: &Slots<'_>,
-    places: &[Place],
-    pipelines: &HashMap<Key<'_>, Pipeline>,
+    places: &[BufferSlice],
+    pipelines: &HashMap<PipelineKey<'_>, Pipeline>,
 ) -> Vec<Encoded> {
     let device = gpu.device();
     let uniform = device.create_buffer(&wgpu::BufferDescriptor {
@@ -483,12 +483,12 @@ fn encode(
     gpu.queue().write_buffer(&uniform, 0, &slots.bytes);
 
     // The T dispatches of a recurrence by steps differ in their parameters alone, so they share one bind group.
-    let mut groups: HashMap<(Key<'_>, &[TensorId]), wgpu::BindGroup> = HashMap::new();
+    let mut groups: HashMap<(PipelineKey<'_>, &[TensorId]), wgpu::BindGroup> = HashMap::new();
     // Halves are not copied so: see `Plan::copies_bytes`.
     const WORD: u64 = 4;
     let part = |view: &View| {
         let place = &places[view.tensor.0];
-        Place {
+        BufferSlice {
             buffer: place.buffer.clone(),
             offset: place.offset + view.offset as u64 * WORD,
             size: view.len() as u64 * WORD,
@@ -523,7 +523,7 @@ fn bind(
     params_size: usize,
     layout: &wgpu::BindGroupLayout,
     tensors: &[TensorId],
-    places: &[Place],
+    places: &[BufferSlice],
 ) -> wgpu::BindGroup {
     let whole = |buffer, offset, size| {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) })

@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum InputKind {
-    /// One of this many symbols, by its id. W·x is then the gathering of a column of W; no one-hot vector exists.
+    /// One of this many tokens, by its id. W·x is then the gathering of a column of W; no one-hot vector exists.
     Tokens(usize),
     /// A vector of this many real numbers.
     Dense(usize),
 }
 
 impl InputKind {
-    /// I: the number of symbols or of features.
+    /// I: the number of tokens or of features.
     pub fn size(self) -> usize {
         match self {
             InputKind::Tokens(n) | InputKind::Dense(n) => n,

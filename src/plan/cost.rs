@@ -109,10 +109,10 @@ impl Op {
                 ("weight gradient", written, vec![view(&o.d), view(&o.x)], o.d.rows as u64 * (2 * m * n + bias))
             }
             Op::GatherGradient(o) => {
-                let (r, m, symbols) = (o.d.rows as u64, o.d.cols as u64, columns(o.starts).saturating_sub(1));
+                let (r, m, vocabulary) = (o.d.rows as u64, o.d.cols as u64, columns(o.starts).saturating_sub(1));
                 let bias = if o.bias.is_some() { m } else { 0 };
-                let written = vec![(o.slices, rows(o.slices) * (m * symbols + bias))];
-                let read = [view(&o.d), (o.order, r), (o.starts, symbols + 1)].into_iter();
+                let written = vec![(o.slices, rows(o.slices) * (m * vocabulary + bias))];
+                let read = [view(&o.d), (o.order, r), (o.starts, vocabulary + 1)].into_iter();
                 let read = read.chain(o.draw.map(|draw| (draw.keys, 2))).collect();
                 ("gather gradient", written, read, r * (m + bias) + if o.draw.is_some() { r * m } else { 0 })
             }

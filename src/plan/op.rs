@@ -155,7 +155,7 @@ pub struct Gather {
     pub weight: View,
     /// `[1, N]`.
     pub bias: Option<View>,
-    /// m, by b·I + token; without it m is 1. A symbol that is dropped is so at every step of the sequence (Gal &
+    /// m, by b·I + token; without it m is 1. A token that is dropped is so at every step of the sequence (Gal &
     /// Ghahramani 2016).
     pub draw: Option<DropoutDraw>,
     /// B; row r is of sequence b = r mod B.

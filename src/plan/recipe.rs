@@ -174,7 +174,7 @@ impl LearningRateSchedule {
 pub struct Dropout {
     /// Of what a layer hands to the next, every element by itself, as PyTorch's `dropout` (Srivastava et al. 2014).
     pub outputs: f64,
-    /// Of what the first layer reads, with one mask for all steps of a window; a symbol is dropped as a whole (Gal &
+    /// Of what the first layer reads, with one mask for all steps of a window; a token is dropped as a whole (Gal &
     /// Ghahramani 2016).
     pub inputs: f64,
     /// Of h_(t-1) where it is multiplied with U, with one mask for all steps of a window (Gal & Ghahramani 2016).

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::Prepared;
+use crate::cache::CachedPlan;
 use crate::checkpoint::State;
 use crate::data::{Batch, Inputs, Start, Targets};
 use crate::device::Executor;
@@ -19,7 +19,7 @@ pub(super) enum Carried {
     #[default]
     Nowhere,
     /// On the device, in a plan's tensor.
-    Device(Arc<Prepared>),
+    Device(Arc<CachedPlan>),
     /// On the host, from a checkpoint.
     Host(State),
 }
@@ -48,7 +48,7 @@ pub(super) fn check_start(start: &Start, size: usize, held: Option<usize>) -> Re
 }
 
 /// Puts the state that a window starts from in its place.
-pub(super) fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, carried: &Carried) -> Result<()> {
+pub(super) fn begin(executor: &mut Executor, plan: &CachedPlan, start: &Start, carried: &Carried) -> Result<()> {
     check_start(start, plan.batch, carried.batch())?;
     let state = plan.tensors.state;
     match (start, carried) {
@@ -65,7 +65,7 @@ pub(super) fn begin(executor: &mut Executor, plan: &Prepared, start: &Start, car
 pub(super) fn upload(
     executor: &mut Executor,
     config: &Config,
-    plan: &Prepared,
+    plan: &CachedPlan,
     batch: &Batch,
     count: usize,
     hyper: [f64; HYPER],
@@ -99,7 +99,7 @@ pub(super) struct ByToken {
 
 impl ByToken {
     /// By counting, in parts of `part` rows.
-    fn sort(&mut self, tokens: &[u32], part: usize, symbols: usize) {
+    fn sort(&mut self, tokens: &[u32], part: usize, vocabulary: usize) {
         let ByToken { order, starts, next } = self;
         order.clear();
         order.resize(tokens.len(), 0);
@@ -107,16 +107,16 @@ impl ByToken {
         let mut before = 0;
         for tokens in tokens.chunks(part) {
             let first = starts.len();
-            starts.resize(first + symbols + 1, 0);
+            starts.resize(first + vocabulary + 1, 0);
             let starts = &mut starts[first..];
             starts[0] = before;
             for &token in tokens {
                 starts[token as usize + 1] += 1;
             }
-            for v in 0..symbols {
+            for v in 0..vocabulary {
                 starts[v + 1] += starts[v];
             }
-            before = starts[symbols];
+            before = starts[vocabulary];
             next.clear();
             next.extend_from_slice(starts);
             for (row, &token) in (0..).zip(tokens) {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::cache::{Key, Kind, PlanCache, PlanCacheStats, Prepared};
+use crate::cache::{CachedPlan, Kind, PlanCache, PlanCacheStats, PlanKey};
 use crate::checkpoint::{Checkpoint, State, Training};
 use crate::clock::Timed;
 use crate::data::Batch;
@@ -68,7 +68,7 @@ pub struct Trainer {
     shared: (PlanId, SharedTensors),
     plans: PlanCache,
     /// The plans of the windows of the step that is being taken. Kept for its memory.
-    windows: Vec<Arc<Prepared>>,
+    windows: Vec<Arc<CachedPlan>>,
     /// Steps done.
     steps: u64,
     /// Steps whose metrics were read from the device.
@@ -81,7 +81,7 @@ pub struct Trainer {
     skipped: usize,
     carried: Carried,
     /// The plan of the last window that trained.
-    last: Option<Arc<Prepared>>,
+    last: Option<Arc<CachedPlan>>,
     /// Of how many steps the gradient was clipped, and how many there were.
     clipped: [u64; 2],
     /// The names of the parameters that are not trained, in the layout's order.
@@ -179,12 +179,12 @@ impl Trainer {
         self.prepared(Kind::Train, steps, batch, wait).await.map(drop)
     }
 
-    async fn prepared(&mut self, kind: Kind, steps: usize, batch: usize, wait: Wait) -> Result<Arc<Prepared>> {
+    async fn prepared(&mut self, kind: Kind, steps: usize, batch: usize, wait: Wait) -> Result<Arc<CachedPlan>> {
         let (config, target) = (&self.config, self.device.target());
         let purpose =
             if kind == Kind::Train { Purpose::Train(self.recipe) } else { Purpose::Evaluate(self.recipe.loss) };
         let make = || Plan::new(config, purpose, steps, batch, &target);
-        self.plans.get(&mut self.executor, Key { kind, steps, batch }, wait, make).await
+        self.plans.get(&mut self.executor, PlanKey { kind, steps, batch }, wait, make).await
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
@@ -380,7 +380,7 @@ impl Trainer {
         let mut carried = Carried::Nowhere;
         // Windows of one plan whose losses are still on the device: how many positions of each count.
         let mut waiting: Vec<f64> = Vec::new();
-        let mut last: Option<Arc<Prepared>> = None;
+        let mut last: Option<Arc<CachedPlan>> = None;
         let (mut largest, mut labels) = (None, 0);
         for batch in batches {
             batch.check(&self.config, self.recipe.loss)?;
@@ -419,7 +419,7 @@ impl Trainer {
     }
 
     /// Σ loss · count over the windows of an evaluation's plan; a window without a label has no loss.
-    async fn collect(&mut self, prepared: &Prepared, counts: &[f64], wait: Wait) -> Result<f64> {
+    async fn collect(&mut self, prepared: &CachedPlan, counts: &[f64], wait: Wait) -> Result<f64> {
         let rows = self.executor.read(prepared.id, prepared.loss().metrics, wait).await?;
         let losses = rows.chunks_exact(4).map(|row| f64::from(row[0]));
         Ok(losses.zip(counts).filter(|(_, count)| **count > 0.0).map(|(loss, count)| loss * count).sum())

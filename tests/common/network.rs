@@ -55,7 +55,7 @@ impl Window {
             steps,
             batch,
             inputs: match config.input {
-                InputKind::Tokens(symbols) => Inputs::Tokens(random.ids(steps * batch, symbols)),
+                InputKind::Tokens(tokens) => Inputs::Tokens(random.ids(steps * batch, tokens)),
                 InputKind::Dense(size) => Inputs::Dense(random.reals(steps * batch * size, 1.0)),
                 _ => unreachable!("an input that the tests do not know"),
             },
@@ -251,9 +251,9 @@ pub fn slices(plan: &Plan) -> usize {
 }
 
 /// Rows sorted by token, and where each token's begin: as the gather gradient reads them.
-pub fn sort_by_token(tokens: &[u32], symbols: usize) -> (Vec<u32>, Vec<u32>) {
+pub fn sort_by_token(tokens: &[u32], vocabulary: usize) -> (Vec<u32>, Vec<u32>) {
     let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
     order.sort_by_key(|&row| tokens[row as usize]);
-    let starts = (0..=symbols).map(|v| tokens.iter().filter(|&&t| (t as usize) < v).count() as u32).collect();
+    let starts = (0..=vocabulary).map(|v| tokens.iter().filter(|&&t| (t as usize) < v).count() as u32).collect();
     (order, starts)
 }

@@ -1,4 +1,4 @@
-//! The copy memory task with 50 blank steps between symbols and answers (Hochreiter & Schmidhuber 1997; Arjovsky, Shah
+//! The copy memory task with 50 blank steps between tokens and answers (Hochreiter & Schmidhuber 1997; Arjovsky, Shah
 //! & Bengio 2016).
 //!
 //! LSTM and GRU learn it, and a tanh network of the same size, recipe and number of steps does not.
@@ -9,44 +9,44 @@ use recurrent::{Activation, Batch, Cell, Clip, Config, InputKind, Loss, Optimize
 use crate::training::{HELD, accuracy, train, with_memory};
 use crate::whole::{ids, rng};
 
-/// How many symbols are to be remembered, in order, and how many there are.
+/// How many tokens are to be remembered, in order, and how many there are.
 const LENGTH: usize = 3;
-const SYMBOLS: usize = 8;
-/// Blank steps between the last symbol and the signal to answer.
+const TOKENS: usize = 8;
+/// Blank steps between the last token and the signal to answer.
 const DELAY: usize = 50;
 const STEPS: usize = LENGTH + DELAY + LENGTH;
 /// H, the same for all cells.
 const HIDDEN: usize = 32;
 /// The gates' biases are drawn for memories up to this long: shorter than the delay, as units that are quick are needed
-/// too, to tell the order of the symbols.
+/// too, to tell the order of the tokens.
 const SPAN: f32 = 20.0;
 /// A network that learns the task needs 700 to 1900 batches.
 const LIMIT: usize = 3000;
-/// The cross-entropy in nats below which training stops. Without a memory it is ln 8 = 2.08; who remembers which symbols
+/// The cross-entropy in nats below which training stops. Without a memory it is ln 8 = 2.08; who remembers which tokens
 /// there were but not their order has 0.93.
 const ENOUGH: f64 = 0.08;
 /// The part of the held-out answers that is right; without a memory 1 in 8.
 const LEARNT: f64 = 0.95;
 const NOT_LEARNT: f64 = 0.5;
 
-/// LENGTH symbols, blanks, a signal and blanks again; from the signal on the symbols have to be said, and only there an
+/// LENGTH tokens, blanks, a signal and blanks again; from the signal on the tokens have to be said, and only there an
 /// output counts.
 fn copying(random: &mut ChaCha12Rng, size: usize) -> Batch {
-    let symbols = ids(random, LENGTH * size, SYMBOLS);
-    let [blank, signal] = [SYMBOLS as u32, SYMBOLS as u32 + 1];
+    let tokens = ids(random, LENGTH * size, TOKENS);
+    let [blank, signal] = [TOKENS as u32, TOKENS as u32 + 1];
     let answers = (LENGTH + DELAY) * size;
     let mut inputs = vec![blank; STEPS * size];
-    inputs[..symbols.len()].copy_from_slice(&symbols);
+    inputs[..tokens.len()].copy_from_slice(&tokens);
     inputs[answers..answers + size].fill(signal);
     let mut targets = vec![0; STEPS * size];
-    targets[answers..].copy_from_slice(&symbols);
+    targets[answers..].copy_from_slice(&tokens);
     let mask = (0..STEPS * size).map(|row| row >= answers).collect();
-    Batch::tokens(STEPS, size, inputs, targets).with_mask(mask)
+    Batch::tokens(STEPS, size, inputs, targets).with_loss_mask(mask)
 }
 
 /// The part of right answers on sequences that were not trained on.
 fn accuracy_after_training(cell: Cell, seed: u64) -> f64 {
-    let config = Config::new(cell, InputKind::Tokens(SYMBOLS + 2), HIDDEN, SYMBOLS).with_seed(seed);
+    let config = Config::new(cell, InputKind::Tokens(TOKENS + 2), HIDDEN, TOKENS).with_seed(seed);
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1.5e-2);
     let mut trainer = train(&with_memory(config, SPAN), recipe, copying, LIMIT, ENOUGH);
     let held = copying(&mut rng(2000 + seed), HELD);

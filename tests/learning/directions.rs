@@ -1,7 +1,7 @@
-//! To say at every step how the sequence will end: sequences of unequal length, whose last symbol a network that reads
+//! To say at every step how the sequence will end: sequences of unequal length, whose last token a network that reads
 //! both ways knows from the start.
 //!
-//! To a network that reads forwards alone the last symbol is not to be known: its cross-entropy is at least ln 8.
+//! To a network that reads forwards alone the last token is not to be known: its cross-entropy is at least ln 8.
 
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
@@ -10,7 +10,7 @@ use recurrent::{Activation, Batch, Cell, Config, Directions, InputKind, Loss, Op
 use crate::training::{HELD, accuracy, train};
 use crate::whole::{ids, rng};
 
-const SYMBOLS: usize = 8;
+const TOKENS: usize = 8;
 /// T; sequences have a quarter to all of it.
 const STEPS: usize = 12;
 const SHORTEST: usize = 3;
@@ -23,18 +23,17 @@ const LEARNT: f64 = 0.98;
 /// Some 3,300 answers, all those of a sequence the same, put a uniform guess well within this of ln 8.
 const NATS_AROUND: f64 = 0.05;
 
-/// Symbols, each drawn by itself, padding included; the target is the one at the last valid step, at all steps before.
+/// Tokens, each drawn by itself, padding included; the target is the one at the last valid step, at all steps before.
 fn endings(random: &mut ChaCha12Rng, size: usize) -> Batch {
-    let symbols = ids(random, STEPS * size, SYMBOLS);
+    let tokens = ids(random, STEPS * size, TOKENS);
     let lengths: Vec<usize> = (0..size).map(|_| random.random_range(SHORTEST..=STEPS)).collect();
-    let targets = (0..STEPS * size).map(|row| symbols[(lengths[row % size] - 1) * size + row % size]).collect();
+    let targets = (0..STEPS * size).map(|row| tokens[(lengths[row % size] - 1) * size + row % size]).collect();
     let mask = (0..STEPS * size).map(|row| row / size + 1 < lengths[row % size]).collect();
-    Batch::tokens(STEPS, size, symbols, targets).with_lengths(lengths).with_mask(mask)
+    Batch::tokens(STEPS, size, tokens, targets).with_lengths(lengths).with_loss_mask(mask)
 }
 
 fn trained(cell: Cell, directions: Directions) -> Trainer {
-    let config =
-        Config::new(cell, InputKind::Tokens(SYMBOLS), HIDDEN, SYMBOLS).with_directions(directions).with_seed(1);
+    let config = Config::new(cell, InputKind::Tokens(TOKENS), HIDDEN, TOKENS).with_directions(directions).with_seed(1);
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
     train(&recurrent::Model::new(config).unwrap(), recipe, endings, LIMIT, ENOUGH)
 }
@@ -57,6 +56,6 @@ fn one_direction_cannot_know_it() {
     for cell in CELLS {
         let loss = trained(cell, Directions::Forward).evaluate([endings(&mut rng(2001), HELD)]).unwrap();
         println!("{cell:?}, one direction: {loss:.3} nats");
-        assert!((loss - (SYMBOLS as f64).ln()).abs() < NATS_AROUND, "{cell:?}: {loss} nats, expected ln 8");
+        assert!((loss - (TOKENS as f64).ln()).abs() < NATS_AROUND, "{cell:?}: {loss} nats, expected ln 8");
     }
 }

@@ -8,10 +8,10 @@ use recurrent::{Batch, Cell, Config, Device, Dropout, InputKind, Loss, Model, Op
 use crate::training::{HELD, accuracy, train};
 use crate::whole::{ids, rng};
 
-const SYMBOLS: usize = 4;
+const TOKENS: usize = 4;
 /// T.
 const STEPS: usize = 8;
-/// How many steps before the symbol was that has to be said.
+/// How many steps before the token was that has to be said.
 const LAG: usize = 2;
 const HIDDEN: usize = 32;
 const LIMIT: usize = 600;
@@ -20,17 +20,17 @@ const ENOUGH: f64 = 0.05;
 /// The part of right answers.
 const LEARNT: f64 = 0.95;
 
-/// At every step the symbol of LAG steps before.
+/// At every step the token of LAG steps before.
 fn echo(random: &mut ChaCha12Rng, size: usize) -> Batch {
-    let symbols = ids(random, STEPS * size, SYMBOLS);
+    let tokens = ids(random, STEPS * size, TOKENS);
     let mut targets = vec![0; LAG * size];
-    targets.extend(&symbols[..(STEPS - LAG) * size]);
+    targets.extend(&tokens[..(STEPS - LAG) * size]);
     let mask = (0..STEPS * size).map(|row| row / size >= LAG).collect();
-    Batch::tokens(STEPS, size, symbols, targets).with_mask(mask)
+    Batch::tokens(STEPS, size, tokens, targets).with_loss_mask(mask)
 }
 
 fn is_learned(cell: Cell, dropout: Dropout) {
-    let config = Config::new(cell, InputKind::Tokens(SYMBOLS), HIDDEN, SYMBOLS).with_layers(2).with_seed(1);
+    let config = Config::new(cell, InputKind::Tokens(TOKENS), HIDDEN, TOKENS).with_layers(2).with_seed(1);
     let plain = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
     let mut trainer = train(&Model::new(config).unwrap(), plain.with_dropout(dropout), echo, LIMIT, ENOUGH);
     let (model, held) = (trainer.model().unwrap(), echo(&mut rng(2001), HELD));

@@ -13,7 +13,7 @@ use recurrent::{
 use crate::training::{HELD, accuracy, train};
 use crate::whole::{assert_same, ids, rng};
 
-/// Symbols that can be a class; as many others distract.
+/// Tokens that can be a class; as many others distract.
 const KEYS: usize = 4;
 /// T; sequences have a quarter to half of it, the rest is padding.
 const STEPS: usize = 16;
@@ -28,49 +28,49 @@ const LEARNT: f64 = 0.98;
 /// The same where padding is read as if it was valid: it says another class three times of four.
 const MISLED: f64 = 0.5;
 
-/// Makes the symbols and the class of a sequence of that length.
+/// Makes the tokens and the class of a sequence of that length.
 type Draw = fn(&mut ChaCha12Rng, usize) -> (Vec<u32>, u32);
 
 /// The class is the last key of the sequence, with distractors alone behind it and anything before it.
 fn last_key(random: &mut ChaCha12Rng, length: usize) -> (Vec<u32>, u32) {
-    let mut symbols = ids(random, length, 2 * KEYS);
+    let mut tokens = ids(random, length, 2 * KEYS);
     let (at, class) = (random.random_range(0..length), random.random_range(0..KEYS as u32));
-    symbols[at] = class;
-    symbols[at + 1..].iter_mut().for_each(|symbol| *symbol = KEYS as u32 + *symbol % KEYS as u32);
-    (symbols, class)
+    tokens[at] = class;
+    tokens[at + 1..].iter_mut().for_each(|token| *token = KEYS as u32 + *token % KEYS as u32);
+    (tokens, class)
 }
 
 /// The class is the key that more than half of the steps show, wherever they are.
 fn commonest_key(random: &mut ChaCha12Rng, length: usize) -> (Vec<u32>, u32) {
-    let (mut symbols, class) = (ids(random, length, KEYS), random.random_range(0..KEYS as u32));
-    symbols[..length / 2 + 1].fill(class);
-    symbols.shuffle(random);
-    (symbols, class)
+    let (mut tokens, class) = (ids(random, length, KEYS), random.random_range(0..KEYS as u32));
+    tokens[..length / 2 + 1].fill(class);
+    tokens.shuffle(random);
+    (tokens, class)
 }
 
 /// Sequences that `sequence` makes, of any length, and behind each one key over and over.
 fn batch(random: &mut ChaCha12Rng, size: usize, sequence: Draw) -> Batch {
     let lengths: Vec<usize> = (0..size).map(|_| random.random_range(SHORTEST..=LONGEST)).collect();
     let padding = ids(random, size, KEYS);
-    let mut symbols: Vec<u32> = (0..STEPS).flat_map(|_| padding.iter().copied()).collect();
+    let mut tokens: Vec<u32> = (0..STEPS).flat_map(|_| padding.iter().copied()).collect();
     let mut classes = Vec::with_capacity(size);
     for (at, length) in lengths.iter().enumerate() {
         let (valid, class) = sequence(random, *length);
-        valid.iter().enumerate().for_each(|(step, symbol)| symbols[step * size + at] = *symbol);
+        valid.iter().enumerate().for_each(|(step, token)| tokens[step * size + at] = *token);
         classes.push(class);
     }
-    Batch::tokens(STEPS, size, symbols, classes).with_lengths(lengths)
+    Batch::tokens(STEPS, size, tokens, classes).with_lengths(lengths)
 }
 
 /// The same valid steps with other padding.
 fn padded_otherwise(batch: &Batch) -> Batch {
     let mut other = batch.clone();
     let size = batch.sequences.batch_size;
-    let (Inputs::Tokens(symbols), Some(lengths)) = (&mut other.sequences.inputs, &batch.sequences.lengths) else {
+    let (Inputs::Tokens(tokens), Some(lengths)) = (&mut other.sequences.inputs, &batch.sequences.lengths) else {
         panic!("tokens of unequal length")
     };
-    for (row, symbol) in symbols.iter_mut().enumerate().filter(|(row, _)| row / size >= lengths[row % size]) {
-        *symbol = (*symbol + 1 + row as u32) % (2 * KEYS as u32);
+    for (row, token) in tokens.iter_mut().enumerate().filter(|(row, _)| row / size >= lengths[row % size]) {
+        *token = (*token + 1 + row as u32) % (2 * KEYS as u32);
     }
     other
 }

@@ -1,6 +1,6 @@
-//! A task that needs memory is learned: to say, at the end, the symbol that was shown ten steps before.
+//! A task that needs memory is learned: to say, at the end, the token that was shown ten steps before.
 //!
-//! The same network on windows that are too short to hold the symbol must fail, or the test would prove nothing.
+//! The same network on windows that are too short to hold the token must fail, or the test would prove nothing.
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use recurrent::{
@@ -10,27 +10,27 @@ use recurrent::{StreamingPredictor, Targets};
 
 use crate::whole::{self, rng};
 
-/// Symbols that may have to be remembered; as many others distract.
-const SYMBOLS: usize = 8;
-/// Steps between the symbol and the question.
+/// Tokens that may have to be remembered; as many others distract.
+const TOKENS: usize = 8;
+/// Steps between the token and the question.
 const LAG: usize = 10;
 const BATCH: usize = 32;
 const STEPS: usize = 150;
 /// The part of held-out sequences that may be answered wrongly.
 const ERROR: f64 = 0.05;
 
-/// Sequences of a symbol and LAG distractors, of which the network sees the last `unroll` + 1.
+/// Sequences of a token and LAG distractors, of which the network sees the last `unroll` + 1.
 fn recall(rng: &mut ChaCha12Rng, unroll: usize, size: usize) -> Batch {
-    let symbols = whole::ids(rng, size, SYMBOLS);
-    let mut ids = symbols.clone();
-    ids.extend((0..LAG * size).map(|_| rng.random_range(SYMBOLS as u32..2 * SYMBOLS as u32)));
+    let tokens = whole::ids(rng, size, TOKENS);
+    let mut ids = tokens.clone();
+    ids.extend((0..LAG * size).map(|_| rng.random_range(TOKENS as u32..2 * TOKENS as u32)));
     let seen = ids.split_off((LAG - unroll) * size);
-    Batch::tokens(unroll + 1, size, seen, symbols)
+    Batch::tokens(unroll + 1, size, seen, tokens)
 }
 
 /// The part of wrong answers on 512 sequences that were not trained on.
 fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
-    let config = Config::elman(InputKind::Tokens(2 * SYMBOLS), 32, SYMBOLS)
+    let config = Config::elman(InputKind::Tokens(2 * TOKENS), 32, TOKENS)
         .with_read_out(ReadOut::Last)
         .with_init(Init::Orthogonal)
         .with_seed(seed);
@@ -50,7 +50,7 @@ fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
     let mut stream = StreamingPredictor::new(device, &trainer.model().unwrap(), 512).unwrap();
     let outputs = stream.sequence(held.sequences.steps, &held.sequences.inputs).unwrap();
     let wrong = outputs
-        .chunks_exact(SYMBOLS)
+        .chunks_exact(TOKENS)
         .zip(answers)
         .filter(|(y, answer)| recurrent::sample(y, 0.0, 0.0).unwrap() != **answer as usize);
     let error = wrong.count() as f64 / 512.0;
@@ -58,14 +58,14 @@ fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
     error
 }
 
-fn a_symbol_is_remembered_for_ten_steps(device: &Device) {
+fn a_token_is_remembered_for_ten_steps(device: &Device) {
     for seed in [1, 2, 3] {
         let error = error_after_training(device, seed, LAG);
         assert!(error < ERROR, "seed {seed}: {error} of the answers are wrong");
     }
 }
 
-whole::on_both!(a_symbol_is_remembered_for_ten_steps);
+whole::on_both!(a_token_is_remembered_for_ten_steps);
 
 /// Chance is 7 of 8 wrong; 512 sequences put it within 0.06 of that, four standard deviations.
 #[test]

@@ -284,7 +284,7 @@ fn evaluation_is_the_mean_over_what_counts(device: &Device) {
     let mut random = rng(6);
     let mut make = |steps: usize, size: usize, start: Start, counts: fn(usize) -> bool| {
         let batch = whole::batch(&mut random, &config, Loss::CrossEntropy, steps, size);
-        batch.with_start(start).with_mask((0..steps * size).map(counts).collect())
+        batch.with_start(start).with_loss_mask((0..steps * size).map(counts).collect())
     };
     let batches = [
         make(5, 3, Start::Initial, |r| r != 7),

@@ -136,10 +136,10 @@ fn weight_gradient_of_columns() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn gather_gradient() {
     let mut random = Random::new(5);
-    for (width, symbols) in [(1, 1), (31, 2), (32, 65), (33, 3), (37, 7), (65, 37)] {
+    for (width, tokens) in [(1, 1), (31, 2), (32, 65), (33, 3), (37, 7), (65, 37)] {
         for rows in [1, 7, 32, 33, 97, 260] {
             for slices in [1, 2, 3, 16] {
-                let sizes = [rows, width, symbols];
+                let sizes = [rows, width, tokens];
                 products::gather_gradient(&mut random, sizes, slices, Gathering::PLAIN).check();
                 let options = Gathering { bias: slices == 2, draw: slices != 1, first: 0 };
                 products::gather_gradient(&mut random, sizes, slices, options).check();

@@ -55,14 +55,14 @@ impl Gathering {
 /// B of the gatherings: of no importance but for what dropout drops.
 const BATCH: usize = 3;
 
-/// Columns of `[width, symbols]` for `rows` tokens.
-pub fn gather(random: &mut Random, [rows, width, symbols]: [usize; 3], options: Gathering) -> Case {
-    let mut case = Case::new(format!("gather {rows} rows of {width} for {symbols} symbols, {options:?}"));
-    // What is not gathered is no symbol.
+/// Columns of `[width, vocabulary]` for `rows` tokens.
+pub fn gather(random: &mut Random, [rows, width, vocabulary]: [usize; 3], options: Gathering) -> Case {
+    let mut case = Case::new(format!("gather {rows} rows of {width} of {vocabulary} tokens, {options:?}"));
+    // What is not gathered is no token.
     let mut tokens = vec![u32::MAX; options.first];
-    tokens.extend(random.ids(rows, symbols));
+    tokens.extend(random.ids(rows, vocabulary));
     let tokens = case.ids("tokens", tokens);
-    let weight = case.matrix("weight", width, symbols, random.reals(width * symbols, 1.0));
+    let weight = case.matrix("weight", width, vocabulary, random.reals(width * vocabulary, 1.0));
     let bias = options.bias.then(|| case.matrix("bias", 1, width, random.reals(width, 1.0)));
     let draw = options.draw(random, &mut case);
     // With dropout a product is rounded, and then its sum with the bias.
@@ -124,14 +124,20 @@ pub fn weight_gradient(random: &mut Random, rows: usize, [m, n]: [usize; 2], cou
 }
 
 /// `[rows, m]` summed by token, in `count` slices.
-pub fn gather_gradient(random: &mut Random, [rows, m, symbols]: [usize; 3], count: usize, options: Gathering) -> Case {
-    let mut case = Case::new(format!("gather gradient {m}×{symbols} from {rows} rows in {count} slices, {options:?}"));
+pub fn gather_gradient(
+    random: &mut Random,
+    [rows, m, vocabulary]: [usize; 3],
+    count: usize,
+    options: Gathering,
+) -> Case {
+    let mut case =
+        Case::new(format!("gather gradient {m}×{vocabulary} from {rows} rows in {count} slices, {options:?}"));
     let d = case.matrix("d", rows, m, random.reals(rows * m, 1.0));
-    let (by_token, first) = sort_by_token(&random.ids(rows, symbols), symbols);
+    let (by_token, first) = sort_by_token(&random.ids(rows, vocabulary), vocabulary);
     let order = case.ids("order", by_token);
     let starts = case.ids("starts", first);
     let draw = options.draw(random, &mut case);
-    let at = Slices::new(count, m * symbols, if options.bias { m } else { 0 });
+    let at = Slices::new(count, m * vocabulary, if options.bias { m } else { 0 });
     let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
     let (weight, bias, batch) = (at.weight, options.bias.then_some(at.bias), BATCH);
     case.with(Op::GatherGradient(GatherGradient { d, order, starts, part: 0, slices, weight, bias, draw, batch }))

@@ -16,7 +16,7 @@ use crate::plan::{Cut, Gather, GatherGradient, Plan};
 params!(GatherParams {
     rows: u32,
     columns: u32,
-    symbols: u32,
+    vocabulary: u32,
     first: u32,
     batch: u32,
     weight_offset: u32,
@@ -49,7 +49,7 @@ pub(super) static GATHER: Kernel = Kernel {
 params!(GradientParams {
     rows: u32,
     columns: u32,
-    symbols: u32,
+    vocabulary: u32,
     slices: u32,
     slice_stride: u32,
     places: u32,
@@ -83,15 +83,15 @@ pub(super) static GATHER_GRADIENT: Kernel = Kernel {
 const COLUMNS: usize = 32;
 
 pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
-    let (rows, columns, symbols) = (op.out.rows, op.out.cols, op.weight.cols);
+    let (rows, columns, vocabulary) = (op.out.rows, op.out.cols, op.weight.cols);
     let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let params = GatherParams {
         rows: to_u32(rows)?,
         columns: to_u32(columns)?,
-        symbols: to_u32(symbols)?,
+        vocabulary: to_u32(vocabulary)?,
         first: offset_in_bounds("tokens", op.first, [1, rows], tensor(plan, op.tokens)?.len())?,
         batch: to_u32(op.batch.max(1))?,
-        weight_offset: contiguous_offset(plan, "weight", &op.weight, [columns, symbols])?,
+        weight_offset: contiguous_offset(plan, "weight", &op.weight, [columns, vocabulary])?,
         has_bias: u32::from(op.bias.is_some()),
         bias_offset: op.bias.map_or(Ok(0), |bias| contiguous_offset(plan, "bias", &bias, [1, columns]))?,
         out_offset: contiguous_offset(plan, "out", &op.out, [rows, columns])?,
@@ -112,7 +112,7 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
     let starts = tensor(plan, op.starts)?;
     // One row of it a part.
     let row = starts.shape.last().copied().unwrap_or_default();
-    let symbols = row.checked_sub(1).ok_or_else(|| Error::shape(&starts.name, &[1], &starts.shape))?;
+    let vocabulary = row.checked_sub(1).ok_or_else(|| Error::shape(&starts.name, &[1], &starts.shape))?;
     let starts_offset = offset_in_bounds("starts", op.part.saturating_mul(row), [1, row], starts.len())?;
     let [slices, flat] = matrix(plan, op.slices)?;
     check_min_len(plan, op.order, rows, &[])?;
@@ -121,13 +121,13 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
     let params = GradientParams {
         rows: to_u32(rows)?,
         columns: to_u32(columns)?,
-        symbols: to_u32(symbols)?,
+        vocabulary: to_u32(vocabulary)?,
         slices: to_u32(slices)?,
         slice_stride: to_u32(flat)?,
         places: to_u32(tensor(plan, op.order)?.len())?,
         starts_offset,
         d_offset: contiguous_offset(plan, "d", &op.d, [rows, columns])?,
-        weight_offset: offset_in_bounds("weight", op.weight, [columns, symbols], flat)?,
+        weight_offset: offset_in_bounds("weight", op.weight, [columns, vocabulary], flat)?,
         has_bias,
         bias_offset: op.bias.map_or(Ok(0), |bias| offset_in_bounds("bias", bias, [1, columns], flat))?,
         batch: to_u32(op.batch.max(1))?,
@@ -138,7 +138,7 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
         ..GradientParams::default()
     };
     // One more group than there are tokens: that of the bias.
-    let workgroups = (tile_count(symbols, 1) + u64::from(has_bias)) * tile_count(columns, COLUMNS);
+    let workgroups = (tile_count(vocabulary, 1) + u64::from(has_bias)) * tile_count(columns, COLUMNS);
     let keys = op.draw.map_or(op.order, |draw| draw.keys);
     let run = |(skip, count): (usize, usize)| {
         let params = GradientParams { skip: to_u32(skip)?, count: to_u32(count)?, ..params };

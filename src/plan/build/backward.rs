@@ -54,7 +54,7 @@ impl Builder<'_> {
                 Some(states) => {
                     let len = self.plan.get(forward.state).len();
                     let from = (states, first / self.segment * len);
-                    Some(self.chunk(&forward.whole, first, steps, from, false)?)
+                    Some(self.chunk(&forward.shared, first, steps, from, false)?)
                 }
             };
             let layers = recomputed.as_deref().unwrap_or(&forward.layers);

@@ -1,7 +1,7 @@
 //! The forward pass: layer above layer, for training over the whole window or one segment after another, else over one
 //! chunk of steps after another.
 
-use super::{Builder, ForwardTensors, Layer, Whole, pool_kind};
+use super::{Builder, ForwardTensors, Layer, SharedByChunks, pool_kind};
 use crate::error::Result;
 use crate::model::{InputKind, ReadOut, Saved};
 use crate::plan::{
@@ -67,7 +67,7 @@ impl Builder<'_> {
         } else {
             None
         };
-        let whole = Whole { layers, inputs, dense, lengths, left };
+        let shared = SharedByChunks { layers, inputs, dense, lengths, left };
         // The states that training starts the segments from, all but the last, which it does not go over again.
         let states = if training && chunk < self.steps {
             let (count, [s, layers, batch, width]) = (self.steps.div_ceil(chunk), self.config.state_shape(self.batch));
@@ -82,7 +82,7 @@ impl Builder<'_> {
                 let to = View::new(states, first / chunk * len, 1, len);
                 self.push(Op::Copy { from: View::new(state, 0, 1, len), to });
             }
-            done = self.chunk(&whole, first, steps, (state, 0), true)?;
+            done = self.chunk(&shared, first, steps, (state, 0), true)?;
             if let (Some(kind), Some(out), Some(top)) = (pool_kind(self.config), pooled, done.last()) {
                 let (directions, history) = (self.directions(), top.recurrence.history);
                 let excess = self.scratch("pooled_excess", &[self.batch, self.width], DType::F32)?;
@@ -102,32 +102,32 @@ impl Builder<'_> {
         if self.config.read_out != ReadOut::EveryStep {
             self.read_out(read, outputs)?;
         }
-        Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, whole, states, layers: done })
+        Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, shared, states, layers: done })
     }
 
     /// All layers over `steps` steps from `first` on, from the states at an offset in a tensor; whether they leave theirs
     /// there.
     pub(super) fn chunk(
         &mut self,
-        whole: &Whole,
+        shared: &SharedByChunks,
         first: usize,
         steps: usize,
         state: (TensorId, usize),
         leaves: bool,
     ) -> Result<Vec<Layer>> {
-        let lengths = whole.left.filter(|_| first > 0).unwrap_or(whole.lengths);
-        if lengths != whole.lengths {
-            self.push(Op::RemainingLengths(RemainingLengths { lengths: whole.lengths, skipped: first, out: lengths }));
+        let lengths = shared.left.filter(|_| first > 0).unwrap_or(shared.lengths);
+        if lengths != shared.lengths {
+            self.push(Op::RemainingLengths(RemainingLengths { lengths: shared.lengths, skipped: first, out: lengths }));
         }
         let rows = steps * self.batch;
-        let mut below = whole.dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
-        let mut done = Vec::with_capacity(whole.layers.len());
-        for (layer, recurrence) in whole.layers.iter().enumerate() {
+        let mut below = shared.dense.map(|x| View { offset: x.offset + first * self.batch * x.cols, rows, ..x });
+        let mut done = Vec::with_capacity(shared.layers.len());
+        for (layer, recurrence) in shared.layers.iter().enumerate() {
             let recurrence = self.part(recurrence, steps, lengths);
-            self.layer(layer, &recurrence, (state, leaves), (whole.inputs, first * self.batch), below)?;
+            self.layer(layer, &recurrence, (state, leaves), (shared.inputs, first * self.batch), below)?;
             let outputs = self.outputs_of(&recurrence);
             done.push(Layer { recurrence, below });
-            if layer + 1 < whole.layers.len() {
+            if layer + 1 < shared.layers.len() {
                 below = Some(self.drop_outputs(layer, outputs, first)?);
             }
         }
@@ -172,7 +172,7 @@ impl Builder<'_> {
         let weight = self.weight(&format!("weight_hh_l{layer}"));
         let bias = self.parameter(&format!("bias_hh_l{layer}"));
         let mut weight_transposed = None;
-        if self.whole(steps).is_some() {
+        if self.whole_sequence_tile(steps).is_some() {
             let shape = [weight.cols, weight.rows];
             let name = format!("weight_hh_l{layer}.transposed");
             let transposed = self.plan.tensor(&name, &shape, storage_dtype, Lifetime::Transient)?;
@@ -224,14 +224,14 @@ impl Builder<'_> {
     }
 
     /// The tile of a window that runs as a whole sequence.
-    fn whole(&self, steps: usize) -> Option<Tile> {
+    fn whole_sequence_tile(&self, steps: usize) -> Option<Tile> {
         self.target.whole_sequence(steps, &self.work(Way::Forward))
     }
 
     /// `steps` steps of a layer's recurrence.
     fn part(&self, recurrence: &Recurrence, steps: usize, lengths: TensorId) -> Recurrence {
         let part = Recurrence { steps, lengths, ..recurrence.clone() };
-        match self.whole(steps).filter(|_| recurrence.weight_transposed.is_some()) {
+        match self.whole_sequence_tile(steps).filter(|_| recurrence.weight_transposed.is_some()) {
             Some(tile) => Recurrence { schedule: RecurrenceMode::WholeSequence, tile, ..part },
             None => part,
         }

@@ -354,7 +354,7 @@ struct ForwardTensors {
     outputs: View,
     /// What was read out, `[B, D·H]`, unless it was every step.
     read: View,
-    whole: Whole,
+    shared: SharedByChunks,
     /// `[segments − 1, S, L, B, D·H]`: what the segments start from that are gone over again, where there are any.
     states: Option<TensorId>,
     /// Of the last chunk.
@@ -362,7 +362,7 @@ struct ForwardTensors {
 }
 
 /// What all chunks of a window share.
-struct Whole {
+struct SharedByChunks {
     /// With the steps of a chunk.
     layers: Vec<Recurrence>,
     inputs: TensorId,
