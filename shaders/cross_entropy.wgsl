@@ -1,21 +1,21 @@
 // cross_entropy: row_loss[r] = loss_mask[r] / count · (ln Σ_o exp(y[r, o]) − y[r, target]), each position's part of the
 // mean; assigns. Where with_gradient is 1 the outputs become s · loss_mask[r] / count · (softmax(y) − one-hot target).
 //
-// in-out  outputs    y [R, O] at outputs_offset
-// in      targets    [R] class ids below O
-// in      loss_mask  [R], 0 or 1; a row of loss_mask 0 gives exact zeros, whatever it holds
-// in      count      [1]: the number of positions that count
-// in      scaling    [3]: s, –, –, read where has_scaling is 1; else s is 1
-// out     row_loss   [R]
+// in-out  outputs      y [R, O] at outputs_offset
+// in      targets      [R] class ids below O
+// in      loss_mask    [R], 0 or 1; a row of loss_mask 0 gives exact zeros, whatever it holds
+// in      step_params  StepParams: the number of positions that count
+// in      loss_scale   LossScale: the factor s, read where has_loss_scale is 1; else s is 1
+// out     row_loss     [R]
 //
-// One workgroup a row; carry.wgsl is appended. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
+// One workgroup a row; carry.wgsl and records.wgsl are appended. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
 
 struct Params {
     rows: u32,
     columns: u32,
     outputs_offset: u32,
     with_gradient: u32,
-    has_scaling: u32,
+    has_loss_scale: u32,
     zero: u32,
     first_workgroup: u32,
 }
@@ -24,8 +24,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> outputs: array<f32>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> loss_mask: array<f32>;
-@group(0) @binding(4) var<storage, read> count: array<f32>;
-@group(0) @binding(5) var<storage, read> scaling: array<f32>;
+@group(0) @binding(4) var<storage, read> step_params: StepParams;
+@group(0) @binding(5) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
 
 /// 64, or 256 for long rows.
@@ -44,7 +44,7 @@ fn main(
     let first = params.outputs_offset + row * params.columns;
     let class_id = targets[row];
     let counts = loss_mask[row] != 0.0;
-    let part = loss_mask[row] / count[0];
+    let part = loss_mask[row] / step_params.positions;
 
     // The lowest finite number: every thread has a maximum, those past the last column too.
     var largest = -0x1.fffffep+127f;
@@ -67,8 +67,8 @@ fn main(
     }
     if params.with_gradient != 0u {
         var scaled = part;
-        if params.has_scaling != 0u {
-            scaled *= scaling[0];
+        if params.has_loss_scale != 0u {
+            scaled *= loss_scale.factor;
         }
         for (var o = lid; o < params.columns; o += THREADS) {
             let softmax = exp(outputs[first + o] - shift) / total;

@@ -1,14 +1,14 @@
 // gradient_norms: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its part of
 // two rows, or one, of the trace. Of the B·H elements of a norm it takes `count` from `begin` on, and joins them to those before.
 //
-// in   upstream  [T+D, B, D·H]: dL/dh_t at slot t + 1
-// in   lengths   [B]: a sequence has the steps below its own
-// in   scaling   [3]: what the gradient was multiplied by, and its reciprocal; read where `scaled` is not 0
-// out  trace     [L·D, all]: from row `row`, column `first`
+// in   upstream    [T+D, B, D·H]: dL/dh_t at slot t + 1
+// in   lengths     [B]: a sequence has the steps below its own
+// in   loss_scale  LossScale: what the gradient was multiplied by; read where `scaled` is not 0
+// out  trace       [L·D, all]: from row `row`, column `first`
 //
 // norm = √Σg², or where that sum is very large or small M·√Σ (g/M)² with M the largest magnitude, so that it neither
 // overflows nor underflows before the gradient does.
-// What is not finite comes through. One workgroup a step and direction. Upstream is f32 or f16.
+// What is not finite comes through. One workgroup a step and direction; records.wgsl is appended. Upstream is f32 or f16.
 
 struct Params {
     steps: u32,
@@ -28,7 +28,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> upstream: array<Upstream>;
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;
-@group(0) @binding(3) var<storage, read> scaling: array<f32>;
+@group(0) @binding(3) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(4) var<storage, read_write> trace: array<f32>;
 
 const THREADS: u32 = 256u;
@@ -88,7 +88,7 @@ fn main(
     }
     var norm = select(m * sqrt(reduce_sum(lid, sum.total)), sqrt(squares), is_safe);
     if params.scaled != 0u {
-        norm *= scaling[1];
+        norm *= loss_scale.inverse;
     }
     if lid == 0u {
         let at = (params.row + direction) * params.all + params.first + t;

@@ -1,33 +1,33 @@
-// reduce_gradients: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where `keep` or `adds` is not 0; 0 where the element
-// is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
+// reduce_gradients: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where the step accumulates or `adds` is not 0;
+// 0 where the element is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
 // all of it is finite, else 0.
 //
-// in      slices     [S, flat]
-// in      hyper      [6]: –, –, –, –, keep, –
-// in      exempt     [flat]: bit 1 where an element is frozen
-// in      scaling    [3]: –, u, –, read where has_scaling is 1; else u is 1
-// in-out  gradients  [flat]: read where keep or adds is not 0, assigned always
-// out     partials   [blocks, 3]
+// in      slices           [S, flat]
+// in      step_params      StepParams: accumulate
+// in      parameter_flags  [flat]: bit 1 where an element is frozen
+// in      loss_scale       LossScale: u is its inverse, read where has_loss_scale is 1; else u is 1
+// in-out  gradients        [flat]: read where something is added to it, assigned always
+// out     partials         [blocks] of NormPartial
 //
-// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended: the sum
-// over the slices, of reduce_gradients_window.wgsl or reduce_gradients_segment.wgsl.
+// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended: records.wgsl
+// and the sum over the slices, of reduce_gradients_window.wgsl or reduce_gradients_segment.wgsl.
 
 struct Params {
     flat: u32,
     slices: u32,
     adds: u32,
-    has_scaling: u32,
+    has_loss_scale: u32,
     zero: u32,
     first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> slices: array<f32>;
-@group(0) @binding(2) var<storage, read> hyper: array<f32>;
-@group(0) @binding(3) var<storage, read> exempt: array<u32>;
-@group(0) @binding(4) var<storage, read> scaling: array<f32>;
+@group(0) @binding(2) var<storage, read> step_params: StepParams;
+@group(0) @binding(3) var<storage, read> parameter_flags: array<u32>;
+@group(0) @binding(4) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(5) var<storage, read_write> gradients: array<f32>;
-@group(0) @binding(6) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(6) var<storage, read_write> partials: array<NormPartial>;
 
 const THREADS: u32 = 256u;
 const BLOCK: u32 = 2048u;
@@ -46,21 +46,21 @@ fn main(
     let first = block * BLOCK + lid;
     let end = min((block + 1u) * BLOCK, params.flat);
 
-    let keep = params.adds != 0u || hyper[4] != 0.0;
+    let accumulates = params.adds != 0u || step_params.accumulate != 0.0;
     var unscaled = 1.0;
-    if params.has_scaling != 0u {
-        unscaled = scaling[1];
+    if params.has_loss_scale != 0u {
+        unscaled = loss_scale.inverse;
     }
     var largest = 0.0;
     var broken = 0.0;
     for (var i = first; i < end; i += THREADS) {
         var before = 0.0;
         // No product with a factor of 0: what is there may be of a step that diverged.
-        if keep {
+        if accumulates {
             before = gradients[i];
         }
         var g = combined(i, before, unscaled);
-        if (exempt[i] & FROZEN) != 0u {
+        if (parameter_flags[i] & FROZEN) != 0u {
             g = 0.0;
         }
         gradients[i] = g;
@@ -82,8 +82,6 @@ fn main(
     }
     let total = reduce_sum(lid, sum);
     if lid == 0u {
-        partials[3u * block] = m;
-        partials[3u * block + 1u] = total;
-        partials[3u * block + 2u] = 1.0 - any_broken;
+        partials[block] = NormPartial(m, total, 1.0 - any_broken);
     }
 }

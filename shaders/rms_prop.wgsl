@@ -1,12 +1,12 @@
 // rms_prop: v ← α·v + (1 − α)·g², θ ← θ − η·g / (√v + ε), g the clipped gradient; nothing is written where the flag
 // is 0 or the element is frozen.
 //
-// in      hyper       [6]: η, –, –, row of the metrics, –, –
-// in      metrics     [slots, 4]: loss, norm, scale, finite
-// in      gradients   [flat]
-// in      exempt      [flat]: bit 1 where an element is frozen
-// in-out  parameters  θ [flat]
-// in-out  square      v [flat]
+// in      step_params      StepParams: the learning rate η and the row of the metrics
+// in      metrics          [slots] of MetricsRow
+// in      gradients        [flat]
+// in      parameter_flags  [flat]: bit 1 where an element is frozen
+// in-out  parameters       θ [flat]
+// in-out  square           v [flat]
 
 struct Params {
     flat: u32,
@@ -20,10 +20,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> hyper: array<f32>;
-@group(0) @binding(2) var<storage, read> metrics: array<f32>;
+@group(0) @binding(1) var<storage, read> step_params: StepParams;
+@group(0) @binding(2) var<storage, read> metrics: array<MetricsRow>;
 @group(0) @binding(3) var<storage, read> gradients: array<f32>;
-@group(0) @binding(4) var<storage, read> exempt: array<u32>;
+@group(0) @binding(4) var<storage, read> parameter_flags: array<u32>;
 @group(0) @binding(5) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(6) var<storage, read_write> square: array<f32>;
 
@@ -40,5 +40,5 @@ fn main(
     let g = clipped(gradients[i]);
     let v = params.alpha * square[i] + params.one_minus_alpha * g * g;
     square[i] = v;
-    parameters[i] -= hyper[0] * g / (sqrt(v) + params.epsilon);
+    parameters[i] -= step_params.learning_rate * g / (sqrt(v) + params.epsilon);
 }

@@ -1,15 +1,15 @@
 // step_metrics: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
 // metrics; assigns that row alone.
 //
-// carry.wgsl is appended.
+// carry.wgsl and records.wgsl are appended.
 //
-// in      row_loss  [R]: the loss is their sum, and what the row says already where `keep` is not 0
-// in      partials  [blocks, 3] of combine; not read where blocks is 0: the norm is then 0 and the scale 1
-// in      hyper     [6]: –, –, –, row of the metrics, keep, more
-// in-out  metrics   [slots, 4]
+// in      row_loss     [R]: the loss is their sum, and what the row says already where the step accumulates
+// in      partials     [blocks] of NormPartial, from reduce_gradients; not read where blocks is 0: the norm is then 0 and the scale 1
+// in      step_params  StepParams: the row of the metrics, accumulate, more_windows
+// in-out  metrics      [slots] of MetricsRow
 //
 // norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
-// Where `more` is not 0 the step has windows to come, and the flag is 0: there is no update yet.
+// Where the step has more windows to come the flag is 0: there is no update yet.
 // clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it; 3 says how much smaller a
 // largest magnitude above `bound` is made, which the optimiser does.
 
@@ -25,9 +25,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> row_loss: array<f32>;
-@group(0) @binding(2) var<storage, read> partials: array<f32>;
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;
-@group(0) @binding(4) var<storage, read_write> metrics: array<f32>;
+@group(0) @binding(2) var<storage, read> partials: array<NormPartial>;
+@group(0) @binding(3) var<storage, read> step_params: StepParams;
+@group(0) @binding(4) var<storage, read_write> metrics: array<MetricsRow>;
 
 const THREADS: u32 = 256u;
 /// Added to a norm that is divided by, as PyTorch does.
@@ -60,8 +60,8 @@ fn main(@builtin(local_invocation_index) lid: u32) {
     var largest = 0.0;
     var broken = 0.0;
     for (var i = lid; i < params.blocks; i += THREADS) {
-        largest = max(largest, partials[3u * i]);
-        broken = max(broken, 1.0 - partials[3u * i + 2u]);
+        largest = max(largest, partials[i].largest);
+        broken = max(broken, 1.0 - partials[i].is_finite);
     }
     let m = reduce_max(lid, largest);
     let any_broken = reduce_max(lid, broken);
@@ -69,22 +69,20 @@ fn main(@builtin(local_invocation_index) lid: u32) {
     var sum = Sum();
     if m > 0.0 {
         for (var i = lid; i < params.blocks; i += THREADS) {
-            let scaled = ratio(partials[3u * i], m);
-            sum = plus(sum, partials[3u * i + 1u] * scaled * scaled);
+            let scaled = ratio(partials[i].largest, m);
+            sum = plus(sum, partials[i].squares * scaled * scaled);
         }
     }
     let norm = m * sqrt(reduce_sum(lid, sum.total));
 
-    let slot = u32(hyper[3]);
+    let slot = u32(step_params.metrics_row);
     if lid == 0u && slot < params.slots {
         var loss = sum_of_rows;
-        if hyper[4] != 0.0 {
-            loss += metrics[4u * slot];
+        if step_params.accumulate != 0.0 {
+            loss += metrics[slot].loss;
         }
         let finite = any_broken == 0.0 && is_finite_bits(loss) && is_finite_bits(norm);
-        metrics[4u * slot] = loss;
-        metrics[4u * slot + 1u] = norm;
-        metrics[4u * slot + 2u] = clip_scale(norm, m);
-        metrics[4u * slot + 3u] = select(0.0, 1.0, finite && hyper[5] == 0.0);
+        let updates = select(0.0, 1.0, finite && step_params.more_windows == 0.0);
+        metrics[slot] = MetricsRow(loss, norm, clip_scale(norm, m), updates);
     }
 }

@@ -1,11 +1,11 @@
 // update_loss_scale: the factor on the gradient of the loss, halved where the step's finite flag is 0 and doubled after `interval`
-// finite steps on end, as long as it stays between `least` and `most`; nothing changes where `more` is not 0.
+// consecutive finite steps, as long as it stays between `least` and `most`; nothing changes where the step has more windows to come.
 //
-// in      hyper    [6]: –, –, –, row of the metrics, –, more
-// in      metrics  [slots, 4]: –, –, –, finite
-// in-out  scaling  [3]: the factor, its reciprocal, and how many steps on end were finite
+// in      step_params  StepParams: the row of the metrics, more_windows
+// in      metrics      [slots] of MetricsRow: updates
+// in-out  loss_scale   LossScale
 //
-// One thread. Doubling and halving are exact, and so is the reciprocal.
+// One thread; records.wgsl is appended. Doubling and halving are exact, and so is the reciprocal.
 
 struct Params {
     slots: u32,
@@ -16,33 +16,33 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> hyper: array<f32>;
-@group(0) @binding(2) var<storage, read> metrics: array<f32>;
-@group(0) @binding(3) var<storage, read_write> scaling: array<f32>;
+@group(0) @binding(1) var<storage, read> step_params: StepParams;
+@group(0) @binding(2) var<storage, read> metrics: array<MetricsRow>;
+@group(0) @binding(3) var<storage, read_write> loss_scale: LossScale;
 
 @compute @workgroup_size(1)
 fn main() {
-    if hyper[5] != 0.0 {
+    if step_params.more_windows != 0.0 {
         return;
     }
-    let slot = min(u32(hyper[3]), params.slots - 1u);
-    let scale = scaling[0];
-    if metrics[4u * slot + 3u] == 0.0 {
-        scaling[2] = 0.0;
+    let slot = min(u32(step_params.metrics_row), params.slots - 1u);
+    let scale = loss_scale.factor;
+    if metrics[slot].updates == 0.0 {
+        loss_scale.finite_steps = 0.0;
         if scale > params.least {
-            scaling[0] = 0.5 * scale;
-            scaling[1] = 2.0 * scaling[1];
+            loss_scale.factor = 0.5 * scale;
+            loss_scale.inverse = 2.0 * loss_scale.inverse;
         }
         return;
     }
-    let finite = scaling[2] + 1.0;
+    let finite = loss_scale.finite_steps + 1.0;
     if finite < f32(params.interval) {
-        scaling[2] = finite;
+        loss_scale.finite_steps = finite;
         return;
     }
-    scaling[2] = 0.0;
+    loss_scale.finite_steps = 0.0;
     if scale < params.most {
-        scaling[0] = 2.0 * scale;
-        scaling[1] = 0.5 * scaling[1];
+        loss_scale.factor = 2.0 * scale;
+        loss_scale.inverse = 0.5 * loss_scale.inverse;
     }
 }

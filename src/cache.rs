@@ -74,7 +74,7 @@ impl CachedPlan {
 #[derive(Debug)]
 pub(crate) struct PlanCache {
     limit: u64,
-    held: HashMap<PlanKey, HeldOutWindows>,
+    held: HashMap<PlanKey, CachedEntry>,
     /// Bytes of all that are held.
     bytes: u64,
     /// How often a plan was asked for.
@@ -84,7 +84,7 @@ pub(crate) struct PlanCache {
 }
 
 #[derive(Debug)]
-struct HeldOutWindows {
+struct CachedEntry {
     plan: Arc<CachedPlan>,
     bytes: u64,
     /// When it was last asked for.
@@ -123,7 +123,7 @@ impl PlanCache {
         let plan = Arc::new(CachedPlan { id, tensors, batch: key.batch });
         self.bytes += bytes;
         self.made += 1;
-        self.held.insert(key, HeldOutWindows { plan: Arc::clone(&plan), bytes, used: self.asked });
+        self.held.insert(key, CachedEntry { plan: Arc::clone(&plan), bytes, used: self.asked });
         Ok(plan)
     }
 

@@ -15,8 +15,8 @@
 //! let device = Device::best(); // a hardware GPU, else the CPU
 //! let model = Model::new(Config::elman(InputKind::Tokens(alphabet.len()), 32, alphabet.len()))?;
 //! let mut trainer = Trainer::new(&device, &model, Recipe::new(Loss::CrossEntropy))?;
-//! for step in 0..60 {
-//!     trainer.step(&windows.get(step))?; // truncated BPTT: the state is carried on the device
+//! for window in windows.iter().cycle().take(60) {
+//!     trainer.step(&window)?; // truncated BPTT: the state is carried on the device
 //! }
 //! let losses = trainer.metrics()?; // the only call that waits
 //! assert!(losses.last().unwrap().loss < losses[0].loss);
@@ -27,7 +27,7 @@
 //! let mut token = alphabet.encode("t")?[0];
 //! for _ in 0..20 {
 //!     let outputs = stream.step_tokens(&[token])?;
-//!     token = sample(outputs, 0.0, 0.0)? as u32; // temperature 0: the likeliest
+//!     token = sample(outputs, 0.0, 0.0)?; // temperature 0: the likeliest
 //!     print!("{}", alphabet.decode(&[token]));
 //! }
 //! # std::fs::remove_file(path).unwrap();

@@ -233,34 +233,34 @@ impl StreamingPredictor {
     }
 }
 
-/// A token drawn from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 the likeliest.
+/// Draws a token from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 returns the likeliest.
 ///
 /// # Errors
 /// [`Error::Config`] for a temperature that is negative or not finite, [`Error::Data`] for outputs that are empty or
 /// not finite.
-pub fn sample(outputs: &[f32], temperature: f64, uniform: f64) -> Result<usize> {
+pub fn sample(outputs: &[f32], temperature: f64, uniform: f64) -> Result<u32> {
     if !(temperature.is_finite() && temperature >= 0.0) {
         return Err(Error::Config(format!("the temperature is {temperature}, expected a number of at least 0")));
     }
     if let Some(at) = outputs.iter().position(|y| !y.is_finite()) {
         return Err(Error::Data(format!("output {at} is {}, so nothing can be drawn", outputs[at])));
     }
-    let likeliest = (0..outputs.len()).max_by(|a, b| outputs[*a].total_cmp(&outputs[*b]).then(b.cmp(a)));
-    let Some(likeliest) = likeliest else {
+    let tokens = || (0u32..).zip(outputs);
+    let Some((likeliest, max)) = tokens().max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a))) else {
         return Err(Error::Data("there are no outputs to draw from".to_owned()));
     };
-    let max = f64::from(outputs[likeliest]);
+    let max = f64::from(*max);
     let weight = |y: &f32| ((f64::from(*y) - max) / temperature).exp();
     let mut left = uniform * outputs.iter().map(weight).sum::<f64>();
     if temperature == 0.0 || !left.is_finite() {
         return Ok(likeliest);
     }
-    for (i, y) in outputs.iter().enumerate() {
+    for (token, y) in tokens() {
         left -= weight(y);
         if left < 0.0 {
-            return Ok(i);
+            return Ok(token);
         }
     }
-    // Rounding may leave a crumb after the last; it belongs to the likeliest.
+    // Rounding may leave a remainder after the last; it belongs to the likeliest.
     Ok(likeliest)
 }

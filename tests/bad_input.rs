@@ -217,7 +217,7 @@ fn nothing_that_counts() {
     let said = refused(&tokens(), Loss::CrossEntropy, masked);
     assert_eq!(said, "the mask leaves none of the 8 positions to learn from");
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
-    assert_eq!(words(trainer.evaluate([])), "there is no batch to evaluate");
+    assert_eq!(words(trainer.evaluate([] as [Batch; 0])), "there is no batch to evaluate");
     let masked = good().with_loss_mask(vec![false; 8]);
     let said = "the mask leaves none of the 16 positions to learn from";
     assert_eq!(words(trainer.step_accumulated(&[masked.clone(), masked.clone()])), said);

@@ -12,7 +12,7 @@ use recurrent::gpu::kernels::{
 };
 use recurrent::plan::{
     Clip, DType, Dropout, FROZEN, GradientCheckpointing, Loss, NOT_DECAYED, Op, Optimizer, Phase, Plan, Precision,
-    Purpose, Recipe, ReduceGradients, Target, Tile,
+    Purpose, Recipe, Record, ReduceGradients, Target, Tile,
 };
 use recurrent::{Activation, Cell, Config, Directions, Error, InputKind, ReadOut, Reset};
 
@@ -116,12 +116,45 @@ fn variants(kernel: &Kernel) -> Vec<Vec<&'static str>> {
     (0..1 << aliases.len()).map(chosen).collect()
 }
 
+/// Holds a record, or an array of them, against the one that Rust names: its name, and its members in order, all f32.
+fn compare_record(
+    kernel: &Kernel,
+    module: &naga::Module,
+    ty: naga::Handle<naga::Type>,
+    record: Record,
+) -> Result<(), String> {
+    let ty = match module.types[ty].inner {
+        TypeInner::Array { base, .. } => base,
+        _ => ty,
+    };
+    let TypeInner::Struct { members, .. } = &module.types[ty].inner else {
+        return Err(format!("{}: `{}` is not a struct", kernel.name, record.name));
+    };
+    let name = module.types[ty].name.as_deref().unwrap_or_default();
+    let names: Vec<_> = members.iter().filter_map(|member| member.name.as_deref()).collect();
+    if (name, names.as_slice()) != (record.name, record.members) {
+        let (wgsl, rust) = (format!("{name} {names:?}"), format!("{} {:?}", record.name, record.members));
+        return Err(format!("{}: the record is {rust} in Rust, {wgsl} in WGSL", kernel.name));
+    }
+    for (at, member) in members.iter().enumerate() {
+        let is_f32 = matches!(module.types[member.ty].inner, TypeInner::Scalar(s) if (s.kind, s.width) == (ScalarKind::Float, 4));
+        if !is_f32 || member.offset as usize != 4 * at {
+            return Err(format!("{}: member {at} of {name} is no f32 at byte {}", kernel.name, 4 * at));
+        }
+    }
+    Ok(())
+}
+
 /// Holds the elements of a variant's buffers against the aliases that Rust names; the error is the first difference.
 fn compare_elements(kernel: &Kernel, f16_aliases: &[&str]) -> Result<(), String> {
     let (module, _) = parse_variant(kernel, f16_aliases, &[])?;
     for (_, global) in module.global_variables.iter() {
         let name = global.name.as_deref().unwrap_or_default();
         let Some(binding) = kernel.bindings.iter().find(|binding| binding.name == name) else { continue };
+        if let Some(record) = binding.record {
+            compare_record(kernel, &module, global.ty, record)?;
+            continue;
+        }
         let TypeInner::Array { base, .. } = module.types[global.ty].inner else {
             return Err(format!("{}: `{name}` is no array", kernel.name));
         };
@@ -174,6 +207,32 @@ fn a_planted_fault_in_the_elements_is_seen() {
     of_lstm[6].alias = of_lstm[3].alias;
     let message = wrong(Kernel { bindings: of_lstm.leak(), ..lstm });
     assert!(message.contains("`saved`"), "{message}");
+}
+
+#[test]
+fn a_planted_fault_in_a_record_is_seen() {
+    for kernel in all().iter().filter(|kernel| kernel.bindings.iter().any(|binding| binding.record.is_some())) {
+        assert_eq!(compare_elements(kernel, &[]), Ok(()), "{}", kernel.name);
+        for record in kernel.bindings.iter().filter_map(|binding| binding.record) {
+            for pair in 0..record.members.len() - 1 {
+                // Two neighbours change places in the shader, or one has another name.
+                let lines = |names: &[&str]| names.iter().map(|name| format!("    {name}: f32,\n")).collect::<String>();
+                let mut members = record.members.to_vec();
+                members.swap(pair, pair + 1);
+                let mut renamed = record.members.to_vec();
+                renamed[pair] = "other";
+                for faulty in [members, renamed] {
+                    let change = |piece: &&str| piece.replacen(&lines(record.members), &lines(&faulty), 1);
+                    let pieces: Vec<&'static str> =
+                        kernel.source.iter().map(change).map(|piece| &*piece.leak()).collect();
+                    assert_ne!(kernel.source.concat(), pieces.concat(), "{}", kernel.name);
+                    let swapped = Kernel { source: pieces.leak(), ..**kernel };
+                    let outcome = compare_elements(&swapped, &[]);
+                    assert!(outcome.is_err(), "{}: {} with {faulty:?}", kernel.name, record.name);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,9 +6,9 @@ mod common;
 
 use common::compare::{Tolerance, check_close};
 use common::executor::{Execute, gpu};
-use common::network::{Network, Window, random_parameters};
+use common::network::{Network, Window, random_parameters, step_into};
 use common::random::Random;
-use recurrent::plan::{Bounds, Op, Plan, Purpose, RecurrenceMode, Target, Work};
+use recurrent::plan::{Bounds, Op, Plan, Purpose, RecurrenceMode, StepParams, Target, Work};
 use recurrent::{
     Activation, Cell, Clip, Config, Directions, Dropout, Error, GradientCheckpointing, InputKind, Layout, Loss,
     Optimizer, Precision, ReadOut, Recipe, Reset, cpu,
@@ -158,10 +158,14 @@ fn trained<E: Execute>(
 ) -> [Vec<f64>; 3] {
     let train = network.prepare(purpose, window.steps, window.batch);
     network.write(&train, train.at.parameters, parameters);
-    if let Some(scaling) = train.at.training.and_then(|training| training.scaling) {
-        network.write(&train, scaling, &[1024.0, 1.0 / 1024.0, 0.0]);
+    if let Some(loss_scale) = train.at.training.and_then(|training| training.loss_scale) {
+        network.write(&train, loss_scale, &[1024.0, 1.0 / 1024.0, 0.0]);
     }
-    network.run(&train, window, [0.01, 0.1, 0.001, 0.0]);
+    network.run(
+        &train,
+        window,
+        StepParams { learning_rate: 0.01, first_correction: 0.1, second_correction: 0.001, ..step_into(0) },
+    );
     let loss = network.metrics(&train, 0).loss;
     let [gradients, parameters] = TENSORS.map(|name| {
         let tensor = train.plan.find(name).unwrap();
@@ -256,7 +260,7 @@ fn an_inference_both_ways_reads_to_the_end() {
     fn outputs<E: Execute>(mut network: Network<E>, window: &Window, parameters: &[f64]) -> Vec<f64> {
         let infer = network.prepare(Purpose::Infer, window.steps, window.batch);
         network.write(&infer, infer.at.parameters, parameters);
-        network.run(&infer, window, [0.0; 4]);
+        network.run(&infer, window, step_into(0));
         network.read(&infer, infer.at.outputs)
     }
     let got = outputs(Network::new(gpu(), &config, gpu().gpu().target()), &window, &parameters);

@@ -16,7 +16,7 @@ use recurrent::{
 
 use common::compare::{F32_NETWORK, F64, Tolerance, assert_close};
 use common::executor::{Execute, gpu};
-use common::network::{Network, Window, random_parameters};
+use common::network::{Network, Window, random_parameters, step_into};
 use common::random::Random;
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
@@ -59,12 +59,12 @@ fn step<E: Execute>(executor: E, config: &Config, target: Target, recipe: Recipe
     let other: Vec<f64> = parameters.iter().map(|p| 2.0 * p).collect();
     for parameters in [other, parameters] {
         network.write(&train, train.at.parameters, &parameters);
-        network.run(&train, window, [0.0, 1.0, 1.0, 5.0]);
+        network.run(&train, window, step_into(5));
     }
     let metrics = network.metrics(&train, 5);
-    assert_eq!(metrics.finite, 1.0);
+    assert_eq!(metrics.updates, 1.0);
     let gradients = network.read(&train, train.at.training.unwrap().gradients);
-    [vec![metrics.loss, metrics.norm], network.read(&train, train.at.state), gradients]
+    [vec![metrics.loss, metrics.grad_norm], network.read(&train, train.at.state), gradients]
 }
 
 /// Segments of one step, of some, of all but one, of all, of more than there are, and of √T.

@@ -269,10 +269,12 @@ fn windows_are_time_major_and_walk_every_track() {
     let first = Batch::tokens(3, 2, vec![0, 6, 1, 7, 2, 8], vec![1, 7, 2, 8, 3, 9]);
     let second = Batch::tokens(3, 2, vec![3, 9, 4, 10, 5, 11], vec![4, 10, 5, 11, 6, 12]);
     let second = second.with_start(Start::Carry);
-    assert_eq!(windows.get(0), first);
-    assert_eq!(windows.get(1), second);
-    assert_eq!(windows.get(2), first, "the next epoch starts from zeros");
-    assert_eq!(windows.get(usize::MAX), second);
+    assert_eq!(windows.get(0), Some(first.clone()));
+    assert_eq!(windows.get(1).as_ref(), Some(&second));
+    assert_eq!(windows.get(2), None);
+    assert_eq!(windows.get(usize::MAX), None);
+    let two_epochs: Vec<Batch> = windows.iter().cycle().take(4).collect();
+    assert_eq!(two_epochs, [first.clone(), second.clone(), first, second], "an epoch starts from the initial state");
 }
 
 #[test]
@@ -288,7 +290,7 @@ fn too_few_ids_for_a_window_are_reported_with_what_is_needed() {
 #[test]
 fn a_held_out_text_ends_in_masked_positions() {
     // Five targets in two tracks of three: the second track is one short.
-    let batches: Vec<Batch> = HeldOutWindows::new((10..16).collect(), 2, 2).unwrap().collect();
+    let batches: Vec<Batch> = HeldOutWindows::new((10..16).collect(), 2, 2).unwrap().iter().collect();
     let first = Batch::tokens(2, 2, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
     let second = Batch::tokens(2, 2, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
     let second = second.with_loss_mask(vec![true, false, false, false]).with_start(Start::Carry);
@@ -297,7 +299,7 @@ fn a_held_out_text_ends_in_masked_positions() {
 
 #[test]
 fn a_held_out_text_may_be_as_short_as_one_target() {
-    let batches: Vec<Batch> = HeldOutWindows::new(vec![3, 4], usize::MAX, usize::MAX).unwrap().collect();
+    let batches: Vec<Batch> = HeldOutWindows::new(vec![3, 4], usize::MAX, usize::MAX).unwrap().iter().collect();
     assert_eq!(batches, [Batch::tokens(1, 1, vec![3], vec![4])]);
     assert_says(&HeldOutWindows::new(vec![3], 2, 2).unwrap_err(), &["at least 2 ids", "1 given"]);
     assert!(matches!(HeldOutWindows::new(vec![3, 4], 0, 1), Err(Error::Config(_))));
@@ -330,7 +332,7 @@ proptest! {
         // Distinct ids: a pair names its place in the text.
         let held = HeldOutWindows::new((0..n).collect(), steps, batch).unwrap();
         let announced = held.len();
-        let batches: Vec<Batch> = held.collect();
+        let batches: Vec<Batch> = held.iter().collect();
         prop_assert_eq!(batches.len(), announced);
         let config = Config::elman(InputKind::Tokens(n as usize), 1, n as usize);
         for one in &batches {
@@ -350,7 +352,7 @@ proptest! {
     fn windows_use_every_target_but_the_tail(extra in 0usize..100, steps in 1usize..20, batch in 1usize..20) {
         let n = steps * batch + 1 + extra;
         let windows = Windows::new((0..n as u32).collect(), steps, batch).unwrap();
-        let batches: Vec<Batch> = (0..windows.len()).map(|i| windows.get(i)).collect();
+        let batches: Vec<Batch> = windows.iter().collect();
         let track = (n - 1) / batch;
         for (b, walk) in walks(&batches).into_iter().enumerate() {
             prop_assert!(track - walk.len() < steps);

@@ -10,10 +10,11 @@ mod whole;
 
 use common::compare::{F16_NETWORK, Tolerance, assert_close};
 use common::executor::gpu;
-use common::network::{Network, Window, random_parameters};
+use common::network::{Network, Window, random_parameters, step_into};
 use common::random::Random;
 use rand::RngExt;
-use recurrent::plan::{DType, HYPER, Plan, Purpose, Target, UpdateLossScale};
+use recurrent::checkpoint::LossScaling;
+use recurrent::plan::{DType, Plan, Purpose, StepParams, Target, UpdateLossScale};
 use recurrent::{
     Activation, Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, GradientCheckpointing,
     InputKind, Loss, Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Targets,
@@ -80,26 +81,26 @@ fn outputs_states_and_gradients_are_those_of_64_bits_up_to_rounding() {
 
         let mut train = Vec::new();
         let mut infer = Vec::new();
-        let hyper = [0.0, 1.0, 1.0, 0.0];
+        let step_params = step_into(0);
         {
             let prepared = halves.prepare(Purpose::Train(recipe), steps, 3);
             halves.write(&prepared, prepared.at.parameters, &parameters);
             let training = prepared.at.training.unwrap();
             // Not the first of a training: some of these gradients are large.
-            halves.write(&prepared, training.scaling.unwrap(), &[256.0, 1.0 / 256.0, 0.0]);
-            halves.run(&prepared, &window, hyper);
+            halves.write(&prepared, training.loss_scale.unwrap(), &[256.0, 1.0 / 256.0, 0.0]);
+            halves.run(&prepared, &window, step_params);
             let metrics = halves.metrics(&prepared, 0);
-            assert_eq!(metrics.finite, 1.0, "{name}");
-            train.push((vec![metrics.loss], vec![metrics.norm], halves.read(&prepared, training.gradients)));
+            assert_eq!(metrics.updates, 1.0, "{name}");
+            train.push((vec![metrics.loss], vec![metrics.grad_norm], halves.read(&prepared, training.gradients)));
         }
         {
             let prepared = oracle.prepare(Purpose::Train(recipe), steps, 3);
-            assert!(prepared.at.training.unwrap().scaling.is_none());
+            assert!(prepared.at.training.unwrap().loss_scale.is_none());
             oracle.write(&prepared, prepared.at.parameters, &parameters);
-            oracle.run(&prepared, &window, hyper);
+            oracle.run(&prepared, &window, step_params);
             let metrics = oracle.metrics(&prepared, 0);
             let gradients = prepared.at.training.unwrap().gradients;
-            train.push((vec![metrics.loss], vec![metrics.norm], oracle.read(&prepared, gradients)));
+            train.push((vec![metrics.loss], vec![metrics.grad_norm], oracle.read(&prepared, gradients)));
         }
         let [got, want] = train.as_slice() else { panic!("two networks") };
         assert_close(&format!("loss, {name}"), &got.0, &want.0, F16_NETWORK);
@@ -115,13 +116,13 @@ fn outputs_states_and_gradients_are_those_of_64_bits_up_to_rounding() {
         {
             let prepared = halves.prepare(Purpose::Infer, steps, 3);
             halves.write(&prepared, prepared.at.parameters, &parameters);
-            halves.run(&prepared, &window, hyper);
+            halves.run(&prepared, &window, step_params);
             infer.push([prepared.at.outputs, prepared.at.state].map(|tensor| halves.read(&prepared, tensor)));
         }
         {
             let prepared = oracle.prepare(Purpose::Infer, steps, 3);
             oracle.write(&prepared, prepared.at.parameters, &parameters);
-            oracle.run(&prepared, &window, hyper);
+            oracle.run(&prepared, &window, step_params);
             infer.push([prepared.at.outputs, prepared.at.state].map(|tensor| oracle.read(&prepared, tensor)));
         }
         for (what, at) in [("outputs", 0), ("state", 1)] {
@@ -194,7 +195,7 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
     assert!((moved[0] - 0.02).abs() < 1e-4, "{moved:?}");
     assert!((moved[1] - moved[0]).abs() < 1e-3 * moved[0], "{moved:?}");
 
-    // Without scaling there is nothing left of it.
+    // Without a loss scale there is nothing left of it.
     let config = Config::elman(InputKind::Dense(1), 1, 1);
     let executor = gpu();
     let target = in_half(executor.gpu().target());
@@ -207,14 +208,13 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
             &tiny(0.0, 1.0).flat().iter().map(|v| f64::from(*v)).collect::<Vec<_>>(),
         );
         let training = prepared.at.training.unwrap();
-        network.write(&prepared, training.scaling.unwrap(), &[scale, 1.0 / scale, 0.0]);
+        network.write(&prepared, training.loss_scale.unwrap(), &[scale, 1.0 / scale, 0.0]);
         let loss = prepared.at.loss.unwrap();
         network.write(&prepared, prepared.at.inputs, &[1.0; 8]);
         network.executor.write_ids(prepared.id, prepared.at.lengths, &[8]).unwrap();
         network.write(&prepared, loss.targets, &[1e-7; 8]);
         network.write(&prepared, loss.loss_mask, &[1.0; 8]);
-        network.write(&prepared, loss.count, &[8.0]);
-        network.write(&prepared, loss.hyper, &[0.0; HYPER]);
+        network.write(&prepared, loss.step_params, &StepParams { positions: 8.0, ..StepParams::default() }.elements());
         network.executor.run(prepared.id).unwrap();
         let at = network.layout.get("weight_ih_l0").unwrap().offset;
         network.read(&prepared, training.gradients)[at]
@@ -244,7 +244,10 @@ fn a_step_beyond_16_bits_changes_nothing_and_the_scale_goes_down() {
 
     // What the checkpoint holds goes on to the last bit, and in single precision it goes on as well.
     let checkpoint = trainer.checkpoint().unwrap();
-    assert_eq!(checkpoint.training.as_ref().unwrap().scaling, Some([16384.0, 1.0]));
+    assert_eq!(
+        checkpoint.training.as_ref().unwrap().loss_scale,
+        Some(LossScaling { factor: 16384.0, finite_steps: 1.0 })
+    );
     let checkpoint = Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap();
     let mut resumed = Trainer::resume(&half(), &checkpoint).unwrap();
     let mut single = Trainer::resume(&whole::gpu(), &checkpoint).unwrap();
@@ -253,7 +256,7 @@ fn a_step_beyond_16_bits_changes_nothing_and_the_scale_goes_down() {
     }
     assert_eq!(whole::bytes(&mut resumed), whole::bytes(&mut trainer));
     assert_eq!(single.loss_scale().unwrap(), 1.0);
-    assert_eq!(single.checkpoint().unwrap().training.unwrap().scaling, None);
+    assert_eq!(single.checkpoint().unwrap().training.unwrap().loss_scale, None);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_network_without_memory_for_it_is_an_error() {
     };
     assert_eq!(refuse_each("from_keras", keras), 1);
     let recipe = Recipe::new(Loss::CrossEntropy);
-    assert_eq!(refuse_each("exempt", || recipe.exempt(model.layout(), &[])), 1);
+    assert_eq!(refuse_each("parameter_flags", || recipe.parameter_flags(model.layout(), &[])), 1);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_file_without_memory_for_it_is_an_error_and_writing_one_needs_none() {
     assert_eq!(refuse_each("load", || Model::load(&path)), 2);
     let state = State { batch_size: 500, values: vec![0.5; 500 * 600] };
     let moments = vec![model.flat().to_vec(); recipe.optimizer.moment_count()];
-    let training = Training { recipe, steps: 1, frozen: Vec::new(), moments, state: Some(state), scaling: None };
+    let training = Training { recipe, steps: 1, frozen: Vec::new(), moments, state: Some(state), loss_scale: None };
     let checkpoint = Checkpoint { model, training: Some(training), notes: BTreeMap::new() };
     assert_eq!(refuse_each("save", || checkpoint.save(&path)), 0);
     let bytes = checkpoint.to_bytes().unwrap();

@@ -9,9 +9,9 @@ mod common;
 use common::executor::Execute;
 use recurrent::cpu;
 use recurrent::plan::{
-    Clip, DType, GatherGradient, GradientSegment, HYPER, InitialStateGradient, Lifetime, Loss, LossGradient,
-    METRICS_SLOTS, Op, Phase, Plan, Pool, PoolKind, ProductTile, ReduceGradients, StepMetrics, TensorId, View,
-    WeightGradient,
+    Clip, DType, GatherGradient, GradientSegment, InitialStateGradient, Lifetime, Loss, LossGradient, METRICS_SLOTS,
+    MetricsRow, NormPartial, Op, Phase, Plan, Pool, PoolKind, ProductTile, ReduceGradients, StepMetrics, StepParams,
+    TensorId, View, WeightGradient,
 };
 
 const MANY: usize = 10_000_000;
@@ -24,18 +24,26 @@ const TERMS: [f32; 3] = [0.1, 0.7, -1.0 / 3.0];
 struct Sums {
     plan: Plan,
     reals: Vec<(TensorId, f32)>,
+    records: Vec<(TensorId, Vec<f64>)>,
     ids: Vec<(TensorId, Vec<u32>)>,
 }
 
 impl Sums {
     fn new() -> Self {
-        Sums { plan: Plan::empty(), reals: Vec::new(), ids: Vec::new() }
+        Sums { plan: Plan::empty(), reals: Vec::new(), records: Vec::new(), ids: Vec::new() }
     }
 
     fn real(&mut self, shape: &[usize], value: f32) -> TensorId {
         let name = format!("tensor {}", self.plan.tensors().len());
         let id = self.plan.tensor(&name, shape, DType::F32, Lifetime::Scratch).unwrap();
         self.reals.push((id, value));
+        id
+    }
+
+    fn record<const LEN: usize>(&mut self, members: [f32; LEN]) -> TensorId {
+        let name = format!("tensor {}", self.plan.tensors().len());
+        let id = self.plan.tensor(&name, &[LEN], DType::F32, Lifetime::Scratch).unwrap();
+        self.records.push((id, members.map(f64::from).to_vec()));
         id
     }
 
@@ -58,6 +66,7 @@ impl Sums {
         for ((tensor, value), len) in self.reals.iter().zip(lengths) {
             executor.write(id, *tensor, &vec![f64::from(*value); len]);
         }
+        self.records.iter().for_each(|(tensor, values)| executor.write(id, *tensor, values));
         self.ids.iter().for_each(|(tensor, ids)| executor.write_ids(id, *tensor, ids));
         executor.run(id);
         for (at, (sum, expected)) in executor.read(id, out).into_iter().zip(expected).enumerate() {
@@ -88,7 +97,7 @@ fn of_a_weights_gradient_and_its_biass() {
 fn of_a_gathered_gradient() {
     for term in TERMS {
         let mut sums = Sums::new();
-        let (d, slices) = (sums.real(&[MANY, 1], term), sums.real(&[1, 3], f32::NAN));
+        let (d, slices) = (sums.real(&[MANY, 1], term), sums.real(&[1, NormPartial::LEN], f32::NAN));
         // All of the first token but for the last row.
         let order = sums.ids(&[MANY], (0..MANY as u32).collect());
         let starts = sums.ids(&[1, 3], vec![0, MANY as u32 - 1, MANY as u32]);
@@ -140,15 +149,16 @@ fn mean_over_chunks<E: Execute>(executor: E, term: f32) {
 fn gradient_of_segments<E: Execute>(executor: E, term: f32) {
     let mut sums = Sums::new();
     let (slices, gradients, excess) = (sums.real(&[1, 1], term), sums.real(&[1], f32::NAN), sums.real(&[1], f32::NAN));
-    let (hyper, partials, exempt) = (sums.real(&[HYPER], 0.0), sums.real(&[1, 3], f32::NAN), sums.ids(&[1], vec![0]));
+    let (step_params, partials, parameter_flags) =
+        (sums.real(&[StepParams::LEN], 0.0), sums.real(&[1, NormPartial::LEN], f32::NAN), sums.ids(&[1], vec![0]));
     for part in 0..PARTS {
         let segment = Some(GradientSegment { excess, adds: part > 0 });
-        let scaling = None;
+        let loss_scale = None;
         sums.push(Op::ReduceGradients(ReduceGradients {
             slices,
-            scaling,
-            hyper,
-            exempt,
+            loss_scale,
+            step_params,
+            parameter_flags,
             gradients,
             segment,
             partials,
@@ -183,20 +193,21 @@ fn loss(loss: Loss, rows: usize, term: f32, expected: f64) {
         Loss::CrossEntropy => sums.ids(&[rows], vec![0; rows]),
         _ => sums.real(&[rows, width], 0.0),
     };
-    let (mask, count, row_loss) = (sums.real(&[rows], 1.0), sums.real(&[1], rows as f32), sums.real(&[rows], f32::NAN));
-    let (hyper, metrics) = (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0));
-    let (outputs, gradient, scaling) = (View::new(outputs, 0, rows, width), true, None);
+    let (mask, row_loss) = (sums.real(&[rows], 1.0), sums.real(&[rows], f32::NAN));
+    let metrics = sums.real(&[METRICS_SLOTS, MetricsRow::LEN], 0.0);
+    let step_params = sums.record(StepParams { positions: rows as f32, ..StepParams::default() }.elements());
+    let (outputs, gradient, loss_scale) = (View::new(outputs, 0, rows, width), true, None);
     sums.push(Op::LossGradient(LossGradient {
         loss,
         outputs,
         targets,
         loss_mask: mask,
-        count,
+        step_params,
         row_loss,
         gradient,
-        scaling,
+        loss_scale,
     }));
-    sums.push(Op::StepMetrics(StepMetrics { row_loss, partials: None, clip: Clip::None, hyper, metrics }));
+    sums.push(Op::StepMetrics(StepMetrics { row_loss, partials: None, clip: Clip::None, step_params, metrics }));
     sums.check(cpu::Executor::<f32>::new(), metrics, &[expected]);
 }
 
@@ -218,22 +229,25 @@ fn of_a_norm() {
     for term in TERMS {
         let mut sums = Sums::new();
         let (slices, gradients) = (sums.real(&[1, MANY], term), sums.real(&[MANY], f32::NAN));
-        let partials = sums.real(&[MANY.div_ceil(ReduceGradients::BLOCK), 3], f32::NAN);
-        let (hyper, metrics, row_loss) =
-            (sums.real(&[HYPER], 0.0), sums.real(&[METRICS_SLOTS, 4], 0.0), sums.real(&[1], 1.0));
-        let exempt = sums.ids(&[MANY], vec![0; MANY]);
-        let (scaling, segment) = (None, None);
+        let partials = sums.real(&[MANY.div_ceil(ReduceGradients::BLOCK), NormPartial::LEN], f32::NAN);
+        let (step_params, metrics, row_loss) = (
+            sums.real(&[StepParams::LEN], 0.0),
+            sums.real(&[METRICS_SLOTS, MetricsRow::LEN], 0.0),
+            sums.real(&[1], 1.0),
+        );
+        let parameter_flags = sums.ids(&[MANY], vec![0; MANY]);
+        let (loss_scale, segment) = (None, None);
         sums.push(Op::ReduceGradients(ReduceGradients {
             slices,
-            scaling,
-            hyper,
-            exempt,
+            loss_scale,
+            step_params,
+            parameter_flags,
             gradients,
             segment,
             partials,
         }));
         let (partials, clip) = (Some(partials), Clip::None);
-        sums.push(Op::StepMetrics(StepMetrics { row_loss, partials, clip, hyper, metrics }));
+        sums.push(Op::StepMetrics(StepMetrics { row_loss, partials, clip, step_params, metrics }));
         let norm = f64::from(term).abs() * (MANY as f64).sqrt();
         sums.check(cpu::Executor::<f32>::new(), metrics, &[1.0, norm]);
     }

@@ -10,14 +10,16 @@ use std::ops::RangeInclusive;
 
 use recurrent::gpu::kernels::{self, Command};
 use recurrent::gpu::{self, Gpu};
-use recurrent::plan::{DType, Dropout, GradientCheckpointing, Lifetime, Loss, Plan, Purpose, Recipe, Target, TensorId};
+use recurrent::plan::{
+    DType, Dropout, GradientCheckpointing, Lifetime, Loss, Plan, Purpose, Recipe, StepParams, Target, TensorId,
+};
 use recurrent::{
     Activation, Cell, Config, Device, Directions, InputKind, Layout, Model, ReadOut, Reset, Start, StreamingPredictor,
     Trainer,
 };
 
 use common::executor::{Execute, gpu};
-use common::network::{Network, Prepared, Window, random_parameters};
+use common::network::{Network, Prepared, Window, random_parameters, step_into};
 use common::random::Random;
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
@@ -145,7 +147,11 @@ fn results<E: Execute>(network: &mut Network<E>, prepared: &Prepared, parameters
         }
     }
     network.write(prepared, at.parameters, parameters);
-    network.run(prepared, window, [0.1, 0.5, 0.5, 0.0]);
+    network.run(
+        prepared,
+        window,
+        StepParams { learning_rate: 0.1, first_correction: 0.5, second_correction: 0.5, ..step_into(0) },
+    );
     let mut read = vec![at.state, at.parameters];
     read.extend(at.loss.map(|loss| loss.metrics));
     match at.training {

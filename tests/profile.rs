@@ -6,7 +6,7 @@
 mod whole;
 
 use recurrent::gpu::Gpu;
-use recurrent::plan::{Cost, Op, Plan, Purpose, Target};
+use recurrent::plan::{Cost, Op, Plan, Purpose, StepParams, Target};
 use recurrent::{
     Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model, Optimizer,
     Precision, Profile, ReadOut, Recipe, Reset, TimingSource, Trainer, wgpu,
@@ -18,7 +18,7 @@ on_both!(
     every_operation_is_in_a_row,
     weights_are_those_of_a_step,
     a_table_has_its_columns_and_json_its_fields,
-    a_step_of_hand_reckoned_operations,
+    a_step_of_hand_computed_operations,
     a_bad_batch_is_refused_and_trains_nothing,
 );
 
@@ -159,7 +159,7 @@ fn counted(profile: &Profile, op: &str, tensors: &str) -> [u64; 2] {
     [row.flops, row.bytes]
 }
 
-fn a_step_of_hand_reckoned_operations(device: &Device) {
+fn a_step_of_hand_computed_operations(device: &Device) {
     let profile = trainer(device, &small(), recipe()).profile(&batch(&small(), 3, 2)).unwrap();
     let counted = |op, tensors| counted(&profile, op, tensors);
     // x·Wᵀ: [6, 4]·[4, 20]; x, W, b_W and the gates. h·Vᵀ: [6, 5]·[5, 6].
@@ -194,10 +194,13 @@ fn a_step_of_hand_reckoned_operations(device: &Device) {
     assert_eq!(counted("weight gradient", "gradient_slices ← gates_l0, history_l0"), weight(20, 5));
     assert_eq!(counted("weight gradient", "gradient_slices ← outputs, history_l0"), weight(6, 5));
     let parts = 3 * flat.div_ceil(2048);
-    assert_eq!([slices.flops, slices.bytes], [(cut + 3) * flat, 4 * ((cut + 2) * flat + 6 + parts)]);
-    // θ, m and v read and written; the gradient and what is exempt read, six numbers of the host's and a row of metrics.
+    assert_eq!(
+        [slices.flops, slices.bytes],
+        [(cut + 3) * flat, 4 * ((cut + 2) * flat + StepParams::LEN as u64 + parts)]
+    );
+    // θ, m and v read and written; the gradient and the flags read, the step parameters and a row of metrics.
     let adam = counted("adam", "parameters ← gradients, parameters");
-    assert_eq!(adam, [15 * flat, 4 * (8 * flat + 6 + 4)]);
+    assert_eq!(adam, [15 * flat, 4 * (8 * flat + StepParams::LEN as u64 + 4)]);
 }
 
 fn a_bad_batch_is_refused_and_trains_nothing(device: &Device) {

@@ -8,12 +8,12 @@ mod common;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::{RngSeed, TestCaseError};
-use recurrent::plan::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Purpose, Recipe, Target};
+use recurrent::plan::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Purpose, Recipe, StepParams, Target};
 use recurrent::{Activation, Cell, Config, Directions, InputKind, Model, ReadOut, Reset, cpu};
 
 use common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use common::executor::{Execute, gpu};
-use common::network::{Inputs, Network, Prepared, Targets, Window};
+use common::network::{Inputs, Network, Prepared, Targets, Window, step_into};
 use common::random::Random;
 
 /// A network, how it is trained, and the size of a window.
@@ -209,11 +209,23 @@ fn run<E: Execute>(network: &mut Network<E>, case: &Case, window: &Window, param
             Optimizer::Adam { beta1, beta2, .. } => [1.0 - beta1.powi(step), 1.0 - beta2.powi(step)],
             _ => [1.0, 1.0],
         };
-        network.run(&train, window, [case.recipe.learning_rate, corrections[0], corrections[1], f64::from(step)]);
+        network.run(
+            &train,
+            window,
+            StepParams {
+                learning_rate: case.recipe.learning_rate,
+                first_correction: corrections[0],
+                second_correction: corrections[1],
+                ..step_into(step as usize)
+            },
+        );
         let metrics = network.metrics(&train, step as usize);
-        for (name, value) in
-            [("loss", metrics.loss), ("norm", metrics.norm), ("scale", metrics.scale), ("flag", metrics.finite)]
-        {
+        for (name, value) in [
+            ("loss", metrics.loss),
+            ("norm", metrics.grad_norm),
+            ("scale", metrics.clip_scale),
+            ("flag", metrics.updates),
+        ] {
             all.push((format!("{name} of step {step}"), vec![value]));
         }
         // Flat, so that a parameter whose gradient is a small difference is measured against the larger ones.
@@ -226,10 +238,10 @@ fn run<E: Execute>(network: &mut Network<E>, case: &Case, window: &Window, param
     }
     all.push(("final state".to_owned(), network.read(&train, train.at.state)));
     let evaluate = network.prepare(Purpose::Evaluate(case.recipe.loss), case.steps, case.batch);
-    network.run(&evaluate, window, [0.0, 1.0, 1.0, 0.0]);
+    network.run(&evaluate, window, step_into(0));
     all.push(("loss in evaluation".to_owned(), vec![network.metrics(&evaluate, 0).loss]));
     let infer = network.prepare(Purpose::Infer, case.steps, case.batch);
-    network.run(&infer, window, [0.0; 4]);
+    network.run(&infer, window, step_into(0));
     all.push(("outputs".to_owned(), network.read(&infer, infer.at.outputs)));
     all
 }
@@ -295,7 +307,7 @@ fn alone(config: &Config, window: &Window, b: usize) -> Window {
 
 /// The outputs of an inference at the positions that are valid.
 fn outputs<E: Execute>(network: &mut Network<E>, infer: &Prepared, window: &Window) -> Vec<f64> {
-    network.run(infer, window, [0.0; 4]);
+    network.run(infer, window, step_into(0));
     let outputs = network.read(infer, infer.at.outputs);
     let every_step = network.config.read_out == ReadOut::EveryStep;
     let valid = |row: usize| !every_step || row / window.batch < window.lengths[row % window.batch] as usize;
@@ -309,7 +321,7 @@ fn yields<E: Execute>(executor: E, target: Target, case: &Case, window: &Window)
     let recipe = case.recipe.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
     let train = network.prepare(Purpose::Train(recipe), window.steps, window.batch);
     network.write(&train, train.at.parameters, &case.parameters());
-    network.run(&train, window, [0.0, 1.0, 1.0, 0.0]);
+    network.run(&train, window, step_into(0));
     let loss = network.metrics(&train, 0).loss;
     let gradients = network.read(&train, train.at.training.unwrap().gradients);
     let state = network.read(&train, train.at.state);

@@ -7,12 +7,12 @@
 mod common;
 
 use recurrent::cpu;
-use recurrent::plan::{Optimizer, Purpose, Target};
+use recurrent::plan::{Optimizer, Purpose, StepParams, Target};
 
 use common::compare::{F32_NETWORK, F32_PARAMETERS, F64, Tolerance, assert_close};
 use common::executor::{Execute, gpu};
 use common::fixture::{Fixture, MATRIX, check_case, folder};
-use common::network::Network;
+use common::network::{Network, step_into};
 
 const CASES: [&str; 20] = [
     "elman_tanh_dense_every_cross_entropy",
@@ -118,7 +118,16 @@ fn check_optimizer<E: Execute>(executor: E, target: Target, name: &str, toleranc
             Optimizer::Adam { beta1, beta2, .. } => [1.0 - beta1.powi(step), 1.0 - beta2.powi(step)],
             _ => [1.0, 1.0],
         };
-        network.run(&train, &window, [recipe.learning_rate, corrections[0], corrections[1], f64::from(step)]);
+        network.run(
+            &train,
+            &window,
+            StepParams {
+                learning_rate: recipe.learning_rate,
+                first_correction: corrections[0],
+                second_correction: corrections[1],
+                ..step_into(step as usize)
+            },
+        );
         let got = network.read(&train, train.at.parameters);
         let want = fixture.parameters(&network.layout, &format!("step{step}."));
         for parameter in network.layout.parameters() {

@@ -274,7 +274,7 @@ fn draws_follow_the_softmax_at_the_temperature() {
         let mut random = rng(11);
         let mut counts = [0u32; 5];
         for _ in 0..DRAWS {
-            counts[sample(&outputs, temperature, random.random()).unwrap()] += 1;
+            counts[sample(&outputs, temperature, random.random()).unwrap() as usize] += 1;
         }
         for (i, (count, weight)) in counts.iter().zip(weights).enumerate() {
             let p = weight / total;

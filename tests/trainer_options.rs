@@ -411,15 +411,15 @@ fn biases_and_learned_states_are_exempt_from_decay() {
     let recipe = Recipe::new(Loss::MeanSquared);
     let frozen = ["c_0".to_owned(), "weight".to_owned()];
     for (decay, spared) in [(DecayScope::Weights, NOT_DECAYED), (DecayScope::All, 0)] {
-        let exempt = recipe.with_decay_scope(decay).exempt(&layout, &frozen).unwrap();
+        let parameter_flags = recipe.with_decay_scope(decay).parameter_flags(&layout, &frozen).unwrap();
         let mut want = vec![0; layout.buffer_len()];
         for parameter in layout.parameters() {
             let is_weight = parameter.name.starts_with("weight");
             let bits = if is_weight { 0 } else { spared } | if frozen.contains(&parameter.name) { FROZEN } else { 0 };
             want[parameter.range()].fill(bits);
         }
-        assert_eq!(exempt, want);
-        assert_eq!(exempt[layout.get("h_0").unwrap().offset], spared);
+        assert_eq!(parameter_flags, want);
+        assert_eq!(parameter_flags[layout.get("h_0").unwrap().offset], spared);
     }
 }
 

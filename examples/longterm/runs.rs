@@ -94,7 +94,7 @@ pub fn train(
             return Ok(None);
         }
         if update % INTERVAL == 0 || update == sizes.updates {
-            match trainer.metrics().and_then(|_| trainer.evaluate([held.clone()])) {
+            match trainer.metrics().and_then(|_| trainer.evaluate([&held])) {
                 Ok(loss) => outcome.loss = loss,
                 Err(Error::Diverged { .. } | Error::LossNotFinite { .. }) => {
                     (outcome.loss, outcome.updates) = (f64::NAN, update);

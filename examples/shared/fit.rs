@@ -64,8 +64,8 @@ pub fn fit(
     signals::watch()?;
     for number in 1..=options.epochs {
         let batches = if number == 1 { first.clone() } else { epoch(number - 1)? };
-        let measured = read(&mut trainer, &batches, number, report)
-            .and_then(|train| Ok((train, trainer.evaluate(held.iter().cloned())?)));
+        let measured =
+            read(&mut trainer, &batches, number, report).and_then(|train| Ok((train, trainer.evaluate(held)?)));
         let (train, loss) = match measured {
             // What was best before it is no worse for it.
             Err(error @ (Error::Diverged { .. } | Error::LossNotFinite { .. })) if stopping.best().is_some() => {

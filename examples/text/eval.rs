@@ -33,7 +33,7 @@ pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
         .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
     let report = Report::new(common.json);
     let device = device::open(&common.device, &report)?;
-    let nats = measure(&device, &checkpoint.model, held)?;
+    let nats = measure(&device, &checkpoint.model, held.iter())?;
     report.event(&Event::Evaluation { split: &split, nats, characters })?;
     let (name, count) = (text::name(data), thousands(characters));
     report.line(&format!("{split} part of {name}: {} over {count} characters", loss(nats)))

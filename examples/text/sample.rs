@@ -91,8 +91,7 @@ fn write(
         stream.step_tokens(&[before])?;
     }
     for _ in 0..style.length {
-        let drawn = stream::sample(stream.step_tokens(&[id])?, style.temperature, rng.random())?;
-        id = u32::try_from(drawn)?;
+        id = stream::sample(stream.step_tokens(&[id])?, style.temperature, rng.random())?;
         emit(alphabet.character(id).unwrap_or(char::REPLACEMENT_CHARACTER))?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::{env, io, process::ExitCode, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     args::{Common, TrainArgs},
@@ -49,7 +49,7 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
         report.line("\ntoo little text is left for a test")?;
         return Ok(ExitCode::SUCCESS);
     };
-    let nats = eval::measure(device, &model, held.take_while(|_| signals::stopped().is_none()));
+    let nats = eval::measure(device, &model, held.iter().take_while(|_| signals::stopped().is_none()));
     if let Some(code) = signals::stopped() {
         return Ok(ExitCode::from(code));
     }
@@ -79,7 +79,8 @@ fn learn(run: &mut Run, report: &mut Report) -> Result<Option<u8>> {
             run.save()?;
             return Ok(Some(code));
         }
-        run.trainer.step(&run.windows.get((steps % epoch) as usize))?;
+        let window = run.windows.get((steps % epoch) as usize).context("an epoch has a window at every step")?;
+        run.trainer.step(&window)?;
         if Progress::is_point(steps + 1, epoch) {
             drain(run, report, &mut clock)?;
         }
@@ -101,7 +102,7 @@ fn drain(run: &mut Run, report: &Report, clock: &mut TimingSource) -> Result<()>
 fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
     let validation = match &run.held {
         Some(held) => {
-            let nats = run.trainer.evaluate(held.clone().take_while(|_| signals::stopped().is_none()));
+            let nats = run.trainer.evaluate(held.iter().take_while(|_| signals::stopped().is_none()));
             if signals::stopped().is_some() {
                 return Ok(());
             }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::tensors::Tensors;
 use super::{
     Checked, Checkpoint, FORMAT, Fault, Header, KEY, OLDEST_FORMAT, Progress, State, Training, check_frozen,
-    check_scaling, moments_prefix, strict, text,
+    check_loss_scale, moments_prefix, strict, text,
 };
 use crate::model::{Layout, Model};
 
@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
     if let Some(progress) = &header.training {
         progress.recipe.check_for(&header.config).map_err(text)?;
         check_frozen(&layout, &progress.frozen)?;
-        check_scaling(progress.scaling)?;
+        check_loss_scale(progress.loss_scale)?;
     }
     check_tensors(&file, &header, &layout)?;
 
@@ -32,7 +32,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
     let parameters = flat("")?;
     let training = match header.training {
         None => None,
-        Some(Progress { recipe, steps, frozen, scaling }) => {
+        Some(Progress { recipe, steps, frozen, loss_scale }) => {
             let moments =
                 (0..recipe.optimizer.moment_count()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
             let state = match file.shape("state") {
@@ -41,7 +41,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
                     Some(State { batch_size: shape.get(2).copied().unwrap_or(0), values: file.values("state")? })
                 }
             };
-            Some(Training { recipe, steps, frozen, moments, state, scaling })
+            Some(Training { recipe, steps, frozen, moments, state, loss_scale })
         }
     };
     let model = Model::from_flat(header.config, layout, parameters);

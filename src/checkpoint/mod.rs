@@ -10,7 +10,7 @@
 //! | `state` | `[S, L, B, D·H]` | the state that the next window carries on from |
 //!
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
-//! done, names of what is frozen and, in half precision, `scaling`; or null) and the application's `notes`.
+//! done, names of what is frozen and, in half precision, `loss_scale`; or null) and the application's `notes`.
 //!
 //! A header (names, shapes and metadata) of more than 16 MiB is refused before it is looked at, and one of objects or arrays
 //! of more than 131,072 entries. A file of another format is an error that says which, and what to do.
@@ -93,14 +93,45 @@ pub struct Training {
     pub steps: u64,
     /// The names of the parameters that are not trained, see [`crate::Trainer::freeze`].
     pub frozen: Vec<String>,
-    /// What the optimiser remembers: as many buffers as [`crate::plan::Optimizer::moments`] says, each flat, as
+    /// What the optimiser remembers: as many buffers as [`crate::plan::Optimizer::moment_count`] says, each flat, as
     /// [`Layout`] places the parameters, with zeros in the gaps.
     pub moments: Vec<Vec<f32>>,
     /// The state that the next window carries on from, if there was a window.
     pub state: Option<State>,
-    /// How the gradient is scaled, of a training in half precision: the factor, and how many steps on end were finite (the first
-    /// and the third element of [`UpdateLossScale::scaling`]).
-    pub scaling: Option<[f32; 2]>,
+    /// The loss scale, of a training in half precision.
+    pub loss_scale: Option<LossScaling>,
+}
+
+/// The dynamic loss scale of a training in half precision.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "SavedLossScaling")]
+pub struct LossScaling {
+    /// The factor on the gradient of the loss, a power of two.
+    pub factor: f32,
+    /// The number of consecutive finite steps since the factor last changed.
+    pub finite_steps: f32,
+}
+
+/// As files have it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SavedLossScaling {
+    Named {
+        factor: f32,
+        finite_steps: f32,
+    },
+    /// Of format 2.
+    Pair([f32; 2]),
+}
+
+impl From<SavedLossScaling> for LossScaling {
+    fn from(saved: SavedLossScaling) -> Self {
+        match saved {
+            SavedLossScaling::Named { factor, finite_steps } | SavedLossScaling::Pair([factor, finite_steps]) => {
+                LossScaling { factor, finite_steps }
+            }
+        }
+    }
 }
 
 /// A carried state: h of every layer, and c where the cell has one.
@@ -108,7 +139,7 @@ pub struct Training {
 pub struct State {
     /// B.
     pub batch_size: usize,
-    /// `[S, L, B, D·H]`, as [`Config::state`] says.
+    /// `[S, L, B, D·H]`, as [`Config::state_shape`] says.
     pub values: Vec<f32>,
 }
 
@@ -153,8 +184,8 @@ struct Progress {
     recipe: Recipe,
     steps: u64,
     frozen: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    scaling: Option<[f32; 2]>,
+    #[serde(default, alias = "scaling", skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<LossScaling>,
 }
 
 impl From<Model> for Checkpoint {
@@ -255,8 +286,8 @@ fn encode<'a>(
         }
     }
     let progress = |t: &Training| {
-        let Training { recipe, steps, scaling, .. } = *t;
-        Progress { recipe, steps, frozen: t.frozen.clone(), scaling }
+        let Training { recipe, steps, loss_scale, .. } = *t;
+        Progress { recipe, steps, frozen: t.frozen.clone(), loss_scale }
     };
     let header =
         Header { format: FORMAT, config: config.clone(), training: training.map(progress), notes: notes.clone() };
@@ -271,7 +302,7 @@ impl Training {
     fn check(&self, layout: &Layout, config: &Config) -> Checked<()> {
         self.recipe.check_for(config).map_err(text)?;
         check_frozen(layout, &self.frozen)?;
-        check_scaling(self.scaling)?;
+        check_loss_scale(self.loss_scale)?;
         let (expected, given) = (self.recipe.optimizer.moment_count(), self.moments.len());
         if given != expected {
             return Err(format!("the optimiser keeps {expected} moments, {given} given"));
@@ -314,8 +345,8 @@ fn check_frozen(layout: &Layout, frozen: &[String]) -> Checked<()> {
 }
 
 /// Whether a training can have got there.
-fn check_scaling(scaling: Option<[f32; 2]>) -> Checked<()> {
-    let Some([factor, finite]) = scaling else { return Ok(()) };
+fn check_loss_scale(loss_scale: Option<LossScaling>) -> Checked<()> {
+    let Some(LossScaling { factor, finite_steps: finite }) = loss_scale else { return Ok(()) };
     let is_power = factor.is_normal() && factor.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1;
     let is_count = (0.0..UpdateLossScale::INTERVAL as f32).contains(&finite) && finite.fract() == 0.0;
     if is_power && is_count && (UpdateLossScale::MIN_SCALE..=UpdateLossScale::MAX_SCALE).contains(&factor) {

@@ -1,13 +1,13 @@
 //! How large the gradient is at every step.
 
 use super::{memory::Tensors, real::Real};
-use crate::plan::GradientNorms;
+use crate::plan::{GradientNorms, LossScale};
 
 pub(super) fn gradient_norms<T: Real>(op: &GradientNorms, memory: &mut Tensors<'_, T>) {
     let mut out = memory.take(op.out);
     let all = memory.plan.get(op.out).shape[1];
     let (upstream, lengths) = (memory.real(op.upstream), memory.ids(op.lengths));
-    let unscaled = op.scaling.map_or(1.0, |scaling| memory.real(scaling)[1].as_f64());
+    let unscaled = op.loss_scale.map_or(1.0, |loss_scale| LossScale::of(memory.real(loss_scale)).inverse.as_f64());
     let width = memory.plan.get(op.upstream).shape[2];
     let hidden = width / op.directions;
     for (t, slot) in upstream.chunks_exact(lengths.len() * width).skip(1).take(op.steps).enumerate() {

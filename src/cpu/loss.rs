@@ -3,7 +3,7 @@
 use pulp::Arch;
 
 use super::{memory::Tensors, real::Real, sums::sum, threads};
-use crate::plan::{Loss, LossGradient};
+use crate::plan::{Loss, LossGradient, LossScale, StepParams};
 
 /// Positions that are worth a thread's while.
 const ROWS_PER_TASK: usize = 128;
@@ -11,8 +11,8 @@ const ROWS_PER_TASK: usize = 128;
 pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_, T>) {
     let mut outputs = memory.take(op.outputs.tensor);
     let mut row_loss = memory.take(op.row_loss);
-    let (mask, count) = (memory.real(op.loss_mask), memory.real(op.count)[0]);
-    let scale = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[0]);
+    let (mask, positions) = (memory.real(op.loss_mask), StepParams::of(memory.real(op.step_params)).positions);
+    let scale = op.loss_scale.map_or(T::one(), |loss_scale| LossScale::of(memory.real(loss_scale)).factor);
     let width = op.outputs.cols;
     let row = |r: usize, y: &mut [T]| {
         if mask[r].is_zero() {
@@ -22,7 +22,7 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_,
             }
             return T::zero();
         }
-        let weight = mask[r] / count;
+        let weight = mask[r] / positions;
         let loss = match op.loss {
             Loss::CrossEntropy => cross_entropy(y, memory.ids(op.targets)[r] as usize, weight, op.gradient),
             Loss::MeanSquared => {
@@ -30,7 +30,7 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_,
                 mean_squared(y, targets, weight / T::from_f64(width as f64), op.gradient)
             }
         };
-        if op.gradient && op.scaling.is_some() {
+        if op.gradient && op.loss_scale.is_some() {
             y.iter_mut().for_each(|y| *y = *y * scale);
         }
         loss

@@ -1,23 +1,20 @@
 //! Combining the gradient's slices, measuring and clipping it, and the optimiser's step over the flat buffers.
 
+use std::ops::Range;
+
 use pulp::Arch;
 
 use super::{memory::Tensors, real::Real, sums::compensated, threads};
-use crate::plan::{Clip, FROZEN, NOT_DECAYED, Optimizer, ReduceGradients, StepMetrics, Sum, Update, UpdateLossScale};
+use crate::plan::{
+    Clip, FROZEN, LossScale, MetricsRow, NOT_DECAYED, NormPartial, Optimizer, ReduceGradients, StepMetrics, StepParams,
+    Sum, Update, UpdateLossScale,
+};
 
 /// Elements that are worth a thread's while: waking one takes longer than a small model.
 const ELEMENTS_PER_TASK: usize = BLOCKS_PER_TASK * ReduceGradients::BLOCK;
 const BLOCKS_PER_TASK: usize = 16;
 /// The largest factor on a gradient, which f32 can hold.
 const LARGEST_SCALE: f64 = 3e38;
-/// Columns of a row of the metrics.
-const METRICS: usize = 4;
-/// Where `hyper` says which row of the metrics is this step's.
-const SLOT: usize = 3;
-/// Where it says whether to add to the gradient and the loss that are there.
-const KEEP: usize = 4;
-/// Where it says whether the step has more windows to come.
-const MORE: usize = 5;
 
 pub(super) fn sum<T: Real>(op: &Sum, memory: &mut Tensors<'_, T>) {
     let mut to = memory.take(op.to);
@@ -37,12 +34,12 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
     if !adds {
         excess.fill(T::zero());
     }
-    if !adds && memory.real(op.hyper)[KEEP].is_zero() {
+    if !adds && StepParams::of(memory.real(op.step_params)).accumulate.is_zero() {
         gradients.fill(T::zero());
     }
     let flat = gradients.len();
-    let unscaled = op.scaling.map_or(T::one(), |scaling| memory.real(scaling)[1]);
-    let exempt = memory.ids(op.exempt);
+    let unscaled = op.loss_scale.map_or(T::one(), |loss_scale| LossScale::of(memory.real(loss_scale)).inverse);
+    let parameter_flags = memory.ids(op.parameter_flags);
     let block = |first: usize, block: &mut [T], excess: &mut [T], partial: &mut [T]| {
         Arch::new().dispatch(|| {
             let range = first..first + block.len();
@@ -56,18 +53,22 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
                     }
                 }
             }
-            for (g, bits) in block.iter_mut().zip(&exempt[range]) {
+            for (g, bits) in block.iter_mut().zip(&parameter_flags[range]) {
                 *g = if bits & FROZEN != 0 { T::zero() } else { *g };
             }
-            partial.copy_from_slice(&partial_norm(block));
+            partial.copy_from_slice(&partial_norm(block).elements());
         });
     };
     let mut excesses = excess.chunks_mut(ELEMENTS_PER_TASK);
-    let tasks = gradients.chunks_mut(ELEMENTS_PER_TASK).zip(partials.chunks_mut(3 * BLOCKS_PER_TASK)).enumerate();
+    let tasks = gradients
+        .chunks_mut(ELEMENTS_PER_TASK)
+        .zip(partials.chunks_mut(NormPartial::LEN * BLOCKS_PER_TASK))
+        .enumerate();
     let tasks = tasks.map(|(task, part)| (task, part, excesses.next().unwrap_or_default()));
     threads::for_each(tasks, |(task, (values, partials), excess)| {
         let mut excesses = excess.chunks_mut(ReduceGradients::BLOCK);
-        let blocks = values.chunks_mut(ReduceGradients::BLOCK).zip(partials.chunks_exact_mut(3)).enumerate();
+        let blocks =
+            values.chunks_mut(ReduceGradients::BLOCK).zip(partials.chunks_exact_mut(NormPartial::LEN)).enumerate();
         for (i, (values, partial)) in blocks {
             let excess = excesses.next().unwrap_or_default();
             block(task * ELEMENTS_PER_TASK + i * ReduceGradients::BLOCK, values, excess, partial);
@@ -83,11 +84,12 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
 /// The largest magnitude, the sum of squares over that magnitude squared, and whether all is finite: of what is not, the
 /// rest.
 #[inline(always)]
-fn partial_norm<T: Real>(block: &[T]) -> [T; 3] {
+fn partial_norm<T: Real>(block: &[T]) -> NormPartial<T> {
     let finite = block.iter().fold(true, |finite, g| finite & g.is_finite());
     let max = block.iter().fold(T::zero(), |max, g| if g.abs() > max && g.is_finite() { g.abs() } else { max });
+    let is_finite = if finite { T::one() } else { T::zero() };
     if max.is_zero() {
-        return [max, T::zero(), if finite { T::one() } else { T::zero() }];
+        return NormPartial { largest: max, squares: T::zero(), is_finite };
     }
     // Many sums side by side: they become one vector, and each rounds less.
     let mut sums = [T::zero(); 32];
@@ -98,23 +100,22 @@ fn partial_norm<T: Real>(block: &[T]) -> [T; 3] {
         }
     }
     let sum: f64 = sums.iter().map(|sum| sum.as_f64()).sum();
-    [max, T::from_f64(sum), if finite { T::one() } else { T::zero() }]
+    NormPartial { largest: max, squares: T::from_f64(sum), is_finite }
 }
 
 pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T>) {
     let mut metrics = memory.take(op.metrics);
-    let hyper = memory.real(op.hyper);
-    let (slot, keep, more) = (slot(hyper), !hyper[KEEP].is_zero(), !hyper[MORE].is_zero());
-    let before = if keep { metrics[slot].as_f64() } else { 0.0 };
+    let step = StepParams::of(memory.real(op.step_params));
+    let row = &mut metrics[metrics_row(&step)];
+    let before = if step.accumulate.is_zero() { 0.0 } else { MetricsRow::of(row).loss.as_f64() };
     let loss = before + memory.real(op.row_loss).iter().map(|l| l.as_f64()).sum::<f64>();
     let (largest, norm, finite) = op.partials.map_or((0.0, 0.0, true), |partials| {
-        let partials = memory.real(partials);
-        let largest = partials.chunks_exact(3).fold(0.0f64, |max, p| max.max(p[0].as_f64()));
-        let sum: f64 = partials
-            .chunks_exact(3)
-            .map(|p| p[1].as_f64() * if largest > 0.0 { (p[0].as_f64() / largest).powi(2) } else { 0.0 })
-            .sum();
-        (largest, largest * sum.sqrt(), partials.chunks_exact(3).all(|p| p[2].is_one()))
+        let partials = memory.real(partials).chunks_exact(NormPartial::LEN).map(NormPartial::of);
+        let partials = partials.map(|partial| partial.map(T::as_f64));
+        let largest = partials.clone().fold(0.0f64, |max, p| max.max(p.largest));
+        let squares = |p: NormPartial<f64>| p.squares * if largest > 0.0 { (p.largest / largest).powi(2) } else { 0.0 };
+        let sum: f64 = partials.clone().map(squares).sum();
+        (largest, largest * sum.sqrt(), partials.clone().all(|p| p.is_finite == 1.0))
     });
     let scale = match op.clip {
         Clip::None => 1.0,
@@ -126,46 +127,47 @@ pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T
         Clip::Normalize(bound) if norm > 0.0 => (bound / norm).min(LARGEST_SCALE),
         Clip::Normalize(_) => 1.0,
     };
-    let row = [loss, norm, scale].map(T::from_f64);
-    let finite = finite && row.iter().all(|v| v.is_finite());
-    metrics[slot..slot + 3].copy_from_slice(&row);
-    metrics[slot + 3] = if finite && !more { T::one() } else { T::zero() };
+    let written = MetricsRow { loss, grad_norm: norm, clip_scale: scale, updates: 1.0 }.map(T::from_f64);
+    let finite = finite && written.elements().iter().all(|v| v.is_finite());
+    let updates = if finite && step.more_windows.is_zero() { T::one() } else { T::zero() };
+    row.copy_from_slice(&MetricsRow { updates, ..written }.elements());
     memory.put(op.metrics, metrics);
 }
 
-/// Where this step's row of the metrics starts.
-fn slot<T: Real>(hyper: &[T]) -> usize {
-    hyper[SLOT].as_f64() as usize * METRICS
+/// Returns where the step's row is among the elements of the metrics.
+fn metrics_row<T: Real>(step: &StepParams<T>) -> Range<usize> {
+    let first = step.metrics_row.as_f64() as usize * MetricsRow::LEN;
+    first..first + MetricsRow::LEN
 }
 
 pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
-    let hyper = memory.real(op.hyper);
-    let metrics = &memory.real(op.metrics)[slot(hyper)..][..METRICS];
-    if metrics[3].is_zero() {
+    let step = StepParams::of(memory.real(op.step_params));
+    let metrics = MetricsRow::of(&memory.real(op.metrics)[metrics_row(&step)]);
+    if metrics.updates.is_zero() {
         return;
     }
-    let (rate, corrections, scale) = (hyper[0], [hyper[1], hyper[2]], metrics[2]);
+    let rate = step.learning_rate;
     let clipped = |g: T| match op.clip {
         Clip::Value(bound) => g.max(T::from_f64(-bound)).min(T::from_f64(bound)),
-        _ => g * scale,
+        _ => g * metrics.clip_scale,
     };
     let mut parameters = memory.take(op.parameters);
     // Of no optimiser more than two.
     let mut moments: [Vec<T>; 2] =
         std::array::from_fn(|at| op.moments.get(at).map(|id| memory.take(*id)).unwrap_or_default());
-    let (gradients, exempt) = (memory.real(op.gradients), memory.ids(op.exempt));
+    let (gradients, parameter_flags) = (memory.real(op.gradients), memory.ids(op.parameter_flags));
     let constant = T::from_f64;
     match (op.optimizer, &mut moments) {
         (Optimizer::Sgd { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
-            each(&mut parameters, gradients, exempt, velocity, |p, g, v| {
+            each(&mut parameters, gradients, parameter_flags, velocity, |p, g, v| {
                 *v = momentum * *v + clipped(g);
                 *p = *p - rate * *v;
             });
         }
         (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
             let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
-            each(&mut parameters, gradients, exempt, square, |p, g, v| {
+            each(&mut parameters, gradients, parameter_flags, square, |p, g, v| {
                 let g = clipped(g);
                 *v = alpha * *v + rest * g * g;
                 *p = *p - rate * g / (v.sqrt() + epsilon);
@@ -175,8 +177,8 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
             let ([beta1, rest1], [beta2, rest2]) =
                 ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant));
             let (epsilon, keep) = (constant(epsilon), (T::one() - rate * constant(weight_decay)).max(T::zero()));
-            let (step, root) = (rate / corrections[0], corrections[1].sqrt());
-            each_of_two(&mut parameters, gradients, exempt, (first, second), |p, g, bits, m, v| {
+            let (step, root) = (rate / step.first_correction, step.second_correction.sqrt());
+            each_of_two(&mut parameters, gradients, parameter_flags, (first, second), |p, g, bits, m, v| {
                 let g = clipped(g);
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
@@ -192,13 +194,14 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
 }
 
 pub(super) fn update_loss_scale<T: Real>(op: &UpdateLossScale, memory: &mut Tensors<'_, T>) {
-    let hyper = memory.real(op.hyper);
-    if !hyper[MORE].is_zero() {
+    let step = StepParams::of(memory.real(op.step_params));
+    if !step.more_windows.is_zero() {
         return;
     }
-    let is_finite = !memory.real(op.metrics)[slot(hyper) + 3].is_zero();
-    let mut scaling = memory.take(op.scaling);
-    let (scale, finite) = (scaling[0].as_f64(), scaling[2].as_f64() + 1.0);
+    let is_finite = !MetricsRow::of(&memory.real(op.metrics)[metrics_row(&step)]).updates.is_zero();
+    let mut loss_scale = memory.take(op.loss_scale);
+    let LossScale { factor: scale, inverse, finite_steps } = LossScale::of(&loss_scale).map(T::as_f64);
+    let finite = finite_steps + 1.0;
     let (factor, finite) = if !is_finite {
         (if scale > f64::from(UpdateLossScale::MIN_SCALE) { 0.5 } else { 1.0 }, 0.0)
     } else if finite < UpdateLossScale::INTERVAL as f64 {
@@ -206,17 +209,16 @@ pub(super) fn update_loss_scale<T: Real>(op: &UpdateLossScale, memory: &mut Tens
     } else {
         (if scale < f64::from(UpdateLossScale::MAX_SCALE) { 2.0 } else { 1.0 }, 0.0)
     };
-    scaling[0] = T::from_f64(scale * factor);
-    scaling[1] = T::from_f64(scaling[1].as_f64() / factor);
-    scaling[2] = T::from_f64(finite);
-    memory.put(op.scaling, scaling);
+    let changed = LossScale { factor: scale * factor, inverse: inverse / factor, finite_steps: finite };
+    loss_scale.copy_from_slice(&changed.map(T::from_f64).elements());
+    memory.put(op.loss_scale, loss_scale);
 }
 
 /// `rule` at every element of parameters, gradients and one moment that is not frozen.
-fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
-    let part = |p: &mut [T], (g, exempt): (&[T], &[u32]), m: &mut [T]| {
+fn each<T: Real>(p: &mut [T], g: &[T], parameter_flags: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
+    let part = |p: &mut [T], (g, parameter_flags): (&[T], &[u32]), m: &mut [T]| {
         Arch::new().dispatch(|| {
-            for (((p, g), bits), m) in p.iter_mut().zip(g).zip(exempt).zip(m) {
+            for (((p, g), bits), m) in p.iter_mut().zip(g).zip(parameter_flags).zip(m) {
                 // A choice between two results and not a branch around one: that becomes vector instructions.
                 let (mut new_p, mut new_m) = (*p, *m);
                 rule(&mut new_p, *g, &mut new_m);
@@ -226,22 +228,22 @@ fn each<T: Real>(p: &mut [T], g: &[T], exempt: &[u32], m: &mut [T], rule: impl F
             }
         });
     };
-    let read = g.chunks(ELEMENTS_PER_TASK).zip(exempt.chunks(ELEMENTS_PER_TASK));
+    let read = g.chunks(ELEMENTS_PER_TASK).zip(parameter_flags.chunks(ELEMENTS_PER_TASK));
     let tasks = p.chunks_mut(ELEMENTS_PER_TASK).zip(read).zip(m.chunks_mut(ELEMENTS_PER_TASK));
     threads::for_each(tasks, |((p, read), m)| part(p, read, m));
 }
 
-/// `rule` at every element of parameters, gradients, bits of what it is exempt from, and two moments that is not frozen.
+/// `rule` at every element of parameters, gradients, flags, and two moments that is not frozen.
 fn each_of_two<T: Real>(
     p: &mut [T],
     g: &[T],
-    exempt: &[u32],
+    parameter_flags: &[u32],
     (m, v): (&mut [T], &mut [T]),
     rule: impl Fn(&mut T, T, u32, &mut T, &mut T) + Sync,
 ) {
-    let part = |p: &mut [T], (g, exempt): (&[T], &[u32]), (m, v): (&mut [T], &mut [T])| {
+    let part = |p: &mut [T], (g, parameter_flags): (&[T], &[u32]), (m, v): (&mut [T], &mut [T])| {
         Arch::new().dispatch(|| {
-            for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(exempt).zip(m.iter_mut().zip(v)) {
+            for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(parameter_flags).zip(m.iter_mut().zip(v)) {
                 let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
                 rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
                 let frozen = bits & FROZEN != 0;
@@ -251,7 +253,7 @@ fn each_of_two<T: Real>(
             }
         });
     };
-    let read = g.chunks(ELEMENTS_PER_TASK).zip(exempt.chunks(ELEMENTS_PER_TASK));
+    let read = g.chunks(ELEMENTS_PER_TASK).zip(parameter_flags.chunks(ELEMENTS_PER_TASK));
     let moments = m.chunks_mut(ELEMENTS_PER_TASK).zip(v.chunks_mut(ELEMENTS_PER_TASK));
     let tasks = p.chunks_mut(ELEMENTS_PER_TASK).zip(read).zip(moments);
     threads::for_each(tasks, |((p, read), moments)| part(p, read, moments));

@@ -39,7 +39,7 @@ const BUCKETS: usize = 4;
 /// assert_eq!(buckets.sizes(), [(2, 2), (4, 2)]);
 /// assert_eq!(buckets.padding(), 2.0 / 12.0);
 /// for batch in buckets.epoch(0) {
-///     assert_eq!(batch.sequences.size, 2); // trainer.step(&batch)?
+///     assert_eq!(batch.sequences.batch_size, 2); // trainer.step(&batch)?
 /// }
 /// # Ok::<(), recurrent::Error>(())
 /// ```

@@ -54,7 +54,7 @@ pub enum Start {
     Initial,
     /// The final state of the previous window, which stays on the device; no gradient crosses the border.
     Carry,
-    /// This state, `[S, L, B, D·H]`, the shape that [`Config::state`] returns.
+    /// This state, `[S, L, B, D·H]`, the shape that [`Config::state_shape`] returns.
     Given(Vec<f32>),
 }
 

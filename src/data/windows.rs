@@ -47,25 +47,28 @@ impl Windows {
         self.len() == 0
     }
 
-    /// One window, its index taken modulo [`Windows::len`]: an epoch follows the other.
-    ///
-    /// Window 0 starts from zeros, every other from what the one before left.
-    pub fn get(&self, index: usize) -> Batch {
-        window(&self.ids, self.track, self.steps, self.batch, index % self.len())
+    /// Returns a window of the epoch, or `None` past its end. Window 0 starts from the initial state, every other from what the
+    /// one before left.
+    pub fn get(&self, index: usize) -> Option<Batch> {
+        (index < self.len()).then(|| window(&self.ids, self.track, self.steps, self.batch, index))
+    }
+
+    /// Returns the windows of an epoch in order. `iter().cycle()` is as many epochs as are wanted.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Batch> + Clone {
+        (0..self.len()).map(|index| window(&self.ids, self.track, self.steps, self.batch, index))
     }
 }
 
-/// A long sequence of ids, cut for evaluation: an iterator over batches in which every target counts exactly once.
+/// A long sequence of ids, cut for evaluation, into batches in which every target counts exactly once.
 ///
 /// With n ids there are n − 1 targets and tracks of L = ⌈(n − 1) / B⌉; positions past the end of a track or of the
-/// sequence hold id 0 and are masked. Clone it to walk it again.
+/// sequence hold id 0 and are masked.
 #[derive(Clone, Debug)]
 pub struct HeldOutWindows {
     ids: Vec<u32>,
     steps: usize,
     batch: usize,
     track: usize,
-    next: usize,
 }
 
 impl HeldOutWindows {
@@ -85,29 +88,24 @@ impl HeldOutWindows {
         }
         let targets = ids.len() - 1;
         let track = targets.div_ceil(batch);
-        Ok(HeldOutWindows { ids, steps: steps.min(track), batch: targets.div_ceil(track), track, next: 0 })
+        Ok(HeldOutWindows { ids, steps: steps.min(track), batch: targets.div_ceil(track), track })
+    }
+
+    /// The number of batches.
+    pub fn len(&self) -> usize {
+        self.track.div_ceil(self.steps)
+    }
+
+    /// Returns false: there is at least one batch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the batches in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Batch> + Clone {
+        (0..self.len()).map(|index| window(&self.ids, self.track, self.steps, self.batch, index))
     }
 }
-
-impl Iterator for HeldOutWindows {
-    type Item = Batch;
-
-    fn next(&mut self) -> Option<Batch> {
-        let index = self.next;
-        if index >= self.track.div_ceil(self.steps) {
-            return None;
-        }
-        self.next += 1;
-        Some(window(&self.ids, self.track, self.steps, self.batch, index))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.track.div_ceil(self.steps) - self.next;
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for HeldOutWindows {}
 
 /// Window `index` over tracks of `track` ids; what lies past the end of a track or of the ids is masked.
 fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -> Batch {

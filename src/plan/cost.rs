@@ -71,8 +71,8 @@ impl Op {
             Op::GradientNorms(o) => {
                 let (batch, norms) = (len(o.lengths), (o.steps * o.directions) as u64);
                 let count = o.steps as u64 * batch * columns(o.upstream);
-                let read = [(o.upstream, count), whole(o.lengths)].into_iter().chain(o.scaling.map(|s| (s, 1)));
-                let flops = 3 * count + (2 + u64::from(o.scaling.is_some())) * norms;
+                let read = [(o.upstream, count), whole(o.lengths)].into_iter().chain(o.loss_scale.map(|s| (s, 1)));
+                let flops = 3 * count + (2 + u64::from(o.loss_scale.is_some())) * norms;
                 ("trace", vec![(o.out, norms)], read.collect(), flops)
             }
             Op::Pool(o) => {
@@ -92,10 +92,10 @@ impl Op {
             Op::LossGradient(o) => {
                 let written = o.gradient.then(|| view(&o.outputs)).into_iter();
                 let written = written.chain([(o.row_loss, o.outputs.rows as u64)]).collect();
-                let read = [view(&o.outputs), whole(o.targets), whole(o.loss_mask), whole(o.count)].into_iter();
-                let read = read.chain(o.scaling.map(|scaling| (scaling, 1))).collect();
+                let read = [view(&o.outputs), whole(o.targets), whole(o.loss_mask), (o.step_params, 1)].into_iter();
+                let read = read.chain(o.loss_scale.map(|loss_scale| (loss_scale, 1))).collect();
                 // y − max, exp, sum, and the gradient's division; or error, square, sum, and the gradient's product.
-                let each = 3 + u64::from(o.gradient) + u64::from(o.gradient && o.scaling.is_some());
+                let each = 3 + u64::from(o.gradient) + u64::from(o.gradient && o.loss_scale.is_some());
                 let name = match o.loss {
                     Loss::CrossEntropy => "cross entropy",
                     Loss::MeanSquared => "mean squared",
@@ -128,24 +128,27 @@ impl Op {
             Op::Sum(o) => ("sum", vec![whole(o.to)], vec![whole(o.from)], len(o.from)),
             Op::ReduceGradients(o) => {
                 let (cut, (_, flat)) = (rows(o.slices), whole(o.gradients));
-                let read = [whole(o.slices), whole(o.exempt), whole(o.hyper)].into_iter();
+                let read = [whole(o.slices), whole(o.parameter_flags), whole(o.step_params)].into_iter();
                 let excess = o.segment.map(|segment| whole(segment.excess));
                 let added = o.segment.filter(|segment| segment.adds).map(|_| whole(o.gradients));
-                let read = read.chain(added).chain(added.and(excess)).chain(o.scaling.map(|scaling| (scaling, 1)));
+                let read =
+                    read.chain(added).chain(added.and(excess)).chain(o.loss_scale.map(|loss_scale| (loss_scale, 1)));
                 let written = [whole(o.gradients), whole(o.partials)].into_iter().chain(excess);
                 // The sum over the slices; then g / max, its square and their sum.
-                let each = cut * (1 + u64::from(o.scaling.is_some())) + 3;
+                let each = cut * (1 + u64::from(o.loss_scale.is_some())) + 3;
                 ("reduce_gradients", written.collect(), read.collect(), each * flat)
             }
             Op::StepMetrics(o) => {
-                let read = [o.row_loss].into_iter().chain(o.partials).chain([o.hyper]).map(whole);
+                let read = [o.row_loss].into_iter().chain(o.partials).chain([o.step_params]).map(whole);
                 // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
                 let flops = len(o.row_loss) + 4 * o.partials.map_or(0, rows);
                 ("measure", vec![(o.metrics, columns(o.metrics))], read.collect(), flops)
             }
             Op::Update(o) => {
                 let written = [o.parameters].into_iter().chain(o.moments.iter().copied()).map(whole);
-                let read = [o.gradients, o.parameters, o.exempt, o.hyper].into_iter().chain(o.moments.iter().copied());
+                let read = [o.gradients, o.parameters, o.parameter_flags, o.step_params]
+                    .into_iter()
+                    .chain(o.moments.iter().copied());
                 let read = read.map(whole).chain([(o.metrics, columns(o.metrics))]).collect();
                 // Each with the clip's one; the formulas are those of the twin.
                 let (name, each) = match o.optimizer {
@@ -156,8 +159,8 @@ impl Op {
                 (name, written.collect(), read, each * len(o.parameters))
             }
             Op::UpdateLossScale(o) => {
-                let read = vec![whole(o.scaling), whole(o.hyper), (o.metrics, columns(o.metrics))];
-                ("rescale", vec![whole(o.scaling)], read, 0)
+                let read = vec![whole(o.loss_scale), whole(o.step_params), (o.metrics, columns(o.metrics))];
+                ("rescale", vec![whole(o.loss_scale)], read, 0)
             }
         };
         let names: Vec<TensorId> = written.iter().take(1).chain(&read).map(|(tensor, _)| *tensor).collect();

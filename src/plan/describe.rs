@@ -71,7 +71,7 @@ impl Op {
             Op::Sum(o) => format!("sum {} ← {}", name(o.to), name(o.from)),
             Op::ReduceGradients(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
             Op::StepMetrics(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
-            Op::UpdateLossScale(o) => format!("rescale {} by {}", name(o.scaling), name(o.metrics)),
+            Op::UpdateLossScale(o) => format!("rescale {} by {}", name(o.loss_scale), name(o.metrics)),
             Op::Update(o) => format!("update {} by {:?}", name(o.parameters), o.optimizer),
         }
     }

@@ -19,6 +19,7 @@ mod describe;
 mod op;
 pub(crate) mod random;
 mod recipe;
+mod record;
 mod sharing;
 mod table;
 mod target;
@@ -32,12 +33,13 @@ pub(crate) use build::SharedTensors;
 pub use build::{LossTensors, PlanTensors, TrainingTensors};
 pub use cost::Cost;
 pub use op::{
-    DropoutDraw, DropoutMask, FROZEN, Gather, GatherGradient, GradientNorms, GradientSegment, HYPER, InitialState,
+    DropoutDraw, DropoutMask, FROZEN, Gather, GatherGradient, GradientNorms, GradientSegment, InitialState,
     InitialStateGradient, LossGradient, MatMul, NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence,
     RecurrenceMode, ReduceGradients, RemainingLengths, StepMetrics, Sum, Transpose, Update, UpdateLossScale,
     WeightGradient,
 };
 pub use recipe::{Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe};
+pub use record::{LossScale, MetricsRow, NormPartial, Record, StepParams};
 pub(crate) use table::PlanTable;
 pub use target::{Precision, Target};
 pub use tensor::{DType, Lifetime, Tensor, TensorId, View};
@@ -99,7 +101,7 @@ pub struct Plan {
 /// planned for it shares nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// Parameters, gradients, optimiser moments, metrics and what is exempt: shared by all plans of an executor.
+    /// Parameters, gradients, optimiser moments, metrics and parameter flags: shared by all plans of an executor.
     pub shared: u64,
     /// What the host uploads before a run.
     pub inputs: u64,

@@ -4,6 +4,7 @@
 //! Unless a line says otherwise an operation assigns its outputs: it never adds to what was there.
 
 use super::{
+    LossScale,
     recipe::{Clip, Loss, Optimizer},
     tensor::{TensorId, View},
     tile::{ProductTile, Tile},
@@ -274,8 +275,10 @@ pub struct GradientNorms {
     pub steps: usize,
     /// `[B]`: how many of these steps each sequence has.
     pub lengths: TensorId,
-    /// What the gradient is divided by, if anything: the first element of [`UpdateLossScale::scaling`].
-    pub scaling: Option<TensorId>,
+    /// [`LossScale`], by whose factor the gradient is divided, if it was scaled.
+    pub loss_scale: Option<TensorId>,
+    /// [`StepParams`](super::StepParams), which takes the binding of a loss scale where there is none.
+    pub step_params: TensorId,
     /// The row of the first direction.
     pub row: usize,
     /// The column of the first step.
@@ -353,14 +356,14 @@ pub struct LossGradient {
     pub targets: TensorId,
     /// `[R]`, 0 or 1.
     pub loss_mask: TensorId,
-    /// `[1]`: the number of positions that count.
-    pub count: TensorId,
+    /// [`StepParams`](super::StepParams).
+    pub step_params: TensorId,
     /// `[R]`, written: each position's part of the mean loss.
     pub row_loss: TensorId,
     /// Whether `outputs` becomes the gradient.
     pub gradient: bool,
-    /// What the gradient is multiplied by, if anything: the first element of [`UpdateLossScale::scaling`].
-    pub scaling: Option<TensorId>,
+    /// [`LossScale`], by whose factor the gradient is multiplied, if it is scaled.
+    pub loss_scale: Option<TensorId>,
 }
 
 impl LossGradient {
@@ -428,36 +431,31 @@ pub struct GatherGradient {
     pub batch: usize,
 }
 
-/// The length of the tensor `hyper`, which the host writes before every run of a loss: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ,
-/// slot of the metrics, keep, more. Of a step over several windows all but the first keep (add to the gradient and the
-/// loss that are there) and all but the last have more to come (do not update yet); both are 0 for a window alone.
-pub const HYPER: usize = 6;
-
-/// The bit of the tensor `exempt` that takes an element out of the training: it has no part in the gradient or its norm,
+/// The bit of the tensor `parameter_flags` that takes an element out of the training: it has no part in the gradient or its norm,
 /// and neither it nor its moments change.
 pub const FROZEN: u32 = 1;
 
-/// The bit of the tensor `exempt` that spares an element the weight decay.
+/// The bit of the tensor `parameter_flags` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
 
-/// `gradients = Σ_s slices[s]`, added to what is there where `hyper` says keep or the segment adds, and 0 where frozen; each block of
+/// `gradients = Σ_s slices[s]`, added to what is there where the step accumulates or the segment adds, and 0 where frozen; each block of
 /// [`ReduceGradients::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
 /// of it is finite (1 or 0).
 #[derive(Clone, Debug)]
 pub struct ReduceGradients {
     /// `[S, flat]`.
     pub slices: TensorId,
-    /// What the slices are multiplied by, if anything: the second element of [`UpdateLossScale::scaling`].
-    pub scaling: Option<TensorId>,
-    /// [`HYPER`].
-    pub hyper: TensorId,
+    /// [`LossScale`], by whose factor the slices are divided, if they were scaled.
+    pub loss_scale: Option<TensorId>,
+    /// [`StepParams`](super::StepParams).
+    pub step_params: TensorId,
     /// `[flat]`: [`FROZEN`] elements.
-    pub exempt: TensorId,
-    /// `[flat]`, read where the step keeps, and written.
+    pub parameter_flags: TensorId,
+    /// `[flat]`, read where the step accumulates, and written.
     pub gradients: TensorId,
     /// Where the window is cut into segments, which are combined one after another.
     pub segment: Option<GradientSegment>,
-    /// `[blocks, 3]`, written.
+    /// `[blocks]` of [`NormPartial`](super::NormPartial), written.
     pub partials: TensorId,
 }
 
@@ -476,21 +474,20 @@ impl ReduceGradients {
 }
 
 /// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of the metrics; the loss is added
-/// to the slot's where `hyper` says keep, and the flag is 0 where it says more.
+/// to the slot's where the step accumulates, and the flag is 0 where it has more windows to come.
 ///
 /// The norm is √Σg² without overflow: the partials carry their largest magnitude apart.
 #[derive(Clone, Debug)]
 pub struct StepMetrics {
     /// `[R]`.
     pub row_loss: TensorId,
-    /// `[blocks, 3]` of [`ReduceGradients`], where there is a gradient; else the norm is 0 and the scale 1.
+    /// `[blocks]` of [`NormPartial`](super::NormPartial), where there is a gradient; else the norm is 0 and the scale 1.
     pub partials: Option<TensorId>,
     /// Decides the scale.
     pub clip: Clip,
-    /// [`HYPER`].
-    pub hyper: TensorId,
-    /// `[METRICS_SLOTS, 4]`, one row written: loss (read where the step keeps), norm, scale (with [`Clip::Value`] of the largest
-    /// element), finite.
+    /// [`StepParams`](super::StepParams).
+    pub step_params: TensorId,
+    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow), one row written, whose loss is read where the step accumulates.
     pub metrics: TensorId,
 }
 
@@ -501,14 +498,14 @@ pub struct Update {
     pub optimizer: Optimizer,
     /// [`Clip::Value`] is applied here, the others through the scale.
     pub clip: Clip,
-    /// [`HYPER`].
-    pub hyper: TensorId,
-    /// `[METRICS_SLOTS, 4]`.
+    /// [`StepParams`](super::StepParams).
+    pub step_params: TensorId,
+    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow).
     pub metrics: TensorId,
     /// `[flat]`.
     pub gradients: TensorId,
     /// `[flat]`: [`FROZEN`] and [`NOT_DECAYED`] elements.
-    pub exempt: TensorId,
+    pub parameter_flags: TensorId,
     /// `[flat]`, read and written.
     pub parameters: TensorId,
     /// `[flat]`, read and written, as many as the optimiser keeps.
@@ -516,24 +513,24 @@ pub struct Update {
 }
 
 /// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2): the factor on the gradient of the loss is halved where this
-/// step's finite flag is 0, and doubled where it was 1 in [`UpdateLossScale::INTERVAL`] steps on end. Nothing changes where `hyper`
-/// says that the step has windows to come.
+/// step's finite flag is 0, and doubled where it was 1 in [`UpdateLossScale::INTERVAL`] consecutive steps. Nothing changes where the
+/// step has more windows to come.
 ///
 /// The gradient passes through tensors of 16 bits, in which small numbers would be rounded to 0; the slices of the
 /// parameters' gradients, which have 32, are divided by the factor. All factors are powers of two, so they round nothing.
 #[derive(Clone, Debug)]
 pub struct UpdateLossScale {
-    /// `[3]`, read and written: the factor, its reciprocal, and how many steps on end were finite.
-    pub scaling: TensorId,
-    /// [`HYPER`].
-    pub hyper: TensorId,
-    /// `[METRICS_SLOTS, 4]`.
+    /// [`LossScale`], read and written.
+    pub loss_scale: TensorId,
+    /// [`StepParams`](super::StepParams).
+    pub step_params: TensorId,
+    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow).
     pub metrics: TensorId,
 }
 
 impl UpdateLossScale {
-    /// What `scaling` holds before the first step.
-    pub const FIRST: [f32; 3] = [65536.0, 1.0 / 65536.0, 0.0];
+    /// The loss scale before the first step.
+    pub const FIRST: LossScale = LossScale { factor: 65536.0, inverse: 1.0 / 65536.0, finite_steps: 0.0 };
     /// The smallest factor, 24 halvings below the first.
     pub const MIN_SCALE: f32 = 1.0 / 256.0;
     /// The largest, 2²⁴.

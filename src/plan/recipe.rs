@@ -306,7 +306,12 @@ impl Recipe {
         Recipe { clip, ..self }
     }
 
-    /// The same with another optimiser and rate.
+    /// Returns the same recipe with another learning rate.
+    pub fn with_learning_rate(self, learning_rate: f64) -> Self {
+        Recipe { learning_rate, ..self }
+    }
+
+    /// Returns the same recipe with another optimizer and learning rate.
     pub fn with_optimizer(self, optimizer: Optimizer, learning_rate: f64) -> Self {
         Recipe { optimizer, learning_rate, ..self }
     }
@@ -341,20 +346,20 @@ impl Recipe {
         (self.learning_rate * self.schedule.factor(step)).min(Self::MAX_RATE)
     }
 
-    /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `exempt` holds
+    /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `parameter_flags` holds
     /// them, where the parameters named in `frozen` are not trained. The gaps between tensors have neither.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn exempt(&self, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
-        let mut exempt = zeros(layout.buffer_len(), "marking the parameters that are trained")?;
+    pub fn parameter_flags(&self, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
+        let mut parameter_flags = zeros(layout.buffer_len(), "marking the parameters that are trained")?;
         for parameter in layout.parameters() {
             let decays = self.decay_scope == DecayScope::All || parameter.name.starts_with("weight");
             let decay = if decays { 0 } else { NOT_DECAYED };
             let update = if frozen.contains(&parameter.name) { FROZEN } else { 0 };
-            exempt[parameter.range()].fill(decay | update);
+            parameter_flags[parameter.range()].fill(decay | update);
         }
-        Ok(exempt)
+        Ok(parameter_flags)
     }
 
     /// [`Recipe::check`], and whether a network has what is dropped.

@@ -82,12 +82,14 @@ impl Op {
                 recurrence.touch(name);
                 name(*upstream);
             }
-            Op::GradientNorms(o) => [o.upstream, o.lengths, o.out].into_iter().chain(o.scaling).for_each(name),
+            Op::GradientNorms(o) => {
+                [o.upstream, o.lengths, o.step_params, o.out].into_iter().chain(o.loss_scale).for_each(name)
+            }
             Op::Pool(o) => [o.history, o.lengths, o.out.tensor, o.excess].into_iter().for_each(name),
             Op::PoolGradient(o) => [o.d.tensor, o.lengths, o.upstream].into_iter().for_each(name),
             Op::LossGradient(o) => {
-                let inputs = [o.outputs.tensor, o.targets, o.loss_mask, o.count, o.row_loss];
-                inputs.into_iter().chain(o.scaling).for_each(name);
+                let inputs = [o.outputs.tensor, o.targets, o.loss_mask, o.step_params, o.row_loss];
+                inputs.into_iter().chain(o.loss_scale).for_each(name);
             }
             Op::WeightGradient(o) => [o.d.tensor, o.x.tensor, o.slices].into_iter().for_each(name),
             Op::GatherGradient(o) => {
@@ -96,13 +98,13 @@ impl Op {
             Op::InitialStateGradient(o) => [o.from, o.fresh, o.slices].into_iter().for_each(name),
             Op::Sum(o) => [o.from, o.to].into_iter().for_each(name),
             Op::ReduceGradients(o) => {
-                let all = [o.slices, o.hyper, o.exempt, o.gradients, o.partials];
-                all.into_iter().chain(o.scaling).chain(o.segment.map(|segment| segment.excess)).for_each(name);
+                let all = [o.slices, o.step_params, o.parameter_flags, o.gradients, o.partials];
+                all.into_iter().chain(o.loss_scale).chain(o.segment.map(|segment| segment.excess)).for_each(name);
             }
-            Op::UpdateLossScale(o) => [o.scaling, o.hyper, o.metrics].into_iter().for_each(name),
-            Op::StepMetrics(o) => [o.row_loss, o.hyper, o.metrics].into_iter().chain(o.partials).for_each(name),
+            Op::UpdateLossScale(o) => [o.loss_scale, o.step_params, o.metrics].into_iter().for_each(name),
+            Op::StepMetrics(o) => [o.row_loss, o.step_params, o.metrics].into_iter().chain(o.partials).for_each(name),
             Op::Update(o) => {
-                let flat = [o.hyper, o.metrics, o.gradients, o.exempt, o.parameters];
+                let flat = [o.step_params, o.metrics, o.gradients, o.parameter_flags, o.parameters];
                 flat.into_iter().chain(o.moments.iter().copied()).for_each(name);
             }
         }

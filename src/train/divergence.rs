@@ -8,16 +8,16 @@ use super::Trainer;
 use crate::error::{Divergence, Largest, NotFinite, Result};
 use crate::gpu::Wait;
 use crate::model::Layout;
-use crate::plan::{DType, Tensor};
+use crate::plan::{DType, MetricsRow, Tensor};
 
 impl Trainer {
     /// What led to a divergence, where the last step has these metrics.
-    pub(super) async fn divergence(&mut self, last: [f32; 4], wait: Wait) -> Result<Divergence> {
-        let [losses, norms] = [0, 1].map(|of| self.recent.iter().map(|metrics| metrics[of]).collect());
-        let [loss, .., finite] = last;
+    pub(super) async fn divergence(&mut self, last: MetricsRow, wait: Wait) -> Result<Divergence> {
+        let losses = self.recent.iter().map(|metrics| metrics.loss).collect();
+        let norms = self.recent.iter().map(|metrics| metrics.grad_norm).collect();
         let mut seen = Divergence { losses, norms, ..Divergence::default() };
-        if finite != 1.0 {
-            seen.first = self.first_not_finite(loss, wait).await?.map(|first| (self.steps, first));
+        if last.updates != 1.0 {
+            seen.first = self.first_not_finite(last.loss, wait).await?.map(|first| (self.steps, first));
             seen.largest = self.largest(wait).await?;
         }
         Ok(seen)

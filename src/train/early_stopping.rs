@@ -21,11 +21,11 @@ use crate::model::Model;
 ///
 /// let mut stopping = EarlyStopping::new(3);
 /// for epoch in 0..20 {
-///     for step in 0..windows.len() {
-///         trainer.step(&windows.get(epoch * windows.len() + step))?;
+///     for window in windows.iter() {
+///         trainer.step(&window)?;
 ///     }
 ///     trainer.metrics()?;
-///     let loss = trainer.evaluate((0..held.len()).map(|at| held.get(at)))?;
+///     let loss = trainer.evaluate(held.iter())?;
 ///     if !stopping.observe(loss, &mut trainer)? {
 ///         break; // three evaluations in a row were no better
 ///     }

@@ -10,7 +10,7 @@ use crate::data::{Batch, Inputs, Start, Targets};
 use crate::device::Executor;
 use crate::error::{Error, Result};
 use crate::model::Config;
-use crate::plan::HYPER;
+use crate::plan::StepParams;
 
 /// Where the state that the last window left is.
 #[derive(Clone, Debug, Default)]
@@ -61,20 +61,19 @@ pub(super) fn begin(executor: &mut Executor, plan: &CachedPlan, start: &Start, c
     }
 }
 
-/// Writes everything a run reads from the host; `count` positions count in all windows of the step together.
+/// Writes everything a run reads from the host.
 pub(super) fn upload(
     executor: &mut Executor,
     config: &Config,
     plan: &CachedPlan,
     batch: &Batch,
-    count: usize,
-    hyper: [f64; HYPER],
-    rows: &mut ByToken,
+    step_params: StepParams<f64>,
+    rows: &mut RowsByToken,
 ) -> Result<()> {
     let (id, loss) = (plan.id, plan.loss());
     executor.write_span(id, &plan.tensors, &batch.sequences.span(), batch.sequences.start == Start::Initial)?;
-    let by_token = plan.tensors.training.and_then(|training| Some((training.by_token?, training.segment)));
-    if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (by_token, &batch.sequences.inputs) {
+    let rows_by_token = plan.tensors.training.and_then(|training| Some((training.rows_by_token?, training.segment)));
+    if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (rows_by_token, &batch.sequences.inputs) {
         rows.sort(tokens, segment * batch.sequences.batch_size, config.input.size());
         executor.write_ids(id, order, &rows.order)?;
         executor.write_ids(id, starts, &rows.starts)?;
@@ -84,23 +83,22 @@ pub(super) fn upload(
         Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
     }
     executor.write(id, loss.loss_mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
-    executor.write(id, loss.count, std::iter::once(count as f64))?;
-    executor.write(id, loss.hyper, hyper.into_iter())
+    executor.write(id, loss.step_params, step_params.elements().into_iter())
 }
 
 /// The rows of each token in every part of a window: `order[starts[p, v]..starts[p, v + 1]]` are those of v in part p,
 /// counted from the first of the part.
 #[derive(Debug, Default)]
-pub(super) struct ByToken {
+pub(super) struct RowsByToken {
     order: Vec<u32>,
     starts: Vec<u32>,
     next: Vec<u32>,
 }
 
-impl ByToken {
+impl RowsByToken {
     /// By counting, in parts of `part` rows.
     fn sort(&mut self, tokens: &[u32], part: usize, vocabulary: usize) {
-        let ByToken { order, starts, next } = self;
+        let RowsByToken { order, starts, next } = self;
         order.clear();
         order.resize(tokens.len(), 0);
         starts.clear();

@@ -50,14 +50,16 @@ impl Trainer {
         let names = self.layout.parameters().iter().zip(frozen).filter(|(_, frozen)| *frozen);
         let names = names.map(|(parameter, _)| parameter.name.clone()).collect();
         let before = std::mem::replace(&mut self.frozen, names);
-        self.write_exempt().inspect_err(|_| self.frozen = before)
+        self.write_parameter_flags().inspect_err(|_| self.frozen = before)
     }
 
     /// Tells the device what is frozen and what decays.
-    pub(super) fn write_exempt(&mut self) -> Result<()> {
+    pub(super) fn write_parameter_flags(&mut self) -> Result<()> {
         let (id, tensors) = self.shared;
-        let Some(tensor) = tensors.exempt else { unreachable!("a training has a tensor of what is exempt") };
-        self.executor.write_ids(id, tensor, &self.recipe.exempt(&self.layout, &self.frozen)?)
+        let Some(tensor) = tensors.parameter_flags else {
+            unreachable!("a training has a tensor of what is parameter_flags")
+        };
+        self.executor.write_ids(id, tensor, &self.recipe.parameter_flags(&self.layout, &self.frozen)?)
     }
 }
 

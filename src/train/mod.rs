@@ -16,21 +16,25 @@ pub use early_stopping::EarlyStopping;
 pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, TensorStats, Trace};
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::cache::{CachedPlan, Kind, PlanCache, PlanCacheStats, PlanKey};
-use crate::checkpoint::{Checkpoint, State, Training};
+use crate::checkpoint::{Checkpoint, LossScaling, State, Training};
 use crate::clock::Timed;
 use crate::data::Batch;
 use crate::device::{Device, Executor};
 use crate::error::{Error, Largest, Result};
 use crate::gpu::Wait;
 use crate::model::{Config, Layout, Model};
-use crate::plan::{METRICS_SLOTS, Plan, PlanId, Precision, Purpose, Recipe, SharedTensors, UpdateLossScale, random};
-use feed::{ByToken, Carried, begin, check_start, upload};
+use crate::plan::{
+    LossScale, METRICS_SLOTS, MetricsRow, Plan, PlanId, Precision, Purpose, Recipe, SharedTensors, StepParams,
+    UpdateLossScale, random,
+};
+use feed::{Carried, RowsByToken, begin, check_start, upload};
 
 /// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the least.
 const MAX_SKIPPED: usize = 24;
@@ -56,6 +60,13 @@ pub struct Metrics {
     pub updated: bool,
 }
 
+/// How many steps there were whose metrics were read, and how many of them were clipped.
+#[derive(Clone, Copy, Debug, Default)]
+struct ClipCount {
+    clipped: u64,
+    steps: u64,
+}
+
 /// Trains a model on a device.
 #[derive(Debug)]
 pub struct Trainer {
@@ -74,20 +85,19 @@ pub struct Trainer {
     /// Steps whose metrics were read from the device.
     read: u64,
     /// Metrics read from the device but not yet by the caller.
-    metrics: Vec<[f32; 4]>,
-    /// Losses and norms of the last steps whose metrics the caller read, oldest first.
-    recent: VecDeque<[f64; 2]>,
+    metrics: Vec<MetricsRow>,
+    /// The last metrics that the caller read, oldest first.
+    recent: VecDeque<Metrics>,
     /// How many steps on end, up to the last whose metrics the caller read, changed no weight.
     skipped: usize,
     carried: Carried,
     /// The plan of the last window that trained.
     last: Option<Arc<CachedPlan>>,
-    /// Of how many steps the gradient was clipped, and how many there were.
-    clipped: [u64; 2],
+    clipped: ClipCount,
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,
     /// Kept from step to step for its memory.
-    by_token: ByToken,
+    rows_by_token: RowsByToken,
 }
 
 /// The error of a step or an evaluation none of whose labels counts.
@@ -123,12 +133,12 @@ impl Trainer {
             skipped: 0,
             carried: Carried::Nowhere,
             last: None,
-            clipped: [0; 2],
+            clipped: ClipCount::default(),
             frozen: Vec::new(),
-            by_token: ByToken::default(),
+            rows_by_token: RowsByToken::default(),
         };
-        trainer.write_exempt()?;
-        trainer.write_scaling(UpdateLossScale::FIRST)?;
+        trainer.write_parameter_flags()?;
+        trainer.write_loss_scale(UpdateLossScale::FIRST)?;
         Ok(trainer)
     }
 
@@ -155,8 +165,8 @@ impl Trainer {
             trainer.executor.write_f32(id, *tensor, values)?;
         }
         trainer.freeze(&training.frozen)?;
-        if let Some([factor, finite]) = training.scaling {
-            trainer.write_scaling([factor, factor.recip(), finite])?;
+        if let Some(LossScaling { factor, finite_steps }) = training.loss_scale {
+            trainer.write_loss_scale(LossScale { factor, inverse: factor.recip(), finite_steps })?;
         }
         trainer.steps = training.steps;
         trainer.read = training.steps;
@@ -252,15 +262,21 @@ impl Trainer {
             self.drain(wait).await?;
         }
         let step = self.steps + 1;
-        let rate = self.recipe.rate(step);
-        let [first, second] = self.recipe.optimizer.corrections(step);
-        let slot = (self.steps % METRICS_SLOTS as u64) as f64;
+        let [first_correction, second_correction] = self.recipe.optimizer.corrections(step);
+        let whole_step = StepParams {
+            learning_rate: self.recipe.rate(step),
+            first_correction,
+            second_correction,
+            metrics_row: (self.steps % METRICS_SLOTS as u64) as f64,
+            positions: count as f64,
+            ..StepParams::default()
+        };
         let windows = std::mem::take(&mut self.windows);
         for (at, (batch, prepared)) in batches.iter().zip(&windows).enumerate() {
-            let [keep, more] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
+            let [accumulate, more_windows] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
             begin(&mut self.executor, prepared, &batch.sequences.start, &self.carried)?;
-            let hyper = [rate, first, second, slot, keep, more];
-            upload(&mut self.executor, &self.config, prepared, batch, count, hyper, &mut self.by_token)?;
+            let step_params = StepParams { accumulate, more_windows, ..whole_step };
+            upload(&mut self.executor, &self.config, prepared, batch, step_params, &mut self.rows_by_token)?;
             if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
                 let sites = self.executor.plan(prepared.id).get(keys).shape[0];
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
@@ -288,10 +304,11 @@ impl Trainer {
         if unread > 0 {
             let rows = self.executor.read(id, tensor, wait).await?;
             for step in self.read..self.steps {
-                let row = (step % METRICS_SLOTS as u64) as usize * 4;
-                self.metrics.push([rows[row], rows[row + 1], rows[row + 2], rows[row + 3]]);
-                self.clipped[0] += u64::from(rows[row + 2] < 1.0);
-                self.clipped[1] += 1;
+                let first = (step % METRICS_SLOTS as u64) as usize * MetricsRow::LEN;
+                let row = MetricsRow::of(&rows[first..first + MetricsRow::LEN]);
+                self.metrics.push(row);
+                self.clipped.clipped += u64::from(row.clip_scale < 1.0);
+                self.clipped.steps += 1;
             }
             self.read = self.steps;
         }
@@ -317,8 +334,8 @@ impl Trainer {
         let last = rows.last().copied().unwrap_or_default();
         let may_skip = if self.device.precision() == Precision::F16 { MAX_SKIPPED } else { 0 };
         let mut read = Vec::with_capacity(rows.len());
-        for (step, [loss, norm, scale, finite]) in (first..).zip(rows) {
-            let updated = finite == 1.0;
+        for (step, MetricsRow { loss, grad_norm, clip_scale, updates }) in (first..).zip(rows) {
+            let updated = updates == 1.0;
             self.skipped = if updated { 0 } else { self.skipped + 1 };
             if !loss.is_finite() || self.skipped > may_skip {
                 self.skipped = 0;
@@ -328,12 +345,12 @@ impl Trainer {
                 self.recent.clear();
                 return Err(Error::Diverged { step, what, seen });
             }
-            let metrics =
-                Metrics { step, loss: loss.into(), grad_norm: norm.into(), clip_scale: scale.into(), updated };
+            let [loss, grad_norm, clip_scale] = [loss, grad_norm, clip_scale].map(f64::from);
+            let metrics = Metrics { step, loss, grad_norm, clip_scale, updated };
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back([metrics.loss, metrics.grad_norm]);
+            self.recent.push_back(metrics);
             read.push(metrics);
         }
         Ok(read)
@@ -352,17 +369,22 @@ impl Trainer {
     }
 
     async fn loss_scale_waiting(&mut self, wait: Wait) -> Result<f64> {
-        let (id, tensors) = self.shared;
-        match tensors.scaling {
-            Some(scaling) => Ok(self.executor.read(id, scaling, wait).await?.first().copied().unwrap_or(1.0).into()),
-            None => Ok(1.0),
-        }
+        Ok(self.read_loss_scale(wait).await?.map_or(1.0, |scale| scale.factor.into()))
     }
 
-    /// How the gradient is scaled, where it is.
-    fn write_scaling(&mut self, values: [f32; 3]) -> Result<()> {
+    /// Sets the loss scale, where there is one.
+    fn write_loss_scale(&mut self, scale: LossScale) -> Result<()> {
         let (id, tensors) = self.shared;
-        tensors.scaling.map_or(Ok(()), |scaling| self.executor.write_f32(id, scaling, &values))
+        tensors.loss_scale.map_or(Ok(()), |tensor| self.executor.write_f32(id, tensor, &scale.elements()))
+    }
+
+    /// Reads the loss scale, where there is one.
+    async fn read_loss_scale(&mut self, wait: Wait) -> Result<Option<LossScale>> {
+        let (id, tensors) = self.shared;
+        match tensors.loss_scale {
+            Some(tensor) => Ok(Some(LossScale::of(&self.executor.read(id, tensor, wait).await?))),
+            None => Ok(None),
+        }
     }
 
     /// The mean loss over all positions of `batches` that count. Neither the weights nor the carried state of the
@@ -371,11 +393,11 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::step_async`]; [`Error::Data`] without any batch and where no position of any batch counts;
     /// [`Error::LossNotFinite`].
-    pub async fn evaluate_async<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
+    pub async fn evaluate_async<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
         self.evaluate_waiting(batches, Wait::Yield).await
     }
 
-    async fn evaluate_waiting<I: IntoIterator<Item = Batch>>(&mut self, batches: I, wait: Wait) -> Result<f64> {
+    async fn evaluate_waiting<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I, wait: Wait) -> Result<f64> {
         let (mut sum, mut count) = (0.0, 0.0);
         let mut carried = Carried::Nowhere;
         // Windows of one plan whose losses are still on the device: how many positions of each count.
@@ -383,6 +405,7 @@ impl Trainer {
         let mut last: Option<Arc<CachedPlan>> = None;
         let (mut largest, mut labels) = (None, 0);
         for batch in batches {
+            let batch = batch.borrow();
             batch.check(&self.config, self.recipe.loss)?;
             let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
             let prepared = self.prepared(Kind::Evaluate, steps, size, wait).await?;
@@ -391,9 +414,10 @@ impl Trainer {
                 waiting.clear();
             }
             begin(&mut self.executor, &prepared, &batch.sequences.start, &carried)?;
-            let (counting, slot) = (batch.count(&self.config), waiting.len() as f64);
-            let hyper = [0.0, 1.0, 1.0, slot, 0.0, 0.0];
-            upload(&mut self.executor, &self.config, &prepared, &batch, counting, hyper, &mut self.by_token)?;
+            let counting = batch.count(&self.config);
+            let (metrics_row, positions) = (waiting.len() as f64, counting as f64);
+            let step_params = StepParams { metrics_row, positions, ..StepParams::default() };
+            upload(&mut self.executor, &self.config, &prepared, batch, step_params, &mut self.rows_by_token)?;
             self.executor.run(prepared.id)?;
             carried = Carried::Device(Arc::clone(&prepared));
             waiting.push(counting as f64);
@@ -421,7 +445,7 @@ impl Trainer {
     /// Σ loss · count over the windows of an evaluation's plan; a window without a label has no loss.
     async fn collect(&mut self, prepared: &CachedPlan, counts: &[f64], wait: Wait) -> Result<f64> {
         let rows = self.executor.read(prepared.id, prepared.loss().metrics, wait).await?;
-        let losses = rows.chunks_exact(4).map(|row| f64::from(row[0]));
+        let losses = rows.chunks_exact(MetricsRow::LEN).map(|row| f64::from(MetricsRow::of(row).loss));
         Ok(losses.zip(counts).filter(|(_, count)| **count > 0.0).map(|(loss, count)| loss * count).sum())
     }
 
@@ -477,15 +501,10 @@ impl Trainer {
         }
         // What a diverged step left is nothing to go on from.
         let state = self.state_waiting(wait).await?.filter(|state| state.values.iter().all(|v| v.is_finite()));
-        let scaling = match tensors.scaling {
-            None => None,
-            Some(scaling) => match *self.executor.read(id, scaling, wait).await?.as_slice() {
-                [factor, _, finite] => Some([factor, finite]),
-                _ => None,
-            },
-        };
+        let loss_scale = self.read_loss_scale(wait).await?;
+        let loss_scale = loss_scale.map(|LossScale { factor, finite_steps, .. }| LossScaling { factor, finite_steps });
         let (recipe, steps, frozen) = (self.recipe, self.steps, self.frozen.clone());
-        let training = Training { recipe, steps, frozen, moments, state, scaling };
+        let training = Training { recipe, steps, frozen, moments, state, loss_scale };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Trainer;
+use super::{ClipCount, Trainer};
 use crate::error::{Error, Result};
 use crate::gpu::Wait;
 use crate::model::Directions;
@@ -149,13 +149,13 @@ impl Trainer {
             gradient: TensorStats::of(&gradients[parameter.range()]),
             weight: TensorStats::of(&weights[parameter.range()]),
         });
-        let [clipped, measured] = self.clipped;
+        let ClipCount { clipped, steps } = self.clipped;
         let counts = self.recipe.clip != crate::Clip::None;
         Ok(Trace {
             step: self.steps,
             layers: layers.collect(),
             parameters: parameters.collect(),
-            clipped: (counts && measured > 0).then(|| clipped as f64 / measured as f64),
+            clipped: (counts && steps > 0).then(|| clipped as f64 / steps as f64),
         })
     }
 }

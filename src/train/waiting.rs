@@ -2,6 +2,8 @@
 //!
 //! The contract: each does what its `_async` form does; there are none on wasm32, where no thread may be kept.
 
+use std::borrow::Borrow;
+
 use super::{Metrics, Profile, Trace, Trainer};
 use crate::blocking::block_on;
 use crate::checkpoint::{Checkpoint, State};
@@ -89,7 +91,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As there.
-    pub fn evaluate<I: IntoIterator<Item = Batch>>(&mut self, batches: I) -> Result<f64> {
+    pub fn evaluate<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
         block_on(self.evaluate_waiting(batches, Wait::Block))
     }
 

@@ -18,7 +18,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use recurrent::checkpoint::{State, Training};
+use recurrent::checkpoint::{LossScaling, State, Training};
 use recurrent::plan::{
     Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe,
 };
@@ -64,7 +64,7 @@ fn checkpoint() -> Checkpoint {
     let notes = BTreeMap::from([("alphabet".into(), "\n \"\\é€".into()), ("position".into(), "17".into())]);
     Checkpoint {
         model,
-        training: Some(Training { recipe, steps: u64::MAX, frozen: Vec::new(), moments, state, scaling: None }),
+        training: Some(Training { recipe, steps: u64::MAX, frozen: Vec::new(), moments, state, loss_scale: None }),
         notes,
     }
 }
@@ -218,22 +218,32 @@ fn every_kind_of_configuration_and_recipe_survives() {
             let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
             let values = (1..=config.state_shape(2).iter().product()).map(|i| 1.0 / i as f32).collect();
             let state = Some(State { batch_size: 2, values });
-            let scaling = [None, Some([1.0 / 256.0, 1999.0]), Some([16_777_216.0, 0.0])][at % 3];
-            let training = Some(Training { recipe, steps: 0, frozen, moments, state, scaling });
+            let loss_scale = [None, Some([1.0 / 256.0, 1999.0]), Some([16_777_216.0, 0.0])][at % 3].map(scaling);
+            let training = Some(Training { recipe, steps: 0, frozen, moments, state, loss_scale });
             let checkpoint = Checkpoint { training, ..Checkpoint::from(model) };
             assert_same(&Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), &checkpoint);
         }
     }
 }
 
+fn scaling([factor, finite_steps]: [f32; 2]) -> LossScaling {
+    LossScaling { factor, finite_steps }
+}
+
+#[test]
+fn the_pair_of_format_2_is_a_loss_scale() {
+    let old: LossScaling = serde_json::from_str("[65536.0,3.0]").unwrap();
+    assert_eq!(old, scaling([65536.0, 3.0]));
+}
+
 #[test]
 fn a_scale_that_no_training_gets_to_is_refused() {
-    let with = |scaling: [f32; 2]| {
+    let with = |loss_scale: [f32; 2]| {
         let mut checkpoint = checkpoint();
-        training(&mut checkpoint).scaling = Some(scaling);
+        training(&mut checkpoint).loss_scale = Some(scaling(loss_scale));
         checkpoint.to_bytes()
     };
-    for scaling in [
+    for loss_scale in [
         [0.0, 0.0],
         [-2.0, 0.0],
         [3.0, 0.0],
@@ -246,13 +256,13 @@ fn a_scale_that_no_training_gets_to_is_refused() {
         [1.0, 2000.0],
         [1.0, f32::NAN],
     ] {
-        let error = with(scaling).unwrap_err();
-        assert!(error.to_string().contains("power of two"), "{scaling:?}: {error}");
+        let error = with(loss_scale).unwrap_err();
+        assert!(error.to_string().contains("power of two"), "{loss_scale:?}: {error}");
     }
     // The same in a file.
     let mut bytes = with([65536.0, 3.0]).unwrap();
     assert!(Checkpoint::from_bytes(&bytes).is_ok());
-    let (old, new) = (b"[65536.0,3.0]", b"[65537.0,3.0]");
+    let (old, new) = (b"65536.0,", b"65537.0,");
     let at = bytes.windows(old.len()).position(|bytes| bytes == old).unwrap();
     bytes[at..at + old.len()].copy_from_slice(new);
     let error = Checkpoint::from_bytes(&bytes).unwrap_err();

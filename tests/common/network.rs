@@ -3,7 +3,7 @@
 //! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind: what
 //! goes into an activation.
 
-use recurrent::plan::{Plan, PlanId, PlanTensors, Purpose, Target, TensorId};
+use recurrent::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
 use recurrent::{Config, InputKind, Layout, ReadOut};
 
 use super::{executor::Execute, random::Random};
@@ -104,13 +104,10 @@ pub struct Prepared {
     pub at: PlanTensors,
 }
 
-/// One row of the metrics.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Metrics {
-    pub loss: f64,
-    pub norm: f64,
-    pub scale: f64,
-    pub finite: f64,
+/// A step of one window at a learning rate of 0, whose metrics go into this row.
+pub fn step_into(metrics_row: usize) -> StepParams<f64> {
+    let corrections = StepParams { first_correction: 1.0, second_correction: 1.0, ..StepParams::default() };
+    StepParams { metrics_row: metrics_row as f64, ..corrections }
 }
 
 /// An executor that holds one network.
@@ -146,9 +143,8 @@ impl<E: Execute> Network<E> {
         self.executor.write(prepared.id, tensor, values);
     }
 
-    /// Writes all of a window's data, then runs the plan; the window is a step of its own. `hyper` is learning rate, 1 − β₁ᵗ,
-    /// 1 − β₂ᵗ and slot.
-    pub fn run(&mut self, prepared: &Prepared, window: &Window, hyper: [f64; 4]) {
+    /// Writes all of a window's data, then runs the plan. The number of positions is the window's.
+    pub fn run(&mut self, prepared: &Prepared, window: &Window, step_params: StepParams<f64>) {
         let Prepared { id, plan, at } = prepared;
         let executor = &mut self.executor;
         executor.write(*id, at.state, &window.state);
@@ -170,19 +166,18 @@ impl<E: Execute> Network<E> {
                 Targets::Values(values) => executor.write(*id, loss.targets, values),
             }
             executor.write(*id, loss.loss_mask, &window.mask);
-            executor.write(*id, loss.count, &[window.mask.iter().sum()]);
-            let [rate, first, second, slot] = hyper;
-            executor.write(*id, loss.hyper, &[rate, first, second, slot, 0.0, 0.0]);
+            let step_params = StepParams { positions: window.mask.iter().sum(), ..step_params };
+            executor.write(*id, loss.step_params, &step_params.elements());
         }
-        let parts = at.training.and_then(|training| Some((training.by_token?, training.segment * window.batch)));
+        let parts = at.training.and_then(|training| Some((training.rows_by_token?, training.segment * window.batch)));
         if let (Some(((order, starts), part)), Inputs::Tokens(tokens)) = (parts, &window.inputs) {
-            let (mut by_token, mut first) = (Vec::new(), Vec::new());
+            let (mut rows_by_token, mut first) = (Vec::new(), Vec::new());
             for tokens in tokens.chunks(part) {
                 let (rows, firsts) = sort_by_token(tokens, plan.get(starts).shape[1] - 1);
-                first.extend(firsts.iter().map(|first| by_token.len() as u32 + first));
-                by_token.extend(rows);
+                first.extend(firsts.iter().map(|first| rows_by_token.len() as u32 + first));
+                rows_by_token.extend(rows);
             }
-            executor.write_ids(*id, order, &by_token);
+            executor.write_ids(*id, order, &rows_by_token);
             executor.write_ids(*id, starts, &first);
         }
         executor.run(*id);
@@ -194,17 +189,16 @@ impl<E: Execute> Network<E> {
     }
 
     /// The row of the metrics at `slot`.
-    pub fn metrics(&mut self, prepared: &Prepared, slot: usize) -> Metrics {
+    pub fn metrics(&mut self, prepared: &Prepared, slot: usize) -> MetricsRow<f64> {
         let at = prepared.at.loss.expect("a plan with a loss").metrics;
-        let row = &self.read(prepared, at)[slot * 4..][..4];
-        Metrics { loss: row[0], norm: row[1], scale: row[2], finite: row[3] }
+        MetricsRow::of(&self.read(prepared, at)[slot * MetricsRow::LEN..][..MetricsRow::LEN])
     }
 
     /// `[T, B, D·H]`: what goes into an Elman cell's activation, of one layer: W·x_t + b_W + U·h_(t-1) + b_U.
     pub fn pre_activations(&mut self, window: &Window, parameters: &[f64]) -> Vec<f64> {
         let infer = self.prepare_kept(Purpose::Infer, window.steps, window.batch);
         self.write(&infer, infer.at.parameters, parameters);
-        self.run(&infer, window, [0.0; 4]);
+        self.run(&infer, window, step_into(0));
         let [gates, history] =
             ["gates_l0", "history_l0"].map(|name| infer.plan.find(name).expect("a tensor of the plan"));
         let (gates, history) = (self.read(&infer, gates), self.read(&infer, history));

@@ -24,7 +24,7 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
         frozen: vec!["bias".to_owned()],
         moments: vec![model.flat().to_vec()],
         state: Some(State { batch_size: 1, values: vec![0.5; 2] }),
-        scaling: None,
+        loss_scale: None,
     };
     let notes = BTreeMap::from([("alphabet".to_owned(), "\n\"é".to_owned())]);
     [alone, Checkpoint { model, training: Some(training), notes }].map(|c| c.to_bytes().unwrap()).into()

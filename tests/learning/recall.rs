@@ -52,7 +52,7 @@ fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
     let wrong = outputs
         .chunks_exact(TOKENS)
         .zip(answers)
-        .filter(|(y, answer)| recurrent::sample(y, 0.0, 0.0).unwrap() != **answer as usize);
+        .filter(|(y, answer)| recurrent::sample(y, 0.0, 0.0).unwrap() != **answer);
     let error = wrong.count() as f64 / 512.0;
     println!("seed {seed}: {:.1} % wrong", 100.0 * error);
     error

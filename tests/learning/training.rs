@@ -74,7 +74,7 @@ pub fn accuracy(model: &Model, batch: &Batch) -> f64 {
     for (row, (y, target)) in outputs.chunks_exact(config.outputs).zip(targets).enumerate() {
         if !padding(row) && batch.loss_mask.as_ref().is_none_or(|mask| mask[row]) {
             count += 1;
-            right += usize::from(recurrent::sample(y, 0.0, 0.0).unwrap() == *target as usize);
+            right += usize::from(recurrent::sample(y, 0.0, 0.0).unwrap() == *target);
         }
     }
     assert_eq!(count, batch.count(config), "positions that count");

@@ -95,7 +95,7 @@ fn faults_in_masks_and_states_are_seen() {
     seen(&trace, fault!(GradientNorms, op => op.directions = 1));
     seen(&trace, fault!(GradientNorms, op => op.first = 0));
     seen(&trace, fault!(GradientNorms, op => op.row = 0));
-    seen(&trace, fault!(GradientNorms, op => op.scaling = None));
+    seen(&trace, fault!(GradientNorms, op => op.loss_scale = None));
     let sizes = Pooling { kind: PoolKind::Last, directions: 2, steps: 4, batch: 3, hidden: 5, skipped: 0, spare: 0 };
     for directions in [1, 2] {
         let mean = Pooling { kind: PoolKind::Mean, directions, ..sizes };

@@ -166,9 +166,9 @@ fn rescaling() {
         for more in [false, true] {
             let case = training::rescale([scale, finite_before], finite, more);
             case.check();
-            let scaling = &case.run(gpu())[0];
+            let loss_scale = &case.run(gpu())[0];
             let [want, count] = if more { [scale, finite_before] } else { want };
-            assert_eq!(scaling[..], [want, 1.0 / want, count], "{scale}, {finite_before}, {finite}, more {more}");
+            assert_eq!(loss_scale[..], [want, 1.0 / want, count], "{scale}, {finite_before}, {finite}, more {more}");
         }
     }
 }

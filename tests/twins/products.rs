@@ -133,8 +133,8 @@ pub fn gather_gradient(
     let mut case =
         Case::new(format!("gather gradient {m}×{vocabulary} from {rows} rows in {count} slices, {options:?}"));
     let d = case.matrix("d", rows, m, random.reals(rows * m, 1.0));
-    let (by_token, first) = sort_by_token(&random.ids(rows, vocabulary), vocabulary);
-    let order = case.ids("order", by_token);
+    let (rows_by_token, first) = sort_by_token(&random.ids(rows, vocabulary), vocabulary);
+    let order = case.ids("order", rows_by_token);
     let starts = case.ids("starts", first);
     let draw = options.draw(random, &mut case);
     let at = Slices::new(count, m * vocabulary, if options.bias { m } else { 0 });

@@ -1,8 +1,8 @@
 //! Where sequences begin and end: copies, learned initial states and pooled outputs, as cases of any size.
 
 use recurrent::plan::{
-    DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, Op, Phase, Plan, Pool, PoolGradient, PoolKind,
-    RemainingLengths, View,
+    DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, LossScale, Op, Phase, Plan, Pool, PoolGradient,
+    PoolKind, RemainingLengths, StepParams, View,
 };
 
 use crate::case::Case;
@@ -158,12 +158,25 @@ pub fn trace(random: &mut Random, [steps, batch, hidden]: [usize; 3], directions
     }
     let upstream = case.real("upstream", &[steps + directions, batch, width], upstream);
     let lengths = case.ids("lengths", lengths);
-    let scaling = case.real("scaling", &[3], vec![f64::NAN, 0.25, f64::NAN]);
+    let scale = LossScale { factor: f64::NAN, inverse: 0.25, finite_steps: f64::NAN };
+    let loss_scale = case.real("loss_scale", &[LossScale::LEN], scale.elements().to_vec());
+    let step_params = case.real("step_params", &[StepParams::LEN], vec![f64::NAN; StepParams::LEN]);
     // A layer before it and one after.
     let rows = (directions..2 * directions).map(|row| row * all + 1..row * all + 1 + steps);
     let out = case.out("trace", &[3 * directions, all], rows, F32_SUM);
-    let (row, scaling) = (directions, Some(scaling));
-    case.with(Op::GradientNorms(GradientNorms { upstream, directions, steps, lengths, scaling, row, first: 1, out }))
+    let (row, loss_scale) = (directions, Some(loss_scale));
+    let first = 1;
+    case.with(Op::GradientNorms(GradientNorms {
+        upstream,
+        directions,
+        steps,
+        lengths,
+        loss_scale,
+        step_params,
+        row,
+        first,
+        out,
+    }))
 }
 
 /// What is left of sequences of `batch` lengths once steps are skipped, read as the divisors of means; of nothing there

@@ -1,8 +1,8 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::plan::{
-    Clip, FROZEN, GradientSegment, HYPER, Loss, LossGradient, METRICS_SLOTS, Op, Optimizer, ReduceGradients,
-    StepMetrics, TensorId, Update, UpdateLossScale, View,
+    Clip, FROZEN, GradientSegment, Loss, LossGradient, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Op,
+    Optimizer, ReduceGradients, StepMetrics, StepParams, TensorId, Update, UpdateLossScale, View,
 };
 
 use crate::case::Case;
@@ -37,7 +37,8 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
         (0..rows).filter(|&r| gradient || counts(r)).map(|r| (row(r), if gradient { part } else { EXACT })).collect();
     let tensor = case.in_out("outputs", &[all.len()], all, assigned);
     let outputs = View::new(tensor, before, rows, width);
-    let count = case.real("count", &[1], vec![mask.iter().sum()]);
+    let positions = StepParams { positions: mask.iter().sum(), ..StepParams::default().map(|_: f64| f64::NAN) };
+    let step_params = case.real("step_params", &[StepParams::LEN], positions.elements().to_vec());
     let mask = case.real("mask", &[rows], mask);
     let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows), F32_SUM);
     case.with(Op::LossGradient(LossGradient {
@@ -45,31 +46,33 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
         outputs,
         targets,
         loss_mask: mask,
-        count,
+        step_params,
         row_loss,
         gradient,
-        scaling: None,
+        loss_scale: None,
     }))
 }
 
 /// The same with the gradient multiplied by `scale`.
 pub fn scaled_loss(random: &mut Random, of: Loss, sizes: [usize; 2], gradient: bool, scale: f64) -> Case {
     let mut case = loss(random, of, sizes, gradient, 4.0);
-    let scaling = case.real("scaling", &[3], vec![scale, f64::NAN, f64::NAN]);
-    case.widen("outputs", Tolerance { least: scale, ..F32_POINTWISE });
+    let scale = LossScale { factor: scale, inverse: f64::NAN, finite_steps: f64::NAN };
+    let loss_scale = case.real("loss_scale", &[LossScale::LEN], scale.elements().to_vec());
+    case.widen("outputs", Tolerance { least: scale.factor, ..F32_POINTWISE });
     case.changed(|op| {
         let Op::LossGradient(op) = op else { panic!("{op:?}") };
-        op.scaling = Some(scaling);
+        op.loss_scale = Some(loss_scale);
     })
 }
 
 /// `count` slices of `flat` elements, to be divided by `scale`.
 pub fn scaled_combine(random: &mut Random, flat: usize, count: usize, scale: f64) -> Case {
     let mut case = combine(random, flat, count, 1.0, &[]);
-    let scaling = case.real("scaling", &[3], vec![f64::NAN, 1.0 / scale, f64::NAN]);
+    let scale = LossScale { factor: f64::NAN, inverse: 1.0 / scale, finite_steps: f64::NAN };
+    let loss_scale = case.real("loss_scale", &[LossScale::LEN], scale.elements().to_vec());
     case.changed(|op| {
         let Op::ReduceGradients(op) = op else { panic!("{op:?}") };
-        op.scaling = Some(scaling);
+        op.loss_scale = Some(loss_scale);
     })
 }
 
@@ -77,13 +80,13 @@ pub fn scaled_combine(random: &mut Random, flat: usize, count: usize, scale: f64
 pub fn rescale([scale, finite_before]: [f64; 2], finite: bool, more: bool) -> Case {
     let mut case = Case::new(format!("rescale {scale} after {finite_before} steps, finite {finite}, more {more}"));
     let slot = 7;
-    let hyper = case.real("hyper", &[HYPER], hyper(slot as f64, false, more));
-    let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
-    rows[slot * 4 + 3] = f64::from(u8::from(finite));
-    let metrics = case.real("metrics", &[METRICS_SLOTS, 4], rows);
-    let values = vec![scale, 1.0 / scale, finite_before];
-    let scaling = case.in_out("scaling", &[3], values, vec![(0..3, EXACT)]);
-    case.with(Op::UpdateLossScale(UpdateLossScale { scaling, hyper, metrics }))
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params(slot as f64, false, more));
+    let row = MetricsRow { updates: f64::from(u8::from(finite)), ..UNREAD };
+    let metrics = case.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], metrics_with(slot, row));
+    let values = LossScale { factor: scale, inverse: 1.0 / scale, finite_steps: finite_before };
+    let all = vec![(0..LossScale::LEN, EXACT)];
+    let loss_scale = case.in_out("loss_scale", &[LossScale::LEN], values.elements().to_vec(), all);
+    case.with(Op::UpdateLossScale(UpdateLossScale { loss_scale, step_params, metrics }))
 }
 
 /// `count` slices of `flat` elements in ±`bound`, some of them replaced; some of the others are frozen.
@@ -115,17 +118,17 @@ pub fn combine_onto(
     let runs = finite.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1);
     let tolerance = Tolerance { least: bound, ..F32_SUM };
     let gradients = case.in_out("gradients", &[flat], gradients, runs.map(|run| (run, tolerance)).collect());
-    let hyper = case.real("hyper", &[HYPER], hyper(f64::NAN, keep, false));
-    let exempt = case.ids("exempt", bits);
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params(f64::NAN, keep, false));
+    let parameter_flags = case.ids("parameter_flags", bits);
     (0..flat).filter(|at| !finite.contains(at)).for_each(|at| case.leave_free(gradients, at..at + 1));
     let blocks = flat.div_ceil(ReduceGradients::BLOCK);
-    let apart = (0..blocks * 3).map(|at| at..at + 1);
-    let partials = case.out("partials", &[blocks, 3], apart, F32_POINTWISE);
+    let apart = (0..blocks * NormPartial::LEN).map(|at| at..at + 1);
+    let partials = case.out("partials", &[blocks, NormPartial::LEN], apart, F32_POINTWISE);
     case.with(Op::ReduceGradients(ReduceGradients {
         slices,
-        scaling: None,
-        hyper,
-        exempt,
+        loss_scale: None,
+        step_params,
+        parameter_flags,
         gradients,
         segment: None,
         partials,
@@ -160,10 +163,22 @@ pub struct Measured {
     pub finite: bool,
 }
 
-/// The tensor `hyper` of a kernel that reads no rates.
-fn hyper(slot: f64, keep: bool, more: bool) -> Vec<f64> {
-    let [keep, more] = [keep, more].map(|flag| f64::from(u8::from(flag)));
-    vec![f64::NAN, f64::NAN, f64::NAN, slot, keep, more]
+/// A row of the metrics of which nothing is read.
+const UNREAD: MetricsRow<f64> =
+    MetricsRow { loss: f64::NAN, grad_norm: f64::NAN, clip_scale: f64::NAN, updates: f64::NAN };
+
+/// All metrics, with this row among rows that nobody may read.
+fn metrics_with(slot: usize, row: MetricsRow<f64>) -> Vec<f64> {
+    let mut rows = vec![f64::NAN; METRICS_SLOTS * MetricsRow::LEN];
+    rows[slot * MetricsRow::LEN..][..MetricsRow::LEN].copy_from_slice(&row.elements());
+    rows
+}
+
+/// The tensor `step_params` of a kernel that reads no rates.
+fn step_params(slot: f64, accumulates: bool, more: bool) -> Vec<f64> {
+    let [accumulate, more_windows] = [accumulates, more].map(|flag| f64::from(u8::from(flag)));
+    let unread = StepParams::default().map(|_: f64| f64::NAN);
+    StepParams { metrics_row: slot, accumulate, more_windows, ..unread }.elements().to_vec()
 }
 
 /// Loss, norm, scale and flag in one row of the metrics.
@@ -176,22 +191,23 @@ pub fn measure_onto(name: &str, given: Measured, loss: Option<f64>, more: bool) 
     let Measured { row_loss, partials, clip, slot, finite } = given;
     let mut case = Case::new(format!("measure {name}, {clip:?}, slot {slot}, onto {loss:?}, more {more}"));
     let row_loss = case.real("row_loss", &[row_loss.len()], row_loss);
-    let partials = partials.map(|p| case.real("partials", &[p.len() / 3, 3], p));
-    let hyper = case.real("hyper", &[HYPER], hyper(slot as f64, loss.is_some(), more));
-    let row = slot * 4..slot * 4 + 4;
+    let partials = partials.map(|p| case.real("partials", &[p.len() / NormPartial::LEN, NormPartial::LEN], p));
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params(slot as f64, loss.is_some(), more));
+    let row = slot * MetricsRow::LEN..(slot + 1) * MetricsRow::LEN;
+    // The last says whether the step updates.
     let compared = if finite { row.clone() } else { row.end - 1..row.end };
-    let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
-    rows[slot * 4] = loss.unwrap_or(f64::NAN);
+    let rows = metrics_with(slot, MetricsRow { loss: loss.unwrap_or(f64::NAN), ..UNREAD });
     let compared = compared.map(|at| (at..at + 1, F32_POINTWISE)).collect();
-    let metrics = case.in_out("metrics", &[METRICS_SLOTS, 4], rows, compared);
+    let metrics = case.in_out("metrics", &[METRICS_SLOTS, MetricsRow::LEN], rows, compared);
     case.leave_free(metrics, row);
-    case.with(Op::StepMetrics(StepMetrics { row_loss, partials, clip, hyper, metrics }))
+    case.with(Op::StepMetrics(StepMetrics { row_loss, partials, clip, step_params, metrics }))
 }
 
 /// Partials of `blocks` blocks with magnitudes up to `largest`.
 pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
     let (magnitudes, sums) = (random.reals(blocks, largest), random.reals(blocks, 900.0));
-    magnitudes.iter().zip(&sums).flat_map(|(m, s)| [m.abs(), s.abs() + 1.0, 1.0]).collect()
+    let partial = |(m, s): (&f64, &f64)| NormPartial { largest: m.abs(), squares: s.abs() + 1.0, is_finite: 1.0 };
+    magnitudes.iter().zip(&sums).flat_map(|pair| partial(pair).elements()).collect()
 }
 
 /// A step of an optimiser over `flat` elements, some of them frozen and some that do not decay; `finite` is the flag of the
@@ -199,15 +215,21 @@ pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
 pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize, finite: bool) -> Case {
     let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {flat} elements, finite {finite}"));
     let slot = 517;
-    let mut hyper = [0.05, 0.271, 0.003, slot as f64].map(|v| f64::from(v as f32)).to_vec();
-    hyper.extend([f64::NAN, f64::NAN]);
-    let hyper = case.real("hyper", &[HYPER], hyper);
+    let step_params = StepParams {
+        learning_rate: 0.05,
+        first_correction: 0.271,
+        second_correction: 0.003,
+        metrics_row: slot as f64,
+        ..StepParams::default().map(|_: f64| f64::NAN)
+    };
+    let step_params = step_params.map(|v| f64::from(v as f32)).elements().to_vec();
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params);
     let bits = random.ids(flat, 4);
     let frozen: Vec<_> = (0..flat).filter(|&at| bits[at] & FROZEN != 0).collect();
-    let exempt = case.ids("exempt", bits);
-    let mut rows = vec![f64::NAN; METRICS_SLOTS * 4];
-    rows[slot * 4 + 2..slot * 4 + 4].copy_from_slice(&[0.375, if finite { 1.0 } else { 0.0 }]);
-    let metrics = case.real("metrics", &[METRICS_SLOTS, 4], rows);
+    let parameter_flags = case.ids("parameter_flags", bits);
+    let row = MetricsRow { clip_scale: 0.375, updates: if finite { 1.0 } else { 0.0 }, ..UNREAD };
+    let rows = metrics_with(slot, row);
+    let metrics = case.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], rows);
     // The first element has no gradient and never had: 0 / 0 but for an ε.
     let mut drawn = || {
         let mut values = random.reals(flat, 1.0);
@@ -231,5 +253,14 @@ pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize
         }
         _ => unreachable!("an optimiser that the tests do not know"),
     };
-    case.with(Op::Update(Update { optimizer, clip, hyper, metrics, gradients, exempt, parameters, moments }))
+    case.with(Op::Update(Update {
+        optimizer,
+        clip,
+        step_params,
+        metrics,
+        gradients,
+        parameter_flags,
+        parameters,
+        moments,
+    }))
 }

@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::error::Result;
-use crate::plan::{Cut, GradientNorms, Plan};
+use crate::plan::{Cut, GradientNorms, LossScale, Plan};
 
 params!(Params {
     steps: u32,
@@ -29,8 +29,19 @@ params!(Params {
 pub(super) static GRADIENT_NORMS: Kernel = Kernel {
     name: "gradient_norms",
     entry: ENTRY,
-    source: &[shader!("gradient_norms.wgsl"), shader!("reduce.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("upstream").of("Upstream"), read("lengths"), read("scaling"), write("trace")],
+    source: &[
+        shader!("gradient_norms.wgsl"),
+        shader!("records.wgsl"),
+        shader!("reduce.wgsl"),
+        shader!("carry.wgsl"),
+        shader!("math.wgsl"),
+    ],
+    bindings: &[
+        read("upstream").of("Upstream"),
+        read("lengths"),
+        read("loss_scale").record(LossScale::RECORD),
+        write("trace"),
+    ],
     workgroup: [256, 1, 1],
     constants: &[],
     params: Params::FIELDS,
@@ -43,8 +54,8 @@ pub(super) fn gradient_norms(plan: &Plan, op: &GradientNorms, cut: Cut) -> Resul
     check_min_len(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, width])?;
     let [rows, all] = matrix(plan, op.out)?;
     offset_in_bounds("a direction of the trace", op.row, [1, op.directions], rows)?;
-    if let Some(scaling) = op.scaling {
-        check_len(plan, scaling, &[3])?;
+    if let Some(loss_scale) = op.loss_scale {
+        check_len(plan, loss_scale, &[LossScale::LEN])?;
     }
     let params = Params {
         steps: to_u32(op.steps)?,
@@ -54,11 +65,11 @@ pub(super) fn gradient_norms(plan: &Plan, op: &GradientNorms, cut: Cut) -> Resul
         row: to_u32(op.row)?,
         first: offset_in_bounds("the steps of the trace", op.first, [1, op.steps], all)?,
         all: to_u32(all)?,
-        scaled: u32::from(op.scaling.is_some()),
+        scaled: u32::from(op.loss_scale.is_some()),
         ..Params::default()
     };
-    // Where nothing is scaled the upstream stands in for what is not read.
-    let tensors = vec![op.upstream, op.lengths, op.scaling.unwrap_or(op.upstream), op.out];
+    // Something must be bound where nothing is scaled.
+    let tensors = vec![op.upstream, op.lengths, op.loss_scale.unwrap_or(op.step_params), op.out];
     let run = |(begin, count): (usize, usize)| {
         let params = Params { begin: to_u32(begin)?, count: to_u32(count)?, ..params };
         dispatch(plan, &GRADIENT_NORMS, tensors.clone(), &params, op.steps as u64 * op.directions as u64, 1)

@@ -5,7 +5,7 @@
 
 use super::{Access, Binding, Command, Dispatch, Field, Kernel, MAX_GRID};
 use crate::error::{Error, Result};
-use crate::plan::{Cut, DType, Op, Plan, Tensor, TensorId, View};
+use crate::plan::{Cut, DType, Op, Plan, Record, Tensor, TensorId, View};
 
 /// The WGSL of a file in `shaders/`.
 macro_rules! shader {
@@ -45,17 +45,22 @@ pub(super) const fn first_workgroup(offset: usize) -> Field {
 pub(super) const ENTRY: &str = "main";
 
 pub(super) const fn read(name: &'static str) -> Binding {
-    Binding { name, access: Access::Read, alias: None }
+    Binding { name, access: Access::Read, alias: None, record: None }
 }
 
 pub(super) const fn write(name: &'static str) -> Binding {
-    Binding { name, access: Access::ReadWrite, alias: None }
+    Binding { name, access: Access::ReadWrite, alias: None, record: None }
 }
 
 impl Binding {
     /// The same of elements that may be of 16 bits.
     pub(super) const fn of(self, alias: &'static str) -> Binding {
         Binding { alias: Some(alias), ..self }
+    }
+
+    /// The same of one record or an array of them.
+    pub(super) const fn record(self, record: Record) -> Binding {
+        Binding { record: Some(record), ..self }
     }
 }
 

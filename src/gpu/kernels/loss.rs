@@ -7,17 +7,29 @@ use super::{
     launch::{ENTRY, check_len, contiguous_offset, dispatch, params, read, shader, to_u32, with_constants, write},
 };
 use crate::error::Result;
-use crate::plan::{Loss, LossGradient, Plan};
+use crate::plan::{Loss, LossGradient, LossScale, Plan, StepParams};
 
-params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_scaling: u32, zero: u32 });
+params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_loss_scale: u32, zero: u32 });
 
-const BINDINGS: &[Binding] =
-    &[write("outputs"), read("targets"), read("loss_mask"), read("count"), read("scaling"), write("row_loss")];
+const BINDINGS: &[Binding] = &[
+    write("outputs"),
+    read("targets"),
+    read("loss_mask"),
+    read("step_params").record(StepParams::RECORD),
+    read("loss_scale").record(LossScale::RECORD),
+    write("row_loss"),
+];
 
 pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     name: "cross_entropy",
     entry: ENTRY,
-    source: &[shader!("cross_entropy.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[
+        shader!("cross_entropy.wgsl"),
+        shader!("records.wgsl"),
+        shader!("carry.wgsl"),
+        shader!("reduce.wgsl"),
+        shader!("math.wgsl"),
+    ],
     bindings: BINDINGS,
     workgroup: [64, 1, 1],
     constants: &["THREADS"],
@@ -27,7 +39,13 @@ pub(super) static CROSS_ENTROPY: Kernel = Kernel {
 
 pub(super) static MEAN_SQUARED: Kernel = Kernel {
     name: "mean_squared",
-    source: &[shader!("mean_squared.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    source: &[
+        shader!("mean_squared.wgsl"),
+        shader!("records.wgsl"),
+        shader!("carry.wgsl"),
+        shader!("reduce.wgsl"),
+        shader!("math.wgsl"),
+    ],
     ..CROSS_ENTROPY
 };
 
@@ -44,20 +62,20 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
         }
     };
     check_len(plan, op.loss_mask, &[rows])?;
-    check_len(plan, op.count, &[1])?;
+    check_len(plan, op.step_params, &[StepParams::LEN])?;
     check_len(plan, op.row_loss, &[rows])?;
-    op.scaling.map_or(Ok(()), |scaling| check_len(plan, scaling, &[3]))?;
+    op.loss_scale.map_or(Ok(()), |loss_scale| check_len(plan, loss_scale, &[LossScale::LEN]))?;
     let params = Params {
         rows: to_u32(rows)?,
         columns: to_u32(columns)?,
         outputs_offset: contiguous_offset(plan, "outputs", &op.outputs, [rows, columns])?,
         with_gradient: u32::from(op.gradient),
-        has_scaling: u32::from(op.scaling.is_some()),
+        has_loss_scale: u32::from(op.loss_scale.is_some()),
         zero: 0,
     };
     // Something must be bound where nothing is scaled.
-    let scaling = op.scaling.unwrap_or(op.count);
-    let tensors = vec![op.outputs.tensor, op.targets, op.loss_mask, op.count, scaling, op.row_loss];
+    let loss_scale = op.loss_scale.unwrap_or(op.step_params);
+    let tensors = vec![op.outputs.tensor, op.targets, op.loss_mask, op.step_params, loss_scale, op.row_loss];
     let command = dispatch(plan, kernel, tensors, &params, rows as u64, 1)?;
     Ok(with_constants(command, &[to_u32(op.threads())?]))
 }

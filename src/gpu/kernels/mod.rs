@@ -21,7 +21,7 @@ pub(super) use mark::mark;
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
-use crate::plan::{Cut, Op, Plan, TensorId, View};
+use crate::plan::{Cut, Op, Plan, Record, TensorId, View};
 
 /// The most bytes that a dispatch's parameters have: one step of the alignment of a uniform's dynamic offset.
 pub const MAX_PARAMS_BYTES: usize = 256;
@@ -83,6 +83,8 @@ pub struct Binding {
     pub access: Access,
     /// What the shader calls its elements, where they may be f32 or f16: a line before the shader says which.
     pub alias: Option<&'static str>,
+    /// The record that it holds, or an array of.
+    pub record: Option<Record>,
 }
 
 /// What a kernel does with a tensor.

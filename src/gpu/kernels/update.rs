@@ -7,20 +7,31 @@ use super::{
     launch::{ENTRY, check_len, dispatch, matrix, params, read, shader, tensor, tile_count, to_u32, write},
 };
 use crate::error::{Error, Result};
-use crate::plan::{Clip, HYPER, METRICS_SLOTS, Optimizer, Plan, ReduceGradients, StepMetrics, Update, UpdateLossScale};
+use crate::plan::{
+    Clip, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Optimizer, Plan, ReduceGradients, StepMetrics, StepParams,
+    Update, UpdateLossScale,
+};
 
-params!(ReduceGradientsParams { flat: u32, slices: u32, adds: u32, has_scaling: u32, zero: u32 });
+params!(ReduceGradientsParams { flat: u32, slices: u32, adds: u32, has_loss_scale: u32, zero: u32 });
 
 pub(super) static REDUCE_GRADIENTS: Kernel = Kernel {
     name: "reduce_gradients",
     entry: ENTRY,
     source: &[
         shader!("reduce_gradients.wgsl"),
+        shader!("records.wgsl"),
         shader!("reduce_gradients_window.wgsl"),
         shader!("reduce.wgsl"),
         shader!("math.wgsl"),
     ],
-    bindings: &[read("slices"), read("hyper"), read("exempt"), read("scaling"), write("gradients"), write("partials")],
+    bindings: &[
+        read("slices"),
+        read("step_params").record(StepParams::RECORD),
+        read("parameter_flags"),
+        read("loss_scale").record(LossScale::RECORD),
+        write("gradients"),
+        write("partials").record(NormPartial::RECORD),
+    ],
     workgroup: [256, 1, 1],
     constants: &[],
     params: ReduceGradientsParams::FIELDS,
@@ -32,6 +43,7 @@ pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
     entry: ENTRY,
     source: &[
         shader!("reduce_gradients.wgsl"),
+        shader!("records.wgsl"),
         shader!("reduce_gradients_segment.wgsl"),
         shader!("carry.wgsl"),
         shader!("reduce.wgsl"),
@@ -39,11 +51,11 @@ pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
     ],
     bindings: &[
         read("slices"),
-        read("hyper"),
-        read("exempt"),
-        read("scaling"),
+        read("step_params").record(StepParams::RECORD),
+        read("parameter_flags"),
+        read("loss_scale").record(LossScale::RECORD),
         write("gradients"),
-        write("partials"),
+        write("partials").record(NormPartial::RECORD),
         write("excess"),
     ],
     workgroup: [256, 1, 1],
@@ -57,8 +69,19 @@ params!(StepMetricsParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound
 pub(super) static STEP_METRICS: Kernel = Kernel {
     name: "step_metrics",
     entry: ENTRY,
-    source: &[shader!("step_metrics.wgsl"), shader!("carry.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("row_loss"), read("partials"), read("hyper"), write("metrics")],
+    source: &[
+        shader!("step_metrics.wgsl"),
+        shader!("records.wgsl"),
+        shader!("carry.wgsl"),
+        shader!("reduce.wgsl"),
+        shader!("math.wgsl"),
+    ],
+    bindings: &[
+        read("row_loss"),
+        read("partials").record(NormPartial::RECORD),
+        read("step_params").record(StepParams::RECORD),
+        write("metrics").record(MetricsRow::RECORD),
+    ],
     workgroup: [256, 1, 1],
     constants: &[],
     params: StepMetricsParams::FIELDS,
@@ -70,8 +93,12 @@ params!(UpdateLossScaleParams { slots: u32, interval: u32, least: f32, most: f32
 pub(super) static UPDATE_LOSS_SCALE: Kernel = Kernel {
     name: "update_loss_scale",
     entry: ENTRY,
-    source: &[shader!("update_loss_scale.wgsl")],
-    bindings: &[read("hyper"), read("metrics"), write("scaling")],
+    source: &[shader!("update_loss_scale.wgsl"), shader!("records.wgsl")],
+    bindings: &[
+        read("step_params").record(StepParams::RECORD),
+        read("metrics").record(MetricsRow::RECORD),
+        write("loss_scale").record(LossScale::RECORD),
+    ],
     workgroup: [1, 1, 1],
     constants: &[],
     params: UpdateLossScaleParams::FIELDS,
@@ -83,12 +110,12 @@ params!(SgdParams { flat: u32, slots: u32, by_value: u32, bound: f32, momentum: 
 pub(super) static SGD: Kernel = Kernel {
     name: "sgd",
     entry: ENTRY,
-    source: &[shader!("sgd.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("sgd.wgsl"), shader!("records.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
     bindings: &[
-        read("hyper"),
-        read("metrics"),
+        read("step_params").record(StepParams::RECORD),
+        read("metrics").record(MetricsRow::RECORD),
         read("gradients"),
-        read("exempt"),
+        read("parameter_flags"),
         write("parameters"),
         write("velocity"),
     ],
@@ -111,12 +138,12 @@ params!(RmsPropParams {
 pub(super) static RMS_PROP: Kernel = Kernel {
     name: "rms_prop",
     entry: ENTRY,
-    source: &[shader!("rms_prop.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("rms_prop.wgsl"), shader!("records.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
     bindings: &[
-        read("hyper"),
-        read("metrics"),
+        read("step_params").record(StepParams::RECORD),
+        read("metrics").record(MetricsRow::RECORD),
         read("gradients"),
-        read("exempt"),
+        read("parameter_flags"),
         write("parameters"),
         write("square"),
     ],
@@ -142,12 +169,12 @@ params!(AdamParams {
 pub(super) static ADAM: Kernel = Kernel {
     name: "adam",
     entry: ENTRY,
-    source: &[shader!("adam.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
+    source: &[shader!("adam.wgsl"), shader!("records.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
     bindings: &[
-        read("hyper"),
-        read("metrics"),
+        read("step_params").record(StepParams::RECORD),
+        read("metrics").record(MetricsRow::RECORD),
         read("gradients"),
-        read("exempt"),
+        read("parameter_flags"),
         write("parameters"),
         write("first"),
         write("second"),
@@ -160,15 +187,23 @@ pub(super) static ADAM: Kernel = Kernel {
 
 pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Command> {
     let [slices, flat] = matrix(plan, op.slices)?;
-    check_len(plan, op.hyper, &[HYPER])?;
-    check_len(plan, op.exempt, &[flat])?;
+    check_len(plan, op.step_params, &[StepParams::LEN])?;
+    check_len(plan, op.parameter_flags, &[flat])?;
     check_len(plan, op.gradients, &[flat])?;
-    check_len(plan, op.partials, &[flat.div_ceil(ReduceGradients::BLOCK), 3])?;
-    op.scaling.map_or(Ok(()), |scaling| check_len(plan, scaling, &[3]))?;
-    let (flat_number, slices, has_scaling) = (to_u32(flat)?, to_u32(slices)?, u32::from(op.scaling.is_some()));
-    let params = ReduceGradientsParams { flat: flat_number, slices, has_scaling, ..ReduceGradientsParams::default() };
+    check_len(plan, op.partials, &[flat.div_ceil(ReduceGradients::BLOCK), NormPartial::LEN])?;
+    op.loss_scale.map_or(Ok(()), |loss_scale| check_len(plan, loss_scale, &[LossScale::LEN]))?;
+    let (flat_number, slices, has_loss_scale) = (to_u32(flat)?, to_u32(slices)?, u32::from(op.loss_scale.is_some()));
+    let params =
+        ReduceGradientsParams { flat: flat_number, slices, has_loss_scale, ..ReduceGradientsParams::default() };
     // Something must be bound where nothing is scaled.
-    let mut tensors = vec![op.slices, op.hyper, op.exempt, op.scaling.unwrap_or(op.hyper), op.gradients, op.partials];
+    let mut tensors = vec![
+        op.slices,
+        op.step_params,
+        op.parameter_flags,
+        op.loss_scale.unwrap_or(op.step_params),
+        op.gradients,
+        op.partials,
+    ];
     let Some(segment) = op.segment else {
         return dispatch(plan, &REDUCE_GRADIENTS, tensors, &params, tile_count(flat, ReduceGradients::BLOCK), 1);
     };
@@ -179,10 +214,10 @@ pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Comm
 }
 
 pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
-    check_len(plan, op.hyper, &[HYPER])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, 4])?;
+    check_len(plan, op.step_params, &[StepParams::LEN])?;
+    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
     let blocks = op.partials.map_or(Ok(0), |partials| matrix(plan, partials).map(|[blocks, _]| blocks))?;
-    op.partials.map_or(Ok(()), |partials| check_len(plan, partials, &[blocks, 3]))?;
+    op.partials.map_or(Ok(()), |partials| check_len(plan, partials, &[blocks, NormPartial::LEN]))?;
     let (clip, bound) = match op.clip {
         Clip::None => (0, 0.0),
         Clip::Norm(bound) => (1, positive(bound)),
@@ -198,28 +233,28 @@ pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
         zero: 0,
     };
     // Something must be bound where there are no partials.
-    let tensors = vec![op.row_loss, op.partials.unwrap_or(op.row_loss), op.hyper, op.metrics];
+    let tensors = vec![op.row_loss, op.partials.unwrap_or(op.step_params), op.step_params, op.metrics];
     dispatch(plan, &STEP_METRICS, tensors, &params, 1, 1)
 }
 
 pub(super) fn update_loss_scale(plan: &Plan, op: &UpdateLossScale) -> Result<Command> {
-    check_len(plan, op.hyper, &[HYPER])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, 4])?;
-    check_len(plan, op.scaling, &[3])?;
+    check_len(plan, op.step_params, &[StepParams::LEN])?;
+    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
+    check_len(plan, op.loss_scale, &[LossScale::LEN])?;
     let params = UpdateLossScaleParams {
         slots: to_u32(METRICS_SLOTS)?,
         interval: to_u32(UpdateLossScale::INTERVAL)?,
         least: UpdateLossScale::MIN_SCALE,
         most: UpdateLossScale::MAX_SCALE,
     };
-    dispatch(plan, &UPDATE_LOSS_SCALE, vec![op.hyper, op.metrics, op.scaling], &params, 1, 1)
+    dispatch(plan, &UPDATE_LOSS_SCALE, vec![op.step_params, op.metrics, op.loss_scale], &params, 1, 1)
 }
 
 pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let len = tensor(plan, op.parameters)?.len();
-    check_len(plan, op.hyper, &[HYPER])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, 4])?;
-    for flat in op.moments.iter().chain([&op.gradients, &op.exempt]) {
+    check_len(plan, op.step_params, &[StepParams::LEN])?;
+    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
+    for flat in op.moments.iter().chain([&op.gradients, &op.parameter_flags]) {
         check_len(plan, *flat, &[len])?;
     }
     if op.moments.len() != op.optimizer.moment_count() {
@@ -231,7 +266,7 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
         _ => (0, 0.0),
     };
     let (flat, slots) = (to_u32(len)?, to_u32(METRICS_SLOTS)?);
-    let mut tensors = vec![op.hyper, op.metrics, op.gradients, op.exempt, op.parameters];
+    let mut tensors = vec![op.step_params, op.metrics, op.gradients, op.parameter_flags, op.parameters];
     tensors.extend(&op.moments);
     let workgroups = tile_count(len, 256);
     // 1 − α and 1 − β are taken in f64, as PyTorch does: in f32 they would lose half of their digits.

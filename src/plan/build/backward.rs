@@ -5,9 +5,9 @@ use super::{Builder, ForwardTensors, Layer, LossTensors, MOMENTS, TrainingTensor
 use crate::error::Result;
 use crate::model::{ReadOut, Saved};
 use crate::plan::{
-    DType, DropoutMask, GatherGradient, GradientNorms, GradientSegment, InitialStateGradient, Lifetime, MatMul, Op,
-    Phase, PoolGradient, ProductTile, Recipe, Recurrence, RecurrenceMode, ReduceGradients, TensorId, Tile, Update,
-    UpdateLossScale, View, Way, WeightGradient,
+    DType, DropoutMask, GatherGradient, GradientNorms, GradientSegment, InitialStateGradient, Lifetime, MatMul,
+    NormPartial, Op, Phase, PoolGradient, ProductTile, Recipe, Recurrence, RecurrenceMode, ReduceGradients, TensorId,
+    Tile, Update, UpdateLossScale, View, Way, WeightGradient,
 };
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
@@ -18,6 +18,8 @@ struct Segment {
     /// Whether no segment comes after it.
     is_last: bool,
     slices: TensorId,
+    /// [`StepParams`](super::super::StepParams).
+    step_params: TensorId,
 }
 
 impl Builder<'_> {
@@ -34,8 +36,12 @@ impl Builder<'_> {
         // Kept, because the gaps between parameters are nobody's and stay zero.
         let slices = self.real("gradient_slices", &[cut, flat], Lifetime::Scratch)?;
         let gradients = self.real("gradients", &[flat], Lifetime::Shared)?;
-        let exempt = self.plan.tensor("exempt", &[flat], DType::U32, Lifetime::Shared)?;
-        let partials = self.real("norm_partials", &[flat.div_ceil(ReduceGradients::BLOCK), 3], Lifetime::Transient)?;
+        let parameter_flags = self.plan.tensor("parameter_flags", &[flat], DType::U32, Lifetime::Shared)?;
+        let partials = self.real(
+            "norm_partials",
+            &[flat.div_ceil(ReduceGradients::BLOCK), NormPartial::LEN],
+            Lifetime::Transient,
+        )?;
         // Kept, because segments add to it.
         let excess = match self.segment < self.steps {
             true => Some(self.real("gradients_excess", &[flat], Lifetime::Scratch)?),
@@ -45,7 +51,7 @@ impl Builder<'_> {
             let shape = [self.config.layers * self.directions(), self.steps];
             self.trace = Some(self.real("trace", &shape, Lifetime::Scratch)?);
         }
-        let mut by_token = None;
+        let mut rows_by_token = None;
         for first in (0..self.steps).step_by(self.segment).rev() {
             let steps = self.segment.min(self.steps - first);
             let is_last = first + steps == self.steps;
@@ -64,21 +70,21 @@ impl Builder<'_> {
                 // Not every segment has a gradient of every parameter.
                 self.push(Op::Zero { tensor: slices });
             }
-            let segment = Segment { first, is_last, slices };
+            let segment = Segment { first, is_last, slices, step_params: loss.step_params };
             self.read_out_gradient(forward, layers, segment)?;
             for (layer, part) in layers.iter().enumerate().rev() {
-                by_token = by_token.or(self.layer_gradient(layer, part, forward, segment)?);
+                rows_by_token = rows_by_token.or(self.layer_gradient(layer, part, forward, segment)?);
             }
             if first == 0 {
                 self.phase = Phase::Update;
             }
-            let (hyper, scaling) = (loss.hyper, self.scaling);
+            let (step_params, loss_scale) = (loss.step_params, self.loss_scale);
             let combined = excess.map(|excess| GradientSegment { excess, adds: !is_last });
             self.push(Op::ReduceGradients(ReduceGradients {
                 slices,
-                scaling,
-                hyper,
-                exempt,
+                loss_scale,
+                step_params,
+                parameter_flags,
                 gradients,
                 segment: combined,
                 partials,
@@ -89,26 +95,34 @@ impl Builder<'_> {
         for name in MOMENTS.iter().take(recipe.optimizer.moment_count()) {
             moments.push(self.real(name, &[flat], Lifetime::Shared)?);
         }
-        let (keys, scaling, segment, trace) = (self.keys, self.scaling, self.segment, self.trace);
+        let (keys, loss_scale, segment, trace) = (self.keys, self.loss_scale, self.segment, self.trace);
         let moments_by_place = [moments.first().copied(), moments.get(1).copied()];
-        let training =
-            TrainingTensors { gradients, exempt, moments: moments_by_place, by_token, segment, keys, trace, scaling };
+        let training = TrainingTensors {
+            gradients,
+            parameter_flags,
+            moments: moments_by_place,
+            rows_by_token,
+            segment,
+            keys,
+            trace,
+            loss_scale,
+        };
         self.plan.push(
             Phase::Update,
             Op::Update(Update {
                 optimizer: recipe.optimizer,
                 clip: recipe.clip,
-                hyper: loss.hyper,
+                step_params: loss.step_params,
                 metrics: loss.metrics,
                 gradients,
-                exempt,
+                parameter_flags,
                 parameters: self.parameters,
                 moments,
             }),
         );
-        if let Some(scaling) = scaling {
-            let (hyper, metrics) = (loss.hyper, loss.metrics);
-            self.plan.push(Phase::Update, Op::UpdateLossScale(UpdateLossScale { scaling, hyper, metrics }));
+        if let Some(loss_scale) = loss_scale {
+            let (step_params, metrics) = (loss.step_params, loss.metrics);
+            self.plan.push(Phase::Update, Op::UpdateLossScale(UpdateLossScale { loss_scale, step_params, metrics }));
         }
         Ok(training)
     }
@@ -123,7 +137,7 @@ impl Builder<'_> {
     /// V and its bias, and what the top layer is to hear. The outputs are now their gradient.
     fn read_out_gradient(&mut self, forward: &ForwardTensors, layers: &[Layer], segment: Segment) -> Result<()> {
         let Some(top) = layers.last().map(|layer| &layer.recurrence) else { return Ok(()) };
-        let Segment { first, is_last, slices } = segment;
+        let Segment { first, is_last, slices, .. } = segment;
         let (weight, bias) = (self.weight("weight").offset, self.offset("bias"));
         let (steps, slot) = (top.steps, self.batch * self.width);
         let rows = steps * self.batch;
@@ -187,7 +201,7 @@ impl Builder<'_> {
         layer: usize,
         Layer { recurrence, below }: &Layer,
         forward: &ForwardTensors,
-        Segment { first, is_last, slices }: Segment,
+        Segment { first, is_last, slices, step_params }: Segment,
     ) -> Result<Option<(TensorId, TensorId)>> {
         let upstream = self.upstream(layer)?;
         let (to_start, carried) = (first > 0 || self.config.learned_initial_state, !is_last);
@@ -205,13 +219,14 @@ impl Builder<'_> {
         self.push(Op::Backward { recurrence: backward, upstream, to_start, carried });
         if let Some(out) = self.trace {
             let (directions, steps, lengths) = (recurrence.directions, recurrence.steps, recurrence.lengths);
-            let (row, scaling) = (layer * directions, self.scaling);
+            let (row, loss_scale) = (layer * directions, self.loss_scale);
             self.push(Op::GradientNorms(GradientNorms {
                 upstream,
                 directions,
                 steps,
                 lengths,
-                scaling,
+                loss_scale,
+                step_params,
                 row,
                 first,
                 out,
@@ -231,8 +246,8 @@ impl Builder<'_> {
         let (weight, bias) = (self.weight(&name).offset, self.offset(&format!("bias_ih_l{layer}")));
         let Some(x) = *below else {
             let parts = self.steps.div_ceil(self.segment);
-            let order = self.by_token("order", &[self.rows])?;
-            let starts = self.by_token("starts", &[parts, self.config.input.size() + 1])?;
+            let order = self.rows_by_token("order", &[self.rows])?;
+            let starts = self.rows_by_token("starts", &[parts, self.config.input.size() + 1])?;
             let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
             let op = GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch };
             self.push(Op::GatherGradient(op));
@@ -312,7 +327,7 @@ impl Builder<'_> {
     }
 
     /// An input that a segment before may have made already.
-    fn by_token(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
+    fn rows_by_token(&mut self, name: &str, shape: &[usize]) -> Result<TensorId> {
         match self.plan.find(name) {
             Some(known) => Ok(known),
             None => self.id(name, shape),

@@ -7,8 +7,8 @@ mod backward;
 mod forward;
 
 use super::{
-    Clip, HYPER, LossGradient, METRICS_SLOTS, MatMul, Op, Phase, Plan, PoolKind, Precision, Purpose, Recurrence,
-    StepMetrics, Sum, Target,
+    Clip, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase, Plan, PoolKind, Precision, Purpose,
+    Recurrence, StepMetrics, StepParams, Sum, Target,
     recipe::{Dropout, Loss, Recipe},
     tensor::{DType, Lifetime, TensorId, View},
 };
@@ -43,11 +43,9 @@ pub struct LossTensors {
     pub targets: TensorId,
     /// `[R]`, 0 or 1.
     pub loss_mask: TensorId,
-    /// `[1]`: the number of positions that count.
-    pub count: TensorId,
-    /// `[HYPER]`: learning rate, 1 − β₁ᵗ, 1 − β₂ᵗ, slot of the metrics, keep, more; see [`HYPER`].
-    pub hyper: TensorId,
-    /// `[METRICS_SLOTS, 4]`: loss, norm, scale, finite.
+    /// [`StepParams`].
+    pub step_params: TensorId,
+    /// `[METRICS_SLOTS]` of [`MetricsRow`].
     pub metrics: TensorId,
 }
 
@@ -56,13 +54,13 @@ pub struct LossTensors {
 pub struct TrainingTensors {
     /// `[flat]`: the gradient before clipping.
     pub gradients: TensorId,
-    /// `[flat]`: what each element is left out of, as [`Recipe::exempt`] says; as long as nobody writes it, nothing is
+    /// `[flat]`: what each element is left out of, as [`Recipe::parameter_flags`] says; as long as nobody writes it, nothing is
     /// frozen and everything decays.
-    pub exempt: TensorId,
+    pub parameter_flags: TensorId,
     /// `[flat]` each: the optimiser's moments.
     pub moments: [Option<TensorId>; 2],
     /// Rows by token and where each token's begin, as [`super::GatherGradient`] reads them.
-    pub by_token: Option<(TensorId, TensorId)>,
+    pub rows_by_token: Option<(TensorId, TensorId)>,
     /// How many steps a part of these rows has, but for the last: T, unless gradients are checkpointed.
     pub segment: usize,
     /// `[sites, 2]`: the keys of this step's dropout, where there is any.
@@ -70,7 +68,7 @@ pub struct TrainingTensors {
     /// `[L·D, T]`: the norm of dL/dh_t of every layer and direction, a row each, where the recipe traces them.
     pub trace: Option<TensorId>,
     /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](super::UpdateLossScale), which says what it holds before the first step.
-    pub scaling: Option<TensorId>,
+    pub loss_scale: Option<TensorId>,
 }
 
 /// The sizes of a window, named once.
@@ -96,7 +94,7 @@ struct Builder<'a> {
     /// What the elements of large tensors are.
     storage_dtype: DType,
     /// `[3]`: how the gradient is scaled, of a training in half precision.
-    scaling: Option<TensorId>,
+    loss_scale: Option<TensorId>,
     /// Nothing, unless this is a training.
     dropout: Dropout,
     keys: Option<TensorId>,
@@ -127,9 +125,9 @@ pub(super) fn build(
         plan.push(Phase::Forward, Op::Copy { from, to });
         rounded
     };
-    let scaling = match purpose {
+    let loss_scale = match purpose {
         Purpose::Train(_) if storage_dtype == DType::F16 => {
-            Some(plan.tensor("scaling", &[3], DType::F32, Lifetime::Shared)?)
+            Some(plan.tensor("loss_scale", &[LossScale::LEN], DType::F32, Lifetime::Shared)?)
         }
         _ => None,
     };
@@ -153,7 +151,7 @@ pub(super) fn build(
         parameters,
         rounded,
         storage_dtype,
-        scaling,
+        loss_scale,
         dropout,
         keys: None,
         trace: None,
@@ -260,17 +258,16 @@ impl Builder<'_> {
             Loss::CrossEntropy => self.id("targets", &[outputs.rows])?,
             Loss::MeanSquared => self.real("targets", &[outputs.rows, outputs.cols], Lifetime::Input)?,
         };
-        let mask = self.real("mask", &[outputs.rows], Lifetime::Input)?;
-        let count = self.real("count", &[1], Lifetime::Input)?;
-        let hyper = self.real("hyper", &[HYPER], Lifetime::Input)?;
+        let loss_mask = self.real("loss_mask", &[outputs.rows], Lifetime::Input)?;
+        let step_params = self.real("step_params", &[StepParams::LEN], Lifetime::Input)?;
         // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its own.
         let lifetime = if gradient { Lifetime::Shared } else { Lifetime::Scratch };
-        let metrics = self.real("metrics", &[METRICS_SLOTS, 4], lifetime)?;
+        let metrics = self.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], lifetime)?;
         let row_loss = self.real("row_loss", &[outputs.rows], Lifetime::Transient)?;
-        let op =
-            LossGradient { loss, outputs, targets, loss_mask: mask, count, row_loss, gradient, scaling: self.scaling };
+        let loss_scale = self.loss_scale;
+        let op = LossGradient { loss, outputs, targets, loss_mask, step_params, row_loss, gradient, loss_scale };
         self.plan.push(Phase::Loss, Op::LossGradient(op));
-        Ok((LossTensors { targets, loss_mask: mask, count, hyper, metrics }, row_loss))
+        Ok((LossTensors { targets, loss_mask, step_params, metrics }, row_loss))
     }
 
     fn measure(&mut self, inputs: LossTensors, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) -> Result<()> {
@@ -286,7 +283,7 @@ impl Builder<'_> {
         } else {
             row_loss
         };
-        let op = StepMetrics { row_loss, partials, clip, hyper: inputs.hyper, metrics: inputs.metrics };
+        let op = StepMetrics { row_loss, partials, clip, step_params: inputs.step_params, metrics: inputs.metrics };
         self.plan.push(Phase::Update, Op::StepMetrics(op));
         Ok(())
     }
@@ -312,15 +309,16 @@ pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) 
     let mut shared = |name: &str, shape: &[usize], dtype| plan.tensor(name, shape, dtype, Lifetime::Shared);
     let dtype = if recipe.is_some() { DType::F32 } else { storage_dtype(target) };
     let parameters = shared(parameters_of(dtype), &[layout.buffer_len()], dtype)?;
-    let mut all = SharedTensors { parameters, moments: [None; 2], metrics: None, exempt: None, scaling: None };
+    let mut all =
+        SharedTensors { parameters, moments: [None; 2], metrics: None, parameter_flags: None, loss_scale: None };
     if let Some(recipe) = recipe {
         for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moment_count()) {
             *slot = Some(shared(name, &[layout.buffer_len()], DType::F32)?);
         }
-        all.metrics = Some(shared("metrics", &[METRICS_SLOTS, 4], DType::F32)?);
-        all.exempt = Some(shared("exempt", &[layout.buffer_len()], DType::U32)?);
+        all.metrics = Some(shared("metrics", &[METRICS_SLOTS, MetricsRow::LEN], DType::F32)?);
+        all.parameter_flags = Some(shared("parameter_flags", &[layout.buffer_len()], DType::U32)?);
         if storage_dtype(target) == DType::F16 {
-            all.scaling = Some(shared("scaling", &[3], DType::F32)?);
+            all.loss_scale = Some(shared("loss_scale", &[LossScale::LEN], DType::F32)?);
         }
     }
     plan.check_limits(target)?;
@@ -337,12 +335,12 @@ pub(crate) struct SharedTensors {
     pub parameters: TensorId,
     /// `[flat]` each.
     pub moments: [Option<TensorId>; 2],
-    /// `[METRICS_SLOTS, 4]`.
+    /// `[METRICS_SLOTS]` of [`MetricsRow`].
     pub metrics: Option<TensorId>,
     /// `[flat]`.
-    pub exempt: Option<TensorId>,
+    pub parameter_flags: Option<TensorId>,
     /// `[3]`, in half precision.
-    pub scaling: Option<TensorId>,
+    pub loss_scale: Option<TensorId>,
 }
 
 /// What the forward pass leaves for the passes after it.
