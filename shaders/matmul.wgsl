@@ -16,6 +16,9 @@
 //
 // Where LONG is 1, a sum carries what rounding takes from it, chunk by chunk; carry.wgsl is appended.
 //
+// FXC takes long over branches and small operations where so many sums are kept across loops. So loads go four by four and without
+// a branch, squares are stored in a loop, and RESUMES, which is 1 where skip is not 0, is a constant.
+//
 // A, B and Out are f32 or f16, in which the buffers are kept; all sums are made in f32.
 
 struct Params {
@@ -50,7 +53,9 @@ struct Params {
 /// 1 or 2.
 override SQUARES: u32 = 1u;
 override LONG: u32 = 0u;
+override RESUMES: u32 = 0u;
 const CHUNK: u32 = 16u;
+const FOUR: vec4<u32> = vec4(0u, 1u, 2u, 3u);
 
 // Both k by k, so that a thread reads its rows of A, and its columns of B, four as one vector. One vector of padding
 // keeps the stores of a warp in different banks.
@@ -68,30 +73,24 @@ struct Vectors {
 // Without a branch: sixteen of them in a row, inlined, are more than some drivers' compilers can bear. What lies
 // outside is read from the first element and replaced by zero.
 
-fn load_a(m: u32, k: u32, k_end: u32) -> f32 {
-    let inside = (m < params.m) & (k < k_end);
-    return select(0.0, f32(a[params.a_offset + select(0u, m * params.a_row + k * params.a_col, inside)]), inside);
-}
-
-fn load_b(k: u32, n: u32, k_end: u32) -> f32 {
-    let inside = (n < params.n) & (k < k_end);
-    return select(0.0, f32(b[params.b_offset + select(0u, k * params.b_row + n * params.b_col, inside)]), inside);
-}
-
 fn load_a4(m: u32, k: u32, k_end: u32) -> vec4<f32> {
-    return vec4(load_a(m, k, k_end), load_a(m + 1u, k, k_end), load_a(m + 2u, k, k_end), load_a(m + 3u, k, k_end));
+    let rows = m + FOUR;
+    let inside = rows < vec4(select(0u, params.m, k < k_end));
+    let at = params.a_offset + select(vec4(0u), rows * params.a_row + k * params.a_col, inside);
+    return select(vec4(0.0), vec4(f32(a[at.x]), f32(a[at.y]), f32(a[at.z]), f32(a[at.w])), inside);
 }
 
 fn load_b4(k: u32, n: u32, k_end: u32) -> vec4<f32> {
-    return vec4(load_b(k, n, k_end), load_b(k, n + 1u, k_end), load_b(k, n + 2u, k_end), load_b(k, n + 3u, k_end));
+    let columns = n + FOUR;
+    let inside = columns < vec4(select(0u, params.n, k < k_end));
+    let at = params.b_offset + select(vec4(0u), k * params.b_row + columns * params.b_col, inside);
+    return select(vec4(0.0), vec4(f32(b[at.x]), f32(b[at.y]), f32(b[at.z]), f32(b[at.w])), inside);
 }
 
 /// Which (k, vector) of a tile an element is: neighbouring threads walk the axis of stride 1.
 fn place(element: u32, along_k: bool) -> vec2<u32> {
-    if along_k {
-        return vec2(element % CHUNK, element / CHUNK);
-    }
-    return vec2(element / (8u * SQUARES), element % (8u * SQUARES));
+    let width = 8u * SQUARES;
+    return select(vec2(element / width, element % width), vec2(element % CHUNK, element / CHUNK), along_k);
 }
 
 /// What a thread loads of the chunk of A that starts at k: of 128·SQUARES elements number lid, lid + 64, ….
@@ -170,70 +169,69 @@ fn totals(long: Long) -> Vectors {
     return Vectors(long.v0.total, long.v1.total, long.v2.total, long.v3.total);
 }
 
-/// What the dispatch before left of a square.
+/// What the dispatch before left of a square. What lies outside is read from the thread's own first element.
 fn load_square(m: u32, n: u32, slice: u32) -> Vectors {
-    return Vectors(load(m, n, slice), load(m + 1u, n, slice), load(m + 2u, n, slice), load(m + 3u, n, slice));
-}
-
-fn load(m: u32, n: u32, slice: u32) -> vec4<f32> {
-    let at = params.out_offset + slice * params.slice_stride + m * params.n + n;
-    var value = vec4(0.0);
-    for (var i = 0u; i < 4u; i += 1u) {
-        if m < params.m && n + i < params.n {
-            value[i] = f32(out[at + i]);
-        }
+    var square: Vectors;
+    if (m < params.m) & (n < params.n) {
+        let at = params.out_offset + slice * params.slice_stride + m * params.n + n;
+        square.v0 = load(at, 0u, n, params.n);
+        square.v1 = load(at, params.n, n, select(0u, params.n, m + 1u < params.m));
+        square.v2 = load(at, 2u * params.n, n, select(0u, params.n, m + 2u < params.m));
+        square.v3 = load(at, 3u * params.n, n, select(0u, params.n, m + 3u < params.m));
     }
-    return value;
+    return square;
 }
 
 fn load_sum(m: u32, slice: u32) -> vec4<f32> {
-    let at = params.sum_offset + slice * params.slice_stride + m;
     var sum = vec4(0.0);
-    for (var i = 0u; i < 4u && m + i < params.m; i += 1u) {
-        sum[i] = f32(out[at + i]);
+    if m < params.m {
+        sum = load(params.sum_offset + slice * params.slice_stride + m, 0u, m, params.m);
     }
     return sum;
 }
 
+/// The four elements `further` than `at`, of which the first has number i, as far as their numbers are below `end`.
+fn load(at: u32, further: u32, i: u32, end: u32) -> vec4<f32> {
+    let inside = i + FOUR < vec4(end);
+    let index = at + select(vec4(0u), further + FOUR, inside);
+    return select(vec4(0.0), vec4(f32(out[index.x]), f32(out[index.y]), f32(out[index.z]), f32(out[index.w])), inside);
+}
+
 fn store_square(m: u32, n: u32, slice: u32, square: Vectors) {
-    let added = vec4(bias_at(n), bias_at(n + 1u), bias_at(n + 2u), bias_at(n + 3u));
-    store(m, n, slice, square.v0 + added);
-    store(m + 1u, n, slice, square.v1 + added);
-    store(m + 2u, n, slice, square.v2 + added);
-    store(m + 3u, n, slice, square.v3 + added);
+    let added = bias_at(n);
+    let at = params.out_offset + slice * params.slice_stride + m * params.n + n;
+    store(at, n, select(0u, params.n, m < params.m), square.v0 + added);
+    store(at + params.n, n, select(0u, params.n, m + 1u < params.m), square.v1 + added);
+    store(at + 2u * params.n, n, select(0u, params.n, m + 2u < params.m), square.v2 + added);
+    store(at + 3u * params.n, n, select(0u, params.n, m + 3u < params.m), square.v3 + added);
 }
 
 fn store_sum(m: u32, slice: u32, sum: vec4<f32>) {
-    let at = params.sum_offset + slice * params.slice_stride + m;
-    for (var i = 0u; i < 4u && m + i < params.m; i += 1u) {
-        out[at + i] = Out(sum[i]);
+    store(params.sum_offset + slice * params.slice_stride + m, m, params.m, sum);
+}
+
+/// Four elements from `at` on, of which the first has number i, as far as their numbers are below `end`.
+fn store(at: u32, i: u32, end: u32, value: vec4<f32>) {
+    if i < end {
+        out[at] = Out(value.x);
+    }
+    if i + 1u < end {
+        out[at + 1u] = Out(value.y);
+    }
+    if i + 2u < end {
+        out[at + 2u] = Out(value.z);
+    }
+    if i + 3u < end {
+        out[at + 3u] = Out(value.w);
     }
 }
 
-fn store(m: u32, n: u32, slice: u32, value: vec4<f32>) {
-    if m < params.m {
-        let at = params.out_offset + slice * params.slice_stride + m * params.n + n;
-        if n < params.n {
-            out[at] = Out(value.x);
-        }
-        if n + 1u < params.n {
-            out[at + 1u] = Out(value.y);
-        }
-        if n + 2u < params.n {
-            out[at + 2u] = Out(value.z);
-        }
-        if n + 3u < params.n {
-            out[at + 3u] = Out(value.w);
-        }
-    }
-}
-
-fn bias_at(n: u32) -> f32 {
-    let is_last = params.skip + params.count >= params.k;
-    if params.has_bias != 0u && is_last && n < params.n {
-        return f32(bias[params.bias_offset + n]);
-    }
-    return 0.0;
+/// What is added to columns n to n + 3.
+fn bias_at(n: u32) -> vec4<f32> {
+    let has_bias = (params.has_bias != 0u) & (params.skip + params.count >= params.k);
+    let inside = n + FOUR < vec4(select(0u, params.n, has_bias));
+    let at = params.bias_offset + select(vec4(0u), n + FOUR, inside);
+    return select(vec4(0.0), vec4(f32(bias[at.x]), f32(bias[at.y]), f32(bias[at.z]), f32(bias[at.w])), inside);
 }
 
 @compute @workgroup_size(64)
@@ -272,7 +270,7 @@ fn main(
     var s11: Vectors;
     var sum0 = vec4(0.0);
     var sum1 = vec4(0.0);
-    if params.skip > 0u {
+    if RESUMES != 0u {
         s00 = load_square(m, n, slice);
         if SQUARES > 1u {
             s01 = load_square(m, n + 32u, slice);
@@ -281,7 +279,9 @@ fn main(
         }
         if summing {
             sum0 = load_sum(m, slice);
-            sum1 = load_sum(m + 32u, slice);
+            if SQUARES > 1u {
+                sum1 = load_sum(m + 32u, slice);
+            }
         }
     }
     // Where sums are long those of a chunk are made apart.
@@ -332,18 +332,17 @@ fn main(
             let left0 = tile_a[at + row];
             let right0 = tile_b[at + column];
             s00 = add(s00, left0, right0);
-            if summing {
-                sum0 += left0;
-            }
+            var left1: vec4<f32>;
             if SQUARES > 1u {
-                let left1 = tile_a[at + row + 8u];
+                left1 = tile_a[at + row + 8u];
                 let right1 = tile_b[at + column + 8u];
                 s01 = add(s01, left0, right1);
                 s10 = add(s10, left1, right0);
                 s11 = add(s11, left1, right1);
-                if summing {
-                    sum1 += left1;
-                }
+            }
+            if summing {
+                sum0 += left0;
+                sum1 += left1;
             }
         }
         if LONG != 0u {
@@ -367,15 +366,19 @@ fn main(
         sum1 = long_sum1.total;
     }
 
-    store_square(m, n, slice, s00);
+    for (var square = 0u; square < SQUARES * SQUARES; square += 1u) {
+        var sums = s00;
+        switch square {
+            case 0u: {}
+            case 1u: { sums = s01; }
+            case 2u: { sums = s10; }
+            default: { sums = s11; }
+        }
+        store_square(m + (square >> 1u) * 32u, n + (square & 1u) * 32u, slice, sums);
+    }
     if summing && column == 0u {
         store_sum(m, slice, sum0);
-    }
-    if SQUARES > 1u {
-        store_square(m, n + 32u, slice, s01);
-        store_square(m + 32u, n, slice, s10);
-        store_square(m + 32u, n + 32u, slice, s11);
-        if summing && column == 0u {
+        if SQUARES > 1u {
             store_sum(m + 32u, slice, sum1);
         }
     }

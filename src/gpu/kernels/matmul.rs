@@ -41,7 +41,7 @@ pub(super) static MATMUL: Kernel = Kernel {
     source: &[shader!("matmul.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     bindings: &[read("a").of("A"), read("b").of("B"), read("bias").of("B"), write("out").of("Out")],
     workgroup: [64, 1, 1],
-    constants: &["SQUARES", "LONG"],
+    constants: &["SQUARES", "LONG", "RESUMES"],
     params: Params::FIELDS,
     params_size: Params::SIZE,
 };
@@ -67,12 +67,13 @@ fn tiled(
 ) -> Result<Vec<Command>> {
     let side = tile.side();
     let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
+    let squares = to_u32(side / ProductTile::Small.side())?;
     let is_long = k.div_ceil(slices) > LONG;
     let part = |(skip, count): (usize, usize)| {
         let params = Params { skip: to_u32(skip)?, count: to_u32(count)?, ..*params };
-        let command =
-            dispatch(plan, &MATMUL, tensors.clone(), &params, tile_count(m, side) * tile_count(n, side), slices)?;
-        Ok(with_constants(command, &[(side / ProductTile::Small.side()) as u32, u32::from(is_long)]))
+        let workgroups = tile_count(m, side) * tile_count(n, side);
+        let command = dispatch(plan, &MATMUL, tensors.clone(), &params, workgroups, slices)?;
+        Ok(with_constants(command, &[squares, u32::from(is_long), u32::from(skip > 0)]))
     };
     parts(cut, k.div_ceil(slices)).map(part).collect()
 }
