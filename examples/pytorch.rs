@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! python scripts/pytorch_round_trip.py save torch.safetensors
-//! cargo run --example pytorch -- torch.safetensors --cell lstm --inputs 5 --hidden 7 --outputs 4 --export back.safetensors
+//! cargo run --example pytorch -- torch.safetensors --cell lstm --inputs 5 --hidden 7 --outputs 4 \
+//!     --export back.safetensors
 //! python scripts/pytorch_round_trip.py check torch.safetensors back.safetensors
 //! ```
 

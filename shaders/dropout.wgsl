@@ -1,4 +1,5 @@
-// dropout: out[r, j] = input[r, j]·m((first + r) mod period, j), m being 0 where dropout drops and `kept` where not; assigns.
+// dropout: out[r, j] = input[r, j]·m((first + r) mod period, j), m being 0 where dropout drops and `kept` where not;
+// assigns.
 //
 // in   input  [R, N] at input_offset, read where has_input is 1; ones where not
 // in   keys   [sites, 2]

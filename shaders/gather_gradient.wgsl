@@ -1,5 +1,5 @@
-// gather_gradient: weight[j, v] = Σ d[r, j]·m(b, v) over the rows r whose token is v, and bias[j] = Σ_r d[r, j]; assigns
-// every element of both in every slice, zeros where a token does not occur; adds where `skip` is not 0.
+// gather_gradient: weight[j, v] = Σ d[r, j]·m(b, v) over the rows r whose token is v, and bias[j] = Σ_r d[r, j];
+// assigns every element of both in every slice, zeros where a token does not occur; adds where `skip` is not 0.
 //
 // in   d       [R, M] at d_offset
 // in   order   [places] row numbers, by token

@@ -1,5 +1,6 @@
-// gradient_norms: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its part of
-// two rows, or one, of the trace. Of the B·H elements of a norm it takes `count` from `begin` on, and joins them to those before.
+// gradient_norms: the norm of dL/dh_t over all sequences that have a step t, for every step and direction; assigns its
+// part of two rows, or one, of the trace. Of the B·H elements of a norm it takes `count` from `begin` on, and joins
+// them to those before.
 //
 // in   upstream    [T+D, B, D·H]: dL/dh_t at slot t + 1
 // in   lengths     [B]: a sequence has the steps below its own
@@ -8,7 +9,8 @@
 //
 // norm = √Σg², or where that sum is very large or small M·√Σ (g/M)² with M the largest magnitude, so that it neither
 // overflows nor underflows before the gradient does.
-// What is not finite comes through. One workgroup a step and direction; records.wgsl is appended. Upstream is f32 or f16.
+// What is not finite comes through. One workgroup a step and direction; records.wgsl is appended. Upstream is f32 or
+// f16.
 
 struct Params {
     steps: u32,

@@ -1,4 +1,5 @@
-// The GRU cell, gates r, z, n, reset after the product: n = tanh(x_n + r·u_n), h = (1 - z)·n + z·h_(t-1), u = U·h + b_U.
+// The GRU cell, gates r, z, n, reset after the product: n = tanh(x_n + r·u_n), h = (1 - z)·n + z·h_(t-1), u = U·h +
+// b_U.
 //
 // in-out  gates  [T, B, D·3·H]: x; forwards the activated gates, backwards the gradient of x take its place
 // in-out  saved  [T, B, D·3·H]: u; backwards its gradient takes its place

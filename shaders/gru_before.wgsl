@@ -1,4 +1,5 @@
-// The GRU cell, gates r, z, n, reset before the product: n = tanh(x_n + U_n·(r·h_(t-1)) + b_Un), h = (1 - z)·n + z·h_(t-1).
+// The GRU cell, gates r, z, n, reset before the product: n = tanh(x_n + U_n·(r·h_(t-1)) + b_Un), h = (1 - z)·n +
+// z·h_(t-1).
 //
 // in-out  gates  [T, B, D·3·H]: x; forwards the activated gates, backwards the gradient of x take its place
 // in-out  saved  [T, B, D·H]: r·h_(t-1), what the second product is over

@@ -1,5 +1,5 @@
-// initial_state_gradient: weight[j] = Σ_b source[slot, b, j] over `count` sequences from `first` on, the slot being that of j's direction;
-// 0 unless fresh is 1; assigns, but adds where `first` is not 0.
+// initial_state_gradient: weight[j] = Σ_b source[slot, b, j] over `count` sequences from `first` on, the slot being
+// that of j's direction; 0 unless fresh is 1; assigns, but adds where `first` is not 0.
 //
 // in   source  [T+D, B, D·H]
 // in   fresh   [1]

@@ -35,8 +35,8 @@ fn slice_start(length: u32, s: u32, slices: u32) -> u32 {
     return (length / slices) * s + (length % slices) * s / slices;
 }
 
-/// The number of a workgroup in a linear grid that is spread over x and y, of which a dispatch may be a part: the one that
-/// starts at first_workgroup, the last of every kernel's parameters.
+/// The number of a workgroup in a linear grid that is spread over x and y, of which a dispatch may be a part: the one
+/// that starts at first_workgroup, the last of every kernel's parameters.
 fn linear(workgroup: vec3<u32>, grid: vec3<u32>) -> u32 {
     return params.first_workgroup + workgroup.x + workgroup.y * grid.x;
 }

@@ -5,19 +5,20 @@
 // in   bias  [N] at bias_offset, read where has_bias is 1
 // out  out   [M, N] at out_offset
 //
-// The K axis is cut into `slices`: slice s sums rows ⌊K·s/S⌋ to ⌊K·(s+1)/S⌋ and writes slice_stride·s further on. Of every slice a
-// dispatch takes `count` rows from `skip` on: where skip is not 0 it goes on with what is there, and the bias is the last's to add.
-// Where has_sum is 1, Σ_k A(m, k) of each slice is also written: [M] at sum_offset + slice_stride·s.
+// The K axis is cut into `slices`: slice s sums rows ⌊K·s/S⌋ to ⌊K·(s+1)/S⌋ and writes slice_stride·s further on. Of
+// every slice a dispatch takes `count` rows from `skip` on: where skip is not 0 it goes on with what is there, and the
+// bias is the last's to add. Where has_sum is 1, Σ_k A(m, k) of each slice is also written: [M] at sum_offset +
+// slice_stride·s.
 //
-// Each workgroup makes a tile of 32·SQUARES a side, each of its 8×8 threads SQUARES×SQUARES squares of 4×4 in registers;
-// K goes through workgroup memory in chunks of 16. The next chunk is loaded into registers before this one is used, so
-// that the wait overlaps. With 4 squares a thread has 4 vectors of workgroup memory for 64 products, with 1 it has 2 for
-// 16, and reads each of A and B half as often.
+// Each workgroup makes a tile of 32·SQUARES a side, each of its 8×8 threads SQUARES×SQUARES squares of 4×4 in
+// registers; K goes through workgroup memory in chunks of 16. The next chunk is loaded into registers before this one
+// is used, so that the wait overlaps. With 4 squares a thread has 4 vectors of workgroup memory for 64 products, with 1
+// it has 2 for 16, and reads each of A and B half as often.
 //
 // Where LONG is 1, a sum carries what rounding takes from it, chunk by chunk; carry.wgsl is appended.
 //
-// FXC takes long over branches and small operations where so many sums are kept across loops. So loads go four by four and without
-// a branch, squares are stored in a loop, and RESUMES, which is 1 where skip is not 0, is a constant.
+// FXC takes long over branches and small operations where so many sums are kept across loops. So loads go four by four
+// and without a branch, squares are stored in a loop, and RESUMES, which is 1 where skip is not 0, is a constant.
 //
 // A, B and Out are f32 or f16, in which the buffers are kept; all sums are made in f32.
 

@@ -1,5 +1,5 @@
-// mean_squared: row_loss[r] = loss_mask[r] / (count·O) · Σ_o (y[r, o] − target[r, o])², each position's part of the mean;
-// assigns. Where with_gradient is 1 the outputs become s · 2·loss_mask[r] / (count·O) · (y − target).
+// mean_squared: row_loss[r] = loss_mask[r] / (count·O) · Σ_o (y[r, o] − target[r, o])², each position's part of the
+// mean; assigns. Where with_gradient is 1 the outputs become s · 2·loss_mask[r] / (count·O) · (y − target).
 //
 // in-out  outputs      y [R, O] at outputs_offset
 // in      targets      [R, O]

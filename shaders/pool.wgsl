@@ -1,13 +1,13 @@
-// pool: one vector for each sequence from the outputs of steps `first` to first + steps of T, slots 1 to T of the history;
-// assigns, but adds to a mean whose first steps were done before.
+// pool: one vector for each sequence from the outputs of steps `first` to first + steps of T, slots 1 to T of the
+// history; assigns, but adds to a mean whose first steps were done before.
 //
 // in      history  [T+D, B, D·H]
 // in      lengths  [B]
 // in-out  out      [B, D·H] at out_offset
 // in-out  excess   [B, D·H]: by how much a mean is too large so far
 //
-// Kind 0 is each direction's last state, 1 the mean over the valid steps, `skipped` before these. One thread an element, its sum
-// in order. History is f32 or f16. carry.wgsl is appended.
+// Kind 0 is each direction's last state, 1 the mean over the valid steps, `skipped` before these. One thread an
+// element, its sum in order. History is f32 or f16. carry.wgsl is appended.
 
 struct Params {
     kind: u32,

@@ -1,4 +1,5 @@
-// pool_gradient: the gradient of the outputs of steps, `skipped` before them, from that of one vector for each sequence; assigns slots 1 to T.
+// pool_gradient: the gradient of the outputs of steps, `skipped` before them, from that of one vector for each
+// sequence; assigns slots 1 to T.
 //
 // in   d         [B, D·H] at d_offset
 // in   lengths   [B]

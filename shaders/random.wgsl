@@ -1,5 +1,5 @@
-// Threefry-2x32 with 20 rounds (Salmon et al. 2011): a word that looks random, from a key and a counter. The same bits as
-// in Rust, where the generator is tested against its known answers.
+// Threefry-2x32 with 20 rounds (Salmon et al. 2011): a word that looks random, from a key and a counter. The same bits
+// as in Rust, where the generator is tested against its known answers.
 
 /// Four rounds, each an addition, a rotation and an exclusive or.
 fn four_rounds(word: vec2<u32>, rotations: vec4<u32>) -> vec2<u32> {

@@ -1,11 +1,12 @@
-// What the drivers of a recurrence (step_*.wgsl, sequence_*.wgsl) share: their parameters, where one unit of one sequence
-// lies at one step, and what a driver hears of a cell's gradient.
+// What the drivers of a recurrence (step_*.wgsl, sequence_*.wgsl) share: their parameters, where one unit of one
+// sequence lies at one step, and what a driver hears of a cell's gradient.
 //
 // D directions run side by side: the first from step 0 in time to step T - 1, the second the other way. A step counts
 // from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H] is the state after the step at time t; the
 // initial state is in slot 0 or, of the second direction, in slot T + 1.
 //
-// Stored is f32 or f16: what U, gates, h, its gradient and most of what a cell keeps are kept in. All sums are made in f32.
+// Stored is f32 or f16: what U, gates, h, its gradient and most of what a cell keeps are kept in. All sums are made in
+// f32.
 
 /// The most sequences, and units, that a thread makes sums of at once, and how many elements of a sum it loads at once.
 const MAX_SEQUENCES: u32 = 8u;
@@ -28,8 +29,8 @@ struct Params {
     has_mask: u32,
     /// Whether a driver of a whole sequence goes on to the initial state, backwards, which is where `begin` is 0.
     to_start: u32,
-    /// Backwards, whether the gradient of the last state comes from further on: of h it lies one slot behind the last of
-    /// upstream's, of a second state one behind the last of its history. For one direction.
+    /// Backwards, whether the gradient of the last state comes from further on: of h it lies one slot behind the last
+    /// of upstream's, of a second state one behind the last of its history. For one direction.
     carried: u32,
     /// The steps that a driver of a whole sequence takes, from `begin` to before `end`.
     begin: u32,

@@ -1,6 +1,6 @@
-// reduce_gradients: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where the step accumulates or `adds` is not 0;
-// 0 where the element is frozen. Each block of 2048 elements leaves in partials its largest magnitude m, Σ (g/m)² (0 where m is 0), and 1 if
-// all of it is finite, else 0.
+// reduce_gradients: gradients[i] = Σ_s slices[s, i]·u, s in order, added to what is there where the step accumulates or
+// `adds` is not 0; 0 where the element is frozen. Each block of 2048 elements leaves in partials its largest magnitude
+// m, Σ (g/m)² (0 where m is 0), and 1 if all of it is finite, else 0.
 //
 // in      slices           [S, flat]
 // in      step_params      StepParams: accumulate
@@ -9,8 +9,8 @@
 // in-out  gradients        [flat]: read where something is added to it, assigned always
 // out     partials         [blocks] of NormPartial
 //
-// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended: records.wgsl
-// and the sum over the slices, of reduce_gradients_window.wgsl or reduce_gradients_segment.wgsl.
+// One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended:
+// records.wgsl and the sum over the slices, of reduce_gradients_window.wgsl or reduce_gradients_segment.wgsl.
 
 struct Params {
     flat: u32,

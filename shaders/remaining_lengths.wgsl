@@ -1,4 +1,5 @@
-// remaining_lengths: left[b] = max(lengths[b] - skipped, 0), how many of the steps from `skipped` on are valid; assigns.
+// remaining_lengths: left[b] = max(lengths[b] - skipped, 0), how many of the steps from `skipped` on are valid;
+// assigns.
 //
 // in   lengths  [B]
 // out  left     [B]

@@ -1,13 +1,14 @@
-// sequence_backward: a recurrence backwards from step `end` to `begin`, all of them or a part, one workgroup a tile of sequences
-// of a direction; the cell and recurrence.wgsl are appended.
+// sequence_backward: a recurrence backwards from step `end` to `begin`, all of them or a part, one workgroup a tile of
+// sequences of a direction; the cell and recurrence.wgsl are appended.
 //
 //   for every step from the last: dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step
-//   what is carried; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns
-//   that of r. Of a cell with two products, m ⊙ Uᵀ·(gradient of the second's sums) goes to cell_operand_backward.
+//   what is carried; it takes upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and
+//   returns that of r. Of a cell with two products, m ⊙ Uᵀ·(gradient of the second's sums) goes to
+//   cell_operand_backward.
 //
 // in      weight        U [D·G·H, H] at weight_offset: neighbouring threads read neighbouring elements
-// in-out  upstream      [T+D, B, D·H]: slots 1 to T; the slot before is added to where h passes around U; the initial state's
-//                       is assigned
+// in-out  upstream      [T+D, B, D·H]: slots 1 to T; the slot before is added to where h passes around U; the initial
+//                       state's is assigned
 // in      history       [T+D, B, D·H]
 // in-out  gates         [T, B, D·G·H]: what the cell left there forwards; all is written
 // in      lengths       [B]
@@ -122,9 +123,9 @@ fn main(
     // The units of all sequences of the tile, one after the other.
     let units = min(SEQUENCES, params.batch - first_b) * hidden;
 
-    // What the first turn hears through U: of the step after it. From beyond the last of all nothing comes but what is carried,
-    // which stands where that turn finds its sums, so that the loop over units is the same in every turn: FXC takes no barrier
-    // beside a loop that branches on the turn, nor below one that branches on what bounds the turns.
+    // What the first turn hears through U: of the step after it. From beyond the last of all nothing comes but what is
+    // carried, which stands where that turn finds its sums, so that the loop over units is the same in every turn: FXC
+    // takes no barrier beside a loop that branches on the turn, nor below one that branches on what bounds the turns.
     for (var i = lid; i < units; i += THREADS) {
         for (var part = 0u; part < SPLIT; part += 1u) {
             shared_floats[sum_at(part, i / hidden, i % hidden)] = 0.0;

@@ -1,5 +1,5 @@
-// sequence_forward: a recurrence over steps `begin` to `end`, all of them or a part, one workgroup a tile of sequences of a
-// direction; the cell and recurrence.wgsl are appended.
+// sequence_forward: a recurrence over steps `begin` to `end`, all of them or a part, one workgroup a tile of sequences
+// of a direction; the cell and recurrence.wgsl are appended.
 //
 //   for every one of them: r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns
 //   their slots of the history.

@@ -2,14 +2,16 @@
 // recurrence.wgsl are appended.
 //
 //   dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step what is carried; it takes
-//   upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a cell with two
-//   products a second dispatch hands m ⊙ Uᵀ·(gradient of the second's sums at this step) to cell_operand_backward.
+//   upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a
+//   cell with two products a second dispatch hands m ⊙ Uᵀ·(gradient of the second's sums at this step) to
+//   cell_operand_backward.
 //
 // in      weight        U [D·G·H, H] at weight_offset
-// in-out  upstream      [T+D, B, D·H]: the slot after the step is read and written, the slot before it added to where h passes
-//                       around U (assigned at the first step)
+// in-out  upstream      [T+D, B, D·H]: the slot after the step is read and written, the slot before it added to where h
+//                       passes around U (assigned at the first step)
 // in      history       [T+D, B, D·H]
-// in-out  gates         [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is read
+// in-out  gates         [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is
+//                       read
 // in      lengths       [B]
 // in      dropout_mask  m [B, D·H], read where has_mask is 1
 //

@@ -1,4 +1,5 @@
-// step_forward: one step of a recurrence, every direction over the whole batch; the cell and recurrence.wgsl are appended.
+// step_forward: one step of a recurrence, every direction over the whole batch; the cell and recurrence.wgsl are
+// appended.
 //
 //   r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns a slot of the history. Of a cell with two
 //   products the first dispatch ends with cell_operand, whose result takes h_(t-1)'s place in the second.
@@ -10,9 +11,9 @@
 // in      lengths       [B]
 // in      dropout_mask  m [B, D·H], read where MASKED is 1
 //
-// One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units. SPLIT threads that are neighbours share
-// a sum and read neighbouring elements of a row of U and of h. Each makes the sums of all the sequences and of UNITS
-// units in registers: UNITS·G weights and SEQUENCES operands make UNITS·G·SEQUENCES products.
+// One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units. SPLIT threads that are neighbours
+// share a sum and read neighbouring elements of a row of U and of h. Each makes the sums of all the sequences and of
+// UNITS units in registers: UNITS·G weights and SEQUENCES operands make UNITS·G·SEQUENCES products.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
@@ -36,8 +37,8 @@ var<workgroup> sums: array<f32, FLOATS>;
 /// The sums of a thread: of its unit u, gate g and sequence s at (u·G + g)·SEQUENCES + s.
 var<private> acc: array<f32, MAX_UNITS * GATES * MAX_SEQUENCES>;
 
-/// Adds the products of element k. The operands of sequence s start at rows[s], its mask at masks[s], and the weights of
-/// unit u at columns[u].
+/// Adds the products of element k. The operands of sequence s start at rows[s], its mask at masks[s], and the weights
+/// of unit u at columns[u].
 fn add_products(
     k: u32,
     rows: array<u32, MAX_SEQUENCES>,

@@ -4,14 +4,15 @@
 // carry.wgsl and records.wgsl are appended.
 //
 // in      row_loss     [R]: the loss is their sum, and what the row says already where the step accumulates
-// in      partials     [blocks] of NormPartial, from reduce_gradients; not read where blocks is 0: the norm is then 0 and the scale 1
+// in      partials     [blocks] of NormPartial, from reduce_gradients; not read where blocks is 0: the norm is then 0
+//                      and the scale 1
 // in      step_params  StepParams: the row of the metrics, accumulate, more_windows
 // in-out  metrics      [slots] of MetricsRow
 //
 // norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
 // Where the step has more windows to come the flag is 0: there is no update yet.
-// clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it; 3 says how much smaller a
-// largest magnitude above `bound` is made, which the optimiser does.
+// clip: 0 leaves the scale at 1; 1 scales a norm above `bound` down to it; 2 scales any norm to it; 3 says how much
+// smaller a largest magnitude above `bound` is made, which the optimiser does.
 
 struct Params {
     rows: u32,

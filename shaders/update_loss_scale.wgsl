@@ -1,5 +1,6 @@
-// update_loss_scale: the factor on the gradient of the loss, halved where the step's finite flag is 0 and doubled after `interval`
-// consecutive finite steps, as long as it stays between `least` and `most`; nothing changes where the step has more windows to come.
+// update_loss_scale: the factor on the gradient of the loss, halved where the step's finite flag is 0 and doubled after
+// `interval` consecutive finite steps, as long as it stays between `least` and `most`; nothing changes where the step
+// has more windows to come.
 //
 // in      step_params  StepParams: the row of the metrics, more_windows
 // in      metrics      [slots] of MetricsRow: updates

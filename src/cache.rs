@@ -1,7 +1,8 @@
-//! The plans that a trainer, a predictor or a stream keeps ready for the sizes it was asked for, up to a number of bytes.
+//! The plans that a trainer, a predictor or a stream keeps ready for the sizes it was asked for, up to a number of
+//! bytes.
 //!
-//! The contract: where a new plan would go beyond the bound, those go that were used longest ago; one that is in use never
-//! goes. So what is kept lies within the bound, or is in use.
+//! The contract: where a new plan would go beyond the bound, those go that were used longest ago; one that is in use
+//! never goes. So what is kept lies within the bound, or is in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,16 +21,18 @@ const SHARE: u64 = 8;
 const UNKNOWN: u64 = 256 << 20;
 
 /// How many plans are kept ready, from [`Trainer::plan_cache`](crate::Trainer::plan_cache),
-/// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or [`StreamingPredictor::plan_cache`](crate::StreamingPredictor::plan_cache).
+/// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or
+/// [`StreamingPredictor::plan_cache`](crate::StreamingPredictor::plan_cache).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanCacheStats {
     /// Plans that are kept, those in use included.
     pub plans: usize,
-    /// Bytes that they take, on the device and on the host, but for what all of them share: parameters, gradients, moments.
+    /// Bytes that they take, on the device and on the host, but for what all of them share: parameters, gradients,
+    /// moments.
     pub bytes: u64,
-    /// How many bytes plans that are not in use may take, as [`Device::with_plan_cache_bytes`](crate::Device::with_plan_cache_bytes)
-    /// sets it.
+    /// How many bytes plans that are not in use may take, as
+    /// [`Device::with_plan_cache_bytes`](crate::Device::with_plan_cache_bytes) sets it.
     pub limit: u64,
     /// Plans that were made so far.
     pub made: u64,
@@ -97,7 +100,8 @@ impl PlanCache {
         PlanCache { limit, held: HashMap::new(), bytes: 0, asked: 0, made: 0, freed: 0 }
     }
 
-    /// The plan of a size, made if there is none. Where the device has no memory left for it, all go that are not in use.
+    /// The plan of a size, made if there is none. Where the device has no memory left for it, all go that are not in
+    /// use.
     pub async fn get(
         &mut self,
         executor: &mut Executor,
@@ -127,8 +131,8 @@ impl PlanCache {
         Ok(plan)
     }
 
-    /// Frees plans that are not in use, the least recently used first, until at most so many bytes are held, and waits until
-    /// the device has given their memory back. Returns how many went.
+    /// Frees plans that are not in use, the least recently used first, until at most so many bytes are held, and waits
+    /// until the device has given their memory back. Returns how many went.
     async fn shrink(&mut self, executor: &mut Executor, limit: u64, wait: Wait) -> Result<u64> {
         let before = self.freed;
         while self.bytes > limit {

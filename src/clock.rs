@@ -1,7 +1,7 @@
 //! How long the operations of one run took, and by which clock that was measured.
 //!
-//! The contract: nothing here is part of an ordinary run. wasm32 has no clock of its own: there only a GPU's timestamps tell
-//! the time, and asking for anything else is an error.
+//! The contract: nothing here is part of an ordinary run. wasm32 has no clock of its own: there only a GPU's timestamps
+//! tell the time, and asking for anything else is an error.
 
 use crate::error::Result;
 

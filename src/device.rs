@@ -84,8 +84,8 @@ impl Device {
         }
     }
 
-    /// The CPU executor, in f32, on as many threads as rayon has, or on the calling thread where the system refuses to make
-    /// threads. Results are the same bits on any number of threads.
+    /// The CPU executor, in f32, on as many threads as rayon has, or on the calling thread where the system refuses to
+    /// make threads. Results are the same bits on any number of threads.
     pub fn cpu() -> Device {
         Device { kind: Kind::Cpu, precision: Precision::F32, plan_cache_bytes: None }
     }
@@ -97,11 +97,12 @@ impl Device {
 
     /// The same, computing in another precision; devices are opened in [`Precision::F32`].
     ///
-    /// It is the device's, and neither a recipe's nor a model's: a model is trained, evaluated and run on it alike, and what
-    /// is kept of both, always in 32 bits, can go on in another precision elsewhere.
+    /// It is the device's, and neither a recipe's nor a model's: a model is trained, evaluated and run on it alike, and
+    /// what is kept of both, always in 32 bits, can go on in another precision elsewhere.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for [`Precision::F16`] on the CPU, and on a GPU without numbers of 16 bits (wgpu's `SHADER_F16`).
+    /// [`Error::Unsupported`] for [`Precision::F16`] on the CPU, and on a GPU without numbers of 16 bits (wgpu's
+    /// `SHADER_F16`).
     pub fn with_precision(self, precision: Precision) -> Result<Device> {
         match (precision, &self.kind) {
             (Precision::F32, _) => {}
@@ -117,11 +118,12 @@ impl Device {
     /// The same device, on which each [`Trainer`](crate::Trainer), [`Predictor`](crate::Predictor) and
     /// [`StreamingPredictor`](crate::StreamingPredictor) that is made from now on keeps plans of at most so many bytes.
     ///
-    /// A plan is what one size of window needs: its tensors and the list of its operations. It is made when that size first
-    /// comes and kept for the next time. Where a new one goes beyond the bound, those used longest ago are freed; one that is in
-    /// use is not, so that 0 keeps what the last call has used and nothing else. By default an eighth of the memory of the
-    /// machine, or of its container, is the bound, on a GPU too, whose memory wgpu does not tell; 256 MiB where the machine
-    /// does not tell it either. Where a device has no memory left for a plan, all that are not in use go before that is an error.
+    /// A plan is what one size of window needs: its tensors and the list of its operations. It is made when that size
+    /// first comes and kept for the next time. Where a new one goes beyond the bound, those used longest ago are freed;
+    /// one that is in use is not, so that 0 keeps what the last call has used and nothing else. By default an eighth of
+    /// the memory of the machine, or of its container, is the bound, on a GPU too, whose memory wgpu does not tell; 256
+    /// MiB where the machine does not tell it either. Where a device has no memory left for a plan, all that are not in
+    /// use go before that is an error.
     pub fn with_plan_cache_bytes(self, bytes: u64) -> Device {
         Device { plan_cache_bytes: Some(bytes), ..self }
     }
@@ -266,8 +268,8 @@ impl Executor {
         }
     }
 
-    /// Writes all that a network is to read, but for a state that is carried or given; `is_fresh` says whether it starts from
-    /// the learned one, if it has one.
+    /// Writes all that a network is to read, but for a state that is carried or given; `is_fresh` says whether it
+    /// starts from the learned one, if it has one.
     pub fn write_span(&mut self, plan: PlanId, to: &PlanTensors, span: &Span<'_>, is_fresh: bool) -> Result<()> {
         self.write_each_id(plan, to.lengths, (0..span.batch_size).map(|b| span.length(b) as u32))?;
         if let Some(fresh) = to.fresh {
@@ -350,8 +352,8 @@ impl Executor {
         Ok(out)
     }
 
-    /// [`Executor::run`], and one of the plan's tensors of real numbers appended to `out`, on a GPU when [`Executor::finish`]
-    /// waits for it.
+    /// [`Executor::run`], and one of the plan's tensors of real numbers appended to `out`, on a GPU when
+    /// [`Executor::finish`] waits for it.
     pub async fn run_and_read(
         &mut self,
         (plan, tensor): (PlanId, TensorId),

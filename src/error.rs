@@ -66,11 +66,12 @@ pub enum Error {
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),
 
-    /// The device reported work as done that it did not do: its system stops what takes too long. What was computed since the last
-    /// readback is lost, and what is read back is not good: go on from a checkpoint, with smaller windows or batches.
+    /// The device reported work as done that it did not do: its system stops what takes too long. What was computed
+    /// since the last readback is lost, and what is read back is not good: go on from a checkpoint, with smaller
+    /// windows or batches.
     #[error(
-        "the device dropped work: {submissions} of the submissions since the last readback were not done; go on from the \
-         last checkpoint, with smaller windows or batches"
+        "the device dropped work: {submissions} of the submissions since the last readback were not done; go on from \
+        the last checkpoint, with smaller windows or batches"
     )]
     WorkDropped {
         /// How many submissions did not end.
@@ -150,11 +151,11 @@ pub struct Divergence {
     pub losses: Vec<f64>,
     /// The global norms of their gradients, before clipping.
     pub norms: Vec<f64>,
-    /// What is the first that is not finite, in the order in which a step computes, and at which step it was looked for: the last
-    /// that was taken, for what earlier ones computed is gone. `None` where that step was finite again.
+    /// What is the first that is not finite, in the order in which a step computes, and at which step it was looked
+    /// for: the last that was taken, for what earlier ones computed is gone. `None` where that step was finite again.
     pub first: Option<(u64, NotFinite)>,
-    /// The largest number that was read or expected in the window that was looked at, where it is 1000 or more: then it is likely to be
-    /// the cause.
+    /// The largest number that was read or expected in the window that was looked at, where it is 1000 or more: then it
+    /// is likely to be the cause.
     pub largest: Option<Largest>,
 }
 

@@ -37,33 +37,35 @@
 //! # What a network may be
 //!
 //! [`Config`] says it: a cell, [layers](Config::with_layers), [directions](Config::with_directions), biases, a
-//! [learned initial state](Config::with_learned_initial_state) and where the label is [read out](Config::with_read_out). [`Recipe`]
-//! says how it is trained, [`Dropout`] and clipping included. Sequences of unequal length come as [`Sequences`] with
-//! lengths, from [`Batch::pad`] or from [`data::Buckets`]. [`StreamingPredictor`] runs a causal network step by step, [`Predictor`] any
-//! network over whole sequences; [`Model::import`] and [`Model::from_keras`] bring weights from elsewhere.
+//! [learned initial state](Config::with_learned_initial_state) and where the label is
+//! [read out](Config::with_read_out). [`Recipe`] says how it is trained, [`Dropout`] and clipping included. Sequences
+//! of unequal length come as [`Sequences`] with lengths, from [`Batch::pad`] or from [`data::Buckets`].
+//! [`StreamingPredictor`] runs a causal network step by step, [`Predictor`] any network over whole sequences;
+//! [`Model::import`] and [`Model::from_keras`] bring weights from elsewhere.
 //!
 //! # Unfold, truncate, batch, clip, forget
 //!
 //! A recurrent network reads one step after another: `h_t = tanh(W·x_t + U·h_(t-1) + b)`, and V reads its label from h.
 //!
-//! * **Unfold.** Over T steps it is a deep network whose layers share W and U, so the gradient of a loss is that of every step
-//!   summed: back-propagation through time (Werbos 1990). [`Trainer::step`] does it for one window of T steps.
-//! * **Truncate.** A sequence without an end is cut into windows of a few steps. [`data::Start::Carry`] lets the state go on from
-//!   one to the next, while the gradient ends at the border: [`data::Windows`] cuts a text so.
-//! * **Batch.** B sequences side by side make every product a matrix product. [`Batch::pad`] and [`data::Buckets`] put sequences
-//!   of unequal length into one.
-//! * **Clip.** Back through k steps the gradient is multiplied by k Jacobians: it vanishes or explodes (Bengio, Simard & Frasconi
-//!   1994). [`Recipe::with_trace`] measures which, and [`Trainer::trace`](Trainer::trace_async) says it; [`Clip`] holds what
-//!   explodes (Pascanu, Mikolov & Bengio 2013).
-//! * **Forget.** Against what vanishes there are gates: [`Config::lstm`] (Hochreiter & Schmidhuber 1997; Gers, Schmidhuber &
-//!   Cummins 2000) and [`Config::gru`] (Cho et al. 2014) choose what to keep and what to forget.
+//! * **Unfold.** Over T steps it is a deep network whose layers share W and U, so the gradient of a loss is that of
+//!   every step summed: back-propagation through time (Werbos 1990). [`Trainer::step`] does it for one window of T
+//!   steps.
+//! * **Truncate.** A sequence without an end is cut into windows of a few steps. [`data::Start::Carry`] lets the state
+//!   go on from one to the next, while the gradient ends at the border: [`data::Windows`] cuts a text so.
+//! * **Batch.** B sequences side by side make every product a matrix product. [`Batch::pad`] and [`data::Buckets`] put
+//!   sequences of unequal length into one.
+//! * **Clip.** Back through k steps the gradient is multiplied by k Jacobians: it vanishes or explodes (Bengio, Simard
+//!   & Frasconi 1994). [`Recipe::with_trace`] measures which, and [`Trainer::trace`](Trainer::trace_async) says it;
+//!   [`Clip`] holds what explodes (Pascanu, Mikolov & Bengio 2013).
+//! * **Forget.** Against what vanishes there are gates: [`Config::lstm`] (Hochreiter & Schmidhuber 1997; Gers,
+//!   Schmidhuber & Cummins 2000) and [`Config::gru`] (Cho et al. 2014) choose what to keep and what to forget.
 //!
 //! # Legend
 //!
 //! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
 //! **R** labels (T·B, or B where a sequence is read out once), **L** layers, **D** directions, **S** states of the cell
-//! (h; of an LSTM h and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with time
-//! outermost: `[T, B, ·]`.
+//! (h; of an LSTM h and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with
+//! time outermost: `[T, B, ·]`.
 //!
 //! # Waiting
 //!

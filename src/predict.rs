@@ -13,10 +13,10 @@ use crate::reader::Reader;
 
 /// Runs a model over sequences.
 ///
-/// A model that reads one way and is read out at every step or from the last reads a sequence of any length in chunks of the
-/// same few sizes, so that memory on the device does not grow with T. Of one that reads both ways the gates of one layer and the
-/// outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the bound that
-/// [`Device::with_plan_cache_bytes`] sets.
+/// A model that reads one way and is read out at every step or from the last reads a sequence of any length in chunks
+/// of the same few sizes, so that memory on the device does not grow with T. Of one that reads both ways the gates of
+/// one layer and the outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the
+/// bound that [`Device::with_plan_cache_bytes`] sets.
 #[derive(Debug)]
 pub struct Predictor {
     reader: Reader,
@@ -45,8 +45,8 @@ impl Predictor {
     /// [`Device::with_plan_cache_bytes`] says.
     ///
     /// # Errors
-    /// As [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there is none;
-    /// [`Error::Limit`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    /// As [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there is
+    /// none; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub async fn run_async(&mut self, sequences: &Sequences) -> Result<Prediction> {
         self.run_waiting(sequences, Wait::Yield).await
     }

@@ -1,9 +1,10 @@
-//! A network that reads sequences of any length: what [`Predictor`](crate::Predictor) and [`StreamingPredictor`](crate::StreamingPredictor) share.
+//! A network that reads sequences of any length: what [`Predictor`](crate::Predictor) and
+//! [`StreamingPredictor`](crate::StreamingPredictor) share.
 //!
-//! The contract: a network that reads one way does so a chunk of steps after the other, with the state carried between them
-//! on the device, so that neither plans nor memory grow with T; what comes of it is bit for bit what one plan over all T
-//! steps gives. A network that has to know all steps, as it reads both ways or is read out from the mean, has one plan for
-//! each T.
+//! The contract: a network that reads one way does so a chunk of steps after the other, with the state carried between
+//! them on the device, so that neither plans nor memory grow with T; what comes of it is bit for bit what one plan over
+//! all T steps gives. A network that has to know all steps, as it reads both ways or is read out from the mean, has one
+//! plan for each T.
 
 use std::sync::Arc;
 
@@ -64,8 +65,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads sequences that were checked, from the state that `start` names, and puts what is read out in the place of `out`:
-    /// `[T, B, O]`, or `[B, O]` of a network that is read out once.
+    /// Reads sequences that were checked, from the state that `start` names, and puts what is read out in the place of
+    /// `out`: `[T, B, O]`, or `[B, O]` of a network that is read out once.
     pub async fn run(&mut self, sequences: Span<'_>, start: &Start, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
         let Span { steps, batch_size, .. } = sequences;
         let chunk = self.chunk(batch_size).unwrap_or(steps);

@@ -52,15 +52,15 @@ impl StreamingPredictor {
     /// A stream of `batch` sequences, in the initial state: zero, or the learned one.
     ///
     /// # Errors
-    /// [`Error::Config`] for a batch of 0 and for a model that reads both ways, and so needs the end of a sequence before
-    /// its first output ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger than the device's limits, and what a
-    /// failing GPU returns.
+    /// [`Error::Config`] for a batch of 0 and for a model that reads both ways, and so needs the end of a sequence
+    /// before its first output ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger than the device's
+    /// limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch: usize) -> Result<Self> {
         let config = model.config().clone();
         if config.directions == Directions::Bidirectional {
             return Err(Error::Config(
-                "the model reads sequences both ways, so no output is known before the end of a sequence: a stream needs a \
-                 model of one direction; a Predictor runs this one over whole sequences"
+                "the model reads sequences both ways, so no output is known before the end of a sequence: a stream \
+                needs a model of one direction; a Predictor runs this one over whole sequences"
                     .to_owned(),
             ));
         }
@@ -97,7 +97,8 @@ impl StreamingPredictor {
     /// number of steps needs on the device is kept for the next time.
     ///
     /// # Errors
-    /// As [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for no steps at all.
+    /// As [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for no
+    /// steps at all.
     pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
         self.run(steps, inputs.borrowed(), Wait::Yield).await
     }
@@ -233,7 +234,8 @@ impl StreamingPredictor {
     }
 }
 
-/// Draws a token from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 returns the likeliest.
+/// Draws a token from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 returns the
+/// likeliest.
 ///
 /// # Errors
 /// [`Error::Config`] for a temperature that is negative or not finite, [`Error::Data`] for outputs that are empty or

@@ -1,10 +1,10 @@
-//! Where barriers stand: every thread of a workgroup has to reach each of them, and FXC, the compiler of DX12 where no other
-//! is shipped, has to see that. naga's validation says nothing of either.
+//! Where barriers stand: every thread of a workgroup has to reach each of them, and FXC, the compiler of DX12 where no
+//! other is shipped, has to see that. naga's validation says nothing of either.
 //!
-//! The contract: no barrier is in control flow that differs from thread to thread, and no loop without a barrier branches on
-//! the counter of one around a barrier or on a parameter that bounds one, as FXC takes these to differ from then on (X3663,
-//! X4026). Of what FXC refuses no more than this is known: it was given each of the small shaders below, refused those of
-//! `REFUSED` and took those of `TAKEN`.
+//! The contract: no barrier is in control flow that differs from thread to thread, and no loop without a barrier
+//! branches on the counter of one around a barrier or on a parameter that bounds one, as FXC takes these to differ from
+//! then on (X3663, X4026). Of what FXC refuses no more than this is known: it was given each of the small shaders
+//! below, refused those of `REFUSED` and took those of `TAKEN`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy takes a test's helpers for the crate's code")]
 
 use std::collections::{HashMap, HashSet};
@@ -18,8 +18,8 @@ use recurrent::gpu::kernels::all;
 /// What is known of a value.
 #[derive(Clone, Debug, Default)]
 struct Value {
-    /// Whether it is a counter or a bound as it is, or made of one by comparison alone. Arithmetic and a `select` hide one
-    /// from FXC.
+    /// Whether it is a counter or a bound as it is, or made of one by comparison alone. Arithmetic and a `select` hide
+    /// one from FXC.
     is_counter: bool,
     /// Whether it may differ from thread to thread.
     varies: bool,

@@ -137,7 +137,8 @@ fn compare_record(
         return Err(format!("{}: the record is {rust} in Rust, {wgsl} in WGSL", kernel.name));
     }
     for (at, member) in members.iter().enumerate() {
-        let is_f32 = matches!(module.types[member.ty].inner, TypeInner::Scalar(s) if (s.kind, s.width) == (ScalarKind::Float, 4));
+        let f32 = naga::Scalar { kind: ScalarKind::Float, width: 4 };
+        let is_f32 = module.types[member.ty].inner == TypeInner::Scalar(f32);
         if !is_f32 || member.offset as usize != 4 * at {
             return Err(format!("{}: member {at} of {name} is no f32 at byte {}", kernel.name, 4 * at));
         }

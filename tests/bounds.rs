@@ -1,5 +1,5 @@
-//! What a dispatch does is bounded: counted from plans of any size, and seen on the adapter where one dispatch would be too long for
-//! it.
+//! What a dispatch does is bounded: counted from plans of any size, and seen on the adapter where one dispatch would be
+//! too long for it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -46,7 +46,10 @@ fn check(what: &str, plan: &Plan) -> usize {
         let work = stage.op.cost(plan).work().share(dispatches);
         let is_copy = dispatches == 0;
         assert!(is_copy || work.fits(bounds.dispatch), "{what}: {work:?} a dispatch of {:?}", stage.op);
-        let by_steps = matches!(&stage.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::PerStep);
+        let by_steps = matches!(
+            &stage.op,
+            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::PerStep
+        );
         cut += usize::from(dispatches > 1 && !by_steps);
     }
     cut

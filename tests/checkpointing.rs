@@ -1,4 +1,5 @@
-//! Gradient checkpointing: the gradient is that of the whole window, in less memory, by as many dispatches as are counted.
+//! Gradient checkpointing: the gradient is that of the whole window, in less memory, by as many dispatches as are
+//! counted.
 //!
 //! PyTorch's numbers are held against it in `pytorch.rs` and `pytorch_matrix.rs`, random networks in `properties.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -146,8 +147,8 @@ fn dispatches_are_counted() {
     // Seven segments of 8 steps and less. Forward, in each: what is left of the lengths (not in the first), two layers'
     // product with W, the read-out; in all 50 steps of both layers.
     let forward = 6 + 7 * (2 + 1) + 2 * 50;
-    // Backward, in each: read-out and dV, dU and dW of both layers, what the lower one hears; 50 steps of both. But for the
-    // first the gradient of the initial states; but for the last, again the forward pass without the read-out (the
+    // Backward, in each: read-out and dV, dU and dW of both layers, what the lower one hears; 50 steps of both. But for
+    // the first the gradient of the initial states; but for the last, again the forward pass without the read-out (the
     // lengths not in the first). The gradients are combined after each, the last time by the update.
     let backward = 7 * (2 + 2 * 2 + 1) + 2 * 50 + 6 * 2 + (5 + 6 * 2 + 2 * 48) + 6;
     assert_eq!(count(GradientCheckpointing::Sqrt), [forward, 1, backward, 3]);
@@ -192,8 +193,8 @@ fn every_segment_reads_the_states_and_the_rows_of_its_own() {
     assert_eq!(plan.get(plan.find("starts").unwrap()).shape, [3, 5 + 1]);
 }
 
-/// Steps of a training, over carried windows and over two windows at once, are those without checkpoints up to rounding;
-/// a training that was saved goes on bit for bit.
+/// Steps of a training, over carried windows and over two windows at once, are those without checkpoints up to
+/// rounding; a training that was saved goes on bit for bit.
 #[test]
 fn a_plan_of_short_segments_is_itself_not_large() {
     let config = Config::lstm(InputKind::Tokens(5), 6, 3).with_layers(2).with_learned_initial_state(true);

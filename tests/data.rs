@@ -356,7 +356,8 @@ proptest! {
         let track = (n - 1) / batch;
         for (b, walk) in walks(&batches).into_iter().enumerate() {
             prop_assert!(track - walk.len() < steps);
-            let expected: Vec<(u32, u32)> = (b * track..b * track + walk.len()).map(|i| (i as u32, i as u32 + 1)).collect();
+            let ids = (b * track) as u32..(b * track + walk.len()) as u32;
+            let expected: Vec<(u32, u32)> = ids.map(|id| (id, id + 1)).collect();
             prop_assert_eq!(walk, expected);
         }
         let whole = |b: &Batch| b.loss_mask.is_none() && (b.sequences.steps, b.sequences.batch_size) == (steps, batch);

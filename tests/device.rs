@@ -87,7 +87,8 @@ fn an_application_lends_its_own_device() {
             .to_vec();
         (bytes(&mut trainer), outputs)
     };
-    // A scope that the application has open must catch nothing of ours, and an error that it makes must find its handler.
+    // A scope that the application has open must catch nothing of ours, and an error that it makes must find its
+    // handler.
     let scope = own.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let (got, want) = (run(&own.as_device()), run(&whole::gpu()));
     assert!(pollster::block_on(scope.pop()).is_none());
@@ -194,7 +195,8 @@ fn a_lost_device_is_an_error_at_every_call() {
     assert!(Trainer::resume(&Device::cpu(), &checkpoint).unwrap().step(&batch()).is_ok());
 }
 
-/// What a device has to allow is said where it is lent, by its name; with no more than that, and with buffers of any size, it is taken.
+/// What a device has to allow is said where it is lent, by its name; with no more than that, and with buffers of any
+/// size, it is taken.
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_device_of_too_small_limits_is_refused_where_it_is_lent() {

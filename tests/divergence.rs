@@ -1,7 +1,7 @@
 //! A training that diverges: what its error says, on every executor.
 //!
-//! The contract: losses and norms are those of the steps before, and the tensor that is named is the first of the step that is
-//! not finite, found in networks whose weights are chosen so that one number overflows.
+//! The contract: losses and norms are those of the steps before, and the tensor that is named is the first of the step
+//! that is not finite, found in networks whose weights are chosen so that one number overflows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
 mod common;

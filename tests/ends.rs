@@ -1,7 +1,7 @@
 //! How every example ends that is not let come to its end: by a signal, or by a reader that leaves.
 //!
-//! The contract: a signal ends a training with what it has learned kept and an exit code of its own; a closed pipe ends any
-//! example quietly. `cargo test` builds the examples. What `text` does beyond that is in `text_example.rs`.
+//! The contract: a signal ends a training with what it has learned kept and an exit code of its own; a closed pipe ends
+//! any example quietly. `cargo test` builds the examples. What `text` does beyond that is in `text_example.rs`.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 

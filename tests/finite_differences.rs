@@ -7,7 +7,7 @@
 
 mod common;
 
-use recurrent::plan::{Clip, Dropout, Loss, Op, Optimizer, Purpose, Recipe, RecurrenceMode, Target};
+use recurrent::plan::{Clip, Dropout, Loss, Op, Optimizer, Purpose, Recipe, Recurrence, RecurrenceMode, Target};
 use recurrent::{Activation, Cell, Config, Directions, InputKind, ReadOut, Reset, cpu};
 
 use common::compare::{DIFFERENCES, EXACT, F64, assert_close};
@@ -119,9 +119,10 @@ fn gradients_are_those_of_the_loss_where_the_sums_are_sliced_and_the_sequence_is
     for config in configs() {
         let train = check(&config, Loss::CrossEntropy, 5, 40, Target::webgpu());
         assert_eq!(slices(&train.plan), 3, "200 rows, in slices of at least 64");
-        let whole = train.plan.stages().iter().filter(
-            |s| matches!(&s.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::WholeSequence),
-        );
+        let whole = train.plan.stages().iter().filter(|s| {
+            let is_whole = |r: &Recurrence| r.schedule == RecurrenceMode::WholeSequence;
+            matches!(&s.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if is_whole(r))
+        });
         assert_eq!(whole.count(), 2 * config.layers);
     }
 }
@@ -198,7 +199,8 @@ fn check(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target
     check_case(&Case { target, ..Case::of(config, loss, steps, batch) })
 }
 
-/// Every element of every parameter and, where its gradient is there, of the initial state; gives the training run back.
+/// Every element of every parameter and, where its gradient is there, of the initial state; gives the training run
+/// back.
 fn check_case(case: &Case<'_>) -> Prepared {
     let Case { config, recipe, steps, batch, .. } = *case;
     let what = format!("{config:?}, {recipe:?}, T {steps}, B {batch}, {:?}, fresh {}", case.lengths, case.fresh);

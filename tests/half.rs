@@ -1,5 +1,5 @@
-//! Half precision: a network of every kind against the same one in 64 bits, a training that scales its gradient, and what a
-//! device without numbers of 16 bits says.
+//! Half precision: a network of every kind against the same one in 64 bits, a training that scales its gradient, and
+//! what a device without numbers of 16 bits says.
 //!
 //! The contract: training, evaluation, inference and streams in half precision are those in single, up to its rounding.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]

@@ -1,5 +1,5 @@
-//! Memory of the host: where there is none for a network or a file, that is an error and never the end of the process; and
-//! no file takes more than a few times its size. An allocator of this test's own counts, and refuses.
+//! Memory of the host: where there is none for a network or a file, that is an error and never the end of the process;
+//! and no file takes more than a few times its size. An allocator of this test's own counts, and refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

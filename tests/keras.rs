@@ -1,4 +1,5 @@
-//! Networks made of Keras' arrays: they compute what Keras computed, and each number of both directions is in its place.
+//! Networks made of Keras' arrays: they compute what Keras computed, and each number of both directions is in its
+//! place.
 //!
 //! `scripts/keras_fixtures.py` made the files and documents their tensors; a file or a tensor that is missing fails the
 //! test.

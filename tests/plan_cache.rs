@@ -1,7 +1,8 @@
-//! Plans that are kept: any number of sizes in a bounded heap, none that is in use goes, and memory that runs out is survived.
+//! Plans that are kept: any number of sizes in a bounded heap, none that is in use goes, and memory that runs out is
+//! survived.
 //!
-//! The allocator of this test counts what is alive, and refuses large pieces beyond what a test allows; its tests run one after
-//! the other, as they share it.
+//! The allocator of this test counts what is alive, and refuses large pieces beyond what a test allows; its tests run
+//! one after the other, as they share it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -215,8 +216,8 @@ fn chunks_are_the_whole_to_the_last_bit(device: &Device) {
     }
 }
 
-/// Windows of many sizes that carry on, several in a step, evaluations between and what is asked of the last step: with no room
-/// for plans it is all as with room for every one.
+/// Windows of many sizes that carry on, several in a step, evaluations between and what is asked of the last step: with
+/// no room for plans it is all as with room for every one.
 fn what_is_in_use_never_goes(device: &Device) {
     let _alone = alone();
     let config = Config::lstm(InputKind::Tokens(5), 6, 5).with_layers(2).with_seed(3);

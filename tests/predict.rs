@@ -80,8 +80,8 @@ fn of_sequence(values: &[f32], width: usize, size: usize, b: usize) -> Vec<f32> 
     values.chunks_exact(width).skip(b).step_by(size).flatten().copied().collect()
 }
 
-/// By single steps of a stream: the outputs `[T, B, O]` of a network that is read out at every step, zeros behind the ends,
-/// and each sequence's state `[S, L, B, H]` at its end.
+/// By single steps of a stream: the outputs `[T, B, O]` of a network that is read out at every step, zeros behind the
+/// ends, and each sequence's state `[S, L, B, H]` at its end.
 fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
     let (config, lengths) = (model.config(), sequences.lengths.as_ref().unwrap());
     let mut stream = StreamingPredictor::new(device, model, sequences.batch_size).unwrap();

@@ -169,7 +169,8 @@ fn a_step_of_hand_computed_operations(device: &Device) {
     assert_eq!(counted("matmul", "upstream_l0 ← outputs, parameters"), [2 * 6 * 6 * 5, 4 * (36 + 30 + 30)]);
     // Of 6 logits in 6 rows; logits read and written, targets, mask and loss a row each, the count.
     assert_eq!(counted("cross entropy", "outputs ← outputs, targets"), [4 * 36, 4 * (36 + 36 + 6 + 6 + 6 + 1)]);
-    // 3 steps of [2, 5]·[5, 20], and 13 for each of 10 units a step. Backwards the last step's goes nowhere: 2 products.
+    // 3 steps of [2, 5]·[5, 20], and 13 for each of 10 units a step. Backwards the last step's goes nowhere: 2
+    // products.
     let is_whole = profile.rows.iter().any(|row| row.op == "lstm forward as a whole");
     let u = profile.rows.iter().find(|row| row.op.starts_with("lstm forward")).unwrap().tensors.clone();
     let [forward, moved] = counted("lstm forward", &u);
@@ -274,7 +275,8 @@ fn tokens_and_two_products_are_counted() {
     let backward = cost_of(&plan, |op| matches!(op, Op::Backward { .. }));
     assert_eq!(backward[0], 2 * (2 * 2 * 5 * 10) + 3 * (2 * 2 * 5 * 5) + 3 * 10 * 18);
     let reads = (2 * 50 + 3 * 25) + 6 * 2 + (2 * 20 + 3 * 10);
-    // Gates read and written, h read twice, its gradient and that of the h before it read and written, the latter twice.
+    // Gates read and written, h read twice, its gradient and that of the h before it read and written, the latter
+    // twice.
     assert_eq!(backward[1], 4 * (reads + 3 * 10 * (6 + 2 + 2 + 4)));
 }
 

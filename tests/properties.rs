@@ -1,5 +1,5 @@
-//! Whole training steps over random networks and windows: whatever the sizes and options, another executor's numbers are
-//! those of the f64 twin, padding changes nothing, and sequences of a batch do not know of each other.
+//! Whole training steps over random networks and windows: whatever the sizes and options, another executor's numbers
+//! are those of the f64 twin, padding changes nothing, and sequences of a batch do not know of each other.
 //!
 //! The same cases are drawn in every run, so a failure repeats.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -34,8 +34,8 @@ struct Case {
 
 /// The largest size. Several tiles of 16, and with 40·40 rows some slices, yet quick on a software adapter.
 const LARGEST: usize = 40;
-/// With max(0, x) a size of 12: rounding may put a pre-activation on the other side of the kink, and the fewer there are
-/// the fewer cases have to be drawn again because one is near it.
+/// With max(0, x) a size of 12: rounding may put a pre-activation on the other side of the kink, and the fewer there
+/// are the fewer cases have to be drawn again because one is near it.
 const LARGEST_WITH_KINKS: usize = 12;
 /// How near is near: some hundred roundings of f32.
 const KINK_MARGIN: f64 = 1e-5;
@@ -368,8 +368,8 @@ fn padding_changes_nothing_on_the_gpu() {
     });
 }
 
-/// What a window yields on `executor` is what the twin makes of each sequence alone; its gradient is the mean of theirs,
-/// by how many positions of each count.
+/// What a window yields on `executor` is what the twin makes of each sequence alone; its gradient is the mean of
+/// theirs, by how many positions of each count.
 fn sequences_do_not_mix<E: Execute>(
     case: &Case,
     executor: E,

@@ -1,7 +1,8 @@
-//! The executors against numbers from PyTorch: outputs, final state, loss, norm, every gradient, and three steps of every
-//! optimiser.
+//! The executors against numbers from PyTorch: outputs, final state, loss, norm, every gradient, and three steps of
+//! every optimiser.
 //!
-//! Here are the cells, each at a few sizes, and the optimisers; `tests/pytorch_matrix.rs` has what networks are built of.
+//! Here are the cells, each at a few sizes, and the optimisers; `tests/pytorch_matrix.rs` has what networks are built
+//! of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! The executors against numbers from PyTorch over layers, directions, unequal lengths, biases, learned initial states and
-//! read-outs: outputs, final state, loss, norm and every gradient.
+//! The executors against numbers from PyTorch over layers, directions, unequal lengths, biases, learned initial states
+//! and read-outs: outputs, final state, loss, norm and every gradient.
 //!
 //! The cases are small and many; that every combination is among them is a test of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]

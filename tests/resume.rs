@@ -33,7 +33,8 @@ struct Case {
     windows: fn(usize) -> Vec<Batch>,
 }
 
-/// The optimisers, each with a schedule whose border the second half crosses, and the options that have something to resume.
+/// The optimisers, each with a schedule whose border the second half crosses, and the options that have something to
+/// resume.
 fn cases() -> Vec<Case> {
     let case = |name, config: Config, recipe| {
         let windows = |step| vec![window(step)];

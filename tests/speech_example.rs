@@ -1,7 +1,7 @@
 //! The example `speech` from outside: what it learns of recordings, and what it answers to damaged ones.
 //!
-//! The contract: a run ends in a test event with a share of what is right, and a bad file in one message that names it and
-//! what is wrong. `cargo test` builds the example.
+//! The contract: a run ends in a test event with a share of what is right, and a bad file in one message that names it
+//! and what is wrong. `cargo test` builds the example.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
 use std::{fs, path::Path, process::Output};

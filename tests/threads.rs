@@ -1,8 +1,8 @@
-//! Threads of the CPU executor: their number changes no bit of any result, and where the system refuses to make any, one does
-//! all of the work.
+//! Threads of the CPU executor: their number changes no bit of any result, and where the system refuses to make any,
+//! one does all of the work.
 //!
-//! The contract: trainings and operations run in pools of one to 64 threads and are compared to the last bit; refusals are the
-//! system's own, in a child process that may start no thread.
+//! The contract: trainings and operations run in pools of one to 64 threads and are compared to the last bit; refusals
+//! are the system's own, in a child process that may start no thread.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod whole;
@@ -157,7 +157,8 @@ mod system {
         std::fs::read_dir("/proc/self/task").unwrap().count()
     }
 
-    /// The child is this test again, as a user who may start no thread, on its own or after rayon's pool was asked for in vain.
+    /// The child is this test again, as a user who may start no thread, on its own or after rayon's pool was asked for
+    /// in vain.
     #[test]
     fn where_the_system_makes_no_thread_one_does_all_of_the_work() {
         if let Some(folder) = whole::child_task() {

@@ -87,8 +87,8 @@ fn a_linear_network_has_the_closed_form() {
     }
 }
 
-/// The same both ways, over sequences that end before the window does: of the reverse direction the last state is that at the
-/// first step.
+/// The same both ways, over sequences that end before the window does: of the reverse direction the last state is that
+/// at the first step.
 #[test]
 fn a_linear_network_that_reads_both_ways_has_the_closed_form() {
     const STEPS: usize = 12;

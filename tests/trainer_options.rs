@@ -1,4 +1,5 @@
-//! What a training can be told beside its recipe: steps over several windows, frozen parameters, what decays, when to stop.
+//! What a training can be told beside its recipe: steps over several windows, frozen parameters, what decays, when to
+//! stop.
 //!
 //! Where a step in parts is compared with a whole one a named tolerance holds; what must not change is held to the bit.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]

@@ -1,7 +1,7 @@
 //! The picture: a panel a task, a row a cell, a place a lag.
 //!
-//! The contract: a full disk is a lag that was solved, with its updates; a ring one that was not, and what is missing was not
-//! tried.
+//! The contract: a full disk is a lag that was solved, with its updates; a ring one that was not, and what is missing
+//! was not tried.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Three tasks whose answers are known, and what one without memory makes of them.
 //!
-//! The contract: between what must be remembered and where it is asked for lie as many steps as the lag says, or of adding, where
-//! the first mark has two places, one more.
+//! The contract: between what must be remembered and where it is asked for lie as many steps as the lag says, or of
+//! adding, where the first mark has two places, one more.
 
 use clap::ValueEnum;
 use rand::{RngExt, rngs::ChaCha12Rng};
@@ -53,8 +53,8 @@ impl Task {
         }
     }
 
-    /// For how many steps the gates of a fresh network remember at the most: to tell the order of tokens units are needed that
-    /// are quick.
+    /// For how many steps the gates of a fresh network remember at the most: to tell the order of tokens units are
+    /// needed that are quick.
     pub fn span(self, lag: usize) -> usize {
         if self == Task::Copy { lag.min(20) } else { lag }
     }

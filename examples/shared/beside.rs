@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The file beside `net.safetensors` that is called `training` is `net.training.safetensors`, that beside `net` is `net.training`.
+/// The file beside `net.safetensors` that is called `training` is `net.training.safetensors`, that beside `net` is
+/// `net.training`.
 pub fn beside(checkpoint: &Path, what: &str) -> PathBuf {
     let name = checkpoint.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = match name.strip_suffix(".safetensors") {

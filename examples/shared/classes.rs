@@ -1,7 +1,7 @@
 //! Classification: what a network says of examples, and the confusion matrix of it.
 //!
-//! The contract: rows of the matrix are what is true, columns what was said, and every example counts once; the last that is said
-//! is the test's result.
+//! The contract: rows of the matrix are what is true, columns what was said, and every example counts once; the last
+//! that is said is the test's result.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! The files that a run writes, looked at before it trains for minutes.
 //!
-//! The contract: what cannot be written, or has the name of another file of the run, is an error that names it; no new file
-//! is left behind.
+//! The contract: what cannot be written, or has the name of another file of the run, is an error that names it; no new
+//! file is left behind.
 
 use std::{fs, path::Path};
 

@@ -1,8 +1,8 @@
 //! Training with an evaluation after every epoch: the best weights are kept, and it ends where none better come.
 //!
 //! The contract: what is returned and saved are the weights of the least held-out loss; the data that is held out never
-//! trains. After a signal it ends with the step, and what the epoch has learned so far is measured and kept like a whole
-//! one.
+//! trains. After a signal it ends with the step, and what the epoch has learned so far is measured and kept like a
+//! whole one.
 
 use std::{process::ExitCode, time::Instant};
 

@@ -1,6 +1,7 @@
 //! The picture of a classification: losses, confusion, and examples with what was said of them.
 //!
-//! The contract: mistakes come first, as they say most, and fill half of it at the most; what is right is blue, what is wrong red.
+//! The contract: mistakes come first, as they say most, and fill half of it at the most; what is right is blue, what is
+//! wrong red.
 
 use plotters::prelude::*;
 

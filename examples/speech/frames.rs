@@ -1,6 +1,7 @@
 //! From sound to what a network reads: frames of log-mel energies, a spectrogram on the scale of hearing.
 //!
-//! The contract: a frame is 25 ms, one begins every 10 ms, and there is at least one; no frame holds what is not finite.
+//! The contract: a frame is 25 ms, one begins every 10 ms, and there is at least one; no frame holds what is not
+//! finite.
 
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ impl Frames {
         Frames { transform, window, bands: (0..BANDS).map(band).collect() }
     }
 
-    /// `[T, 40]`: ln of the energy in every band, less its mean over the word, so that it does not matter how loud it is.
+    /// `[T, 40]`: ln of the energy in every band, less its mean over the word, so that it does not matter how loud it
+    /// is.
     pub fn of(&self, samples: &[f32]) -> Result<Vec<f32>> {
         let count = (samples.len().saturating_sub(FRAME) / HOP + 1).min(MOST);
         let (mut buffer, mut spectrum) = (self.transform.make_input_vec(), self.transform.make_output_vec());

@@ -1,7 +1,7 @@
 //! The spoken word: a network hears a digit as a sequence of spectra and says which it was.
 //!
-//! The contract: the test part is the official one, of which nothing is learned, neither weights nor scale; what is wrong
-//! with a recording is said with its file and the sample.
+//! The contract: the test part is the official one, of which nothing is learned, neither weights nor scale; what is
+//! wrong with a recording is said with its file and the sample.
 //!
 //! ```text
 //! cargo run --release --example speech

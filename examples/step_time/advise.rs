@@ -1,7 +1,7 @@
 //! The CPU against the best GPU of this machine, size by size: which to take.
 //!
-//! The contract: an adapter that computes on the CPU is called software; without any adapter the CPU's figures are given
-//! and a line says why.
+//! The contract: an adapter that computes on the CPU is called software; without any adapter the CPU's figures are
+//! given and a line says why.
 
 use std::io::{Write, stdout};
 use std::time::Instant;

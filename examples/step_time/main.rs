@@ -1,5 +1,5 @@
-//! How long a recurrent network takes on a device: JSON lines for other programs, a table for people, where the time of a
-//! training step goes, or which executor to take on this machine.
+//! How long a recurrent network takes on a device: JSON lines for other programs, a table for people, where the time of
+//! a training step goes, or which executor to take on this machine.
 //!
 //! The contract: a repeat is what a caller waits for, the upload of the inputs and the reading of the results included;
 //! work that is no work and a device that is not there are an error with exit code 1, before anything is timed.
@@ -18,19 +18,19 @@
 //! | phase | FLOP | bytes |
 //! |---|---|---|
 //! | forward | F = 2·T·B·(G·H·(I + H) + H·V) | P + x + 2·g + 2·h + y |
-//! | train | 3·F, though nobody needs the gradient of x | 10·P + 2·x + 4·g + 5·h + 4·y + targets, and of LSTM and GRU 2·g + 2·m |
+//! | train | 3·F, the gradient of x included | 10·P + 2·x + 4·g + 5·h + 4·y + targets; LSTM, GRU: + 2·g + 2·m |
 //! | stream | F, T being 1 | as forward, T being 1 |
 //!
 //! P are all parameters, x `[T, B, I]`, g the gates `[T, B, G·H]`, h the history `[T + 1, B, H]`, y the outputs
-//! `[T, B, V]`, m `[T, B, H]`, targets `[T, B]`, of four bytes each. Weights are read once; inputs are read, outputs written;
-//! gates and history are written and read. Training reads P for both passes and in the update, which writes it, writes
-//! and reads its gradient and reads and writes Adam's two moments; x is read again for the gradient of W, h for those of
-//! U and V; gates, history and outputs have a gradient each, written and read; the gates of an LSTM and a GRU are kept,
-//! and m beside them, c of an LSTM, U·h of a GRU's n.
+//! `[T, B, V]`, m `[T, B, H]`, targets `[T, B]`, of four bytes each. Weights are read once; inputs are read, outputs
+//! written; gates and history are written and read. Training reads P for both passes and in the update, which writes
+//! it, writes and reads its gradient and reads and writes Adam's two moments; x is read again for the gradient of W, h
+//! for those of U and V; gates, history and outputs have a gradient each, written and read; the gates of an LSTM and a
+//! GRU are kept, and m beside them, c of an LSTM, U·h of a GRU's n.
 //!
 //! The floor of a device is measured, not looked up: GFLOP/s of the best of several large products, and GB/s of a large
-//! copy, what is read and what is written both counted, through the crate's own executor. `floor_ms` is the longer of FLOP
-//! over the first and bytes over the second. It knows nothing of steps that must follow one another, nor of what a
+//! copy, what is read and what is written both counted, through the crate's own executor. `floor_ms` is the longer of
+//! FLOP over the first and bytes over the second. It knows nothing of steps that must follow one another, nor of what a
 //! submission to a GPU takes; and it is no law: a network whose tensors stay in a cache does not pay for the traffic.
 
 #[path = "../shared/program.rs"]
@@ -61,8 +61,8 @@ use work::{Phase, Work};
 /// pass, clipping to a norm of 1 and Adam; inputs up, the loss back. `stream` is one step of B sequences whose state
 /// stays on the device. Figures are medians.
 ///
-/// GFLOP/s are those of the products: 2·T·B·(G·H·(I + H) + H·V) forwards, with 1, 4 or 3 gates G of an elman, lstm or gru,
-/// three times that for a training step, T = 1 for a stream. The head of this program's source says what bytes are
+/// GFLOP/s are those of the products: 2·T·B·(G·H·(I + H) + H·V) forwards, with 1, 4 or 3 gates G of an elman, lstm or
+/// gru, three times that for a training step, T = 1 for a stream. The head of this program's source says what bytes are
 /// counted.
 #[derive(Parser)]
 #[command(name = "step_time", max_term_width = 100)]
@@ -83,15 +83,17 @@ struct Args {
     /// Prints a section for benches/RESULTS.md in place of JSON lines
     #[arg(long, conflicts_with = "advise")]
     table: bool,
-    /// Times the CPU against the best GPU there is, a software one if there is no other, and says which wins each phase,
-    /// by what factor, and what the first use of each takes: from opening the device to the end of the first step
+    /// Times the CPU against the best GPU there is, a software one if there is no other, and says which wins each
+    /// phase, by what factor, and what the first use of each takes: from opening the device to the end of the first
+    /// step
     #[arg(long)]
     advise: bool,
-    /// Prints where the time of one training step goes, operation by operation: on a GPU by its own timestamps where it has
-    /// them. FLOP and bytes are here each operation's, reckoned from its plan
+    /// Prints where the time of one training step goes, operation by operation: on a GPU by its own timestamps where it
+    /// has them. FLOP and bytes are here each operation's, reckoned from its plan
     #[arg(long, conflicts_with_all = ["advise", "floor", "stream", "table"])]
     profile: bool,
-    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table, --advise and --profile
+    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table, --advise and
+    /// --profile
     #[arg(required_unless_present_any = ["table", "advise", "profile"])]
     work: Vec<String>,
 }

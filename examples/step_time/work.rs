@@ -118,8 +118,8 @@ impl Work {
         // Logits and their gradient, each written and read.
         sum += 4.0 * y + named("targets")?;
         if self.config.cell.gates() > 1 {
-            // What a gated cell keeps for its gradient, written and read: the gates' values, and a number more for every
-            // unit, an LSTM's c or the recurrent part of a GRU's n.
+            // What a gated cell keeps for its gradient, written and read: the gates' values, and a number more for
+            // every unit, an LSTM's c or the recurrent part of a GRU's n.
             sum += 2.0 * gates + 2.0 * 4.0 * (steps * self.batch * self.hidden) as f64;
         }
         Ok(sum)

@@ -1,7 +1,8 @@
-//! What makes a forecast: what returns every period, a linear autoregression, and what networks add to it (after Zhang 2003).
+//! What makes a forecast: what returns every period, a linear autoregression, and what networks add to it (after Zhang
+//! 2003).
 //!
-//! The contract: everything in it was fitted on the training part; only how much of the networks' correction is taken was
-//! found on the validation part.
+//! The contract: everything in it was fitted on the training part; only how much of the networks' correction is taken
+//! was found on the validation part.
 
 use anyhow::{Result, ensure};
 use recurrent::{
@@ -67,7 +68,8 @@ pub struct Prepared {
     pub networks: usize,
     pub units: Units,
     pub linear: Linear,
-    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1; none before all are trained.
+    /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1; none before all are
+    /// trained.
     pub shares: Vec<f32>,
 }
 
@@ -79,8 +81,9 @@ impl Prepared {
     }
 }
 
-/// The mean and the deviation of a window: what a network reads is brought to 0 and 1 by them, and what it says is meant in
-/// the deviation, so that a level that the training part never had is nothing new to it (after Kim et al. 2022).
+/// The mean and the deviation of a window: what a network reads is brought to 0 and 1 by them, and what it says is
+/// meant in the deviation, so that a level that the training part never had is nothing new to it (after Kim et al.
+/// 2022).
 fn level(past: &[f32]) -> (f32, f32) {
     let count = past.len().max(1) as f32;
     let mean = past.iter().sum::<f32>() / count;
@@ -120,8 +123,8 @@ pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> R
     Ok(sums)
 }
 
-/// `[horizon]`: the shares of corrections that, added, leave the least squares of what the linear forecast leaves; and the mean
-/// squares that it leaves without them and with them.
+/// `[horizon]`: the shares of corrections that, added, leave the least squares of what the linear forecast leaves; and
+/// the mean squares that it leaves without them and with them.
 pub fn shares(corrections: &[Vec<f32>], rests: &[Vec<f32>]) -> (Vec<f32>, [f64; 2]) {
     let (mut shares, mut left) = (Vec::new(), [0.0; 2]);
     for h in 0..rests.first().map_or(0, Vec::len) {

@@ -22,8 +22,8 @@ impl Linear {
         let size = 1 + series.past(origins.start).len();
         ensure!(
             origins.len() > size,
-            "{} windows to learn from are too few for a linear autoregression with {size} coefficients: expected more values \
-             or a smaller --window",
+            "{} windows to learn from are too few for a linear autoregression with {size} coefficients: expected more \
+            values or a smaller --window",
             origins.len()
         );
         let mut products = vec![0.0; size * size];

@@ -103,8 +103,8 @@ struct Cli {
     /// How many steps back
     #[arg(long, default_value_t = 36)]
     window: usize,
-    /// Steps after which the series returns, as 12 months or 365 days do; 0 for none. A file for --predict must then begin at the
-    /// same phase, in the same month say, as that of --data
+    /// Steps after which the series returns, as 12 months or 365 days do; 0 for none. A file for --predict must then
+    /// begin at the same phase, in the same month say, as that of --data
     #[arg(long, default_value_t = 0)]
     period: usize,
     /// Networks whose mean is taken, each from a seed of its own

@@ -1,5 +1,6 @@
-//! The yearly sunspot numbers of 1700 to 2008, as the World Data Center SILSO at the Royal Observatory of Belgium published them
-//! before their revision of 2015; the figures are those of the data set `sunspots` of Python's statsmodels.
+//! The yearly sunspot numbers of 1700 to 2008, as the World Data Center SILSO at the Royal Observatory of Belgium
+//! published them before their revision of 2015; the figures are those of the data set `sunspots` of Python's
+//! statsmodels.
 //!
 //! The contract: 309 numbers, the first of 1700.
 

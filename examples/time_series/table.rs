@@ -76,7 +76,8 @@ impl Dialect {
         };
         if let Some(name) = names.iter().find(|name| !self.no_header && !self.header && looks_like_number(name)) {
             bail!(
-                ", line {line}: \"{name}\" in place of a column's name: --no-header reads the line as data, --header as names"
+                ", line {line}: \"{name}\" in place of a column's name: --no-header reads the line as data, --header \
+                as names"
             );
         }
         let mut known = BTreeSet::new();

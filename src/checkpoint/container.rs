@@ -1,4 +1,5 @@
-//! Files of other formats, known by their first bytes: what they are, and how what they hold gets into a safetensors file.
+//! Files of other formats, known by their first bytes: what they are, and how what they hold gets into a safetensors
+//! file.
 //!
 //! The contract: nothing of such a file is read but its first bytes, and no safetensors file is taken for one.
 
@@ -22,15 +23,15 @@ const MAGIC: [(&[u8], &str, &str); 13] = [
     (b"{", "JSON", "an index of safetensors files, perhaps: what it names are the files to load"),
 ];
 
-const TORCH: &str = "in Python, `safetensors.torch.save_file` writes the module's `state_dict()` so that `Model::import` \
-                     reads it";
-const KERAS: &str = "`Model::from_keras` takes the arrays that a Keras model's `get_weights()` returns; other arrays can be \
-                     written by `safetensors.numpy.save_file`";
+const TORCH: &str = "in Python, `safetensors.torch.save_file` writes the module's `state_dict()` so that \
+    `Model::import` reads it";
+const KERAS: &str = "`Model::from_keras` takes the arrays that a Keras model's `get_weights()` returns; other arrays \
+    can be written by `safetensors.numpy.save_file`";
 const NUMPY: &str = "in Python, `safetensors.numpy.save_file` writes the arrays so that `Model::import` reads them";
-const PICKLE: &str = "reading one runs what it says, so this crate reads none; in Python, `safetensors.torch.save_file` or \
-                      `safetensors.numpy.save_file` writes the arrays that it holds";
-const ONNX: &str = "its layers have their gates in another order (i, o, f, c and z, r, h): save the weights from the program \
-                    that the model was made with, by `safetensors.torch.save_file` of its `state_dict()`, say";
+const PICKLE: &str = "reading one runs what it says, so this crate reads none; in Python, \
+    `safetensors.torch.save_file` or `safetensors.numpy.save_file` writes the arrays that it holds";
+const ONNX: &str = "its layers have their gates in another order (i, o, f, c and z, r, h): save the weights from the \
+    program that the model was made with, by `safetensors.torch.save_file` of its `state_dict()`, say";
 const UNPACK: &str = "unpack it first";
 const DOWNLOAD: &str = "a download that went wrong, perhaps: it has to be fetched again";
 

@@ -43,8 +43,8 @@ pub(super) struct Encoded<'a> {
 }
 
 impl<'a> Encoded<'a> {
-    /// A file of these tensors, all finite. One entry of metadata, because safetensors writes several in the order of a hash
-    /// map.
+    /// A file of these tensors, all finite. One entry of metadata, because safetensors writes several in the order of a
+    /// hash map.
     pub(super) fn new(mut tensors: Vec<Tensor<'a>>, key: &str, entry: String) -> Checked<Self> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let (mut infos, mut end) = (Vec::with_capacity(tensors.len()), 0);
@@ -64,7 +64,8 @@ impl<'a> Encoded<'a> {
         let length = header.len().next_multiple_of(LENGTH_BYTES);
         if length > HEADER_BYTES {
             return Err(format!(
-                "would have a header of {length} bytes (notes, and the names of its tensors), at most {HEADER_BYTES} are read"
+                "would have a header of {length} bytes (notes, and the names of its tensors), at most {HEADER_BYTES} \
+                are read"
             ));
         }
         let mut head = [&(length as u64).to_le_bytes(), header.as_bytes()].concat();

@@ -1,7 +1,7 @@
 //! The recurrent tensors under one prefix of a file, whichever network they are of: what PyTorch's names say about it.
 //!
-//! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learned initial state, belong to
-//! the family; any other tensor is foreign.
+//! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learned initial state,
+//! belong to the family; any other tensor is foreign.
 
 use crate::model::{Config, Directions, Layout};
 
@@ -85,8 +85,8 @@ impl<'a> Family<'a> {
         .collect();
         if has_projection {
             return Some(format!(
-                "the tensors under the prefix `{}` are of an LSTM with projections ({PROJECTION}_l0, `proj_size`), which no \
-                 configuration has",
+                "the tensors under the prefix `{}` are of an LSTM with projections ({PROJECTION}_l0, `proj_size`), \
+                which no configuration has",
                 self.prefix
             ));
         }

@@ -1,7 +1,7 @@
 //! A checkpoint that one training writes, and no other meanwhile.
 //!
-//! The contract: of all that ask for the lock of one file, by whatever path, one has it at a time; whose process ends has it
-//! no longer, however it ends.
+//! The contract: of all that ask for the lock of one file, by whatever path, one has it at a time; whose process ends
+//! has it no longer, however it ends.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -20,12 +20,12 @@ pub struct Lock {
 }
 
 impl Checkpoint {
-    /// Claims the file at this path, which need not exist yet, for one training: to be asked before it starts, as a second one
-    /// would overwrite what the first saves.
+    /// Claims the file at this path, which need not exist yet, for one training: to be asked before it starts, as a
+    /// second one would overwrite what the first saves.
     ///
-    /// Loading and saving do not ask for the lock. It is a small file `.NAME.lock` beside the checkpoint, advisory, and gone
-    /// when the lock is dropped (on Windows the file stays); one that a killed process left is no obstacle. A file system
-    /// without locks makes a warning, and the lock then excludes nobody.
+    /// Loading and saving do not ask for the lock. It is a small file `.NAME.lock` beside the checkpoint, advisory, and
+    /// gone when the lock is dropped (on Windows the file stays); one that a killed process left is no obstacle. A file
+    /// system without locks makes a warning, and the lock then excludes nobody.
     ///
     /// ```
     /// use recurrent::Checkpoint;

@@ -12,8 +12,8 @@
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
 //! done, names of what is frozen and, in half precision, `loss_scale`; or null) and the application's `notes`.
 //!
-//! A header (names, shapes and metadata) of more than 16 MiB is refused before it is looked at, and one of objects or arrays
-//! of more than 131,072 entries. A file of another format is an error that says which, and what to do.
+//! A header (names, shapes and metadata) of more than 16 MiB is refused before it is looked at, and one of objects or
+//! arrays of more than 131,072 entries. A file of another format is an error that says which, and what to do.
 //!
 //! Files of other programs, which hold a network's parameters and nothing else that is known of them, are read by
 //! [`Model::import`] and written by [`Model::export`], under whatever [`Names`] they have there.
@@ -144,8 +144,8 @@ pub struct State {
 }
 
 impl State {
-    /// `[B, H]`: h of one layer and direction, both counted from 0, or `None` where the network has none such or the state is
-    /// another network's.
+    /// `[B, H]`: h of one layer and direction, both counted from 0, or `None` where the network has none such or the
+    /// state is another network's.
     pub fn h(&self, config: &Config, layer: usize, direction: usize) -> Option<Vec<f32>> {
         self.part(config, 0, layer, direction)
     }
@@ -215,9 +215,9 @@ impl Model {
 impl Checkpoint {
     /// Writes the checkpoint to a file, replacing one that is there in a single step.
     ///
-    /// A new file gets the permissions of any new file, a replaced one keeps its own; a symbolic link is followed, to a file
-    /// that is not there yet too. What a save that was killed left in the folder is removed. The call returns when the disk
-    /// has it all.
+    /// A new file gets the permissions of any new file, a replaced one keeps its own; a symbolic link is followed, to a
+    /// file that is not there yet too. What a save that was killed left in the folder is removed. The call returns when
+    /// the disk has it all.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where the training does not fit the model, a number is not finite, or the file cannot be
@@ -354,8 +354,8 @@ fn check_loss_scale(loss_scale: Option<LossScaling>) -> Checked<()> {
     }
     let (least, most, interval) = (UpdateLossScale::MIN_SCALE, UpdateLossScale::MAX_SCALE, UpdateLossScale::INTERVAL);
     Err(format!(
-        "the gradient is scaled by {factor} after {finite} finite steps, expected a power of two from {least} to {most} and a \
-         whole number below {interval}"
+        "the gradient is scaled by {factor} after {finite} finite steps, expected a power of two from {least} to \
+        {most} and a whole number below {interval}"
     ))
 }
 

@@ -47,7 +47,8 @@ impl Names {
     }
 
     /// What stands before the names of the recurrent layers' parameters, dot included: `encoder.rnn.` for
-    /// `encoder.rnn.weight_ih_l0`. It stands before a learned initial state too, `h_0` and `c_0`, which PyTorch has not.
+    /// `encoder.rnn.weight_ih_l0`. It stands before a learned initial state too, `h_0` and `c_0`, which PyTorch has
+    /// not.
     pub fn recurrent(self, prefix: impl Into<String>) -> Self {
         Names { recurrent: prefix.into(), ..self }
     }
@@ -57,8 +58,8 @@ impl Names {
         Names { read_out: prefix.into(), ..self }
     }
 
-    /// The file's whole name of one parameter, whatever the prefixes say. A parameter that the model has not is an error
-    /// when the names are used.
+    /// The file's whole name of one parameter, whatever the prefixes say. A parameter that the model has not is an
+    /// error when the names are used.
     pub fn rename(mut self, parameter: impl Into<String>, name: impl Into<String>) -> Self {
         self.renamed.insert(parameter.into(), name.into());
         self
@@ -66,8 +67,9 @@ impl Names {
 
     /// Skips foreign tensors, to take a part out of a larger file.
     ///
-    /// Recurrent tensors under the prefix that the configuration has no parameter for (`weight_ih_l1` of a network of one
-    /// layer, biases, the reverse direction) are not foreign but an error: without them it would be another network.
+    /// Recurrent tensors under the prefix that the configuration has no parameter for (`weight_ih_l1` of a network of
+    /// one layer, biases, the reverse direction) are not foreign but an error: without them it would be another
+    /// network.
     pub fn ignore_others(self) -> Self {
         Names { ignore_others: true, ..self }
     }
@@ -127,8 +129,8 @@ impl Model {
     /// `safetensors.torch.save_file`.
     ///
     /// The file holds exactly the parameters of `config`, under `names` and in the shapes of [`Layout`], unless
-    /// [`Names::ignore_others`] lets it hold foreign ones too. Types F32, F64, F16 and BF16 are read; of F64, each number is
-    /// rounded to the nearest f32. Metadata is not needed and not looked at.
+    /// [`Names::ignore_others`] lets it hold foreign ones too. Types F32, F64, F16 and BF16 are read; of F64, each
+    /// number is rounded to the nearest f32. Metadata is not needed and not looked at.
     ///
     /// # Errors
     /// As [`Model::new`]; [`Error::Checkpoint`](crate::Error::Checkpoint) for a file that is missing or damaged, for
@@ -148,10 +150,11 @@ impl Model {
         decode(bytes, config, layout, names).map_err(named(MEMORY))
     }
 
-    /// Writes the parameters to a plain safetensors file (F32, metadata `format: pt`) for PyTorch, replacing one that is
-    /// there in a single step.
+    /// Writes the parameters to a plain safetensors file (F32, metadata `format: pt`) for PyTorch, replacing one that
+    /// is there in a single step.
     ///
-    /// What [`Names::ignore_others`] says does not matter here. [`Model::save`] is for files that this crate is to read.
+    /// What [`Names::ignore_others`] says does not matter here. [`Model::save`] is for files that this crate is to
+    /// read.
     ///
     /// # Errors
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) for names that the model cannot have, for a number that is not

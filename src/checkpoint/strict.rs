@@ -1,7 +1,7 @@
 //! JSON in which no object has the same key twice, and no object or array more entries than a header can need.
 //!
-//! The contract: where serde_json, and safetensors with it, would silently keep the last of several values, this fails; of
-//! the text nothing is kept but the keys of the objects that are open.
+//! The contract: where serde_json, and safetensors with it, would silently keep the last of several values, this fails;
+//! of the text nothing is kept but the keys of the objects that are open.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -70,8 +70,8 @@ impl<'a> Tensors<'a> {
         Self::read_header(bytes).map_err(|what| container::describe(bytes).unwrap_or(what))
     }
 
-    /// Reads the header without what safetensors does to read one: that keeps of a key that appears twice the last value,
-    /// holds every number of it in 32 bytes, and trusts offsets whose sum overflows.
+    /// Reads the header without what safetensors does to read one: that keeps of a key that appears twice the last
+    /// value, holds every number of it in 32 bytes, and trusts offsets whose sum overflows.
     fn read_header(bytes: &'a [u8]) -> Checked<Self> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or_else(|| {
             format!("is truncated or not a safetensors file: {} bytes, not even the length of a header", bytes.len())
@@ -121,8 +121,8 @@ impl<'a> Tensors<'a> {
         self.header.offset_keys()
     }
 
-    /// Whether the file holds the `expected` tensors in their shapes, of one of the `types`; and no others but those that
-    /// `may_be_there`.
+    /// Whether the file holds the `expected` tensors in their shapes, of one of the `types`; and no others but those
+    /// that `may_be_there`.
     pub(super) fn check(
         &self,
         expected: &BTreeMap<String, Vec<usize>>,
@@ -177,8 +177,8 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// All parameters in one flat buffer, each from the tensor of the name that it has in the file, zero where it has none
-    /// there. Only after [`Tensors::check`], which holds their shapes against the file.
+    /// All parameters in one flat buffer, each from the tensor of the name that it has in the file, zero where it has
+    /// none there. Only after [`Tensors::check`], which holds their shapes against the file.
     pub(super) fn flat(&self, layout: &Layout, name: impl Fn(&Parameter) -> Option<String>) -> Result<Vec<f32>, Fault> {
         let mut flat = zeros(layout.buffer_len(), "reading the parameters of a network")?;
         for parameter in layout.parameters() {

@@ -1,13 +1,13 @@
 //! Holds the tensors of any number of plans and replays them.
 //!
 //! Shared tensors are one buffer for all plans. A plan's tensors, and room for its sums, are allocated in
-//! [`Executor::prepare`], all of them or none, and freed in [`Executor::free`]; the first [`Executor::run`] makes room beside
-//! them for packed copies of the weights (as large as these, once more for training), and later ones allocate nothing but
-//! the lists by which threads share a tensor.
+//! [`Executor::prepare`], all of them or none, and freed in [`Executor::free`]; the first [`Executor::run`] makes room
+//! beside them for packed copies of the weights (as large as these, once more for training), and later ones allocate
+//! nothing but the lists by which threads share a tensor.
 //!
-//! This is the level below [`crate::Trainer`] and [`crate::StreamingPredictor`], which check what they are given: here an id of
-//! another executor or of a plan that was freed, an id out of range or a plan whose operations do not fit its tensors is a
-//! panic.
+//! This is the level below [`crate::Trainer`] and [`crate::StreamingPredictor`], which check what they are given: here
+//! an id of another executor or of a plan that was freed, an id out of range or a plan whose operations do not fit its
+//! tensors is a panic.
 
 use super::{
     dropout, gather, gradient, gradient_norms, loss, matmul,
@@ -52,8 +52,8 @@ impl<T: Real> Executor<T> {
         Executor::default()
     }
 
-    /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values. A plan that cannot be prepared
-    /// leaves nothing behind.
+    /// Allocates a plan's tensors, zeroed; those it shares with earlier plans keep their values. A plan that cannot be
+    /// prepared leaves nothing behind.
     ///
     /// # Errors
     /// [`Error::Shape`] where a shared tensor has another length in an earlier plan, [`Error::OutOfMemory`].
@@ -233,8 +233,8 @@ impl<T: Real> Executor<T> {
     }
 }
 
-/// How many intermediate results a plan's operations have at a time, where that grows with the batch; for what grows with the
-/// weights alone, the first run makes room.
+/// How many intermediate results a plan's operations have at a time, where that grows with the batch; for what grows
+/// with the weights alone, the first run makes room.
 fn scratch(plan: &Plan) -> usize {
     let of = |op: &Op| match op {
         Op::Forward(op) | Op::Backward { recurrence: op, .. } => recurrence::scratch(op),

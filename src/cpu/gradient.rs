@@ -1,7 +1,7 @@
 //! Weight and bias gradients: products and column sums over all rows of a window.
 //!
-//! The contract: as in [`super::sums`], the order of summation depends on sizes alone, so results are the same on any number
-//! of threads and accurate for any number of rows.
+//! The contract: as in [`super::sums`], the order of summation depends on sizes alone, so results are the same on any
+//! number of threads and accurate for any number of rows.
 
 use super::matmul::{Matrix, Out, PRODUCTS_PER_TASK};
 use super::memory::Tensors;
@@ -11,8 +11,8 @@ use super::sums::{ColumnSums, MAX_RUN, accumulate};
 use super::threads;
 use crate::plan::WeightGradient;
 
-/// Rows that are summed in the element type before the result is added to f64 totals. Eight runs keep the error within the
-/// contract's bound; as many rows of a panel fit the first-level cache, and adding to the totals costs little.
+/// Rows that are summed in the element type before the result is added to f64 totals. Eight runs keep the error within
+/// the contract's bound; as many rows of a panel fit the first-level cache, and adding to the totals costs little.
 const BLOCK_ROWS: usize = 8 * MAX_RUN;
 /// The largest tile of the result that is computed at a time; what it reads repeatedly fits a second-level cache.
 const TILE_ROWS: usize = 128;

@@ -98,7 +98,8 @@ impl<T: Real> Tensors<'_, T> {
         &self.real(view.tensor)[view.range()]
     }
 
-    /// A matrix `[K, N]` as panels, by its number for [`Tensors::panels`]: the rows of a view, or the columns if transposed.
+    /// A matrix `[K, N]` as panels, by its number for [`Tensors::panels`]: the rows of a view, or the columns if
+    /// transposed.
     pub fn pack(&mut self, view: &View, transpose: bool) -> usize {
         let buffer = self.slots[view.tensor.0];
         let (sizes, row, col) =

@@ -1,8 +1,8 @@
 //! Products with matrices that are multiplied by over and over: packed once into panels, because every step of a
 //! recurrence reads all of U, and a product that packs it anew spends a good part of its time on that.
 //!
-//! The contract: every element of a product is summed in the order of k, whatever the rows beside it, so a batch that is
-//! cut differently gives the same bits. [`plain`] says what a product is; the vectorised one is held against it.
+//! The contract: every element of a product is summed in the order of k, whatever the rows beside it, so a batch that
+//! is cut differently gives the same bits. [`plain`] says what a product is; the vectorised one is held against it.
 
 use pulp::{Simd, WithSimd};
 
@@ -22,8 +22,8 @@ pub struct Panels<'a, T> {
 #[derive(Clone, Copy)]
 pub enum Begin<'a, T> {
     Zero,
-    /// Zero, with every run of [`MAX_RUN`] terms summed on its own and then added to the result: for long sums. f64, which is
-    /// accurate enough without, sums one term after another.
+    /// Zero, with every run of [`MAX_RUN`] terms summed on its own and then added to the result: for long sums. f64,
+    /// which is accurate enough without, sums one term after another.
     InRuns,
     /// What is in the output.
     There,
@@ -138,8 +138,8 @@ pub(super) const fn width(lanes: usize) -> usize {
 /// The most rows of a block: so many sums fill 32 registers and leave room for a row of a panel and an element of `a`.
 const TALLEST: usize = 12;
 
-/// Returns the largest number of rows that a block can have with these registers, and how many each block gets so that all
-/// are about equally tall.
+/// Returns the largest number of rows that a block can have with these registers, and how many each block gets so that
+/// all are about equally tall.
 fn heights<S: Simd>(rows: usize) -> (usize, usize) {
     let tallest = if S::REGISTER_COUNT >= 32 { TALLEST } else { TALLEST / 2 };
     (tallest, rows.div_ceil(rows.div_ceil(tallest).max(1)).max(1))

@@ -1,15 +1,16 @@
 //! Long sums: short runs of terms are summed in the element type, and the sums of the runs in f64.
 //!
-//! The contract: the order of summation depends on sizes alone, and the sum of 10⁷ equal f32 terms has a relative error of at
-//! most 10⁻⁶.
+//! The contract: the order of summation depends on sizes alone, and the sum of 10⁷ equal f32 terms has a relative error
+//! of at most 10⁻⁶.
 
 use pulp::Arch;
 
 use super::matmul::Matrix;
 use super::real::Real;
 
-/// The most terms that are summed one after another in the element type. Each addition in f32 rounds by up to 2⁻²⁴ of the sum,
-/// and with equal terms many in a row round the same way: a run of n terms is off by up to n/3 · 2⁻²⁴, here 6.4·10⁻⁷.
+/// The most terms that are summed one after another in the element type. Each addition in f32 rounds by up to 2⁻²⁴ of
+/// the sum, and with equal terms many in a row round the same way: a run of n terms is off by up to n/3 · 2⁻²⁴, here
+/// 6.4·10⁻⁷.
 pub(super) const MAX_RUN: usize = 32;
 
 /// Column sums of a matrix that arrives row by row.

@@ -1,21 +1,21 @@
 //! Sharing work among threads: the only place that talks to rayon.
 //!
-//! The contract: a single task never asks for a thread, and where the system refuses to make any, the calling thread does all
-//! of the work. Threads decide who computes an element, never the order in which its sum is made.
+//! The contract: a single task never asks for a thread, and where the system refuses to make any, the calling thread
+//! does all of the work. Threads decide who computes an element, never the order in which its sum is made.
 
 use std::error::Error as _;
 use std::sync::OnceLock;
 
-/// Returns the number of threads: those of the pool that the caller runs in, else those of rayon's global pool, which is built
-/// by the first call. It is 1 where the system refuses to make threads.
+/// Returns the number of threads: those of the pool that the caller runs in, else those of rayon's global pool, which
+/// is built by the first call. It is 1 where the system refuses to make threads.
 pub(crate) fn count() -> usize {
     static HAS_POOL: OnceLock<bool> = OnceLock::new();
     let has_pool = rayon::current_thread_index().is_some() || *HAS_POOL.get_or_init(build_pool);
     if has_pool { rayon::current_num_threads() } else { 1 }
 }
 
-/// Builds rayon's global pool and returns whether there is one. Left to itself, rayon builds it on first use and panics where
-/// that fails.
+/// Builds rayon's global pool and returns whether there is one. Left to itself, rayon builds it on first use and panics
+/// where that fails.
 fn build_pool() -> bool {
     // On targets without threads rayon falls back to the calling thread.
     if cfg!(target_arch = "wasm32") {

@@ -81,8 +81,8 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
     memory.put(op.partials, partials);
 }
 
-/// The largest magnitude, the sum of squares over that magnitude squared, and whether all is finite: of what is not, the
-/// rest.
+/// The largest magnitude, the sum of squares over that magnitude squared, and whether all is finite: of what is not,
+/// the rest.
 #[inline(always)]
 fn partial_norm<T: Real>(block: &[T]) -> NormPartial<T> {
     let finite = block.iter().fold(true, |finite, g| finite & g.is_finite());

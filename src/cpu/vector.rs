@@ -1,8 +1,9 @@
 //! eˣ, tanh and σ of a slice in the widest vectors that the machine has.
 //!
-//! The contract: tanh is within 1.34 units in the last place of the exact value for every number there is; above −87, eˣ
-//! is within 1.1 and σ, which divides by it, within 2.5. Below −87 the absolute error of both is under 1.2·10⁻³⁸, and below −88.4
-//! both are exactly 0, so that a closed gate passes no gradient, however large. A NaN stays a NaN, so that divergence shows.
+//! The contract: tanh is within 1.34 units in the last place of the exact value for every number there is; above −87,
+//! eˣ is within 1.1 and σ, which divides by it, within 2.5. Below −87 the absolute error of both is under 1.2·10⁻³⁸,
+//! and below −88.4 both are exactly 0, so that a closed gate passes no gradient, however large. A NaN stays a NaN, so
+//! that divergence shows.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -62,7 +63,8 @@ fn at_most<S: Simd>(simd: S, x: S::f32s, bound: f32) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(bound, x), bound, x)
 }
 
-/// eˣ for −88 ≤ x ≤ 89, as 2ⁿ·eʳ with n = round(x / ln 2) (Cody & Waite 1980); eʳ by the minimax polynomial of Cephes' `expf`.
+/// eˣ for −88 ≤ x ≤ 89, as 2ⁿ·eʳ with n = round(x / ln 2) (Cody & Waite 1980); eʳ by the minimax polynomial of Cephes'
+/// `expf`.
 #[inline(always)]
 fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // Added to a number below 2²², this leaves its nearest integer in the lowest bits.

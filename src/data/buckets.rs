@@ -24,8 +24,8 @@ const BUCKETS: usize = 4;
 /// least padding, so that a few long outliers have a bucket to themselves.
 ///
 /// The n examples of a bucket make ⌈n / B⌉ batches whose sizes differ by at most one: no bucket ends in a small
-/// remainder whose few examples would move the weights as far as a full batch, and there are at most two sizes a bucket.
-/// [`Buckets::sizes`] lists them.
+/// remainder whose few examples would move the weights as far as a full batch, and there are at most two sizes a
+/// bucket. [`Buckets::sizes`] lists them.
 ///
 /// ```
 /// use recurrent::data::{Buckets, Example};

@@ -188,9 +188,9 @@ impl Batch {
     /// Targets that the mask leaves out, and those of padding, are held to the same rules: executors read them too.
     ///
     /// # Errors
-    /// As [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for targets of
-    /// the wrong kind, an id out of range or a number that is not finite. A mask may leave nothing: that a step or an
-    /// evaluation has no label at all is seen there.
+    /// As [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for targets
+    /// of the wrong kind, an id out of range or a number that is not finite. A mask may leave nothing: that a step or
+    /// an evaluation has no label at all is seen there.
     pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
         self.sequences.check(config)?;
         let (steps, size) = (self.sequences.steps, self.sequences.batch_size);

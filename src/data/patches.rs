@@ -4,9 +4,9 @@
 
 use crate::error::{Error, Result};
 
-/// Cuts an image `[height, width]` into patches, from left to right and from top to bottom: `[T, patch_height · patch_width]`
-/// with T = (height / patch_height) · (width / patch_width), the pixels of a patch in the same order. Rows are patches of
-/// 1 × width.
+/// Cuts an image `[height, width]` into patches, from left to right and from top to bottom:
+/// `[T, patch_height · patch_width]` with T = (height / patch_height) · (width / patch_width), the pixels of a patch in
+/// the same order. Rows are patches of 1 × width.
 ///
 /// ```
 /// use recurrent::data::patches;

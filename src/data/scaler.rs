@@ -43,7 +43,8 @@ impl TryFrom<Kept> for StandardScaler {
         check_finite("deviations", &deviations)?;
         if means.is_empty() || means.len() != deviations.len() || deviations.iter().any(|deviation| *deviation <= 0.0) {
             return Err(Error::Data(format!(
-                "a scaler of {} means and {} deviations, expected as many of each, at least one, and deviations above 0",
+                "a scaler of {} means and {} deviations, expected as many of each, at least one, and deviations above \
+                0",
                 means.len(),
                 deviations.len()
             )));

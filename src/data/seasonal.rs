@@ -1,7 +1,7 @@
 //! What returns every period, taken out of a series and put back.
 //!
-//! The contract: it is fitted on what it is given alone, so nothing of a test part leaks into a training; what it takes out it
-//! puts back, up to rounding.
+//! The contract: it is fitted on what it is given alone, so nothing of a test part leaks into a training; what it takes
+//! out it puts back, up to rounding.
 
 use std::f64::consts::TAU;
 
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::check_finite;
 use crate::error::{Error, Result};
 
-/// A periodic mean: a constant and a few harmonics of one period, fitted by least squares (harmonic regression; with all
-/// `period / 2` harmonics it is the mean of every phase). It takes no trend out: what rises from period to period leaves part of its
-/// rise in the phases.
+/// A periodic mean: a constant and a few harmonics of one period, fitted by least squares (harmonic regression; with
+/// all `period / 2` harmonics it is the mean of every phase). It takes no trend out: what rises from period to period
+/// leaves part of its rise in the phases.
 ///
 /// ```
 /// use recurrent::data::SeasonalMean;
@@ -53,8 +53,8 @@ impl SeasonalMean {
     /// Measures the last whole periods of `values`, of which the first is at phase 0.
     ///
     /// # Errors
-    /// [`Error::Config`] for a period below 2 or harmonics that are none or more than half of it, [`Error::Data`] for less
-    /// than one period, or numbers that are not finite or whose sum is not.
+    /// [`Error::Config`] for a period below 2 or harmonics that are none or more than half of it, [`Error::Data`] for
+    /// less than one period, or numbers that are not finite or whose sum is not.
     pub fn fit(values: &[f64], period: usize, harmonics: usize) -> Result<Self> {
         if period < 2 {
             return Err(Error::Config(format!("the period is {period}, expected at least 2")));

@@ -1,7 +1,7 @@
 //! A series cut in time for forecasting: to learn from, to stop by, to test on.
 //!
-//! The contract: parts follow each other, and what a part is asked for lies in that part alone. Its windows may reach back
-//! into earlier parts, as a forecaster knows its past; nothing of a later part is ever in an earlier one.
+//! The contract: parts follow each other, and what a part is asked for lies in that part alone. Its windows may reach
+//! back into earlier parts, as a forecaster knows its past; nothing of a later part is ever in an earlier one.
 
 use std::ops::Range;
 
@@ -40,11 +40,12 @@ pub enum Split {
 }
 
 impl<T: Copy + Into<f64>> Series<T> {
-    /// A series of which the last `shares[1]` of 1 are the test part and the `shares[0]` before them the validation part.
+    /// A series of which the last `shares[1]` of 1 are the test part and the `shares[0]` before them the validation
+    /// part.
     ///
     /// # Errors
-    /// [`Error::Config`] for an empty window or horizon or shares that leave nothing to learn from, [`Error::Data`] for a
-    /// number that is not finite or a series of which a part has no window.
+    /// [`Error::Config`] for an empty window or horizon or shares that leave nothing to learn from, [`Error::Data`] for
+    /// a number that is not finite or a series of which a part has no window.
     pub fn new(values: Vec<T>, window: usize, horizon: usize, shares: [f64; 2]) -> Result<Self> {
         for (what, size) in [("window", window), ("horizon", horizon)] {
             if size == 0 {
@@ -54,7 +55,8 @@ impl<T: Copy + Into<f64>> Series<T> {
         let [validation, test] = shares;
         if !(validation > 0.0 && test > 0.0 && validation + test < 1.0) {
             return Err(Error::Config(format!(
-                "validation and test are {validation} and {test} of the series, expected two numbers above 0 that leave some"
+                "validation and test are {validation} and {test} of the series, expected two numbers above 0 that \
+                leave some"
             )));
         }
         if let Some(at) = values.iter().position(|x| !(*x).into().is_finite()) {
@@ -73,7 +75,7 @@ impl<T: Copy + Into<f64>> Series<T> {
                 };
                 return Err(Error::Data(format!(
                     "{len} values are too few: the {name} part has {} of them, which hold no {horizon} that follow a \
-                     window of {window}",
+                    window of {window}",
                     series.values(part).len()
                 )));
             }

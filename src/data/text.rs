@@ -70,7 +70,8 @@ impl Alphabet {
                 let id = self.ids.get(&character).copied().ok_or_else(|| {
                     let count = self.len();
                     Error::Data(format!(
-                        "character {character:?} at line {line}, column {column} is not among the {count} of the alphabet"
+                        "character {character:?} at line {line}, column {column} is not among the {count} of the \
+                        alphabet"
                     ))
                 });
                 if character == '\n' {

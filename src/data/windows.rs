@@ -47,8 +47,8 @@ impl Windows {
         self.len() == 0
     }
 
-    /// Returns a window of the epoch, or `None` past its end. Window 0 starts from the initial state, every other from what the
-    /// one before left.
+    /// Returns a window of the epoch, or `None` past its end. Window 0 starts from the initial state, every other from
+    /// what the one before left.
     pub fn get(&self, index: usize) -> Option<Batch> {
         (index < self.len()).then(|| window(&self.ids, self.track, self.steps, self.batch, index))
     }

@@ -166,7 +166,8 @@ fn rank(adapter: &wgpu::Adapter) -> (u8, Reverse<u64>) {
 }
 
 const HINT: &str = if cfg!(target_os = "linux") {
-    "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers`), or use the CPU"
+    "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers`), or \
+    use the CPU"
 } else if cfg!(target_os = "windows") {
     "install your GPU's driver (DX12 or Vulkan), or use the CPU"
 } else {

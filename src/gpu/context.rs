@@ -30,7 +30,8 @@ struct Inner {
     fault: Mutex<Option<(usize, usize)>>,
 }
 
-/// Storage buffers are bound from multiples of this many bytes, and parameters too: WebGPU's default, which every adapter meets.
+/// Storage buffers are bound from multiples of this many bytes, and parameters too: WebGPU's default, which every
+/// adapter meets.
 pub(super) const ALIGNMENT: u64 = 256;
 
 /// A kernel's name, which of its aliases are f16, and its constants.
@@ -85,13 +86,15 @@ impl Gpu {
         pollster::block_on(Self::new_async(select))
     }
 
-    /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's `SHADER_F16`. Its
-    /// callbacks for errors and for device loss stay the application's; errors of this crate's work are caught apart and
-    /// returned. wgpu tells only that callback of a loss, so here every call asks the device whether it is still there.
+    /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's
+    /// `SHADER_F16`. Its callbacks for errors and for device loss stay the application's; errors of this crate's work
+    /// are caught apart and returned. wgpu tells only that callback of a loss, so here every call asks the device
+    /// whether it is still there.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a device that was opened with smaller limits than the kernels need: WebGPU's default limits of compute
-    /// shaders suffice. How large buffers may be decides how large models may be, which is seen when these come.
+    /// [`Error::Limit`] for a device that was opened with smaller limits than the kernels need: WebGPU's default limits
+    /// of compute shaders suffice. How large buffers may be decides how large models may be, which is seen when these
+    /// come.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         check_limits(&device.limits())?;
         let probe = Probe::new(&device);

@@ -1,8 +1,8 @@
 //! Holds the tensors of any number of plans on the GPU and replays them, each run as one command buffer.
 //!
-//! Buffers, pipelines and bind groups are made in [`Executor::prepare`], all of them or none, and freed in [`Executor::free`];
-//! a run uploads the plan's inputs in one write and submits. Nothing waits but [`Executor::read`], and a run that is timed.
-//! An id of another executor or of a plan that was freed is a panic.
+//! Buffers, pipelines and bind groups are made in [`Executor::prepare`], all of them or none, and freed in
+//! [`Executor::free`]; a run uploads the plan's inputs in one write and submits. Nothing waits but [`Executor::read`],
+//! and a run that is timed. An id of another executor or of a plan that was freed is a panic.
 
 #[path = "readback.rs"]
 mod readback;
@@ -91,13 +91,13 @@ impl Executor {
         &self.gpu
     }
 
-    /// Allocates a plan's tensors, zeroed, transient ones in the plan's blocks, and compiles its kernels; tensors it shares
-    /// with earlier plans keep their values. A plan that cannot be prepared leaves nothing behind.
+    /// Allocates a plan's tensors, zeroed, transient ones in the plan's blocks, and compiles its kernels; tensors it
+    /// shares with earlier plans keep their values. A plan that cannot be prepared leaves nothing behind.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a tensor, a grid or a workgroup beyond the device's limits, [`Error::Unsupported`] for tensors of
-    /// [`DType::F16`] on a device that was opened without them, [`Error::OutOfMemory`], [`Error::DeviceLost`],
-    /// [`Error::Shape`] where a shared tensor has another length in an earlier plan.
+    /// [`Error::Limit`] for a tensor, a grid or a workgroup beyond the device's limits, [`Error::Unsupported`] for
+    /// tensors of [`DType::F16`] on a device that was opened without them, [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`], [`Error::Shape`] where a shared tensor has another length in an earlier plan.
     pub async fn prepare_async(&mut self, plan: Plan) -> Result<PlanId> {
         self.gpu.alive()?;
         plan.check_limits(&self.gpu.target())?;
@@ -142,8 +142,8 @@ impl Executor {
         pollster::block_on(self.prepare_async(plan))
     }
 
-    /// Frees a plan and all tensors that are its own, once the device is done with it; those it shares stay, be it with no plan
-    /// at all.
+    /// Frees a plan and all tensors that are its own, once the device is done with it; those it shares stay, be it with
+    /// no plan at all.
     pub fn free(&mut self, id: PlanId) {
         self.plans.remove(id);
         // It may be as large as the largest tensor that was read.
@@ -213,8 +213,8 @@ impl Executor {
         &self.plans[id].plan
     }
 
-    /// Writes a tensor of real numbers, rounded to f32 or, of [`DType::F16`], to f16. An input is uploaded with the next run,
-    /// which is where a lost device shows.
+    /// Writes a tensor of real numbers, rounded to f32 or, of [`DType::F16`], to f16. An input is uploaded with the
+    /// next run, which is where a lost device shows.
     ///
     /// # Errors
     /// [`Error::Shape`] where the length is another one, [`Error::DeviceLost`].
@@ -282,8 +282,8 @@ impl Executor {
         self.settle(caught)
     }
 
-    /// Runs all operations of a plan once: one upload, one command buffer or, where that is more work than the plan's bounds
-    /// allow, a few; no waiting.
+    /// Runs all operations of a plan once: one upload, one command buffer or, where that is more work than the plan's
+    /// bounds allow, a few; no waiting.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Gpu`]; in a browser at the next call that waits.

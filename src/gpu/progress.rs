@@ -1,8 +1,8 @@
 //! Whether a device did all that was submitted to it.
 //!
-//! A system that stops a dispatch for taking too long drops what follows it in the same submission, and some report that as
-//! completed work. The contract: the last dispatch of every submission counts it on the device, every readback brings the
-//! count along, and one that is not the host's is [`Error::WorkDropped`] from then on.
+//! A system that stops a dispatch for taking too long drops what follows it in the same submission, and some report
+//! that as completed work. The contract: the last dispatch of every submission counts it on the device, every readback
+//! brings the count along, and one that is not the host's is [`Error::WorkDropped`] from then on.
 
 use super::context::Gpu;
 use super::kernels;

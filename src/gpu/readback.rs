@@ -1,7 +1,7 @@
 //! Waiting for the device, and reading the results of many runs back at once.
 //!
-//! The contract: copies are queued behind the runs whose results they are and waited for together, in buffers of at most
-//! 16 MiB, or one tensor; what a dropped call has queued is lost with it, and nothing else.
+//! The contract: copies are queued behind the runs whose results they are and waited for together, in buffers of at
+//! most 16 MiB, or one tensor; what a dropped call has queued is lost with it, and nothing else.
 
 use super::{Executor, progress::BYTES};
 use crate::error::{Error, Result};
@@ -32,8 +32,8 @@ impl Readback {
 }
 
 impl Executor {
-    /// [`Executor::run`], and a copy of one of the plan's tensors of real numbers behind it in the same submission. Where there
-    /// is no more room for it, all that were queued before are waited for first and appended to `out`.
+    /// [`Executor::run`], and a copy of one of the plan's tensors of real numbers behind it in the same submission.
+    /// Where there is no more room for it, all that were queued before are waited for first and appended to `out`.
     ///
     /// # Errors
     /// As [`Executor::run`], for this and all earlier calls that did not wait.

@@ -7,7 +7,8 @@ use std::collections::{HashMap, hash_map::Entry};
 use super::kernels::{Command, MAX_PARAMS_BYTES};
 use crate::error::{Error, Result};
 
-/// The parameters of all dispatches, one slot of a buffer for each that differs: the parts of a long sequence are the same.
+/// The parameters of all dispatches, one slot of a buffer for each that differs: the parts of a long sequence are the
+/// same.
 pub(super) struct Slots<'a> {
     pub bytes: Vec<u8>,
     pub by_params: HashMap<&'a [u8], u32>,

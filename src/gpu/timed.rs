@@ -15,7 +15,8 @@ const DOING: &str = "timing a plan's operations";
 const TIMESTAMP: u64 = wgpu::QUERY_SIZE as u64;
 
 impl Executor {
-    /// [`Executor::run`], each operation between two timestamps, or where the device has none submitted alone and waited for.
+    /// [`Executor::run`], each operation between two timestamps, or where the device has none submitted alone and
+    /// waited for.
     ///
     /// # Errors
     /// As [`Executor::read_async`].

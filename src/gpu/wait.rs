@@ -87,8 +87,8 @@ pub(super) fn scoped<R>(device: &wgpu::Device, doing: &'static str, work: impl F
     (result, Caught { device: device.clone(), doing, scopes: Mutex::new(vec![validation, internal, memory]) })
 }
 
-/// A buffer by which a device is asked whether it is lost: it is asked to map it, which only a lost device refuses at once.
-/// In a browser nothing is refused at once, and a loss shows in what cannot be read.
+/// A buffer by which a device is asked whether it is lost: it is asked to map it, which only a lost device refuses at
+/// once. In a browser nothing is refused at once, and a loss shows in what cannot be read.
 pub(super) struct Probe(Mutex<wgpu::Buffer>);
 
 impl Probe {

@@ -33,15 +33,16 @@ impl Model {
     /// | `kernel` of the `Dense` layer | `[D·H, O]` | V, transposed |
     /// | `bias` of the `Dense` layer | `[O]` | its bias; zero where the array is left out |
     ///
-    /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the forward
-    /// layer's arrays first. What Keras has no array for, a learned initial state, is zero, as in a new model.
+    /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the
+    /// forward layer's arrays first. What Keras has no array for, a learned initial state, is zero, as in a new model.
     ///
     /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`], the others
-    /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it), `merge_mode="concat"`. All but the
-    /// last layer have `return_sequences=True`; the last has it where the read-out is at every step.
+    /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it),
+    /// `merge_mode="concat"`. All but the last layer have `return_sequences=True`; the last has it where the read-out
+    /// is at every step.
     ///
-    /// On Keras' torch backend some of the arrays are views with the columns first, which `safetensors.numpy` writes as if
-    /// they were not: hand it `numpy.ascontiguousarray(w)`.
+    /// On Keras' torch backend some of the arrays are views with the columns first, which `safetensors.numpy` writes as
+    /// if they were not: hand it `numpy.ascontiguousarray(w)`.
     ///
     /// ```
     /// use recurrent::{Config, InputKind, Model};
@@ -70,8 +71,8 @@ impl Model {
         // The last is the Dense layer's bias.
         if !(arrays.len() - 1..=arrays.len()).contains(&weights.len()) {
             return Err(Error::Data(format!(
-                "{} Keras arrays are given, expected {} (or one less, without the Dense layer's bias): {} for each of {} \
-                 layers, kernel and bias of the Dense layer",
+                "{} Keras arrays are given, expected {} (or one less, without the Dense layer's bias): {} for each of \
+                {} layers, kernel and bias of the Dense layer",
                 weights.len(),
                 arrays.len(),
                 match (config.directions, config.bias) {

@@ -3,7 +3,8 @@
 //! Nothing here computes: a [`Model`] is data that a plan is made from and an executor is filled with.
 //!
 //! Legend, used throughout the crate: **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units,
-//! **G** gates of the cell, **O** outputs, **L** layers, **D** directions. W is input-to-hidden, U hidden-to-hidden, V hidden-to-label.
+//! **G** gates of the cell, **O** outputs, **L** layers, **D** directions. W is input-to-hidden, U hidden-to-hidden, V
+//! hidden-to-label.
 
 pub(crate) mod cells;
 mod config;
@@ -43,8 +44,8 @@ impl Model {
     /// A network with freshly drawn parameters, the same for the same configuration (its seed included).
     ///
     /// # Errors
-    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for sizes whose product overflows, [`Error::OutOfMemory`] for
-    /// parameters that the memory does not hold.
+    /// [`Error::Config`] for a size of zero, [`Error::Limit`] for sizes whose product overflows, [`Error::OutOfMemory`]
+    /// for parameters that the memory does not hold.
     pub fn new(config: Config) -> Result<Self> {
         let layout = Layout::new(&config)?;
         let values = init::draw(&config, &layout)?;

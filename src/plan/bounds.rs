@@ -1,21 +1,23 @@
-//! How much one dispatch and one submission may do, and into how many dispatches an operation is cut to stay below that.
+//! How much one dispatch and one submission may do, and into how many dispatches an operation is cut to stay below
+//! that.
 //!
-//! The contract: no dispatch makes an invocation iterate, and none does more work, than [`Bounds`] says, whatever T, B, V
-//! and I are. A dispatch that takes up where another ended reads what that one wrote, and sums in the same order: the results
-//! are those of one dispatch, bit for bit; but long sums, which carry what rounding takes from them, are rounded once a part.
+//! The contract: no dispatch makes an invocation iterate, and none does more work, than [`Bounds`] says, whatever T, B,
+//! V and I are. A dispatch that takes up where another ended reads what that one wrote, and sums in the same order: the
+//! results are those of one dispatch, bit for bit; but long sums, which carry what rounding takes from them, are
+//! rounded once a part.
 
 use super::{Loss, Op, Plan, Recurrence, RecurrenceMode, ReduceGradients, Sum, TensorId, Tile, Way};
 use crate::error::{Error, Result};
 
 /// How much a target may be asked to do at once.
 ///
-/// A driver may end a loop without a word: Mesa's software adapter does so after 65,535 iterations, all loops of an invocation
-/// counted together. A system may take a device away that is busy for too long: Windows after 2 s, browsers and macOS after
-/// less.
+/// A driver may end a loop without a word: Mesa's software adapter does so after 65,535 iterations, all loops of an
+/// invocation counted together. A system may take a device away that is busy for too long: Windows after 2 s, browsers
+/// and macOS after less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The most iterations that one invocation makes in a dispatch, all its loops counted together. Loops of a few rounds that
-    /// pipeline constants fix, which compilers unroll, do not count.
+    /// The most iterations that one invocation makes in a dispatch, all its loops counted together. Loops of a few
+    /// rounds that pipeline constants fix, which compilers unroll, do not count.
     pub iterations: u64,
     /// The most work of a dispatch.
     pub dispatch: Work,
@@ -39,8 +41,8 @@ impl Bounds {
         Bounds { iterations: u64::MAX, dispatch: all, submission: all }
     };
 
-    /// What nothing is known of: half the iterations of Mesa's software adapter, and work that an integrated GPU of 2015, at
-    /// a tenth of its peak, does in a fraction of a second.
+    /// What nothing is known of: half the iterations of Mesa's software adapter, and work that an integrated GPU of
+    /// 2015, at a tenth of its peak, does in a fraction of a second.
     pub const HARDWARE: Bounds = Bounds {
         iterations: 32_768,
         dispatch: Work { flops: 1 << 31, bytes: 1 << 30 },
@@ -258,8 +260,8 @@ fn count(shares: u64) -> usize {
 }
 
 impl Plan {
-    /// Where each submission ends, counted in commands: the dispatches of every operation, and one where it is none. It ends
-    /// before what would make it more than [`Bounds::submission`].
+    /// Where each submission ends, counted in commands: the dispatches of every operation, and one where it is none. It
+    /// ends before what would make it more than [`Bounds::submission`].
     pub(crate) fn submissions(&self) -> Vec<usize> {
         let most = self.bounds().submission;
         let (mut ends, mut at, mut done) = (Vec::new(), 0, Work::NONE);
@@ -294,8 +296,8 @@ impl Tile {
         let [threads, sequences, units, split] =
             [self.threads, self.sequences, self.units, self.split].map(|n| u64::from(n.max(1)));
         let [hidden, gates, first] = [r.hidden, r.cell.gates(), r.cell.first_gates()].map(|n| n as u64);
-        // A thread's part of a sum: four elements a round, each an iteration of a loop inside, and what is left by ones. Loops over
-        // the gates of several units are not unrolled everywhere.
+        // A thread's part of a sum: four elements a round, each an iteration of a loop inside, and what is left by
+        // ones. Loops over the gates of several units are not unrolled everywhere.
         let inside = match (units, way) {
             (1, _) => 0,
             (_, Way::Forward) => units * gates,

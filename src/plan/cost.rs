@@ -1,14 +1,14 @@
 //! What an operation costs: floating-point operations and bytes, reckoned from the shapes of its tensors.
 //!
-//! The contract: the figures are those of the mathematics and of the plan, the same on every device of one precision, whatever
-//! an executor does; a new operation is one more arm here. What is counted:
+//! The contract: the figures are those of the mathematics and of the plan, the same on every device of one precision,
+//! whatever an executor does; a new operation is one more arm here. What is counted:
 //!
 //! * a product of matrices `[M, K]` and `[K, N]` is 2·M·N·K, whatever its sums begin with, a bias say;
-//! * element by element an addition, a multiplication, a division and a function (tanh, logistic, exp, root) are one each; what
-//!   is done once a row, choices, and the integers of dropout and lengths are nothing;
-//! * an element is moved once where an operation reads it and once where it writes it, however often it does; of a recurrence
-//!   by steps that is once a dispatch, so U is moved at every step. Caches may keep what is moved often: more GB/s than the
-//!   memory has are no error.
+//! * element by element an addition, a multiplication, a division and a function (tanh, logistic, exp, root) are one
+//!   each; what is done once a row, choices, and the integers of dropout and lengths are nothing;
+//! * an element is moved once where an operation reads it and once where it writes it, however often it does; of a
+//!   recurrence by steps that is once a dispatch, so U is moved at every step. Caches may keep what is moved often:
+//!   more GB/s than the memory has are no error.
 
 use super::{Loss, Op, Optimizer, Plan, PoolKind, Recurrence, RecurrenceMode, TensorId, View, Way, Work};
 use crate::model::{Activation, Cell, Reset};
@@ -194,8 +194,8 @@ fn named(plan: &Plan, names: &[TensorId]) -> String {
     if from.is_empty() { to.to_owned() } else { format!("{to} ← {}", from.join(", ")) }
 }
 
-/// Of a cell's pointwise functions, for one unit of one sequence at one step: floating-point operations, and elements read
-/// and written.
+/// Of a cell's pointwise functions, for one unit of one sequence at one step: floating-point operations, and elements
+/// read and written.
 struct Pointwise {
     flops: u64,
     /// Of the tensor of gates.
@@ -219,8 +219,8 @@ fn pointwise(cell: Cell, way: Way) -> Pointwise {
         (Cell::Lstm, Way::Backward) => [23, 8, 2, 4],
         // r and z (2 each), n (3), n + z·(h − n); U·h + b_U is kept.
         (Cell::Gru(Reset::AfterProduct), Way::Forward) => [10, 6, 2, 3],
-        // dn (5), dr (4), dz (5), dh·z added to the gradient of h_(t-1), dn·r; of U·h that of n read, all of its gradient
-        // written.
+        // dn (5), dr (4), dz (5), dh·z added to the gradient of h_(t-1), dn·r; of U·h that of n read, all of its
+        // gradient written.
         (Cell::Gru(Reset::AfterProduct), Way::Backward) => [17, 6, 5, 4],
         // r and z (2 each), the operand, n (2), n + z·(h − n); z and h are read for both products.
         (Cell::Gru(Reset::BeforeProduct), Way::Forward) => [10, 7, 3, 2],

@@ -204,14 +204,15 @@ impl Plan {
         self.stages.iter().filter(|s| s.phase == phase).map(|s| s.op.dispatches(self)).sum()
     }
 
-    /// Whether a copy is one of bytes that lie side by side, which is no dispatch: not where numbers of 16 bits are read or
-    /// written, which would have to start and end at multiples of four bytes, and may have to be rounded.
+    /// Whether a copy is one of bytes that lie side by side, which is no dispatch: not where numbers of 16 bits are
+    /// read or written, which would have to start and end at multiples of four bytes, and may have to be rounded.
     pub(crate) fn copies_bytes(&self, from: &View, to: &View) -> bool {
         let is_half = |view: &View| self.tensors.get(view.tensor.0).is_some_and(|t| t.dtype == DType::F16);
         [from, to].iter().all(|view| view.is_contiguous() && !is_half(view))
     }
 
-    /// What an executor allocates. Inputs lie in one buffer, each from a multiple of 256 bytes on, which is not counted.
+    /// What an executor allocates. Inputs lie in one buffer, each from a multiple of 256 bytes on, which is not
+    /// counted.
     pub fn bytes(&self) -> Bytes {
         let of = |lifetime: Lifetime| {
             let tensors = self.tensors.iter().filter(move |tensor| tensor.lifetime == lifetime);

@@ -44,8 +44,8 @@ pub enum Op {
     Backward {
         /// As forwards.
         recurrence: Recurrence,
-        /// `[T+D, B, D·H]`, slots as in the history. At the slots of h_1 to h_T the gradient that comes from above, read,
-        /// and the whole gradient of h_t, written; at the initial state's slot its gradient, written.
+        /// `[T+D, B, D·H]`, slots as in the history. At the slots of h_1 to h_T the gradient that comes from above,
+        /// read, and the whole gradient of h_t, written; at the initial state's slot its gradient, written.
         upstream: TensorId,
         /// Whether the gradient of the initial state is wanted; else part of it is left at its slot.
         to_start: bool,
@@ -118,8 +118,8 @@ pub struct InitialStateGradient {
     pub weight: usize,
 }
 
-/// Which elements a dropout keeps: those whose number is not among the lowest part `rate` of 32 bits. An element's number
-/// is Threefry's of key and position, and the keys are Threefry's of seed, step, window and site.
+/// Which elements a dropout keeps: those whose number is not among the lowest part `rate` of 32 bits. An element's
+/// number is Threefry's of key and position, and the keys are Threefry's of seed, step, window and site.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropoutDraw {
     /// `[sites, 2]`: a key for each place of the network, new in every step.
@@ -195,8 +195,8 @@ pub struct MatMul {
 
 /// The recurrence over T steps; forwards it fills the history, backwards it turns the gates into their gradients.
 ///
-/// D directions run side by side, the second from the last step to the first. A sequence that is shorter holds its state
-/// while the others go on, so its final state is its last one, and the reverse direction starts at its own end.
+/// D directions run side by side, the second from the last step to the first. A sequence that is shorter holds its
+/// state while the others go on, so its final state is its last one, and the reverse direction starts at its own end.
 #[derive(Clone, Debug)]
 pub struct Recurrence {
     /// The cell.
@@ -263,8 +263,8 @@ impl Recurrence {
     }
 }
 
-/// `out[row + d, first + t] = ‖dL/dh_t‖` of direction d, over the sequences that have a step t: what vanishes or explodes
-/// (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
+/// `out[row + d, first + t] = ‖dL/dh_t‖` of direction d, over the sequences that have a step t: what vanishes or
+/// explodes (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
 #[derive(Clone, Debug)]
 pub struct GradientNorms {
     /// `[T+D, B, D·H]`, as [`Op::Backward`] left it: the whole gradient of h_t at slot t + 1.
@@ -431,16 +431,16 @@ pub struct GatherGradient {
     pub batch: usize,
 }
 
-/// The bit of the tensor `parameter_flags` that takes an element out of the training: it has no part in the gradient or its norm,
-/// and neither it nor its moments change.
+/// The bit of the tensor `parameter_flags` that takes an element out of the training: it has no part in the gradient or
+/// its norm, and neither it nor its moments change.
 pub const FROZEN: u32 = 1;
 
 /// The bit of the tensor `parameter_flags` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
 
-/// `gradients = Σ_s slices[s]`, added to what is there where the step accumulates or the segment adds, and 0 where frozen; each block of
-/// [`ReduceGradients::BLOCK`] elements leaves its largest magnitude, its sum of squares over that magnitude squared, and whether all
-/// of it is finite (1 or 0).
+/// `gradients = Σ_s slices[s]`, added to what is there where the step accumulates or the segment adds, and 0 where
+/// frozen; each block of [`ReduceGradients::BLOCK`] elements leaves its largest magnitude, its sum of squares over that
+/// magnitude squared, and whether all of it is finite (1 or 0).
 #[derive(Clone, Debug)]
 pub struct ReduceGradients {
     /// `[S, flat]`.
@@ -473,21 +473,23 @@ impl ReduceGradients {
     pub const BLOCK: usize = 2048;
 }
 
-/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of the metrics; the loss is added
-/// to the slot's where the step accumulates, and the flag is 0 where it has more windows to come.
+/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of the metrics; the loss is
+/// added to the slot's where the step accumulates, and the flag is 0 where it has more windows to come.
 ///
 /// The norm is √Σg² without overflow: the partials carry their largest magnitude apart.
 #[derive(Clone, Debug)]
 pub struct StepMetrics {
     /// `[R]`.
     pub row_loss: TensorId,
-    /// `[blocks]` of [`NormPartial`](super::NormPartial), where there is a gradient; else the norm is 0 and the scale 1.
+    /// `[blocks]` of [`NormPartial`](super::NormPartial), where there is a gradient; else the norm is 0 and the scale
+    /// 1.
     pub partials: Option<TensorId>,
     /// Decides the scale.
     pub clip: Clip,
     /// [`StepParams`](super::StepParams).
     pub step_params: TensorId,
-    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow), one row written, whose loss is read where the step accumulates.
+    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow), one row written, whose loss is read where the step
+    /// accumulates.
     pub metrics: TensorId,
 }
 
@@ -512,12 +514,13 @@ pub struct Update {
     pub moments: Vec<TensorId>,
 }
 
-/// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2): the factor on the gradient of the loss is halved where this
-/// step's finite flag is 0, and doubled where it was 1 in [`UpdateLossScale::INTERVAL`] consecutive steps. Nothing changes where the
-/// step has more windows to come.
+/// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2): the factor on the gradient of the loss is halved where
+/// this step's finite flag is 0, and doubled where it was 1 in [`UpdateLossScale::INTERVAL`] consecutive steps. Nothing
+/// changes where the step has more windows to come.
 ///
 /// The gradient passes through tensors of 16 bits, in which small numbers would be rounded to 0; the slices of the
-/// parameters' gradients, which have 32, are divided by the factor. All factors are powers of two, so they round nothing.
+/// parameters' gradients, which have 32, are divided by the factor. All factors are powers of two, so they round
+/// nothing.
 #[derive(Clone, Debug)]
 pub struct UpdateLossScale {
     /// [`LossScale`], read and written.

@@ -1,5 +1,5 @@
-//! The counter-based generator behind dropout: Threefry-2x32 with 20 rounds (Salmon et al., *Parallel random numbers: as
-//! easy as 1, 2, 3*, 2011).
+//! The counter-based generator behind dropout: Threefry-2x32 with 20 rounds (Salmon et al., *Parallel random numbers:
+//! as easy as 1, 2, 3*, 2011).
 //!
 //! The contract: a number is a function of key and counter alone, made of additions, rotations and exclusive ors of 32
 //! bits, so `shaders/random.wgsl` gives the same bits, and a step repeats without any state to be kept.

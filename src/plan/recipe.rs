@@ -109,7 +109,8 @@ impl Optimizer {
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum DecayScope {
-    /// The weights: neither biases nor learned initial states, which say where things lie and not how much inputs count.
+    /// The weights: neither biases nor learned initial states, which say where things lie and not how much inputs
+    /// count.
     #[default]
     Weights,
     /// All of them, as PyTorch's AdamW does where nobody makes groups.
@@ -217,9 +218,9 @@ impl Dropout {
 /// networks: Gruslys et al. 2016).
 ///
 /// A window of T steps is cut into segments. The states between them are kept, and gates and histories of one segment
-/// alone: going back, each segment but the last is computed once more. That is about one forward pass more, for the memory of
-/// one segment in place of T steps. The gradient is the same, up to the rounding of its sums. Inputs, and the outputs that
-/// are read out at every step, are not cut.
+/// alone: going back, each segment but the last is computed once more. That is about one forward pass more, for the
+/// memory of one segment in place of T steps. The gradient is the same, up to the rounding of its sums. Inputs, and the
+/// outputs that are read out at every step, are not cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -230,8 +231,9 @@ pub enum GradientCheckpointing {
     /// Segments of √T steps, rounded up: gates and histories of √T steps and the states at √T borders are held in place
     /// of gates and histories of T steps.
     Sqrt,
-    /// Segments of so many steps, at least 1; a window that is no longer is kept whole. Longer ones where there would be more than
-    /// 1024 of them: then the states between them, and the plan itself, would take more memory than is spared.
+    /// Segments of so many steps, at least 1; a window that is no longer is kept whole. Longer ones where there would
+    /// be more than 1024 of them: then the states between them, and the plan itself, would take more memory than is
+    /// spared.
     Steps(usize),
 }
 
@@ -275,15 +277,15 @@ pub struct Recipe {
     /// What is kept for the backward pass.
     #[serde(alias = "checkpointing")]
     pub gradient_checkpointing: GradientCheckpointing,
-    /// Whether the backward pass measures the gradient at every step, for [`Trainer::trace_async`](crate::Trainer::trace_async)
-    /// to say: one more dispatch a layer.
+    /// Whether the backward pass measures the gradient at every step, for
+    /// [`Trainer::trace_async`](crate::Trainer::trace_async) to say: one more dispatch a layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
 }
 
 impl Recipe {
-    /// The highest learning rate that may be given, and at which one that grows by its schedule stays. A gradient that was
-    /// clipped to a norm, times this rate, is a number that f32 can hold, with any momentum.
+    /// The highest learning rate that may be given, and at which one that grows by its schedule stays. A gradient that
+    /// was clipped to a norm, times this rate, is a number that f32 can hold, with any momentum.
     pub const MAX_RATE: f64 = 1e15;
 
     /// Adam at a rate of 2e-3, the gradient clipped to a norm of 5.
@@ -346,8 +348,9 @@ impl Recipe {
         (self.learning_rate * self.schedule.factor(step)).min(Self::MAX_RATE)
     }
 
-    /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor `parameter_flags` holds
-    /// them, where the parameters named in `frozen` are not trained. The gaps between tensors have neither.
+    /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor
+    /// `parameter_flags` holds them, where the parameters named in `frozen` are not trained. The gaps between tensors
+    /// have neither.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -375,8 +378,8 @@ impl Recipe {
         {
             let asked = self.gradient_checkpointing;
             return Err(Error::Config(format!(
-                "gradients are checkpointed ({asked:?}), but the network reads both ways: the second direction starts where \
-                 the last segment ends; expected GradientCheckpointing::None, or a network of one direction"
+                "gradients are checkpointed ({asked:?}), but the network reads both ways: the second direction starts \
+                where the last segment ends; expected GradientCheckpointing::None, or a network of one direction"
             )));
         }
         Ok(())
@@ -428,8 +431,8 @@ impl Recipe {
                 let rate = self.learning_rate;
                 if !(weight_decay >= 0.0 && weight_decay * rate <= 1.0) {
                     return Err(Error::Config(format!(
-                        "weight decay is {weight_decay:e}, expected at least 0 and, at a learning rate of {rate:e}, at most {:e}: \
-                         more would carry a weight past zero",
+                        "weight decay is {weight_decay:e}, expected at least 0 and, at a learning rate of {rate:e}, at \
+                        most {:e}: more would carry a weight past zero",
                         rate.recip()
                     )));
                 }

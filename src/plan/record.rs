@@ -1,8 +1,8 @@
-//! Records that the host and the device share: a few numbers of a tensor, each with a name that is the same in Rust and in
-//! WGSL (`shaders/records.wgsl`).
+//! Records that the host and the device share: a few numbers of a tensor, each with a name that is the same in Rust and
+//! in WGSL (`shaders/records.wgsl`).
 //!
-//! The contract: a record is its members in order, each one element of the tensor; `tests/border.rs` compares names and order
-//! with the shader's `struct`.
+//! The contract: a record is its members in order, each one element of the tensor; `tests/border.rs` compares names and
+//! order with the shader's `struct`.
 
 /// A struct of numbers of one kind, and what it is as elements of a tensor.
 macro_rules! record {
@@ -55,9 +55,9 @@ pub struct Record {
 }
 
 record! {
-    /// What the host tells the device of a step, before every run that has a loss. Of a step over several windows all but the
-    /// first accumulate (add to the gradient and the loss that are there) and all but the last have more windows to come, so
-    /// that they update nothing.
+    /// What the host tells the device of a step, before every run that has a loss. Of a step over several windows all
+    /// but the first accumulate (add to the gradient and the loss that are there) and all but the last have more
+    /// windows to come, so that they update nothing.
     StepParams {
         /// η, the learning rate.
         learning_rate,

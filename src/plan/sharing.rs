@@ -1,5 +1,5 @@
-//! Which transient tensors share memory: those whose lives, from the first operation that touches one to the last, do not
-//! overlap.
+//! Which transient tensors share memory: those whose lives, from the first operation that touches one to the last, do
+//! not overlap.
 //!
 //! The contract: tensors of one operation lie in different blocks, so no dispatch has one buffer twice; everything else
 //! that a plan holds lies apart.
@@ -33,8 +33,8 @@ impl Plan {
         blocks
     }
 
-    /// Keeps the values of a transient tensor until the next run, for whoever reads them after it: it gets memory of its
-    /// own.
+    /// Keeps the values of a transient tensor until the next run, for whoever reads them after it: it gets memory of
+    /// its own.
     pub fn keep(&mut self, tensor: TensorId) {
         let storage = &mut self.tensors[tensor.0].lifetime;
         if *storage == Lifetime::Transient {

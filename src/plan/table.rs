@@ -1,6 +1,7 @@
 //! The plans that an executor holds, by their ids.
 //!
-//! The contract: no id is given twice, so that of a plan that was taken out never finds another; to look it up is a panic.
+//! The contract: no id is given twice, so that of a plan that was taken out never finds another; to look it up is a
+//! panic.
 
 use std::collections::HashMap;
 use std::ops::{Index, IndexMut};

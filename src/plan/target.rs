@@ -8,7 +8,8 @@ use crate::model::Config;
 use super::bounds::Bounds;
 use super::tile::{Tile, Way, Work};
 
-/// In how many bits a GPU stores what is large. The choice of a device, [`Device::with_precision`](crate::Device::with_precision).
+/// In how many bits a GPU stores what is large. The choice of a device,
+/// [`Device::with_precision`](crate::Device::with_precision).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Precision {
@@ -16,8 +17,8 @@ pub enum Precision {
     #[default]
     F32,
     /// 16: gates, h of all steps and its gradient, a GRU's recurrent sums or its second operand, and a copy of the
-    /// parameters, rounded once a step, that all products read. Sums are made in 32 bits, and an LSTM's c, outputs, loss,
-    /// gradients of the parameters, moments and the parameters themselves are kept in 32.
+    /// parameters, rounded once a step, that all products read. Sums are made in 32 bits, and an LSTM's c, outputs,
+    /// loss, gradients of the parameters, moments and the parameters themselves are kept in 32.
     ///
     /// Numbers of 16 bits have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
     /// gradient of the loss is [scaled](super::UpdateLossScale) on its way (Micikevicius et al. 2018).
@@ -79,7 +80,8 @@ impl Target {
     pub(crate) fn check(&self) -> Result<()> {
         if self.precision == Precision::F16 && !self.has_f16 {
             return Err(Error::Config(
-                "the plan is to store numbers in 16 bits (Precision::F16), for a target that has none (has_f16 is false)"
+                "the plan is to store numbers in 16 bits (Precision::F16), for a target that has none (has_f16 is \
+                false)"
                     .to_owned(),
             ));
         }
@@ -99,8 +101,8 @@ impl Target {
         busy.min(rows / 64).min(fits).clamp(1, 16)
     }
 
-    /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be worth
-    /// their dispatch, and a sequence of any length needs no more memory than one chunk.
+    /// How many steps inference and evaluation of a causal network keep. Products over a chunk are large enough to be
+    /// worth their dispatch, and a sequence of any length needs no more memory than one chunk.
     pub(crate) fn chunk(&self, config: &Config, batch: usize) -> usize {
         if self.parallel {
             return MAX_STEPS_PER_CHUNK;
@@ -112,9 +114,10 @@ impl Target {
 
     /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
     ///
-    /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to it,
-    /// and a step should cost less than a dispatch does: reckoned, not yet measured on hardware. On llvmpipe a dispatch
-    /// costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast there at least.
+    /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to
+    /// it, and a step should cost less than a dispatch does: reckoned, not yet measured on hardware. On llvmpipe a
+    /// dispatch costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast
+    /// there at least.
     pub(super) fn whole_sequence(&self, steps: usize, work: &Work) -> Option<Tile> {
         let Work { gates, hidden, batch, directions, .. } = *work;
         let elements = hidden.saturating_mul(hidden).saturating_mul(gates);

@@ -1,8 +1,8 @@
-//! What led to a step that diverged: the losses and norms before it, which tensor is the first that is not finite, and how
-//! large the numbers are that it was given.
+//! What led to a step that diverged: the losses and norms before it, which tensor is the first that is not finite, and
+//! how large the numbers are that it was given.
 //!
-//! The contract: it is read from what the last step has left on the device, so a training that does not diverge pays nothing
-//! for it, and where that step was finite again nothing is named.
+//! The contract: it is read from what the last step has left on the device, so a training that does not diverge pays
+//! nothing for it, and where that step was finite again nothing is named.
 
 use super::Trainer;
 use crate::error::{Divergence, Largest, NotFinite, Result};
@@ -49,7 +49,8 @@ impl Trainer {
         Ok(broken(&self.layout, &values).next().map(NotFinite::Parameter))
     }
 
-    /// In the order in which a step computes: parameters, states from the first layer up, the loss, gradients back down.
+    /// In the order in which a step computes: parameters, states from the first layer up, the loss, gradients back
+    /// down.
     async fn first_not_finite(&mut self, loss: f32, wait: Wait) -> Result<Option<NotFinite>> {
         if let Some(parameter) = self.first_parameter(wait).await? {
             return Ok(Some(parameter));

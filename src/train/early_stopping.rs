@@ -1,4 +1,5 @@
-//! Early stopping: the weights of the best evaluation are kept, and training ends where no better one comes (Prechelt 1998).
+//! Early stopping: the weights of the best evaluation are kept, and training ends where no better one comes (Prechelt
+//! 1998).
 //!
 //! The contract: weights are read from the device only where the loss is the best so far, and the model that is kept is
 //! the one that loss belongs to.
@@ -64,7 +65,8 @@ impl EarlyStopping {
         }
     }
 
-    /// Takes note of an evaluation, and of the trainer's weights where it is the best so far. Whether training is to go on.
+    /// Takes note of an evaluation, and of the trainer's weights where it is the best so far. Whether training is to go
+    /// on.
     ///
     /// A loss that is not finite is no improvement, nor is one that is equal to the best.
     ///

@@ -10,13 +10,13 @@ use crate::model::Layout;
 impl Trainer {
     /// Leaves parameters as they are from the next step on: no gradient, no weight decay, no update.
     ///
-    /// A name is one of [`Layout`]'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is that tensor, `weight`
-    /// the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
+    /// A name is one of [`Layout`]'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is that tensor,
+    /// `weight` the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
     ///
-    /// The optimiser keeps the moments of what is frozen, and goes on counting steps. So what Adam never moved before its
-    /// [`Trainer::unfreeze`] in a long training makes larger steps than a new training's would be: with the usual β up to
-    /// seven times the rate, and three times still after a hundred. Lower the rate where that matters, or make a new trainer
-    /// of [`Trainer::model`].
+    /// The optimiser keeps the moments of what is frozen, and goes on counting steps. So what Adam never moved before
+    /// its [`Trainer::unfreeze`] in a long training makes larger steps than a new training's would be: with the usual β
+    /// up to seven times the rate, and three times still after a hundred. Lower the rate where that matters, or make a
+    /// new trainer of [`Trainer::model`].
     ///
     /// # Errors
     /// [`Error::Config`] for a name that no parameter has, and where nothing would be left to train; nothing is changed

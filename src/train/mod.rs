@@ -36,7 +36,8 @@ use crate::plan::{
 };
 use feed::{Carried, RowsByToken, begin, check_start, upload};
 
-/// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the least.
+/// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the
+/// least.
 const MAX_SKIPPED: usize = 24;
 
 /// Steps before a divergence that are told of.
@@ -52,11 +53,12 @@ pub struct Metrics {
     pub loss: f64,
     /// The global norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// What the gradient was multiplied by: below 1 where its norm was clipped. With [`Clip::Value`](crate::Clip::Value) what its
-    /// largest element was.
+    /// What the gradient was multiplied by: below 1 where its norm was clipped. With
+    /// [`Clip::Value`](crate::Clip::Value) what its largest element was.
     pub clip_scale: f64,
-    /// Whether the step changed the weights. In half precision it does not where the scaled gradient went beyond the numbers
-    /// of 16 bits; the norm is then that of the rest, and the next step scales by half. See [`Trainer::loss_scale_async`].
+    /// Whether the step changed the weights. In half precision it does not where the scaled gradient went beyond the
+    /// numbers of 16 bits; the norm is then that of the rest, and the next step scales by half. See
+    /// [`Trainer::loss_scale_async`].
     pub updated: bool,
 }
 
@@ -203,9 +205,9 @@ impl Trainer {
     /// What a size of window needs on the device is kept for the next one of that size, as
     /// [`Device::with_plan_cache_bytes`] says; pad windows to a few lengths.
     ///
-    /// A step is taken as a whole: where its future is dropped before it is done, no weight, moment, carried state or count has
-    /// changed. What may have moved on are the plans that were made, and metrics of earlier steps that were read from the device:
-    /// the next [`Trainer::metrics`] returns these.
+    /// A step is taken as a whole: where its future is dropped before it is done, no weight, moment, carried state or
+    /// count has changed. What may have moved on are the plans that were made, and metrics of earlier steps that were
+    /// read from the device: the next [`Trainer::metrics`] returns these.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::Data`] for a batch that does not fit the model, [`Error::Limit`],
@@ -215,17 +217,18 @@ impl Trainer {
     }
 
     /// One step of training on several windows, as if they were one: the loss is the mean over all positions of all of
-    /// them that count, and the gradient is that loss's, up to the rounding of its sums. So a batch that the device has no
-    /// room for is cut into parts, and sequences of very different lengths go into windows of their own.
+    /// them that count, and the gradient is that loss's, up to the rounding of its sums. So a batch that the device has
+    /// no room for is cut into parts, and sequences of very different lengths go into windows of their own.
     ///
-    /// Windows run one after the other, each from its own [`Start`](crate::data::Start): `Carry` carries on from the one before it.
-    /// Nothing is read back between them and windows of one size share what they need on the device; the plans of all sizes in a
-    /// step are in use until it is done. A window may have no position that counts, as one does that only brings the state up
-    /// for the window after it. It waits where [`Trainer::step_async`] does, and a dropped future leaves what that says.
+    /// Windows run one after the other, each from its own [`Start`](crate::data::Start): `Carry` carries on from the
+    /// one before it. Nothing is read back between them and windows of one size share what they need on the device; the
+    /// plans of all sizes in a step are in use until it is done. A window may have no position that counts, as one does
+    /// that only brings the state up for the window after it. It waits where [`Trainer::step_async`] does, and a
+    /// dropped future leaves what that says.
     ///
     /// # Errors
-    /// [`Error::Data`] without any batch, and where no position of any batch counts; else as [`Trainer::step_async`]. All are
-    /// checked before any is run.
+    /// [`Error::Data`] without any batch, and where no position of any batch counts; else as [`Trainer::step_async`].
+    /// All are checked before any is run.
     pub async fn step_accumulated_async(&mut self, batches: &[Batch]) -> Result<()> {
         self.step_waiting(batches, Wait::Yield, None).await
     }
@@ -317,12 +320,12 @@ impl Trainer {
 
     /// The metrics of every step since the last call, oldest first. This is the call that waits for the device.
     ///
-    /// In half precision a step whose gradient is not finite, though its loss is, is not yet a divergence: it changed no weight,
-    /// and the gradient is scaled down. More than 24 of them on end are one.
+    /// In half precision a step whose gradient is not finite, though its loss is, is not yet a divergence: it changed
+    /// no weight, and the gradient is scaled down. More than 24 of them on end are one.
     ///
     /// # Errors
-    /// [`Error::Diverged`] with the first step whose loss or gradient was not finite, as said; such a step changed no weight,
-    /// and the metrics of this call's other steps are dropped with it. [`Error::DeviceLost`].
+    /// [`Error::Diverged`] with the first step whose loss or gradient was not finite, as said; such a step changed no
+    /// weight, and the metrics of this call's other steps are dropped with it. [`Error::DeviceLost`].
     pub async fn metrics_async(&mut self) -> Result<Vec<Metrics>> {
         self.metrics_waiting(Wait::Yield).await
     }
@@ -359,8 +362,8 @@ impl Trainer {
     /// What the gradient of the next step's loss is multiplied by on its way through tensors of 16 bits; 1 in
     /// [`Precision::F32`](crate::Precision).
     ///
-    /// It starts at 65536, is halved by a step whose scaled gradient is not finite, down to 1/256, and doubled after 2000 steps
-    /// on end whose gradient is, up to 2²⁴. It is divided out before the gradient is measured and clipped.
+    /// It starts at 65536, is halved by a step whose scaled gradient is not finite, down to 1/256, and doubled after
+    /// 2000 steps on end whose gradient is, up to 2²⁴. It is divided out before the gradient is measured and clipped.
     ///
     /// # Errors
     /// As [`Trainer::model_async`].
@@ -483,8 +486,8 @@ impl Trainer {
     }
 
     /// All that an exact resumption needs: parameters, moments, the carried state (unless a diverged step left it not
-    /// finite), the recipe, the step and what is frozen. What the application must remember, a position in its data say, goes into the
-    /// notes. Metrics that were not read yet are not part of it: read them first.
+    /// finite), the recipe, the step and what is frozen. What the application must remember, a position in its data
+    /// say, goes into the notes. Metrics that were not read yet are not part of it: read them first.
     ///
     /// # Errors
     /// As [`Trainer::model_async`].

@@ -1,7 +1,7 @@
 //! A training step timed operation by operation, as a table.
 //!
-//! The contract: the step trains as any other, and its result is that of [`Trainer::step_async`] bit for bit; every operation
-//! of its plan is in exactly one row. An ordinary step is not timed and pays nothing for this.
+//! The contract: the step trains as any other, and its result is that of [`Trainer::step_async`] bit for bit; every
+//! operation of its plan is in exactly one row. An ordinary step is not timed and pays nothing for this.
 
 use std::fmt;
 
@@ -63,13 +63,13 @@ pub struct ProfileRow {
 }
 
 impl Trainer {
-    /// One step of training, as [`Trainer::step_async`] does it, timed operation by operation. It waits for the device, and for
-    /// all steps before it.
+    /// One step of training, as [`Trainer::step_async`] does it, timed operation by operation. It waits for the device,
+    /// and for all steps before it.
     ///
     /// On a GPU the clock is the GPU's own where it has timestamps (wgpu's `TIMESTAMP_QUERY`, which
-    /// [`Gpu::new_async`](crate::gpu::Gpu::new_async) asks for); else each operation is submitted alone and waited for, which
-    /// [`Profile::clock`] says. The first steps of a process are slower than those after them: train a few first. Operations
-    /// are kept apart to be timed, so the whole takes somewhat longer than an ordinary step.
+    /// [`Gpu::new_async`](crate::gpu::Gpu::new_async) asks for); else each operation is submitted alone and waited for,
+    /// which [`Profile::clock`] says. The first steps of a process are slower than those after them: train a few first.
+    /// Operations are kept apart to be timed, so the whole takes somewhat longer than an ordinary step.
     ///
     /// # Errors
     /// As [`Trainer::step_async`] and [`Trainer::metrics_async`], but for a divergence, which shows there;

@@ -25,8 +25,8 @@ pub struct Trace {
     pub layers: Vec<LayerTrace>,
     /// Every parameter tensor, in the model's order.
     pub parameters: Vec<ParameterTrace>,
-    /// Which share of the steps that this trainer has done had its gradient scaled down, or an element of it held, 0 to 1. `None`
-    /// without clipping.
+    /// Which share of the steps that this trainer has done had its gradient scaled down, or an element of it held, 0 to
+    /// 1. `None` without clipping.
     pub clipped: Option<f64>,
 }
 
@@ -45,8 +45,9 @@ pub struct LayerTrace {
 }
 
 impl LayerTrace {
-    /// By what the gradient is multiplied on its way back through one step: below 1 it vanishes, above 1 it explodes. It is
-    /// the slope of a straight line through ln ‖dL/dh_t‖, by least squares, and says most of a loss at the last step alone.
+    /// By what the gradient is multiplied on its way back through one step: below 1 it vanishes, above 1 it explodes.
+    /// It is the slope of a straight line through ln ‖dL/dh_t‖, by least squares, and says most of a loss at the last
+    /// step alone.
     ///
     /// `None` where fewer than two steps have a gradient that is finite and not 0.
     pub fn per_step_factor(&self) -> Option<f64> {
@@ -110,8 +111,8 @@ impl TensorStats {
 }
 
 impl Trainer {
-    /// What the gradient of the last step was like; of a step over several windows the parameters' is that of all, and the
-    /// norms over time are those of the last window.
+    /// What the gradient of the last step was like; of a step over several windows the parameters' is that of all, and
+    /// the norms over time are those of the last window.
     ///
     /// It waits for the device and reads gradient and parameters from it.
     ///

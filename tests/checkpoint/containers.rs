@@ -58,7 +58,8 @@ fn what_servers_hand_out_in_place_of_a_file_is_named() {
     }
 }
 
-/// The length of a header may begin as another format does: what is a safetensors file otherwise is damaged, not another.
+/// The length of a header may begin as another format does: what is a safetensors file otherwise is damaged, not
+/// another.
 #[test]
 fn a_damaged_safetensors_file_is_not_taken_for_another_format() {
     for length in [0x28_8b1fu64, 0x95_0480, 0x7d_0280, 0x12_0e08] {

@@ -299,8 +299,8 @@ fn the_metadata_is_one_key_and_stays_readable() {
     assert_eq!(metadata["recurrent"], expected);
 }
 
-/// `checkpoint_format_2.safetensors` was saved by a version that wrote format 2, after three steps on this batch; the loss is
-/// what that version measured in the fourth.
+/// `checkpoint_format_2.safetensors` was saved by a version that wrote format 2, after three steps on this batch; the
+/// loss is what that version measured in the fourth.
 #[test]
 fn a_training_saved_in_format_2_goes_on() {
     let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint_format_2.safetensors"));
@@ -334,8 +334,8 @@ fn the_bytes_depend_on_the_checkpoint_alone() {
 
 #[test]
 fn awkward_rates_survive_bit_for_bit() {
-    // Numbers that a parser without exact rounding misses by a unit in the last place, the least of f32, in which the GPU
-    // takes them, and the most that may be given.
+    // Numbers that a parser without exact rounding misses by a unit in the last place, the least of f32, in which the
+    // GPU takes them, and the most that may be given.
     for rate in [51.248_178_376_413_39, 2.638_344_616_030_823_5e-25, 1.3e-38, Recipe::MAX_RATE, 0.1 + 0.2] {
         let mut saved = checkpoint();
         training(&mut saved).recipe.learning_rate = rate;

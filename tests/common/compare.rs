@@ -1,15 +1,15 @@
 //! The comparator that all numerical tests go through, and every tolerance that they use.
 //!
-//! It fails on what is not finite on either side, on lengths that differ and on nothing to compare; `tests/comparator.rs`
-//! plants each of these faults.
+//! It fails on what is not finite on either side, on lengths that differ and on nothing to compare;
+//! `tests/comparator.rs` plants each of these faults.
 
 /// How far apart two numbers may be.
 ///
 /// Element i is right where |got − want| ≤ `relative` · max(|want|, scale), and scale is `floor` times the largest
 /// |want| of the whole slice, or `least` where that is larger. So with a floor of 1 the error is measured against the
-/// largest element, which is what rounding in a sum of terms of that size leaves behind; with a floor of 0 every element
-/// has to be right in itself, and a zero has to be zero. With a least scale of 0 a slice of zeros is equal to nothing
-/// but zeros.
+/// largest element, which is what rounding in a sum of terms of that size leaves behind; with a floor of 0 every
+/// element has to be right in itself, and a zero has to be zero. With a least scale of 0 a slice of zeros is equal to
+/// nothing but zeros.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// The error allowed, relative to the scale.
@@ -27,16 +27,16 @@ pub const EXACT: Tolerance = Tolerance { relative: 0.0, floor: 0.0, least: 0.0 }
 /// factor of any kind is off by far more than this.
 pub const F64: Tolerance = Tolerance { relative: 1e-11, floor: 1e-3, least: 0.0 };
 
-/// f64 gradients against central differences of four points 1e-4 apart: rounding of the loss, about 1, leaves 1e-16 / 1e-4,
-/// the fifth derivative less; gradients that vanish on their way back are as small as 4e-6.
+/// f64 gradients against central differences of four points 1e-4 apart: rounding of the loss, about 1, leaves 1e-16 /
+/// 1e-4, the fifth derivative less; gradients that vanish on their way back are as small as 4e-6.
 pub const DIFFERENCES: Tolerance = Tolerance { relative: 1e-6, floor: 0.5, least: 0.0 };
 
-/// A network in f32, a dozen steps long, against f64: some hundred roundings of 6e-8, which a recurrence may amplify ten
-/// times over, measured against the largest element of a tensor, as small ones are differences of large terms.
+/// A network in f32, a dozen steps long, against f64: some hundred roundings of 6e-8, which a recurrence may amplify
+/// ten times over, measured against the largest element of a tensor, as small ones are differences of large terms.
 pub const F32_NETWORK: Tolerance = Tolerance { relative: 1e-5, floor: 1.0, least: 0.0 };
 
-/// Parameters in f32 after three updates: rounding in storage, a unit or two of 6e-8 an update. Tighter than a weight decay
-/// of 2e-5 an update, so that leaving it out shows.
+/// Parameters in f32 after three updates: rounding in storage, a unit or two of 6e-8 an update. Tighter than a weight
+/// decay of 2e-5 an update, so that leaving it out shows.
 pub const F32_PARAMETERS: Tolerance = Tolerance { relative: 1e-6, floor: 1.0, least: 0.0 };
 
 /// One rounding to f32, 2⁻²⁴, and one more for the reader's.
@@ -52,20 +52,20 @@ pub const F32_SUM: Tolerance = Tolerance { relative: 3e-6, floor: 1.0, least: 1.
 /// A recurrence over a few steps in f32, whose tanh drivers may get wrong by 1e-5 where it is not near zero.
 pub const F32_RECURRENCE: Tolerance = Tolerance { relative: 1e-5, floor: 1.0, least: 0.0 };
 
-/// Three steps of one gradient summed over its rows at once and in parts, in f32: each sum of some dozens of terms is rounded
-/// at other places, by 6e-8 of its largest terms, which may be several times the sum; measured below 6e-7.
+/// Three steps of one gradient summed over its rows at once and in parts, in f32: each sum of some dozens of terms is
+/// rounded at other places, by 6e-8 of its largest terms, which may be several times the sum; measured below 6e-7.
 pub const ACCUMULATED: Tolerance = Tolerance { relative: 3e-6, floor: 1.0, least: 0.0 };
 
-/// A step of an optimiser, seen as the difference of weights in f32: these are below 1, so their rounding is below 6e-8,
-/// against steps of 1e-3 and more.
+/// A step of an optimiser, seen as the difference of weights in f32: these are below 1, so their rounding is below
+/// 6e-8, against steps of 1e-3 and more.
 pub const F32_STEP: Tolerance = Tolerance { relative: 2e-4, floor: 1.0, least: 0.0 };
 
-/// One rounding to f16: half of its last digit, 2⁻¹² of a number, or a whole one of a driver that cuts; below 6·10⁻⁵ digits
-/// are fewer.
+/// One rounding to f16: half of its last digit, 2⁻¹² of a number, or a whole one of a driver that cuts; below 6·10⁻⁵
+/// digits are fewer.
 pub const F16_ROUNDING: Tolerance = Tolerance { relative: 4.9e-4, floor: 1e-3, least: 0.0 };
 
-/// A recurrence over a few steps whose gates, h and gradients are rounded to f16, 5e-4 at each, which the steps after it
-/// may add up; measured below 1.2e-3.
+/// A recurrence over a few steps whose gates, h and gradients are rounded to f16, 5e-4 at each, which the steps after
+/// it may add up; measured below 1.2e-3.
 pub const F16_RECURRENCE: Tolerance = Tolerance { relative: 3e-3, floor: 1.0, least: 0.0 };
 
 /// A network of which everything large is rounded to f16, a dozen steps long, against f64: parameters, inputs of every

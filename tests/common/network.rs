@@ -1,7 +1,7 @@
 //! A network on any executor: a window of data goes in, the tensors that a test asks for come out.
 //!
-//! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind: what
-//! goes into an activation.
+//! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind:
+//! what goes into an activation.
 
 use recurrent::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
 use recurrent::{Config, InputKind, Layout, ReadOut};
@@ -218,8 +218,8 @@ impl<E: Execute> Network<E> {
         gates.iter().enumerate().map(sum).collect()
     }
 
-    /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it, and whose plan
-    /// keeps everything.
+    /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it, and whose
+    /// plan keeps everything.
     pub fn state_gradient(&mut self, prepared: &Prepared) -> Vec<f64> {
         assert!(self.config.learned_initial_state, "only the plan of such a network goes back to the initial state");
         let [states, layers, batch, width] = self.config.state_shape(prepared.plan.get(prepared.at.lengths).len());

@@ -1,8 +1,10 @@
-//! Damaged files, by the thousand: every reader of the library and of the examples answers each with a value or an error.
+//! Damaged files, by the thousand: every reader of the library and of the examples answers each with a value or an
+//! error.
 //!
-//! The contract: what is drawn follows from the seed and from the valid files here alone, so that a run repeats. An input
-//! that makes a reader panic, or break what it promises, is kept in `target/tmp/fuzz` and named. `RECURRENT_FUZZ_SECONDS` is how
-//! long each reader is tried, in place of a few thousand inputs; `RECURRENT_FUZZ_SEED` draws others.
+//! The contract: what is drawn follows from the seed and from the valid files here alone, so that a run repeats. An
+//! input that makes a reader panic, or break what it promises, is kept in `target/tmp/fuzz` and named.
+//! `RECURRENT_FUZZ_SECONDS` is how long each reader is tried, in place of a few thousand inputs; `RECURRENT_FUZZ_SEED`
+//! draws others.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -43,7 +45,8 @@ use table::Dialect;
 
 /// Inputs of each reader where no time is given: a few seconds.
 const INPUTS: u64 = 3000;
-/// A reader takes milliseconds for files as small; on a busy machine too it is done in this time, or it is caught in a loop.
+/// A reader takes milliseconds for files as small; on a busy machine too it is done in this time, or it is caught in a
+/// loop.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// A number from the environment.

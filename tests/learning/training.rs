@@ -18,8 +18,8 @@ const STEPS_BETWEEN: usize = 50;
 pub const HELD: usize = 512;
 
 /// A fresh network whose gates forget after 1 to `span` steps, some units sooner and some later: the forget gate's bias
-/// is ln u with u uniform in that range, the input gate's its negative, and a GRU's update gate, which keeps where it is
-/// open, has the forget gate's (Tallec & Ollivier 2018). A cell without gates is as drawn.
+/// is ln u with u uniform in that range, the input gate's its negative, and a GRU's update gate, which keeps where it
+/// is open, has the forget gate's (Tallec & Ollivier 2018). A cell without gates is as drawn.
 pub fn with_memory(config: Config, span: f32) -> Model {
     let (hidden, cell, mut random) = (config.hidden, config.cell, rng(config.seed));
     let drawn = Model::new(config.clone()).unwrap();
@@ -41,7 +41,8 @@ pub fn with_memory(config: Config, span: f32) -> Model {
     Model::from_tensors(config, tensors.iter().map(|(name, shape, values)| (*name, *shape, values.as_slice()))).unwrap()
 }
 
-/// Trains on fresh batches of `draw` until the loss on a validation set is below `enough`, for `limit` steps at the most.
+/// Trains on fresh batches of `draw` until the loss on a validation set is below `enough`, for `limit` steps at the
+/// most.
 pub fn train(
     model: &Model,
     recipe: Recipe,

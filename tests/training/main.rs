@@ -21,15 +21,15 @@ use recurrent::{
 };
 use whole::{assert_close, assert_same, bytes, part, rng};
 
-/// Losses and norms of two executors over 50 steps, relative: each step rounds some hundred sums by 6e-8, and each update
-/// carries the difference on. llvmpipe is within 3e-7; hardware has its own tanh and exp, good to a few 1e-6.
+/// Losses and norms of two executors over 50 steps, relative: each step rounds some hundred sums by 6e-8, and each
+/// update carries the difference on. llvmpipe is within 3e-7; hardware has its own tanh and exp, good to a few 1e-6.
 const FIFTY_STEPS: f64 = 3e-5;
 
 /// The same sums in f32 by kernels for other numbers of rows, ten steps long; tanh holds the differences down.
 const OTHER_ROWS: f32 = 2e-6;
 
-/// A step of an optimiser, seen as the difference of weights: these are below 1, so their rounding is below 6e-8, against
-/// steps of 1e-3 and more.
+/// A step of an optimiser, seen as the difference of weights: these are below 1, so their rounding is below 6e-8,
+/// against steps of 1e-3 and more.
 const DIFFERENCE: f32 = 2e-4;
 
 /// A rate so small that no f32 weight is changed by it.

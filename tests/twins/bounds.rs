@@ -1,5 +1,5 @@
-//! Operations that are cut into several dispatches: against their twins, against themselves in one dispatch, and where one would
-//! be too long for the adapter.
+//! Operations that are cut into several dispatches: against their twins, against themselves in one dispatch, and where
+//! one would be too long for the adapter.
 
 use recurrent::Cell;
 use recurrent::plan::{
@@ -163,8 +163,8 @@ fn sums_of_blocks() {
     }
 }
 
-/// Each kernel at nearly as many iterations as the shortest-breathed adapter makes, 65,535: what is counted is what is made, or the
-/// last of them would be missing there.
+/// Each kernel at nearly as many iterations as the shortest-breathed adapter makes, 65,535: what is counted is what is
+/// made, or the last of them would be missing there.
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn iterations_are_counted_as_the_adapter_makes_them() {

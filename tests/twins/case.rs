@@ -1,7 +1,7 @@
 //! One operation with its data, and the comparison of what the GPU and its twin, in f64, make of it.
 //!
-//! Everything that an operation may not read is NaN, and so is everything that it has to write. What it assigns is compared
-//! range by range; the rest of its outputs has to be NaN still.
+//! Everything that an operation may not read is NaN, and so is everything that it has to write. What it assigns is
+//! compared range by range; the rest of its outputs has to be NaN still.
 
 use std::ops::Range;
 
@@ -122,8 +122,8 @@ impl Case {
         changed
     }
 
-    /// The same in half precision: these tensors, where the case has them, have 16 bits, everything that is read is rounded to
-    /// them, and what the operation makes of it in them may be as far off as `tolerance`.
+    /// The same in half precision: these tensors, where the case has them, have 16 bits, everything that is read is
+    /// rounded to them, and what the operation makes of it in them may be as far off as `tolerance`.
     pub fn in_half(&self, names: &[&str], tolerance: Tolerance) -> Self {
         let mut halved = self.clone();
         halved.name += &format!(", {names:?} in half precision");
@@ -140,7 +140,8 @@ impl Case {
         halved
     }
 
-    /// Lets an output, if the case has one of that name, be as far off as `tolerance`, but for what is not the operation's.
+    /// Lets an output, if the case has one of that name, be as far off as `tolerance`, but for what is not the
+    /// operation's.
     pub fn widen(&mut self, name: &str, tolerance: Tolerance) {
         let Some(tensor) = self.plan.find(name) else { return };
         let ranges = self.outputs.iter_mut().filter(|output| output.tensor == tensor).flat_map(|o| &mut o.assigned);

@@ -1,8 +1,8 @@
-//! Every kernel against its twin: plans of one operation over sizes around the borders of tiles, on random data, whatever
-//! may not be read and whatever must be written poisoned with NaN.
+//! Every kernel against its twin: plans of one operation over sizes around the borders of tiles, on random data,
+//! whatever may not be read and whatever must be written poisoned with NaN.
 //!
-//! Tiles are 32 or 64 wide for products, 32 for transpositions, 16 deep along a product's sum, as given for a recurrence, 64
-//! threads for a loss, 256 for an update, and 2048 elements for a block of the norm.
+//! Tiles are 32 or 64 wide for products, 32 for transpositions, 16 deep along a product's sum, as given for a
+//! recurrence, 64 threads for a loss, 256 for an update, and 2048 elements for a block of the norm.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../common/mod.rs"]

@@ -152,8 +152,8 @@ impl Sizes {
         self.slot()..(self.steps + 1) * self.slot()
     }
 
-    /// Where the initial states lie in a history: slot 0 and, of the second direction, slot T + 1. Nobody reads the halves
-    /// that are the other direction's.
+    /// Where the initial states lie in a history: slot 0 and, of the second direction, slot T + 1. Nobody reads the
+    /// halves that are the other direction's.
     fn initial(&self) -> Vec<Range<usize>> {
         if self.options.directions == 1 {
             return std::iter::once(0..self.slot()).collect();

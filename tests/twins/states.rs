@@ -141,8 +141,8 @@ pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
     case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, skipped: 0, d, lengths, upstream }))
 }
 
-/// The norm of the gradient at each of `steps` steps from the second on of a window with two more; the first sequence has
-/// them all and the last a single one.
+/// The norm of the gradient at each of `steps` steps from the second on of a window with two more; the first sequence
+/// has them all and the last a single one.
 pub fn trace(random: &mut Random, [steps, batch, hidden]: [usize; 3], directions: usize, magnitude: f64) -> Case {
     let mut case = Case::new(format!("trace of T {steps}, B {batch}, H {hidden}, D {directions}, about {magnitude}"));
     let (width, all) = (directions * hidden, steps + 2);

@@ -9,8 +9,8 @@ use crate::case::Case;
 use crate::common::compare::{EXACT, F32_POINTWISE, F32_SUM, Tolerance};
 use crate::common::random::Random;
 
-/// The loss of `rows` positions of `width` outputs in ±`bound`. Where a position does not count, outputs are NaN and the
-/// target is nonsense.
+/// The loss of `rows` positions of `width` outputs in ±`bound`. Where a position does not count, outputs are NaN and
+/// the target is nonsense.
 pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient: bool, bound: f64) -> Case {
     let mut case = Case::new(format!("{loss:?} of {rows}×{width} in ±{bound}, gradient {gradient}"));
     let mask = random.mask(rows);
@@ -210,8 +210,8 @@ pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
     magnitudes.iter().zip(&sums).flat_map(|pair| partial(pair).elements()).collect()
 }
 
-/// A step of an optimiser over `flat` elements, some of them frozen and some that do not decay; `finite` is the flag of the
-/// metrics.
+/// A step of an optimiser over `flat` elements, some of them frozen and some that do not decay; `finite` is the flag of
+/// the metrics.
 pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize, finite: bool) -> Case {
     let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {flat} elements, finite {finite}"));
     let slot = 517;

@@ -53,8 +53,8 @@ pub fn gpu() -> Device {
     GPU.get_or_init(open).clone()
 }
 
-/// A model, a window, and one whose loss is finite and whose gradient is not: h = relu(x) and y = h/1000, so with x = 1e21
-/// the loss is 1e36, but the gradient of V is 2·1e18·1e21.
+/// A model, a window, and one whose loss is finite and whose gradient is not: h = relu(x) and y = h/1000, so with x =
+/// 1e21 the loss is 1e36, but the gradient of V is 2·1e18·1e21.
 pub fn overflowing() -> (Model, [Batch; 2]) {
     let config = Config::elman(InputKind::Dense(1), 1, 1).with_cell(Cell::Elman(Activation::Relu));
     let given: [(&str, &[usize], &[f32]); 6] = [

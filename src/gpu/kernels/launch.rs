@@ -15,8 +15,8 @@ macro_rules! shader {
 }
 pub(super) use shader;
 
-/// The `Params` struct of a shader in Rust, with a table of its fields. The last of these, which says at which workgroup a
-/// dispatch starts, is no field in Rust: `launch::dispatch` puts it there.
+/// The `Params` struct of a shader in Rust, with a table of its fields. The last of these, which says at which
+/// workgroup a dispatch starts, is no field in Rust: `launch::dispatch` puts it there.
 macro_rules! params {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ident),* $(,)? }) => {
         $(#[$doc])*
@@ -226,7 +226,8 @@ pub(super) fn dispatch(
 impl Dispatch {
     /// The dispatches that share its workgroups, so many of them; where there are fewer workgroups, some of none.
     ///
-    /// A grid with workgroups to spare would take the first of the next: only the last may have some, as one dispatch does.
+    /// A grid with workgroups to spare would take the first of the next: only the last may have some, as one dispatch
+    /// does.
     pub(super) fn shared(self, shares: usize) -> Result<Vec<Dispatch>> {
         let [x, y] = grid_2d(self.kernel.name, self.workgroups.div_ceil(shares.max(1) as u64))?;
         let each = u64::from(x) * u64::from(y);

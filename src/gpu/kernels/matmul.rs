@@ -1,7 +1,7 @@
 //! `matmul.wgsl`: every matrix product, those of the weight gradients included.
 //!
-//! The contract: a transposition is a choice of strides, and a weight gradient is dᵀ·x with the rows cut into slices. A dispatch
-//! that takes up where another ended sums in the same order.
+//! The contract: a transposition is a choice of strides, and a weight gradient is dᵀ·x with the rows cut into slices. A
+//! dispatch that takes up where another ended sums in the same order.
 
 use super::{
     Command, Kernel,
@@ -52,8 +52,8 @@ fn transposed(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
     Ok(if transpose { ([view.cols, view.rows], [1, stride]) } else { ([view.rows, view.cols], [stride, 1]) })
 }
 
-/// Sums of more terms carry what rounding takes from them. Up to here they are as exact as those of other programs, and no
-/// slower.
+/// Sums of more terms carry what rounding takes from them. Up to here they are as exact as those of other programs, and
+/// no slower.
 const LONG: usize = 4096;
 
 /// The dispatches of a product [M, N] in tiles, one after another along K.

@@ -51,7 +51,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// What the shader calls the elements of those buffers that may be of 16 bits, each once, in the order of the bindings.
+    /// What the shader calls the elements of those buffers that may be of 16 bits, each once, in the order of the
+    /// bindings.
     pub fn aliases(&self) -> Vec<&'static str> {
         let mut aliases = Vec::new();
         for alias in self.bindings.iter().filter_map(|binding| binding.alias) {
@@ -127,13 +128,14 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Bytes of memory that a workgroup shares, where a tile decides; any other kernel keeps to WebGPU's default limits.
+    /// Bytes of memory that a workgroup shares, where a tile decides; any other kernel keeps to WebGPU's default
+    /// limits.
     pub fn workgroup_bytes(&self) -> u64 {
         self.constant(recurrence::FLOATS).map_or(0, |floats| 4 * u64::from(floats))
     }
 
-    /// Checks that workgroups of a device may share so many bytes and have so many threads. wgpu lets one of too much memory
-    /// through to the driver, which refuses it, or does not and computes anything.
+    /// Checks that workgroups of a device may share so many bytes and have so many threads. wgpu lets one of too much
+    /// memory through to the driver, which refuses it, or does not and computes anything.
     ///
     /// # Errors
     /// [`Error::Limit`].

@@ -91,12 +91,27 @@ const CONSTANTS: [&str; 5] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS];
 /// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
 const MASKED_CONSTANTS: [&str; 6] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED"];
 
-/// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits always.
+/// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
+/// always.
 const STORED: &str = "Stored";
 const LENGTHS: Binding = read("lengths");
 const DROPOUT: Binding = read("dropout_mask");
 const SAVED: Binding = write("saved").of(STORED);
 const STATE: Binding = write("saved");
+
+const BACKWARD_BINDINGS: [Binding; 6] = [
+    read("weight").of(STORED),
+    write("upstream").of(STORED),
+    read("history").of(STORED),
+    write("gates").of(STORED),
+    LENGTHS,
+    DROPOUT,
+];
+
+const fn forward_bindings(weight: &'static str) -> [Binding; 6] {
+    let (gates, history) = (write("gates").of(STORED), write("history").of(STORED));
+    [read(weight).of(STORED), read("bias").of(STORED), gates, history, LENGTHS, DROPOUT]
+}
 
 macro_rules! drivers {
     ($($cell:ident: $pattern:pat,)*) => {
@@ -119,25 +134,25 @@ macro_rules! drivers {
                     "step_forward",
                     $cell,
                     &MASKED_CONSTANTS,
-                    &with_saved([read("weight").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, DROPOUT])
+                    &with_saved(forward_bindings("weight"))
                 ),
                 step_backward: driver!(
                     "step_backward",
                     $cell,
                     &CONSTANTS,
-                    &with_saved([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, DROPOUT])
+                    &with_saved(BACKWARD_BINDINGS)
                 ),
                 sequence_forward: driver!(
                     "sequence_forward",
                     $cell,
                     &CONSTANTS,
-                    &with_saved([read("transposed").of(STORED), read("bias").of(STORED), write("gates").of(STORED), write("history").of(STORED), LENGTHS, DROPOUT])
+                    &with_saved(forward_bindings("transposed"))
                 ),
                 sequence_backward: driver!(
                     "sequence_backward",
                     $cell,
                     &CONSTANTS,
-                    &with_saved([read("weight").of(STORED), write("upstream").of(STORED), read("history").of(STORED), write("gates").of(STORED), LENGTHS, DROPOUT])
+                    &with_saved(BACKWARD_BINDINGS)
                 ),
             };
         })*

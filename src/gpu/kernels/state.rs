@@ -1,4 +1,5 @@
-//! `copy.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl`, `initial_state_gradient.wgsl`, `pool.wgsl` and `pool_gradient.wgsl`: where sequences begin and end.
+//! `copy.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl`, `initial_state_gradient.wgsl`, `pool.wgsl` and
+//! `pool_gradient.wgsl`: where sequences begin and end.
 //!
 //! The contract: one thread an element, and every sum in a fixed order.
 

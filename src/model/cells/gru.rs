@@ -1,7 +1,8 @@
-//! The gated recurrent unit, gates in the order r, z, n (PyTorch's and cuDNN's; Cho et al. 2014), reset after the product:
+//! The gated recurrent unit, gates in the order r, z, n (PyTorch's and cuDNN's; Cho et al. 2014), reset after the
+//! product:
 //!
-//! r, z = σ(W·x_t + b_W + U·h_(t-1) + b_U), n = tanh(W_n·x_t + b_Wn + r ⊙ (U_n·h_(t-1) + b_Un)), each with its own block
-//! of rows; h_t = (1 - z) ⊙ n + z ⊙ h_(t-1).
+//! r, z = σ(W·x_t + b_W + U·h_(t-1) + b_U), n = tanh(W_n·x_t + b_Wn + r ⊙ (U_n·h_(t-1) + b_Un)), each with its own
+//! block of rows; h_t = (1 - z) ⊙ n + z ⊙ h_(t-1).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The gated recurrent unit as in the paper (Cho et al. 2014), reset before the product; gates and the rest as in `gru.rs`:
+//! The gated recurrent unit as in the paper (Cho et al. 2014), reset before the product; gates and the rest as in
+//! `gru.rs`:
 //!
 //! n = tanh(W_n·x_t + b_Wn + U_n·(r ⊙ h_(t-1)) + b_Un).
 

@@ -56,8 +56,8 @@ pub(crate) struct Record {
     pub name: &'static str,
     /// G: rows of W and U for every hidden unit. Gate k has rows k·H to (k + 1)·H.
     pub gates: usize,
-    /// How many gates' recurrent sums are over h_(t-1); those of the others are over what the cell makes of it once these
-    /// are known.
+    /// How many gates' recurrent sums are over h_(t-1); those of the others are over what the cell makes of it once
+    /// these are known.
     pub first_gates: usize,
     /// Which gate forgets, where one does.
     pub forget_gate: Option<usize>,

@@ -127,8 +127,8 @@ impl Builder<'_> {
         Ok(training)
     }
 
-    /// `[T+D, B, D·H]`: the gradient of a layer's outputs, which the layer above it, or the read-out, has made; with one
-    /// slot more for what comes from a later segment.
+    /// `[T+D, B, D·H]`: the gradient of a layer's outputs, which the layer above it, or the read-out, has made; with
+    /// one slot more for what comes from a later segment.
     fn upstream(&mut self, layer: usize) -> Result<TensorId> {
         let slots = self.segment.saturating_add(self.directions() + usize::from(self.segment < self.steps));
         self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width], self.storage_dtype)
@@ -177,8 +177,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The gradient of a layer's state between two segments: from where the later one leaves it to `state_gradient`, or from
-    /// there to where the earlier one finds it.
+    /// The gradient of a layer's state between two segments: from where the later one leaves it to `state_gradient`, or
+    /// from there to where the earlier one finds it.
     fn carry(&mut self, layer: usize, recurrence: &Recurrence, upstream: TensorId, leaves: bool) -> Result<()> {
         let state = self.scratch("state_gradient", &self.config.state_shape(self.batch), DType::F32)?;
         let second = recurrence.saved.filter(|_| recurrence.cell.saved() == Saved::State);

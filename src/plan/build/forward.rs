@@ -105,8 +105,8 @@ impl Builder<'_> {
         Ok(ForwardTensors { inputs, lengths, fresh, state, outputs, read, shared, states, layers: done })
     }
 
-    /// All layers over `steps` steps from `first` on, from the states at an offset in a tensor; whether they leave theirs
-    /// there.
+    /// All layers over `steps` steps from `first` on, from the states at an offset in a tensor; whether they leave
+    /// theirs there.
     pub(super) fn chunk(
         &mut self,
         shared: &SharedByChunks,

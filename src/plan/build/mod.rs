@@ -1,7 +1,8 @@
 //! From a configuration to a plan: the forward pass, the loss, back-propagation through time, clipping and the update.
 //!
-//! The contract: what a purpose does not need has no tensor. Training keeps all T steps of every layer, or with checkpoints
-//! those of one segment; inference and evaluation of a causal network keep a bounded number of steps, however many there are.
+//! The contract: what a purpose does not need has no tensor. Training keeps all T steps of every layer, or with
+//! checkpoints those of one segment; inference and evaluation of a causal network keep a bounded number of steps,
+//! however many there are.
 
 mod backward;
 mod forward;
@@ -54,8 +55,8 @@ pub struct LossTensors {
 pub struct TrainingTensors {
     /// `[flat]`: the gradient before clipping.
     pub gradients: TensorId,
-    /// `[flat]`: what each element is left out of, as [`Recipe::parameter_flags`] says; as long as nobody writes it, nothing is
-    /// frozen and everything decays.
+    /// `[flat]`: what each element is left out of, as [`Recipe::parameter_flags`] says; as long as nobody writes it,
+    /// nothing is frozen and everything decays.
     pub parameter_flags: TensorId,
     /// `[flat]` each: the optimiser's moments.
     pub moments: [Option<TensorId>; 2],
@@ -67,7 +68,8 @@ pub struct TrainingTensors {
     pub keys: Option<TensorId>,
     /// `[L·D, T]`: the norm of dL/dh_t of every layer and direction, a row each, where the recipe traces them.
     pub trace: Option<TensorId>,
-    /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](super::UpdateLossScale), which says what it holds before the first step.
+    /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](super::UpdateLossScale), which
+    /// says what it holds before the first step.
     pub loss_scale: Option<TensorId>,
 }
 
@@ -198,8 +200,8 @@ impl Builder<'_> {
         self.plan.push(self.phase, op);
     }
 
-    /// A product. One that is cut along its sum into several dispatches goes on where the one before ended, in 32 bits: what is
-    /// kept in fewer is rounded after the last.
+    /// A product. One that is cut along its sum into several dispatches goes on where the one before ended, in 32 bits:
+    /// what is kept in fewer is rounded after the last.
     fn product(&mut self, op: MatMul) -> Result<()> {
         let out = op.out;
         let is_half = self.plan.get(out.tensor).dtype == DType::F16;
@@ -260,7 +262,8 @@ impl Builder<'_> {
         };
         let loss_mask = self.real("loss_mask", &[outputs.rows], Lifetime::Input)?;
         let step_params = self.real("step_params", &[StepParams::LEN], Lifetime::Input)?;
-        // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its own.
+        // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its
+        // own.
         let lifetime = if gradient { Lifetime::Shared } else { Lifetime::Scratch };
         let metrics = self.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], lifetime)?;
         let row_loss = self.real("row_loss", &[outputs.rows], Lifetime::Transient)?;
@@ -302,8 +305,8 @@ fn parameters_of(dtype: DType) -> &'static str {
     if dtype == DType::F16 { "inference_parameters" } else { "parameters" }
 }
 
-/// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no operations:
-/// for an executor to hold them before any window.
+/// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no
+/// operations: for an executor to hold them before any window.
 pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
     let mut plan = Plan::empty().within(target.bounds);
     let mut shared = |name: &str, shape: &[usize], dtype| plan.tensor(name, shape, dtype, Lifetime::Shared);
