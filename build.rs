@@ -1,5 +1,5 @@
 //! Lets the tests that need a GPU be listed as ignored where there is none, `RECURRENT_ADAPTER=none cargo test`, and
-//! those that need numbers of 16 bits on a GPU that has none, `RECURRENT_F16=none cargo test`.
+//! those that need 16-bit floats on a GPU that lacks them, `RECURRENT_F16=none cargo test`.
 //!
 //! libtest has no skipping at run time, and a test that returns early would pass silently.
 

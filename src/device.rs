@@ -101,14 +101,14 @@ impl Device {
     /// what is kept of both, always in 32 bits, can go on in another precision elsewhere.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for [`Precision::F16`] on the CPU, and on a GPU without numbers of 16 bits (wgpu's
+    /// [`Error::Unsupported`] for [`Precision::F16`] on the CPU, and on a GPU without 16-bit floats (wgpu's
     /// `SHADER_F16`).
     pub fn with_precision(self, precision: Precision) -> Result<Device> {
         match (precision, &self.kind) {
             (Precision::F32, _) => {}
             (Precision::F16, Kind::Gpu(gpu)) => gpu.check_f16()?,
             (Precision::F16, Kind::Cpu) => {
-                let (what, missing) = ("half precision", "numbers of 16 bits: that takes a GPU");
+                let (what, missing) = ("half precision", "16-bit floats: that takes a GPU");
                 return Err(Error::Unsupported { device: self.name(), what, missing });
             }
         }
@@ -133,7 +133,7 @@ impl Device {
         self.plan_cache_bytes.unwrap_or_else(cache::default_limit)
     }
 
-    /// In how many bits it stores what is large.
+    /// Returns the storage precision of large tensors.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -181,23 +181,23 @@ impl Device {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Device {
-    /// [`Device::best_async`], waiting.
+    /// Blocks until [`Device::best_async`] is done.
     pub fn best() -> Device {
         crate::blocking::block_on(Self::best_async())
     }
 
-    /// [`Device::gpu_async`], waiting.
+    /// Blocks until [`Device::gpu_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Device::gpu_async`].
     pub fn gpu() -> Result<Device> {
         crate::blocking::block_on(Self::gpu_async())
     }
 
-    /// [`Device::parse_async`], waiting.
+    /// Blocks until [`Device::parse_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Device::parse_async`].
     pub fn parse(text: &str) -> Result<Device> {
         crate::blocking::block_on(Self::parse_async(text))
     }

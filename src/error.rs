@@ -58,7 +58,7 @@ pub enum Error {
         device: String,
         /// What was asked for.
         what: &'static str,
-        /// What it has not.
+        /// The missing feature.
         missing: &'static str,
     },
 
@@ -181,10 +181,10 @@ pub struct Largest {
 }
 
 impl Largest {
-    /// From here on a number is told of.
+    /// The magnitude from which on a number is reported.
     const FROM: f32 = 1e3;
 
-    /// The one among the values of an argument, which are finite, if it is large enough to be told of.
+    /// The one among the values of an argument, which are finite, if it is large enough to be reported.
     pub(crate) fn of(argument: &'static str, values: &[f32], shape: &[usize]) -> Option<Self> {
         // Where it is is looked for only once it is known to be there: a loop that finds places is not made of vector
         // instructions.

@@ -45,8 +45,8 @@ impl Predictor {
     /// [`Device::with_plan_cache_bytes`] says.
     ///
     /// # Errors
-    /// As [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there is
-    /// none; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    /// Same as [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there
+    /// is none; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub async fn run_async(&mut self, sequences: &Sequences) -> Result<Prediction> {
         self.run_waiting(sequences, Wait::Yield).await
     }
@@ -86,7 +86,7 @@ impl Predictor {
         self.reader.set_parameters(model)
     }
 
-    /// What it runs.
+    /// Returns the configuration of the network that it runs.
     pub fn config(&self) -> &Config {
         self.reader.config()
     }
@@ -100,18 +100,18 @@ impl Predictor {
 /// The forms that keep the thread while they wait.
 #[cfg(not(target_arch = "wasm32"))]
 impl Predictor {
-    /// [`Predictor::new_async`], waiting.
+    /// Blocks until [`Predictor::new_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Predictor::new_async`].
     pub fn new(device: &Device, model: &Model) -> Result<Self> {
         crate::blocking::block_on(Self::new_async(device, model))
     }
 
-    /// [`Predictor::run_async`], waiting.
+    /// Blocks until [`Predictor::run_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Predictor::run_async`].
     pub fn run(&mut self, sequences: &Sequences) -> Result<Prediction> {
         crate::blocking::block_on(self.run_waiting(sequences, Wait::Block))
     }

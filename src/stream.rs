@@ -97,8 +97,8 @@ impl StreamingPredictor {
     /// number of steps needs on the device is kept for the next time.
     ///
     /// # Errors
-    /// As [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for no
-    /// steps at all.
+    /// Same as [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for
+    /// no steps at all.
     pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
         self.run(steps, inputs.borrowed(), Wait::Yield).await
     }
@@ -179,7 +179,7 @@ impl StreamingPredictor {
         Ok(())
     }
 
-    /// What it runs.
+    /// Returns the configuration of the network that it runs.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -193,42 +193,42 @@ impl StreamingPredictor {
 /// The forms that keep the thread while they wait.
 #[cfg(not(target_arch = "wasm32"))]
 impl StreamingPredictor {
-    /// [`StreamingPredictor::new_async`], waiting.
+    /// Blocks until [`StreamingPredictor::new_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`StreamingPredictor::new_async`].
     pub fn new(device: &Device, model: &Model, batch: usize) -> Result<Self> {
         crate::blocking::block_on(Self::new_async(device, model, batch))
     }
 
-    /// [`StreamingPredictor::step_tokens_async`], waiting.
+    /// Blocks until [`StreamingPredictor::step_tokens_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`StreamingPredictor::step_tokens_async`].
     pub fn step_tokens(&mut self, ids: &[u32]) -> Result<&[f32]> {
         crate::blocking::block_on(self.run(1, InputsRef::Tokens(ids), Wait::Block))
     }
 
-    /// [`StreamingPredictor::step_async`], waiting.
+    /// Blocks until [`StreamingPredictor::step_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`StreamingPredictor::step_async`].
     pub fn step(&mut self, x: &[f32]) -> Result<&[f32]> {
         crate::blocking::block_on(self.run(1, InputsRef::Dense(x), Wait::Block))
     }
 
-    /// [`StreamingPredictor::sequence_async`], waiting.
+    /// Blocks until [`StreamingPredictor::sequence_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`StreamingPredictor::sequence_async`].
     pub fn sequence(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
         crate::blocking::block_on(self.run(steps, inputs.borrowed(), Wait::Block))
     }
 
-    /// [`StreamingPredictor::state_async`], waiting.
+    /// Blocks until [`StreamingPredictor::state_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`StreamingPredictor::state_async`].
     pub fn state(&mut self) -> Result<Vec<f32>> {
         crate::blocking::block_on(self.reader.state(Wait::Block))
     }

@@ -30,7 +30,7 @@ fn parse_and_set(kernel: &Kernel, constants: &[u32]) -> Result<(Module, Module),
     parse_variant(kernel, &[], constants)
 }
 
-/// The same with these aliases in 16 bits.
+/// Parses the variant in which these aliases are f16.
 fn parse_variant(kernel: &Kernel, f16_aliases: &[&str], constants: &[u32]) -> Result<(Module, Module), String> {
     let source = kernel.wgsl(f16_aliases);
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
@@ -108,7 +108,7 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
     same("the size of the parameters", &kernel.params_size, &(*span as usize))
 }
 
-/// Every choice of a kernel's aliases to be of 16 bits.
+/// Every choice of a kernel's aliases to be f16.
 fn variants(kernel: &Kernel) -> Vec<Vec<&'static str>> {
     let aliases = kernel.aliases();
     let chosen =

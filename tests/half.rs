@@ -1,5 +1,5 @@
 //! Half precision: a network of every kind against the same one in 64 bits, a training that scales its gradient, and
-//! what a device without numbers of 16 bits says.
+//! what a device without 16-bit floats says.
 //!
 //! The contract: training, evaluation, inference and streams in half precision are those in single, up to its rounding.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -33,7 +33,7 @@ const CELLS: [Cell; 5] = [
 /// The tests' adapter in half precision.
 fn half() -> Device {
     whole::gpu().with_precision(Precision::F16).unwrap_or_else(|error| {
-        panic!("{error}; with RECURRENT_F16=none the tests that need numbers of 16 bits are ignored")
+        panic!("{error}; with RECURRENT_F16=none the tests that need 16-bit floats are ignored")
     })
 }
 
@@ -183,7 +183,7 @@ fn weight(trainer: &mut Trainer) -> f32 {
 #[test]
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
-    // Each of 8 positions has 2·1e-7/8 = 2.5e-8, less than half of the smallest number of 16 bits.
+    // Each of 8 positions has 2·1e-7/8 = 2.5e-8, less than half of the smallest f16.
     let window = Batch::dense(8, 1, vec![1.0; 8], Targets::Values(vec![1e-7; 8]));
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 1e5);
     let moved = [whole::gpu(), half()].map(|device| {
@@ -371,7 +371,7 @@ fn the_cpu_and_a_target_without_it_say_so() {
     let Err(Error::Unsupported { device, what, missing }) = Device::cpu().with_precision(Precision::F16) else {
         panic!("the CPU computes in half precision")
     };
-    assert!(device.starts_with("CPU") && what == "half precision" && missing.contains("16 bits"));
+    assert!(device.starts_with("CPU") && what == "half precision" && missing.contains("16-bit floats"));
     assert_eq!(Device::cpu().with_precision(Precision::F32).unwrap().precision(), Precision::F32);
     let config = Config::elman(InputKind::Tokens(3), 5, 3);
     for target in [Target::cpu(), Target::webgpu()] {

@@ -19,7 +19,7 @@ use work::{Phase, Work};
 #[allow(dead_code, reason = "the program times, the test does not")]
 mod clock;
 #[path = "../examples/step_time/floor.rs"]
-#[allow(dead_code, reason = "the program measures, the test reckons")]
+#[allow(dead_code, reason = "the program measures, the test computes")]
 mod floor;
 #[path = "../examples/step_time/report.rs"]
 #[allow(dead_code, reason = "the test sees the head of a table in the program's output")]

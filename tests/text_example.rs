@@ -536,7 +536,7 @@ fn one_file_in_two_roles_is_an_error() {
 fn another_text_is_an_error() {
     let room = Room::new().trained();
     room.file("other.txt", text(3000).replace('g', "Q"));
-    let words = ["another alphabet", "1 character that the checkpoint has not ('Q')", "('g')"];
+    let words = ["another alphabet", "1 character that the checkpoint lacks ('Q')", "('g')"];
     let resume = ["--resume", "out/text.safetensors", "--epochs", "2"];
     fail(room.command(&[&resume[..], &["--data", "other.txt"]].concat()), &words);
     fail(room.command(&["eval", "--data", "other.txt"]), &["other.txt", "'Q'"]);

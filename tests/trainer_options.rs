@@ -461,8 +461,8 @@ fn a_checkpoint_that_freezes_what_it_cannot_is_refused() {
     assert!(text.contains(r#"\"frozen\":[\"bias_ih_l0\",\"weight\"]"#), "{text}");
     let all: Vec<String> = good.model.layout().parameters().iter().map(|parameter| parameter.name.clone()).collect();
     for (frozen, expected) in [
-        (vec!["weight_hh_l1".to_owned()], "the frozen parameter `weight_hh_l1` is none of the network's"),
-        (vec!["weight*".to_owned()], "the frozen parameter `weight*` is none of the network's"),
+        (vec!["weight_hh_l1".to_owned()], "the frozen parameter `weight_hh_l1` is not one of the network's"),
+        (vec!["weight*".to_owned()], "the frozen parameter `weight*` is not one of the network's"),
         (vec!["bias".to_owned(), "bias".to_owned()], "the parameter `bias` is frozen twice"),
         (all, "all parameters are frozen"),
     ] {
@@ -477,7 +477,7 @@ fn a_checkpoint_that_freezes_what_it_cannot_is_refused() {
     let at = bytes.windows(before.len()).position(|w| w == before).unwrap() + before.len();
     bytes[at..at + 10].copy_from_slice(b"bias_ih_l7");
     let error = Checkpoint::from_bytes(&bytes).unwrap_err();
-    assert!(error.to_string().contains("the frozen parameter `bias_ih_l7` is none of the network's"), "{error}");
+    assert!(error.to_string().contains("the frozen parameter `bias_ih_l7` is not one of the network's"), "{error}");
     let mut bad = good;
     bad.training.as_mut().unwrap().frozen = vec!["weight_hh_l1".to_owned()];
     let error = Trainer::resume(&Device::cpu(), &bad).unwrap_err();

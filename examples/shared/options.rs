@@ -54,7 +54,7 @@ pub struct Options {
     /// How often the training data is read, at most
     #[arg(long)]
     pub epochs: u64,
-    /// Training ends when so many evaluations on end were no better than the best
+    /// Stop after this many consecutive evaluations without improvement
     #[arg(long, value_name = "EPOCHS")]
     pub patience: usize,
     /// Sequences that are read side by side
@@ -129,8 +129,8 @@ impl Options {
             let prepared = checkpoint.notes.get("prepared").context("it has no note `prepared`")?;
             Ok(serde_json::from_str(prepared)?)
         };
-        let prepared =
-            read().with_context(|| format!("checkpoint {} is none of `{program}`", self.checkpoint.display()))?;
+        let prepared = read()
+            .with_context(|| format!("checkpoint {} was not written by `{program}`", self.checkpoint.display()))?;
         Ok((checkpoint.model, prepared))
     }
 }

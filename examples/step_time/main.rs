@@ -89,7 +89,7 @@ struct Args {
     #[arg(long)]
     advise: bool,
     /// Prints where the time of one training step goes, operation by operation: on a GPU by its own timestamps where it
-    /// has them. FLOP and bytes are here each operation's, reckoned from its plan
+    /// has them. FLOP and bytes are here each operation's, computed from its plan
     #[arg(long, conflicts_with_all = ["advise", "floor", "stream", "table"])]
     profile: bool,
     /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table, --advise and

@@ -95,7 +95,7 @@ impl Work {
     /// as it is written and read anew.
     ///
     /// # Errors
-    /// As [`Plan::new`]: the sizes are those of a training's tensors.
+    /// Same as [`Plan::new`]: the sizes are those of a training's tensors.
     pub fn bytes(&self, phase: Phase) -> Result<f64> {
         let (steps, purpose) = (self.steps_of(phase), Purpose::Train(recipe()));
         let (plan, tensors) = Plan::new(&self.config, purpose, steps, self.batch, &Target::cpu())?;

@@ -68,7 +68,7 @@ pub struct TrainArgs {
     /// How often the text is read, counted from the first training [default: 18]
     #[arg(long)]
     pub epochs: Option<u64>,
-    /// Training ends when so many validations on end were no better than the best [default: 5]
+    /// Stop after this many consecutive validations without improvement [default: 5]
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<usize>,
     /// [default: 0.003]

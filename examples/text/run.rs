@@ -182,7 +182,7 @@ fn check_progress(checkpoint: &Checkpoint, notes: &Notes, epoch: u64, stopping: 
     );
     ensure!(
         stopping.should_continue(),
-        "the training is over: {} on end no better than the best; ask for more with --patience",
+        "the training is over: {} in a row no better than the best; ask for more with --patience",
         text::count(stopping.since_best(), "validation")
     );
     Ok(())

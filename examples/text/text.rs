@@ -39,7 +39,7 @@ impl Text {
         }
         let mut differences = Vec::new();
         for (characters, others, what) in
-            [(&here, &there, "that the checkpoint has not"), (&there, &here, "fewer than the checkpoint")]
+            [(&here, &there, "that the checkpoint lacks"), (&there, &here, "fewer than the checkpoint")]
         {
             let only: Vec<char> = characters.chars().filter(|c| !others.contains(*c)).collect();
             if !only.is_empty() {

@@ -120,7 +120,7 @@ fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
     events::epoch(report, epoch, of, train, validation, is_best)?;
     if !run.stopping.should_continue() {
         let patience = run.notes.settings.patience;
-        report.line(&format!("{patience} validations on end were no better than the best: training ends"))?;
+        report.line(&format!("{patience} consecutive validations were no better than the best: training ends"))?;
     }
     Ok(())
 }

@@ -198,7 +198,7 @@ impl Model {
     /// Writes the network alone; see [`Checkpoint::save`].
     ///
     /// # Errors
-    /// As [`Checkpoint::save`].
+    /// Same as [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         save(path.as_ref(), encode(self, None, &BTreeMap::new()))
     }
@@ -206,7 +206,7 @@ impl Model {
     /// The network of any checkpoint.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`].
+    /// Same as [`Checkpoint::load`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Checkpoint::load(path)?.model)
     }
@@ -246,7 +246,7 @@ impl Checkpoint {
     /// The checkpoint of a file's bytes.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`].
+    /// Same as [`Checkpoint::load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         decode::decode(bytes).map_err(named(MEMORY))
     }
@@ -332,7 +332,7 @@ fn moments_prefix(k: usize) -> String {
 fn check_frozen(layout: &Layout, frozen: &[String]) -> Checked<()> {
     for (at, name) in frozen.iter().enumerate() {
         if layout.get(name).is_none() {
-            return Err(format!("the frozen parameter `{name}` is none of the network's"));
+            return Err(format!("the frozen parameter `{name}` is not one of the network's"));
         }
         if frozen[..at].contains(name) {
             return Err(format!("the parameter `{name}` is frozen twice"));

@@ -58,7 +58,7 @@ impl Names {
         Names { read_out: prefix.into(), ..self }
     }
 
-    /// The file's whole name of one parameter, whatever the prefixes say. A parameter that the model has not is an
+    /// The file's whole name of one parameter, whatever the prefixes say. A parameter that the model lacks is an
     /// error when the names are used.
     pub fn rename(mut self, parameter: impl Into<String>, name: impl Into<String>) -> Self {
         self.renamed.insert(parameter.into(), name.into());
@@ -133,9 +133,9 @@ impl Model {
     /// number is rounded to the nearest f32. Metadata is not needed and not looked at.
     ///
     /// # Errors
-    /// As [`Model::new`]; [`Error::Checkpoint`](crate::Error::Checkpoint) for a file that is missing or damaged, for
-    /// names that the model cannot have, for a number that is not finite or too large for f32, and, all in one message,
-    /// for tensors that the file lacks, that are unknown, of another shape, or of another type.
+    /// Same as [`Model::new`]; [`Error::Checkpoint`](crate::Error::Checkpoint) for a file that is missing or damaged,
+    /// for names that the model cannot have, for a number that is not finite or too large for f32, and, all in one
+    /// message, for tensors that the file lacks, that are unknown, of another shape, or of another type.
     pub fn import(path: impl AsRef<Path>, config: Config, names: &Names) -> Result<Self> {
         let (path, layout) = (path.as_ref(), Layout::new(&config)?);
         file::read(path).and_then(|bytes| decode(&bytes, config, layout, names)).map_err(named(path.display()))
@@ -144,7 +144,7 @@ impl Model {
     /// The network of a file's bytes; see [`Model::import`].
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Model::import`].
     pub fn import_bytes(bytes: &[u8], config: Config, names: &Names) -> Result<Self> {
         let layout = Layout::new(&config)?;
         decode(bytes, config, layout, names).map_err(named(MEMORY))
@@ -166,7 +166,7 @@ impl Model {
     /// The bytes of the file, the same for the same network and names; see [`Model::export`].
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Model::export`].
     pub fn export_bytes(&self, names: &Names) -> Result<Vec<u8>> {
         encode(self, names).map_err(Fault::from).and_then(|encoded| encoded.to_bytes()).map_err(named(MEMORY))
     }

@@ -63,7 +63,7 @@ impl Buckets {
     /// Sorts examples for this network into 4 buckets, to be taken in batches of at most `batch` (B).
     ///
     /// # Errors
-    /// As [`Batch::pad`] for the examples; [`Config`](crate::Error::Config) for a batch of none;
+    /// Same as [`Batch::pad`] for the examples; [`Config`](crate::Error::Config) for a batch of none;
     /// [`Limit`](crate::Error::Limit) where a batch of the longest would have more elements than 32-bit indices reach.
     pub fn new(examples: Vec<Example>, batch: usize, config: &Config, seed: u64) -> Result<Self> {
         check_size("sequences in a batch (B)", batch)?;

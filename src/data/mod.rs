@@ -188,9 +188,9 @@ impl Batch {
     /// Targets that the mask leaves out, and those of padding, are held to the same rules: executors read them too.
     ///
     /// # Errors
-    /// As [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for targets
-    /// of the wrong kind, an id out of range or a number that is not finite. A mask may leave nothing: that a step or
-    /// an evaluation has no label at all is seen there.
+    /// Same as [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for
+    /// targets of the wrong kind, an id out of range or a number that is not finite. A mask may leave nothing: that a
+    /// step or an evaluation has no label at all is seen there.
     pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
         self.sequences.check(config)?;
         let (steps, size) = (self.sequences.steps, self.sequences.batch_size);
@@ -251,7 +251,7 @@ impl Batch {
         (0..labels).map(move |r| left(r) && self.is_valid(config, r))
     }
 
-    /// Whether label r is none of padding.
+    /// Whether label `r` is not padding.
     fn is_valid(&self, config: &Config, r: usize) -> bool {
         let size = self.sequences.batch_size;
         config.read_out != ReadOut::EveryStep || r / size < self.sequences.length(r % size)

@@ -69,7 +69,7 @@ impl Batch {
     /// Lays examples side by side, padded to the longest; they start from a state of zeros or the learned one.
     ///
     /// # Errors
-    /// As [`Sequences::pad`]; [`Error::Shape`] for targets of another length than the sequence asks for;
+    /// Same as [`Sequences::pad`]; [`Error::Shape`] for targets of another length than the sequence asks for;
     /// [`Error::Data`] for targets of two kinds, or with an id out of range or a number that is not finite.
     pub fn pad<'a>(examples: impl IntoIterator<Item = &'a Example>, config: &Config) -> Result<Self> {
         let examples: Vec<&Example> = examples.into_iter().collect();

@@ -106,7 +106,7 @@ impl<T: Copy + Into<f64>> Series<T> {
     /// `[horizon]`: the values from a place on.
     ///
     /// # Panics
-    /// As [`Series::past`].
+    /// Same as [`Series::past`].
     pub fn future(&self, origin: usize) -> &[T] {
         &self.values[origin..origin + self.horizon]
     }

@@ -61,7 +61,7 @@ impl Alphabet {
     /// The id of every character of a text.
     ///
     /// # Errors
-    /// [`Error::Data`] for a character that the alphabet has not: which one, and its line and column, counted from 1.
+    /// [`Error::Data`] for a character that the alphabet lacks: which one, and its line and column, counted from 1.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let (mut line, mut column) = (1u64, 0u64);
         text.chars()

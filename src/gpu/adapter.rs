@@ -102,7 +102,7 @@ pub async fn adapters_async() -> Vec<Adapter> {
     found.iter().enumerate().map(|(i, a)| Adapter::new(i, &a.get_info(), &a.limits())).collect()
 }
 
-/// [`adapters_async`], waiting.
+/// Blocks until [`adapters_async`] is done.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn adapters() -> Vec<Adapter> {
     pollster::block_on(adapters_async())

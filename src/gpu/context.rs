@@ -45,7 +45,7 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// Opens the adapter that `select` asks for, with all the memory it offers, and numbers of 16 bits and
+    /// Opens the adapter that `select` asks for, with all the memory it offers, and 16-bit floats and
     /// timestamps where it has them.
     ///
     /// # Errors
@@ -77,10 +77,10 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// [`Gpu::new_async`], waiting.
+    /// Blocks until [`Gpu::new_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Gpu::new_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(select: &Select) -> Result<Self> {
         pollster::block_on(Self::new_async(select))
@@ -138,7 +138,7 @@ impl Gpu {
         }
     }
 
-    /// Nothing, if it was opened with numbers of 16 bits.
+    /// Returns an error unless the device was opened with `SHADER_F16`.
     pub(crate) fn check_f16(&self) -> Result<()> {
         if self.has_f16() {
             return Ok(());
@@ -146,7 +146,7 @@ impl Gpu {
         Err(Error::Unsupported {
             device: format!("{} ({})", self.adapter().name, self.adapter().backend),
             what: "half precision",
-            missing: "numbers of 16 bits (wgpu's SHADER_F16)",
+            missing: "16-bit floats (wgpu's SHADER_F16)",
         })
     }
 

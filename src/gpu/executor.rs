@@ -133,10 +133,10 @@ impl Executor {
         Ok(self.plans.insert(Prepared { plan, places, inputs, changed: true, input_buffer, encoded, submissions }))
     }
 
-    /// [`Executor::prepare_async`], waiting.
+    /// Blocks until [`Executor::prepare_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Executor::prepare_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
         pollster::block_on(self.prepare_async(plan))
@@ -229,7 +229,7 @@ impl Executor {
     /// Writes a tensor of ids.
     ///
     /// # Errors
-    /// As [`Executor::write`].
+    /// Same as [`Executor::write`].
     pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
         self.write_each_id(plan, tensor, ids.iter().copied())
     }
@@ -319,7 +319,7 @@ impl Executor {
     /// Copies one plan's tensor over another's of the same size.
     ///
     /// # Errors
-    /// As [`Executor::run`].
+    /// Same as [`Executor::run`].
     pub(crate) fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) -> Result<()> {
         let place = |(plan, tensor): (PlanId, TensorId)| &self.plans[plan].places[tensor.0];
         let command = [Encoded::Copy { from: place(from).clone(), to: place(to).clone() }];
@@ -329,7 +329,7 @@ impl Executor {
     /// Sets a tensor to zero.
     ///
     /// # Errors
-    /// As [`Executor::run`].
+    /// Same as [`Executor::run`].
     pub(crate) fn zero(&mut self, plan: PlanId, tensor: TensorId) -> Result<()> {
         let command = [Encoded::Zero(self.plans[plan].places[tensor.0].clone())];
         self.submit(&command, "clearing a tensor")
@@ -345,7 +345,7 @@ impl Executor {
     /// Reads part of a tensor of real numbers into `out`, which keeps its memory from call to call.
     ///
     /// # Errors
-    /// As [`Executor::run`], for this and all earlier calls that did not wait.
+    /// Same as [`Executor::run`], for this and all earlier calls that did not wait.
     pub(crate) async fn read_into(
         &mut self,
         plan: PlanId,
@@ -410,17 +410,17 @@ impl Executor {
     /// written to its memory, unless the plan was told to [keep](Plan::keep) it.
     ///
     /// # Errors
-    /// As [`Executor::run`], for this and all earlier calls that did not wait.
+    /// Same as [`Executor::run`], for this and all earlier calls that did not wait.
     pub async fn read_async(&mut self, plan: PlanId, tensor: TensorId) -> Result<Vec<f32>> {
         let (len, mut out) = (self.plan(plan).get(tensor).len(), Vec::new());
         self.read_into(plan, tensor, 0..len, Wait::Yield, &mut out).await?;
         Ok(out)
     }
 
-    /// [`Executor::read_async`], waiting.
+    /// Blocks until [`Executor::read_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Executor::read_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&mut self, plan: PlanId, tensor: TensorId) -> Result<Vec<f32>> {
         let (len, mut out) = (self.plan(plan).get(tensor).len(), Vec::new());

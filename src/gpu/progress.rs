@@ -19,7 +19,7 @@ pub(super) struct Progress {
     group: wgpu::BindGroup,
     /// How many were submitted; both counts wrap around.
     submitted: u32,
-    /// Whether the outcome of one is unknown, after an error that was told of.
+    /// Whether the outcome of one is unknown, after an error that was reported.
     is_uncertain: bool,
 }
 

@@ -36,7 +36,7 @@ impl Executor {
     /// Where there is no more room for it, all that were queued before are waited for first and appended to `out`.
     ///
     /// # Errors
-    /// As [`Executor::run`], for this and all earlier calls that did not wait.
+    /// Same as [`Executor::run`], for this and all earlier calls that did not wait.
     pub(crate) async fn run_and_read(
         &mut self,
         (plan, tensor): (PlanId, TensorId),
@@ -67,7 +67,7 @@ impl Executor {
     /// Waits for all that was queued and appends it to `out`.
     ///
     /// # Errors
-    /// As [`Executor::run_and_read`].
+    /// Same as [`Executor::run_and_read`].
     pub(crate) async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
         let Some(staging) = readback.staging.take() else { return Ok(()) };
         let bytes = std::mem::take(&mut readback.staged);
@@ -90,7 +90,7 @@ impl Executor {
     /// Waits until the device has done all that it was given, and has given back the memory of what was freed.
     ///
     /// # Errors
-    /// As [`Executor::run_and_read`].
+    /// Same as [`Executor::run_and_read`].
     pub(crate) async fn idle(&mut self, wait: Wait) -> Result<()> {
         self.gpu.alive()?;
         let (staging, gpu) = (self.staging(4).await?, &self.gpu);

@@ -19,7 +19,7 @@ impl Executor {
     /// waited for.
     ///
     /// # Errors
-    /// As [`Executor::read_async`].
+    /// Same as [`Executor::read_async`].
     pub(crate) async fn run_timed(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
         self.settled().await?;
         self.gpu.alive()?;

@@ -63,7 +63,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As [`Model::new`]; [`Error::Data`] for another number of arrays and for a value that is not finite;
+    /// Same as [`Model::new`]; [`Error::Data`] for another number of arrays and for a value that is not finite;
     /// [`Error::Shape`] for an array of another shape, by its name and layer.
     pub fn from_keras<'a>(config: Config, weights: impl IntoIterator<Item = (&'a [usize], &'a [f32])>) -> Result<Self> {
         let layout = Layout::new(&config)?;
@@ -114,7 +114,7 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
         Cell::Lstm => (&[0, 1, 2, 3], "`bias`", &["bias_ih"]),
         Cell::Gru(Reset::AfterProduct) => (&[1, 0, 2], "`bias` (of reset_after=True)", &["bias_ih", "bias_hh"]),
         Cell::Gru(Reset::BeforeProduct) => (&[1, 0, 2], "`bias` (of reset_after=False)", &["bias_ih"]),
-        #[allow(unreachable_patterns, reason = "a cell that Keras has not may be added")]
+        #[allow(unreachable_patterns, reason = "a cell without a Keras equivalent may be added")]
         other => return Err(Error::Config(format!("Keras has no layer of the cell {}", other.name()))),
     };
     let ways: &[(&str, &str)] = match config.directions {

@@ -57,8 +57,8 @@ impl Model {
     /// `tensors` yields a name, a shape and the values, row by row.
     ///
     /// # Errors
-    /// As [`Model::new`]; [`Error::Data`] for a tensor that is missing, unknown or given twice and for a value that is
-    /// not finite; [`Error::Shape`] for one of another shape.
+    /// Same as [`Model::new`]; [`Error::Data`] for a tensor that is missing, unknown or given twice and for a value
+    /// that is not finite; [`Error::Shape`] for one of another shape.
     pub fn from_tensors<'a>(
         config: Config,
         tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,

@@ -61,7 +61,7 @@ impl Layout {
     /// The parameters of `config`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a size of zero or an option that the cell has not, [`Error::Limit`] for more elements than
+    /// [`Error::Config`] for a size of zero or an option that the cell lacks, [`Error::Limit`] for more elements than
     /// 32-bit indices reach.
     pub fn new(config: &Config) -> Result<Self> {
         config.check()?;

@@ -1,4 +1,4 @@
-//! What an operation costs: floating-point operations and bytes, reckoned from the shapes of its tensors.
+//! What an operation costs: floating-point operations and bytes, computed from the tensor shapes.
 //!
 //! The contract: the figures are those of the mathematics and of the plan, the same on every device of one precision,
 //! whatever an executor does; a new operation is one more arm here. What is counted:

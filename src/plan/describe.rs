@@ -1,4 +1,4 @@
-//! What an operation says of itself: how many dispatches it is, and a line for a reader.
+//! The dispatch count and a one-line description of each operation.
 //!
 //! The contract: lowering makes as many dispatches as are counted here; a test holds the two against each other.
 

@@ -204,7 +204,7 @@ impl Plan {
         self.stages.iter().filter(|s| s.phase == phase).map(|s| s.op.dispatches(self)).sum()
     }
 
-    /// Whether a copy is one of bytes that lie side by side, which is no dispatch: not where numbers of 16 bits are
+    /// Whether a copy is one of bytes that lie side by side, which is no dispatch: not where 16-bit floats are
     /// read or written, which would have to start and end at multiples of four bytes, and may have to be rounded.
     pub(crate) fn copies_bytes(&self, from: &View, to: &View) -> bool {
         let is_half = |view: &View| self.tensors.get(view.tensor.0).is_some_and(|t| t.dtype == DType::F16);

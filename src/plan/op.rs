@@ -518,7 +518,7 @@ pub struct Update {
 /// this step's finite flag is 0, and doubled where it was 1 in [`UpdateLossScale::INTERVAL`] consecutive steps. Nothing
 /// changes where the step has more windows to come.
 ///
-/// The gradient passes through tensors of 16 bits, in which small numbers would be rounded to 0; the slices of the
+/// The gradient passes through f16 tensors, in which small numbers would be rounded to 0; the slices of the
 /// parameters' gradients, which have 32, are divided by the factor. All factors are powers of two, so they round
 /// nothing.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ pub enum Precision {
     /// parameters, rounded once a step, that all products read. Sums are made in 32 bits, and an LSTM's c, outputs,
     /// loss, gradients of the parameters, moments and the parameters themselves are kept in 32.
     ///
-    /// Numbers of 16 bits have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
+    /// 16-bit floats have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
     /// gradient of the loss is [scaled](super::UpdateLossScale) on its way (Micikevicius et al. 2018).
     F16,
 }
@@ -39,7 +39,7 @@ pub struct Target {
     pub software: bool,
     /// How many workgroups keep all of it busy.
     pub workgroups: usize,
-    /// Whether it has numbers of 16 bits: wgpu's `SHADER_F16`.
+    /// Whether it has 16-bit floats: wgpu's `SHADER_F16`.
     pub has_f16: bool,
     /// How plans for it store what is large.
     pub precision: Precision,
@@ -76,7 +76,7 @@ impl Target {
         }
     }
 
-    /// Nothing, where it has numbers of the size that plans for it are to store.
+    /// Checks that the target supports its own `precision`.
     pub(crate) fn check(&self) -> Result<()> {
         if self.precision == Precision::F16 && !self.has_f16 {
             return Err(Error::Config(
@@ -115,7 +115,7 @@ impl Target {
     /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
     ///
     /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to
-    /// it, and a step should cost less than a dispatch does: reckoned, not yet measured on hardware. On llvmpipe a
+    /// it, and a step should cost less than a dispatch does: an estimate, not yet measured on hardware. On llvmpipe a
     /// dispatch costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast
     /// there at least.
     pub(super) fn whole_sequence(&self, steps: usize, work: &Work) -> Option<Tile> {

@@ -73,8 +73,8 @@ impl Tile {
     ///
     /// As many sequences as leave a workgroup for everyone who could take one. On llvmpipe every load is dear, a sum in
     /// registers is not: of (1, 1) to (8, 4) sequences and sums a thread, (8, 4) was the fastest and 4 to 5 times as
-    /// fast as (1, 1); 64 sums are too many for its compiler. Hardware is reckoned: all threads, sharing sums where H
-    /// is small, so that the loads of a step wait side by side.
+    /// fast as (1, 1); 64 sums are too many for its compiler. For hardware GPUs these are estimates: all threads,
+    /// sharing sums where H is small, so that the loads of a step wait side by side.
     pub(super) fn whole(target: &Target, work: &Work) -> Option<Tile> {
         let Work { way, gates, hidden, batch, directions } = *work;
         let fits = |tile: &Tile| {
@@ -99,7 +99,7 @@ impl Tile {
     /// The tile of a recurrence by steps, of at most 16 KiB of workgroup memory.
     ///
     /// On llvmpipe (8, 4) is again the fastest or near it, and threads that share a sum gain nothing. Hardware is
-    /// reckoned: 16 threads read a stretch of 64 bytes, of a row of U forwards and across units backwards; of one
+    /// estimated: 16 threads read a stretch of 64 bytes, of a row of U forwards and across units backwards; of one
     /// sequence as of eight no thread is idle, and a workgroup leaves room for others beside it to wait on.
     pub(super) fn steps(target: &Target, work: &Work) -> Tile {
         let at_most = |most: usize| work.batch.min(most).next_power_of_two() as u32;
@@ -167,7 +167,7 @@ impl ProductTile {
     /// The tile of a product whose result is [M, N].
     ///
     /// A large tile costs as much as two small ones on llvmpipe and less than three on SwiftShader: measured. So it is
-    /// taken where it does the work of more than two. Hardware is reckoned to be as fast: it reads half as much, from
+    /// taken where it does the work of more than two. Hardware is estimated to be as fast: it reads half as much, from
     /// memory and in its loop. But there have to be enough of them for all of a device that has many processors.
     pub(super) fn of(target: &Target, [m, n]: [usize; 2]) -> ProductTile {
         let [small, large] =

@@ -71,7 +71,7 @@ impl EarlyStopping {
     /// A loss that is not finite is no improvement, nor is one that is equal to the best.
     ///
     /// # Errors
-    /// As [`Trainer::model_async`]; the evaluation is not taken note of then.
+    /// Same as [`Trainer::model_async`]; the evaluation is not taken note of then.
     pub async fn observe_async(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
         if self.improves(loss) {
             let model = trainer.model_async().await?;
@@ -82,10 +82,10 @@ impl EarlyStopping {
         Ok(self.should_continue())
     }
 
-    /// [`EarlyStopping::observe_async`], waiting.
+    /// Blocks until [`EarlyStopping::observe_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`EarlyStopping::observe_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn observe(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
         if self.improves(loss) {

@@ -36,11 +36,11 @@ use crate::plan::{
 };
 use feed::{Carried, RowsByToken, begin, check_start, upload};
 
-/// How many steps on end may change no weight in half precision: after as many halvings the gradient is scaled by the
+/// Maximum number of consecutive skipped updates in half precision: after as many halvings the loss scale is at the
 /// least.
 const MAX_SKIPPED: usize = 24;
 
-/// Steps before a divergence that are told of.
+/// Number of recent steps included in a divergence report.
 const RECENT: usize = 8;
 
 /// What a step was like.
@@ -53,12 +53,11 @@ pub struct Metrics {
     pub loss: f64,
     /// The global norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// What the gradient was multiplied by: below 1 where its norm was clipped. With
-    /// [`Clip::Value`](crate::Clip::Value) what its largest element was.
+    /// The factor that clipping put on the gradient: below 1 where its norm was clipped. With
+    /// [`Clip::Value`](crate::Clip::Value), the factor on the largest element.
     pub clip_scale: f64,
-    /// Whether the step changed the weights. In half precision it does not where the scaled gradient went beyond the
-    /// numbers of 16 bits; the norm is then that of the rest, and the next step scales by half. See
-    /// [`Trainer::loss_scale_async`].
+    /// Whether the step changed the weights. In half precision it does not where the scaled gradient overflowed
+    /// f16; the norm is then that of the rest, and the loss scale is halved. See [`Trainer::loss_scale_async`].
     pub updated: bool,
 }
 
@@ -90,7 +89,7 @@ pub struct Trainer {
     metrics: Vec<MetricsRow>,
     /// The last metrics that the caller read, oldest first.
     recent: VecDeque<Metrics>,
-    /// How many steps on end, up to the last whose metrics the caller read, changed no weight.
+    /// Number of consecutive steps, up to the last whose metrics the caller read, that changed no weight.
     skipped: usize,
     carried: Carried,
     /// The plan of the last window that trained.
@@ -321,7 +320,7 @@ impl Trainer {
     /// The metrics of every step since the last call, oldest first. This is the call that waits for the device.
     ///
     /// In half precision a step whose gradient is not finite, though its loss is, is not yet a divergence: it changed
-    /// no weight, and the gradient is scaled down. More than 24 of them on end are one.
+    /// no weight, and the gradient is scaled down. More than 24 consecutive ones are a divergence.
     ///
     /// # Errors
     /// [`Error::Diverged`] with the first step whose loss or gradient was not finite, as said; such a step changed no
@@ -359,14 +358,15 @@ impl Trainer {
         Ok(read)
     }
 
-    /// What the gradient of the next step's loss is multiplied by on its way through tensors of 16 bits; 1 in
+    /// Returns the loss scale: the factor on the gradient of the next step's loss on its way through f16 tensors; 1 in
     /// [`Precision::F32`](crate::Precision).
     ///
     /// It starts at 65536, is halved by a step whose scaled gradient is not finite, down to 1/256, and doubled after
-    /// 2000 steps on end whose gradient is, up to 2²⁴. It is divided out before the gradient is measured and clipped.
+    /// 2000 consecutive steps whose gradient is, up to 2²⁴. It is divided out before the gradient is measured and
+    /// clipped.
     ///
     /// # Errors
-    /// As [`Trainer::model_async`].
+    /// Same as [`Trainer::model_async`].
     pub async fn loss_scale_async(&mut self) -> Result<f64> {
         self.loss_scale_waiting(Wait::Yield).await
     }
@@ -394,7 +394,7 @@ impl Trainer {
     /// training change.
     ///
     /// # Errors
-    /// As [`Trainer::step_async`]; [`Error::Data`] without any batch and where no position of any batch counts;
+    /// Same as [`Trainer::step_async`]; [`Error::Data`] without any batch and where no position of any batch counts;
     /// [`Error::LossNotFinite`].
     pub async fn evaluate_async<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
         self.evaluate_waiting(batches, Wait::Yield).await
@@ -469,7 +469,7 @@ impl Trainer {
     /// The state `[S, L, B, D·H]` that the last window left, with its B; none before the first.
     ///
     /// # Errors
-    /// As [`Trainer::model_async`].
+    /// Same as [`Trainer::model_async`].
     pub async fn state_async(&mut self) -> Result<Option<State>> {
         self.state_waiting(Wait::Yield).await
     }
@@ -490,7 +490,7 @@ impl Trainer {
     /// say, goes into the notes. Metrics that were not read yet are not part of it: read them first.
     ///
     /// # Errors
-    /// As [`Trainer::model_async`].
+    /// Same as [`Trainer::model_async`].
     pub async fn checkpoint_async(&mut self) -> Result<Checkpoint> {
         self.checkpoint_waiting(Wait::Yield).await
     }
@@ -521,7 +521,7 @@ impl Trainer {
         self.plans.stats()
     }
 
-    /// How it trains.
+    /// Returns the recipe that it trains by.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
@@ -531,7 +531,7 @@ impl Trainer {
         &self.config
     }
 
-    /// Where it trains.
+    /// Returns the device that it trains on.
     pub fn device(&self) -> &Device {
         &self.device
     }

@@ -50,11 +50,11 @@ pub struct ProfileRow {
     pub dispatches: usize,
     /// Microseconds, of all of them together.
     pub micros: f64,
-    /// Floating-point operations, reckoned from the shapes as [`Cost`](crate::plan::Cost) says.
+    /// Floating-point operations, computed from the tensor shapes as [`Cost`](crate::plan::Cost) says.
     pub flops: u64,
-    /// Bytes read and written, reckoned likewise.
+    /// Bytes read and written, computed likewise.
     pub bytes: u64,
-    /// Thousand millions of floating-point operations a second; 0 where the clock saw no time.
+    /// GFLOP/s; 0 if the measured time is 0.
     pub gflops_per_second: f64,
     /// Thousand millions of bytes a second; 0 where the clock saw no time.
     pub gigabytes_per_second: f64,
@@ -72,7 +72,7 @@ impl Trainer {
     /// Operations are kept apart to be timed, so the whole takes somewhat longer than an ordinary step.
     ///
     /// # Errors
-    /// As [`Trainer::step_async`] and [`Trainer::metrics_async`], but for a divergence, which shows there;
+    /// Same as [`Trainer::step_async`] and [`Trainer::metrics_async`], but for a divergence, which shows there;
     /// [`Error::Config`](crate::Error::Config) on wasm32 where the device has no timestamps.
     pub async fn profile_async(&mut self, batch: &Batch) -> Result<Profile> {
         self.profile_waiting(batch, Wait::Yield).await

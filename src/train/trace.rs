@@ -45,7 +45,7 @@ pub struct LayerTrace {
 }
 
 impl LayerTrace {
-    /// By what the gradient is multiplied on its way back through one step: below 1 it vanishes, above 1 it explodes.
+    /// The factor by which the gradient norm changes per step back in time: below 1 it vanishes, above 1 it explodes.
     /// It is the slope of a straight line through ln ‖dL/dh_t‖, by least squares, and says most of a loss at the last
     /// step alone.
     ///
@@ -70,7 +70,7 @@ impl LayerTrace {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ParameterTrace {
-    /// As [`Layout`](crate::Layout) calls it.
+    /// Same as [`Layout`](crate::Layout) calls it.
     pub name: String,
     /// Its gradient before clipping.
     pub gradient: TensorStats,

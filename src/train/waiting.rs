@@ -15,26 +15,26 @@ use crate::model::Model;
 use crate::plan::Recipe;
 
 impl Trainer {
-    /// [`Trainer::new_async`], waiting.
+    /// Blocks until [`Trainer::new_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::new_async`].
     pub fn new(device: &Device, model: &Model, recipe: Recipe) -> Result<Self> {
         block_on(Self::new_async(device, model, recipe))
     }
 
-    /// [`Trainer::resume_async`], waiting.
+    /// Blocks until [`Trainer::resume_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::resume_async`].
     pub fn resume(device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
         block_on(Self::resume_async(device, checkpoint))
     }
 
-    /// [`Trainer::prepare_async`], waiting.
+    /// Blocks until [`Trainer::prepare_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::prepare_async`].
     pub fn prepare(&mut self, steps: usize, batch: usize) -> Result<()> {
         block_on(self.prepare_waiting(steps, batch, Wait::Block))
     }
@@ -42,7 +42,7 @@ impl Trainer {
     /// [`Trainer::step_async`], which waits only where that says.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::step_async`].
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
         block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block, None))
     }
@@ -50,71 +50,71 @@ impl Trainer {
     /// [`Trainer::step_accumulated_async`], which waits only where that says.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::step_accumulated_async`].
     pub fn step_accumulated(&mut self, batches: &[Batch]) -> Result<()> {
         block_on(self.step_waiting(batches, Wait::Block, None))
     }
 
-    /// [`Trainer::profile_async`], waiting.
+    /// Blocks until [`Trainer::profile_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::profile_async`].
     pub fn profile(&mut self, batch: &Batch) -> Result<Profile> {
         block_on(self.profile_waiting(batch, Wait::Block))
     }
 
-    /// [`Trainer::metrics_async`], waiting.
+    /// Blocks until [`Trainer::metrics_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::metrics_async`].
     pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
         block_on(self.metrics_waiting(Wait::Block))
     }
 
-    /// [`Trainer::loss_scale_async`], waiting.
+    /// Blocks until [`Trainer::loss_scale_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::loss_scale_async`].
     pub fn loss_scale(&mut self) -> Result<f64> {
         block_on(self.loss_scale_waiting(Wait::Block))
     }
 
-    /// [`Trainer::trace_async`], waiting.
+    /// Blocks until [`Trainer::trace_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::trace_async`].
     pub fn trace(&mut self) -> Result<Trace> {
         block_on(self.trace_waiting(Wait::Block))
     }
 
-    /// [`Trainer::evaluate_async`], waiting.
+    /// Blocks until [`Trainer::evaluate_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::evaluate_async`].
     pub fn evaluate<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
         block_on(self.evaluate_waiting(batches, Wait::Block))
     }
 
-    /// [`Trainer::model_async`], waiting.
+    /// Blocks until [`Trainer::model_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::model_async`].
     pub fn model(&mut self) -> Result<Model> {
         block_on(self.model_waiting(Wait::Block))
     }
 
-    /// [`Trainer::state_async`], waiting.
+    /// Blocks until [`Trainer::state_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::state_async`].
     pub fn state(&mut self) -> Result<Option<State>> {
         block_on(self.state_waiting(Wait::Block))
     }
 
-    /// [`Trainer::checkpoint_async`], waiting.
+    /// Blocks until [`Trainer::checkpoint_async`] is done.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Trainer::checkpoint_async`].
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
         block_on(self.checkpoint_waiting(Wait::Block))
     }

@@ -1,4 +1,4 @@
-//! The kernels in half precision: the same cases with tensors of 16 bits, in every variant, against the same twins.
+//! The kernels in half precision: the same cases with f16 tensors, in every variant, against the same twins.
 //!
 //! What is read has been rounded beforehand, so that what is left is the rounding of what is written.
 
@@ -105,7 +105,7 @@ fn states_in_half_precision() {
     }
 }
 
-/// What a recurrence keeps in 16 bits.
+/// What a recurrence keeps in f16.
 const OF_RECURRENCE: [&str; 8] =
     ["weight", "weight_transposed", "bias", "gates", "history", "upstream", "recurrent", "operand"];
 
@@ -173,7 +173,7 @@ fn rescaling() {
     }
 }
 
-/// The numbers as they come out of a tensor of 16 bits into which a kernel has copied them.
+/// The numbers as they come out of an f16 tensor into which a kernel has copied them.
 fn rounded_by_a_kernel(values: &[f64]) -> Vec<f64> {
     let mut plan = Plan::empty();
     let from = plan.tensor("from", &[values.len()], DType::F32, Lifetime::Scratch).unwrap();

@@ -53,7 +53,7 @@ pub(super) const fn write(name: &'static str) -> Binding {
 }
 
 impl Binding {
-    /// The same of elements that may be of 16 bits.
+    /// Returns the same binding with elements that may be f16.
     pub(super) const fn of(self, alias: &'static str) -> Binding {
         Binding { alias: Some(alias), ..self }
     }
@@ -155,7 +155,7 @@ pub(super) fn offset_in_bounds(argument: &str, offset: usize, [rows, cols]: [usi
     to_u32(offset)
 }
 
-/// Nothing, once a tensor is known to have as many elements as the shape that is needed.
+/// Checks that the tensor has exactly as many elements as `shape`.
 pub(super) fn check_len(plan: &Plan, id: TensorId, shape: &[usize]) -> Result<()> {
     let tensor = tensor(plan, id)?;
     let needed = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));

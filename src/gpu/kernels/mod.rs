@@ -51,7 +51,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// What the shader calls the elements of those buffers that may be of 16 bits, each once, in the order of the
+    /// What the shader calls the elements of those buffers that may be f16, each once, in the order of the
     /// bindings.
     pub fn aliases(&self) -> Vec<&'static str> {
         let mut aliases = Vec::new();

@@ -134,7 +134,7 @@ impl Builder<'_> {
         self.scratch(&format!("upstream_l{layer}"), &[slots, self.batch, self.width], self.storage_dtype)
     }
 
-    /// V and its bias, and what the top layer is to hear. The outputs are now their gradient.
+    /// V and its bias, and the upstream gradient of the top layer. The outputs are now their gradient.
     fn read_out_gradient(&mut self, forward: &ForwardTensors, layers: &[Layer], segment: Segment) -> Result<()> {
         let Some(top) = layers.last().map(|layer| &layer.recurrence) else { return Ok(()) };
         let Segment { first, is_last, slices, .. } = segment;
@@ -195,7 +195,7 @@ impl Builder<'_> {
     }
 
     /// A layer's recurrence, which turns the gates into their gradients; then U, W and their biases, the initial state,
-    /// and what the layer below is to hear.
+    /// and the upstream gradient of the layer below.
     fn layer_gradient(
         &mut self,
         layer: usize,
