@@ -60,25 +60,24 @@
 //! * **Forget.** Against what vanishes there are gates: [`Config::lstm`] (Hochreiter & Schmidhuber 1997; Gers,
 //!   Schmidhuber & Cummins 2000) and [`Config::gru`] (Cho et al. 2014) choose what to keep and what to forget.
 //!
-//! # Legend
+//! # Where to start
 //!
-//! **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units, **G** gates of the cell, **O** outputs,
-//! **R** labels (T·B, or B where a sequence is read out once), **L** layers, **D** directions, **S** states of the cell
-//! (h; of an LSTM h and c). W is input-to-hidden, U hidden-to-hidden, V hidden-to-label. Tensors are row-major with
-//! time outermost: `[T, B, ·]`.
+//! | question | chapter |
+//! |---|---|
+//! | How does my data get in? | [`guide::data`] |
+//! | How do long sequences, unequal lengths and large batches fit? | [`guide::long_sequences`] |
+//! | Which GPU is taken, and why? | [`guide::devices`] |
+//! | Does it get smaller in half precision? | [`guide::half_precision`] |
+//! | How do weights travel from and to PyTorch and Keras? | [`guide::pytorch_and_keras`] |
+//! | What can go wrong? | [`guide::errors`] |
+//! | How fast is it, and where does the time go? | [`guide::performance`] |
+//! | How does it work inside? | [`guide::how_it_works`] |
+//! | What can it not do? | [`guide::limits`] |
+//! | What do T, B, `[T, B, ·]` and "logits" mean here? | [`guide::vocabulary`] |
 //!
-//! # Waiting
-//!
-//! [`Trainer::step`] submits work and returns. Calls that wait for the GPU have an `_async` form; the form without it
-//! keeps the thread, and does not exist on wasm32.
-//!
-//! # Errors
-//!
-//! Every fallible call returns [`Error`]; nothing panics on data, on a file or on what a driver does.
-//!
-//! # An application's own device
-//!
-//! `wgpu` is re-exported. [`gpu::Gpu::from_wgpu`] takes a device and a queue that the application already has.
+//! Every fallible call returns [`Error`]; nothing panics on data, on a file or on what a driver does. Calls that wait for
+//! the GPU have an `_async` form; the form without it blocks the thread, and does not exist on wasm32.
+//! [`Trainer::step`] submits work and returns.
 
 mod allocate;
 #[cfg(not(target_arch = "wasm32"))]
@@ -91,6 +90,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod gpu;
+pub mod guide;
 pub mod model;
 pub mod plan;
 pub mod predict;

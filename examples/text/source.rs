@@ -120,6 +120,7 @@ pub const FILES: &[(&str, &str)] = embed![
     "src/gpu/slots.rs"
     "src/gpu/timed.rs"
     "src/gpu/wait.rs"
+    "src/guide.rs"
     "src/lib.rs"
     "src/model/cells/elman.rs"
     "src/model/cells/gru.rs"

@@ -2,9 +2,7 @@
 //!
 //! Nothing here computes: a [`Model`] is data that a plan is made from and an executor is filled with.
 //!
-//! Legend, used throughout the crate: **T** steps, **B** sequences in a batch, **I** inputs, **H** hidden units,
-//! **G** gates of the cell, **O** outputs, **L** layers, **D** directions. W is input-to-hidden, U hidden-to-hidden, V
-//! hidden-to-label.
+//! Symbols and shapes are those of [the vocabulary](crate::guide::vocabulary).
 
 pub(crate) mod cells;
 mod config;

@@ -299,11 +299,11 @@ fn the_metadata_is_one_key_and_stays_readable() {
     assert_eq!(metadata["recurrent"], expected);
 }
 
-/// `checkpoint_format_2.safetensors` was saved by a version that wrote format 2, after three steps on this batch; the
+/// `checkpoints/format_2.safetensors` was saved by a version that wrote format 2, after three steps on this batch; the
 /// loss is what that version measured in the fourth.
 #[test]
 fn a_training_saved_in_format_2_goes_on() {
-    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint_format_2.safetensors"));
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoints/format_2.safetensors"));
     let bytes = bytes.unwrap();
     let checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
     let config = checkpoint.model.config();

@@ -218,10 +218,10 @@ fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
 }
 
 #[test]
-fn the_readme_says_what_its_example_prints() {
+fn the_guide_says_what_its_example_prints() {
     let plan = plan(&text(), train(), 50, 32, &Target::webgpu());
     let line = format!("{} dispatches backwards, {} bytes", plan.dispatches(Phase::Backward), plan.bytes().total());
-    assert!(include_str!("../../README.md").contains(&line), "{line}");
+    assert!(include_str!("../../docs/how_it_works.md").contains(&line), "{line}");
 }
 
 #[test]
