@@ -75,8 +75,8 @@
 //! | What can it not do? | [`guide::limits`] |
 //! | What do T, B, `[T, B, ·]` and "logits" mean here? | [`guide::vocabulary`] |
 //!
-//! Every fallible call returns [`Error`]; nothing panics on data, on a file or on what a driver does. Calls that wait for
-//! the GPU have an `_async` form; the form without it blocks the thread, and does not exist on wasm32.
+//! Every fallible call returns [`Error`]; nothing panics on data, on a file or on what a driver does. Calls that wait
+//! for the GPU have an `_async` form; the form without it blocks the thread, and does not exist on wasm32.
 //! [`Trainer::step`] submits work and returns.
 
 mod allocate;
