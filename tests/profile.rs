@@ -185,7 +185,7 @@ fn a_step_of_hand_computed_operations(device: &Device) {
     // Gates read and written, the gradient of h too; c_t, c_(t-1) and dc read, the gradient of c written.
     assert_eq!(moved, 4 * (by_dispatch + 3 * (80 + 20 + 40)));
     // dᵀ·x over 6 rows, and the sums of d for the bias; one result for each slice.
-    let slices = profile.rows.iter().find(|row| row.op == "reduce_gradients").unwrap();
+    let slices = profile.rows.iter().find(|row| row.op == "reduce gradients").unwrap();
     let (plan, _) = Plan::new(&small(), Purpose::Train(recipe()), 3, 2, &device.target()).unwrap();
     let shape = |name: &str| plan.get(plan.find(name).unwrap()).shape.clone();
     let [cut, flat] = shape("gradient_slices")[..] else { panic!("two dimensions") };

@@ -230,7 +230,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nothing, if every kernel runs on a device with these limits.
+/// Checks that every kernel runs on a device with these limits.
 fn check_limits(limits: &wgpu::Limits) -> Result<()> {
     let bindings = kernels::all().iter().map(|kernel| kernel.bindings.len()).max().unwrap_or(0) as u32;
     let default = wgpu::Limits::default();

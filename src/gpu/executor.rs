@@ -273,7 +273,7 @@ impl Executor {
         }
         self.gpu.alive()?;
         let mut bytes: Vec<u8> = values.flatten().collect();
-        // Only whole words are written, and an odd number of f16_aliases ends inside of one.
+        // Only whole words are written, and an odd number of halves ends inside of one.
         bytes.resize(place.size as usize, 0);
         let queue = self.gpu.queue();
         let ((), caught) = scoped(self.gpu.device(), "writing a tensor", || {

@@ -73,7 +73,7 @@ impl Progress {
         self.is_uncertain = true;
     }
 
-    /// Nothing, where the device's count was what it had to be. More may have been submitted since it was copied.
+    /// Checks the device's count against what it had to be. More may have been submitted since it was copied.
     pub fn check(&mut self, done: u32, submitted: u32) -> Result<()> {
         let submissions = submitted.wrapping_sub(done);
         if std::mem::take(&mut self.is_uncertain) {

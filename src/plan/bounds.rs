@@ -234,7 +234,7 @@ impl Op {
         }
     }
 
-    /// Nothing, where every dispatch keeps to the bounds.
+    /// Checks that every dispatch keeps to the bounds.
     pub(super) fn check_bounds(&self, plan: &Plan) -> Result<()> {
         let (asked, allowed) = (self.iterations(plan), plan.bounds().iterations);
         if asked <= allowed {

@@ -43,11 +43,11 @@ impl Op {
         let (op, written, read, flops): (&str, Vec<Access>, Vec<Access>, u64) = match self {
             Op::Copy { from, to } => ("copy", vec![view(to)], vec![view(from)], 0),
             Op::Zero { tensor } => ("zero", vec![whole(*tensor)], vec![], 0),
-            Op::InitialState(o) => ("start", vec![whole(o.state)], vec![view(&o.learned), whole(o.fresh)], 0),
-            Op::RemainingLengths(o) => ("remaining", vec![whole(o.out)], vec![whole(o.lengths)], 0),
+            Op::InitialState(o) => ("initial state", vec![whole(o.state)], vec![view(&o.learned), whole(o.fresh)], 0),
+            Op::RemainingLengths(o) => ("remaining lengths", vec![whole(o.out)], vec![whole(o.lengths)], 0),
             Op::Dropout(o) => {
                 let read = o.input.iter().map(view).chain([(o.draw.keys, 2)]);
-                ("mask", vec![view(&o.out)], read.collect(), o.input.map_or(0, |input| input.len() as u64))
+                ("dropout", vec![view(&o.out)], read.collect(), o.input.map_or(0, |input| input.len() as u64))
             }
             Op::Gather(o) => {
                 let (r, n) = (o.out.rows as u64, o.out.cols as u64);
@@ -73,7 +73,7 @@ impl Op {
                 let count = o.steps as u64 * batch * columns(o.upstream);
                 let read = [(o.upstream, count), whole(o.lengths)].into_iter().chain(o.loss_scale.map(|s| (s, 1)));
                 let flops = 3 * count + (2 + u64::from(o.loss_scale.is_some())) * norms;
-                ("trace", vec![(o.out, norms)], read.collect(), flops)
+                ("gradient norms", vec![(o.out, norms)], read.collect(), flops)
             }
             Op::Pool(o) => {
                 let steps = if o.kind == PoolKind::Mean { o.steps as u64 } else { 1 };
@@ -119,7 +119,7 @@ impl Op {
             Op::InitialStateGradient(o) => {
                 let (batch, width) = (shape(o.from).get(1).map_or(0, |size| *size as u64), columns(o.from));
                 (
-                    "start gradient",
+                    "initial state gradient",
                     vec![(o.slices, width)],
                     vec![(o.from, batch * width), whole(o.fresh)],
                     batch * width,
@@ -136,13 +136,13 @@ impl Op {
                 let written = [whole(o.gradients), whole(o.partials)].into_iter().chain(excess);
                 // The sum over the slices; then g / max, its square and their sum.
                 let each = cut * (1 + u64::from(o.loss_scale.is_some())) + 3;
-                ("reduce_gradients", written.collect(), read.collect(), each * flat)
+                ("reduce gradients", written.collect(), read.collect(), each * flat)
             }
             Op::StepMetrics(o) => {
                 let read = [o.row_loss].into_iter().chain(o.partials).chain([o.step_params]).map(whole);
                 // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
                 let flops = len(o.row_loss) + 4 * o.partials.map_or(0, rows);
-                ("measure", vec![(o.metrics, columns(o.metrics))], read.collect(), flops)
+                ("step metrics", vec![(o.metrics, columns(o.metrics))], read.collect(), flops)
             }
             Op::Update(o) => {
                 let written = [o.parameters].into_iter().chain(o.moments.iter().copied()).map(whole);
@@ -160,7 +160,7 @@ impl Op {
             }
             Op::UpdateLossScale(o) => {
                 let read = vec![whole(o.loss_scale), whole(o.step_params), (o.metrics, columns(o.metrics))];
-                ("rescale", vec![whole(o.loss_scale)], read, 0)
+                ("update loss scale", vec![whole(o.loss_scale)], read, 0)
             }
         };
         let names: Vec<TensorId> = written.iter().take(1).chain(&read).map(|(tensor, _)| *tensor).collect();

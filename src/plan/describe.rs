@@ -18,16 +18,26 @@ impl Op {
         match self {
             Op::Copy { from, to } => format!("copy {} ← {}", view(to), view(from)),
             Op::Zero { tensor } => format!("zero {}", name(*tensor)),
-            Op::InitialState(o) => format!("start {} ← {} where fresh", name(o.state), view(&o.learned)),
-            Op::RemainingLengths(o) => format!("remaining {} ← {} − {}", name(o.out), name(o.lengths), o.skipped),
+            Op::InitialState(o) => format!("initial state {} ← {} where fresh", name(o.state), view(&o.learned)),
+            Op::RemainingLengths(o) => {
+                format!("remaining lengths {} ← {} − {}", name(o.out), name(o.lengths), o.skipped)
+            }
             Op::InitialStateGradient(o) => {
-                format!("start gradient {}[{}] ← {} slots {:?}", name(o.slices), o.weight, name(o.from), o.slots)
+                format!(
+                    "initial state gradient {}[{}] ← {} slots {:?}",
+                    name(o.slices),
+                    o.weight,
+                    name(o.from),
+                    o.slots
+                )
             }
             Op::Dropout(o) => {
                 let input = o.input.map_or("1".to_owned(), |input| view(&input));
-                format!("mask {} ← {input}, site {}, p {}", view(&o.out), o.draw.site, o.draw.rate)
+                format!("dropout {} ← {input}, site {}, p {}", view(&o.out), o.draw.site, o.draw.rate)
             }
-            Op::GradientNorms(o) => format!("trace {}[{}][{}..] ← {}", name(o.out), o.row, o.first, name(o.upstream)),
+            Op::GradientNorms(o) => {
+                format!("gradient norms {}[{}][{}..] ← {}", name(o.out), o.row, o.first, name(o.upstream))
+            }
             Op::Pool(o) => format!("pool {} ← {:?} of {}", view(&o.out), o.kind, name(o.history)),
             Op::PoolGradient(o) => format!("pool gradient {} ← {} ({:?})", name(o.upstream), view(&o.d), o.kind),
             Op::Gather(o) => format!("gather {} ← {} by {}", view(&o.out), view(&o.weight), name(o.tokens)),
@@ -69,9 +79,9 @@ impl Op {
                 format!("gather gradient {}[{}] ← {} by {}", name(o.slices), o.weight, view(&o.d), name(o.order))
             }
             Op::Sum(o) => format!("sum {} ← {}", name(o.to), name(o.from)),
-            Op::ReduceGradients(o) => format!("combine {} ← {}", name(o.gradients), name(o.slices)),
-            Op::StepMetrics(o) => format!("measure {} ({:?})", name(o.metrics), o.clip),
-            Op::UpdateLossScale(o) => format!("rescale {} by {}", name(o.loss_scale), name(o.metrics)),
+            Op::ReduceGradients(o) => format!("reduce gradients {} ← {}", name(o.gradients), name(o.slices)),
+            Op::StepMetrics(o) => format!("step metrics {} ({:?})", name(o.metrics), o.clip),
+            Op::UpdateLossScale(o) => format!("update loss scale {} by {}", name(o.loss_scale), name(o.metrics)),
             Op::Update(o) => format!("update {} by {:?}", name(o.parameters), o.optimizer),
         }
     }

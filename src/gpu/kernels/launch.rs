@@ -105,7 +105,7 @@ fn number_of(value: u64) -> Result<u32> {
     })
 }
 
-/// Nothing, once all tensors of an operation are known to be the plan's.
+/// Checks that all tensors of an operation are the plan's.
 pub(super) fn all_known(plan: &Plan, op: &Op) -> Result<()> {
     let mut known = Ok(());
     op.touch(&mut |id| {
@@ -162,7 +162,7 @@ pub(super) fn check_len(plan: &Plan, id: TensorId, shape: &[usize]) -> Result<()
     if needed == Some(tensor.len()) { Ok(()) } else { Err(Error::shape(&tensor.name, shape, &tensor.shape)) }
 }
 
-/// Nothing, once a tensor is known to have at least so many rows of that shape: a window may end before its tensors do.
+/// Checks that a tensor has at least so many rows of that shape: a window may end before its tensors do.
 pub(super) fn check_min_len(plan: &Plan, id: TensorId, rows: usize, shape: &[usize]) -> Result<()> {
     let tensor = tensor(plan, id)?;
     let needed = shape.iter().try_fold(rows, |n, &d| n.checked_mul(d));

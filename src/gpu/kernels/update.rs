@@ -40,7 +40,6 @@ pub(super) static REDUCE_GRADIENTS: Kernel = Kernel {
 
 pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
     name: "reduce_gradients_segment",
-    entry: ENTRY,
     source: &[
         shader!("reduce_gradients.wgsl"),
         shader!("records.wgsl"),
@@ -58,10 +57,7 @@ pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
         write("partials").record(NormPartial::RECORD),
         write("excess"),
     ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: ReduceGradientsParams::FIELDS,
-    params_size: ReduceGradientsParams::SIZE,
+    ..REDUCE_GRADIENTS
 };
 
 params!(StepMetricsParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32, zero: u32 });

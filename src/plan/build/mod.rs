@@ -97,7 +97,7 @@ struct Builder<'a> {
     storage_dtype: DType,
     /// `[3]`: how the gradient is scaled, of a training in half precision.
     loss_scale: Option<TensorId>,
-    /// Nothing, unless this is a training.
+    /// Disabled unless this is a training.
     dropout: Dropout,
     keys: Option<TensorId>,
     /// `[L·D, T]`, of a training that traces its gradient.
