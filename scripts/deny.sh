@@ -31,9 +31,9 @@ if [ "$("$deny" --version 2>/dev/null)" != "cargo-deny $VERSION" ]; then
 fi
 "$deny" --version
 
-"$deny" --locked check licenses bans sources
+"$deny" --locked --workspace check licenses bans sources
 if timeout 120 "$deny" --locked fetch db >"$tools/fetch.log" 2>&1; then
-    "$deny" --locked check --disable-fetch advisories
+    "$deny" --locked --workspace check --disable-fetch advisories
 else
     echo "advisories: NOT LOOKED AT, their database cannot be fetched ($tools/fetch.log)"
 fi

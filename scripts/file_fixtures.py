@@ -1,4 +1,4 @@
-"""Writes the files of `tests/fixtures/files/` as other tools write them: sox, ffmpeg, and Python's csv and gzip.
+"""Writes the files of `examples/tests/fixtures/` as other tools write them: sox, ffmpeg, and Python's csv and gzip.
 
 Needs sox and ffmpeg (Debian: `apt-get install sox ffmpeg`). The tests of the examples read what it wrote:
 
@@ -14,7 +14,7 @@ import pathlib
 import struct
 import subprocess
 
-OUT = pathlib.Path(__file__).parent.parent / "tests" / "fixtures" / "files"
+OUT = pathlib.Path(__file__).parent.parent / "examples" / "tests" / "fixtures"
 
 
 def run(*command, to=None, given=None):

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::{coord::ranged1d::ValueFormatter, prelude::*};
 use recurrent::LayerTrace;
+use recurrent_examples::picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
 
 use crate::{
-    picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
     runs::{Course, Exploding, Network, Traced},
     task,
 };

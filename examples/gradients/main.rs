@@ -10,19 +10,6 @@
 //! cargo run --release --example gradients -- --trace traces.jsonl     # every trace, a JSON object a line
 //! ```
 
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod drawing;
 mod runs;
 mod task;
@@ -37,9 +24,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use recurrent_examples::{device, files, program, report::Report, signals};
 use serde_json::json;
 
-use report::Report;
 use runs::{Exploding, Network};
 
 /// Draws how the gradient of Elman, LSTM and GRU networks shrinks or grows on its way back through time, and what

@@ -9,8 +9,9 @@ use recurrent::{
     Activation, Cell, Clip, Config, Device, Error, InputKind, LayerTrace, Loss, Model, Optimizer, ReadOut, Recipe,
     Trace, Trainer,
 };
+use recurrent_examples::{report::Report, signals};
 
-use crate::{report::Report, signals, task::Adding};
+use crate::task::Adding;
 
 const BATCH: usize = 32;
 /// Steps of a run whose gradient explodes.

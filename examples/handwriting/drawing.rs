@@ -3,13 +3,12 @@
 //! The contract: a stroke begins at its dot; what was read wrongly says what it is.
 
 use plotters::prelude::*;
-
-use crate::{
+use recurrent_examples::{
     classes::Confusion,
     fit::Course,
     gallery::gallery,
     picture::{Area, Drawn, FONT, INK},
-    strokes::Stroke,
+    readers::strokes::Stroke,
 };
 
 /// Strokes in a row, and rows.

@@ -3,10 +3,9 @@
 //! The contract: the same seed gives the same strokes; the writers of the test part have hands of their own.
 
 use rand::{SeedableRng, rngs::ChaCha12Rng};
-
-use crate::{
+use recurrent_examples::{
     hand::Hand,
-    strokes::{POINTS, Parts, Stroke, boxed},
+    readers::strokes::{POINTS, Parts, Stroke, boxed},
 };
 
 /// Writers of the training part and of the test part, and how often each writes a digit.

@@ -9,54 +9,24 @@
 //! cargo run --release --example handwriting -- --predict FILE     # strokes in the same format
 //! ```
 
-#[path = "../shared/batches.rs"]
-mod batches;
-#[path = "../shared/classes.rs"]
-mod classes;
-#[path = "../shared/curves.rs"]
-mod curves;
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/fit.rs"]
-mod fit;
-#[path = "../shared/gallery.rs"]
-mod gallery;
-#[path = "../shared/hand.rs"]
-mod hand;
-#[path = "../shared/matrix.rs"]
-mod matrix;
-#[path = "../shared/options.rs"]
-mod options;
-#[path = "../shared/order.rs"]
-mod order;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/records.rs"]
-mod records;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod drawing;
 mod made_up;
-mod strokes;
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
 use recurrent::{Directions, InputKind, Inputs, Loss, Model, ReadOut, data::Example};
+use recurrent_examples::{
+    batches,
+    classes::{self, Confusion},
+    device, fit,
+    options::{self, Options},
+    order, picture, program,
+    readers::strokes::{self, FEATURES, Parts, Stroke},
+    report::Report,
+};
 use serde_json::json;
-
-use classes::Confusion;
-use options::Options;
-use report::Report;
-use strokes::{FEATURES, Parts, Stroke};
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("checkpoint", "out/handwriting.safetensors"),

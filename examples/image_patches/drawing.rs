@@ -3,13 +3,12 @@
 //! The contract: an image is drawn pixel by pixel; what was read wrongly says what it is.
 
 use plotters::prelude::*;
-
-use crate::{
+use recurrent_examples::{
     classes::Confusion,
     fit::Course,
     gallery::{Judged, gallery},
-    idx::Images,
     picture::{Area, Drawn, FONT, INK},
+    readers::idx::Images,
 };
 
 /// Images in a row, and rows.

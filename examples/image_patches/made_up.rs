@@ -3,8 +3,7 @@
 //! The contract: the same seed gives the same images; the last are of writers who drew none of the first.
 
 use rand::{SeedableRng, rngs::ChaCha12Rng};
-
-use crate::{hand::Hand, idx::Images};
+use recurrent_examples::{hand::Hand, readers::idx::Images};
 
 const SIDE: usize = 28;
 /// Writers, and how often each writes a digit.

@@ -9,39 +9,7 @@
 //! cargo run --release --example image_patches -- --predict IMAGES-FILE
 //! ```
 
-#[path = "../shared/batches.rs"]
-mod batches;
-#[path = "../shared/classes.rs"]
-mod classes;
-#[path = "../shared/curves.rs"]
-mod curves;
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/fit.rs"]
-mod fit;
-#[path = "../shared/gallery.rs"]
-mod gallery;
-#[path = "../shared/hand.rs"]
-mod hand;
-#[path = "../shared/matrix.rs"]
-mod matrix;
-#[path = "../shared/options.rs"]
-mod options;
-#[path = "../shared/order.rs"]
-mod order;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod drawing;
-mod idx;
 mod made_up;
 
 use std::{collections::BTreeSet, path::Path, process::ExitCode, str::FromStr};
@@ -53,13 +21,17 @@ use recurrent::{
     Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
     data::{Example, patches},
 };
+use recurrent_examples::{
+    batches,
+    classes::{self, Confusion},
+    device, fit,
+    options::{self, Options},
+    order, picture, program,
+    readers::idx::{self, Images},
+    report::Report,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-use classes::Confusion;
-use idx::Images;
-use options::Options;
-use report::Report;
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("checkpoint", "out/image_patches.safetensors"),

@@ -10,12 +10,12 @@ use plotters::{
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
-
-use crate::{
+use recurrent_examples::{
+    cell::CellName,
     picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
-    runs::{CellName, Outcome},
-    tasks::Task,
 };
+
+use crate::{runs::Outcome, tasks::Task};
 
 const GREEN: RGBColor = RGBColor(0x3a, 0x8f, 0x5c);
 const PANEL: i32 = 200;

@@ -9,19 +9,6 @@
 //! cargo run --release --example longterm -- --lags 50,100,200,400 --updates 6000 --hidden 64
 //! ```
 
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod drawing;
 mod runs;
 mod tasks;
@@ -30,10 +17,10 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use recurrent_examples::{cell::CellName, device, files, program, report::Report, signals};
 use serde_json::json;
 
-use report::Report;
-use runs::{CellName, Outcome};
+use runs::Outcome;
 use tasks::Task;
 
 /// Trains Elman, LSTM and GRU networks on tasks that need a memory, at growing lag.

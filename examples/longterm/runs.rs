@@ -4,11 +4,11 @@
 //! trained on. A network that diverges has not solved it; one that a signal ends has no outcome.
 
 use anyhow::Result;
-use clap::ValueEnum;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Cell, Clip, Config, Device, Error, Init, InputKind, Model, Optimizer, Recipe, Trainer};
+use recurrent::{Cell, Clip, Config, Device, Error, Init, Model, Optimizer, Recipe, Trainer};
+use recurrent_examples::{cell::CellName, signals};
 
-use crate::{signals, tasks::Task};
+use crate::tasks::Task;
 
 const BATCH: usize = 32;
 /// Sequences that say whether it is solved.
@@ -17,33 +17,6 @@ const HELD: usize = 256;
 const INTERVAL: u64 = 50;
 /// Of the loss without memory.
 const SOLVED: f64 = 0.1;
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CellName {
-    Elman,
-    Lstm,
-    Gru,
-}
-
-impl CellName {
-    pub const ALL: [CellName; 3] = [CellName::Elman, CellName::Lstm, CellName::Gru];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            CellName::Elman => "elman",
-            CellName::Lstm => "lstm",
-            CellName::Gru => "gru",
-        }
-    }
-
-    fn config(self, input: InputKind, hidden: usize, outputs: usize) -> Config {
-        match self {
-            CellName::Elman => Config::elman(input, hidden, outputs),
-            CellName::Lstm => Config::lstm(input, hidden, outputs),
-            CellName::Gru => Config::gru(input, hidden, outputs),
-        }
-    }
-}
 
 /// What all networks share.
 pub struct Sizes {

@@ -3,14 +3,14 @@
 //! The contract: time goes to the right and pitch upwards; what was heard wrongly says which recording it is.
 
 use plotters::prelude::*;
-
-use crate::{
+use recurrent_examples::{
     classes::Confusion,
     fit::Course,
-    frames::BANDS,
     gallery::{Judged, gallery},
     picture::{Area, Drawn, FONT, INK},
 };
+
+use crate::frames::BANDS;
 
 /// Words in a row, and rows.
 const SHOWN: (usize, usize) = (9, 2);

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use realfft::{RealFftPlanner, RealToComplex};
-
-use crate::sound::RATE;
+use recurrent_examples::readers::sound::RATE;
 
 /// Bands of a frame.
 pub const BANDS: usize = 40;

@@ -5,8 +5,7 @@
 use std::f32::consts::TAU;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-
-use crate::sound::{Parts, RATE, Recording};
+use recurrent_examples::readers::sound::{Parts, RATE, Recording};
 
 /// A sound: three formants in Hz (Peterson & Barney 1952, rounded), how much of it is hiss, and ms.
 type Sound = ([f32; 3], f32, f32);

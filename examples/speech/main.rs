@@ -9,40 +9,9 @@
 //! cargo run --release --example speech -- --predict FILE.wav
 //! ```
 
-#[path = "../shared/batches.rs"]
-mod batches;
-#[path = "../shared/classes.rs"]
-mod classes;
-#[path = "../shared/curves.rs"]
-mod curves;
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/fit.rs"]
-mod fit;
-#[path = "../shared/gallery.rs"]
-mod gallery;
-#[path = "../shared/matrix.rs"]
-mod matrix;
-#[path = "../shared/options.rs"]
-mod options;
-#[path = "../shared/order.rs"]
-mod order;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod drawing;
 mod frames;
 mod made_up;
-mod sound;
-mod wav;
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
@@ -53,13 +22,18 @@ use recurrent::{
     Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
     data::{Buckets, Example, StandardScaler},
 };
+use recurrent_examples::{
+    batches,
+    classes::{self, Confusion},
+    device, fit,
+    options::{self, Options},
+    order, picture, program,
+    readers::sound::{self, Parts, Recording},
+    report::Report,
+};
 use serde_json::json;
 
-use classes::Confusion;
 use frames::{BANDS, Frames};
-use options::Options;
-use report::Report;
-use sound::{Parts, Recording};
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("checkpoint", "out/speech.safetensors"),

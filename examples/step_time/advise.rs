@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use recurrent::{Device, Error};
-
-use crate::clock::{Repeats, Subject, median, milliseconds};
-use crate::report::short;
-use crate::verdict::{Cost, verdict};
-use crate::work::{Phase, Work};
+use recurrent_examples::timing::{
+    clock::{Repeats, Subject, median, milliseconds},
+    report::short,
+    verdict::{Cost, verdict},
+    work::{Phase, Work},
+};
 
 /// Prints a row for every phase of every size, and a verdict for every size.
 pub fn advise(device: &str, seconds: f64, works: &[Work]) -> Result<()> {

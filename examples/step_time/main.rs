@@ -33,15 +33,7 @@
 //! FLOP over the first and bytes over the second. It knows nothing of steps that must follow one another, nor of what a
 //! submission to a GPU takes; and it is no law: a network whose tensors stay in a cache does not pay for the traffic.
 
-#[path = "../shared/program.rs"]
-mod program;
-
 mod advise;
-mod clock;
-mod floor;
-mod report;
-mod verdict;
-mod work;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -49,11 +41,15 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use recurrent::Device;
-
-use clock::{Repeats, Subject, WARM_UP, median};
-use floor::Floor;
-use report::Row;
-use work::{Phase, Work};
+use recurrent_examples::{
+    program,
+    timing::{
+        clock::{Repeats, Subject, WARM_UP, median},
+        floor::Floor,
+        report::{self, Row},
+        work::{self, Phase, Work},
+    },
+};
 
 /// Times a recurrent layer with a read-out at every step: x [B, T, I] to H hidden units to V classes.
 ///

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use recurrent::{Activation, Clip, Init};
+use recurrent_examples::cell::CellName;
 use serde::{Deserialize, Serialize};
 
 /// Where training leaves its network and the other commands look for it.
@@ -197,14 +198,6 @@ pub enum OptimizerName {
     Rmsprop,
     Adam,
     Adamw,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CellName {
-    Elman,
-    Lstm,
-    Gru,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

@@ -4,11 +4,9 @@
 
 use anyhow::Result;
 use recurrent::{Device, gpu};
+use recurrent_examples::report::Report;
 
-use crate::{
-    events::{Event, Limits},
-    report::Report,
-};
+use crate::events::{Event, Limits};
 
 /// Prints every adapter, and the CPU.
 pub fn list(report: &Report) -> Result<()> {

@@ -6,13 +6,12 @@
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use recurrent::{Batch, Device, Loss, Model, Recipe, Trainer, data::HeldOutWindows};
+use recurrent_examples::{device, report::Report};
 
 use crate::{
     args::{Common, EvalArgs},
-    device,
     events::{Event, finite, loss, thousands},
     notes,
-    report::Report,
     text::{self, Text},
 };
 

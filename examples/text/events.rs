@@ -3,9 +3,10 @@
 //! The contract: every number in an event is finite; a loss is given in nats a character.
 
 use anyhow::{Result, ensure};
+use recurrent_examples::report::Report;
 use serde::Serialize;
 
-use crate::{progress::Means, report::Report};
+use crate::progress::Means;
 
 /// A line of JSON.
 #[derive(Serialize)]

@@ -11,21 +11,6 @@
 //! cargo run --release --example text -- devices
 //! ```
 
-#[path = "../shared/beside.rs"]
-mod beside;
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod args;
 mod devices;
 mod eval;
@@ -36,11 +21,12 @@ mod progress;
 mod run;
 mod sample;
 mod settings;
-mod source;
 mod text;
 mod train;
 
 use std::process::ExitCode;
+
+use recurrent_examples::{program, report::Report};
 
 use args::Command;
 
@@ -51,7 +37,7 @@ fn main() -> ExitCode {
             Command::Train(args) => return train::run(args, &common),
             Command::Sample(args) => sample::run(args, &common)?,
             Command::Eval(args) => eval::run(args, &common)?,
-            Command::Devices => devices::list(&report::Report::new(common.json))?,
+            Command::Devices => devices::list(&Report::new(common.json))?,
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -7,11 +7,9 @@ use std::{ops::Range, path::Path};
 
 use anyhow::Result;
 use plotters::prelude::*;
+use recurrent_examples::picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
 
-use crate::{
-    picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
-    progress::{Point, Progress},
-};
+use crate::progress::{Point, Progress};
 
 const SIZE: (u32, u32) = (960, 560);
 /// More points than this cannot be told apart at that size.

@@ -10,17 +10,14 @@ use recurrent::{
     checkpoint::Lock,
     data::{HeldOutWindows, Windows},
 };
+use recurrent_examples::{beside::beside, device, files, report::Report};
 
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
-    beside::beside,
-    device,
     events::thousands,
-    files,
     notes::{self, Notes},
     plot,
     progress::Progress,
-    report::Report,
     settings::Settings,
     text::{self, Text},
 };

@@ -8,13 +8,12 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{Device, Model, StreamingPredictor, data::Alphabet, stream};
+use recurrent_examples::{device, report::Report};
 
 use crate::{
     args::{Common, SampleArgs},
-    device,
     events::Event,
     notes,
-    report::Report,
 };
 
 pub struct Style<'a> {

@@ -7,9 +7,10 @@ use anyhow::{Result, bail, ensure};
 use recurrent::{
     Activation, Cell, Clip, Config, Dropout, Init, InputKind, LearningRateSchedule, Loss, Optimizer, Recipe, Reset,
 };
+use recurrent_examples::cell::CellName;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{CellName, OptimizerName, TrainArgs};
+use crate::args::{OptimizerName, TrainArgs};
 
 /// Every field but `clip` is named after its option.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

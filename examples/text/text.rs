@@ -5,7 +5,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use recurrent::data::{Alphabet, read_text};
 
-use crate::{args::Split, settings::Settings, source};
+use crate::{args::Split, settings::Settings};
+
+/// The source of the library, every file under its path, as `build.rs` gathered it.
+const SOURCE: &str = include_str!(concat!(env!("OUT_DIR"), "/source.txt"));
 
 pub struct Text {
     pub alphabet: Alphabet,
@@ -73,7 +76,7 @@ impl Text {
 fn read(data: Option<&str>) -> Result<String> {
     Ok(match data {
         Some(path) => read_text(path)?,
-        None => source::text(),
+        None => SOURCE.to_owned(),
     })
 }
 

@@ -6,17 +6,15 @@
 use std::{env, io, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
+use recurrent_examples::{program, report::Report, signals};
 
 use crate::{
     args::{Common, TrainArgs},
     eval,
     events::{self, Event, finite, loss, thousands},
-    program,
     progress::Progress,
-    report::Report,
     run::Run,
     sample::{self, Style},
-    signals,
 };
 
 pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {

@@ -4,13 +4,13 @@
 
 use plotters::prelude::*;
 use recurrent::data::{Series, Split};
-
-use crate::{
+use recurrent_examples::{
     curves,
-    errors::Errors,
     fit::Course,
     picture::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
 };
+
+use crate::errors::Errors;
 
 /// Forecasts of many steps that are drawn, at even distances.
 const SHOWN: usize = 6;

@@ -11,38 +11,11 @@
 //! cargo run --release --example time_series -- --predict FILE.csv                     # what comes after its end
 //! ```
 
-#[path = "../shared/beside.rs"]
-mod beside;
-#[path = "../shared/curves.rs"]
-mod curves;
-#[path = "../shared/device.rs"]
-mod device;
-#[path = "../shared/files.rs"]
-mod files;
-#[path = "../shared/fit.rs"]
-mod fit;
-#[path = "../shared/options.rs"]
-mod options;
-#[path = "../shared/order.rs"]
-mod order;
-#[path = "../shared/picture.rs"]
-mod picture;
-#[path = "../shared/program.rs"]
-mod program;
-#[path = "../shared/records.rs"]
-mod records;
-#[path = "../shared/report.rs"]
-mod report;
-#[path = "../shared/signals.rs"]
-mod signals;
-
 mod drawing;
 mod errors;
 mod forecaster;
-mod hint;
 mod linear;
 mod sunspots;
-mod table;
 
 use std::{
     collections::BTreeMap,
@@ -56,15 +29,19 @@ use recurrent::{
     Batch, InputKind, Loss, Model, ReadOut, Targets,
     data::{Series, Split},
 };
+use recurrent_examples::{
+    beside::beside,
+    device, fit,
+    options::{self, Options},
+    order, picture, program,
+    readers::table::Dialect,
+    report::Report,
+};
 use serde_json::json;
 
-use beside::beside;
 use errors::Errors;
 use forecaster::{Prepared, Units};
 use linear::Linear;
-use options::Options;
-use report::Report;
-use table::Dialect;
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("checkpoint", "out/time_series.safetensors"),

@@ -1,0 +1,115 @@
+//! The clock: each phase as something to repeat, and the median over the repeats.
+//!
+//! The contract: a repeat is what a caller waits for, the upload of the inputs and the reading of the results included.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
+use recurrent::{Batch, Device, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer};
+
+use super::work::{Phase, Work, recipe};
+
+/// Before the clock starts: the first repeat compiles kernels and fills caches.
+pub const WARM_UP: usize = 3;
+
+/// Repeats after which the median has settled.
+const MOST: usize = 200;
+
+/// How often something is repeated.
+#[derive(Clone, Copy)]
+pub struct Repeats {
+    /// Before the clock starts: the first compiles kernels and fills caches.
+    pub warm_up: usize,
+    /// Timed, however long they take.
+    pub fewest: usize,
+    /// After which there are no more of them.
+    pub seconds: f64,
+}
+
+/// A median, and of how many repeats.
+#[derive(Clone, Copy)]
+pub struct Median {
+    /// Milliseconds.
+    pub ms: f64,
+    /// How many there were.
+    pub repeats: usize,
+}
+
+/// A network and what it is fed.
+pub struct Subject {
+    model: Model,
+    steps: usize,
+    batch: usize,
+    window: Batch,
+    /// `[B, I]`: of the first step.
+    first: Vec<f32>,
+}
+
+impl Subject {
+    /// Draws a network and its inputs, the same every time.
+    pub fn new(work: &Work) -> Result<Self> {
+        let &Work { batch, steps, inputs, classes, .. } = work;
+        // The model first: it refuses sizes that the data could not be drawn for.
+        let model = Model::new(work.config.clone())?;
+        let labels = steps.checked_mul(batch).context("T·B overflows")?;
+        let values = labels.checked_mul(inputs).context("T·B·I overflows")?;
+        let mut rng = ChaCha12Rng::seed_from_u64(0);
+        let x: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let y: Vec<u32> = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
+        let first = x[..batch * inputs].to_vec();
+        let sequences = Sequences::dense(steps, batch, x);
+        let window = Batch { sequences, targets: Targets::Classes(y), loss_mask: None };
+        Ok(Subject { model, steps, batch, window, first })
+    }
+
+    /// Returns what a phase repeats on a device; a call of it returns when its result is there.
+    pub fn on(&self, device: &Device, phase: Phase) -> Result<Box<dyn FnMut() -> Result<()> + '_>> {
+        if phase == Phase::Train {
+            let mut trainer = Trainer::new(device, &self.model, recipe())?;
+            return Ok(Box::new(move || {
+                trainer.step(&self.window)?;
+                // The call that waits: without it the clock would stop before the device does.
+                Ok(trainer.metrics().map(drop)?)
+            }));
+        }
+        let mut stream = StreamingPredictor::new(device, &self.model, self.batch)?;
+        Ok(match phase {
+            Phase::Stream => Box::new(move || Ok(stream.step(&self.first).map(drop)?)),
+            _ => Box::new(move || Ok(stream.sequence(self.steps, &self.window.sequences.inputs).map(drop)?)),
+        })
+    }
+
+    /// Measures where the time of a training step goes, of one after the warm-up.
+    pub fn profile(&self, device: &Device) -> Result<Profile> {
+        let mut trainer = Trainer::new(device, &self.model, recipe())?;
+        for _ in 0..WARM_UP {
+            trainer.step(&self.window)?;
+            trainer.metrics()?;
+        }
+        Ok(trainer.profile(&self.window)?)
+    }
+}
+
+/// Repeats and takes the median.
+pub fn median(repeats: Repeats, mut repeat: impl FnMut() -> Result<()>) -> Result<Median> {
+    for _ in 0..repeats.warm_up {
+        repeat()?;
+    }
+    let begin = Instant::now();
+    let mut times = Vec::with_capacity(MOST);
+    while times.len() < repeats.fewest || (times.len() < MOST && begin.elapsed().as_secs_f64() < repeats.seconds) {
+        let start = Instant::now();
+        repeat()?;
+        times.push(milliseconds(start));
+    }
+    times.sort_by(f64::total_cmp);
+    let middle = times.len() / 2;
+    let ms = if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 };
+    Ok(Median { ms, repeats: times.len() })
+}
+
+/// Returns the milliseconds since then.
+pub fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

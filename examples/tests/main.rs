@@ -1,0 +1,17 @@
+//! The examples from outside: programs with arguments, their output, their files and their exit codes.
+//!
+//! The contract: `cargo test` builds the programs beside the tests. Whatever a user gives one, it answers with a result
+//! or with one message, and never with a panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
+
+#[cfg(unix)]
+mod ends;
+mod gradients;
+mod handwriting;
+mod image_patches;
+mod longterm;
+mod speech;
+mod step_time;
+mod support;
+mod text;
+mod time_series;
