@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::{coord::ranged1d::ValueFormatter, prelude::*};
 use recurrent::LayerTrace;
-use recurrent_examples::picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
+use recurrent_examples::svg::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
 
 use crate::{
-    runs::{Course, Exploding, Network, Traced},
+    runs::{Exploding, History, Network, Traced},
     task,
 };
 
@@ -22,8 +22,8 @@ const CEILING: f64 = 1e6;
 
 type Curve<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
 
-pub fn write(path: &Path, networks: &[(Network, Traced)], exploding: &[(Exploding, Course)]) -> Result<()> {
-    picture::write(path, (1180, 940), "how gradients vanish and explode, and what is done about it", |area| {
+pub fn write(path: &Path, networks: &[(Network, Traced)], exploding: &[(Exploding, History)]) -> Result<()> {
+    svg::write(path, (1180, 940), "how gradients vanish and explode, and what is done about it", |area| {
         let (above, below) = area.split_vertically(452);
         let (left, right) = above.split_horizontally(578);
         let of = |which: fn(&Traced) -> &LayerTrace| -> Vec<Curve> {
@@ -32,9 +32,9 @@ pub fn write(path: &Path, networks: &[(Network, Traced)], exploding: &[(Explodin
         relative(&left, "vanishing: the gradient at initialisation", &of(|traced| &traced.before), true)?;
         relative(&right, "the same networks after training", &of(|traced| &traced.after), false)?;
         let (left, right) = below.split_horizontally(578);
-        let of = |which: fn(&Course) -> &[f64]| -> Vec<Curve> {
-            let curve = |(clipping, course): &(Exploding, Course)| {
-                let points = which(course).iter().enumerate().map(|(at, value)| (at as f64 + 1.0, *value));
+        let of = |which: fn(&History) -> &[f64]| -> Vec<Curve> {
+            let curve = |(clipping, history): &(Exploding, History)| {
+                let points = which(history).iter().enumerate().map(|(at, value)| (at as f64 + 1.0, *value));
                 (clipping.name(), paint(*clipping), points.collect())
             };
             exploding.iter().map(curve).collect::<Vec<(&str, RGBColor, Vec<(f64, f64)>)>>()
@@ -42,12 +42,12 @@ pub fn write(path: &Path, networks: &[(Network, Traced)], exploding: &[(Explodin
         by_step(
             &left,
             "exploding: the norm of the gradient before clipping",
-            &of(|course| &course.norms),
+            &of(|history| &history.norms),
             exploding,
             None,
         )?;
         let guess = Some(task::GUESSING);
-        by_step(&right, "the loss of the same trainings", &of(|course| &course.losses), exploding, guess)
+        by_step(&right, "the loss of the same trainings", &of(|history| &history.losses), exploding, guess)
     })
 }
 
@@ -99,7 +99,7 @@ fn by_step(
     area: &Area,
     caption: &str,
     curves: &[Curve],
-    exploding: &[(Exploding, Course)],
+    exploding: &[(Exploding, History)],
     guessing: Option<f64>,
 ) -> Drawn {
     let values = || curves.iter().flat_map(|(_, _, points)| points).map(|p| p.1).filter(|v| v.is_finite() && *v > 0.0);
@@ -120,8 +120,8 @@ fn by_step(
         chart.draw_series([Text::new("always guessing the mean", (steps * 0.68, guess / 1.5), style)])?;
     }
     lines(&mut chart, curves, 1)?;
-    for (clipping, course) in exploding.iter().filter(|(_, course)| course.diverged.is_some()) {
-        let at = course.diverged.unwrap_or(0) as f64;
+    for (clipping, history) in exploding.iter().filter(|(_, history)| history.diverged.is_some()) {
+        let at = history.diverged.unwrap_or(0) as f64;
         let colour = paint(*clipping);
         chart.draw_series([Cross::new((at, top / 4.0), 6, colour.stroke_width(3))])?;
         let style = (FONT, 14).into_font().color(&colour);

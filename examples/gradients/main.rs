@@ -89,20 +89,20 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     let mut exploding = Vec::new();
     for clipping in Exploding::ALL {
-        let Some(course) = clipping.run(&device, &sizes, done, &report)? else { break };
+        let Some(history) = clipping.run(&device, &sizes, done, &report)? else { break };
         done += runs::EXPLODING;
-        let (name, last) = (clipping.name(), course.losses.last().copied());
+        let (name, last) = (clipping.name(), history.losses.last().copied());
         report.event(&json!({
-            "event": "exploding", "clipping": name, "loss": last, "largest_norm": course.largest(),
-            "diverged": course.diverged,
+            "event": "exploding", "clipping": name, "loss": last, "largest_norm": history.largest(),
+            "diverged": history.diverged,
         }))?;
-        let end = match (course.diverged, last) {
+        let end = match (history.diverged, last) {
             (Some(step), _) => format!("diverged at step {step}"),
             (None, Some(loss)) => format!("loss {loss:.4} at the end"),
             (None, None) => "no step".to_owned(),
         };
-        report.line(&format!("{name:<24} {end}, norms up to {:.1e}", course.largest()))?;
-        exploding.push((clipping, course));
+        report.line(&format!("{name:<24} {end}, norms up to {:.1e}", history.largest()))?;
+        exploding.push((clipping, history));
     }
     report.end();
     drawing::write(&cli.plot, &networks, &exploding)?;

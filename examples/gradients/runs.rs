@@ -106,14 +106,14 @@ pub enum Exploding {
 }
 
 /// How a run went, step by step.
-pub struct Course {
+pub struct History {
     pub losses: Vec<f64>,
     pub norms: Vec<f64>,
     /// The step whose loss or gradient was not finite.
     pub diverged: Option<u64>,
 }
 
-impl Course {
+impl History {
     pub fn largest(&self) -> f64 {
         self.norms.iter().fold(0.0, |largest: f64, norm| largest.max(*norm))
     }
@@ -143,7 +143,7 @@ impl Exploding {
     /// A network of rectified units that starts near an integrator, U = 0.9·I (after Le, Jaitly & Hinton 2015, who take
     /// I), under plain gradient descent: one step too long, and U's powers grow without bound. None where a signal
     /// ended it.
-    pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Option<Course>> {
+    pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Option<History>> {
         let cell = Cell::Elman(Activation::Relu);
         let config = Config::new(cell, InputKind::Dense(2), sizes.hidden, 1).with_read_out(ReadOut::Last);
         let unit = (0..sizes.hidden * sizes.hidden).map(|at| if at % (sizes.hidden + 1) == 0 { 0.9 } else { 0.0 });
@@ -152,7 +152,7 @@ impl Exploding {
         let mut trainer = Trainer::new(device, &model, recipe)?;
         trainer.prepare(sizes.steps, BATCH)?;
         let mut task = Adding::new(sizes.seed, sizes.steps, BATCH);
-        let mut course = Course { losses: Vec::new(), norms: Vec::new(), diverged: None };
+        let mut history = History { losses: Vec::new(), norms: Vec::new(), diverged: None };
         for update in 1..=EXPLODING {
             trainer.step(&task.next())?;
             if signals::stopped().is_some() {
@@ -161,18 +161,18 @@ impl Exploding {
             // Every step by itself: what is read with a step that diverged is lost with it.
             match trainer.metrics() {
                 Ok(metrics) => {
-                    course.losses.extend(metrics.iter().map(|metrics| metrics.loss));
-                    course.norms.extend(metrics.iter().map(|metrics| metrics.grad_norm));
+                    history.losses.extend(metrics.iter().map(|metrics| metrics.loss));
+                    history.norms.extend(metrics.iter().map(|metrics| metrics.grad_norm));
                 }
                 Err(Error::Diverged { step, .. }) => {
-                    course.diverged = Some(step);
+                    history.diverged = Some(step);
                     break;
                 }
                 Err(other) => return Err(other.into()),
             }
             report.at(before + update, self.name().to_owned());
         }
-        Ok(Some(course))
+        Ok(Some(history))
     }
 }
 

@@ -5,18 +5,18 @@
 use plotters::prelude::*;
 use recurrent_examples::{
     classes::Confusion,
-    fit::Course,
+    fit::History,
     gallery::gallery,
-    picture::{Area, Drawn, FONT, INK},
     readers::strokes::Stroke,
+    svg::{Area, Drawn, FONT, INK},
 };
 
 /// Strokes in a row, and rows.
 const SHOWN: (usize, usize) = (13, 2);
 
-pub fn draw(area: &Area, course: &Course, confusion: &Confusion, test: &[Stroke], said: &[usize]) -> Drawn {
+pub fn draw(area: &Area, history: &History, confusion: &Confusion, test: &[Stroke], said: &[usize]) -> Drawn {
     let judged = test.iter().zip(said).map(|(stroke, said)| (stroke, stroke.digit, *said)).collect();
-    gallery(area, (course, confusion), judged, SHOWN, |cell, (stroke, is, said), colour| {
+    gallery(area, (history, confusion), judged, SHOWN, |cell, (stroke, is, said), colour| {
         let text = if is == said { format!("{said}") } else { format!("{said}? is {is}") };
         stroke_in(cell, stroke, &text, colour)
     })

@@ -10,7 +10,7 @@
 //! ```
 
 mod drawing;
-mod made_up;
+mod synthetic;
 
 use std::{path::Path, process::ExitCode};
 
@@ -22,9 +22,10 @@ use recurrent_examples::{
     classes::{self, Confusion},
     device, fit,
     options::{self, Options},
-    order, picture, program,
+    program,
     readers::strokes::{self, FEATURES, Parts, Stroke},
     report::Report,
+    shuffle, svg,
 };
 use serde_json::json;
 
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
 fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let Parts { train, test } = match &options.data {
         Some(folder) => strokes::read_folder(folder)?,
-        None => made_up::parts(options.seed),
+        None => synthetic::parts(options.seed),
     };
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
@@ -85,24 +86,24 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let held = batches::batches(&examples, held, 256, &config)?;
     let epoch = |number| {
         // Every epoch in other hands: the writers of the test part have theirs.
-        let mut rng = order::chance(options.seed, number);
+        let mut rng = shuffle::rng(options.seed, number);
         let bent: Vec<Example> = train.iter().map(|stroke| stroke.bent(&mut rng).example()).collect();
-        let order = order::shuffled(kept, order::chance(options.seed, number));
+        let order = shuffle::shuffled(kept, shuffle::rng(options.seed, number));
         batches::batches(&bent, &order, options.batch_size, &config)
     };
     let save = |model: &Model| options.save(model, "handwriting", &());
-    let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
-    if let Some(code) = course.stopped {
+    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    if let Some(code) = history.stopped {
         return Ok(fit::interrupted(code, options));
     }
 
     let inputs: Vec<Inputs> = test.iter().map(Stroke::inputs).collect();
     let said = classes::judged(&device, &best, &inputs)?;
     let confusion = Confusion::new(0..10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()));
-    picture::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
-        drawing::draw(area, &course, &confusion, &test, &said)
+    svg::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
+        drawing::draw(area, &history, &confusion, &test, &said)
     })?;
-    classes::tell(&confusion, "strokes", &course, options, &report)?;
+    classes::tell(&confusion, "strokes", &history, options, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,18 +5,24 @@
 use plotters::prelude::*;
 use recurrent_examples::{
     classes::Confusion,
-    fit::Course,
+    fit::History,
     gallery::{Judged, gallery},
-    picture::{Area, Drawn, FONT, INK},
     readers::idx::Images,
+    svg::{Area, Drawn, FONT, INK},
 };
 
 /// Images in a row, and rows.
 const SHOWN: (usize, usize) = (13, 2);
 
 /// `judged` names each test image by its place.
-pub fn draw(area: &Area, course: &Course, confusion: &Confusion, images: &Images, judged: Vec<Judged<usize>>) -> Drawn {
-    gallery(area, (course, confusion), judged, SHOWN, |cell, (at, is, said), colour| {
+pub fn draw(
+    area: &Area,
+    history: &History,
+    confusion: &Confusion,
+    images: &Images,
+    judged: Vec<Judged<usize>>,
+) -> Drawn {
+    gallery(area, (history, confusion), judged, SHOWN, |cell, (at, is, said), colour| {
         let text = if is == said { format!("{said}") } else { format!("{said}? is {is}") };
         cell.draw_text(&text, &(FONT, 14).into_font().color(colour), (8, 2))?;
         image_in(cell, images, &images.pixels[*at])

@@ -10,7 +10,7 @@
 //! ```
 
 mod drawing;
-mod made_up;
+mod synthetic;
 
 use std::{collections::BTreeSet, path::Path, process::ExitCode, str::FromStr};
 
@@ -26,9 +26,10 @@ use recurrent_examples::{
     classes::{self, Confusion},
     device, fit,
     options::{self, Options},
-    order, picture, program,
+    program,
     readers::idx::{self, Images},
     report::Report,
+    shuffle, svg,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -134,7 +135,7 @@ fn main() -> ExitCode {
 fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode> {
     let (images, labels) = match &options.data {
         Some(folder) => idx::folder(folder)?,
-        None => made_up::images(options.seed),
+        None => synthetic::images(options.seed),
     };
     let cut = Cut { patch, height: images.height, width: images.width };
     let count = labels.len();
@@ -144,7 +145,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     ensure!(count >= HELD * HELD, "{name}: {count} images, expected at least {}", HELD * HELD);
     ensure!(known.len() > 1, "{name}: all labels are {}, expected at least two to tell apart", known[0]);
     let test: Vec<usize> = (count - count / HELD..count).collect();
-    let order = order::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
+    let order = shuffle::shuffled(&(0..count - test.len()).collect::<Vec<_>>(), shuffle::rng(options.seed, u64::MAX));
     let (held, kept) = order.split_at(order.len() / HELD);
     let example = |at: usize, shift| -> Result<Example> {
         let targets = Targets::Classes(vec![classes[at] as u32]);
@@ -169,15 +170,15 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
 
     let held = batches::batches(&all, held, 256, &config)?;
     let epoch = |number| {
-        let mut rng = order::chance(options.seed, number);
-        let order = order::shuffled(kept, order::chance(options.seed, number));
+        let mut rng = shuffle::rng(options.seed, number);
+        let order = shuffle::shuffled(kept, shuffle::rng(options.seed, number));
         let shifted = order.iter().map(|&at| example(at, shift(&mut rng))).collect::<Result<Vec<_>>>()?;
         batches::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
     };
     let prepared = Prepared { cut, labels: known };
     let save = |model: &Model| options.save(model, "image_patches", &prepared);
-    let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
-    if let Some(code) = course.stopped {
+    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    if let Some(code) = history.stopped {
         return Ok(fit::interrupted(code, options));
     }
 
@@ -187,10 +188,10 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     let confusion = Confusion::new(&prepared.labels, pairs);
     let label = |class: usize| usize::from(prepared.labels[class]);
     let judged = test.iter().zip(said).map(|(&at, said)| (at, label(classes[at]), label(said))).collect();
-    picture::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {
-        drawing::draw(area, &course, &confusion, &images, judged)
+    svg::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {
+        drawing::draw(area, &history, &confusion, &images, judged)
     })?;
-    classes::tell(&confusion, "images", &course, options, &report)?;
+    classes::tell(&confusion, "images", &history, options, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 

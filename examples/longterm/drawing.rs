@@ -12,7 +12,7 @@ use plotters::{
 };
 use recurrent_examples::{
     cell::CellName,
-    picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
+    svg::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
 };
 
 use crate::{runs::Outcome, tasks::Task};
@@ -26,7 +26,7 @@ pub fn write(path: &Path, hidden: usize, lags: &[usize], outcomes: &[Outcome]) -
     let tasks: Vec<Task> = Task::ALL.into_iter().filter(|task| outcomes.iter().any(|o| o.task == *task)).collect();
     let height = 90 + PANEL * tasks.len() as i32;
     let title = format!("how long a memory reaches: networks of {hidden} hidden units, updates until a lag is solved");
-    picture::write(path, (980, height as u32), &title, |area| {
+    svg::write(path, (980, height as u32), &title, |area| {
         let panels = area.split_evenly((tasks.len().max(1), 1));
         panels.iter().zip(&tasks).try_for_each(|(panel, task)| draw(panel, *task, lags, outcomes))
     })

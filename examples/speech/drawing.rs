@@ -5,9 +5,9 @@
 use plotters::prelude::*;
 use recurrent_examples::{
     classes::Confusion,
-    fit::Course,
+    fit::History,
     gallery::{Judged, gallery},
-    picture::{Area, Drawn, FONT, INK},
+    svg::{Area, Drawn, FONT, INK},
 };
 
 use crate::frames::BANDS;
@@ -21,8 +21,8 @@ const SHADES: f32 = 8.0;
 /// The name and the scaled frames of a word.
 pub type Word<'a> = (&'a str, &'a [f32]);
 
-pub fn draw(area: &Area, course: &Course, confusion: &Confusion, judged: Vec<Judged<Word>>) -> Drawn {
-    gallery(area, (course, confusion), judged, SHOWN, |cell, ((name, frames), is, said), colour| {
+pub fn draw(area: &Area, history: &History, confusion: &Confusion, judged: Vec<Judged<Word>>) -> Drawn {
+    gallery(area, (history, confusion), judged, SHOWN, |cell, ((name, frames), is, said), colour| {
         let text = if is == said { (*name).to_owned() } else { format!("{said}? {name}") };
         cell.draw_text(&text, &(FONT, 13).into_font().color(colour), (6, 2))?;
         spectrogram(cell, frames)

@@ -11,7 +11,7 @@
 
 mod drawing;
 mod frames;
-mod made_up;
+mod synthetic;
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
@@ -27,9 +27,10 @@ use recurrent_examples::{
     classes::{self, Confusion},
     device, fit,
     options::{self, Options},
-    order, picture, program,
+    program,
     readers::sound::{self, Parts, Recording},
     report::Report,
+    shuffle, svg,
 };
 use serde_json::json;
 
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
 fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let (Parts { train, test }, changed) = match &options.data {
         Some(folder) => sound::read_folder(folder)?,
-        None => (made_up::parts(options.seed), BTreeMap::new()),
+        None => (synthetic::parts(options.seed), BTreeMap::new()),
     };
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
@@ -96,7 +97,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
         recordings.iter().map(|recording| frames.of(&recording.samples)).collect()
     };
     let (mut heard, mut tested) = (hear(&train)?, hear(&test)?);
-    let order = order::shuffled(&(0..train.len()).collect::<Vec<_>>(), order::chance(options.seed, u64::MAX));
+    let order = shuffle::shuffled(&(0..train.len()).collect::<Vec<_>>(), shuffle::rng(options.seed, u64::MAX));
     let (held, kept) = order.split_at(train.len().div_ceil(HELD));
     let scaler =
         StandardScaler::fit(&kept.iter().flat_map(|&at| heard[at].iter().copied()).collect::<Vec<_>>(), BANDS)?;
@@ -107,13 +108,13 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let all: Vec<Example> = (0..train.len()).map(|at| example(at, heard[at].clone())).collect();
     let held = batches::batches(&all, held, 64, &config)?;
     let epoch = |number| {
-        let mut rng = order::chance(options.seed, number);
+        let mut rng = shuffle::rng(options.seed, number);
         let covered = kept.iter().map(|&at| example(at, cover(&heard[at], &mut rng))).collect();
         Ok(Buckets::new(covered, options.batch_size, &config, options.seed)?.epoch(number).collect())
     };
     let save = |model: &Model| options.save(model, "speech", &scaler);
-    let (best, course) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
-    if let Some(code) = course.stopped {
+    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    if let Some(code) = history.stopped {
         return Ok(fit::interrupted(code, options));
     }
 
@@ -122,10 +123,10 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let confusion = Confusion::new(0..10, test.iter().map(|word| word.digit).zip(said.iter().copied()));
     let judged = test.iter().zip(&tested).zip(said);
     let judged = judged.map(|((word, frames), said)| ((word.name.as_str(), &frames[..]), word.digit, said)).collect();
-    picture::write(&options.plot, (1180, 760), &format!("speech: {name}"), |area| {
-        drawing::draw(area, &course, &confusion, judged)
+    svg::write(&options.plot, (1180, 760), &format!("speech: {name}"), |area| {
+        drawing::draw(area, &history, &confusion, judged)
     })?;
-    classes::tell(&confusion, "recordings", &course, options, &report)?;
+    classes::tell(&confusion, "recordings", &history, options, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 

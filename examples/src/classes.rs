@@ -9,7 +9,7 @@ use anyhow::Result;
 use recurrent::{Device, Inputs, Model, Predictor, Sequences};
 use serde_json::json;
 
-use crate::{fit::Course, options::Options, report::Report};
+use crate::{fit::History, options::Options, report::Report};
 
 /// Sequences that are judged side by side.
 const BATCH: usize = 256;
@@ -31,8 +31,8 @@ pub fn judged(device: &Device, model: &Model, inputs: &[Inputs]) -> Result<Vec<u
 }
 
 /// Says how the test of a training ended, of so many of `what`: "images".
-pub fn tell(confusion: &Confusion, what: &str, course: &Course, options: &Options, report: &Report) -> Result<()> {
-    let (accuracy, total, seconds) = (confusion.accuracy(), confusion.total(), course.seconds);
+pub fn tell(confusion: &Confusion, what: &str, history: &History, options: &Options, report: &Report) -> Result<()> {
+    let (accuracy, total, seconds) = (confusion.accuracy(), confusion.total(), history.seconds);
     report.line(&format!("\n{confusion}\n"))?;
     report.line(&format!(
         "test: {:.2} % of {total} {what} are told rightly, after {seconds:.0} s of training; saved in {}, drawn in {}",

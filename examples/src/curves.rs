@@ -5,14 +5,14 @@
 use plotters::prelude::*;
 
 use crate::{
-    fit::{Course, Epoch},
-    picture::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
+    fit::{Epoch, History},
+    svg::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
 };
 
 /// Draws the losses by epoch, with a mark at the epoch whose weights were kept.
-pub fn curves(area: &Area, course: &Course) -> Drawn {
+pub fn curves(area: &Area, history: &History) -> Drawn {
     let points = |of: fn(&Epoch) -> f64| -> Vec<(f64, f64)> {
-        course.epochs.iter().enumerate().map(|(at, epoch)| (at as f64 + 1.0, of(epoch))).collect()
+        history.epochs.iter().enumerate().map(|(at, epoch)| (at as f64 + 1.0, of(epoch))).collect()
     };
     let (train, held) = (points(|epoch| epoch.train), points(|epoch| epoch.held));
     let highest = train.iter().chain(&held).fold(0.0, |high: f64, point| high.max(point.1));
@@ -37,7 +37,7 @@ pub fn curves(area: &Area, course: &Course) -> Drawn {
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(2)));
     }
-    chart.draw_series(held.get(course.best).map(|&point| Circle::new(point, 4, HELD.filled())))?;
+    chart.draw_series(held.get(history.best).map(|&point| Circle::new(point, 4, HELD.filled())))?;
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)

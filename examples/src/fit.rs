@@ -19,7 +19,7 @@ const INTERVAL: u64 = 20;
 
 /// How a training went.
 #[derive(Clone, Default)]
-pub struct Course {
+pub struct History {
     /// What each epoch came to, in order.
     pub epochs: Vec<Epoch>,
     /// The epoch, from 0, whose weights were kept.
@@ -47,7 +47,7 @@ pub fn fit(
     options: &Options,
     report: &mut Report,
     save: impl Fn(&Model) -> Result<()>,
-) -> Result<(Model, Course)> {
+) -> Result<(Model, History)> {
     let since = Instant::now();
     let first = epoch(0)?;
     let steps = first.len() as u64;
@@ -61,7 +61,7 @@ pub fn fit(
         .with_dropout(Dropout::between_layers(options.dropout).with_seed(options.seed));
     let mut trainer = Trainer::new(device, model, recipe)?;
     let mut stopping = EarlyStopping::new(options.patience);
-    let mut course = Course::default();
+    let mut history = History::default();
     report.begin(0, total)?;
     signals::watch()?;
     for number in 1..=options.epochs {
@@ -77,15 +77,15 @@ pub fn fit(
             }
             measured => measured?,
         };
-        course.epochs.push(Epoch { train, held: loss });
+        history.epochs.push(Epoch { train, held: loss });
         let should_continue = stopping.observe(loss, &mut trainer)?;
         let is_best = stopping.since_best() == 0;
         if let Some((_, best)) = stopping.best().filter(|_| is_best) {
             save(best)?;
-            course.best = course.epochs.len() - 1;
+            history.best = history.epochs.len() - 1;
         }
-        course.stopped = signals::stopped();
-        if course.stopped.is_some() {
+        history.stopped = signals::stopped();
+        if history.stopped.is_some() {
             // Nothing is printed: the terminal may be closed, and a failing write would end the program before it has
             // saved.
             break;
@@ -100,9 +100,9 @@ pub fn fit(
         }
     }
     report.end();
-    course.seconds = since.elapsed().as_secs_f64();
+    history.seconds = since.elapsed().as_secs_f64();
     let (_, best) = stopping.into_best().context("no evaluation gave a finite loss")?;
-    Ok((best, course))
+    Ok((best, history))
 }
 
 /// Says that a signal ended the training, with the best network saved but neither tested nor drawn; returns the exit

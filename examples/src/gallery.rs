@@ -7,10 +7,10 @@ use plotters::prelude::*;
 
 use crate::{
     classes::Confusion,
+    confusion_plot::{self, RIGHT},
     curves,
-    fit::Course,
-    matrix::{self, RIGHT},
-    picture::{Area, Drawn, HELD},
+    fit::History,
+    svg::{Area, Drawn, HELD},
 };
 
 /// An example, what it is, and what was said.
@@ -19,7 +19,7 @@ pub type Judged<T> = (T, usize, usize);
 /// Draws all of it, with examples in so many columns and rows, each by `one` in the colour of right or wrong.
 pub fn gallery<T>(
     area: &Area,
-    (course, confusion): (&Course, &Confusion),
+    (history, confusion): (&History, &Confusion),
     judged: Vec<Judged<T>>,
     (columns, rows): (usize, usize),
     one: impl Fn(&Area, &Judged<T>, &RGBColor) -> Drawn,
@@ -27,8 +27,8 @@ pub fn gallery<T>(
     let height = area.dim_in_pixel().1 as i32;
     let (above, below) = area.split_vertically(height - 230);
     let (left, right) = above.split_horizontally(640);
-    curves::curves(&left, course)?;
-    matrix::matrix(&right, confusion)?;
+    curves::curves(&left, history)?;
+    confusion_plot::draw(&right, confusion)?;
     let (mut shown, others): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, is, said)| is != said);
     let wanted = columns * rows;
     shown.truncate(wanted / 2);

@@ -84,10 +84,10 @@ impl Options {
         self.cell.config(input, self.hidden, outputs).with_layers(self.layers).with_seed(self.seed)
     }
 
-    /// Returns what the data is called; `made_up` where the example makes its own.
-    pub fn name(&self, made_up: &str) -> String {
-        let made_up = || format!("{made_up} (made up; --data takes real ones)");
-        self.data.as_ref().map_or_else(made_up, |path| path.display().to_string())
+    /// Returns what the data is called: by its path, or `synthetic`, where the example makes its own.
+    pub fn name(&self, synthetic: &str) -> String {
+        let synthetic = || format!("{synthetic} (made up; --data takes real ones)");
+        self.data.as_ref().map_or_else(synthetic, |path| path.display().to_string())
     }
 
     /// Looks at what a training is asked and at the files that it writes, before it trains for minutes.

@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path};
 
 use anyhow::Result;
 use plotters::prelude::*;
-use recurrent_examples::picture::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
+use recurrent_examples::svg::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
 
 use crate::progress::{Point, Progress};
 
@@ -25,7 +25,7 @@ pub fn write(path: &Path, title: &str, progress: &Progress, epoch: u64) -> Resul
     let margin = ((high - low) * 0.06).max(0.01);
     let range = (low - margin).max(0.0)..high + margin;
     let best = progress.best().map(|p| (p.step as f64 / epoch as f64, p.nats));
-    picture::write(path, SIZE, title, |area| draw(area, (0.0..end, range), &train, &validation, best))
+    svg::write(path, SIZE, title, |area| draw(area, (0.0..end, range), &train, &validation, best))
 }
 
 fn draw(

@@ -10,7 +10,7 @@ use recurrent::{
     checkpoint::Lock,
     data::{HeldOutWindows, Windows},
 };
-use recurrent_examples::{beside::beside, device, files, report::Report};
+use recurrent_examples::{device, files, report::Report, sibling_path::sibling_path};
 
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
@@ -110,7 +110,7 @@ type Best = Option<(f64, Model)>;
 
 /// Where the training lies whose network is in `checkpoint`.
 fn training_of(checkpoint: &Path) -> PathBuf {
-    beside(checkpoint, "training")
+    sibling_path(checkpoint, "training")
 }
 
 /// The training that lies beside a network, and what was best in it.

@@ -6,8 +6,8 @@ use plotters::prelude::*;
 use recurrent::data::{Series, Split};
 use recurrent_examples::{
     curves,
-    fit::Course,
-    picture::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
+    fit::History,
+    svg::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
 };
 
 use crate::errors::Errors;
@@ -20,7 +20,7 @@ type Methods<'a> = [(&'a str, Vec<Vec<f64>>)];
 
 pub fn draw(
     area: &Area,
-    course: Option<&Course>,
+    history: Option<&History>,
     known: &Series<f64>,
     methods: &Methods,
     errors: &[(&str, Errors)],
@@ -29,7 +29,7 @@ pub fn draw(
     test_part(&above, known, methods)?;
     let (left, right) = below.split_horizontally(580);
     by_step(&left, errors)?;
-    course.map_or(Ok(()), |course| curves::curves(&right, course))
+    history.map_or(Ok(()), |history| curves::curves(&right, history))
 }
 
 fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {

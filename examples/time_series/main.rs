@@ -30,12 +30,14 @@ use recurrent::{
     data::{Series, Split},
 };
 use recurrent_examples::{
-    beside::beside,
     device, fit,
     options::{self, Options},
-    order, picture, program,
+    program,
     readers::table::Dialect,
     report::Report,
+    shuffle,
+    sibling_path::sibling_path,
+    svg,
 };
 use serde_json::json;
 
@@ -145,16 +147,17 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         let options = of_member(options, member);
         let config = options.config(InputKind::Dense(1), horizon).with_read_out(ReadOut::Last);
         let epoch = |number| {
-            let order = order::shuffled(&origins(Split::Train), order::chance(options.seed, number));
+            let order = shuffle::shuffled(&origins(Split::Train), shuffle::rng(options.seed, number));
             Ok(batches(&order))
         };
         let save = |model: &Model| options.save(model, "time_series", &prepared);
         report.line(&format!("network {} of {networks}", member + 1))?;
         let model = Model::new(config)?;
-        let (best, course) = fit::fit((&device, &model, Loss::MeanSquared), epoch, &held, &options, &mut report, save)?;
-        seconds += course.seconds;
-        stopped = course.stopped;
-        first = first.or(Some(course));
+        let (best, history) =
+            fit::fit((&device, &model, Loss::MeanSquared), epoch, &held, &options, &mut report, save)?;
+        seconds += history.seconds;
+        stopped = history.stopped;
+        first = first.or(Some(history));
         models.push(best);
         if stopped.is_some() {
             break;
@@ -199,7 +202,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         methods.push(("seasonal persistence", seasonal.collect()));
     }
     let errors: Vec<(&str, Errors)> = methods.iter().map(|(name, said)| (*name, Errors::new(said, &truths))).collect();
-    picture::write(&options.plot, (1180, 760), &format!("time series: {name}"), |area| {
+    svg::write(&options.plot, (1180, 760), &format!("time series: {name}"), |area| {
         drawing::draw(area, first.as_ref(), &known, &methods, &errors)
     })?;
     report.line(&format!(
@@ -246,7 +249,7 @@ fn of_member(options: &Options, member: usize) -> Options {
     let mut own = options.clone();
     own.seed = options.seed.wrapping_add(member as u64);
     if member > 0 {
-        own.checkpoint = beside(&options.checkpoint, &member.to_string());
+        own.checkpoint = sibling_path(&options.checkpoint, &member.to_string());
     }
     own
 }

@@ -54,7 +54,8 @@ impl Floor {
         Ok(Floor { gflops, size, bandwidth })
     }
 
-    /// Returns the milliseconds that so much work takes at the least: its products or its traffic, whichever takes longer.
+    /// Returns the milliseconds that so much work takes at the least: its products or its traffic, whichever takes
+    /// longer.
     pub fn ms(&self, flop: f64, bytes: f64) -> f64 {
         (flop / self.gflops).max(bytes / self.bandwidth) / 1e6
     }

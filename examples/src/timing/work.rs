@@ -89,7 +89,8 @@ impl Work {
         if phase == Phase::Stream { 1 } else { self.steps }
     }
 
-    /// Counts the operations of all matrix products, a multiplication and an addition being two; nothing else is counted.
+    /// Counts the operations of all matrix products, a multiplication and an addition being two, and nothing
+    /// else.
     pub fn flop(&self, phase: Phase) -> f64 {
         let [rows, inputs, hidden, classes, gates] =
             [self.steps_of(phase) * self.batch, self.inputs, self.hidden, self.classes, self.config.cell.gates()]
@@ -98,8 +99,8 @@ impl Work {
         if phase == Phase::Train { 3.0 * forward } else { forward }
     }
 
-    /// Counts the bytes that have to move where nothing stays in a cache from one use to the next: each tensor of f32 as often
-    /// as it is written and read anew.
+    /// Counts the bytes that have to move where nothing stays in a cache from one use to the next: each tensor of f32
+    /// as often as it is written and read anew.
     ///
     /// # Errors
     /// Same as [`Plan::new`]: the sizes are those of a training's tensors.

@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// Returns a path: the file beside `net.safetensors` that is called `training` is `net.training.safetensors`, that beside `net` is
-/// `net.training`.
-pub fn beside(checkpoint: &Path, what: &str) -> PathBuf {
+/// Returns the path of what lies beside a checkpoint: for `training`, `net.training.safetensors` beside
+/// `net.safetensors` and `net.training` beside `net`.
+pub fn sibling_path(checkpoint: &Path, what: &str) -> PathBuf {
     let name = checkpoint.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = match name.strip_suffix(".safetensors") {
         Some(stem) => format!("{stem}.{what}.safetensors"),

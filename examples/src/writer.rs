@@ -1,6 +1,6 @@
-//! Digits drawn by a machine: a path for each, bent by the hand of a writer and by chance.
+//! Digits drawn by a machine: a path for each, bent by the habits of a writer and by chance.
 //!
-//! The contract: the same numbers drawn give the same digits; a hand keeps its habits from digit to digit.
+//! The contract: the same numbers drawn give the same digits; a writer keeps the habits from digit to digit.
 
 use rand::{RngExt, rngs::ChaCha12Rng};
 
@@ -19,7 +19,7 @@ const PATHS: [&[(f32, f32)]; 10] = [
 ];
 
 /// How a writer bends what all write alike.
-pub struct Hand {
+pub struct Writer {
     slant: f32,
     turn: f32,
     width: f32,
@@ -29,11 +29,11 @@ pub struct Hand {
     shake: f32,
 }
 
-impl Hand {
+impl Writer {
     /// Draws another writer.
     pub fn new(rng: &mut ChaCha12Rng) -> Self {
         let habits = PATHS.map(|path| path.iter().map(|_| (between(rng, 9.0), between(rng, 9.0))).collect());
-        Hand {
+        Writer {
             slant: between(rng, 0.3),
             turn: between(rng, 0.2),
             width: 0.85 + between(rng, 0.25),

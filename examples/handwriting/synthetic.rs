@@ -4,8 +4,8 @@
 
 use rand::{SeedableRng, rngs::ChaCha12Rng};
 use recurrent_examples::{
-    hand::Hand,
     readers::strokes::{POINTS, Parts, Stroke, boxed},
+    writer::Writer,
 };
 
 /// Writers of the training part and of the test part, and how often each writes a digit.
@@ -17,9 +17,9 @@ pub fn parts(seed: u64) -> Parts {
     let [train, test] = WRITERS.map(|writers| {
         let mut strokes = Vec::new();
         for _ in 0..writers {
-            let hand = Hand::new(&mut rng);
+            let writer = Writer::new(&mut rng);
             for digit in (0..TIMES).flat_map(|_| 0..10) {
-                strokes.push(Stroke { points: boxed(along(&hand.write(digit, &mut rng))), digit });
+                strokes.push(Stroke { points: boxed(along(&writer.write(digit, &mut rng))), digit });
             }
         }
         strokes

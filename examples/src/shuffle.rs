@@ -5,7 +5,7 @@
 use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
 
 /// Returns what an epoch draws from.
-pub fn chance(seed: u64, epoch: u64) -> ChaCha12Rng {
+pub fn rng(seed: u64, epoch: u64) -> ChaCha12Rng {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     rng.set_stream(epoch);
     rng

@@ -10,14 +10,14 @@ use plotters::{
 
 use crate::{
     classes::Confusion,
-    picture::{Area, Drawn, FONT, HELD, INK},
+    svg::{Area, Drawn, FONT, HELD, INK},
 };
 
 /// The colour of what is right.
 pub const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 
 /// Draws the matrix as large as the area has room for.
-pub fn matrix(area: &Area, confusion: &Confusion) -> Drawn {
+pub fn draw(area: &Area, confusion: &Confusion) -> Drawn {
     let classes = confusion.counts.len() as i32;
     let (width, height) = area.dim_in_pixel();
     let (left, top) = (44, 34);

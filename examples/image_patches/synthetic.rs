@@ -3,7 +3,7 @@
 //! The contract: the same seed gives the same images; the last are of writers who drew none of the first.
 
 use rand::{SeedableRng, rngs::ChaCha12Rng};
-use recurrent_examples::{hand::Hand, readers::idx::Images};
+use recurrent_examples::{readers::idx::Images, writer::Writer};
 
 const SIDE: usize = 28;
 /// Writers, and how often each writes a digit.
@@ -16,9 +16,9 @@ pub fn images(seed: u64) -> (Images, Vec<u8>) {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..WRITERS {
-        let hand = Hand::new(&mut rng);
+        let writer = Writer::new(&mut rng);
         for digit in (0..TIMES).flat_map(|_| 0..10) {
-            pixels.push(drawn(&hand.write(digit, &mut rng)));
+            pixels.push(drawn(&writer.write(digit, &mut rng)));
             labels.push(digit as u8);
         }
     }
