@@ -1,6 +1,6 @@
 """Writes tests/fixtures/containers/: one small file of each format that is no safetensors file but often taken for one.
 
-The crate's tests (tests/checkpoint/containers.rs) check that each is refused by its name.
+The crate's tests (tests/formats/checkpoint/containers.rs) check that each is refused by its name.
 
     pip install numpy==2.4.6 h5py==3.16.0 onnx==1.23.2
     python scripts/container_fixtures.py

@@ -6,18 +6,18 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
-mod whole;
+mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell as Counter;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use common::whole::{self, rng};
 use recurrent::{
     Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Reset,
     StreamingPredictor, Trainer,
 };
-use whole::rng;
 
 const BATCH: usize = 3;
 

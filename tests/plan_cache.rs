@@ -10,12 +10,13 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
-mod whole;
+mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::whole::{self, assert_same, bytes, rng};
 use recurrent::cpu::Executor as OnCpu;
 use recurrent::gpu::{Executor as OnGpu, Gpu};
 use recurrent::plan::{DType, Lifetime, Phase, Plan, PlanId, Purpose};
@@ -23,7 +24,6 @@ use recurrent::{
     Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Predictor, ReadOut, Recipe, Reset,
     Sequences, Start, StreamingPredictor, Trainer,
 };
-use whole::{assert_same, bytes, rng};
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);

@@ -1,7 +1,7 @@
 //! The comparator that all numerical tests go through, and every tolerance that they use.
 //!
 //! It fails on what is not finite on either side, on lengths that differ and on nothing to compare;
-//! `tests/comparator.rs` plants each of these faults.
+//! `tests/gradients/comparator.rs` plants each of these faults.
 
 /// How far apart two numbers may be.
 ///

@@ -1,8 +1,17 @@
 //! What a plan says of itself before anything is allocated: dispatches, bytes, its printed form, and the errors of
-//! sizes and rates that no plan can be made of. No GPU is needed.
+//! sizes and rates that no plan can be made of; and what becomes of it on a GPU: the kernels, and what it lowers to.
+//!
+//! No GPU is needed, but for what `bounds` sees on one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod barriers;
+mod border;
+mod bounds;
 mod dispatches;
+mod lowering;
 mod tiles;
 
 use std::collections::BTreeSet;

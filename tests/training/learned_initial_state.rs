@@ -5,7 +5,7 @@ use recurrent::{
     Trainer,
 };
 
-use crate::whole::{self, assert_close, assert_same, part, rng};
+use crate::common::whole::{self, assert_close, assert_same, part, rng};
 use crate::{DIFFERENCE, assert_near, by_hand, flat, losses, plain, state};
 
 /// An LSTM whose learned initial state is no longer the zeros that it is drawn as.

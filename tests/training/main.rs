@@ -1,4 +1,5 @@
-//! Whole runs of training: what a run of steps must do, whatever computes it.
+//! Whole runs of training: what a run of steps must do, whatever computes it; the modules hold what a training can be
+//! told, what it says, and what it learns.
 //!
 //! Where two executors are compared a named tolerance holds; where one is compared with itself, every bit does.
 #![allow(
@@ -8,18 +9,29 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
-#[path = "../whole/mod.rs"]
-mod whole;
+#[path = "../common/mod.rs"]
+mod common;
 
+mod bad_input;
+mod checkpointing;
+mod divergence;
+mod half;
+mod initialisation;
 mod learned_initial_state;
+mod learning;
+mod long_sums;
+mod options;
+mod profile;
+mod resume;
+mod trace;
 
+use common::whole::{self, assert_close, assert_same, bytes, part, rng};
 use recurrent::data::Windows;
 use recurrent::plan::METRICS_SLOTS;
 use recurrent::{
     Batch, Clip, Config, Device, Error, Init, InputKind, LearningRateSchedule, Loss, Metrics, Model, Optimizer, Recipe,
     Start, StreamingPredictor, Targets, Trainer,
 };
-use whole::{assert_close, assert_same, bytes, part, rng};
 
 /// Losses and norms of two executors over 50 steps, relative: each step rounds some hundred sums by 6e-8, and each
 /// update carries the difference on. llvmpipe is within 3e-7; hardware has its own tanh and exp, good to a few 1e-6.

@@ -1,0 +1,247 @@
+//! Networks made of Keras' arrays: they compute what Keras computed, and each number of both directions is in its
+//! place.
+//!
+//! `scripts/keras_fixtures.py` made the files and documents their tensors; a file or a tensor that is missing fails the
+//! test.
+
+use std::path::PathBuf;
+
+use recurrent::{
+    Activation, Cell, Config, Device, Directions, Error, InputKind, Model, Predictor, ReadOut, Reset, Result, Sequences,
+};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+use crate::common::compare::{F32_NETWORK, assert_close};
+
+const CAUSAL: [&str; 9] = [
+    "simple_rnn_tanh",
+    "simple_rnn_relu_l2",
+    "lstm",
+    "lstm_l2_last",
+    "lstm_no_bias",
+    "gru",
+    "gru_l2_last",
+    "gru_no_bias",
+    "gru_before",
+];
+
+const BIDIRECTIONAL: [&str; 4] =
+    ["simple_rnn_bidirectional", "lstm_bidirectional_l2", "gru_bidirectional_l2_last", "gru_before_bidirectional_l2"];
+
+/// One file of Keras' numbers.
+struct Fixture {
+    case: Value,
+    weights: Vec<(Vec<usize>, Vec<f32>)>,
+    x: Vec<f32>,
+    y: Vec<f64>,
+}
+
+impl Fixture {
+    fn load(name: &str) -> Self {
+        let bytes = std::fs::read(folder().join(format!("{name}.safetensors"))).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let case = serde_json::from_str(&header.metadata().as_ref().unwrap()["case"]).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let real = |name: &str| -> (Vec<usize>, Vec<f64>) {
+            let tensor = file.tensor(name).unwrap();
+            assert_eq!(tensor.dtype(), Dtype::F64, "{name}");
+            let values = tensor.data().as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
+            (tensor.shape().to_vec(), values)
+        };
+        let narrow = |(shape, values): (Vec<usize>, Vec<f64>)| (shape, values.iter().map(|v| *v as f32).collect());
+        // All but x and y.
+        let weights = (0..file.len() - 2).map(|k| narrow(real(&format!("weights.{k:02}")))).collect();
+        Fixture { case, weights, x: narrow(real("x")).1, y: real("y").1 }
+    }
+
+    fn size(&self, letter: &str) -> usize {
+        self.case[letter].as_u64().unwrap() as usize
+    }
+
+    fn config(&self) -> Config {
+        let cell = match (self.case["cell"].as_str().unwrap(), self.case["activation"].as_str().unwrap()) {
+            ("elman", "tanh") => Cell::Elman(Activation::Tanh),
+            ("elman", "relu") => Cell::Elman(Activation::Relu),
+            ("lstm", "") => Cell::Lstm,
+            ("gru", "") if self.case["reset"] == "before" => Cell::Gru(Reset::BeforeProduct),
+            ("gru", "") => Cell::Gru(Reset::AfterProduct),
+            other => panic!("{other:?}"),
+        };
+        let directions =
+            if self.case["bidirectional"].as_bool().unwrap() { Directions::Bidirectional } else { Directions::Forward };
+        let read_out = if self.case["readout"] == "every" { ReadOut::EveryStep } else { ReadOut::Last };
+        Config::new(cell, InputKind::Dense(self.size("I")), self.size("H"), self.size("O"))
+            .with_layers(self.size("L"))
+            .with_directions(directions)
+            .with_bias(self.case["bias"].as_bool().unwrap())
+            .with_read_out(read_out)
+    }
+
+    fn convert(&self, config: Config) -> Result<Model> {
+        Model::from_keras(config, self.weights.iter().map(|(shape, values)| (shape.as_slice(), values.as_slice())))
+    }
+
+    /// The model, or the words of what is wrong.
+    fn refused(&self) -> (Error, String) {
+        let error = self.convert(self.config()).unwrap_err();
+        let text = error.to_string();
+        (error, text)
+    }
+}
+
+fn folder() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", "keras"].iter().collect()
+}
+
+#[test]
+fn a_converted_network_computes_what_keras_did() {
+    for name in CAUSAL.into_iter().chain(BIDIRECTIONAL) {
+        let fixture = Fixture::load(name);
+        let model = fixture.convert(fixture.config()).unwrap();
+        let mut predictor = Predictor::new(&Device::cpu(), &model).unwrap();
+        let sequences = Sequences::dense(fixture.size("T"), fixture.size("B"), fixture.x.clone());
+        let outputs = predictor.run(&sequences).unwrap().outputs;
+        let outputs: Vec<f64> = outputs.iter().map(|v| f64::from(*v)).collect();
+        assert_close(name, &outputs, &fixture.y, F32_NETWORK);
+    }
+}
+
+/// Keras' names of the gates against this crate's, in both orders.
+fn gates(cell: Cell) -> (&'static [&'static str], &'static [&'static str]) {
+    match cell {
+        Cell::Lstm => (&["i", "f", "c", "o"], &["i", "f", "c", "o"]),
+        Cell::Gru(_) => (&["z", "r", "h"], &["r", "z", "h"]),
+        _ => (&["h"], &["h"]),
+    }
+}
+
+#[test]
+fn every_number_of_both_directions_is_in_its_place() {
+    for name in BIDIRECTIONAL {
+        let fixture = Fixture::load(name);
+        let config = fixture.config();
+        let model = fixture.convert(config.clone()).unwrap();
+        let (hidden, outputs) = (config.hidden, config.outputs);
+        let (theirs, ours) = gates(config.cell);
+        let mut arrays = fixture.weights.iter().map(|(_, values)| values);
+        let mut checked = 0;
+        for layer in 0..config.layers {
+            for way in ["", "_reverse"] {
+                let of = |name: &str| model.parameter(&format!("{name}_l{layer}{way}")).unwrap();
+                // Unit j of a gate: a row here, a column there.
+                for (array, parameter) in [(arrays.next(), of("weight_ih")), (arrays.next(), of("weight_hh"))] {
+                    let (array, rows) = (array.unwrap(), theirs.len() * hidden);
+                    let columns = array.len() / rows;
+                    for (gate, j, i) in every(theirs.len(), hidden, columns) {
+                        let row = ours.iter().position(|g| *g == theirs[gate]).unwrap() * hidden + j;
+                        assert_eq!(
+                            parameter[row * columns + i],
+                            array[i * rows + gate * hidden + j],
+                            "{name} layer {layer}{way}"
+                        );
+                        checked += 1;
+                    }
+                }
+                let bias = arrays.next().unwrap();
+                for (gate, j, _) in every(theirs.len(), hidden, 1) {
+                    let (row, at) =
+                        (ours.iter().position(|g| *g == theirs[gate]).unwrap() * hidden + j, gate * hidden + j);
+                    let recurrent = bias.get(theirs.len() * hidden + at).copied().unwrap_or(0.0);
+                    assert_eq!([of("bias_ih")[row], of("bias_hh")[row]], [bias[at], recurrent], "{name}");
+                    checked += 2;
+                }
+            }
+        }
+        let (kernel, weight) = (arrays.next().unwrap(), model.parameter("weight").unwrap());
+        for (_, o, i) in every(1, outputs, 2 * hidden) {
+            assert_eq!(weight[o * 2 * hidden + i], kernel[i * outputs + o], "{name}");
+            checked += 1;
+        }
+        assert_eq!(model.parameter("bias").unwrap(), arrays.next().unwrap());
+        assert_eq!(checked + outputs, model.layout().parameter_count(), "{name}: some numbers were not looked at");
+    }
+}
+
+fn every(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
+}
+
+#[test]
+fn what_keras_has_no_array_for_is_zero() {
+    let gru = Fixture::load("gru_no_bias");
+    assert!(gru.convert(gru.config()).unwrap().parameter("bias").unwrap().iter().all(|v| *v == 0.0));
+    let lstm = Fixture::load("lstm");
+    let model = lstm.convert(lstm.config().with_learned_initial_state(true)).unwrap();
+    for name in ["bias_hh_l0", "h_0", "c_0"] {
+        assert!(model.parameter(name).unwrap().iter().all(|v| *v == 0.0), "{name}");
+    }
+}
+
+#[test]
+fn an_array_of_another_shape_is_named_with_its_layer_and_both_shapes() {
+    for (name, at, words) in [
+        ("lstm_l2_last", 0, "`kernel` of Keras layer 0 has shape [24, 4], expected [4, 24]"),
+        ("lstm_l2_last", 4, "`recurrent_kernel` of Keras layer 1 has shape [24, 6], expected [6, 24]"),
+        ("gru", 2, "`bias` (of reset_after=True) of Keras layer 0 has shape [18, 2], expected [2, 18]"),
+        ("lstm_bidirectional_l2", 9, "`kernel` of Keras layer 1, backward has shape [24, 12], expected [12, 24]"),
+        ("gru", 3, "`kernel` of the Keras Dense layer has shape [3, 6], expected [6, 3]"),
+    ] {
+        let mut fixture = Fixture::load(name);
+        // The same number of values.
+        fixture.weights[at].0.reverse();
+        let (error, text) = fixture.refused();
+        assert!(matches!(error, Error::Shape { .. }), "{error:?}");
+        assert_eq!(text, words);
+    }
+    // A GRU with reset_after=False, which is another cell.
+    let mut gru = Fixture::load("gru");
+    gru.weights[2] = (vec![18], vec![0.0; 18]);
+    assert_eq!(gru.refused().1, "`bias` (of reset_after=True) of Keras layer 0 has shape [18], expected [2, 18]");
+    let mut lstm = Fixture::load("lstm");
+    lstm.weights[2].1.pop();
+    assert_eq!(lstm.refused().1, "`bias` of Keras layer 0 has shape [23], expected [24]");
+}
+
+#[test]
+fn another_number_of_arrays_is_refused() {
+    let mut fixture = Fixture::load("gru_bidirectional_l2_last");
+    fixture.weights.truncate(12);
+    let (error, text) = fixture.refused();
+    assert!(matches!(error, Error::Data(_)), "{error:?}");
+    for words in ["12 Keras arrays", "expected 14", "bias, forward and then backward, for each of 2 layers"] {
+        assert!(text.contains(words), "{text}");
+    }
+    let mut fixture = Fixture::load("lstm_no_bias");
+    fixture.weights.extend(Fixture::load("lstm_no_bias").weights);
+    assert!(
+        fixture.refused().1.contains("kernel and recurrent_kernel for each of 1 layers"),
+        "{}",
+        fixture.refused().1
+    );
+    // The layers' biases left out are not taken for the Dense layer's.
+    let fixture = Fixture::load("lstm_no_bias");
+    let error = fixture.convert(fixture.config().with_bias(true)).unwrap_err();
+    assert_eq!(error.to_string(), "`bias` of Keras layer 0 has shape [6, 3], expected [24]");
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_named_with_its_place() {
+    let mut fixture = Fixture::load("lstm_bidirectional_l2");
+    fixture.weights[4].1[7] = f32::NAN;
+    let (error, text) = fixture.refused();
+    assert!(matches!(error, Error::Data(_)), "{error:?}");
+    assert_eq!(text, "`recurrent_kernel` of Keras layer 0, backward holds NaN at element 7");
+}
+
+#[test]
+fn every_fixture_is_tested() {
+    let mut files: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut named = [&CAUSAL[..], &BIDIRECTIONAL[..]].concat();
+    files.sort();
+    named.sort();
+    assert_eq!(files, named);
+}

@@ -1,0 +1,322 @@
+//! Inference over whole sequences: over more steps than a chunk, of any length each, both ways, and from any state, on
+//! the CPU and on the GPU.
+//!
+//! What a predictor says is held against a stream that goes step by step, and against each sequence by itself.
+
+use crate::common::whole::{self, assert_close, assert_same, rng};
+use recurrent::checkpoint::State;
+use recurrent::model::Activation;
+use recurrent::{
+    Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Inputs, Loss, Model, Predictor, ReadOut,
+    Recipe, Reset, Sequences, Start, StreamingPredictor, Targets, Trainer,
+};
+
+/// The same sums in f32 by kernels for other numbers of rows, over hundreds of steps that forget.
+const OTHER_ROWS: f32 = 1e-5;
+
+/// Two chunks of 128 steps and three steps, too few for a whole sequence at once.
+const STEPS: usize = 259;
+/// On either side of the borders between chunks, and at the ends.
+const LENGTHS: [usize; 8] = [259, 1, 127, 128, 129, 256, 257, 255];
+const BATCH: usize = LENGTHS.len();
+
+/// Every cell, of one layer and of two.
+fn configs() -> Vec<Config> {
+    let dense = |cell: Cell| Config::new(cell, InputKind::Dense(3), 12, 4);
+    vec![
+        dense(Cell::Elman(Activation::Tanh)).with_seed(1),
+        Config::lstm(InputKind::Tokens(5), 12, 4).with_layers(2).with_learned_initial_state(true).with_seed(2),
+        dense(Cell::Gru(Reset::AfterProduct)).with_layers(2).with_bias(false).with_seed(3),
+        dense(Cell::Gru(Reset::BeforeProduct)).with_learned_initial_state(true).with_seed(4),
+    ]
+}
+
+/// A model of random parameters, a learned initial state too, which is zero before training.
+fn model(config: &Config) -> Model {
+    let model = Model::new(config.clone()).unwrap();
+    let start = |name: &str, values: &[f32]| match name {
+        "h_0" | "c_0" => whole::reals(&mut rng(5), values.len(), 0.9),
+        _ => values.to_vec(),
+    };
+    let tensors: Vec<_> = model.tensors().map(|(name, shape, values)| (name, shape, start(name, values))).collect();
+    Model::from_tensors(config.clone(), tensors.iter().map(|(name, shape, v)| (*name, *shape, v.as_slice()))).unwrap()
+}
+
+fn sequences(config: &Config, steps: usize, lengths: &[usize]) -> Sequences {
+    let batch = whole::batch(&mut rng(6), config, Loss::MeanSquared, steps, lengths.len());
+    batch.sequences.with_lengths(lengths.to_vec())
+}
+
+/// Some steps of one sequence, or of all.
+fn cut(sequences: &Sequences, config: &Config, steps: std::ops::Range<usize>, of: Option<usize>) -> Inputs {
+    let rows =
+        steps.flat_map(|t| of.map_or(0..sequences.batch_size, |b| b..b + 1).map(move |b| t * sequences.batch_size + b));
+    match &sequences.inputs {
+        Inputs::Tokens(ids) => Inputs::Tokens(rows.map(|row| ids[row]).collect()),
+        Inputs::Dense(x) => {
+            let width = config.input.size();
+            Inputs::Dense(rows.flat_map(|row| &x[row * width..][..width]).copied().collect())
+        }
+    }
+}
+
+/// One sequence by itself, as long as it is.
+fn alone(sequences: &Sequences, config: &Config, b: usize) -> Sequences {
+    let steps = sequences.lengths.as_ref().unwrap()[b];
+    let inputs = cut(sequences, config, 0..steps, Some(b));
+    Sequences { steps, batch_size: 1, inputs, lengths: None, start: Start::Initial }
+}
+
+/// Row b of every `[B, width]` in some values.
+fn of_sequence(values: &[f32], width: usize, size: usize, b: usize) -> Vec<f32> {
+    values.chunks_exact(width).skip(b).step_by(size).flatten().copied().collect()
+}
+
+/// By single steps of a stream: the outputs `[T, B, O]` of a network that is read out at every step, zeros behind the
+/// ends, and each sequence's state `[S, L, B, H]` at its end.
+fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
+    let (config, lengths) = (model.config(), sequences.lengths.as_ref().unwrap());
+    let mut stream = StreamingPredictor::new(device, model, sequences.batch_size).unwrap();
+    let mut outputs = Vec::new();
+    let mut ends = vec![f32::NAN; config.state_shape(sequences.batch_size).iter().product()];
+    for t in 0..sequences.steps {
+        let mut row = stream.sequence(1, &cut(sequences, config, t..t + 1, None)).unwrap().to_vec();
+        for (b, length) in lengths.iter().enumerate().filter(|(_, length)| **length <= t) {
+            assert!(*length > 0);
+            row[b * config.outputs..(b + 1) * config.outputs].fill(0.0);
+        }
+        outputs.extend(row);
+        if lengths.contains(&(t + 1)) {
+            let state = stream.state().unwrap();
+            for (at, value) in state.iter().enumerate() {
+                if lengths[at / config.output_width() % sequences.batch_size] == t + 1 {
+                    ends[at] = *value;
+                }
+            }
+        }
+    }
+    (outputs, ends)
+}
+
+fn more_steps_than_a_chunk_are_as_many_single_ones(device: &Device) {
+    for config in configs() {
+        let sequences = sequences(&config, STEPS, &LENGTHS);
+        let (outputs, ends) = by_steps(device, &model(&config), &sequences);
+        let width = config.outputs;
+        let at = |t: usize, b: usize| &outputs[(t * BATCH + b) * width..][..width];
+        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+            let model = model(&config.clone().with_read_out(read_out));
+            // The read-out is linear: of the mean it is the mean of the outputs.
+            let want: Vec<f32> = match read_out {
+                ReadOut::EveryStep => outputs.clone(),
+                ReadOut::Last => (0..BATCH).flat_map(|b| at(LENGTHS[b] - 1, b)).copied().collect(),
+                _ => (0..BATCH * width)
+                    .map(|i| (0..LENGTHS[i / width]).map(|t| at(t, i / width)[i % width]).sum::<f32>())
+                    .zip(LENGTHS.iter().flat_map(|length| std::iter::repeat_n(*length, width)))
+                    .map(|(sum, length)| sum / length as f32)
+                    .collect(),
+            };
+            let got = Predictor::new(device, &model).unwrap().run(&sequences).unwrap();
+            let what = format!("{config:?}, {read_out:?}");
+            assert_close(&format!("{what}: outputs"), &got.outputs, &want, OTHER_ROWS);
+            assert_close(&format!("{what}: states"), &got.state.values, &ends, OTHER_ROWS);
+            if read_out == ReadOut::EveryStep {
+                for (row, out) in got.outputs.chunks_exact(width).enumerate() {
+                    let valid = row / BATCH < LENGTHS[row % BATCH];
+                    assert_eq!(valid, out.iter().any(|y| *y != 0.0), "{what}: step {}", row / BATCH);
+                }
+            }
+        }
+    }
+}
+
+fn an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs(device: &Device) {
+    for config in configs() {
+        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+            let model = model(&config.clone().with_read_out(read_out));
+            let sequences = sequences(&config, STEPS, &LENGTHS);
+            let outputs = Predictor::new(device, &model).unwrap().run(&sequences).unwrap().outputs;
+            let batch = Batch { sequences, targets: Targets::Values(vec![0.0; outputs.len()]), loss_mask: None };
+            let count = batch.count(model.config());
+            // Behind the ends outputs are the zeros that are expected.
+            let squares: f64 = outputs.iter().map(|y| f64::from(*y).powi(2)).sum();
+            let want = squares / (count * config.outputs) as f64;
+            let mut trainer = Trainer::new(device, &model, Recipe::new(Loss::MeanSquared)).unwrap();
+            let got = trainer.evaluate([batch]).unwrap();
+            assert!((got - want).abs() <= 1e-5 * want, "{config:?}, {read_out:?}: {got}, by the outputs {want}");
+        }
+    }
+}
+
+fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
+    let lengths = [5, 1, 7, 4];
+    for config in configs() {
+        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+            let config = config.clone().with_directions(Directions::Bidirectional).with_read_out(read_out);
+            let sequences = sequences(&config, 7, &lengths);
+            let mut predictor = Predictor::new(device, &model(&config)).unwrap();
+            let together = predictor.run(&sequences).unwrap();
+            assert_eq!(together.state.values.len(), config.state_shape(4).iter().product::<usize>());
+            for (b, length) in lengths.into_iter().enumerate() {
+                let one = predictor.run(&alone(&sequences, &config, b)).unwrap();
+                let mut outputs = of_sequence(&together.outputs, config.outputs, 4, b);
+                if read_out == ReadOut::EveryStep {
+                    let padding = outputs.split_off(length * config.outputs);
+                    assert!(padding.iter().all(|y| *y == 0.0), "outputs behind the end of sequence {b}");
+                }
+                assert_close(&format!("{config:?}: outputs of {b}"), &outputs, &one.outputs, OTHER_ROWS);
+                let state = of_sequence(&together.state.values, config.output_width(), 4, b);
+                assert_close(&format!("{config:?}: state of {b}"), &state, &one.state.values, OTHER_ROWS);
+            }
+        }
+    }
+}
+
+fn states_are_found_by_layer_and_direction(device: &Device) {
+    let config = Config::lstm(InputKind::Dense(3), 12, 4).with_layers(2).with_directions(Directions::Bidirectional);
+    let sequences = sequences(&config, 7, &[7, 3]);
+    let state = Predictor::new(device, &model(&config)).unwrap().run(&sequences).unwrap().state;
+    assert_eq!(state.batch_size, 2);
+    let mut seen = 0;
+    for (s, layer, direction) in (0..8).map(|i| (i / 4, i / 2 % 2, i % 2)) {
+        let part = if s == 0 { state.h(&config, layer, direction) } else { state.c(&config, layer, direction) };
+        // [S, L, B, D, H].
+        let at = |b: usize| (((s * 2 + layer) * 2 + b) * 2 + direction) * 12;
+        let want = [0, 1].map(|b| &state.values[at(b)..at(b) + 12]).concat();
+        assert_same(&format!("state {s} of layer {layer}, direction {direction}"), &part.unwrap(), &want);
+        seen += want.len();
+    }
+    assert_eq!(seen, state.values.len());
+    for (layer, direction) in [(2, 0), (0, 2), (usize::MAX, 0)] {
+        assert_eq!(state.h(&config, layer, direction), None);
+        assert_eq!(state.c(&config, layer, direction), None);
+    }
+    // Of another network, or of no state at all, nothing is cut out.
+    assert_eq!(state.h(&config.clone().with_layers(3), 0, 0), None);
+    assert_eq!(state.h(&Config::lstm(InputKind::Dense(3), 0, 4), 0, 0), None);
+    assert_eq!(State { batch_size: usize::MAX, values: Vec::new() }.h(&config, 0, 0), None);
+
+    // One way and read out at every step, what is read out of the last state is the last output.
+    let config = configs()[2].clone();
+    let last = Predictor::new(device, &model(&config)).unwrap().run(&self::sequences(&config, 9, &[9])).unwrap();
+    let model = model(&config);
+    let h = last.state.h(&config, 1, 0).unwrap();
+    let [weight, bias] = ["weight", "bias"].map(|name| model.parameter(name).unwrap());
+    let rows = weight.chunks_exact(12).zip(bias);
+    let want: Vec<f32> = rows.map(|(v, b)| v.iter().zip(&h).map(|(v, h)| v * h).sum::<f32>() + b).collect();
+    assert_close("the last output", &last.outputs[8 * 4..], &want, OTHER_ROWS);
+    assert_eq!(last.state.c(&config, 0, 0), None, "a GRU has no c");
+    assert_eq!(last.state.h(&config, 0, 1), None, "one direction");
+}
+
+fn sequences_go_on_from_a_state_that_is_given(device: &Device) {
+    for config in configs() {
+        let mut predictor = Predictor::new(device, &model(&config)).unwrap();
+        let whole = sequences(&config, 150, &[150, 150]);
+        let want = predictor.run(&whole).unwrap();
+        let part = |steps: std::ops::Range<usize>, start| {
+            let inputs = cut(&whole, &config, steps.clone(), None);
+            Sequences { steps: steps.len(), batch_size: 2, inputs, lengths: None, start }
+        };
+        let first = predictor.run(&part(0..20, Start::Initial)).unwrap();
+        let then = predictor.run(&part(20..150, Start::Given(first.state.values))).unwrap();
+        let outputs = [first.outputs, then.outputs].concat();
+        assert_close("the outputs of two parts", &outputs, &want.outputs, OTHER_ROWS);
+        assert_close("the state after them", &then.state.values, &want.state.values, OTHER_ROWS);
+        // And no trace of it is left.
+        let again = predictor.run(&whole).unwrap();
+        assert_same("the outputs once more", &again.outputs, &want.outputs);
+        assert_same("the state once more", &again.state.values, &want.state.values);
+    }
+}
+
+fn a_model_takes_the_place_of_another_of_its_configuration(device: &Device) {
+    let config = configs()[1].clone();
+    let sequences = sequences(&config, 9, &[9, 4]);
+    let first = model(&config);
+    let mut tensors: Vec<_> = first.tensors().map(|(name, shape, v)| (name, shape, v.to_vec())).collect();
+    tensors.iter_mut().for_each(|(_, _, values)| values.iter_mut().for_each(|v| *v *= -0.5));
+    let tensors = tensors.iter().map(|(name, shape, values)| (*name, *shape, values.as_slice()));
+    let second = Model::from_tensors(config.clone(), tensors).unwrap();
+
+    let [want, other] = [&first, &second].map(|m| Predictor::new(device, m).unwrap().run(&sequences).unwrap());
+    assert_ne!(want.outputs, other.outputs);
+    let mut predictor = Predictor::new(device, &first).unwrap();
+    predictor.run(&sequences).unwrap();
+    predictor.set_model(&second).unwrap();
+    assert_eq!(predictor.run(&sequences).unwrap(), other);
+    let changes =
+        [("bias: ", config.clone().with_bias(false)), ("read_out: ", config.clone().with_read_out(ReadOut::Last))];
+    for (what, changed) in changes {
+        let error = predictor.set_model(&Model::new(changed.clone()).unwrap()).unwrap_err();
+        let [given, expected] = [&changed, &config].map(|config| {
+            let text = format!("{config:?}");
+            text[text.find(what).unwrap()..].split(", ").next().unwrap().to_owned()
+        });
+        assert!(given != expected && matches!(&error, Error::Config(_)), "{error:?}");
+        assert!(error.to_string().contains(&given) && error.to_string().contains(&expected), "{error}");
+    }
+    assert_eq!(predictor.run(&sequences).unwrap(), other, "a refused model leaves the one before");
+    // How it was drawn is not what it is.
+    predictor.set_model(&Model::new(config.clone().with_seed(77).with_forget_bias(1.0)).unwrap()).unwrap();
+    assert_ne!(predictor.run(&sequences).unwrap(), other);
+    predictor.set_model(&first).unwrap();
+    assert_eq!(predictor.run(&sequences).unwrap(), want);
+    assert_eq!(*predictor.config(), config);
+}
+
+fn what_cannot_be_read_is_refused(device: &Device) {
+    let config = configs()[0].clone();
+    let mut predictor = Predictor::new(device, &model(&config)).unwrap();
+    let good = sequences(&config, 5, &[5, 2]);
+    let want = predictor.run(&good).unwrap();
+    let data = |sequences: &Sequences| matches!(sequences.check(&config), Err(Error::Data(_)));
+    let carry = predictor.run(&good.clone().with_start(Start::Carry)).unwrap_err();
+    assert!(matches!(&carry, Error::Data(what) if what.contains("a predictor keeps none")), "{carry}");
+    for lengths in [vec![0, 2], vec![6, 2]] {
+        let bad = good.clone().with_lengths(lengths);
+        assert!(data(&bad) && matches!(predictor.run(&bad), Err(Error::Data(_))));
+    }
+    for bad in [
+        good.clone().with_lengths(vec![5]),
+        good.clone().with_start(Start::Given(vec![0.0; 3])),
+        Sequences { steps: 6, ..good.clone() },
+    ] {
+        assert!(matches!(predictor.run(&bad), Err(Error::Shape { .. })), "{bad:?}");
+    }
+    assert!(matches!(predictor.run(&Sequences::tokens(1, 1, vec![0])), Err(Error::Data(_))));
+    assert!(matches!(predictor.run(&Sequences::dense(0, 2, Vec::new())), Err(Error::Config(_))));
+    assert_eq!(predictor.run(&good).unwrap(), want, "what is refused leaves nothing behind");
+}
+
+whole::on_both!(
+    padding_may_be_as_large_as_numbers_are,
+    more_steps_than_a_chunk_are_as_many_single_ones,
+    an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs,
+    both_ways_a_sequence_is_read_as_by_itself,
+    states_are_found_by_layer_and_direction,
+    sequences_go_on_from_a_state_that_is_given,
+    a_model_takes_the_place_of_another_of_its_configuration,
+    what_cannot_be_read_is_refused,
+);
+
+/// Numbers so large that their product with W is not finite.
+fn padding_may_be_as_large_as_numbers_are(device: &Device) {
+    for config in configs().into_iter().filter(|config| matches!(config.input, InputKind::Dense(_))) {
+        let config = config.with_directions(Directions::Bidirectional);
+        let model = model(&config);
+        let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, 5, 2).with_lengths(vec![5, 3]);
+        let mut large = batch.clone();
+        let Inputs::Dense(x) = &mut large.sequences.inputs else { unreachable!() };
+        let row = x.len() / 10;
+        x.chunks_exact_mut(row).skip(7).step_by(2).for_each(|padding| padding.fill(f32::MAX));
+        let run = |batch: &Batch| {
+            let prediction = Predictor::new(device, &model).unwrap().run(&batch.sequences).unwrap();
+            let recipe = Recipe::new(Loss::MeanSquared).with_dropout(Dropout::variational(0.2, 0.2));
+            let mut trainer = Trainer::new(device, &model, recipe).unwrap();
+            trainer.step(batch).unwrap();
+            (prediction, trainer.metrics().unwrap())
+        };
+        assert_eq!(run(&batch), run(&large));
+    }
+}

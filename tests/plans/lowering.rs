@@ -1,0 +1,260 @@
+//! From plans to dispatches: every plan lowers to what it counts, within the limits that every adapter has.
+//!
+//! The contract: no GPU is needed; plans are of every kind, and what no kernel can do is an error.
+
+use std::collections::BTreeSet;
+
+use recurrent::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
+use recurrent::plan::{
+    Clip, DType, Dropout, GradientCheckpointing, Loss, Op, Optimizer, Phase, Plan, Precision, Purpose, Recipe, Target,
+    Tile,
+};
+use recurrent::{Config, Directions, Error, InputKind, ReadOut};
+
+use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
+
+/// A software adapter of default limits.
+const SOFTWARE: Target = Target { software: true, workgroups: 2, ..Target::webgpu() };
+
+/// The target in half precision.
+fn half(target: Target) -> Target {
+    Target { has_f16: true, precision: Precision::F16, ..target }
+}
+
+/// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
+fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
+    // More losses than one workgroup adds up.
+    let long = Config::elman(InputKind::Tokens(1), 1, 1);
+    let (plan, _) = Plan::new(&long, Purpose::Evaluate(Loss::CrossEntropy), 70, 1000, &Target::webgpu()).unwrap();
+    check("a batch of 1000", &plan);
+    let checkpointed = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(GradientCheckpointing::Sqrt);
+    let (plan, _) = Plan::new(&long, Purpose::Train(checkpointed), 70, 3, &Target::webgpu()).unwrap();
+    check("a window in segments", &plan);
+    let adam = Recipe::new(Loss::CrossEntropy);
+    let recipes = [
+        adam,
+        adam.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
+        adam.with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1).with_trace(),
+        adam.with_clip(Clip::Normalize(1.0)).with_optimizer(Optimizer::adam_w(0.1), 0.1),
+        Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1),
+        adam.with_dropout(Dropout::variational(0.1, 0.2)),
+    ];
+    let mut purposes =
+        vec![Purpose::Infer, Purpose::Evaluate(Loss::CrossEntropy), Purpose::Evaluate(Loss::MeanSquared)];
+    purposes.extend(recipes.map(Purpose::Train));
+    for input in [InputKind::Tokens(1), InputKind::Tokens(65), InputKind::Dense(1), InputKind::Dense(7)] {
+        for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
+            for (number, cell) in CELLS.into_iter().enumerate() {
+                for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                    // Every option somewhere, not every combination of them.
+                    let config = Config::new(cell, input, hidden, outputs)
+                        .with_layers(1 + number % 2)
+                        .with_directions(if outputs == 3 { Directions::Bidirectional } else { Directions::Forward })
+                        .with_bias(outputs != 65)
+                        .with_learned_initial_state(outputs > 2)
+                        .with_read_out(read_out);
+                    for purpose in &purposes {
+                        for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
+                            for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+                                let (plan, _) = Plan::new(&config, *purpose, steps, batch, &target).unwrap();
+                                check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_dispatch(what: &str, plan: &Plan, dispatch: &Dispatch) {
+    let Dispatch { kernel, constants, f16_aliases, tensors, params, workgroups, grid } = dispatch;
+    let what = format!("{what}: {}", kernel.name);
+    assert!(all().iter().any(|k| std::ptr::eq(*k, *kernel)), "{what} is not among all kernels");
+    assert_eq!(params.len(), kernel.params_size, "{what}: parameters");
+    assert!(params.len() <= MAX_PARAMS_BYTES, "{what}: parameters");
+    assert_eq!(tensors.len(), kernel.bindings.len(), "{what}: tensors");
+    assert_eq!(constants.len(), kernel.constants.len(), "{what}: constants");
+    assert!(grid.iter().all(|n| (1..=MAX_GRID).contains(n)), "{what}: grid {grid:?}");
+    let [x, y, _] = grid.map(u64::from);
+    assert!((1..=x * y).contains(workgroups), "{what}: grid {grid:?} of {workgroups} workgroups");
+    for (tensor, binding) in tensors.iter().zip(kernel.bindings) {
+        let uses = tensors.iter().filter(|t| *t == tensor).count();
+        let name = &plan.get(*tensor).name;
+        assert!(binding.access == Access::Read || uses == 1, "{what}: `{name}` is bound {uses} times and written");
+        let is_half = plan.get(*tensor).dtype == DType::F16;
+        let as_half = binding.alias.is_some_and(|alias| f16_aliases.contains(&alias));
+        assert_eq!(is_half, as_half, "{what}: `{name}`");
+    }
+}
+
+#[test]
+fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
+    let mut used = BTreeSet::new();
+    for_every_plan(|what, plan| {
+        let mut commands = lower(plan).unwrap().into_iter();
+        // Operation by operation, so that no surplus of one hides a lack of another.
+        for stage in plan.stages() {
+            match stage.op {
+                Op::Copy { from, to } if stage.op.dispatches(plan) == 0 => {
+                    let same = |c: &Command| matches!(c, Command::Copy { from: f, to: t } if (*f, *t) == (from, to));
+                    assert!(commands.next().as_ref().is_some_and(same), "{what}: copy");
+                }
+                Op::Zero { tensor } => {
+                    let same = |c: &Command| matches!(c, Command::Zero { tensor: t } if *t == tensor);
+                    assert!(commands.next().as_ref().is_some_and(same), "{what}: zero");
+                }
+                _ => {
+                    let mut kernels = Vec::new();
+                    for _ in 0..stage.op.dispatches(plan) {
+                        let Some(Command::Dispatch(dispatch)) = commands.next() else {
+                            panic!("{what}: a dispatch is missing of {:?}", stage.op);
+                        };
+                        check_dispatch(what, plan, &dispatch);
+                        kernels.push(dispatch.kernel.name);
+                    }
+                    used.extend(kernels.iter().copied());
+                    kernels.dedup();
+                    assert_eq!(kernels.len(), 1, "{what}: one operation, several kernels");
+                }
+            }
+        }
+        assert!(commands.next().is_none(), "{what}: more commands than operations");
+    });
+    // The executor's own, no plan's.
+    used.insert("mark");
+    let declared: BTreeSet<_> = all().iter().map(|k| k.name).collect();
+    assert_eq!(used, declared, "kernels that no plan uses");
+}
+
+#[test]
+fn every_pipeline_of_a_plan_keeps_to_the_default_limits() {
+    let mut seen = BTreeSet::new();
+    for_every_plan(|what, plan| {
+        for command in lower(plan).unwrap() {
+            let Command::Dispatch(dispatch) = command else { continue };
+            let Dispatch { kernel, constants, f16_aliases, .. } = &dispatch;
+            if !constants.is_empty() && seen.insert((kernel.name, constants.clone(), f16_aliases.clone())) {
+                let (_, module) = parse_variant(kernel, f16_aliases, constants).unwrap();
+                let bytes = workgroup_bytes(&module);
+                let said = dispatch.workgroup_bytes();
+                assert!(
+                    [0, bytes.into()].contains(&said),
+                    "{what}: {} {constants:?}: {bytes}, not {said}",
+                    kernel.name
+                );
+                assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {} {constants:?}: {bytes} bytes", kernel.name);
+                let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
+                assert!(threads <= MAX_INVOCATIONS, "{what}: {} {constants:?}: {threads} threads", kernel.name);
+            }
+        }
+    });
+    assert!(seen.len() > 20, "{seen:?}");
+}
+
+#[test]
+fn a_tile_takes_no_more_memory_than_its_target_has() {
+    let mut most = 0;
+    // WebGPU's, DX12's and Vulkan's as adapters have it.
+    for workgroup_bytes in [16 << 10, 32 << 10, 48 << 10] {
+        for base in [Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+            let target = Target { workgroup_bytes, ..base };
+            for cell in CELLS {
+                for (hidden, batch) in [(1, 1), (33, 300), (64, 5), (128, 1), (128, 2000), (256, 300), (1030, 33)] {
+                    let config = Config::new(cell, InputKind::Dense(3), hidden, 2);
+                    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+                    let (plan, _) = Plan::new(&config, purpose, 5, batch, &target).unwrap();
+                    for command in lower(&plan).unwrap() {
+                        let Command::Dispatch(dispatch) = command else { continue };
+                        dispatch.check_workgroup(workgroup_bytes, MAX_INVOCATIONS).unwrap();
+                        most = most.max(dispatch.workgroup_bytes());
+                    }
+                }
+            }
+        }
+    }
+    assert!(most > 16 << 10, "no tile of {most} bytes takes what a target has more than the least");
+}
+
+#[test]
+fn a_tile_that_no_kernel_has_is_an_error() {
+    let config = Config::elman(InputKind::Dense(2), 5, 3);
+    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    for steps in [3, 4] {
+        let (plan, _) = Plan::new(&config, purpose, steps, 2, &Target::webgpu()).unwrap();
+        let lowered = |change: &dyn Fn(&mut Tile), backward: bool| {
+            let mut changed = Plan::empty();
+            plan.tensors().iter().for_each(|t| {
+                changed.tensor(&t.name, &t.shape, t.dtype, t.lifetime).unwrap();
+            });
+            for stage in plan.stages() {
+                let mut op = stage.op.clone();
+                match &mut op {
+                    Op::Forward(recurrence) if !backward => change(&mut recurrence.tile),
+                    Op::Backward { recurrence, .. } if backward => change(&mut recurrence.tile),
+                    _ => {}
+                }
+                changed.push(stage.phase, op);
+            }
+            lower(&changed)
+        };
+        for backward in [false, true] {
+            assert!(lowered(&|tile| tile.sequences = Tile::MAX_SEQUENCES, backward).is_ok());
+            let wrong: [&dyn Fn(&mut Tile); 7] = [
+                &|tile| tile.sequences = 0,
+                &|tile| tile.sequences = Tile::MAX_SEQUENCES + 1,
+                &|tile| tile.units = 0,
+                &|tile| tile.units = Tile::MAX_UNITS + 1,
+                &|tile| tile.split = 0,
+                &|tile| tile.split = tile.threads - 1,
+                &|tile| tile.threads = 0,
+            ];
+            for change in wrong {
+                assert!(matches!(lowered(change, backward), Err(Error::Config(_))));
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_are_walked_forwards_and_then_backwards() {
+    let config = Config::elman(InputKind::Dense(2), 5, 3);
+    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    let (plan, _) = Plan::new(&config, purpose, 3, 2, &Target::webgpu()).unwrap();
+    let steps_of = |name: &str| -> Vec<u32> {
+        let commands = lower(&plan).unwrap();
+        let t = commands.iter().filter_map(|c| match c {
+            Command::Dispatch(d) if d.kernel.name == name => {
+                let at = d.kernel.params.iter().find(|f| f.name == "step").unwrap().offset;
+                Some(u32::from_ne_bytes(d.params[at..at + 4].try_into().unwrap()))
+            }
+            _ => None,
+        });
+        t.collect()
+    };
+    assert_eq!(steps_of("step_forward_elman"), [0, 1, 2]);
+    assert_eq!(steps_of("step_backward_elman"), [2, 1, 0]);
+}
+
+#[test]
+fn an_operation_whose_views_do_not_fit_is_an_error() {
+    let config = Config::elman(InputKind::Dense(2), 5, 3);
+    let (plan, outputs) = Plan::new(&config, Purpose::Infer, 3, 2, &Target::webgpu()).unwrap();
+    let good = plan.stages().iter().find_map(|s| if let Op::MatMul(m) = &s.op { Some(m.clone()) } else { None });
+    let good = good.unwrap();
+
+    let lowered = |change: &dyn Fn(&mut recurrent::plan::MatMul)| {
+        let (mut plan, mut op) = (plan.clone(), good.clone());
+        change(&mut op);
+        plan.push(Phase::Forward, Op::MatMul(op));
+        lower(&plan)
+    };
+    assert!(lowered(&|_| {}).is_ok());
+    assert!(matches!(lowered(&|op| op.b.cols += 1), Err(Error::Shape { .. })));
+    assert!(matches!(lowered(&|op| op.out.rows = 1), Err(Error::Shape { .. })));
+    assert!(matches!(lowered(&|op| op.out.offset = usize::MAX), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|op| op.out.offset += 1), Err(Error::Config(_))));
+    // Read and written in one dispatch.
+    assert!(matches!(lowered(&|op| op.b.tensor = op.out.tensor), Err(Error::Config(_))));
+    assert_ne!(good.out.tensor, outputs.parameters);
+}

@@ -1,0 +1,123 @@
+//! Parameters before training: the bounds that each way of drawing promises, of every cell, direction and gate.
+//!
+//! Bounds are held from both sides: nothing lies outside, and of so many numbers the largest is near.
+
+use recurrent::{Activation, Cell, Config, Directions, Init, InputKind, Model, Reset};
+
+const INPUTS: usize = 40;
+const HIDDEN: usize = 36;
+const OUTPUTS: usize = 50;
+const CELLS: [Cell; 4] =
+    [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
+
+/// Two layers of both directions that learn their initial state.
+fn model(cell: Cell, init: Init) -> Model {
+    Model::new(config(cell).with_init(init)).unwrap()
+}
+
+fn config(cell: Cell) -> Config {
+    let config = Config::new(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2).with_seed(9);
+    config.with_directions(Directions::Bidirectional).with_learned_initial_state(true)
+}
+
+#[track_caller]
+fn assert_fills(name: &str, values: &[f32], bound: f64) {
+    let largest = values.iter().fold(0.0, |max: f64, v| max.max(f64::from(v.abs())));
+    assert!(largest <= bound * (1.0 + 1e-6), "{name}: {largest} is beyond {bound}");
+    // Of 36 numbers and more all stay below this once in a hundred million draws.
+    assert!(largest >= bound * 0.6, "{name}: {largest} is far from {bound}");
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
+    let deviation = bound / (3.0 * values.len() as f64).sqrt();
+    assert!(mean.abs() <= 5.0 * deviation, "{name}: a mean of {mean}, expected 0 within {deviation}");
+}
+
+#[test]
+fn uniform_is_pytorchs() {
+    for cell in CELLS {
+        for (name, _, values) in model(cell, Init::Uniform).tensors() {
+            match name {
+                "h_0" | "c_0" => assert!(values.iter().all(|v| *v == 0.0), "{name}"),
+                // The read-out sums over both directions.
+                "weight" | "bias" => assert_fills(name, values, 1.0 / (2.0 * HIDDEN as f64).sqrt()),
+                _ => assert_fills(name, values, 1.0 / (HIDDEN as f64).sqrt()),
+            }
+        }
+    }
+}
+
+#[test]
+fn glorot_is_by_the_fans_of_one_gate() {
+    for cell in CELLS {
+        for (name, shape, values) in model(cell, Init::Glorot).tensors() {
+            if shape.len() == 1 || matches!(name, "h_0" | "c_0") {
+                assert!(values.iter().all(|v| *v == 0.0), "{name}");
+            } else {
+                let out = if name == "weight" { OUTPUTS } else { HIDDEN };
+                assert_fills(name, values, (6.0 / (out + shape[1]) as f64).sqrt());
+            }
+        }
+    }
+}
+
+/// The blocks of U, one a gate, of every layer and direction.
+fn blocks(model: &Model) -> Vec<Vec<f32>> {
+    let of_u = model.tensors().filter(|(name, ..)| name.starts_with("weight_hh"));
+    of_u.flat_map(|(.., values)| values.chunks_exact(HIDDEN * HIDDEN).map(<[f32]>::to_vec)).collect()
+}
+
+#[test]
+fn every_gate_has_an_orthogonal_matrix_of_its_own() {
+    for cell in CELLS {
+        let blocks = blocks(&model(cell, Init::Orthogonal));
+        assert_eq!(blocks.len(), 4 * cell.gates());
+        for (at, u) in blocks.iter().enumerate() {
+            for (i, a) in u.chunks_exact(HIDDEN).enumerate() {
+                for (j, b) in u.chunks_exact(HIDDEN).enumerate() {
+                    let product: f64 = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let expected = f64::from(u8::from(i == j));
+                    // Rows of 36 numbers, each rounded to f32.
+                    assert!((product - expected).abs() < 1e-6, "rows {i} and {j} of block {at}: {product}");
+                }
+            }
+            assert!(blocks[..at].iter().all(|before| before != u), "block {at} is drawn apart");
+        }
+    }
+}
+
+#[test]
+fn every_gate_has_an_identity() {
+    for cell in CELLS {
+        for u in blocks(&model(cell, Init::Identity)) {
+            assert!((0..u.len()).all(|at| u[at] == f32::from(u8::from(at / HIDDEN == at % HIDDEN))));
+        }
+    }
+}
+
+#[test]
+fn a_forget_gates_biases_sum_to_what_is_asked() {
+    for init in [Init::Uniform, Init::Glorot] {
+        let config = config(Cell::Lstm).with_init(init);
+        let [plain, biased] = [config.clone(), config.with_forget_bias(1.5)].map(|config| Model::new(config).unwrap());
+        let forget = HIDDEN..2 * HIDDEN;
+        let mut seen = 0;
+        for ((name, _, plain), (_, _, values)) in plain.tensors().zip(biased.tensors()) {
+            let is_bias = name.starts_with("bias_");
+            for (row, (before, value)) in plain.iter().zip(values).enumerate() {
+                match name {
+                    _ if !is_bias || !forget.contains(&row) => assert_eq!(before, value, "{name}[{row}]"),
+                    _ if name.starts_with("bias_ih") => assert_eq!(*value, 1.5, "{name}[{row}]"),
+                    _ => assert_eq!(*value, 0.0, "{name}[{row}]"),
+                }
+            }
+            seen += usize::from(is_bias);
+        }
+        assert_eq!(seen, 8, "two biases of two layers and directions");
+    }
+}
+
+#[test]
+fn a_seed_is_a_network() {
+    let drawn = |seed| Model::new(config(Cell::Lstm).with_seed(seed)).unwrap();
+    assert!(drawn(1) == drawn(1));
+    assert!(drawn(1).flat() != drawn(2).flat());
+}
