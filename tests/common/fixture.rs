@@ -298,7 +298,7 @@ impl Fixture {
     }
 
     /// Of outputs `[T, B, O]` those of valid steps; of outputs `[B, O]` all.
-    fn valid(&self, outputs: &[f64]) -> Vec<f64> {
+    pub fn valid(&self, outputs: &[f64]) -> Vec<f64> {
         if self.choice("readout") != "every" {
             return outputs.to_vec();
         }

@@ -1,0 +1,185 @@
+//! The plain oracle: a network's outputs, loss, final state and gradients as scalar loops in f64, from the literature's
+//! formulas; of the crate it uses configurations and the places of parameters, and no executor.
+//!
+//! The contract: it is obvious and never tuned. Only the way forward is written down, sequence by sequence and number
+//! by number; the gradient follows from it by the chain rule (`tape.rs`). It knows every cell, layers, directions,
+//! lengths, biases, given and learned initial states, tokens and vectors, the read-outs, the losses and the loss mask.
+//! It leaves to others: clipping, optimisers and the gradient of a given state (`pytorch.rs`), dropout
+//! (`finite_differences.rs`), segments of a window (`properties.rs`), carried states (`tests/training/`).
+
+mod tape;
+
+use recurrent::plan::Loss;
+use recurrent::{Activation, Cell, Config, InputKind, Layout, ReadOut, Reset};
+
+use self::tape::{Number, Tape};
+use crate::common::network::{Inputs, Targets, Window};
+
+/// What a training step makes of a window before it updates anything.
+pub struct Results {
+    /// `[T, B, O]` or `[B, O]`; zeros behind the end of a sequence.
+    pub outputs: Vec<f64>,
+    /// The mean over the positions that count.
+    pub loss: f64,
+    /// In the order of the parameters.
+    pub gradients: Vec<f64>,
+    /// `[S, L, B, D·H]`, after the last step of each sequence.
+    pub state: Vec<f64>,
+}
+
+/// The parameters of one layer and direction; the rows of gate k are k·H to (k + 1)·H. No biases are empty ones.
+struct Weights<'p, 'a> {
+    w: &'p [Number<'a>],
+    u: &'p [Number<'a>],
+    b_w: &'p [Number<'a>],
+    b_u: &'p [Number<'a>],
+}
+
+/// Row `row` of M·v + b.
+fn affine<'a>(m: &[Number<'a>], v: &[Number<'a>], b: &[Number<'a>], row: usize) -> Number<'a> {
+    let mut sum = m[row * v.len()] * v[0];
+    for i in 1..v.len() {
+        sum = sum + m[row * v.len() + i] * v[i];
+    }
+    if b.is_empty() { sum } else { sum + b[row] }
+}
+
+/// h_t, and c_t of an LSTM, from x_t, h_(t-1) and c_(t-1).
+fn step<'a>(
+    cell: Cell,
+    Weights { w, u, b_w, b_u }: &Weights<'_, 'a>,
+    (x, h, c): (&[Number<'a>], &[Number<'a>], &[Number<'a>]),
+) -> (Vec<Number<'a>>, Vec<Number<'a>>) {
+    let units = 0..h.len();
+    // Of gate k and unit j.
+    let of_x = |k: usize, j: usize| affine(w, x, b_w, k * h.len() + j);
+    let of_h = |k: usize, j: usize| affine(u, h, b_u, k * h.len() + j);
+    let sum = |k: usize, j: usize| of_x(k, j) + of_h(k, j);
+    match cell {
+        // h_t = f(W·x_t + b_W + U·h_(t-1) + b_U): Elman, *Finding Structure in Time*, 1990.
+        Cell::Elman(Activation::Tanh) => (units.map(|j| sum(0, j).tanh()).collect(), Vec::new()),
+        Cell::Elman(Activation::Relu) => (units.map(|j| sum(0, j).relu()).collect(), Vec::new()),
+        // c_t = f ⊙ c_(t-1) + i ⊙ g, h_t = o ⊙ tanh(c_t), gates in the order i, f, g, o: Hochreiter & Schmidhuber,
+        // *Long Short-Term Memory*, 1997; Gers, Schmidhuber & Cummins, *Learning to Forget*, 2000.
+        Cell::Lstm => {
+            let (mut h_t, mut c_t) = (Vec::new(), Vec::new());
+            for j in units {
+                let (i, f, g, o) = (sum(0, j).sigmoid(), sum(1, j).sigmoid(), sum(2, j).tanh(), sum(3, j).sigmoid());
+                c_t.push(f * c[j] + i * g);
+                h_t.push(o * c_t[j].tanh());
+            }
+            (h_t, c_t)
+        }
+        // h_t = (1 - z) ⊙ n + z ⊙ h_(t-1), gates in the order r, z, n: Cho et al., *Learning Phrase Representations
+        // using RNN Encoder-Decoder for Statistical Machine Translation*, 2014.
+        Cell::Gru(reset) => {
+            let r: Vec<_> = units.clone().map(|j| sum(0, j).sigmoid()).collect();
+            let r_h: Vec<_> = units.clone().map(|j| r[j] * h[j]).collect();
+            let unit = |j: usize| {
+                let recurrent = match reset {
+                    // r ⊙ (U_n·h_(t-1) + b_Un): PyTorch, `torch.nn.GRU`.
+                    Reset::AfterProduct => r[j] * of_h(2, j),
+                    // U_n·(r ⊙ h_(t-1)) + b_Un: the paper.
+                    Reset::BeforeProduct => affine(u, &r_h, b_u, 2 * h.len() + j),
+                };
+                let (z, n) = (sum(1, j).sigmoid(), (of_x(2, j) + recurrent).tanh());
+                n - z * n + z * h[j]
+            };
+            (units.map(unit).collect(), Vec::new())
+        }
+        _ => panic!("a cell that the reference does not know"),
+    }
+}
+
+/// −ln softmax(y)\[target\], or the mean of (y − target)² over the outputs, at position `r`.
+fn loss<'a>(kind: Loss, tape: &'a Tape, y: &[Number<'a>], targets: &Targets, r: usize) -> Number<'a> {
+    let sum = |terms: Vec<Number<'a>>| terms.into_iter().reduce(|a, b| a + b).unwrap();
+    match (kind, targets) {
+        (Loss::CrossEntropy, Targets::Classes(classes)) => {
+            sum(y.iter().map(|y| y.exp()).collect()).ln() - y[classes[r] as usize]
+        }
+        (Loss::MeanSquared, Targets::Values(values)) => {
+            let error = |k: usize| y[k] - tape.number(values[r * y.len() + k]);
+            sum((0..y.len()).map(|k| error(k) * error(k)).collect()).times(1.0 / y.len() as f64)
+        }
+        _ => panic!("targets of another loss"),
+    }
+}
+
+/// x_t of sequence b; a token is a one-hot vector.
+fn input<'a>(tape: &'a Tape, config: &Config, window: &Window, t: usize, b: usize) -> Vec<Number<'a>> {
+    let (at, size) = (t * window.batch + b, config.input.size());
+    let x = |k: usize| match (&window.inputs, config.input) {
+        (Inputs::Tokens(ids), InputKind::Tokens(_)) => f64::from(ids[at] == k as u32),
+        (Inputs::Dense(x), InputKind::Dense(_)) => x[at * size + k],
+        _ => panic!("inputs of another kind than the network's"),
+    };
+    (0..size).map(|k| tape.number(x(k))).collect()
+}
+
+/// What a network of these parameters, flat, makes of a window.
+pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> Results {
+    let (layout, tape) = (Layout::new(config).unwrap(), Tape::default());
+    let (batch, hidden, width, outputs) = (window.batch, config.hidden, config.output_width(), config.outputs);
+    let labels = config.label_count(window.steps, batch);
+    // The first numbers of the tape, so the first derivatives are theirs.
+    let flat: Vec<Number> = parameters.iter().map(|value| tape.number(*value)).collect();
+    let parameter = |name: &str| layout.get(name).map_or(&[][..], |parameter| &flat[parameter.range()]);
+    let mut results = Results {
+        outputs: vec![0.0; labels * outputs],
+        loss: 0.0,
+        gradients: vec![0.0; flat.len()],
+        state: vec![0.0; window.state.len()],
+    };
+    let mut total = tape.number(0.0);
+    for b in 0..batch {
+        let length = window.lengths[b] as usize;
+        let mut sequence: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
+        for layer in 0..config.layers {
+            let mut above = vec![Vec::new(); length];
+            for way in 0..width / hidden {
+                let of = |name: &str| parameter(&format!("{name}_l{layer}{}", ["", "_reverse"][way]));
+                let weights =
+                    Weights { w: of("weight_ih"), u: of("weight_hh"), b_w: of("bias_ih"), b_u: of("bias_hh") };
+                // Of state s, h or c: where this sequence's begins in `[S, L, B, D·H]`.
+                let place = |s: usize| ((s * config.layers + layer) * batch + b) * width + way * hidden;
+                let start = |s: usize| match s < config.cell.states() {
+                    false => Vec::new(),
+                    true if window.fresh && config.learned_initial_state => {
+                        parameter(["h_0", "c_0"][s])[layer * width + way * hidden..][..hidden].to_vec()
+                    }
+                    true => window.state[place(s)..][..hidden].iter().map(|value| tape.number(*value)).collect(),
+                };
+                let (mut h, mut c) = (start(0), start(1));
+                // The reverse direction reads from the last valid step to the first, and its outputs stand behind the
+                // forward direction's: Schuster & Paliwal, *Bidirectional Recurrent Neural Networks*, 1997.
+                for n in 0..length {
+                    let t = if way == 0 { n } else { length - 1 - n };
+                    (h, c) = step(config.cell, &weights, (&sequence[t], &h, &c));
+                    above[t].extend(h.iter().copied());
+                }
+                for (s, last) in [h, c].iter().enumerate() {
+                    last.iter().enumerate().for_each(|(j, value)| results.state[place(s) + j] = value.value);
+                }
+            }
+            sequence = above;
+        }
+        let mean = |j: usize| sequence.iter().map(|h| h[j]).reduce(|a, b| a + b).unwrap().times(1.0 / length as f64);
+        let read: Vec<Vec<Number>> = match config.read_out {
+            ReadOut::EveryStep => sequence,
+            // Of either direction what it ends with.
+            ReadOut::Last => vec![[&sequence[length - 1][..hidden], &sequence[0][hidden..]].concat()],
+            _ => vec![(0..width).map(mean).collect()],
+        };
+        for (t, features) in read.iter().enumerate() {
+            let (r, v, bias) = (t * batch + b, parameter("weight"), parameter("bias"));
+            let y: Vec<Number> = (0..outputs).map(|row| affine(v, features, bias, row)).collect();
+            y.iter().enumerate().for_each(|(k, y)| results.outputs[r * outputs + k] = y.value);
+            total = total + loss(kind, &tape, &y, &window.targets, r).times(window.mask[r]);
+        }
+    }
+    let mean = total.times(1.0 / window.mask.iter().sum::<f64>());
+    results.loss = mean.value;
+    results.gradients.copy_from_slice(&mean.gradient()[..flat.len()]);
+    results
+}

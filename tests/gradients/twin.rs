@@ -1,0 +1,189 @@
+//! The f64 twin, the CPU executor in f64, against the plain oracle of `reference/`: outputs, loss, final state and
+//! every gradient of random networks; and the oracle against PyTorch.
+//!
+//! The contract: every cell, layer, direction and option is drawn, in the same cases in every run; and the comparison
+//! is shown to fail where gates change places, where an element is off and where it is no number.
+
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::test_runner::{RngSeed, TestCaseError};
+use recurrent::plan::{Clip, Loss, Optimizer, Purpose, Recipe, Target};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset, cpu};
+
+use crate::common::compare::{ORACLE, check_close};
+use crate::common::fixture::{Fixture, MATRIX};
+use crate::common::network::{Network, Window, random_parameters, step_into};
+use crate::common::random::Random;
+use crate::reference::{self, Results};
+
+const CELLS: [Cell; 5] = [
+    Cell::Elman(Activation::Tanh),
+    Cell::Elman(Activation::Relu),
+    Cell::Lstm,
+    Cell::Gru(Reset::AfterProduct),
+    Cell::Gru(Reset::BeforeProduct),
+];
+
+/// A network with its parameters, and what it is trained on.
+#[derive(Clone, Debug)]
+struct Case {
+    config: Config,
+    loss: Loss,
+    parameters: Vec<f64>,
+    window: Window,
+}
+
+fn case(
+    cell: Cell,
+    [steps, batch, layers, inputs, hidden, outputs]: [usize; 6],
+    read_out: ReadOut,
+    [tokens, squared, both, bias, learned, unequal, fresh]: [bool; 7],
+    seed: u64,
+) -> Case {
+    let input = if tokens { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
+    let config = Config::new(cell, input, hidden, outputs)
+        .with_layers(layers)
+        .with_directions(if both { Directions::Bidirectional } else { Directions::Forward })
+        .with_bias(bias)
+        .with_learned_initial_state(learned)
+        .with_read_out(read_out);
+    let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
+    let mut random = Random::new(seed);
+    let parameters = random_parameters(&mut random, &Layout::new(&config).unwrap(), 0.9);
+    let mut window = Window::random(&mut random, &config, !squared, steps, batch);
+    if unequal {
+        let lengths = random.ids(batch, steps).into_iter().map(|length| length + 1).collect();
+        window = window.with_lengths(&config, lengths);
+    }
+    window.fresh = fresh;
+    Case { config, loss, parameters, window }
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let sizes = (1..=7usize, 1..=4usize, 1..=3usize, 1..=6usize, 1..=6usize, 1..=5usize);
+    let read_out = prop_oneof![Just(ReadOut::EveryStep), Just(ReadOut::Last), Just(ReadOut::Mean)];
+    let drawn = (0..CELLS.len(), sizes, read_out, any::<[bool; 7]>(), any::<u64>());
+    drawn.prop_map(|(cell, sizes, read_out, options, seed)| case(CELLS[cell], sizes.into(), read_out, options, seed))
+}
+
+/// What the f64 twin makes of a case.
+fn twin(Case { config, loss, parameters, window }: &Case) -> Results {
+    let mut network = Network::new(cpu::Executor::<f64>::new(), config, Target::cpu());
+    let recipe = Recipe::new(*loss).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
+    let train = network.prepare(Purpose::Train(recipe), window.steps, window.batch);
+    network.write(&train, train.at.parameters, parameters);
+    network.run(&train, window, step_into(0));
+    let infer = network.prepare(Purpose::Infer, window.steps, window.batch);
+    let gradients = network.read(&train, train.at.training.unwrap().gradients);
+    let (loss, state) = (network.metrics(&train, 0).loss, network.read(&train, train.at.state));
+    network.run(&infer, window, step_into(0));
+    let mut outputs = network.read(&infer, infer.at.outputs);
+    if config.read_out == ReadOut::EveryStep {
+        // What comes out behind the end of a sequence means nothing.
+        for (row, outputs) in outputs.chunks_exact_mut(config.outputs).enumerate() {
+            if row / window.batch >= window.lengths[row % window.batch] as usize {
+                outputs.fill(0.0);
+            }
+        }
+    }
+    Results { outputs, loss, gradients, state }
+}
+
+/// Whether both make the same of a case; if not, what is off.
+fn agree(case: &Case, got: &Results, want: &Results) -> Result<(), String> {
+    check_close("outputs", &got.outputs, &want.outputs, ORACLE)?;
+    check_close("loss", &[got.loss], &[want.loss], ORACLE)?;
+    check_close("final state", &got.state, &want.state, ORACLE)?;
+    // Of all parameters at once too, so that what lies in the gaps between them is seen.
+    check_close("gradients", &got.gradients, &want.gradients, ORACLE)?;
+    for parameter in Layout::new(&case.config).unwrap().parameters() {
+        let [got, want] = [got, want].map(|results| &results.gradients[parameter.range()]);
+        check_close(&format!("gradient of {}", parameter.name), got, want, ORACLE)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_f64_twin_computes_what_the_plain_oracle_computes() {
+    let settings = ProptestConfig {
+        cases: 600,
+        rng_seed: RngSeed::Fixed(1990),
+        failure_persistence: None,
+        max_shrink_iters: 100,
+        ..ProptestConfig::default()
+    };
+    proptest!(settings, |(case in cases())| {
+        let Case { config, loss, parameters, window } = &case;
+        let want = reference::run(config, *loss, parameters, window);
+        agree(&case, &twin(&case), &want).map_err(TestCaseError::fail)?;
+    });
+}
+
+#[test]
+fn the_plain_oracle_computes_what_pytorch_computed() {
+    for fixture in MATRIX.into_iter().flat_map(Fixture::load_many) {
+        let (config, loss, window) = (fixture.config(), fixture.loss(), fixture.window());
+        let layout = Layout::new(&config).unwrap();
+        let parameters = fixture.parameters(&layout, "");
+        let mut got = reference::run(&config, loss, &parameters, &window);
+        // What comes out behind the end of a sequence means nothing.
+        got.outputs = fixture.valid(&got.outputs);
+        let want = Results {
+            outputs: fixture.valid(&fixture.real("logits")),
+            loss: fixture.real("loss")[0],
+            gradients: fixture.parameters(&layout, "grad."),
+            state: fixture.state("hn", "cn"),
+        };
+        let case = Case { config, loss, parameters, window };
+        agree(&case, &got, &want).unwrap_or_else(|what| panic!("{}: {what}", fixture.name));
+    }
+}
+
+/// A case of two layers in which every option but a dense input and the mean squared error is on.
+fn of_all_options(cell: Cell) -> Case {
+    case(cell, [5, 3, 2, 4, 3, 3], ReadOut::EveryStep, [true, false, true, true, true, true, true], 7)
+}
+
+#[test]
+fn gates_that_change_places_are_seen() {
+    for cell in &CELLS[2..] {
+        let case = of_all_options(*cell);
+        let (got, layout) = (twin(&case), Layout::new(&case.config).unwrap());
+        for parameter in layout.parameters().iter().filter(|parameter| parameter.name.contains("_l")) {
+            for first in 1..cell.gates() {
+                let mut parameters = case.parameters.clone();
+                let gate = parameter.len() / cell.gates();
+                let (before, after) = parameters[parameter.range()][(first - 1) * gate..].split_at_mut(gate);
+                before.swap_with_slice(&mut after[..gate]);
+                let want = reference::run(&case.config, case.loss, &parameters, &case.window);
+                assert!(agree(&case, &got, &want).is_err(), "{cell:?}: {} from gate {first}", parameter.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_result_that_is_off_or_no_number_is_seen() {
+    /// The last element that is not the zero of a position or of a gap.
+    fn last(values: &mut [f64]) -> &mut f64 {
+        values.iter_mut().rfind(|value| **value != 0.0).unwrap()
+    }
+    for cell in CELLS {
+        let case = of_all_options(cell);
+        let want = reference::run(&case.config, case.loss, &case.parameters, &case.window);
+        assert_eq!(agree(&case, &twin(&case), &want), Ok(()));
+        let faults: [fn(f64) -> f64; 3] = [|value| value * (1.0 + 1e-6), |_| f64::NAN, |value| -value];
+        for fault in faults {
+            for result in 0..4 {
+                let mut got = twin(&case);
+                let element = match result {
+                    0 => last(&mut got.outputs),
+                    1 => &mut got.loss,
+                    2 => last(&mut got.gradients),
+                    _ => last(&mut got.state),
+                };
+                *element = fault(*element);
+                assert!(agree(&case, &got, &want).is_err(), "{cell:?}: result {result}");
+            }
+        }
+    }
+}
