@@ -10,10 +10,12 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(no_adapter)");
     println!("cargo::rustc-check-cfg=cfg(no_f16)");
     let is_none = |name: &str| std::env::var_os(name).is_some_and(|value| value == "none");
-    if is_none("RECURRENT_ADAPTER") {
+    // Without the feature there is no GPU at all.
+    let no_adapter = is_none("RECURRENT_ADAPTER") || std::env::var_os("CARGO_FEATURE_GPU").is_none();
+    if no_adapter {
         println!("cargo::rustc-cfg=no_adapter");
     }
-    if is_none("RECURRENT_ADAPTER") || is_none("RECURRENT_F16") {
+    if no_adapter || is_none("RECURRENT_F16") {
         println!("cargo::rustc-cfg=no_f16");
     }
 }

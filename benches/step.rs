@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use recurrent::{Batch, Config, Device, InputKind, Loss, Model, Precision, Recipe, StreamingPredictor, Trainer};
+use recurrent::{
+    Batch, BatchShape, Config, Device, InputKind, Loss, Model, Precision, Recipe, StreamingPredictor, Trainer,
+};
 
 /// T, B and H; tokens and outputs are [`TOKENS`]. By the largest the GPU has enough to do.
 const SIZES: [(usize, usize, usize); 3] = [(10, 1, 64), (50, 16, 128), (50, 64, 512)];
@@ -57,7 +59,11 @@ fn training_step(criterion: &mut Criterion, devices: &[(&str, Device)]) {
             let recipe = Recipe::new(Loss::CrossEntropy);
             let mut trainer = Trainer::new(device, &model(hidden), recipe).expect("a trainer");
             let ids = ids(steps * batch + 1);
-            let window = Batch::tokens(steps, batch, ids[..steps * batch].to_vec(), ids[1..].to_vec());
+            let window = Batch::tokens(
+                BatchShape { steps, batch_size: batch },
+                ids[..steps * batch].to_vec(),
+                ids[1..].to_vec(),
+            );
             group.bench_function(BenchmarkId::new(*name, format!("T{steps} B{batch} H{hidden}")), |bencher| {
                 bencher.iter(|| {
                     trainer.step(&window).expect("a step");

@@ -1,52 +1,22 @@
-// cross_entropy: row_loss[r] = loss_mask[r] / count · (ln Σ_o exp(y[r, o]) − y[r, target]), each position's part of the
-// mean; assigns. Where with_gradient is 1 the outputs become s · loss_mask[r] / count · (softmax(y) − one-hot target).
+// cross_entropy: l = ln Σ_o exp(y[o]) − y[target], ∂l/∂y = softmax(y) − one-hot target; appended to loss.wgsl.
 //
-// in-out  outputs      y [R, O] at outputs_offset
-// in      targets      [R] class ids below O
-// in      loss_mask    [R], 0 or 1; a row of loss_mask 0 gives exact zeros, whatever it holds
-// in      step_params  StepParams: the number of positions that count
-// in      loss_scale   LossScale: the factor s, read where has_loss_scale is 1; else s is 1
-// out     row_loss     [R]
-//
-// One workgroup a row; carry.wgsl and records.wgsl are appended. A thread reads and overwrites the same elements, so
-// nothing is overwritten before it is read.
+// in  targets  [R] class ids below O
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    outputs_offset: u32,
-    with_gradient: u32,
-    has_loss_scale: u32,
-    zero: u32,
-    first_workgroup: u32,
+@group(0) @binding(2) var<storage, read> targets: array<u32>;
+
+/// What is known of a row: its loss, on the first thread; its largest output, and Σ_o exp(y[o] − largest).
+struct RowLoss {
+    loss: f32,
+    largest: f32,
+    total: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> outputs: array<f32>;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> loss_mask: array<f32>;
-@group(0) @binding(4) var<storage, read> step_params: StepParams;
-@group(0) @binding(5) var<storage, read> loss_scale: LossScale;
-@group(0) @binding(6) var<storage, read_write> row_loss: array<f32>;
+/// By what a row's loss is divided.
+fn divisor() -> f32 {
+    return step_params.positions;
+}
 
-/// 64, or 256 for long rows.
-override THREADS: u32 = 64u;
-
-@compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lid: u32,
-) {
-    let row = linear(workgroup, grid);
-    if row >= params.rows {
-        return;
-    }
-    let first = params.outputs_offset + row * params.columns;
-    let class_id = targets[row];
-    let counts = loss_mask[row] != 0.0;
-    let part = loss_mask[row] / step_params.positions;
-
+fn over_row(lid: u32, row: u32, first: u32) -> RowLoss {
     // The lowest finite number: every thread has a maximum, those past the last column too.
     var largest = -0x1.fffffep+127f;
     for (var o = lid; o < params.columns; o += THREADS) {
@@ -54,26 +24,16 @@ fn main(
     }
     let shift = reduce_max(lid, largest);
     var sum = Sum();
-    var chosen = 0.0;
     for (var o = lid; o < params.columns; o += THREADS) {
-        let y = outputs[first + o];
-        sum = plus(sum, exp(y - shift));
-        chosen += select(0.0, y - shift, o == class_id);
+        sum = plus(sum, exp(outputs[first + o] - shift));
     }
+    // Before the last barrier, behind which it is overwritten.
+    let chosen = outputs[first + min(targets[row], params.columns - 1u)] - shift;
     let total = reduce_sum(lid, sum.total);
+    return RowLoss(log(total) - chosen, shift, total);
+}
 
-    // The thread that met the target's output knows it.
-    if lid == class_id % THREADS {
-        row_loss[row] = select(0.0, part * (log(total) - chosen), counts);
-    }
-    if params.with_gradient != 0u {
-        var scaled = part;
-        if params.has_loss_scale != 0u {
-            scaled *= loss_scale.factor;
-        }
-        for (var o = lid; o < params.columns; o += THREADS) {
-            let softmax = exp(outputs[first + o] - shift) / total;
-            outputs[first + o] = select(0.0, scaled * (softmax - select(0.0, 1.0, o == class_id)), counts);
-        }
-    }
+fn gradient(found: RowLoss, row: u32, o: u32, y: f32) -> f32 {
+    let softmax = exp(y - found.largest) / found.total;
+    return softmax - select(0.0, 1.0, o == targets[row]);
 }

@@ -1,12 +1,6 @@
-// sgd: v ← μ·v + g, θ ← θ − η·v, g the clipped gradient; nothing is written where the flag is 0 or the
-// element is frozen.
+// sgd: v ← μ·v + g, θ ← θ − η·v; appended to update.wgsl.
 //
-// in      step_params      StepParams: the learning rate η and the row of the metrics
-// in      metrics          [slots] of MetricsRow
-// in      gradients        [flat]
-// in      parameter_flags  [flat]: bit 1 where an element is frozen
-// in-out  parameters       θ [flat]
-// in-out  velocity         v [flat]
+// in-out  velocity  v [flat]
 
 struct Params {
     flat: u32,
@@ -17,25 +11,10 @@ struct Params {
     first_workgroup: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> step_params: StepParams;
-@group(0) @binding(2) var<storage, read> metrics: array<MetricsRow>;
-@group(0) @binding(3) var<storage, read> gradients: array<f32>;
-@group(0) @binding(4) var<storage, read> parameter_flags: array<u32>;
-@group(0) @binding(5) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(6) var<storage, read_write> velocity: array<f32>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lid: u32,
-) {
-    let i = linear(workgroup, grid) * 256u + lid;
-    if i >= params.flat || !may_update(i) {
-        return;
-    }
-    let v = params.momentum * velocity[i] + clipped(gradients[i]);
+fn update(i: u32, g: f32) {
+    let v = params.momentum * velocity[i] + g;
     velocity[i] = v;
     parameters[i] -= step_params.learning_rate * v;
 }

@@ -6,8 +6,14 @@
 use crate::error::Result;
 
 /// By what a step was timed.
+///
+/// ```
+/// use recurrent::TimingSource;
+/// assert_eq!(TimingSource::Host.to_string(), "timed by the host");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TimingSource {
     /// The GPU's own timestamps around each operation, in one submission.
     Timestamps,

@@ -1,17 +1,26 @@
-//! Where a network runs: a GPU, or the CPU where there is none. The one switch between the two executors.
+//! Where a network runs: a GPU, or the CPU where there is none.
+//!
+//! The contract: a device is a choice and holds no model; what is made on it keeps what it needs of it. Without the
+//! feature `gpu` there is the CPU alone, and whoever asks for a GPU gets an error that says so.
 
-use std::ops::Range;
-
-use crate::cache;
-use crate::clock::Timed;
 use crate::cpu;
-use crate::data::{InputsRef, Span};
 use crate::error::{Error, Result};
-pub(crate) use crate::gpu::Readback;
-use crate::gpu::{self, Gpu, Select, Wait};
-use crate::plan::{Plan, PlanId, PlanTensors, Precision, Target, TensorId};
+use crate::executor::Executor;
+#[cfg(feature = "gpu")]
+use crate::gpu::{self, Gpu, Select};
+use crate::plan::Target;
+use crate::recipe::Precision;
 
 /// A GPU or the CPU. Cheap to clone.
+///
+/// ```
+/// use recurrent::Device;
+/// let device = Device::best(); // a hardware GPU, else the CPU
+/// println!("{}", device.name());
+/// let named = Device::parse("cpu")?; // as a user would name it on a command line
+/// assert!(!named.is_gpu());
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Device {
     kind: Kind,
@@ -23,7 +32,15 @@ pub struct Device {
 #[derive(Clone, Debug)]
 enum Kind {
     Cpu,
+    #[cfg(feature = "gpu")]
     Gpu(Gpu),
+}
+
+/// The error of a build that has no GPU.
+#[cfg(not(feature = "gpu"))]
+fn no_gpu(wanted: &str) -> Error {
+    let hint = "this build has none: it lacks the feature `gpu` of the crate `recurrent`";
+    Error::NoAdapter { wanted: wanted.to_owned(), found: Vec::new(), hint }
 }
 
 impl Device {
@@ -32,20 +49,21 @@ impl Device {
     /// A software adapter (llvmpipe, SwiftShader, WARP) is slower than the CPU executor, so it is taken only where
     /// `WGPU_ADAPTER_NAME` names it.
     pub async fn best_async() -> Device {
+        #[cfg(feature = "gpu")]
         match Gpu::new_async(&Select::Hardware).await {
             Ok(gpu) => {
                 let device = Device::from_gpu(gpu);
                 log::info!("using {}", device.name());
-                device
+                return device;
             }
             Err(error) => {
                 // To find none is usual; that one was named or did not open is not.
                 let usual = matches!(error, Error::NoAdapter { .. }) && std::env::var_os("WGPU_ADAPTER_NAME").is_none();
                 let level = if usual { log::Level::Info } else { log::Level::Warn };
                 log::log!(level, "using {}: {error}", Device::cpu().name());
-                Device::cpu()
             }
         }
+        Device::cpu()
     }
 
     /// The best GPU there is, a software one if there is no other.
@@ -53,7 +71,10 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] where there is none at all.
     pub async fn gpu_async() -> Result<Device> {
-        Gpu::new_async(&Select::Any).await.map(Device::from_gpu)
+        #[cfg(feature = "gpu")]
+        return Gpu::new_async(&Select::Any).await.map(Device::from_gpu);
+        #[cfg(not(feature = "gpu"))]
+        Err(no_gpu("any GPU"))
     }
 
     /// The device that a user names: `best`, `cpu`, `gpu`, `gpu:INDEX` or `gpu:NAME`, where NAME is part of an
@@ -66,22 +87,31 @@ impl Device {
             ("best", _) => Ok(Self::best_async().await),
             ("cpu", _) => Ok(Self::cpu()),
             ("gpu", _) => Self::gpu_async().await,
-            (_, Some(which)) if !which.is_empty() => {
-                let by_name = Select::Name(which.to_owned());
-                let gpu = match which.parse().map(Select::Index) {
-                    // A number that is no index may still be part of a name: 4090.
-                    Ok(by_index) => match Gpu::new_async(&by_index).await {
-                        Err(missing @ Error::NoAdapter { .. }) => Gpu::new_async(&by_name).await.map_err(|_| missing),
-                        opened => opened,
-                    },
-                    Err(_) => Gpu::new_async(&by_name).await,
-                };
-                gpu.map(Device::from_gpu)
-            }
+            (_, Some(which)) if !which.is_empty() => Self::named_async(which).await,
             _ => Err(Error::Config(format!(
                 "there is no device `{text}`, expected best, cpu, gpu, gpu:INDEX or gpu:NAME"
             ))),
         }
+    }
+
+    /// The GPU of that index or, where it is none, of that name.
+    #[cfg(feature = "gpu")]
+    async fn named_async(which: &str) -> Result<Device> {
+        let by_name = Select::Name(which.to_owned());
+        let gpu = match which.parse().map(Select::Index) {
+            // A number that is no index may still be part of a name: 4090.
+            Ok(by_index) => match Gpu::new_async(&by_index).await {
+                Err(missing @ Error::NoAdapter { .. }) => Gpu::new_async(&by_name).await.map_err(|_| missing),
+                opened => opened,
+            },
+            Err(_) => Gpu::new_async(&by_name).await,
+        };
+        gpu.map(Device::from_gpu)
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    async fn named_async(which: &str) -> Result<Device> {
+        Err(no_gpu(&format!("gpu:{which}")))
     }
 
     /// The CPU executor, in f32, on as many threads as rayon has, or on the calling thread where the system refuses to
@@ -91,6 +121,7 @@ impl Device {
     }
 
     /// A GPU that is already open, perhaps the application's own.
+    #[cfg(feature = "gpu")]
     pub fn from_gpu(gpu: Gpu) -> Device {
         Device { kind: Kind::Gpu(gpu), precision: Precision::F32, plan_cache_bytes: None }
     }
@@ -106,6 +137,7 @@ impl Device {
     pub fn with_precision(self, precision: Precision) -> Result<Device> {
         match (precision, &self.kind) {
             (Precision::F32, _) => {}
+            #[cfg(feature = "gpu")]
             (Precision::F16, Kind::Gpu(gpu)) => gpu.check_f16()?,
             (Precision::F16, Kind::Cpu) => {
                 let (what, missing) = ("half precision", "16-bit floats: that takes a GPU");
@@ -130,7 +162,7 @@ impl Device {
 
     /// How many bytes of plans are kept, as [`Device::with_plan_cache_bytes`] says.
     pub fn plan_cache_bytes(&self) -> u64 {
-        self.plan_cache_bytes.unwrap_or_else(cache::default_limit)
+        self.plan_cache_bytes.unwrap_or_else(default_plan_cache_bytes)
     }
 
     /// Returns the storage precision of large tensors.
@@ -145,16 +177,18 @@ impl Device {
                 1 => "CPU (1 thread)".to_owned(),
                 threads => format!("CPU ({threads} threads)"),
             },
+            #[cfg(feature = "gpu")]
             Kind::Gpu(gpu) => format!("{} ({})", gpu.adapter().name, gpu.adapter().backend),
         }
     }
 
     /// Whether it is a GPU, be it a software one.
     pub fn is_gpu(&self) -> bool {
-        matches!(self.kind, Kind::Gpu(_))
+        !matches!(self.kind, Kind::Cpu)
     }
 
-    /// The GPU, unless it is the CPU: its adapter, and what [`gpu::Executor`] runs on.
+    /// Returns the GPU with its adapter, or `None` for the CPU.
+    #[cfg(feature = "gpu")]
     pub fn as_gpu(&self) -> Option<&Gpu> {
         match &self.kind {
             Kind::Cpu => None,
@@ -163,9 +197,11 @@ impl Device {
     }
 
     /// What plans for it are shaped by.
+    #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = match &self.kind {
             Kind::Cpu => Target::cpu(),
+            #[cfg(feature = "gpu")]
             Kind::Gpu(gpu) => gpu.target(),
         };
         Target { precision: self.precision, ..target }
@@ -174,7 +210,8 @@ impl Device {
     pub(crate) fn executor(&self) -> Executor {
         match &self.kind {
             Kind::Cpu => Executor::Cpu(cpu::Executor::new()),
-            Kind::Gpu(gpu) => Executor::Gpu(gpu::Executor::new(gpu.clone())),
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(gpu) => Executor::Gpu(gpu::executor::Executor::new(gpu.clone())),
         }
     }
 }
@@ -183,7 +220,7 @@ impl Device {
 impl Device {
     /// Blocks until [`Device::best_async`] is done.
     pub fn best() -> Device {
-        crate::blocking::block_on(Self::best_async())
+        crate::wait::block_on(Self::best_async())
     }
 
     /// Blocks until [`Device::gpu_async`] is done.
@@ -191,7 +228,7 @@ impl Device {
     /// # Errors
     /// Same as [`Device::gpu_async`].
     pub fn gpu() -> Result<Device> {
-        crate::blocking::block_on(Self::gpu_async())
+        crate::wait::block_on(Self::gpu_async())
     }
 
     /// Blocks until [`Device::parse_async`] is done.
@@ -199,191 +236,40 @@ impl Device {
     /// # Errors
     /// Same as [`Device::parse_async`].
     pub fn parse(text: &str) -> Result<Device> {
-        crate::blocking::block_on(Self::parse_async(text))
+        crate::wait::block_on(Self::parse_async(text))
     }
 }
 
-/// Either executor.
-#[derive(Debug)]
-pub(crate) enum Executor {
-    Cpu(cpu::Executor<f32>),
-    Gpu(gpu::Executor),
+/// What is kept where the user sets no bound: this part of the machine's memory.
+const SHARE: u64 = 8;
+
+/// What is kept where the machine does not tell how much memory it has, as in a browser: 256 MiB.
+const UNKNOWN: u64 = 256 << 20;
+
+/// How many bytes of plans are kept where the user sets no bound.
+fn default_plan_cache_bytes() -> u64 {
+    #[cfg(not(target_arch = "wasm32"))]
+    let memory = {
+        static MEMORY: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+        *MEMORY.get_or_init(|| {
+            let mut system = sysinfo::System::new();
+            system.refresh_memory();
+            // A container may have less than its machine.
+            let limits = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
+            limits.map_or(system.total_memory(), |limit| limit.min(system.total_memory()))
+        })
+    };
+    #[cfg(target_arch = "wasm32")]
+    let memory = 0;
+    if memory == 0 { UNKNOWN } else { memory / SHARE }
 }
 
-impl Executor {
-    pub async fn prepare(&mut self, plan: Plan) -> Result<PlanId> {
-        match self {
-            Executor::Cpu(cpu) => cpu.prepare(plan),
-            Executor::Gpu(gpu) => gpu.prepare_async(plan).await,
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Frees a plan and what is its own.
-    pub fn free(&mut self, id: PlanId) {
-        match self {
-            Executor::Cpu(cpu) => cpu.free(id),
-            Executor::Gpu(gpu) => gpu.free(id),
-        }
-    }
-
-    /// Bytes that are allocated for a plan, but for what it shares with others.
-    pub fn needs(&self, plan: &Plan) -> u64 {
-        match self {
-            Executor::Cpu(_) => cpu::Executor::<f32>::needs(plan),
-            Executor::Gpu(_) => gpu::Executor::needs(plan),
-        }
-    }
-
-    pub fn plan(&self, id: PlanId) -> &Plan {
-        match self {
-            Executor::Cpu(cpu) => cpu.plan(id),
-            Executor::Gpu(gpu) => gpu.plan(id),
-        }
-    }
-
-    pub fn write(&mut self, plan: PlanId, tensor: TensorId, values: impl ExactSizeIterator<Item = f64>) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => cpu.write(plan, tensor, values),
-            Executor::Gpu(gpu) => gpu.write(plan, tensor, values),
-        }
-    }
-
-    pub fn write_f32(&mut self, plan: PlanId, tensor: TensorId, values: &[f32]) -> Result<()> {
-        self.write(plan, tensor, values.iter().map(|v| f64::from(*v)))
-    }
-
-    pub fn write_ids(&mut self, plan: PlanId, tensor: TensorId, ids: &[u32]) -> Result<()> {
-        self.write_each_id(plan, tensor, ids.iter().copied())
-    }
-
-    pub fn write_each_id(
-        &mut self,
-        plan: PlanId,
-        tensor: TensorId,
-        ids: impl ExactSizeIterator<Item = u32>,
-    ) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => cpu.write_each_id(plan, tensor, ids),
-            Executor::Gpu(gpu) => gpu.write_each_id(plan, tensor, ids),
-        }
-    }
-
-    /// Writes all that a network is to read, but for a state that is carried or given; `is_fresh` says whether it
-    /// starts from the learned one, if it has one.
-    pub fn write_span(&mut self, plan: PlanId, to: &PlanTensors, span: &Span<'_>, is_fresh: bool) -> Result<()> {
-        self.write_each_id(plan, to.lengths, (0..span.batch_size).map(|b| span.length(b) as u32))?;
-        if let Some(fresh) = to.fresh {
-            self.write(plan, fresh, std::iter::once(f64::from(u8::from(is_fresh))))?;
-        }
-        match span.inputs {
-            InputsRef::Tokens(tokens) => self.write_ids(plan, to.inputs, tokens),
-            InputsRef::Dense(x) if span.lengths.is_none() => self.write_f32(plan, to.inputs, x),
-            // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
-            InputsRef::Dense(x) => {
-                let row = (x.len() / (span.steps * span.batch_size)).max(1);
-                let valid = |at: usize| span.length(at / row % span.batch_size) > at / row / span.batch_size;
-                let values = x.iter().enumerate().map(|(at, v)| if valid(at) { f64::from(*v) } else { 0.0 });
-                self.write(plan, to.inputs, values)
-            }
-        }
-    }
-
-    pub fn run(&mut self, plan: PlanId) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => {
-                cpu.run(plan);
-                Ok(())
-            }
-            Executor::Gpu(gpu) => gpu.run(plan),
-        }
-    }
-
-    /// [`Executor::run`], each operation timed; it waits for the device.
-    pub async fn run_timed(&mut self, plan: PlanId, wait: Wait) -> Result<Timed> {
-        match self {
-            Executor::Cpu(cpu) => cpu.run_timed(plan),
-            Executor::Gpu(gpu) => gpu.run_timed(plan, wait).await,
-        }
-    }
-
-    pub fn copy(&mut self, from: (PlanId, TensorId), to: (PlanId, TensorId)) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => {
-                cpu.copy(from, to);
-                Ok(())
-            }
-            Executor::Gpu(gpu) => gpu.copy(from, to),
-        }
-    }
-
-    pub fn zero(&mut self, plan: PlanId, tensor: TensorId) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => {
-                cpu.zero(plan, tensor);
-                Ok(())
-            }
-            Executor::Gpu(gpu) => gpu.zero(plan, tensor),
-        }
-    }
-
-    /// Reads part of a tensor into `out`, which keeps its memory from call to call.
-    pub async fn read_into(
-        &mut self,
-        plan: PlanId,
-        tensor: TensorId,
-        range: Range<usize>,
-        wait: Wait,
-        out: &mut Vec<f32>,
-    ) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => {
-                out.clear();
-                out.extend_from_slice(&cpu.read(plan, tensor)[range]);
-                Ok(())
-            }
-            Executor::Gpu(gpu) => gpu.read_into(plan, tensor, range, wait, out).await,
-        }
-    }
-
-    pub async fn read(&mut self, plan: PlanId, tensor: TensorId, wait: Wait) -> Result<Vec<f32>> {
-        let mut out = Vec::new();
-        let len = self.plan(plan).get(tensor).len();
-        self.read_into(plan, tensor, 0..len, wait, &mut out).await?;
-        Ok(out)
-    }
-
-    /// [`Executor::run`], and one of the plan's tensors of real numbers appended to `out`, on a GPU when
-    /// [`Executor::finish`] waits for it.
-    pub async fn run_and_read(
-        &mut self,
-        (plan, tensor): (PlanId, TensorId),
-        readback: &mut Readback,
-        wait: Wait,
-        out: &mut Vec<f32>,
-    ) -> Result<()> {
-        match self {
-            Executor::Cpu(cpu) => {
-                cpu.run(plan);
-                out.extend_from_slice(cpu.read(plan, tensor));
-                Ok(())
-            }
-            Executor::Gpu(gpu) => gpu.run_and_read((plan, tensor), readback, wait, out).await,
-        }
-    }
-
-    /// Waits for all that [`Executor::run_and_read`] has still to append.
-    pub async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
-        match self {
-            Executor::Cpu(_) => Ok(()),
-            Executor::Gpu(gpu) => gpu.finish(readback, wait, out).await,
-        }
-    }
-
-    /// Waits until all that was begun is done.
-    pub async fn idle(&mut self, wait: Wait) -> Result<()> {
-        match self {
-            Executor::Cpu(_) => Ok(()),
-            Executor::Gpu(gpu) => gpu.idle(wait).await,
-        }
+    #[test]
+    fn a_machine_has_memory() {
+        assert!(default_plan_cache_bytes() >= 1 << 24, "{}", default_plan_cache_bytes());
     }
 }

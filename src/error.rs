@@ -1,19 +1,35 @@
 //! Every way a call of this crate can fail, as one enum.
 //!
 //! The contract: a caller's mistake, a damaged file, a missing driver or a failing GPU comes back as an [`Error`] that
-//! names what was given and what was expected; it never panics.
+//! names what was given and what was expected; it never panics. What the system or another library said is the error's
+//! [`source`](std::error::Error::source), and is not repeated in its own words.
 
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+/// An error of another library, as [`std::error::Error::source`] returns it.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with what was given and what was expected.
+///
+/// ```
+/// use recurrent::{Checkpoint, Error};
+/// match Checkpoint::load("no-such-file.safetensors") {
+///     Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {} // a first run
+///     Err(error) => return Err(error),
+///     Ok(_) => {}
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An argument has another shape than the call needs.
     #[error("{argument} has shape {given}, expected {expected}")]
+    #[non_exhaustive]
     Shape {
         /// Which argument, by its name in the call or the plan.
         argument: String,
@@ -29,6 +45,7 @@ pub enum Error {
 
     /// A size beyond what the adapter, or this crate's 32-bit indices, allow.
     #[error("{what} needs {asked}; the limit is {allowed} ({limit})")]
+    #[non_exhaustive]
     Limit {
         /// What is too large.
         what: String,
@@ -42,6 +59,7 @@ pub enum Error {
 
     /// No adapter answers to what was looked for.
     #[error("no adapter for {wanted}; {}; {hint}", present(.found))]
+    #[non_exhaustive]
     NoAdapter {
         /// What was looked for.
         wanted: String,
@@ -53,6 +71,7 @@ pub enum Error {
 
     /// The device lacks what was asked of it.
     #[error("{device} cannot compute in {what}: it has no {missing}")]
+    #[non_exhaustive]
     Unsupported {
         /// The device, by its name.
         device: String,
@@ -73,6 +92,7 @@ pub enum Error {
         "the device dropped work: {submissions} of the submissions since the last readback were not done; go on from \
         the last checkpoint, with smaller windows or batches"
     )]
+    #[non_exhaustive]
     WorkDropped {
         /// How many submissions did not end.
         submissions: u32,
@@ -83,21 +103,37 @@ pub enum Error {
     OutOfMemory(String),
 
     /// The driver or wgpu refused an operation; a defect of this crate or of the driver.
-    #[error("the GPU refused an operation while {doing}: {message}")]
+    #[error("the GPU refused an operation while {doing}")]
+    #[non_exhaustive]
     Gpu {
         /// What the crate was doing.
         doing: String,
-        /// wgpu's own words.
-        message: String,
+        /// What wgpu says.
+        source: Source,
     },
 
-    /// A checkpoint that cannot be read, does not fit, or cannot be written.
-    #[error("checkpoint {path}: {what}")]
+    /// A file that the system does not let the crate read, write or lock.
+    #[error("{} {what}", .path.display())]
+    #[non_exhaustive]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be done with it.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+
+    /// A checkpoint, or another file of weights, that is damaged, does not fit, or may not be written.
+    #[error("checkpoint {}: {what}", .path.display())]
+    #[non_exhaustive]
     Checkpoint {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// What is wrong with it.
         what: String,
+        /// What the library that read it says, if one did.
+        source: Option<Source>,
     },
 
     /// Input that cannot be learned from or answered: an unknown token, an id out of range, too short a text.
@@ -106,6 +142,7 @@ pub enum Error {
 
     /// Loss or gradient stopped being finite. That step changed no weight; later steps that were finite did.
     #[error("training diverged at step {step}: {what} is not finite; that step changed no weight{seen}")]
+    #[non_exhaustive]
     Diverged {
         /// The step, counted from 1.
         step: u64,
@@ -117,6 +154,7 @@ pub enum Error {
 
     /// The loss of an evaluation is not finite. An evaluation changes no weight; the steps before it may have.
     #[error("the loss of an evaluation is not finite, after {steps} steps of training{}", seen.because())]
+    #[non_exhaustive]
     LossNotFinite {
         /// Steps done before it.
         steps: u64,
@@ -138,12 +176,29 @@ impl Error {
         }
     }
 
+    /// A refusal by wgpu.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(doing: &str, source: impl Into<Source>) -> Self {
+        Error::Gpu { doing: doing.to_owned(), source: source.into() }
+    }
+
     pub(crate) fn shape(argument: &str, expected: &[usize], given: &[usize]) -> Self {
         Error::Shape { argument: argument.to_owned(), expected: Shape(expected.to_vec()), given: Shape(given.to_vec()) }
     }
 }
 
 /// What was seen of a training that diverged. Printed, it ends in what to try.
+///
+/// ```
+/// use recurrent::{Error, Trainer};
+/// fn report(trainer: &mut Trainer) -> recurrent::Result<()> {
+///     if let Err(Error::Diverged { seen, .. }) = trainer.metrics() {
+///         println!("the losses before it: {:?}; first not finite: {:?}", seen.losses, seen.first);
+///     }
+///     Ok(())
+/// }
+/// # let _ = report;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Divergence {
@@ -169,6 +224,14 @@ impl Divergence {
 }
 
 /// The number that is farthest from 0 among those that a network was given.
+///
+/// ```
+/// use recurrent::{Divergence, Largest};
+/// fn advice(seen: &Divergence) -> String {
+///     seen.largest.as_ref().map_or(String::new(), Largest::to_string)
+/// }
+/// # let _ = advice;
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Largest {
@@ -215,6 +278,11 @@ impl fmt::Display for Largest {
 }
 
 /// What is the first that is not finite. Inputs are looked at before a step, so that it is never they.
+///
+/// ```
+/// use recurrent::NotFinite;
+/// assert_eq!(NotFinite::State { layer: 1 }.to_string(), "the state of layer 1");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotFinite {
@@ -261,6 +329,11 @@ impl fmt::Display for Divergence {
 }
 
 /// A shape as it is printed: `[50, 32, 128]`.
+///
+/// ```
+/// use recurrent::error::Shape;
+/// assert_eq!(Shape(vec![50, 32]).to_string(), "[50, 32]");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape(pub Vec<usize>);
 
@@ -272,4 +345,18 @@ impl fmt::Display for Shape {
 
 fn present(found: &[String]) -> String {
     if found.is_empty() { "this machine has none".to_owned() } else { format!("there are: {}", found.join("; ")) }
+}
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_wgpu_says_is_the_source() {
+        let error = Error::gpu("reading a tensor back", io::Error::other("in its own words"));
+        assert_eq!(error.to_string(), "the GPU refused an operation while reading a tensor back");
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("in its own words"));
+    }
 }

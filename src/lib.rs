@@ -1,16 +1,15 @@
 //! Recurrent neural networks on any GPU: trained by back-propagation through time in WGSL compute shaders through
 //! [`wgpu`], without CUDA, Python or a framework; on the CPU where there is no GPU.
 //!
-//! A [`Model`] is data, a [`plan::Plan`] is data, and an executor, on the GPU or on the CPU, runs the plan. Build a
-//! model, train it, keep it, and let it speak:
+//! Build a model, train it, keep it, and let it speak:
 //!
 //! ```
 //! use recurrent::data::{Alphabet, Windows};
-//! use recurrent::{Config, Device, InputKind, Loss, Model, Recipe, StreamingPredictor, Trainer, sample};
+//! use recurrent::{BatchShape, Config, Device, InputKind, Loss, Model, Recipe, StreamingPredictor, Trainer, sample};
 //!
 //! let text = "the quick brown fox jumps over the lazy dog. ".repeat(20);
 //! let alphabet = Alphabet::from_text(&text)?;
-//! let windows = Windows::new(alphabet.encode(&text)?, 10, 4)?; // 10 steps, 4 sequences at once
+//! let windows = Windows::new(alphabet.encode(&text)?, BatchShape { steps: 10, batch_size: 4 })?;
 //!
 //! let device = Device::best(); // a hardware GPU, else the CPU
 //! let model = Model::new(Config::elman(InputKind::Tokens(alphabet.len()), 32, alphabet.len()))?;
@@ -80,39 +79,69 @@
 //! [`Trainer::step`] submits work and returns.
 
 mod allocate;
-#[cfg(not(target_arch = "wasm32"))]
-mod blocking;
-mod cache;
 pub mod checkpoint;
 mod clock;
-pub mod cpu;
+mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+mod executor;
+pub mod formats;
+#[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod guide;
 pub mod model;
-pub mod plan;
+mod plan;
 pub mod predict;
-mod reader;
+pub mod recipe;
+mod session;
 pub mod stream;
 pub mod train;
+#[cfg(not(target_arch = "wasm32"))]
+mod wait;
 
-pub use cache::PlanCacheStats;
 pub use checkpoint::Checkpoint;
 pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
-pub use model::{Activation, Cell, Config, Directions, Init, InputKind, Layout, Model, ReadOut, Reset};
-pub use plan::{
-    Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Precision, Recipe,
+pub use model::{
+    Activation, BatchShape, Cell, Config, Directions, Init, InputKind, Layout, Model, ReadOut, Reset, State,
 };
 pub use predict::{Prediction, Predictor};
+pub use recipe::{
+    Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Precision, Recipe,
+};
+pub use session::PlanCacheStats;
 pub use stream::{StreamingPredictor, sample};
 pub use train::{
-    EarlyStopping, LayerTrace, Metrics, ParameterTrace, Profile, ProfileRow, TensorStats, TimingSource, Trace, Trainer,
+    EarlyStopping, LayerTrace, Metrics, ParameterTrace, Phase, Profile, ProfileRow, TensorStats, TimingSource, Trace,
+    Trainer,
 };
+#[cfg(feature = "gpu")]
 pub use wgpu;
+
+/// The engine room: plans, the operations in them, and the two executors. Contributors and the tests of this crate use
+/// it; it may change with any version.
+#[doc(hidden)]
+pub mod internals {
+    /// Plans and their operations.
+    pub mod plan {
+        pub use crate::plan::*;
+    }
+    /// The CPU executor.
+    pub mod cpu {
+        pub use crate::cpu::*;
+    }
+    /// The GPU executor and its kernels.
+    #[cfg(feature = "gpu")]
+    pub mod gpu {
+        pub use crate::gpu::executor::Executor;
+        /// What Rust knows of each shader.
+        pub mod kernels {
+            pub use crate::gpu::kernels::*;
+        }
+    }
+}
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

@@ -2,14 +2,11 @@
 //!
 //! The contract: what a sequence yields does not depend on the others of its batch, nor on padding behind it.
 
-use crate::cache::PlanCacheStats;
-use crate::checkpoint::State;
 use crate::data::{Sequences, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Wait;
-use crate::model::{Config, Model, ReadOut};
-use crate::reader::Reader;
+use crate::model::{Config, Model, ReadOut, State};
+use crate::session::{PlanCacheStats, Session};
 
 /// Runs a model over sequences.
 ///
@@ -17,13 +14,35 @@ use crate::reader::Reader;
 /// of the same few sizes, so that memory on the device does not grow with T. Of one that reads both ways the gates of
 /// one layer and the outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the
 /// bound that [`Device::with_plan_cache_bytes`] sets.
+///
+/// ```
+/// use recurrent::{BatchShape, Config, Device, Directions, InputKind, Model, Predictor, ReadOut, Sequences};
+/// let config = Config::gru(InputKind::Tokens(4), 8, 2).with_directions(Directions::Bidirectional);
+/// let model = Model::new(config.with_read_out(ReadOut::Last))?; // or Model::load(path)
+/// let mut predictor = Predictor::new(&Device::cpu(), &model)?;
+/// let answer = predictor.run(&Sequences::tokens(BatchShape { steps: 5, batch_size: 1 }, vec![0, 1, 2, 3, 0]))?;
+/// assert_eq!(answer.outputs.len(), 2); // logits of two classes
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Predictor {
-    reader: Reader,
+    session: Session,
 }
 
 /// What a model made of some sequences.
+///
+/// ```
+/// use recurrent::{BatchShape, Config, Device, InputKind, Model, Predictor, Sequences, Start};
+/// let model = Model::new(Config::lstm(InputKind::Dense(1), 4, 1))?;
+/// let mut predictor = Predictor::new(&Device::cpu(), &model)?;
+/// let part = |x: f32| Sequences::dense(BatchShape { steps: 1, batch_size: 1 }, vec![x]);
+/// let first = predictor.run(&part(0.5))?;
+/// let second = predictor.run(&part(0.7).with_start(Start::Given(first.state)))?; // where the first ended
+/// # assert_eq!(second.outputs.len(), 1);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Prediction {
     /// `[T, B, O]`, zeros behind the end of a sequence; `[B, O]` where the model is read out once. Before any softmax.
     pub outputs: Vec<f32>,
@@ -37,8 +56,8 @@ impl Predictor {
     /// # Errors
     /// [`Error::Limit`] for a model larger than the device's limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model) -> Result<Self> {
-        let reader = Reader::new(device, model.config().clone(), model.flat()).await?;
-        Ok(Predictor { reader })
+        let session = Session::new(device, model.config().clone(), model, None).await?;
+        Ok(Predictor { session })
     }
 
     /// Runs the model. What a size (T, B) needs on the device is kept for the next time, as
@@ -48,10 +67,6 @@ impl Predictor {
     /// Same as [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there
     /// is none; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub async fn run_async(&mut self, sequences: &Sequences) -> Result<Prediction> {
-        self.run_waiting(sequences, Wait::Yield).await
-    }
-
-    async fn run_waiting(&mut self, sequences: &Sequences, wait: Wait) -> Result<Prediction> {
         sequences.check(self.config())?;
         if sequences.start == Start::Carry {
             return Err(Error::Data(
@@ -59,8 +74,8 @@ impl Predictor {
             ));
         }
         let (size, mut outputs) = (sequences.batch_size, Vec::new());
-        self.reader.run(sequences.span(), &sequences.start, wait, &mut outputs).await?;
-        let config = self.reader.config();
+        self.session.read(sequences.span(), &sequences.start, &mut outputs).await?;
+        let config = self.session.config();
         if config.read_out == ReadOut::EveryStep {
             for (row, out) in outputs.chunks_exact_mut(config.outputs).enumerate() {
                 if row / size >= sequences.length(row % size) {
@@ -68,8 +83,8 @@ impl Predictor {
                 }
             }
         }
-        let values = self.reader.state(wait).await?;
-        Ok(Prediction { outputs, state: State { batch_size: size, values } })
+        let Some(state) = self.session.state().await? else { unreachable!("a run leaves a state") };
+        Ok(Prediction { outputs, state })
     }
 
     /// Runs another model of the same structure from now on, however it was initialised.
@@ -83,17 +98,17 @@ impl Predictor {
         if given != *config {
             return Err(Error::Config(format!("the model is {given:?}, the predictor runs {config:?}")));
         }
-        self.reader.set_parameters(model)
+        self.session.set_parameters(model)
     }
 
     /// Returns the configuration of the network that it runs.
     pub fn config(&self) -> &Config {
-        self.reader.config()
+        self.session.config()
     }
 
     /// How many plans it keeps, and what they take.
     pub fn plan_cache(&self) -> PlanCacheStats {
-        self.reader.plans().stats()
+        self.session.plan_cache()
     }
 }
 
@@ -105,7 +120,7 @@ impl Predictor {
     /// # Errors
     /// Same as [`Predictor::new_async`].
     pub fn new(device: &Device, model: &Model) -> Result<Self> {
-        crate::blocking::block_on(Self::new_async(device, model))
+        crate::wait::block_on(Self::new_async(device, model))
     }
 
     /// Blocks until [`Predictor::run_async`] is done.
@@ -113,6 +128,6 @@ impl Predictor {
     /// # Errors
     /// Same as [`Predictor::run_async`].
     pub fn run(&mut self, sequences: &Sequences) -> Result<Prediction> {
-        crate::blocking::block_on(self.run_waiting(sequences, Wait::Block))
+        crate::wait::block_on(self.run_async(sequences))
     }
 }

@@ -3,23 +3,34 @@
 //! No tensor, buffer or pipeline is made in a step after the first. On the CPU a step of one sequence allocates nothing
 //! at all and starts no thread; with many sequences, sharing the work among threads allocates.
 
-use crate::cache::PlanCacheStats;
-use crate::data::{Inputs, InputsRef, Span, Start, first_not_finite};
+use crate::data::{Inputs, InputsRef, Span, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Wait;
-use crate::model::{Config, Directions, InputKind, Model, ReadOut};
-use crate::reader::Reader;
+use crate::model::{Config, Directions, Model, ReadOut, State, check_size};
+use crate::session::{PlanCacheStats, Session};
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
+///
+/// ```
+/// use recurrent::{Config, Device, InputKind, Model, StreamingPredictor};
+/// // In an audio callback or a game's frame: one step at a time, without allocation.
+/// let model = Model::new(Config::gru(InputKind::Dense(2), 16, 1))?; // or Model::load(path)
+/// let mut stream = StreamingPredictor::new(&Device::cpu(), &model, 1)?;
+/// for sample in [[0.1, 0.0], [0.2, 0.1]] {
+///     let y = stream.step(&sample)?[0];
+///     assert!(y.is_finite());
+/// }
+/// stream.reset()?; // the next sequence
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct StreamingPredictor {
     config: Config,
     /// Of a model that is read out from the mean, one that is read out at every step.
-    reader: Reader,
-    batch: usize,
+    session: Session,
+    batch_size: usize,
     /// The state before the first step.
-    start: Vec<f32>,
+    start: State,
     /// Of a model that is read out from the mean.
     mean: Option<Mean>,
     outputs: Vec<f32>,
@@ -49,13 +60,13 @@ impl Mean {
 }
 
 impl StreamingPredictor {
-    /// A stream of `batch` sequences, in the initial state: zero, or the learned one.
+    /// A stream of `batch_size` sequences, in the initial state: zero, or the learned one.
     ///
     /// # Errors
     /// [`Error::Config`] for a batch of 0 and for a model that reads both ways, and so needs the end of a sequence
     /// before its first output ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger than the device's
     /// limits, and what a failing GPU returns.
-    pub async fn new_async(device: &Device, model: &Model, batch: usize) -> Result<Self> {
+    pub async fn new_async(device: &Device, model: &Model, batch_size: usize) -> Result<Self> {
         let config = model.config().clone();
         if config.directions == Directions::Bidirectional {
             return Err(Error::Config(
@@ -67,20 +78,20 @@ impl StreamingPredictor {
         // The read-out is linear: from the mean over the steps it is the mean of those at every step.
         let mean = (config.read_out == ReadOut::Mean).then(Mean::default);
         let runs = config.clone().with_read_out(if mean.is_some() { ReadOut::EveryStep } else { config.read_out });
-        let mut reader = Reader::new(device, runs, model.flat()).await?;
-        reader.prepare(1, batch, Wait::Yield).await?;
-        let start = model.initial_state(batch)?;
-        reader.set_state(&start)?;
-        Ok(StreamingPredictor { config, reader, batch, start, mean, outputs: Vec::new() })
+        let mut session = Session::new(device, runs, model, None).await?;
+        session.prepare_reading(1, batch_size).await?;
+        let start = model.initial_state(batch_size)?;
+        session.set_state(&start)?;
+        Ok(StreamingPredictor { config, session, batch_size, start, mean, outputs: Vec::new() })
     }
 
     /// Reads one token of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of tokens, [`Error::Data`] for an id out of range or a model that reads
-    /// vectors, [`Error::DeviceLost`].
+    /// dense inputs, [`Error::DeviceLost`].
     pub async fn step_tokens_async(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.run(1, InputsRef::Tokens(ids), Wait::Yield).await
+        self.run(1, InputsRef::Tokens(ids)).await
     }
 
     /// Reads one vector of each sequence, `[B, I]`, and returns the outputs `[B, O]`.
@@ -89,7 +100,7 @@ impl StreamingPredictor {
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite or a model that reads
     /// tokens, [`Error::DeviceLost`].
     pub async fn step_async(&mut self, x: &[f32]) -> Result<&[f32]> {
-        self.run(1, InputsRef::Dense(x), Wait::Yield).await
+        self.run(1, InputsRef::Dense(x)).await
     }
 
     /// Reads `steps` steps at once, `[T, B]` tokens or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
@@ -100,53 +111,18 @@ impl StreamingPredictor {
     /// Same as [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for
     /// no steps at all.
     pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
-        self.run(steps, inputs.borrowed(), Wait::Yield).await
+        self.run(steps, inputs.borrowed()).await
     }
 
-    async fn run(&mut self, steps: usize, inputs: InputsRef<'_>, wait: Wait) -> Result<&[f32]> {
-        self.check(steps, inputs)?;
-        if steps == 0 {
-            return Err(Error::Config("the number of steps (T) is 0, expected at least 1".to_owned()));
-        }
-        let span = Span { steps, batch_size: self.batch, inputs, lengths: None, before: 0 };
-        self.reader.run(span, &Start::Carry, wait, &mut self.outputs).await?;
+    async fn run(&mut self, steps: usize, inputs: InputsRef<'_>) -> Result<&[f32]> {
+        check_size("steps (T)", steps)?;
+        inputs.check(&self.config, steps, self.batch_size)?;
+        let span = Span { steps, batch_size: self.batch_size, inputs, lengths: None, before: 0 };
+        self.session.read(span, &Start::Carry, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
             mean.take_in(&mut self.outputs, steps);
         }
         Ok(&self.outputs)
-    }
-
-    fn check(&self, steps: usize, inputs: InputsRef<'_>) -> Result<()> {
-        match (self.config.input, inputs) {
-            (InputKind::Tokens(vocabulary), InputsRef::Tokens(ids)) => {
-                if steps.checked_mul(self.batch) != Some(ids.len()) {
-                    return Err(Error::shape("tokens", &[steps, self.batch], &[ids.len()]));
-                }
-                match ids.iter().position(|id| *id as usize >= vocabulary) {
-                    None => Ok(()),
-                    Some(at) => Err(Error::Data(format!(
-                        "token {at} is id {}, but the model knows {vocabulary} tokens (0 to {})",
-                        ids[at],
-                        vocabulary - 1
-                    ))),
-                }
-            }
-            (InputKind::Dense(features), InputsRef::Dense(x)) => {
-                if steps.checked_mul(self.batch).and_then(|n| n.checked_mul(features)) != Some(x.len()) {
-                    return Err(Error::shape("x", &[steps, self.batch, features], &[x.len()]));
-                }
-                match first_not_finite(x) {
-                    None => Ok(()),
-                    Some(at) => Err(Error::Data(format!("element {at} of x is {}", x[at]))),
-                }
-            }
-            (InputKind::Tokens(_), InputsRef::Dense(_)) => {
-                Err(Error::Data("the model reads tokens, but was given vectors".to_owned()))
-            }
-            (InputKind::Dense(_), InputsRef::Tokens(_)) => {
-                Err(Error::Data("the model reads vectors, but was given tokens".to_owned()))
-            }
-        }
     }
 
     /// Back to the initial state.
@@ -155,26 +131,28 @@ impl StreamingPredictor {
     /// [`Error::DeviceLost`].
     pub fn reset(&mut self) -> Result<()> {
         self.mean = self.mean.take().map(|_| Mean::default());
-        self.reader.set_state(&self.start)
+        self.session.set_state(&self.start)
     }
 
-    /// The state `[S, L, B, D·H]`: h of every layer, and then c where the cell has one.
+    /// Returns the state after the last step: h of every layer, and c where the cell has one.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub async fn state_async(&mut self) -> Result<Vec<f32>> {
-        self.reader.state(Wait::Yield).await
+    pub async fn state_async(&mut self) -> Result<State> {
+        match self.session.state().await? {
+            Some(state) => Ok(state),
+            None => Ok(self.start.clone()),
+        }
     }
 
-    /// Goes on from the state `[S, L, B, D·H]`; what is read out from the mean is so from here on.
+    /// Goes on from another state; what is read out from the mean is so from here on.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite, [`Error::DeviceLost`].
-    pub fn set_state(&mut self, state: &[f32]) -> Result<()> {
-        if let Some(at) = state.iter().position(|v| !v.is_finite()) {
-            return Err(Error::Data(format!("element {at} of the state is {}", state[at])));
-        }
-        self.reader.set_state(state)?;
+    /// [`Error::Shape`] for a state of another network or of another number of sequences, [`Error::Data`] for a number
+    /// that is not finite, [`Error::DeviceLost`].
+    pub fn set_state(&mut self, state: &State) -> Result<()> {
+        state.check("state", &self.config, self.batch_size)?;
+        self.session.set_state(state)?;
         self.mean = self.mean.take().map(|_| Mean::default());
         Ok(())
     }
@@ -186,7 +164,7 @@ impl StreamingPredictor {
 
     /// How many plans it keeps, and what they take.
     pub fn plan_cache(&self) -> PlanCacheStats {
-        self.reader.plans().stats()
+        self.session.plan_cache()
     }
 }
 
@@ -197,8 +175,8 @@ impl StreamingPredictor {
     ///
     /// # Errors
     /// Same as [`StreamingPredictor::new_async`].
-    pub fn new(device: &Device, model: &Model, batch: usize) -> Result<Self> {
-        crate::blocking::block_on(Self::new_async(device, model, batch))
+    pub fn new(device: &Device, model: &Model, batch_size: usize) -> Result<Self> {
+        crate::wait::block_on(Self::new_async(device, model, batch_size))
     }
 
     /// Blocks until [`StreamingPredictor::step_tokens_async`] is done.
@@ -206,7 +184,7 @@ impl StreamingPredictor {
     /// # Errors
     /// Same as [`StreamingPredictor::step_tokens_async`].
     pub fn step_tokens(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        crate::blocking::block_on(self.run(1, InputsRef::Tokens(ids), Wait::Block))
+        crate::wait::block_on(self.step_tokens_async(ids))
     }
 
     /// Blocks until [`StreamingPredictor::step_async`] is done.
@@ -214,7 +192,7 @@ impl StreamingPredictor {
     /// # Errors
     /// Same as [`StreamingPredictor::step_async`].
     pub fn step(&mut self, x: &[f32]) -> Result<&[f32]> {
-        crate::blocking::block_on(self.run(1, InputsRef::Dense(x), Wait::Block))
+        crate::wait::block_on(self.step_async(x))
     }
 
     /// Blocks until [`StreamingPredictor::sequence_async`] is done.
@@ -222,20 +200,29 @@ impl StreamingPredictor {
     /// # Errors
     /// Same as [`StreamingPredictor::sequence_async`].
     pub fn sequence(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
-        crate::blocking::block_on(self.run(steps, inputs.borrowed(), Wait::Block))
+        crate::wait::block_on(self.sequence_async(steps, inputs))
     }
 
     /// Blocks until [`StreamingPredictor::state_async`] is done.
     ///
     /// # Errors
     /// Same as [`StreamingPredictor::state_async`].
-    pub fn state(&mut self) -> Result<Vec<f32>> {
-        crate::blocking::block_on(self.reader.state(Wait::Block))
+    pub fn state(&mut self) -> Result<State> {
+        crate::wait::block_on(self.state_async())
     }
 }
 
 /// Draws a token from softmax(outputs / temperature) by a uniform number in \[0, 1); at temperature 0 returns the
 /// likeliest.
+///
+/// ```
+/// use recurrent::sample;
+/// let logits = [0.1, 2.0, -1.0];
+/// assert_eq!(sample(&logits, 0.0, 0.5)?, 1); // temperature 0: the likeliest
+/// let drawn = sample(&logits, 1.0, 0.999)?; // by a number in [0, 1) that the caller draws
+/// # assert_eq!(drawn, 2);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Config`] for a temperature that is negative or not finite, [`Error::Data`] for outputs that are empty or

@@ -81,6 +81,7 @@ fn a_step_of_a_stream_allocates_nothing_after_the_first() {
             match &one {
                 Inputs::Tokens(ids) => now(stream.step_tokens_async(ids)).map(drop).unwrap(),
                 Inputs::Dense(x) => now(stream.step_async(x)).map(drop).unwrap(),
+                _ => panic!("another kind"),
             }
             stream.set_state(&state).unwrap();
             now(stream.sequence_async(1, &one)).unwrap();
@@ -93,6 +94,7 @@ fn a_step_of_a_stream_allocates_nothing_after_the_first() {
                 match &one {
                     Inputs::Tokens(ids) => stream.step_tokens(ids).map(drop).unwrap(),
                     Inputs::Dense(x) => stream.step(x).map(drop).unwrap(),
+                    _ => panic!("another kind"),
                 }
             }
         });

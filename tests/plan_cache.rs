@@ -17,12 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::whole::{self, assert_same, bytes, rng};
-use recurrent::cpu::Executor as OnCpu;
-use recurrent::gpu::{Executor as OnGpu, Gpu};
-use recurrent::plan::{DType, Lifetime, Phase, Plan, PlanId, Purpose};
+use recurrent::gpu::Gpu;
+use recurrent::internals::cpu::Executor as OnCpu;
+use recurrent::internals::gpu::Executor as OnGpu;
+use recurrent::internals::plan::{CopyView, DType, Lifetime, Phase, Plan, PlanId, Purpose};
 use recurrent::{
-    Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Predictor, ReadOut, Recipe, Reset,
-    Sequences, Start, StreamingPredictor, Trainer,
+    BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Predictor, ReadOut, Recipe,
+    Reset, Sequences, Start, StreamingPredictor, Trainer,
 };
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
@@ -98,9 +99,11 @@ fn ten_thousand_sizes_fit_a_bounded_heap() {
         for (number, (steps, size)) in sizes().enumerate() {
             // A tenth of them is run too, so that it ends in time.
             if number % 10 == 0 {
-                predictor.run(&Sequences::tokens(steps, size, vec![1; steps * size])).unwrap();
+                predictor
+                    .run(&Sequences::tokens(BatchShape { steps, batch_size: size }, vec![1; steps * size]))
+                    .unwrap();
             }
-            trainer.prepare(steps, size).unwrap();
+            trainer.prepare(BatchShape { steps, batch_size: size }).unwrap();
             for cache in [predictor.plan_cache(), trainer.plan_cache()] {
                 assert!(cache.bytes <= LIMIT || cache.plans == 1, "{cache:?}");
                 assert_eq!(cache.made - cache.freed, cache.plans as u64);
@@ -128,7 +131,7 @@ fn ten_thousand_sizes_fit_a_bounded_heap_on_a_gpu() {
     let (mut on_device, mut pipelines) = (0, Vec::new());
     let most = heap(|| {
         for (number, (steps, size)) in sizes().enumerate() {
-            trainer.prepare(steps, size).unwrap();
+            trainer.prepare(BatchShape { steps, batch_size: size }).unwrap();
             if number % 100 == 0 {
                 on_device = on_device.max(allocated());
                 pipelines.push(counters().compute_pipelines.read());
@@ -155,7 +158,7 @@ fn any_length_has_the_same_few_plans(device: &Device) {
             for number in 0..if device.is_gpu() { 50 } else { 300 } {
                 let steps = number * 7919 % 2000 + 1;
                 let x = whole::reals(&mut rng(number as u64), steps * 3, 1.0);
-                let got = predictor.run(&Sequences::dense(steps, 1, x.clone())).unwrap();
+                let got = predictor.run(&Sequences::dense(BatchShape { steps, batch_size: 1 }, x.clone())).unwrap();
                 if number % 10 == 0 {
                     stream.reset().unwrap();
                     let outputs = stream.sequence(steps, &recurrent::Inputs::Dense(x)).unwrap().to_vec();
@@ -183,8 +186,8 @@ fn chunks_are_the_whole_to_the_last_bit(device: &Device) {
             let model = Model::new(config.clone()).unwrap();
             let x = whole::reals(&mut rng(3), steps * size * 3, 1.0);
             let (plan, tensors) = Plan::new(&config, Purpose::Infer, steps, size, &device.target()).unwrap();
-            let feed = |write: &mut dyn FnMut(recurrent::plan::TensorId, &[f32])| {
-                write(tensors.parameters, model.flat());
+            let feed = |write: &mut dyn FnMut(recurrent::internals::plan::TensorId, &[f32])| {
+                write(tensors.parameters, model.values());
                 write(tensors.inputs, &x);
                 if let Some(fresh) = tensors.fresh {
                     write(fresh, &[1.0]);
@@ -209,9 +212,12 @@ fn chunks_are_the_whole_to_the_last_bit(device: &Device) {
                     (executor.read(id, tensors.outputs).unwrap(), executor.read(id, tensors.state).unwrap())
                 }
             };
-            let got = Predictor::new(device, &model).unwrap().run(&Sequences::dense(steps, size, x)).unwrap();
+            let got = Predictor::new(device, &model)
+                .unwrap()
+                .run(&Sequences::dense(BatchShape { steps, batch_size: size }, x))
+                .unwrap();
             assert_same(&format!("{cell:?} {read_out:?} outputs"), &got.outputs, &outputs);
-            assert_same(&format!("{cell:?} {read_out:?} state"), &got.state.values, &state);
+            assert_same(&format!("{cell:?} {read_out:?} state"), got.state.values(), &state);
         }
     }
 }
@@ -227,7 +233,7 @@ fn what_is_in_use_never_goes(device: &Device) {
         let device = device.clone().with_plan_cache_bytes(limit);
         let window = |steps: usize, size: usize, start: Start| {
             let batch = whole::batch(&mut rng(steps as u64), &config, Loss::CrossEntropy, steps, size);
-            Batch { sequences: batch.sequences.with_start(start), ..batch }
+            batch.with_start(start)
         };
         let mut trainer = Trainer::new(&device, &model, recipe).unwrap();
         let mut said = Vec::new();
@@ -242,7 +248,7 @@ fn what_is_in_use_never_goes(device: &Device) {
                 trainer.step_accumulated(&windows).unwrap();
                 let trace = trainer.trace().unwrap();
                 said.extend(trace.layers.iter().flat_map(|layer| layer.norms.clone()));
-                assert_eq!(trainer.state().unwrap().unwrap().batch_size, size);
+                assert_eq!(trainer.state().unwrap().unwrap().batch_size(), size);
             }
         }
         said.extend(trainer.metrics().unwrap().iter().map(|metrics| metrics.loss));
@@ -350,8 +356,8 @@ fn a_plan_that_fails_leaves_nothing_on_a_gpu() {
     // And what was prepared goes when it is freed.
     let mut plan = Plan::empty();
     let [a, b] = ["a", "b"].map(|name| plan.tensor(name, &[1 << 20], DType::F32, Lifetime::Scratch).unwrap());
-    let [from, to] = [a, b].map(|tensor| recurrent::plan::View::new(tensor, 0, 1, 1 << 20));
-    plan.push(Phase::Forward, recurrent::plan::Op::Copy { from, to });
+    let [from, to] = [a, b].map(|tensor| recurrent::internals::plan::View::new(tensor, 0, 1, 1 << 20));
+    plan.push(Phase::Forward, recurrent::internals::plan::Op::Copy(CopyView { from, to }));
     let before = allocated();
     let id = executor.prepare(plan).unwrap();
     executor.run(id).unwrap();
@@ -375,7 +381,7 @@ fn memory_that_runs_out_is_survived() {
     let largest = |trainer: &mut Trainer| {
         let mut size = 1 << 14;
         loop {
-            match trainer.prepare(20, size) {
+            match trainer.prepare(BatchShape { steps: 20, batch_size: size }) {
                 Ok(()) => return size,
                 Err(Error::OutOfMemory(_)) => size /= 2,
                 Err(other) => panic!("{other:?}"),
@@ -387,10 +393,12 @@ fn memory_that_runs_out_is_survived() {
     let mut halving = new();
     let found = largest(&mut halving);
     assert!((64..1 << 14).contains(&found), "{found}");
-    assert!(halving.prepare(20, 2 * found).is_err());
+    assert!(halving.prepare(BatchShape { steps: 20, batch_size: 2 * found }).is_err());
     // It trains there, and sizes that were kept go where a new one has no room beside them.
     for size in [found, found / 2 + 1, found, found - 1, 3] {
-        halving.prepare(20, size).unwrap_or_else(|error| panic!("B {size} after B {found}: {error}"));
+        halving
+            .prepare(BatchShape { steps: 20, batch_size: size })
+            .unwrap_or_else(|error| panic!("B {size} after B {found}: {error}"));
     }
     assert!(halving.plan_cache().freed > 0, "{:?}", halving.plan_cache());
     drop(halving);

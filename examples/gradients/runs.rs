@@ -6,8 +6,8 @@
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{
-    Activation, Cell, Clip, Config, Device, Error, InputKind, LayerTrace, Loss, Model, Optimizer, ReadOut, Recipe,
-    Trace, Trainer,
+    Activation, BatchShape, Cell, Clip, Config, Device, Error, InputKind, LayerTrace, Loss, Model, Optimizer, ReadOut,
+    Recipe, Trace, Trainer,
 };
 use recurrent_examples::{report::Report, signals};
 
@@ -76,7 +76,7 @@ impl Network {
             .with_trace();
         let mut trainer = Trainer::new(device, &model, recipe)?;
         // What is too large for the device is said before it is made.
-        trainer.prepare(sizes.steps, BATCH)?;
+        trainer.prepare(BatchShape { steps: sizes.steps, batch_size: BATCH })?;
         let mut task = Adding::new(sizes.seed, sizes.steps, BATCH);
         trainer.step(&task.next())?;
         let first = trainer.trace()?;
@@ -150,7 +150,7 @@ impl Exploding {
         let model = with_recurrent(&Model::new(config.with_seed(sizes.seed))?, &unit.collect::<Vec<f32>>())?;
         let recipe = Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.0), 0.01).with_clip(self.clip());
         let mut trainer = Trainer::new(device, &model, recipe)?;
-        trainer.prepare(sizes.steps, BATCH)?;
+        trainer.prepare(BatchShape { steps: sizes.steps, batch_size: BATCH })?;
         let mut task = Adding::new(sizes.seed, sizes.steps, BATCH);
         let mut history = History { losses: Vec::new(), norms: Vec::new(), diverged: None };
         for update in 1..=EXPLODING {

@@ -4,7 +4,7 @@
 //! The contract: the first mark lies in the first half and the second in the second, so the gradient has a way to go.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, Sequences, Targets};
+use recurrent::{Batch, BatchShape, Sequences, Targets};
 
 /// What always guessing 1 is off by, squared: the variance of the sum of two uniform numbers.
 pub const GUESSING: f64 = 1.0 / 6.0;
@@ -37,7 +37,7 @@ impl Adding {
                 }
             }
         }
-        let sequences = Sequences::dense(steps, batch, inputs);
-        Batch { sequences, targets: Targets::Values(sums), loss_mask: None }
+        let sequences = Sequences::dense(BatchShape { steps, batch_size: batch }, inputs);
+        Batch::new(sequences, Targets::Values(sums))
     }
 }

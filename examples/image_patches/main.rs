@@ -149,7 +149,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     let (held, kept) = order.split_at(order.len() / HELD);
     let example = |at: usize, shift| -> Result<Example> {
         let targets = Targets::Classes(vec![classes[at] as u32]);
-        Ok(Example { inputs: cut.read(&images.pixels[at], shift)?, targets })
+        Ok(Example::new(cut.read(&images.pixels[at], shift)?, targets))
     };
     let all = (0..count).map(|at| example(at, (0, 0))).collect::<Result<Vec<_>>>()?;
     options.prepare(&[])?;

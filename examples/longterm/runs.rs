@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Cell, Clip, Config, Device, Error, Init, Model, Optimizer, Recipe, Trainer};
+use recurrent::{BatchShape, Cell, Clip, Config, Device, Error, Init, Model, Optimizer, Recipe, Trainer};
 use recurrent_examples::{cell::CellName, signals};
 
 use crate::tasks::Task;
@@ -52,7 +52,7 @@ pub fn train(
         Recipe::new(task.loss()).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), task.learning_rate());
     let mut trainer = Trainer::new(device, &model, recipe)?;
     // What is too large for the device is said before it is made.
-    trainer.prepare(task.steps(lag), BATCH)?;
+    trainer.prepare(BatchShape { steps: task.steps(lag), batch_size: BATCH })?;
     let rng = |stream| {
         let mut rng = ChaCha12Rng::seed_from_u64(sizes.seed);
         rng.set_stream(stream);

@@ -5,7 +5,7 @@
 
 use clap::ValueEnum;
 use rand::{RngExt, rngs::ChaCha12Rng};
-use recurrent::{Batch, Config, InputKind, Loss, ReadOut, Targets};
+use recurrent::{Batch, BatchShape, Config, InputKind, Loss, ReadOut, Targets};
 
 /// How many tokens there are to remember.
 const TOKENS: usize = 8;
@@ -88,7 +88,7 @@ impl Task {
             Task::Recall => {
                 let asked = tokens(size, 0..TOKENS);
                 let others = tokens(lag * size, TOKENS..2 * TOKENS);
-                Batch::tokens(steps, size, [&asked[..], &others].concat(), asked)
+                Batch::tokens(BatchShape { steps, batch_size: size }, [&asked[..], &others].concat(), asked)
             }
             Task::Adding => {
                 // The first mark is at the beginning: it is what must be remembered.
@@ -101,7 +101,7 @@ impl Task {
                         inputs[at + 1] = 1.0;
                     }
                 }
-                Batch::dense(steps, size, inputs, Targets::Values(sums))
+                Batch::dense(BatchShape { steps, batch_size: size }, inputs, Targets::Values(sums))
             }
             Task::Copy => {
                 let asked = tokens(LENGTH * size, 0..TOKENS);
@@ -113,7 +113,7 @@ impl Task {
                 let mut targets = vec![0; rows];
                 targets[answers..].copy_from_slice(&asked);
                 let mask = (0..rows).map(|row| row >= answers).collect();
-                Batch::tokens(steps, size, inputs, targets).with_loss_mask(mask)
+                Batch::tokens(BatchShape { steps, batch_size: size }, inputs, targets).with_loss_mask(mask)
             }
         }
     }

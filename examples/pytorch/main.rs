@@ -15,8 +15,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use recurrent::checkpoint::Names;
-use recurrent::{Activation, Cell, Config, Device, Directions, InputKind, Model, Predictor, Reset, Sequences};
+use recurrent::formats::Names;
+use recurrent::{
+    Activation, BatchShape, Cell, Config, Device, Directions, InputKind, Model, Predictor, Reset, Sequences,
+};
 use recurrent_examples::program;
 
 /// Reads an nn.RNN, nn.LSTM or nn.GRU with an nn.Linear on top from a safetensors file.
@@ -101,7 +103,7 @@ fn run(args: &Args) -> Result<()> {
     program::aside(format_args!("{}: {} parameters", args.file.display(), model.layout().parameter_count()));
     if let Some(steps) = args.run {
         let steps = steps as usize;
-        let ones = Sequences::dense(steps, 1, vec![1.0; steps.saturating_mul(args.inputs)]);
+        let ones = Sequences::dense(BatchShape { steps, batch_size: 1 }, vec![1.0; steps.saturating_mul(args.inputs)]);
         let outputs = Predictor::new(&Device::cpu(), &model)?.run(&ones)?.outputs;
         let last = outputs.chunks(args.outputs).next_back().unwrap_or_default();
         writeln!(stdout(), "{}", serde_json::to_string(last)?)?;

@@ -124,7 +124,7 @@ fn read(trainer: &mut Trainer, batches: &[Batch], epoch: u64, report: &Report) -
                 sum += metrics.loss;
                 count += 1;
             }
-            report.at(trainer.steps(), format!("epoch {epoch}  loss {:.4}", sum / f64::from(count)));
+            report.at(trainer.steps_done(), format!("epoch {epoch}  loss {:.4}", sum / f64::from(count)));
         }
         if is_stopped {
             break;

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use recurrent::{Batch, Device, Loss, Model, Recipe, Trainer, data::HeldOutWindows};
+use recurrent::{Batch, BatchShape, Device, Loss, Model, Recipe, Trainer, data::HeldOutWindows};
 use recurrent_examples::{device, report::Report};
 
 use crate::{
@@ -28,8 +28,11 @@ pub fn run(args: &EvalArgs, common: &Common) -> Result<()> {
     let split = args.split.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
     let part = text.part(args.split, &notes.settings)?.to_vec();
     let characters = part.len();
-    let held = HeldOutWindows::new(part, notes.settings.seq_length, notes.settings.batch_size)
-        .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
+    let held = HeldOutWindows::new(
+        part,
+        BatchShape { steps: notes.settings.seq_length, batch_size: notes.settings.batch_size },
+    )
+    .with_context(|| format!("the {split} part of {} is too short", text::name(data)))?;
     let report = Report::new(common.json);
     let device = device::open(&common.device, &report)?;
     let nats = measure(&device, &checkpoint.model, held.iter())?;

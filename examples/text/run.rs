@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use recurrent::BatchShape;
 use recurrent::{
     Checkpoint, EarlyStopping, Error, Model, Trainer,
     checkpoint::Lock,
@@ -51,7 +52,11 @@ impl Run {
         };
         let (windows, held) = cut(&text, &notes.settings)?;
         let left = text.part(Split::Test, &notes.settings)?;
-        let test = HeldOutWindows::new(left.to_vec(), notes.settings.seq_length, notes.settings.batch_size).ok();
+        let test = HeldOutWindows::new(
+            left.to_vec(),
+            BatchShape { steps: notes.settings.seq_length, batch_size: notes.settings.batch_size },
+        )
+        .ok();
         let test = test.map(|held| (held, left.len()));
         let stopping = EarlyStopping::resume(notes.settings.patience, best, notes.progress.since_best())?;
         check_progress(&checkpoint, &notes, windows.len() as u64, &stopping)?;
@@ -149,18 +154,19 @@ fn resumed(args: &TrainArgs, notes: Notes) -> Result<(Notes, Text)> {
 fn cut(text: &Text, settings: &Settings) -> Result<(Windows, Option<HeldOutWindows>)> {
     let (steps, batch) = (settings.seq_length, settings.batch_size);
     let (train, validation) = (text.part(Split::Train, settings)?, text.part(Split::Validation, settings)?);
-    let windows = Windows::new(train.to_vec(), steps, batch).map_err(|error| match error {
-        Error::Data(_) => anyhow::Error::new(error).context(format!(
-            "the text is too short: {} to train on, of {} in all; lower --seq-length or --batch-size",
-            text::count(train.len(), "character"),
-            text.ids.len()
-        )),
-        error => error.into(),
-    })?;
+    let windows =
+        Windows::new(train.to_vec(), BatchShape { steps, batch_size: batch }).map_err(|error| match error {
+            Error::Data(_) => anyhow::Error::new(error).context(format!(
+                "the text is too short: {} to train on, of {} in all; lower --seq-length or --batch-size",
+                text::count(train.len(), "character"),
+                text.ids.len()
+            )),
+            error => error.into(),
+        })?;
     if settings.validation_fraction == 0.0 {
         return Ok((windows, None));
     }
-    let held = HeldOutWindows::new(validation.to_vec(), steps, batch)
+    let held = HeldOutWindows::new(validation.to_vec(), BatchShape { steps, batch_size: batch })
         .with_context(|| format!("too little text for --validation-fraction {}", settings.validation_fraction))?;
     Ok((windows, Some(held)))
 }

@@ -33,7 +33,7 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
         learned => learned?,
     };
     if let Some(code) = stopped {
-        let (steps, file) = (run.trainer.steps(), run.checkpoint.display());
+        let (steps, file) = (run.trainer.steps_done(), run.checkpoint.display());
         let command = resume_command(&run, args, common);
         program::aside(format_args!("interrupted after {steps} steps; saved in {file}. To go on:\n{command}"));
         return Ok(ExitCode::from(code));
@@ -61,10 +61,10 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
 /// Trains to the end of the last epoch, or until a signal: then the exit code. Either way everything is saved.
 fn learn(run: &mut Run, report: &mut Report) -> Result<Option<u8>> {
     let epoch = run.epoch();
-    report.begin(run.trainer.steps(), run.notes.settings.epochs.saturating_mul(epoch))?;
+    report.begin(run.trainer.steps_done(), run.notes.settings.epochs.saturating_mul(epoch))?;
     let mut clock = TimingSource::start(run);
     loop {
-        let steps = run.trainer.steps();
+        let steps = run.trainer.steps_done();
         if steps / epoch > run.notes.progress.epochs {
             end_epoch(run, report)?;
             clock = TimingSource::start(run);
@@ -131,7 +131,7 @@ struct TimingSource {
 
 impl TimingSource {
     fn start(run: &Run) -> Self {
-        TimingSource { since: Instant::now(), steps: run.trainer.steps() }
+        TimingSource { since: Instant::now(), steps: run.trainer.steps_done() }
     }
 
     /// Since the last call.

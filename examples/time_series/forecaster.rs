@@ -5,6 +5,7 @@
 //! was found on the validation part.
 
 use anyhow::{Result, ensure};
+use recurrent::BatchShape;
 use recurrent::{
     Device, Model, Predictor, Sequences,
     data::{SeasonalMean, StandardScaler},
@@ -97,7 +98,7 @@ pub fn leveled(windows: &[&[f32]]) -> (Sequences, Vec<(f32, f32)>) {
     let steps = windows.first().map_or(0, |window| window.len());
     let levels: Vec<(f32, f32)> = windows.iter().map(|window| level(window)).collect();
     let read = |t: usize| windows.iter().zip(&levels).map(move |(w, (mean, deviation))| (w[t] - mean) / deviation);
-    (Sequences::dense(steps, windows.len(), (0..steps).flat_map(read).collect()), levels)
+    (Sequences::dense(BatchShape { steps, batch_size: windows.len() }, (0..steps).flat_map(read).collect()), levels)
 }
 
 /// What the networks, on the mean, add to the linear forecast after each window `[horizon]`.

@@ -241,7 +241,7 @@ fn batch(series: &Series<f32>, origins: &[usize], rest: &dyn Fn(usize) -> Vec<f3
     let (sequences, levels) = forecaster::leveled(&windows);
     let targets = origins.iter().zip(levels);
     let targets = targets.flat_map(|(origin, (_, deviation))| rest(*origin).into_iter().map(move |x| x / deviation));
-    Batch { sequences, targets: Targets::Values(targets.collect()), loss_mask: None }
+    Batch::new(sequences, Targets::Values(targets.collect()))
 }
 
 /// The options of one of the networks: its own seed and its own checkpoint, that of the first as it was named.

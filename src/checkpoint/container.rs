@@ -3,7 +3,10 @@
 //!
 //! The contract: nothing of such a file is read but its first bytes, and no safetensors file is taken for one.
 
-use super::tensors::{HEADER_BYTES, LENGTH_BYTES};
+/// A safetensors file opens with the length of its header, eight bytes.
+pub(super) const LENGTH_BYTES: usize = 8;
+/// The longest header that is read: names and shapes of some hundred thousand tensors.
+pub(super) const HEADER_BYTES: usize = 16 << 20;
 
 /// Formats by how their files begin.
 const MAGIC: [(&[u8], &str, &str); 13] = [

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::tensors::Tensors;
 use super::{
-    Checked, Checkpoint, FORMAT, Fault, Header, KEY, OLDEST_FORMAT, Progress, State, Training, check_frozen,
-    check_loss_scale, moments_prefix, strict, text,
+    Checked, Checkpoint, FORMAT, Fault, Header, KEY, OLDEST_FORMAT, Progress, Training, check_frozen, check_loss_scale,
+    moments_prefix, strict, text,
 };
-use crate::model::{Layout, Model};
+use crate::model::{Layout, Model, State};
 
 /// The checkpoint, or what is wrong with it.
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
@@ -37,8 +37,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
                 (0..recipe.optimizer.moment_count()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
             let state = match file.shape("state") {
                 None => None,
+                // Of the shape that was checked above.
                 Some(shape) => {
-                    Some(State { batch_size: shape.get(2).copied().unwrap_or(0), values: file.values("state")? })
+                    let batch_size = shape.get(2).copied().unwrap_or(0);
+                    Some(State::of(&header.config, batch_size, file.values("state")?))
                 }
             };
             Some(Training { recipe, steps, frozen, moments, state, loss_scale })
@@ -54,11 +56,11 @@ struct Version {
     format: u64,
 }
 
-fn parse_header(file: &Tensors<'_>) -> Checked<Header> {
+fn parse_header(file: &Tensors<'_>) -> Result<Header, Fault> {
     let header = file.metadata(KEY).ok_or_else(|| {
         format!("is a safetensors file without the metadata `{KEY}` (configuration and format): not by this crate")
     })?;
-    let invalid = |e: serde_json::Error| format!("has invalid metadata `{KEY}`: {e}");
+    let invalid = |error: serde_json::Error| Fault::wrong(&format!("has invalid metadata `{KEY}`"), error);
     strict::check(header).map_err(invalid)?;
     // Serde reads a struct from an array as well.
     let version = Some(header).filter(|json| json.trim_start().starts_with('{')).map(serde_json::from_str);
@@ -67,9 +69,10 @@ fn parse_header(file: &Tensors<'_>) -> Checked<Header> {
         Some(Ok(Version { format })) => {
             return Err(format!(
                 "has format {format}, this version of the crate reads formats {OLDEST_FORMAT} to {FORMAT}"
-            ));
+            )
+            .into());
         }
-        _ => return Err(format!("has metadata `{KEY}` without the number `format`")),
+        _ => return Err(format!("has metadata `{KEY}` without the number `format`").into()),
     }
     serde_json::from_str(header).map_err(invalid)
 }

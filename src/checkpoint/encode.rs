@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::tensors::{HEADER_BYTES, LENGTH_BYTES, not_finite};
+use super::container::{HEADER_BYTES, LENGTH_BYTES};
+use super::tensors::not_finite;
 use super::{Checked, Fault, text};
 use crate::error::Error;
 use crate::model::{Layout, Parameter};
@@ -18,14 +19,14 @@ use crate::model::{Layout, Parameter};
 const CHUNK: usize = 1 << 14;
 
 /// A tensor of type F32.
-pub(super) struct Tensor<'a> {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) values: &'a [f32],
+pub(crate) struct Tensor<'a> {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: &'a [f32],
 }
 
 /// The parameters in a flat buffer, each under the name that it has in the file; without those that have none.
-pub(super) fn named_tensors<'a>(
+pub(crate) fn named_tensors<'a>(
     layout: &Layout,
     flat: &'a [f32],
     name: impl Fn(&Parameter) -> Option<String>,
@@ -35,7 +36,7 @@ pub(super) fn named_tensors<'a>(
 }
 
 /// A file, ready to be written.
-pub(super) struct Encoded<'a> {
+pub(crate) struct Encoded<'a> {
     /// The length of the header and the header.
     head: Vec<u8>,
     /// In the order of the file.
@@ -45,7 +46,7 @@ pub(super) struct Encoded<'a> {
 impl<'a> Encoded<'a> {
     /// A file of these tensors, all finite. One entry of metadata, because safetensors writes several in the order of a
     /// hash map.
-    pub(super) fn new(mut tensors: Vec<Tensor<'a>>, key: &str, entry: String) -> Checked<Self> {
+    pub(crate) fn new(mut tensors: Vec<Tensor<'a>>, key: &str, entry: String) -> Checked<Self> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let (mut infos, mut end) = (Vec::with_capacity(tensors.len()), 0);
         for Tensor { name, shape, values } in &tensors {
@@ -84,7 +85,7 @@ impl<'a> Encoded<'a> {
         Ok(())
     }
 
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
         let len = self.head.len() + self.tensors.iter().map(|tensor| size_of_val(tensor.values)).sum::<usize>();
         let mut bytes = Vec::new();
         let out = |_| Error::OutOfMemory(format!("encoding a file ({len} bytes)"));

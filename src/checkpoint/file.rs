@@ -10,21 +10,22 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::Fault;
 use super::encode::Encoded;
-use super::{Checked, Fault, text};
 use crate::error::Error;
 
 /// A new file, until it takes the old one's place: this and characters that are drawn.
 const TEMPORARY: &str = ".recurrent-";
 const DRAWN: usize = 6;
+const UNWRITABLE: &str = "cannot be written";
 /// Links that lead to links, as Linux follows them.
 const MAX_LINKS: usize = 40;
 
 /// All bytes of a regular file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let unreadable = |e: io::Error| format!("cannot be read: {e}");
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    const UNREADABLE: &str = "cannot be read";
     // Asked first: reading a pipe or a device may never end.
-    let metadata = fs::metadata(path).map_err(unreadable)?;
+    let metadata = fs::metadata(path).map_err(Fault::file(UNREADABLE))?;
     if !metadata.is_file() {
         return Err(not_a_file(&metadata).into());
     }
@@ -32,7 +33,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
         ErrorKind::OutOfMemory => {
             Error::OutOfMemory(format!("reading {} ({} bytes)", path.display(), metadata.len())).into()
         }
-        _ => unreadable(e).into(),
+        _ => Fault::file(UNREADABLE)(e),
     })
 }
 
@@ -49,28 +50,24 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub(super) fn of(path: &Path) -> Checked<Self> {
-        let unwritable = |e: io::Error| format!("cannot be written: {e}");
+    pub(super) fn of(path: &Path) -> Result<Self, Fault> {
         let permissions = match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() => return Err(not_a_file(&metadata)),
-            Ok(metadata) if metadata.permissions().readonly() => return Err("is read-only".to_owned()),
+            Ok(metadata) if !metadata.is_file() => return Err(not_a_file(&metadata).into()),
+            Ok(metadata) if metadata.permissions().readonly() => return Err("is read-only".to_owned().into()),
             Ok(metadata) => Some(metadata.permissions()),
             Err(e) if e.kind() == ErrorKind::NotFound => None,
-            Err(e) => return Err(unwritable(e)),
+            Err(e) => return Err(Fault::file(UNWRITABLE)(e)),
         };
         // A link is followed: renaming would replace the link itself.
-        let file = if permissions.is_some() {
-            fs::canonicalize(path).map_err(text)?
-        } else {
-            follow(path).map_err(unwritable)?
-        };
+        let file = if permissions.is_some() { fs::canonicalize(path) } else { follow(path) };
+        let file = file.map_err(Fault::file(UNWRITABLE))?;
         let folder = match (file.file_name(), file.parent()) {
             (Some(_), Some(folder)) if folder.as_os_str().is_empty() => PathBuf::from("."),
             (Some(_), Some(folder)) => folder.to_owned(),
-            _ => return Err("names no file".to_owned()),
+            _ => return Err("names no file".to_owned().into()),
         };
         if !folder.is_dir() {
-            return Err(format!("cannot be written: there is no folder {}", folder.display()));
+            return Err(format!("{UNWRITABLE}: there is no folder {}", folder.display()).into());
         }
         Ok(Destination { file, folder, permissions })
     }
@@ -83,7 +80,7 @@ impl Destination {
     /// A new file in the same folder, locked, and gone when dropped.
     ///
     /// It has the permissions of the file to be replaced, or those of any new file: all but the process's mask.
-    pub(super) fn temporary(&self) -> Checked<NamedTempFile> {
+    pub(super) fn temporary(&self) -> Result<NamedTempFile, Fault> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY).rand_bytes(DRAWN);
         #[cfg(unix)]
@@ -102,18 +99,17 @@ impl Destination {
                 return Ok(temporary);
             }
         };
-        let failed =
-            |e: io::Error| format!("cannot be written: no new file in the folder {}: {e}", self.folder.display());
-        make().map_err(failed)
+        let what = || format!("{UNWRITABLE}: no new file in the folder {}", self.folder.display());
+        make().map_err(|error| Fault::file(what())(error))
     }
 
     /// Replaces the file by another.
-    pub(super) fn write(&self, encoded: &Encoded<'_>) -> Checked<()> {
+    pub(super) fn write(&self, encoded: &Encoded<'_>) -> Result<(), Fault> {
         self.tidy();
         let mut temporary = self.temporary()?;
         let written = encoded.write(temporary.as_file_mut()).and_then(|()| temporary.as_file().sync_all());
-        written.map_err(|e| format!("cannot be written: {e}"))?;
-        temporary.persist(&self.file).map_err(|e| format!("cannot be replaced: {}", e.error))?;
+        written.map_err(Fault::file(UNWRITABLE))?;
+        temporary.persist(&self.file).map_err(|e| Fault::file("cannot be replaced")(e.error))?;
         // The file is in place. That its name is on the disk too is for the folder to say; not every file system can.
         if cfg!(unix)
             && let Err(e) = File::open(&self.folder).and_then(|folder| folder.sync_all())

@@ -5,14 +5,22 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::file::Destination;
-use super::{Checked, Checkpoint, named};
+use super::{Checkpoint, Fault, named};
 use crate::error::Result;
 
 /// The right to write a checkpoint, from [`Checkpoint::lock`] until it is dropped.
+///
+/// ```
+/// use recurrent::Checkpoint;
+/// let folder = tempfile::TempDir::new().unwrap();
+/// let lock = Checkpoint::lock(folder.path().join("network.safetensors"))?;
+/// drop(lock); // the next training may have it
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -39,28 +47,27 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) where another has the lock, with its process, and as
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) where another has the lock, with its process, and the errors of
     /// [`Checkpoint::probe`].
     pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
         let path = path.as_ref();
-        Destination::of(path).and_then(|place| Lock::claim(&place)).map_err(named(path.display()))
+        Destination::of(path).and_then(|place| Lock::claim(&place)).map_err(named(path))
     }
 }
 
 impl Lock {
-    fn claim(place: &Destination) -> Checked<Self> {
+    fn claim(place: &Destination) -> Result<Self, Fault> {
         let path = place.beside(|name| [&OsString::from("."), name, &OsString::from(".lock")].into_iter().collect());
-        let failed = |e: io::Error| format!("cannot be locked: {}: {e}", path.display());
         loop {
-            let mut file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut file = opened.map_err(Fault::file(format!("cannot be locked by {}", path.display())))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let owner = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u32>().ok());
                     let owner =
                         owner.map_or("another training".to_owned(), |id| format!("the training of process {id}"));
-                    return Err(format!("is in use by {owner} ({} is locked)", path.display()));
+                    return Err(format!("is in use by {owner} ({} is locked)", path.display()).into());
                 }
                 Err(TryLockError::Error(e)) => log::warn!("{} cannot be locked: {e}", path.display()),
             }

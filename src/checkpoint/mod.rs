@@ -1,7 +1,8 @@
 //! Checkpoints: a network, and all that its training needs to go on exactly, in one safetensors file.
 //!
 //! The contract: a file is replaced whole or left as it was, and every number survives bit for bit; what is loaded has
-//! been checked against its own configuration, and any other file is an [`Error::Checkpoint`].
+//! been checked against its own configuration, and any other file is an [`Error::Checkpoint`]; what the system refuses
+//! is an [`Error::File`].
 //!
 //! | tensor (F32) | shape | what |
 //! |---|---|---|
@@ -16,31 +17,32 @@
 //! arrays of more than 131,072 entries. A file of another format is an error that says which, and what to do.
 //!
 //! Files of other programs, which hold a network's parameters and nothing else that is known of them, are read by
-//! [`Model::import`] and written by [`Model::export`], under whatever [`Names`] they have there.
+//! [`Model::import`] and written by [`Model::export`], under whatever [`Names`](crate::formats::Names) they have there.
 
 mod container;
 mod decode;
 mod encode;
-mod family;
-mod file;
+pub(crate) mod file;
 mod lock;
-mod pytorch;
 mod strict;
 mod tensors;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use encode::{Encoded, Tensor, named_tensors};
+use encode::Tensor;
+pub(crate) use encode::{Encoded, named_tensors};
 pub use lock::Lock;
-pub use pytorch::Names;
+pub(crate) use tensors::{METADATA, Tensors};
 
-use crate::error::{Error, Result};
-use crate::model::{Config, Layout, Model};
-use crate::plan::{Recipe, UpdateLossScale};
+use crate::error::{Error, Result, Source};
+use crate::model::{Config, Layout, Model, State};
+use crate::plan::UpdateLossScale;
+use crate::recipe::Recipe;
 
 /// The version of the metadata that is written.
 const FORMAT: u64 = 3;
@@ -49,21 +51,35 @@ const OLDEST_FORMAT: u64 = 2;
 /// The metadata's only key.
 const KEY: &str = "recurrent";
 /// What stands for the path of a checkpoint that is no file.
-const MEMORY: &str = "<memory>";
+pub(crate) const MEMORY: &str = "<memory>";
 /// What is wrong with a checkpoint, before it is known by which path.
-type Checked<T> = std::result::Result<T, String>;
+pub(crate) type Checked<T> = std::result::Result<T, String>;
 
-/// Why a checkpoint could not be read or written.
-enum Fault {
-    /// What is wrong with it, as in [`Checked`].
-    Wrong(String),
+/// Why a checkpoint could not be read or written, before it is known by which path.
+pub(crate) enum Fault {
+    /// What is wrong with it, as in [`Checked`], and what another library said of it.
+    Wrong { what: String, source: Option<Source> },
+    /// What the system refuses.
+    File { what: String, source: io::Error },
     /// What does not lie with it: memory.
     Other(Error),
 }
 
+impl Fault {
+    /// What is wrong with it, by what another library said.
+    fn wrong(what: &str, source: impl Into<Source>) -> Self {
+        Fault::Wrong { what: what.to_owned(), source: Some(source.into()) }
+    }
+
+    /// What the system refuses.
+    fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Fault::File { what: what.into(), source }
+    }
+}
+
 impl From<String> for Fault {
     fn from(what: String) -> Self {
-        Fault::Wrong(what)
+        Fault::Wrong { what, source: None }
     }
 }
 
@@ -74,7 +90,26 @@ impl From<Error> for Fault {
 }
 
 /// A network, and optionally where its training stands.
+///
+/// ```
+/// use recurrent::{Batch, BatchShape, Checkpoint, Config, Device, InputKind, Loss, Model, Recipe, Trainer};
+/// # let folder = tempfile::TempDir::new().unwrap();
+/// # let path = folder.path().join("training.safetensors");
+/// let model = Model::new(Config::elman(InputKind::Tokens(3), 8, 3))?;
+/// let window = Batch::tokens(BatchShape { steps: 2, batch_size: 1 }, vec![0, 1], vec![1, 2]);
+/// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::CrossEntropy))?;
+/// trainer.step(&window)?;
+/// let mut checkpoint = trainer.checkpoint()?;
+/// checkpoint.notes.insert("epoch".to_owned(), "1".to_owned());
+/// checkpoint.save(&path)?;
+///
+/// let checkpoint = Checkpoint::load(&path)?; // perhaps in another process
+/// let mut trainer = Trainer::resume(&Device::cpu(), &checkpoint)?; // goes on to the last bit
+/// assert_eq!((trainer.steps_done(), checkpoint.notes["epoch"].as_str()), (1, "1"));
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Checkpoint {
     /// The network.
     pub model: Model,
@@ -85,7 +120,22 @@ pub struct Checkpoint {
 }
 
 /// Where a training stands.
+///
+/// ```
+/// use recurrent::checkpoint::Training;
+/// use recurrent::{Checkpoint, Config, Device, InputKind, Loss, Model, Optimizer, Recipe, Trainer};
+/// let model = Model::new(Config::lstm(InputKind::Dense(2), 4, 1))?;
+/// // A training that starts with what another program's optimiser remembers: SGD's velocity, here zero.
+/// let mut training = Training::new(Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1));
+/// training.moments = vec![vec![0.0; model.layout().buffer_len()]];
+/// let mut checkpoint = Checkpoint::from(model);
+/// checkpoint.training = Some(training);
+/// let trainer = Trainer::resume(&Device::cpu(), &checkpoint)?;
+/// # assert_eq!(trainer.steps_done(), 0);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Training {
     /// How the network is trained.
     pub recipe: Recipe,
@@ -93,7 +143,7 @@ pub struct Training {
     pub steps: u64,
     /// The names of the parameters that are not trained, see [`crate::Trainer::freeze`].
     pub frozen: Vec<String>,
-    /// What the optimiser remembers: as many buffers as [`crate::plan::Optimizer::moment_count`] says, each flat, as
+    /// What the optimiser remembers: as many buffers as [`crate::Optimizer::moment_count`] says, each flat, as
     /// [`Layout`] places the parameters, with zeros in the gaps.
     pub moments: Vec<Vec<f32>>,
     /// The state that the next window carries on from, if there was a window.
@@ -102,14 +152,35 @@ pub struct Training {
     pub loss_scale: Option<LossScaling>,
 }
 
+impl Training {
+    /// A training by this recipe before its first step, whose optimiser remembers nothing yet.
+    pub fn new(recipe: Recipe) -> Self {
+        Training { recipe, steps: 0, frozen: Vec::new(), moments: Vec::new(), state: None, loss_scale: None }
+    }
+}
+
 /// The dynamic loss scale of a training in half precision.
+///
+/// ```
+/// use recurrent::checkpoint::LossScaling;
+/// let first = LossScaling::new(65536.0, 0.0); // where a training in half precision begins
+/// assert_eq!(first.factor, 65536.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "SavedLossScaling")]
+#[non_exhaustive]
 pub struct LossScaling {
     /// The factor on the gradient of the loss, a power of two.
     pub factor: f32,
     /// The number of consecutive finite steps since the factor last changed.
     pub finite_steps: f32,
+}
+
+impl LossScaling {
+    /// A factor, and for how many finite steps it has been that.
+    pub fn new(factor: f32, finite_steps: f32) -> Self {
+        LossScaling { factor, finite_steps }
+    }
 }
 
 /// As files have it.
@@ -131,40 +202,6 @@ impl From<SavedLossScaling> for LossScaling {
                 LossScaling { factor, finite_steps }
             }
         }
-    }
-}
-
-/// A carried state: h of every layer, and c where the cell has one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct State {
-    /// B.
-    pub batch_size: usize,
-    /// `[S, L, B, D·H]`, as [`Config::state_shape`] says.
-    pub values: Vec<f32>,
-}
-
-impl State {
-    /// `[B, H]`: h of one layer and direction, both counted from 0, or `None` where the network has none such or the
-    /// state is another network's.
-    pub fn h(&self, config: &Config, layer: usize, direction: usize) -> Option<Vec<f32>> {
-        self.part(config, 0, layer, direction)
-    }
-
-    /// `[B, H]`: c of one layer and direction of an LSTM.
-    pub fn c(&self, config: &Config, layer: usize, direction: usize) -> Option<Vec<f32>> {
-        self.part(config, 1, layer, direction)
-    }
-
-    fn part(&self, config: &Config, state: usize, layer: usize, direction: usize) -> Option<Vec<f32>> {
-        let (width, hidden) = (config.output_width(), config.hidden);
-        let len = config.state_shape(self.batch_size).iter().try_fold(1usize, |len, size| len.checked_mul(*size));
-        let is_part = state < config.cell.states() && layer < config.layers && direction < config.directions.count();
-        if !is_part || self.values.is_empty() || len != Some(self.values.len()) {
-            return None;
-        }
-        let first = (state * config.layers + layer) * self.batch_size * width;
-        let rows = self.values.get(first..first + self.batch_size * width)?.chunks_exact(width);
-        Some(rows.flat_map(|row| &row[direction * hidden..(direction + 1) * hidden]).copied().collect())
     }
 }
 
@@ -220,8 +257,8 @@ impl Checkpoint {
     /// the disk has it all.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where the training does not fit the model, a number is not finite, or the file cannot be
-    /// written; an old file is then as it was.
+    /// [`Error::Checkpoint`] where the training does not fit the model, a number is not finite, or the path names no
+    /// file that may be replaced; [`Error::File`] where the system cannot write it. An old file is then as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         save(path.as_ref(), self.encode())
     }
@@ -229,10 +266,11 @@ impl Checkpoint {
     /// Reads and checks a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file that is missing, damaged, by another program, or at odds with itself.
+    /// [`Error::File`] for a file that is missing or cannot be read; [`Error::Checkpoint`] for one that is damaged, by
+    /// another program, or at odds with itself.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        file::read(path).and_then(|bytes| decode::decode(&bytes)).map_err(named(path.display()))
+        file::read(path).and_then(|bytes| decode::decode(&bytes)).map_err(named(path))
     }
 
     /// The bytes of the file, the same for the same checkpoint.
@@ -256,11 +294,11 @@ impl Checkpoint {
     /// Nothing is left behind and an old file stays as it is.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where the folder does not exist or cannot be written to, or where something stands at the
-    /// path that may not be replaced: a folder, a device, a read-only file.
+    /// [`Error::Checkpoint`] where the folder does not exist, or where something stands at the path that may not be
+    /// replaced: a folder, a device, a read-only file; [`Error::File`] where the folder cannot be written to.
     pub fn probe(path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        file::Destination::of(path).and_then(|place| place.temporary()).map(drop).map_err(named(path.display()))
+        file::Destination::of(path).and_then(|place| place.temporary()).map(drop).map_err(named(path))
     }
 
     fn encode(&self) -> Checked<Encoded<'_>> {
@@ -274,15 +312,15 @@ fn encode<'a>(
     notes: &BTreeMap<String, String>,
 ) -> Checked<Encoded<'a>> {
     let (config, layout) = (model.config(), model.layout());
-    let mut tensors = named_tensors(layout, model.flat(), |p| Some(p.name.clone()));
+    let mut tensors = named_tensors(layout, model.values(), |p| Some(p.name.clone()));
     if let Some(training) = training {
         training.check(layout, config)?;
         for (k, moments) in training.moments.iter().enumerate() {
             let prefix = moments_prefix(k);
             tensors.extend(named_tensors(layout, moments, |p| Some(format!("{prefix}{}", p.name))));
         }
-        if let Some(State { batch_size, values }) = &training.state {
-            tensors.push(Tensor { name: "state".to_owned(), shape: config.state_shape(*batch_size).to_vec(), values });
+        if let Some(state) = &training.state {
+            tensors.push(Tensor { name: "state".to_owned(), shape: state.shape().to_vec(), values: state.values() });
         }
     }
     let progress = |t: &Training| {
@@ -294,8 +332,9 @@ fn encode<'a>(
     Encoded::new(tensors, KEY, serde_json::to_string(&header).map_err(text)?)
 }
 
-fn save(path: &Path, encoded: Checked<Encoded<'_>>) -> Result<()> {
-    encoded.and_then(|encoded| file::Destination::of(path)?.write(&encoded)).map_err(named(path.display()))
+pub(crate) fn save(path: &Path, encoded: Checked<Encoded<'_>>) -> Result<()> {
+    let write = |encoded: Encoded<'_>| file::Destination::of(path)?.write(&encoded);
+    encoded.map_err(Fault::from).and_then(write).map_err(named(path))
 }
 
 impl Training {
@@ -311,14 +350,7 @@ impl Training {
             return Err(format!("moments have {} elements, expected {}", moments.len(), layout.buffer_len()));
         }
         match &self.state {
-            Some(State { batch_size, values }) => {
-                let (shape, given) = (config.state_shape(*batch_size), values.len());
-                let expected = shape.iter().try_fold(1usize, |len, size| len.checked_mul(*size));
-                if *batch_size == 0 || expected != Some(given) {
-                    return Err(format!("the carried state has {given} elements, expected {shape:?} and not none"));
-                }
-                Ok(())
-            }
+            Some(state) => state.check("the carried state", config, state.batch_size()).map_err(text),
             None => Ok(()),
         }
     }
@@ -359,9 +391,11 @@ fn check_loss_scale(loss_scale: Option<LossScaling>) -> Checked<()> {
     ))
 }
 
-fn named<F: Into<Fault>>(path: impl Display) -> impl Fn(F) -> Error {
+/// Turns what is wrong into the error of a file.
+pub(crate) fn named<F: Into<Fault>>(path: impl Into<PathBuf>) -> impl FnOnce(F) -> Error {
     move |fault| match fault.into() {
-        Fault::Wrong(what) => Error::Checkpoint { path: path.to_string(), what },
+        Fault::Wrong { what, source } => Error::Checkpoint { path: path.into(), what, source },
+        Fault::File { what, source } => Error::File { path: path.into(), what, source },
         Fault::Other(error) => error,
     }
 }

@@ -11,16 +11,13 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{Checked, Fault, container, strict};
+use super::container::{self, HEADER_BYTES, LENGTH_BYTES};
+use super::{Checked, Fault, strict};
 use crate::allocate::zeros;
 use crate::model::{Layout, Parameter};
 
-/// A safetensors file opens with the length of its header, eight bytes.
-pub(super) const LENGTH_BYTES: usize = 8;
-/// The longest header that is read: names and shapes of some hundred thousand tensors.
-pub(super) const HEADER_BYTES: usize = 16 << 20;
 /// A key of the header that is no tensor.
-pub(super) const METADATA: &str = "__metadata__";
+pub(crate) const METADATA: &str = "__metadata__";
 
 /// What a header says, as it stands there.
 #[derive(Default)]
@@ -58,7 +55,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 }
 
 /// A file whose header fits its length.
-pub(super) struct Tensors<'a> {
+pub(crate) struct Tensors<'a> {
     header: Metadata,
     /// What the header's offsets count into.
     data: &'a [u8],
@@ -66,13 +63,13 @@ pub(super) struct Tensors<'a> {
 
 impl<'a> Tensors<'a> {
     /// What is wrong with a file of another format is that it is one.
-    pub(super) fn parse(bytes: &'a [u8]) -> Checked<Self> {
-        Self::read_header(bytes).map_err(|what| container::describe(bytes).unwrap_or(what))
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        Self::read_header(bytes).map_err(|fault| container::describe(bytes).map_or(fault, Fault::from))
     }
 
     /// Reads the header without what safetensors does to read one: that keeps of a key that appears twice the last
     /// value, holds every number of it in 32 bytes, and trusts offsets whose sum overflows.
-    fn read_header(bytes: &'a [u8]) -> Checked<Self> {
+    fn read_header(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or_else(|| {
             format!("is truncated or not a safetensors file: {} bytes, not even the length of a header", bytes.len())
         })?;
@@ -82,48 +79,51 @@ impl<'a> Tensors<'a> {
             format!("is truncated or not a safetensors file: its header takes {length} bytes, {} are there", rest.len())
         })?;
         if header.len() > HEADER_BYTES {
-            return Err(format!("has a header of {length} bytes, expected at most {HEADER_BYTES}"));
+            return Err(format!("has a header of {length} bytes, expected at most {HEADER_BYTES}").into());
         }
-        let header =
-            std::str::from_utf8(header).map_err(|e| format!("is not a safetensors file: its header is {e}"))?;
-        let invalid = |e: serde_json::Error| format!("is not a safetensors file: in its header, {e}");
-        strict::check(header).map_err(invalid)?;
-        let Header { metadata, mut tensors } = serde_json::from_str(header).map_err(invalid)?;
+        const INVALID: &str = "is not a safetensors file: its header is not valid";
+        let header = std::str::from_utf8(header).map_err(|error| Fault::wrong(INVALID, error))?;
+        strict::check(header).map_err(|error| Fault::wrong(INVALID, error))?;
+        let Header { metadata, mut tensors } =
+            serde_json::from_str(header).map_err(|error| Fault::wrong(INVALID, error))?;
         let given = data.len();
         if let Some((name, info)) = tensors.iter().find(|(_, info)| info.data_offsets.1 > given) {
             let end = info.data_offsets.1;
-            return Err(format!("is truncated: tensor `{name}` ends at byte {end} of the data, {given} are there"));
+            return Err(
+                format!("is truncated: tensor `{name}` ends at byte {end} of the data, {given} are there").into()
+            );
         }
         tensors.sort_by_key(|(_, info)| info.data_offsets);
-        let header =
-            Metadata::new(metadata, tensors).map_err(|e| format!("is truncated or not a safetensors file: {e}"))?;
+        let header = Metadata::new(metadata, tensors)
+            .map_err(|error| Fault::wrong("is truncated or not a safetensors file", error))?;
         if header.data_len() != given {
             let end = header.data_len();
             return Err(format!(
                 "is not a safetensors file: its tensors end at byte {end} of the data, {given} are there"
-            ));
+            )
+            .into());
         }
         Ok(Tensors { header, data })
     }
 
     /// An entry of the metadata.
-    pub(super) fn metadata(&self, key: &str) -> Option<&str> {
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
     /// The shape of a tensor, where there is one of that name.
-    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|info| info.shape.as_slice())
     }
 
     /// The names of all tensors.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.header.offset_keys()
     }
 
     /// Whether the file holds the `expected` tensors in their shapes, of one of the `types`; and no others but those
     /// that `may_be_there`.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         expected: &BTreeMap<String, Vec<usize>>,
         types: &[Dtype],
@@ -156,7 +156,7 @@ impl<'a> Tensors<'a> {
     }
 
     /// A tensor's values, each rounded to the nearest f32 where its type holds more than f32 does.
-    pub(super) fn values(&self, name: &str) -> Result<Vec<f32>, Fault> {
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, Fault> {
         let elements = self.shape(name).map_or(0, |shape| shape.iter().product());
         let mut values = zeros(elements, "reading a tensor")?;
         self.read(name, &mut values)?;
@@ -179,7 +179,7 @@ impl<'a> Tensors<'a> {
 
     /// All parameters in one flat buffer, each from the tensor of the name that it has in the file, zero where it has
     /// none there. Only after [`Tensors::check`], which holds their shapes against the file.
-    pub(super) fn flat(&self, layout: &Layout, name: impl Fn(&Parameter) -> Option<String>) -> Result<Vec<f32>, Fault> {
+    pub(crate) fn flat(&self, layout: &Layout, name: impl Fn(&Parameter) -> Option<String>) -> Result<Vec<f32>, Fault> {
         let mut flat = zeros(layout.buffer_len(), "reading the parameters of a network")?;
         for parameter in layout.parameters() {
             if let Some(name) = name(parameter) {

@@ -1,6 +1,6 @@
 //! Dropout: which elements are kept, and the multiplication by that.
 
-use super::{memory::Tensors, real::Real, threads};
+use super::{real::Real, tensors::Tensors, threads};
 use crate::plan::{
     DropoutDraw, DropoutMask,
     random::{kept, threefry, threshold},

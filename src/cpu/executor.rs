@@ -11,14 +11,15 @@
 
 use super::{
     dropout, gather, gradient, gradient_norms, loss, matmul,
-    memory::{Buffer, Pack, Tensors},
     real::Real,
-    recurrence, state, update,
+    recurrence, state,
+    tensors::{Buffer, Pack, Tensors},
+    update,
 };
 use crate::allocate::zeros;
 use crate::clock::{Stopwatch, Timed, TimingSource};
 use crate::error::{Error, Result};
-use crate::plan::{DType, Lifetime, Op, Plan, PlanId, PlanTable, Tensor, TensorId};
+use crate::plan::{BackwardRecurrence, DType, Lifetime, Op, Plan, PlanId, PlanTable, Tensor, TensorId};
 
 /// What is being done where memory runs out.
 const DOING: &str = "allocating a plan's tensors";
@@ -237,7 +238,7 @@ impl<T: Real> Executor<T> {
 /// with the weights alone, the first run makes room.
 fn scratch(plan: &Plan) -> usize {
     let of = |op: &Op| match op {
-        Op::Forward(op) | Op::Backward { recurrence: op, .. } => recurrence::scratch(op),
+        Op::Forward(op) | Op::Backward(BackwardRecurrence { recurrence: op, .. }) => recurrence::scratch(op),
         Op::Dropout(op) => dropout::scratch(op),
         Op::GatherGradient(op) => op.d.cols,
         _ => 0,
@@ -247,12 +248,8 @@ fn scratch(plan: &Plan) -> usize {
 
 fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
     match op {
-        Op::Copy { from, to } => state::copy(from, to, memory),
-        Op::Zero { tensor } => {
-            let mut values = memory.take(*tensor);
-            values.fill(T::zero());
-            memory.put(*tensor, values);
-        }
+        Op::Copy(op) => state::copy(op, memory),
+        Op::Zero(op) => state::zero(op, memory),
         Op::InitialState(op) => state::initial_state(op, memory),
         Op::RemainingLengths(op) => state::remaining_lengths(op, memory),
         Op::Dropout(op) => dropout::dropout(op, memory),
@@ -260,9 +257,7 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::Transpose(op) => matmul::transpose(op, memory),
         Op::MatMul(op) => matmul::matmul(op, memory),
         Op::Forward(op) => recurrence::forward(op, memory),
-        Op::Backward { recurrence, upstream, to_start, carried } => {
-            recurrence::backward(recurrence, *upstream, *to_start, *carried, memory);
-        }
+        Op::Backward(op) => recurrence::backward(op, memory),
         Op::GradientNorms(op) => gradient_norms::gradient_norms(op, memory),
         Op::Pool(op) => state::pool(op, memory),
         Op::PoolGradient(op) => state::pool_gradient(op, memory),

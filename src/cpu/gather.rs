@@ -1,6 +1,6 @@
 //! W·x and its gradient where x is a token: columns of W gathered, and gradients brought back to them.
 
-use super::{dropout::Drawn, matmul::Matrix, memory::Tensors, real::Real, sums::ColumnSums, threads};
+use super::{dropout::Drawn, matrix::Matrix, real::Real, sums::ColumnSums, tensors::Tensors, threads};
 use crate::plan::{Gather, GatherGradient};
 
 /// Rows that are worth a thread's while.

@@ -3,11 +3,11 @@
 //! The contract: as in [`super::sums`], the order of summation depends on sizes alone, so results are the same on any
 //! number of threads and accurate for any number of rows.
 
-use super::matmul::{Matrix, Out, PRODUCTS_PER_TASK};
-use super::memory::Tensors;
+use super::matrix::{Matrix, Out, PRODUCTS_PER_TASK};
 use super::packed::{Panels, TransposedProduct};
-use super::real::Real;
-use super::sums::{ColumnSums, MAX_RUN, accumulate};
+use super::real::{MAX_RUN, Real};
+use super::sums::{ColumnSums, accumulate};
+use super::tensors::Tensors;
 use super::threads;
 use crate::plan::WeightGradient;
 

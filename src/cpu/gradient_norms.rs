@@ -1,6 +1,6 @@
 //! How large the gradient is at every step.
 
-use super::{memory::Tensors, real::Real};
+use super::{real::Real, tensors::Tensors};
 use crate::plan::{GradientNorms, LossScale};
 
 pub(super) fn gradient_norms<T: Real>(op: &GradientNorms, memory: &mut Tensors<'_, T>) {

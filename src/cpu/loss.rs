@@ -2,8 +2,9 @@
 
 use pulp::Arch;
 
-use super::{memory::Tensors, real::Real, sums::sum, threads};
-use crate::plan::{Loss, LossGradient, LossScale, StepParams};
+use super::{real::Real, sums::sum, tensors::Tensors, threads};
+use crate::plan::{LossGradient, LossScale, StepParams};
+use crate::recipe::Loss;
 
 /// Positions that are worth a thread's while.
 const ROWS_PER_TASK: usize = 128;

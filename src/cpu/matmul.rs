@@ -1,42 +1,14 @@
-//! Products of whole windows with a weight, and the types that describe a product's operands.
+//! Products of whole windows with a weight.
 //!
 //! The contract: what is summed in which order does not depend on the number of threads.
 
 use super::gradient::transposed_product;
-use super::memory::Tensors;
+use super::matrix::{Matrix, Out, PRODUCTS_PER_TASK};
 use super::packed::{Begin, Panels, Product};
 use super::real::Real;
+use super::tensors::Tensors;
 use super::threads;
 use crate::plan::{MatMul, Transpose};
-
-/// A matrix by its first element and the distances between rows and between columns.
-#[derive(Clone, Copy)]
-pub struct Matrix<'a, T> {
-    pub values: &'a [T],
-    pub row: usize,
-    pub col: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    pub fn new(values: &'a [T], cols: usize) -> Self {
-        Matrix { values, row: cols, col: 1 }
-    }
-
-    pub fn transposed(self, transpose: bool) -> Self {
-        if transpose { Matrix { row: self.col, col: self.row, ..self } } else { self }
-    }
-
-    /// Returns the part that begins at that row and column, empty where there is none.
-    pub fn from(self, row: usize, col: usize) -> Self {
-        Matrix { values: self.values.get(row * self.row + col * self.col..).unwrap_or_default(), ..self }
-    }
-}
-
-/// Where a product goes: rows `row` apart, contiguous each.
-pub struct Out<'a, T> {
-    pub values: &'a mut [T],
-    pub row: usize,
-}
 
 pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
@@ -63,8 +35,6 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Tensors<'_, T>) {
     memory.put(op.out.tensor, tensor);
 }
 
-/// Multiplications that are worth a thread's while.
-pub(super) const PRODUCTS_PER_TASK: usize = 1 << 18;
 /// So many rows of `a` stay in a cache close by while all panels pass.
 const ROWS_AT_A_TIME: usize = 96;
 

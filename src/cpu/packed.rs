@@ -6,9 +6,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::matmul::{Matrix, Out};
-use super::real::Real;
-use super::sums::MAX_RUN;
+use super::matrix::{Matrix, Out};
+use super::real::{MAX_RUN, Real};
 
 /// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last with columns to spare. W is [`super::real::Kernels::panel`].
 #[derive(Clone, Copy)]

@@ -10,6 +10,11 @@ use pulp::{Arch, Simd, WithSimd};
 use super::packed::{self, Product, TransposedProduct};
 use super::vector;
 
+/// The most terms that are summed one after another in the element type. Each addition in f32 rounds by up to 2⁻²⁴ of
+/// the sum, and with equal terms many in a row round the same way: a run of n terms is off by up to n/3 · 2⁻²⁴, here
+/// 6.4·10⁻⁷.
+pub(super) const MAX_RUN: usize = 32;
+
 /// f32 or f64.
 pub trait Real: Float + Default + Debug + Display + AddAssign + Sum + Send + Sync + Kernels + 'static {
     /// The nearest number of this kind.

@@ -7,15 +7,15 @@ use std::ops::Range;
 
 use super::{
     cells::{self, Backward, Forward},
-    matmul::{Matrix, Out, PRODUCTS_PER_TASK},
-    memory::Tensors,
+    matrix::{Matrix, Out, PRODUCTS_PER_TASK},
     packed::{Begin, Panels, Product},
     real::Real,
     steps::Steps,
+    tensors::Tensors,
     threads,
 };
 use crate::model::Saved;
-use crate::plan::{Recurrence, TensorId, View};
+use crate::plan::{BackwardRecurrence, Recurrence, TensorId, View};
 
 /// What a thread owns of the tensors: its rows of every slot, both directions of them.
 struct Band<'a, T> {
@@ -183,12 +183,10 @@ fn forward_step<T: Real>(
 }
 
 pub(super) fn backward<T: Real>(
-    op: &Recurrence,
-    upstream: TensorId,
-    to_start: bool,
-    carried: bool,
+    BackwardRecurrence { recurrence: op, upstream, to_start, carried }: &BackwardRecurrence,
     memory: &mut Tensors<'_, T>,
 ) {
+    let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
     debug_assert!(!carried || op.directions == 1, "gradients are carried to a recurrence of one direction");
     let mut tensors = Owned::take(op, upstream, memory);
     let packs = pack(op, false, memory);

@@ -1,19 +1,27 @@
 //! Where sequences begin and end: copies of states, learned initial states, and one vector made of all outputs.
 
 use super::{
-    memory::Tensors,
     real::Real,
     sums::{compensated, sum},
+    tensors::Tensors,
 };
-use crate::plan::{InitialState, InitialStateGradient, Pool, PoolGradient, PoolKind, RemainingLengths, View};
+use crate::plan::{
+    CopyView, InitialState, InitialStateGradient, Pool, PoolGradient, PoolKind, RemainingLengths, ZeroTensor,
+};
 
-pub(super) fn copy<T: Real>(from: &View, to: &View, memory: &mut Tensors<'_, T>) {
+pub(super) fn copy<T: Real>(CopyView { from, to }: &CopyView, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(to.tensor);
     let from_values = memory.view(from);
     for (row, out) in tensor[to.range()].chunks_mut(to.stride).enumerate() {
         out[..to.cols].copy_from_slice(&from_values[row * from.stride..][..from.cols]);
     }
     memory.put(to.tensor, tensor);
+}
+
+pub(super) fn zero<T: Real>(op: &ZeroTensor, memory: &mut Tensors<'_, T>) {
+    let mut values = memory.take(op.tensor);
+    values.fill(T::zero());
+    memory.put(op.tensor, values);
 }
 
 pub(super) fn remaining_lengths<T: Real>(op: &RemainingLengths, memory: &mut Tensors<'_, T>) {

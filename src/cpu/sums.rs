@@ -5,13 +5,8 @@
 
 use pulp::Arch;
 
-use super::matmul::Matrix;
-use super::real::Real;
-
-/// The most terms that are summed one after another in the element type. Each addition in f32 rounds by up to 2⁻²⁴ of
-/// the sum, and with equal terms many in a row round the same way: a run of n terms is off by up to n/3 · 2⁻²⁴, here
-/// 6.4·10⁻⁷.
-pub(super) const MAX_RUN: usize = 32;
+use super::matrix::Matrix;
+use super::real::{MAX_RUN, Real};
 
 /// Column sums of a matrix that arrives row by row.
 pub(super) struct ColumnSums<'a, T> {

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use super::{memory::Tensors, real::Real, sums::compensated, threads};
+use super::{real::Real, sums::compensated, tensors::Tensors, threads};
 use crate::plan::{
-    Clip, FROZEN, LossScale, MetricsRow, NOT_DECAYED, NormPartial, Optimizer, ReduceGradients, StepMetrics, StepParams,
-    Sum, Update, UpdateLossScale,
+    FROZEN, LossScale, MetricsRow, NOT_DECAYED, NormPartial, ReduceGradients, StepMetrics, StepParams, Sum, Update,
+    UpdateLossScale,
 };
+use crate::recipe::{Clip, Optimizer};
 
 /// Elements that are worth a thread's while: waking one takes longer than a small model.
 const ELEMENTS_PER_TASK: usize = BLOCKS_PER_TASK * ReduceGradients::BLOCK;

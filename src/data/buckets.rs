@@ -8,9 +8,9 @@ use std::ops::Range;
 use rand::{SeedableRng, rngs::ChaCha12Rng, seq::SliceRandom};
 
 use super::padded::{check_examples, check_padded, length};
-use super::{Batch, Example, check_size};
+use super::{Batch, Example};
 use crate::error::Result;
-use crate::model::Config;
+use crate::model::{BatchShape, Config, check_size};
 
 /// How many buckets there are unless [`Buckets::with_buckets`] says otherwise.
 const BUCKETS: usize = 4;
@@ -25,18 +25,19 @@ const BUCKETS: usize = 4;
 ///
 /// The n examples of a bucket make ⌈n / B⌉ batches whose sizes differ by at most one: no bucket ends in a small
 /// remainder whose few examples would move the weights as far as a full batch, and there are at most two sizes a
-/// bucket. [`Buckets::sizes`] lists them.
+/// bucket. [`Buckets::shapes`] lists them.
 ///
 /// ```
 /// use recurrent::data::{Buckets, Example};
-/// use recurrent::{Config, InputKind, ReadOut};
+/// use recurrent::{BatchShape, Config, InputKind, ReadOut};
 ///
 /// // Is the sum of the digits odd?
 /// let digits = [vec![3, 1, 4], vec![1, 5], vec![9, 2, 6, 5], vec![3]];
 /// let examples = digits.map(|d| { let odd = d.iter().sum::<u32>() % 2; Example::tokens(d, vec![odd]) });
 /// let config = Config::gru(InputKind::Tokens(10), 8, 2).with_read_out(ReadOut::Last);
 /// let buckets = Buckets::new(examples.to_vec(), 2, &config, 0)?.with_buckets(2)?;
-/// assert_eq!(buckets.sizes(), [(2, 2), (4, 2)]);
+/// let shape = |steps| BatchShape { steps, batch_size: 2 };
+/// assert_eq!(buckets.shapes(), [shape(2), shape(4)]);
 /// assert_eq!(buckets.padding(), 2.0 / 12.0);
 /// for batch in buckets.epoch(0) {
 ///     assert_eq!(batch.sequences.batch_size, 2); // trainer.step(&batch)?
@@ -97,12 +98,13 @@ impl Buckets {
         batches.into_iter().map(|(steps, examples)| Batch::laid(&examples, steps, &self.config))
     }
 
-    /// The sizes (T, B) that the batches of an epoch have, each once, from the shortest: at most two a bucket. A
-    /// trainer that prepares them before the first step meets no new one later.
-    pub fn sizes(&self) -> Vec<(usize, usize)> {
-        let mut sizes: Vec<(usize, usize)> = Vec::new();
+    /// Returns the shapes that the batches of an epoch have, each once, from the shortest: at most two a bucket. A
+    /// trainer that [prepares](crate::Trainer::prepare_async) them before the first step meets no new one later.
+    pub fn shapes(&self) -> Vec<BatchShape> {
+        let mut sizes: Vec<BatchShape> = Vec::new();
         for Bucket { steps, members } in &self.buckets {
-            sizes.extend(cuts(members.len(), self.batch).map(|cut| (*steps, cut.len())));
+            sizes
+                .extend(cuts(members.len(), self.batch).map(|cut| BatchShape { steps: *steps, batch_size: cut.len() }));
         }
         sizes.sort_unstable();
         sizes.dedup();

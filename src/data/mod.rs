@@ -26,11 +26,19 @@ use std::fmt::Display;
 use num_traits::Float;
 
 use crate::error::{Error, Largest, Result};
-use crate::model::{Config, Directions, InputKind, ReadOut};
-use crate::plan::Loss;
+use crate::model::{BatchShape, Config, Directions, InputKind, ReadOut, State};
+use crate::recipe::{Loss, TargetKind};
 
 /// What is read, time outermost.
+///
+/// ```
+/// use recurrent::Inputs;
+/// let two_words = Inputs::Tokens(vec![0, 7, 3, 1]); // T 2, B 2: the first token of each, then the second
+/// let one_point_a_step = Inputs::Dense(vec![0.1, 0.2, 0.3]); // T 3, B 1, I 1
+/// # assert_ne!(two_words, one_point_a_step);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Inputs {
     /// `[T, B]`: token ids.
     Tokens(Vec<u32>),
@@ -39,7 +47,16 @@ pub enum Inputs {
 }
 
 /// What the read-out is compared with; R is T·B where every step is read out, else B: one label a sequence.
+///
+/// ```
+/// use recurrent::{Batch, BatchShape, Targets};
+/// let shape = BatchShape { steps: 2, batch_size: 1 };
+/// let classified = Batch::dense(shape, vec![0.5, -0.5], Targets::Classes(vec![1, 0]));
+/// let predicted = Batch::dense(shape, vec![0.5, -0.5], Targets::Values(vec![-0.5, 0.25]));
+/// # assert_ne!(classified, predicted);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Targets {
     /// `[R]`: class ids.
     Classes(Vec<u32>),
@@ -48,18 +65,40 @@ pub enum Targets {
 }
 
 /// The state before the first step.
+///
+/// ```
+/// use recurrent::{BatchShape, Config, InputKind, Model, Sequences, Start};
+/// let model = Model::new(Config::gru(InputKind::Dense(1), 4, 1))?;
+/// let sequences = Sequences::dense(BatchShape { steps: 3, batch_size: 1 }, vec![0.1, 0.2, 0.3]);
+/// let carried = sequences.clone().with_start(Start::Carry); // from where the window before ended
+/// let given = sequences.with_start(Start::Given(model.initial_state(1)?));
+/// # assert_ne!(carried, given);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Start {
     /// The network's initial state: the learned one where it has one, else zeros.
     Initial,
     /// The final state of the previous window, which stays on the device; no gradient crosses the border.
     Carry,
-    /// This state, `[S, L, B, D·H]`, the shape that [`Config::state_shape`] returns.
-    Given(Vec<f32>),
+    /// This state, of as many sequences.
+    Given(State),
 }
 
 /// B sequences side by side, T steps long, for a network to read.
+///
+/// ```
+/// use recurrent::{BatchShape, Config, Device, InputKind, Model, Predictor, Sequences};
+/// let model = Model::new(Config::lstm(InputKind::Tokens(5), 8, 5))?;
+/// // Two sequences of three and two steps, time outermost; what is behind the second is padding.
+/// let sequences = Sequences::tokens(BatchShape { steps: 3, batch_size: 2 }, vec![0, 4, 1, 3, 2, 0]);
+/// let answer = Predictor::new(&Device::cpu(), &model)?.run(&sequences.with_lengths(vec![3, 2]))?;
+/// assert_eq!(answer.outputs.len(), 3 * 2 * 5);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Sequences {
     /// T.
     pub steps: usize,
@@ -76,18 +115,33 @@ pub struct Sequences {
 
 impl Sequences {
     /// `[T, B]` ids to read, every step of them, from a state of zeros or the learned one.
-    pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>) -> Self {
-        Sequences { steps, batch_size: size, inputs: Inputs::Tokens(tokens), lengths: None, start: Start::Initial }
+    pub fn tokens(shape: BatchShape, tokens: Vec<u32>) -> Self {
+        Self::new(shape, Inputs::Tokens(tokens))
     }
 
     /// `[T, B, I]` numbers to read, every step of them, from a state of zeros or the learned one.
-    pub fn dense(steps: usize, size: usize, inputs: Vec<f32>) -> Self {
-        Sequences { steps, batch_size: size, inputs: Inputs::Dense(inputs), lengths: None, start: Start::Initial }
+    pub fn dense(shape: BatchShape, inputs: Vec<f32>) -> Self {
+        Self::new(shape, Inputs::Dense(inputs))
+    }
+
+    /// `[T, B]` ids or `[T, B, I]` numbers to read, every step of them, from the network's initial state.
+    pub fn new(BatchShape { steps, batch_size }: BatchShape, inputs: Inputs) -> Self {
+        Sequences { steps, batch_size, inputs, lengths: None, start: Start::Initial }
+    }
+
+    /// Returns T and B.
+    pub fn shape(&self) -> BatchShape {
+        BatchShape { steps: self.steps, batch_size: self.batch_size }
     }
 
     /// The same, of which only so many steps of each sequence are valid: `[B]`.
     pub fn with_lengths(self, lengths: Vec<usize>) -> Self {
         Sequences { lengths: Some(lengths), ..self }
+    }
+
+    /// The same, with other inputs.
+    pub fn with_inputs(self, inputs: Inputs) -> Self {
+        Sequences { inputs, ..self }
     }
 
     /// The same, read from another state.
@@ -108,6 +162,24 @@ impl Inputs {
         match self {
             Inputs::Tokens(ids) => InputsRef::Tokens(ids),
             Inputs::Dense(x) => InputsRef::Dense(x),
+        }
+    }
+}
+
+impl InputsRef<'_> {
+    /// Checks that a network of this configuration can read them as `steps` steps of `batch_size` sequences.
+    pub(crate) fn check(self, config: &Config, steps: usize, batch_size: usize) -> Result<()> {
+        match (self, config.input) {
+            (InputsRef::Tokens(ids), InputKind::Tokens(vocabulary)) => {
+                check_len("inputs", &[steps, batch_size], ids.len())?;
+                check_ids(ids, vocabulary, "tokens", |at| position("inputs", at, batch_size))
+            }
+            (InputsRef::Dense(values), InputKind::Dense(features)) => {
+                check_len("inputs", &[steps, batch_size, features], values.len())?;
+                check_finite("inputs", values)
+            }
+            (InputsRef::Tokens(_), _) => Err(wrong_kind("model reads dense inputs", "the inputs are tokens")),
+            (InputsRef::Dense(_), _) => Err(wrong_kind("model reads tokens", "the inputs are dense")),
         }
     }
 }
@@ -146,7 +218,18 @@ impl<'a> Span<'a> {
 }
 
 /// One window of T steps over B sequences, with what is expected of it.
+///
+/// ```
+/// use recurrent::{Batch, BatchShape};
+/// // Two sequences of three steps: (0, 1, 2) and (3, 4, 0), each to be followed by its next token.
+/// let shape = BatchShape { steps: 3, batch_size: 2 };
+/// let batch = Batch::tokens(shape, vec![0, 3, 1, 4, 2, 0], vec![1, 4, 2, 0, 3, 1]);
+/// // The first step, which has seen too little, does not count.
+/// let batch = batch.with_loss_mask(vec![false, false, true, true, true, true]);
+/// # assert_eq!(batch.sequences.shape(), shape);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Batch {
     /// What is read.
     pub sequences: Sequences,
@@ -158,14 +241,24 @@ pub struct Batch {
 
 impl Batch {
     /// `[T, B]` ids to read and `[R]` classes expected; every position counts.
-    pub fn tokens(steps: usize, size: usize, tokens: Vec<u32>, targets: Vec<u32>) -> Self {
-        let sequences = Sequences::tokens(steps, size, tokens);
+    pub fn tokens(shape: BatchShape, tokens: Vec<u32>, targets: Vec<u32>) -> Self {
+        let sequences = Sequences::tokens(shape, tokens);
         Batch { sequences, targets: Targets::Classes(targets), loss_mask: None }
     }
 
     /// `[T, B, I]` numbers to read; every position counts.
-    pub fn dense(steps: usize, size: usize, inputs: Vec<f32>, targets: Targets) -> Self {
-        Batch { sequences: Sequences::dense(steps, size, inputs), targets, loss_mask: None }
+    pub fn dense(shape: BatchShape, inputs: Vec<f32>, targets: Targets) -> Self {
+        Batch { sequences: Sequences::dense(shape, inputs), targets, loss_mask: None }
+    }
+
+    /// Sequences to read and what is expected of them; every position counts that is no padding.
+    pub fn new(sequences: Sequences, targets: Targets) -> Self {
+        Batch { sequences, targets, loss_mask: None }
+    }
+
+    /// The same, with other targets.
+    pub fn with_targets(self, targets: Targets) -> Self {
+        Batch { targets, ..self }
     }
 
     /// The same, of which only so many steps of each sequence are valid: `[B]`.
@@ -193,18 +286,18 @@ impl Batch {
     /// step or an evaluation has no label at all is seen there.
     pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
         self.sequences.check(config)?;
-        let (steps, size) = (self.sequences.steps, self.sequences.batch_size);
-        let labels = config.label_count(steps, size);
-        match (&self.targets, loss) {
-            (Targets::Classes(ids), Loss::CrossEntropy) => {
+        let size = self.sequences.batch_size;
+        let labels = config.label_count(self.sequences.shape());
+        match (&self.targets, loss.targets()) {
+            (Targets::Classes(ids), TargetKind::Classes) => {
                 check_len("targets", &[labels], ids.len())?;
                 let every_step = config.read_out == ReadOut::EveryStep;
                 check_ids(ids, config.outputs, "outputs", |r| match every_step {
-                    true => self.sequences.position("targets", r),
+                    true => position("targets", r, size),
                     false => format!("targets[{r}] (sequence {r})"),
                 })?;
             }
-            (Targets::Values(values), Loss::MeanSquared) => {
+            (Targets::Values(values), TargetKind::Values) => {
                 check_len("targets", &[labels, config.outputs], values.len())?;
                 check_finite("targets", values)?;
             }
@@ -220,7 +313,7 @@ impl Batch {
 
     /// How many positions are no padding, whatever the mask says.
     pub(crate) fn valid(&self, config: &Config) -> usize {
-        let labels = config.label_count(self.sequences.steps, self.sequences.batch_size);
+        let labels = config.label_count(self.sequences.shape());
         (0..labels).filter(|&r| self.is_valid(config, r)).count()
     }
 
@@ -233,7 +326,9 @@ impl Batch {
         };
         let targets = match &self.targets {
             Targets::Classes(_) => None,
-            Targets::Values(y) => Largest::of("targets", y, &[config.label_count(steps, size), config.outputs]),
+            Targets::Values(y) => {
+                Largest::of("targets", y, &[config.label_count(self.sequences.shape()), config.outputs])
+            }
         };
         Largest::or(inputs, targets)
     }
@@ -247,7 +342,7 @@ impl Batch {
     /// `[R]`: whether each position counts.
     pub(crate) fn counting(&self, config: &Config) -> impl ExactSizeIterator<Item = bool> {
         let left = |r| self.loss_mask.as_ref().is_none_or(|mask| mask.get(r) == Some(&true));
-        let labels = config.label_count(self.sequences.steps, self.sequences.batch_size);
+        let labels = config.label_count(self.sequences.shape());
         (0..labels).map(move |r| left(r) && self.is_valid(config, r))
     }
 
@@ -268,21 +363,9 @@ impl Sequences {
     /// length; [`Error::Data`] for inputs of the wrong kind, an id out of range, a number that is not finite, or a
     /// sequence of no valid steps or of more than T.
     pub fn check(&self, config: &Config) -> Result<()> {
-        check_size("steps (T)", self.steps)?;
-        check_size("sequences in a batch (B)", self.batch_size)?;
+        self.shape().check()?;
         // Inputs come first: once their length is right, T·B cannot overflow.
-        match (&self.inputs, config.input) {
-            (Inputs::Tokens(ids), InputKind::Tokens(vocabulary)) => {
-                check_len("inputs", &[self.steps, self.batch_size], ids.len())?;
-                check_ids(ids, vocabulary, "tokens", |at| self.position("inputs", at))?;
-            }
-            (Inputs::Dense(values), InputKind::Dense(features)) => {
-                check_len("inputs", &[self.steps, self.batch_size, features], values.len())?;
-                check_finite("inputs", values)?;
-            }
-            (Inputs::Tokens(_), _) => return Err(wrong_kind("network reads dense inputs", "the batch has tokens")),
-            (Inputs::Dense(_), _) => return Err(wrong_kind("network reads tokens", "the batch has dense inputs")),
-        }
+        self.inputs.borrowed().check(config, self.steps, self.batch_size)?;
         if let Some(lengths) = &self.lengths {
             check_len("lengths", &[self.batch_size], lengths.len())?;
             let steps = 1..=self.steps;
@@ -294,10 +377,7 @@ impl Sequences {
             }
         }
         match &self.start {
-            Start::Given(state) => {
-                check_len("start", &config.state_shape(self.batch_size), state.len())?;
-                check_finite("start", state)
-            }
+            Start::Given(state) => state.check("start", config, self.batch_size),
             Start::Carry if config.directions == Directions::Bidirectional => Err(Error::Data(
                 "the sequences carry on from the window before, but the network reads them both ways: what it knows of \
                  the other end is not in that window, so give it whole sequences"
@@ -317,21 +397,17 @@ impl Sequences {
     pub(crate) fn length(&self, b: usize) -> usize {
         self.lengths.as_ref().and_then(|lengths| lengths.get(b)).copied().unwrap_or(self.steps)
     }
-
-    /// Element `at` of a `[T, B]` argument, as an error names it.
-    fn position(&self, argument: &str, at: usize) -> String {
-        format!("{argument}[{at}] (step {}, sequence {})", at / self.batch_size, at % self.batch_size)
-    }
 }
 
-fn check_size(what: &str, size: usize) -> Result<()> {
-    if size == 0 { Err(Error::Config(format!("the number of {what} is 0, expected at least 1"))) } else { Ok(()) }
+/// Element `at` of a `[T, B]` argument, as an error names it.
+fn position(argument: &str, at: usize, batch_size: usize) -> String {
+    format!("{argument}[{at}] (step {}, sequence {})", at / batch_size, at % batch_size)
 }
 
 fn check_ids(ids: &[u32], allowed: usize, of: &str, place: impl Fn(usize) -> String) -> Result<()> {
     match ids.iter().position(|&id| id as usize >= allowed) {
         Some(at) => Err(Error::Data(format!(
-            "{} is id {}, but the network has {allowed} {of}, counted from 0",
+            "{} is id {}, but the model has {allowed} {of}, counted from 0",
             place(at),
             ids[at]
         ))),

@@ -5,10 +5,21 @@
 
 use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
 use crate::error::{Error, Result};
-use crate::model::{Config, InputKind, MAX_ELEMENTS, ReadOut};
+use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS, ReadOut};
 
 /// One sequence of T steps, with what is expected of it.
+///
+/// ```
+/// use recurrent::data::Example;
+/// use recurrent::{Batch, Config, InputKind, ReadOut};
+/// let config = Config::gru(InputKind::Tokens(4), 8, 2).with_read_out(ReadOut::Last);
+/// let examples = [Example::tokens(vec![0, 1, 0], vec![1]), Example::tokens(vec![2, 3], vec![0])];
+/// let batch = Batch::pad(&examples, &config)?; // three steps, the second sequence padded
+/// assert_eq!(batch.sequences.lengths, Some(vec![3, 2]));
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Example {
     /// `[T]` ids or `[T, I]` numbers.
     pub inputs: Inputs,
@@ -20,6 +31,11 @@ impl Example {
     /// `[T]` ids to read, and the classes expected: `[T]`, or one.
     pub fn tokens(tokens: Vec<u32>, targets: Vec<u32>) -> Self {
         Example { inputs: Inputs::Tokens(tokens), targets: Targets::Classes(targets) }
+    }
+
+    /// What is read and what is expected.
+    pub fn new(inputs: Inputs, targets: Targets) -> Self {
+        Example { inputs, targets }
     }
 
     /// `[T, I]` numbers to read, and what is expected.
@@ -89,7 +105,7 @@ impl Batch {
             }
         }
         // One label a sequence is a read-out of one step.
-        let labels = config.label_count(steps, 1);
+        let labels = config.label_count(BatchShape { steps, batch_size: 1 });
         let targets = if values.is_empty() {
             Targets::Classes(side_by_side(&classes, labels, 1))
         } else {
@@ -126,7 +142,7 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
         let steps = check_inputs(&format!("examples[{b}].inputs"), &example.inputs, config)?;
         longest = longest.max(steps);
         let name = format!("examples[{b}].targets");
-        let labels = config.label_count(steps, 1);
+        let labels = config.label_count(BatchShape { steps, batch_size: 1 });
         match (&example.targets, &examples[0].targets) {
             (Targets::Classes(ids), Targets::Classes(_)) => {
                 check_len(&name, &[labels], ids.len())?;

@@ -29,7 +29,15 @@ pub struct Series<T> {
 }
 
 /// A part of a [`Series`].
+///
+/// ```
+/// use recurrent::data::{Series, Split};
+/// let series = Series::new((0..100).map(f64::from).collect(), 10, 1, [0.15, 0.15])?;
+/// assert!(series.values(Split::Train).len() > series.values(Split::Test).len());
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Split {
     /// What is learned.
     Train,

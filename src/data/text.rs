@@ -9,6 +9,16 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 /// Distinct characters (`char`s), numbered from 0: the id of a character is its rank.
+///
+/// ```
+/// use recurrent::data::Alphabet;
+/// let alphabet = Alphabet::from_text("hello")?;
+/// assert_eq!(alphabet.len(), 4); // e, h, l, o
+/// let ids = alphabet.encode("hole")?;
+/// assert_eq!(alphabet.decode(&ids), "hole");
+/// assert!(alphabet.encode("help").is_err()); // says which character, and where
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alphabet {
     characters: Vec<char>,
@@ -95,12 +105,21 @@ impl Alphabet {
 
 /// Reads a UTF-8 file as it stands, but for a leading byte order mark (U+FEFF), which is no part of the text.
 ///
+/// ```
+/// # let folder = tempfile::TempDir::new().unwrap();
+/// # let path = folder.path().join("a.txt");
+/// # std::fs::write(&path, "\u{feff}text").unwrap();
+/// assert_eq!(recurrent::data::read_text(&path)?, "text");
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+///
 /// # Errors
-/// [`Error::Data`] that names the file: where it cannot be read, and where it is not UTF-8, with the byte offset
+/// [`Error::File`] where it cannot be read; [`Error::Data`] where it is not UTF-8, with the file, the byte offset
 /// (counted from 0) and the line (counted from 1).
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|e| Error::Data(format!("cannot read {}: {e}", path.display())))?;
+    let unreadable = |source| Error::File { path: path.to_owned(), what: "cannot be read".to_owned(), source };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         let line = e.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count() + 1;

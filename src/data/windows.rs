@@ -3,14 +3,25 @@
 //! The contract: the sequence is cut into B contiguous tracks that are walked side by side, T steps a window, the state
 //! carried from window to window; the target of every id is the id after it. Batches are time-major, `[T, B]`.
 
-use super::{Batch, Start, check_size};
+use super::{Batch, Start};
 use crate::error::{Error, Result};
+use crate::model::BatchShape;
 
 /// A long sequence of ids, cut for training.
 ///
 /// With n ids, a track is L = (n − 1) / B long and an epoch has L / T windows. Track b holds the ids from b·L on, and
 /// window w of it those from b·L + w·T on. What is left at the end of a track (fewer than T ids) and of the sequence
 /// (fewer than B) is not used.
+///
+/// ```
+/// use recurrent::{BatchShape, data::Windows};
+/// let windows = Windows::new((0..41).collect(), BatchShape { steps: 5, batch_size: 2 })?;
+/// assert_eq!(windows.len(), 4); // two tracks of twenty tokens, five a window
+/// for window in windows.iter() {
+///     assert_eq!(window.sequences.steps, 5);
+/// }
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Windows {
     ids: Vec<u32>,
@@ -20,12 +31,13 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Cuts `ids` into windows of `steps` (T) by `batch` (B).
+    /// Cuts `ids` into windows of T steps and B sequences.
     ///
     /// # Errors
     /// [`Error::Config`] for a size of zero, [`Error::Data`] for fewer than T·B + 1 ids.
-    pub fn new(ids: Vec<u32>, steps: usize, batch: usize) -> Result<Self> {
-        check_sizes(steps, batch)?;
+    pub fn new(ids: Vec<u32>, shape: BatchShape) -> Result<Self> {
+        shape.check()?;
+        let BatchShape { steps, batch_size: batch } = shape;
         let needed = steps as u128 * batch as u128 + 1;
         if (ids.len() as u128) < needed {
             let given = ids.len();
@@ -63,6 +75,14 @@ impl Windows {
 ///
 /// With n ids there are n − 1 targets and tracks of L = ⌈(n − 1) / B⌉; positions past the end of a track or of the
 /// sequence hold id 0 and are masked.
+///
+/// ```
+/// use recurrent::{BatchShape, data::HeldOutWindows};
+/// let held_out = HeldOutWindows::new((0..10).collect(), BatchShape { steps: 4, batch_size: 2 })?;
+/// let masks = held_out.iter().map(|batch| batch.loss_mask.unwrap_or(vec![true; 8]));
+/// assert_eq!(masks.flatten().filter(|counts| *counts).count(), 9); // every token but the first is a target once
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct HeldOutWindows {
     ids: Vec<u32>,
@@ -72,14 +92,15 @@ pub struct HeldOutWindows {
 }
 
 impl HeldOutWindows {
-    /// Cuts `ids` into at most `batch` (B) tracks, walked in windows of at most `steps` (T).
+    /// Cuts `ids` into at most B tracks, walked in windows of at most T steps.
     ///
     /// There are fewer tracks where some would be empty, and fewer steps where no track is that long.
     ///
     /// # Errors
     /// [`Error::Config`] for a size of zero, [`Error::Data`] for fewer than 2 ids.
-    pub fn new(ids: Vec<u32>, steps: usize, batch: usize) -> Result<Self> {
-        check_sizes(steps, batch)?;
+    pub fn new(ids: Vec<u32>, shape: BatchShape) -> Result<Self> {
+        shape.check()?;
+        let BatchShape { steps, batch_size: batch } = shape;
         if ids.len() < 2 {
             let given = ids.len();
             return Err(Error::Data(format!(
@@ -128,10 +149,8 @@ fn window(ids: &[u32], track: usize, steps: usize, batch: usize, index: usize) -
     }
     let mask = mask.contains(&false).then_some(mask);
     let start = if index == 0 { Start::Initial } else { Start::Carry };
-    Batch { loss_mask: mask, ..Batch::tokens(steps, batch, tokens, targets).with_start(start) }
-}
-
-fn check_sizes(steps: usize, batch: usize) -> Result<()> {
-    check_size("steps (T)", steps)?;
-    check_size("sequences in a batch (B)", batch)
+    Batch {
+        loss_mask: mask,
+        ..Batch::tokens(BatchShape { steps, batch_size: batch }, tokens, targets).with_start(start)
+    }
 }

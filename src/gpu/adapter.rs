@@ -8,6 +8,12 @@ use std::fmt;
 use crate::error::{Error, Result};
 
 /// An adapter, and those of its limits that decide how large a model may be.
+///
+/// ```
+/// for adapter in recurrent::gpu::adapters() {
+///     println!("{adapter}"); // 0: NVIDIA H200 (Vulkan, DiscreteGpu)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Adapter {
@@ -72,6 +78,14 @@ impl fmt::Display for Adapter {
 }
 
 /// Which adapter to take.
+///
+/// ```
+/// use recurrent::gpu::{Gpu, Select};
+/// match Gpu::new(&Select::Name("radeon".to_owned())) {
+///     Ok(gpu) => println!("{}", gpu.adapter()),
+///     Err(error) => println!("{error}"), // which adapters there are
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Select {
@@ -103,9 +117,14 @@ pub async fn adapters_async() -> Vec<Adapter> {
 }
 
 /// Blocks until [`adapters_async`] is done.
+///
+/// ```
+/// let hardware = recurrent::gpu::adapters().into_iter().filter(|adapter| !adapter.is_software).count();
+/// # let _ = hardware;
+/// ```
 #[cfg(not(target_arch = "wasm32"))]
 pub fn adapters() -> Vec<Adapter> {
-    pollster::block_on(adapters_async())
+    crate::wait::block_on(adapters_async())
 }
 
 async fn enumerate() -> Vec<wgpu::Adapter> {

@@ -11,6 +11,16 @@ use crate::error::{Error, Result};
 use crate::plan::{Bounds, Target};
 
 /// A GPU to run on. Cheap to clone; clones share the device and its compiled kernels.
+///
+/// ```
+/// use recurrent::Device;
+/// use recurrent::gpu::Gpu;
+/// // The application's own device and queue: a game's, say.
+/// fn lend(device: recurrent::wgpu::Device, queue: recurrent::wgpu::Queue) -> recurrent::Result<Device> {
+///     Ok(Device::from_gpu(Gpu::from_wgpu(device, queue)?))
+/// }
+/// # let _ = lend;
+/// ```
 #[derive(Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
@@ -65,10 +75,8 @@ impl Gpu {
             required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY),
             ..Default::default()
         };
-        let (device, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|error| Error::Gpu { doing: "opening the device".to_owned(), message: error.to_string() })?;
+        let (device, queue) =
+            adapter.request_device(&descriptor).await.map_err(|error| Error::gpu("opening the device", error))?;
         let gpu = Gpu::of(device, queue, None);
         let lost = Arc::clone(&gpu.inner.lost);
         gpu.inner.device.set_device_lost_callback(move |reason, message| {
@@ -83,7 +91,7 @@ impl Gpu {
     /// Same as [`Gpu::new_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(select: &Select) -> Result<Self> {
-        pollster::block_on(Self::new_async(select))
+        crate::wait::block_on(Self::new_async(select))
     }
 
     /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's
@@ -122,6 +130,7 @@ impl Gpu {
     }
 
     /// What plans for this device are shaped by.
+    #[doc(hidden)]
     pub fn target(&self) -> Target {
         let adapter = &self.inner.adapter;
         let hardware = Target::webgpu();
@@ -317,7 +326,7 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Pipeline {
         label: Some(kernel.name),
         layout: Some(&pipeline_layout),
         module: &module,
-        entry_point: Some(kernel.entry),
+        entry_point: Some(kernels::ENTRY),
         compilation_options: wgpu::PipelineCompilationOptions {
             // What a kernel reads of workgroup memory without having written it reaches no result.
             zero_initialize_workgroup_memory: false,

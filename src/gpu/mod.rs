@@ -4,17 +4,14 @@
 
 mod adapter;
 mod context;
-mod executor;
-pub mod kernels;
+pub(crate) mod executor;
+pub(crate) mod kernels;
 mod progress;
 mod slots;
 mod wait;
 
 pub use adapter::{Adapter, Select, adapters_async};
 pub use context::Gpu;
-pub use executor::Executor;
-pub(crate) use executor::Readback;
-pub(crate) use wait::Wait;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;

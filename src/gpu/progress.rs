@@ -86,16 +86,23 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Executor, Gpu, Select};
+    use super::super::executor::Executor;
+    use super::super::{Gpu, Select};
     use crate::plan::{Bounds, Plan, Purpose, Work};
-    use crate::{Batch, Config, Device, Error, InputKind, Loss, Model, Predictor, Recipe, Sequences, Trainer};
+    use crate::{
+        Batch, BatchShape, Config, Device, Error, InputKind, Loss, Model, Predictor, Recipe, Sequences, Trainer,
+    };
 
     fn gpu() -> Gpu {
         Gpu::new(&Select::Any).expect("an adapter; RECURRENT_ADAPTER=none tests without one")
     }
 
     fn batch() -> Batch {
-        Batch::tokens(6, 2, (0..12).map(|i| i % 5).collect(), (0..12).map(|i| i % 3).collect())
+        Batch::tokens(
+            BatchShape { steps: 6, batch_size: 2 },
+            (0..12).map(|i| i % 5).collect(),
+            (0..12).map(|i| i % 3).collect(),
+        )
     }
 
     fn is_dropped<T>(outcome: Result<T, Error>) -> bool {
@@ -135,7 +142,9 @@ mod tests {
         let (steps, outputs) = (2048, 2200);
         let model = Model::new(Config::elman(InputKind::Tokens(5), 4, outputs)).expect("a small network");
         let mut predictor = Predictor::new(&Device::from_gpu(gpu()), &model).expect("a predictor");
-        let answer = predictor.run(&Sequences::tokens(steps, 1, vec![3; steps])).expect("all was done");
+        let answer = predictor
+            .run(&Sequences::tokens(BatchShape { steps, batch_size: 1 }, vec![3; steps]))
+            .expect("all was done");
         assert_eq!(answer.outputs.len(), steps * outputs);
     }
 

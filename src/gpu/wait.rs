@@ -11,16 +11,6 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, Result};
 
-/// How a call waits for the GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// By keeping the thread.
-    #[cfg(not(target_arch = "wasm32"))]
-    Block,
-    /// By giving the thread back until the GPU is done.
-    Yield,
-}
-
 #[cfg(not(target_arch = "wasm32"))]
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[cfg(target_arch = "wasm32")]
@@ -68,8 +58,9 @@ fn translate(device: &wgpu::Device, doing: &'static str, error: wgpu::Error) -> 
             Error::DeviceLost(format!("it was gone while {doing}"))
         }
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory(doing.to_owned()),
+        // Its own description tells all that its source does.
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-            Error::Gpu { doing: doing.to_owned(), message: description }
+            Error::gpu(doing, description)
         }
     }
 }
@@ -121,8 +112,9 @@ impl Probe {
     }
 }
 
-/// Waits until `buffer` can be read by the host.
-pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64, wait: Wait) -> Result<()> {
+/// Waits until `buffer` can be read by the host: by keeping the thread where [`block_on`](crate::wait::block_on) polls,
+/// and else by giving it back until then.
+pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64) -> Result<()> {
     let shared = Arc::new(Mutex::new(Mapping { outcome: None, waker: None }));
     let signal = Arc::clone(&shared);
     // A lost device refuses the call itself, too; the outcome says as much as the refusal.
@@ -136,20 +128,16 @@ pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64
         });
     });
     #[cfg(not(target_arch = "wasm32"))]
-    match wait {
-        Wait::Block => drive(device, &shared),
+    if crate::wait::is_blocking() {
+        drive(device, &shared);
+    } else {
         // Nobody else drives a native device, so a thread does while this task sleeps.
-        Wait::Yield => {
-            let (device, shared) = (device.clone(), Arc::clone(&shared));
-            let driver = std::thread::Builder::new().name("recurrent: wait for the GPU".to_owned());
-            driver.spawn(move || drive(&device, &shared)).map_err(|error| Error::Gpu {
-                doing: "starting a thread that waits".to_owned(),
-                message: error.to_string(),
-            })?;
-        }
+        let (device, shared) = (device.clone(), Arc::clone(&shared));
+        let driver = std::thread::Builder::new().name("recurrent: wait for the GPU".to_owned());
+        driver
+            .spawn(move || drive(&device, &shared))
+            .map_err(|error| Error::gpu("starting a thread that waits", error))?;
     }
-    #[cfg(target_arch = "wasm32")]
-    let _ = (device, wait);
     let mapped = poll_fn(|context| {
         let mut mapping = shared.lock().unwrap_or_else(PoisonError::into_inner);
         match mapping.outcome {

@@ -3,9 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::cells::{Activation, Cell, Reset};
+use super::shape::BatchShape;
 use crate::error::{Error, Result};
 
 /// What the network reads at every step.
+///
+/// ```
+/// use recurrent::{Config, InputKind};
+/// let of_text = Config::gru(InputKind::Tokens(65), 128, 65); // ids below 65
+/// let of_sensors = Config::gru(InputKind::Dense(6), 32, 2); // six numbers a step
+/// # assert_ne!(of_text, of_sensors);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +34,13 @@ impl InputKind {
 }
 
 /// Where the label is read out.
+///
+/// ```
+/// use recurrent::{Config, InputKind, ReadOut};
+/// let tagger = Config::lstm(InputKind::Tokens(100), 32, 5); // a label at every step
+/// let classifier = tagger.clone().with_read_out(ReadOut::Mean); // one for the whole sequence
+/// # assert_ne!(tagger, classifier);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +56,12 @@ pub enum ReadOut {
 }
 
 /// Which ways every layer reads its sequence.
+///
+/// ```
+/// use recurrent::{Config, Directions, InputKind};
+/// let config = Config::lstm(InputKind::Dense(13), 64, 10).with_directions(Directions::Bidirectional);
+/// assert_eq!(config.output_width(), 2 * 64);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +86,14 @@ impl Directions {
 }
 
 /// How parameters are drawn before training.
+///
+/// ```
+/// use recurrent::{Config, Init, InputKind, Model};
+/// let config = Config::elman(InputKind::Dense(1), 4, 1).with_init(Init::Orthogonal);
+/// let model = Model::new(config)?;
+/// # assert!(model.parameter("weight_hh_l0").is_some());
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -85,6 +114,18 @@ pub enum Init {
 const MAX_LAYERS: usize = 1024;
 
 /// What a network is: a cell, its sizes, its read-out, and how its parameters are drawn.
+///
+/// ```
+/// use recurrent::{Config, Directions, InputKind, Model, ReadOut};
+/// // A classifier of gestures: six numbers a step, two layers that read both ways, one of ten classes a sequence.
+/// let config = Config::lstm(InputKind::Dense(6), 64, 10)
+///     .with_layers(2)
+///     .with_directions(Directions::Bidirectional)
+///     .with_read_out(ReadOut::Mean);
+/// let model = Model::new(config)?;
+/// assert_eq!(model.layout().get("weight_hh_l1_reverse").unwrap().shape, [4 * 64, 64]);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
@@ -197,10 +238,10 @@ impl Config {
     }
 
     /// How many labels a window of T steps and B sequences has: T·B or B.
-    pub fn label_count(&self, steps: usize, batch: usize) -> usize {
+    pub fn label_count(&self, BatchShape { steps, batch_size }: BatchShape) -> usize {
         match self.read_out {
-            ReadOut::EveryStep => steps.saturating_mul(batch),
-            ReadOut::Last | ReadOut::Mean => batch,
+            ReadOut::EveryStep => steps.saturating_mul(batch_size),
+            ReadOut::Last | ReadOut::Mean => batch_size,
         }
     }
 

@@ -7,20 +7,26 @@
 pub(crate) mod cells;
 mod config;
 mod init;
-mod keras;
 mod parameters;
+mod shape;
+mod state;
 
+#[cfg(feature = "gpu")]
+pub(crate) use cells::Record;
 pub use cells::{Activation, Cell, Reset};
-pub(crate) use cells::{Record, Saved, table};
+pub(crate) use cells::{Saved, table};
 pub use config::{Config, Directions, Init, InputKind, ReadOut};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
+pub use shape::BatchShape;
+pub(crate) use shape::check_size;
+pub use state::State;
 
 use crate::allocate::zeros;
 use crate::error::{Error, Result};
 
 /// What fails where there is no memory for a network.
-const ALLOCATING: &str = "allocating the parameters of a network";
+pub(crate) const ALLOCATING: &str = "allocating the parameters of a network";
 
 /// A network's configuration and the values of its parameters, on the host.
 ///
@@ -114,25 +120,30 @@ impl Model {
         self.layout.parameters().iter().map(|p| (p.name.as_str(), p.shape.as_slice(), &self.values[p.range()]))
     }
 
-    /// `[S, L, B, D·H]`: the state of B sequences before their first step, learned or zero.
-    pub(crate) fn initial_state(&self, batch: usize) -> Result<Vec<f32>> {
+    /// Returns the state of `batch_size` sequences before their first step, learned or zero.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no sequences, [`Error::OutOfMemory`].
+    pub fn initial_state(&self, batch_size: usize) -> Result<State> {
         let width = self.config.output_width();
-        let len = self.config.state_shape(batch).iter().fold(1usize, |len, size| len.saturating_mul(*size));
-        let mut state = zeros(len, "allocating the initial state of a network")?;
+        let shape = self.config.state_shape(batch_size);
+        let len = shape.iter().fold(1usize, |len, size| len.saturating_mul(*size));
+        let mut values = zeros(len, "allocating the initial state of a network")?;
         let learned = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
         let rows = learned.flat_map(|state| state.chunks_exact(width));
-        for (row, out) in rows.flat_map(|row| std::iter::repeat_n(row, batch)).zip(state.chunks_exact_mut(width)) {
+        for (row, out) in rows.flat_map(|row| std::iter::repeat_n(row, batch_size)).zip(values.chunks_exact_mut(width))
+        {
             out.copy_from_slice(row);
         }
-        Ok(state)
+        State::new(&self.config, batch_size, values)
     }
 
     /// All parameters in one flat slice, as [`Layout`] places them.
-    pub fn flat(&self) -> &[f32] {
+    pub fn values(&self) -> &[f32] {
         &self.values
     }
 }
 
-fn find_not_finite(values: &[f32]) -> Option<(usize, f32)> {
+pub(crate) fn find_not_finite(values: &[f32]) -> Option<(usize, f32)> {
     values.iter().copied().enumerate().find(|(_, v)| !v.is_finite())
 }

@@ -12,7 +12,16 @@ use crate::error::{Error, Result};
 const ALIGNMENT: usize = 64;
 
 /// One named tensor of the network.
+///
+/// ```
+/// use recurrent::{Config, InputKind, Layout};
+/// let layout = Layout::new(&Config::gru(InputKind::Dense(3), 8, 2))?;
+/// let weight = layout.get("weight_ih_l0").unwrap();
+/// assert_eq!((weight.shape.as_slice(), weight.len()), (&[3 * 8, 3][..], 72));
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Parameter {
     /// PyTorch's name: `weight_ih_l0`.
     pub name: String,
@@ -51,6 +60,14 @@ impl Parameter {
 ///
 /// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
 /// without a gap, so that one product with both reads them as one matrix of D·G·H rows.
+///
+/// ```
+/// use recurrent::{Config, InputKind, Layout};
+/// let layout = Layout::new(&Config::elman(InputKind::Dense(3), 8, 2))?;
+/// let names: Vec<&str> = layout.parameters().iter().map(|p| p.name.as_str()).collect();
+/// assert_eq!(names, ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight", "bias"]);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     parameters: Vec<Parameter>,

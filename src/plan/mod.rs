@@ -13,40 +13,38 @@
 //! 5. norm, clip and update over the flat buffers.
 
 mod bounds;
-mod build;
+mod builder;
 mod cost;
-mod describe;
+mod cut;
+mod flags;
 mod op;
 pub(crate) mod random;
-mod recipe;
 mod record;
 mod sharing;
 mod table;
 mod target;
 mod tensor;
 mod tile;
+mod walk;
 
 use std::fmt;
 
-pub use bounds::{Bounds, Cut, Work};
-pub(crate) use build::SharedTensors;
-pub use build::{LossTensors, PlanTensors, TrainingTensors};
+pub use bounds::{Bounds, Work};
+pub(crate) use builder::SharedTensors;
+pub use builder::{LossTensors, PlanTensors, TrainingTensors};
 pub use cost::Cost;
-pub use op::{
-    DropoutDraw, DropoutMask, FROZEN, Gather, GatherGradient, GradientNorms, GradientSegment, InitialState,
-    InitialStateGradient, LossGradient, MatMul, NOT_DECAYED, Op, Pool, PoolGradient, PoolKind, Recurrence,
-    RecurrenceMode, ReduceGradients, RemainingLengths, StepMetrics, Sum, Transpose, Update, UpdateLossScale,
-    WeightGradient,
-};
-pub use recipe::{Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe};
+pub use cut::Cut;
+pub use flags::{FROZEN, NOT_DECAYED, parameter_flags};
+pub use op::*;
 pub use record::{LossScale, MetricsRow, NormPartial, Record, StepParams};
 pub(crate) use table::PlanTable;
-pub use target::{Precision, Target};
+pub use target::Target;
 pub use tensor::{DType, Lifetime, Tensor, TensorId, View};
-pub use tile::{ProductTile, Tile, Way};
+pub use tile::{ProductTile, RecurrenceMode, Tile, Way};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout};
+use crate::recipe::{Loss, Recipe};
 
 /// A plan that an executor has prepared; that executor's alone, and good until it is told to free the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +67,7 @@ pub enum Purpose {
 /// Which part of a step an operation belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Phase {
     /// From inputs to outputs.
     Forward,
@@ -154,14 +153,14 @@ impl Plan {
         }
         target.check()?;
         let layout = Layout::new(config)?;
-        build::build(config, &layout, purpose, steps, batch, target)
+        builder::build(config, &layout, purpose, steps, batch, target)
     }
 
     /// The tensors that outlive every window, and no operations.
     pub(crate) fn shared(config: &Config, recipe: Option<&Recipe>, target: &Target) -> Result<(Self, SharedTensors)> {
         recipe.map_or(Ok(()), |recipe| recipe.check_for(config))?;
         target.check()?;
-        build::shared(&Layout::new(config)?, recipe, target)
+        builder::shared(&Layout::new(config)?, recipe, target)
     }
 
     /// Adds a tensor.

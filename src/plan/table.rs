@@ -34,6 +34,7 @@ impl<T> PlanTable<T> {
         self.plans.values()
     }
 
+    #[cfg(feature = "gpu")]
     pub fn len(&self) -> usize {
         self.plans.len()
     }

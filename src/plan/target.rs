@@ -2,28 +2,10 @@
 //!
 //! The contract: a plan that a target cannot run is an error when it is made.
 
+use super::bounds::Bounds;
 use crate::error::{Error, Result};
 use crate::model::Config;
-
-use super::bounds::Bounds;
-use super::tile::{Tile, Way, Work};
-
-/// In how many bits a GPU stores what is large. The choice of a device,
-/// [`Device::with_precision`](crate::Device::with_precision).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Precision {
-    /// 32.
-    #[default]
-    F32,
-    /// 16: gates, h of all steps and its gradient, a GRU's recurrent sums or its second operand, and a copy of the
-    /// parameters, rounded once a step, that all products read. Sums are made in 32 bits, and an LSTM's c, outputs,
-    /// loss, gradients of the parameters, moments and the parameters themselves are kept in 32.
-    ///
-    /// 16-bit floats have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
-    /// gradient of the loss is [scaled](super::UpdateLossScale) on its way (Micikevicius et al. 2018).
-    F16,
-}
+use crate::recipe::Precision;
 
 /// The traits of a device that a plan is shaped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,27 +93,8 @@ impl Target {
         // What a CPU's recurrence reads is still in the cache then into which the product before it wrote.
         (CACHED_ELEMENTS / gates.max(1)).clamp(FEWEST_STEPS_PER_CHUNK, MAX_STEPS_PER_CHUNK)
     }
-
-    /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
-    ///
-    /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to
-    /// it, and a step should cost less than a dispatch does: an estimate, not yet measured on hardware. On llvmpipe a
-    /// dispatch costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast
-    /// there at least.
-    pub(super) fn whole_sequence(&self, steps: usize, work: &Work) -> Option<Tile> {
-        let Work { gates, hidden, batch, directions, .. } = *work;
-        let elements = hidden.saturating_mul(hidden).saturating_mul(gates);
-        let is_small =
-            if self.software { elements.saturating_mul(batch * directions) <= 1 << 13 } else { elements <= 1 << 16 };
-        let worth = self.parallel && steps >= WHOLE_SEQUENCE_STEPS && is_small;
-        // What fits one way has to fit the other.
-        let fits = |way| Tile::whole(self, &Work { way, ..*work });
-        if worth { fits(Way::Backward).and_then(|_| fits(Way::Forward)) } else { None }
-    }
 }
 
-/// Below this many steps a whole sequence is not worth the dispatch that turns U over.
-const WHOLE_SEQUENCE_STEPS: usize = 4;
 const MAX_STEPS_PER_CHUNK: usize = 128;
 const FEWEST_STEPS_PER_CHUNK: usize = 8;
 /// 1 MiB of f32: a core's second-level cache.

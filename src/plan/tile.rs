@@ -3,8 +3,16 @@
 //!
 //! A tile says nothing about the result but the order of its sums, and nothing at all to the CPU executor.
 
-use super::op::RecurrenceMode;
 use super::target::Target;
+
+/// How a recurrence is cut into dispatches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecurrenceMode {
+    /// One dispatch a step and product with U, each over the whole batch and both directions.
+    PerStep,
+    /// One dispatch, in which each workgroup takes one direction of a few sequences from end to end.
+    WholeSequence,
+}
 
 /// What one workgroup of a recurrence takes, and how its threads share that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +50,9 @@ pub(super) struct Work {
     pub directions: usize,
 }
 
+/// Below this many steps a whole sequence is not worth the dispatch that transposes U.
+const WHOLE_SEQUENCE_STEPS: usize = 4;
+
 /// Workgroup memory is given in units, so that tiles of nearly the same size are one pipeline.
 const FLOATS_A_UNIT: usize = 1024;
 
@@ -67,6 +78,23 @@ impl Tile {
             (RecurrenceMode::PerStep, Way::Backward) => threads * sequences * units,
         };
         floats.next_multiple_of(FLOATS_A_UNIT)
+    }
+
+    /// The tile of a recurrence that fits one workgroup and is small enough to be faster there.
+    ///
+    /// Every workgroup reads all of U at every step. Up to 2^16 elements (256 KiB) these stay in the caches close to
+    /// it, and a step should cost less than a dispatch does: an estimate, not yet measured on hardware. On llvmpipe a
+    /// dispatch costs little and a loop around a barrier is slow: measured, B·D·U's elements up to 2^13 are as fast
+    /// there at least.
+    pub(super) fn whole_sequence(target: &Target, steps: usize, work: &Work) -> Option<Tile> {
+        let Work { gates, hidden, batch, directions, .. } = *work;
+        let elements = hidden.saturating_mul(hidden).saturating_mul(gates);
+        let is_small =
+            if target.software { elements.saturating_mul(batch * directions) <= 1 << 13 } else { elements <= 1 << 16 };
+        let worth = target.parallel && steps >= WHOLE_SEQUENCE_STEPS && is_small;
+        // What fits one way has to fit the other.
+        let fits = |way| Tile::whole(target, &Work { way, ..*work });
+        if worth { fits(Way::Backward).and_then(|_| fits(Way::Forward)) } else { None }
     }
 
     /// The tile of a recurrence over whole sequences, if there is one that the target has the memory for.

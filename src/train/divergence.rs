@@ -6,63 +6,61 @@
 
 use super::Trainer;
 use crate::error::{Divergence, Largest, NotFinite, Result};
-use crate::gpu::Wait;
 use crate::model::Layout;
 use crate::plan::{DType, MetricsRow, Tensor};
 
 impl Trainer {
     /// What led to a divergence, where the last step has these metrics.
-    pub(super) async fn divergence(&mut self, last: MetricsRow, wait: Wait) -> Result<Divergence> {
+    pub(super) async fn divergence(&mut self, last: MetricsRow) -> Result<Divergence> {
         let losses = self.recent.iter().map(|metrics| metrics.loss).collect();
         let norms = self.recent.iter().map(|metrics| metrics.grad_norm).collect();
         let mut seen = Divergence { losses, norms, ..Divergence::default() };
         if last.updates != 1.0 {
-            seen.first = self.first_not_finite(last.loss, wait).await?.map(|first| (self.steps, first));
-            seen.largest = self.largest(wait).await?;
+            seen.first = self.first_not_finite(last.loss).await?.map(|first| (self.steps, first));
+            seen.largest = self.largest().await?;
         }
         Ok(seen)
     }
 
     /// What an evaluation saw whose loss is not finite.
-    pub(super) async fn broken_evaluation(&mut self, largest: Option<Largest>, wait: Wait) -> Result<Divergence> {
-        let first = self.first_parameter(wait).await?.map(|first| (self.steps, first));
+    pub(super) async fn broken_evaluation(&mut self, largest: Option<Largest>) -> Result<Divergence> {
+        let first = self.first_parameter().await?.map(|first| (self.steps, first));
         Ok(Divergence { first, largest, ..Divergence::default() })
     }
 
     /// The largest number that the last window was given, where it is large.
-    async fn largest(&mut self, wait: Wait) -> Result<Option<Largest>> {
+    async fn largest(&mut self) -> Result<Option<Largest>> {
         let Some(last) = self.last.clone() else { return Ok(None) };
         let mut largest = None;
         for (argument, tensor) in [("inputs", last.tensors.inputs), ("targets", last.loss().targets)] {
-            let Tensor { dtype, shape, .. } = self.executor.plan(last.id).get(tensor).clone();
+            let Tensor { dtype, shape, .. } = self.session.executor.plan(last.id).get(tensor).clone();
             if dtype == DType::F32 {
-                let values = self.executor.read(last.id, tensor, wait).await?;
+                let values = self.session.executor.read(last.id, tensor).await?;
                 largest = Largest::or(largest, Largest::of(argument, &values, &shape));
             }
         }
         Ok(largest)
     }
 
-    async fn first_parameter(&mut self, wait: Wait) -> Result<Option<NotFinite>> {
-        let (id, tensors) = self.shared;
-        let values = self.executor.read(id, tensors.parameters, wait).await?;
+    async fn first_parameter(&mut self) -> Result<Option<NotFinite>> {
+        let values = self.session.read_shared(self.session.shared().parameters).await?;
         Ok(broken(&self.layout, &values).next().map(NotFinite::Parameter))
     }
 
     /// In the order in which a step computes: parameters, states from the first layer up, the loss, gradients back
     /// down.
-    async fn first_not_finite(&mut self, loss: f32, wait: Wait) -> Result<Option<NotFinite>> {
-        if let Some(parameter) = self.first_parameter(wait).await? {
+    async fn first_not_finite(&mut self, loss: f32) -> Result<Option<NotFinite>> {
+        if let Some(parameter) = self.first_parameter().await? {
             return Ok(Some(parameter));
         }
         let Some((training, last)) = self.last.clone().and_then(|last| Some((last.tensors.training?, last))) else {
             return Ok(None);
         };
         // `[S, L, B, D·H]`, as the window has left it.
-        let state = self.executor.read(last.id, last.tensors.state, wait).await?;
-        let layer = state.len() / self.config.cell.states() / self.config.layers;
-        let first = (0..self.config.layers).find(|l| {
-            let mut of_layer = state.chunks_exact(layer).skip(*l).step_by(self.config.layers);
+        let state = self.session.executor.read(last.id, last.tensors.state).await?;
+        let layer = state.len() / self.session.config().cell.states() / self.session.config().layers;
+        let first = (0..self.session.config().layers).find(|l| {
+            let mut of_layer = state.chunks_exact(layer).skip(*l).step_by(self.session.config().layers);
             of_layer.any(|values| !values.iter().all(|value| value.is_finite()))
         });
         if let Some(layer) = first {
@@ -71,7 +69,7 @@ impl Trainer {
         if !loss.is_finite() {
             return Ok(Some(NotFinite::Loss));
         }
-        let values = self.executor.read(last.id, training.gradients, wait).await?;
+        let values = self.session.executor.read(last.id, training.gradients).await?;
         // The layout goes up from the first layer, the gradient comes down to it.
         Ok(broken(&self.layout, &values).last().map(NotFinite::Gradient))
     }

@@ -12,11 +12,12 @@ use crate::model::Model;
 ///
 /// ```
 /// use recurrent::data::Windows;
-/// use recurrent::{Config, Device, EarlyStopping, InputKind, Loss, Model, Recipe, Trainer};
+/// use recurrent::{BatchShape, Config, Device, EarlyStopping, InputKind, Loss, Model, Recipe, Trainer};
 ///
 /// let text: Vec<u32> = (0..400).map(|i| i * i % 5).collect();
-/// let windows = Windows::new(text[..300].to_vec(), 10, 2)?;
-/// let held = Windows::new(text[300..].to_vec(), 10, 2)?; // not trained on
+/// let shape = BatchShape { steps: 10, batch_size: 2 };
+/// let windows = Windows::new(text[..300].to_vec(), shape)?;
+/// let held = Windows::new(text[300..].to_vec(), shape)?; // not trained on
 /// let model = Model::new(Config::lstm(InputKind::Tokens(5), 8, 5))?;
 /// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::CrossEntropy))?;
 ///
@@ -75,7 +76,7 @@ impl EarlyStopping {
     pub async fn observe_async(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
         if self.improves(loss) {
             let model = trainer.model_async().await?;
-            self.keep(loss, model);
+            (self.best, self.since_best) = (Some((loss, model)), 0);
         } else {
             self.since_best += 1;
         }
@@ -88,13 +89,7 @@ impl EarlyStopping {
     /// Same as [`EarlyStopping::observe_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn observe(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
-        if self.improves(loss) {
-            let model = trainer.model()?;
-            self.keep(loss, model);
-        } else {
-            self.since_best += 1;
-        }
-        Ok(self.should_continue())
+        crate::wait::block_on(self.observe_async(loss, trainer))
     }
 
     /// The least loss so far and the model it belongs to; none before the first that was finite.
@@ -119,10 +114,5 @@ impl EarlyStopping {
 
     fn improves(&self, loss: f64) -> bool {
         loss.is_finite() && self.best.as_ref().is_none_or(|(best, _)| loss < *best)
-    }
-
-    fn keep(&mut self, loss: f64, model: Model) {
-        self.best = Some((loss, model));
-        self.since_best = 0;
     }
 }

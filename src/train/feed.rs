@@ -1,77 +1,29 @@
-//! What a run of a plan is fed: the state it starts from, and everything that the host writes before it.
+//! What a training step or an evaluation reads from the host beside its sequences: targets, mask, parameters of the
+//! step, and the rows of each token.
 //!
-//! The contract: nothing here waits for the device, and a state that one window carries to the next stays there.
+//! The contract: nothing here waits for the device.
 
-use std::sync::Arc;
-
-use crate::cache::CachedPlan;
-use crate::checkpoint::State;
-use crate::data::{Batch, Inputs, Start, Targets};
-use crate::device::Executor;
+use crate::data::{Batch, Inputs, Targets};
 use crate::error::{Error, Result};
-use crate::model::Config;
 use crate::plan::StepParams;
+use crate::session::{CachedPlan, Carried, Session};
 
-/// Where the state that the last window left is.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Carried {
-    /// There was no window yet.
-    #[default]
-    Nowhere,
-    /// On the device, in a plan's tensor.
-    Device(Arc<CachedPlan>),
-    /// On the host, from a checkpoint.
-    Host(State),
+/// The error of a step or an evaluation none of whose labels counts.
+pub(super) fn nothing_counts(labels: usize) -> Error {
+    Error::Data(format!("the mask leaves none of the {labels} positions to learn from"))
 }
 
-impl Carried {
-    /// Its B, where there is one.
-    pub fn batch(&self) -> Option<usize> {
-        match self {
-            Carried::Nowhere => None,
-            Carried::Device(plan) => Some(plan.batch),
-            Carried::Host(state) => Some(state.batch_size),
-        }
-    }
-}
-
-/// Whether a window of `size` sequences can start so where the window before it left the state of `held` sequences.
-pub(super) fn check_start(start: &Start, size: usize, held: Option<usize>) -> Result<()> {
-    match (start, held) {
-        (Start::Initial | Start::Given(_), _) => Ok(()),
-        (Start::Carry, None) => {
-            Err(Error::Data("the batch carries on from the window before, but there was none".to_owned()))
-        }
-        (Start::Carry, Some(held)) if held == size => Ok(()),
-        (Start::Carry, Some(held)) => Err(Error::shape("the carried state's batch", &[size], &[held])),
-    }
-}
-
-/// Puts the state that a window starts from in its place.
-pub(super) fn begin(executor: &mut Executor, plan: &CachedPlan, start: &Start, carried: &Carried) -> Result<()> {
-    check_start(start, plan.batch, carried.batch())?;
-    let state = plan.tensors.state;
-    match (start, carried) {
-        (Start::Initial, _) => executor.zero(plan.id, state),
-        (Start::Given(values), _) => executor.write_f32(plan.id, state, values),
-        (Start::Carry, Carried::Nowhere) => Ok(()),
-        (Start::Carry, Carried::Device(from)) if from.id == plan.id => Ok(()),
-        (Start::Carry, Carried::Device(from)) => executor.copy((from.id, from.tensors.state), (plan.id, state)),
-        (Start::Carry, Carried::Host(held)) => executor.write_f32(plan.id, state, &held.values),
-    }
-}
-
-/// Writes everything a run reads from the host.
+/// Writes everything that one run on a window reads.
 pub(super) fn upload(
-    executor: &mut Executor,
-    config: &Config,
+    session: &mut Session,
     plan: &CachedPlan,
     batch: &Batch,
-    step_params: StepParams<f64>,
+    (carried, step_params): (&Carried, StepParams<f64>),
     rows: &mut RowsByToken,
 ) -> Result<()> {
-    let (id, loss) = (plan.id, plan.loss());
-    executor.write_span(id, &plan.tensors, &batch.sequences.span(), batch.sequences.start == Start::Initial)?;
+    session.feed(plan, &batch.sequences.span(), &batch.sequences.start, carried)?;
+    let (id, loss, config) = (plan.id, plan.loss(), session.config().clone());
+    let executor = &mut session.executor;
     let rows_by_token = plan.tensors.training.and_then(|training| Some((training.rows_by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (rows_by_token, &batch.sequences.inputs) {
         rows.sort(tokens, segment * batch.sequences.batch_size, config.input.size());
@@ -82,7 +34,7 @@ pub(super) fn upload(
         Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
         Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
     }
-    executor.write(id, loss.loss_mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
+    executor.write(id, loss.loss_mask, batch.counting(&config).map(|counts| f64::from(u8::from(counts))))?;
     executor.write(id, loss.step_params, step_params.elements().into_iter())
 }
 

@@ -6,6 +6,7 @@
 use super::Trainer;
 use crate::error::{Error, Result};
 use crate::model::Layout;
+use crate::plan::parameter_flags;
 
 impl Trainer {
     /// Leaves parameters as they are from the next step on: no gradient, no weight decay, no update.
@@ -55,11 +56,9 @@ impl Trainer {
 
     /// Tells the device what is frozen and what decays.
     pub(super) fn write_parameter_flags(&mut self) -> Result<()> {
-        let (id, tensors) = self.shared;
-        let Some(tensor) = tensors.parameter_flags else {
-            unreachable!("a training has a tensor of what is parameter_flags")
-        };
-        self.executor.write_ids(id, tensor, &self.recipe.parameter_flags(&self.layout, &self.frozen)?)
+        let Some(tensor) = self.session.shared().parameter_flags else { unreachable!("a training has these flags") };
+        let flags = parameter_flags(self.recipe.decay_scope, &self.layout, &self.frozen)?;
+        self.session.write_shared_ids(tensor, &flags)
     }
 }
 

@@ -11,12 +11,21 @@ use super::Trainer;
 use crate::clock::{Timed, TimingSource};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::gpu::Wait;
-use crate::plan::{Phase, Plan};
+use crate::plan::{Phase, Plan, Purpose};
 
 /// Where the time of one training step went, from [`Trainer::profile_async`].
 ///
 /// It is the time of the device's work: what the host does before it, the upload of the inputs included, is not in it.
+///
+/// ```
+/// use recurrent::{Batch, BatchShape, Config, Device, InputKind, Loss, Model, Recipe, Trainer};
+/// let model = Model::new(Config::gru(InputKind::Tokens(3), 8, 3))?;
+/// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::CrossEntropy))?;
+/// let window = Batch::tokens(BatchShape { steps: 2, batch_size: 1 }, vec![0, 1], vec![1, 2]);
+/// trainer.step(&window)?;
+/// println!("{}", trainer.profile(&window)?); // a table, the costliest operation first
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Profile {
@@ -35,6 +44,15 @@ pub struct Profile {
 }
 
 /// One operation of a step, or several of a kind that work on the same tensors.
+///
+/// ```
+/// use recurrent::{Phase, Profile};
+/// /// The part of a step that goes into the backward pass.
+/// fn backward(profile: &Profile) -> f64 {
+///     profile.rows.iter().filter(|row| row.phase == Phase::Backward).map(|row| row.share).sum()
+/// }
+/// # let _ = backward;
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ProfileRow {
@@ -75,17 +93,20 @@ impl Trainer {
     /// Same as [`Trainer::step_async`] and [`Trainer::metrics_async`], but for a divergence, which shows there;
     /// [`Error::Config`](crate::Error::Config) on wasm32 where the device has no timestamps.
     pub async fn profile_async(&mut self, batch: &Batch) -> Result<Profile> {
-        self.profile_waiting(batch, Wait::Yield).await
-    }
-
-    pub(super) async fn profile_waiting(&mut self, batch: &Batch, wait: Wait) -> Result<Profile> {
         let mut timed = None;
-        self.step_waiting(std::slice::from_ref(batch), wait, Some(&mut timed)).await?;
+        self.step_windows(std::slice::from_ref(batch), Some(&mut timed)).await?;
         let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-        let prepared = self.prepared(super::Kind::Train, steps, size, wait).await?;
+        let prepared = self.session.prepared(Purpose::Train(self.recipe), steps, size).await?;
         let Some(timed) = timed else { unreachable!("a step runs its window") };
-        let rows = rows(self.executor.plan(prepared.id), &timed);
-        Ok(Profile { device: self.device.name(), clock: timed.clock, steps, batch: size, micros: timed.total, rows })
+        let rows = rows(self.session.executor.plan(prepared.id), &timed);
+        Ok(Profile {
+            device: self.session.device().name(),
+            clock: timed.clock,
+            steps,
+            batch: size,
+            micros: timed.total,
+            rows,
+        })
     }
 }
 

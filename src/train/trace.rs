@@ -7,15 +7,26 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{ClipCount, Trainer};
+use super::Trainer;
+use super::metrics::ClipCount;
 use crate::error::{Error, Result};
-use crate::gpu::Wait;
 use crate::model::Directions;
+use crate::recipe::Clip;
 
-/// The gradient of the last step of a training whose recipe [traces](crate::plan::Recipe::with_trace) it.
+/// The gradient of the last step of a training whose recipe [traces](crate::Recipe::with_trace) it.
 ///
 /// One line of JSON each, written with `serde_json`, is a log that other programs plot; with pandas
 /// `pandas.DataFrame(json.loads(line)["layers"][0]["norms"] for line in open("traces.jsonl")).T.plot(logy=True)`.
+///
+/// ```
+/// use recurrent::{Batch, BatchShape, Config, Device, InputKind, Loss, Model, Recipe, Trainer};
+/// let model = Model::new(Config::elman(InputKind::Tokens(3), 8, 3))?;
+/// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::CrossEntropy).with_trace())?;
+/// trainer.step(&Batch::tokens(BatchShape { steps: 4, batch_size: 1 }, vec![0, 1, 2, 0], vec![1, 2, 0, 1]))?;
+/// let trace = trainer.trace()?;
+/// assert_eq!(trace.layers[0].norms.len(), 4); // of the gradient of h at each step
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Trace {
@@ -33,6 +44,17 @@ pub struct Trace {
 /// One layer's gradient over time.
 ///
 /// It is that of h. What an LSTM's memory cell c hands on beside it has no part in it.
+///
+/// ```
+/// use recurrent::Trace;
+/// fn report(trace: &Trace) {
+///     for layer in &trace.layers {
+///         // Below 1 the gradient vanishes on its way back, above it explodes.
+///         println!("layer {}: {:?} a step", layer.layer, layer.per_step_factor());
+///     }
+/// }
+/// # let _ = report;
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LayerTrace {
@@ -67,6 +89,16 @@ impl LayerTrace {
 }
 
 /// One parameter tensor and its gradient.
+///
+/// ```
+/// use recurrent::Trace;
+/// fn report(trace: &Trace) {
+///     for parameter in &trace.parameters {
+///         println!("{}: {:e} of {:e}", parameter.name, parameter.gradient.norm, parameter.weight.norm);
+///     }
+/// }
+/// # let _ = report;
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ParameterTrace {
@@ -79,6 +111,15 @@ pub struct ParameterTrace {
 }
 
 /// How large the elements of a tensor are.
+///
+/// ```
+/// use recurrent::TensorStats;
+/// /// How many elements are below a thousandth.
+/// fn small(stats: &TensorStats) -> usize {
+///     stats.zeros + stats.decades.range(..-3).map(|(_, count)| count).sum::<usize>()
+/// }
+/// # let _ = small;
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TensorStats {
@@ -120,10 +161,6 @@ impl Trainer {
     /// [`Error::Config`] where the recipe does not trace, [`Error::Data`] before the first step of this trainer, and as
     /// [`Trainer::model_async`].
     pub async fn trace_async(&mut self) -> Result<Trace> {
-        self.trace_waiting(Wait::Yield).await
-    }
-
-    pub(super) async fn trace_waiting(&mut self, wait: Wait) -> Result<Trace> {
         if !self.recipe.trace {
             let what = "the recipe traces no gradient; expected one made by Recipe::with_trace";
             return Err(Error::Config(what.to_owned()));
@@ -134,15 +171,15 @@ impl Trainer {
         let Some((gradients, trace)) = last.tensors.training.and_then(|t| Some((t.gradients, t.trace?))) else {
             unreachable!("a training that traces has both");
         };
-        self.drain(wait).await?;
-        let norms = self.executor.read(last.id, trace, wait).await?;
-        let gradients = self.executor.read(last.id, gradients, wait).await?;
-        let weights = self.executor.read(last.id, last.tensors.parameters, wait).await?;
-        let directions = self.config.directions.count();
-        let steps = norms.len() / (self.config.layers * directions);
+        self.drain().await?;
+        let norms = self.session.executor.read(last.id, trace).await?;
+        let gradients = self.session.executor.read(last.id, gradients).await?;
+        let weights = self.session.executor.read(last.id, last.tensors.parameters).await?;
+        let directions = self.session.config().directions.count();
+        let steps = norms.len() / (self.session.config().layers * directions);
         let layers = norms.chunks_exact(steps).enumerate().map(|(row, norms)| LayerTrace {
             layer: row / directions,
-            reverse: self.config.directions == Directions::Bidirectional && row % directions == 1,
+            reverse: self.session.config().directions == Directions::Bidirectional && row % directions == 1,
             norms: norms.iter().map(|norm| f64::from(*norm)).collect(),
         });
         let parameters = self.layout.parameters().iter().map(|parameter| ParameterTrace {
@@ -151,7 +188,7 @@ impl Trainer {
             weight: TensorStats::of(&weights[parameter.range()]),
         });
         let ClipCount { clipped, steps } = self.clipped;
-        let counts = self.recipe.clip != crate::Clip::None;
+        let counts = self.recipe.clip != Clip::None;
         Ok(Trace {
             step: self.steps,
             layers: layers.collect(),

@@ -5,14 +5,13 @@
 use std::borrow::Borrow;
 
 use super::{Metrics, Profile, Trace, Trainer};
-use crate::blocking::block_on;
-use crate::checkpoint::{Checkpoint, State};
+use crate::checkpoint::Checkpoint;
 use crate::data::Batch;
 use crate::device::Device;
 use crate::error::Result;
-use crate::gpu::Wait;
-use crate::model::Model;
-use crate::plan::Recipe;
+use crate::model::{BatchShape, Model, State};
+use crate::recipe::Recipe;
+use crate::wait::block_on;
 
 impl Trainer {
     /// Blocks until [`Trainer::new_async`] is done.
@@ -35,8 +34,8 @@ impl Trainer {
     ///
     /// # Errors
     /// Same as [`Trainer::prepare_async`].
-    pub fn prepare(&mut self, steps: usize, batch: usize) -> Result<()> {
-        block_on(self.prepare_waiting(steps, batch, Wait::Block))
+    pub fn prepare(&mut self, shape: BatchShape) -> Result<()> {
+        block_on(self.prepare_async(shape))
     }
 
     /// [`Trainer::step_async`], which waits only where that says.
@@ -44,7 +43,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::step_async`].
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
-        block_on(self.step_waiting(std::slice::from_ref(batch), Wait::Block, None))
+        block_on(self.step_async(batch))
     }
 
     /// [`Trainer::step_accumulated_async`], which waits only where that says.
@@ -52,7 +51,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::step_accumulated_async`].
     pub fn step_accumulated(&mut self, batches: &[Batch]) -> Result<()> {
-        block_on(self.step_waiting(batches, Wait::Block, None))
+        block_on(self.step_accumulated_async(batches))
     }
 
     /// Blocks until [`Trainer::profile_async`] is done.
@@ -60,7 +59,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::profile_async`].
     pub fn profile(&mut self, batch: &Batch) -> Result<Profile> {
-        block_on(self.profile_waiting(batch, Wait::Block))
+        block_on(self.profile_async(batch))
     }
 
     /// Blocks until [`Trainer::metrics_async`] is done.
@@ -68,7 +67,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::metrics_async`].
     pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
-        block_on(self.metrics_waiting(Wait::Block))
+        block_on(self.metrics_async())
     }
 
     /// Blocks until [`Trainer::loss_scale_async`] is done.
@@ -76,7 +75,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::loss_scale_async`].
     pub fn loss_scale(&mut self) -> Result<f64> {
-        block_on(self.loss_scale_waiting(Wait::Block))
+        block_on(self.loss_scale_async())
     }
 
     /// Blocks until [`Trainer::trace_async`] is done.
@@ -84,7 +83,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::trace_async`].
     pub fn trace(&mut self) -> Result<Trace> {
-        block_on(self.trace_waiting(Wait::Block))
+        block_on(self.trace_async())
     }
 
     /// Blocks until [`Trainer::evaluate_async`] is done.
@@ -92,7 +91,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::evaluate_async`].
     pub fn evaluate<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
-        block_on(self.evaluate_waiting(batches, Wait::Block))
+        block_on(self.evaluate_async(batches))
     }
 
     /// Blocks until [`Trainer::model_async`] is done.
@@ -100,7 +99,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::model_async`].
     pub fn model(&mut self) -> Result<Model> {
-        block_on(self.model_waiting(Wait::Block))
+        block_on(self.model_async())
     }
 
     /// Blocks until [`Trainer::state_async`] is done.
@@ -108,7 +107,7 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::state_async`].
     pub fn state(&mut self) -> Result<Option<State>> {
-        block_on(self.state_waiting(Wait::Block))
+        block_on(self.state_async())
     }
 
     /// Blocks until [`Trainer::checkpoint_async`] is done.
@@ -116,6 +115,6 @@ impl Trainer {
     /// # Errors
     /// Same as [`Trainer::checkpoint_async`].
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
-        block_on(self.checkpoint_waiting(Wait::Block))
+        block_on(self.checkpoint_async())
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! Numbers go in and come out as f64, whatever the executor computes in; every failure of a call fails the test.
 
+#[cfg(feature = "gpu")]
 use std::sync::OnceLock;
 
-use recurrent::cpu::{self, Real};
-use recurrent::gpu::{self, Gpu, Select};
-use recurrent::plan::{Plan, PlanId, TensorId};
+#[cfg(feature = "gpu")]
+use recurrent::gpu::{Gpu, Select};
+use recurrent::internals::cpu::{self, Real};
+#[cfg(feature = "gpu")]
+use recurrent::internals::gpu;
+use recurrent::internals::plan::{Plan, PlanId, TensorId};
 
 /// What a test needs of an executor.
 pub trait Execute {
@@ -44,6 +48,7 @@ impl<T: Real> Execute for cpu::Executor<T> {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl Execute for gpu::Executor {
     fn prepare(&mut self, plan: Plan) -> PlanId {
         gpu::Executor::prepare(self, plan).expect("a plan is prepared")
@@ -69,6 +74,7 @@ impl Execute for gpu::Executor {
 /// An executor on the adapter that `WGPU_ADAPTER_NAME` names, else on the best there is, software ones included.
 ///
 /// All of a test file's executors share one device, and with it the compiled kernels.
+#[cfg(feature = "gpu")]
 pub fn gpu() -> gpu::Executor {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     let gpu = GPU.get_or_init(|| {
@@ -80,4 +86,10 @@ pub fn gpu() -> gpu::Executor {
         })
     });
     gpu::Executor::new(gpu.clone())
+}
+
+/// Stands where a GPU would in a build that has none; the tests that ask for it are ignored there.
+#[cfg(not(feature = "gpu"))]
+pub fn gpu() -> cpu::Executor<f32> {
+    panic!("this build of the crate has no GPU")
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use recurrent::plan::{Clip, GradientCheckpointing, Loss, MetricsRow, Optimizer, Purpose, Recipe, Target};
+use recurrent::internals::plan::{MetricsRow, Purpose, Target};
+use recurrent::recipe::{Clip, GradientCheckpointing, Loss, Optimizer, Recipe};
 use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;

@@ -3,8 +3,8 @@
 //! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind:
 //! what goes into an activation.
 
-use recurrent::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{Config, InputKind, Layout, ReadOut};
+use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
+use recurrent::{BatchShape, Config, InputKind, Layout, ReadOut};
 
 use super::{executor::Execute, random::Random};
 
@@ -50,7 +50,7 @@ pub struct Window {
 impl Window {
     /// Random data for a network, all sequences of one length; `classes` where the loss is the cross entropy.
     pub fn random(random: &mut Random, config: &Config, classes: bool, steps: usize, batch: usize) -> Self {
-        let labels = config.label_count(steps, batch);
+        let labels = config.label_count(BatchShape { steps, batch_size: batch });
         Window {
             steps,
             batch,
@@ -151,6 +151,13 @@ impl<E: Execute> Network<E> {
         executor.write_ids(*id, at.lengths, &window.lengths);
         if let Some(fresh) = at.fresh {
             executor.write(*id, fresh, &[f64::from(u8::from(window.fresh))]);
+        } else if window.fresh && self.config.learned_initial_state {
+            // Of an inference the host writes the learned state, too.
+            let parameters = executor.read(*id, at.parameters);
+            let learned = ["h_0", "c_0"].into_iter().filter_map(|name| self.layout.get(name));
+            let rows = learned.flat_map(|p| parameters[p.range()].chunks(self.config.output_width()));
+            let state: Vec<f64> = rows.flat_map(|row| row.repeat(window.batch)).collect();
+            executor.write(*id, at.state, &state);
         }
         if let Some(keys) = at.training.and_then(|training| training.keys) {
             let len = plan.get(keys).len() as u32;

@@ -7,10 +7,18 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
+#[cfg(feature = "gpu")]
+use recurrent::wgpu;
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Config, Device, InputKind, Inputs, Loss, Model, ReadOut, Sequences, Start,
-    Targets, Trainer, wgpu,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, InputKind, Inputs, Loss, Model, ReadOut,
+    Sequences, Start, Targets, Trainer,
 };
+
+/// What an error says, with what its sources say.
+pub fn said(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
 
 /// Declares each function `fn name(device: &Device)` as two tests, `cpu::name` and `gpu::name`.
 macro_rules! on_both {
@@ -59,7 +67,7 @@ pub fn overflowing() -> (Model, [Batch; 2]) {
         ("weight", &[1, 1], &[1e-3]),
         ("bias", &[1], &[0.0]),
     ];
-    let window = |x| Batch::dense(1, 1, vec![x], Targets::Values(vec![0.5]));
+    let window = |x| Batch::dense(BatchShape { steps: 1, batch_size: 1 }, vec![x], Targets::Values(vec![0.5]));
     (Model::from_tensors(config, given).unwrap(), [window(1.0), window(1e21)])
 }
 
@@ -80,7 +88,7 @@ pub fn reals(rng: &mut ChaCha12Rng, count: usize, bound: f32) -> Vec<f32> {
 
 /// A batch of random data that fits the network and the loss, from a state of zeros.
 pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, size: usize) -> Batch {
-    let labels = config.label_count(steps, size);
+    let labels = config.label_count(BatchShape { steps, batch_size: size });
     let inputs = match config.input {
         InputKind::Dense(features) => Inputs::Dense(reals(rng, steps * size * features, 1.0)),
         _ => Inputs::Tokens(ids(rng, steps * size, config.input.size())),
@@ -89,11 +97,7 @@ pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, s
         Loss::MeanSquared => Targets::Values(reals(rng, labels * config.outputs, 1.0)),
         _ => Targets::Classes(ids(rng, labels, config.outputs)),
     };
-    Batch {
-        sequences: Sequences { steps, batch_size: size, inputs, lengths: None, start: Start::Initial },
-        targets,
-        loss_mask: None,
-    }
+    Batch::new(Sequences::new(BatchShape { steps, batch_size: size }, inputs), targets)
 }
 
 /// The steps `range` of a batch that is read out at every step, as a window that carries on unless it is the first.
@@ -105,15 +109,19 @@ pub fn part(whole: &Batch, config: &Config, range: std::ops::Range<usize>) -> Ba
     let inputs = match inputs {
         Inputs::Tokens(ids) => Inputs::Tokens(ids[rows(1)].to_vec()),
         Inputs::Dense(x) => Inputs::Dense(x[rows(config.input.size())].to_vec()),
+        _ => panic!("another kind"),
     };
     let targets = match &whole.targets {
         Targets::Classes(ids) => Targets::Classes(ids[rows(1)].to_vec()),
         Targets::Values(y) => Targets::Values(y[rows(config.outputs)].to_vec()),
+        _ => panic!("another kind"),
     };
     let mask = whole.loss_mask.as_ref().map(|mask| mask[rows(1)].to_vec());
     let start = if range.start == 0 { start.clone() } else { Start::Carry };
-    let sequences = Sequences { steps: range.len(), batch_size: *size, inputs, lengths: None, start };
-    Batch { sequences, targets, loss_mask: mask }
+    let sequences = Sequences::new(BatchShape { steps: range.len(), batch_size: *size }, inputs).with_start(start);
+    let mut batch = Batch::new(sequences, targets);
+    batch.loss_mask = mask;
+    batch
 }
 
 /// All that a training is, as bytes: equal bytes are equal weights, moments, state, recipe and step, bit for bit.
@@ -177,6 +185,7 @@ pub fn run_child(test: &str, task: &str, environment: &[(&str, Option<&str>)]) {
 
 /// A device and a queue of the test's own on the adapter of [`gpu`], with wgpu's default limits but for what `change`
 /// does to them.
+#[cfg(feature = "gpu")]
 pub fn open(change: impl FnOnce(&mut wgpu::Limits)) -> (wgpu::Device, wgpu::Queue) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));

@@ -15,8 +15,8 @@ use std::io::Write;
 
 use proptest::prelude::*;
 use recurrent::data::{Alphabet, HeldOutWindows, Windows, read_text};
-use recurrent::plan::Loss;
-use recurrent::{Batch, Config, Error, InputKind, Inputs, ReadOut, Sequences, Start, Targets};
+use recurrent::recipe::Loss;
+use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, ReadOut, Sequences, Start, State, Targets};
 
 fn tokens_config() -> Config {
     Config::elman(InputKind::Tokens(5), 3, 4)
@@ -28,25 +28,33 @@ fn dense_config() -> Config {
 
 /// T = 2, B = 3 over 5 tokens and 4 classes.
 fn tokens_batch() -> Batch {
-    Batch::tokens(2, 3, vec![0, 1, 2, 3, 4, 0], vec![3, 2, 1, 0, 3, 3])
+    Batch::tokens(BatchShape { steps: 2, batch_size: 3 }, vec![0, 1, 2, 3, 4, 0], vec![3, 2, 1, 0, 3, 3])
 }
 
 /// T = 2, B = 3, I = 2, O = 2.
 fn dense_batch() -> Batch {
-    Batch::dense(2, 3, vec![0.5; 12], Targets::Values(vec![0.25; 12]))
+    Batch::dense(BatchShape { steps: 2, batch_size: 3 }, vec![0.5; 12], Targets::Values(vec![0.25; 12]))
 }
 
 /// The same batch, reading other inputs.
 fn reading(batch: Batch, inputs: Inputs) -> Batch {
-    Batch { sequences: Sequences { inputs, ..batch.sequences }, ..batch }
+    let mut batch = batch;
+    batch.sequences = batch.sequences.with_inputs(inputs);
+    batch
 }
 
 fn refused(batch: &Batch, config: &Config, loss: Loss) -> Error {
     batch.check(config, loss).expect_err("a bad batch passed the check")
 }
 
+/// What an error says, with what its sources say.
+fn said(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 fn assert_says(error: &Error, words: &[&str]) {
-    let text = error.to_string();
+    let text = said(error);
     for word in words {
         assert!(text.contains(word), "{text:?} does not say {word:?}");
     }
@@ -56,20 +64,23 @@ fn assert_says(error: &Error, words: &[&str]) {
 fn good_batches_pass() {
     tokens_batch().check(&tokens_config(), Loss::CrossEntropy).unwrap();
     dense_batch().check(&dense_config(), Loss::MeanSquared).unwrap();
-    let given = tokens_batch().with_start(Start::Given(vec![0.1; 9])).with_loss_mask(vec![true; 6]);
+    let given = tokens_batch()
+        .with_start(Start::Given(State::new(&tokens_config(), 3, vec![0.1; 9]).unwrap()))
+        .with_loss_mask(vec![true; 6]);
     given.check(&tokens_config(), Loss::CrossEntropy).unwrap();
-    let last = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..tokens_batch() };
+    let last = tokens_batch().with_targets(Targets::Classes(vec![0, 1, 2]));
     last.check(&tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy).unwrap();
 }
 
 #[test]
 fn a_wrong_length_is_reported_with_both_shapes() {
     let config = tokens_config();
+    let two = State::new(&config, 2, vec![0.0; 6]).unwrap();
     let cases = [
         (reading(tokens_batch(), Inputs::Tokens(vec![0; 5])), "inputs", "[2, 3]", "[5]"),
-        (Batch { targets: Targets::Classes(vec![0; 7]), ..tokens_batch() }, "targets", "[6]", "[7]"),
+        (tokens_batch().with_targets(Targets::Classes(vec![0; 7])), "targets", "[6]", "[7]"),
         (tokens_batch().with_loss_mask(vec![true; 3]), "mask", "[6]", "[3]"),
-        (tokens_batch().with_start(Start::Given(vec![0.0; 8])), "start", "[1, 1, 3, 3]", "[8]"),
+        (tokens_batch().with_start(Start::Given(two)), "start", "[1, 1, 3, 3]", "[1, 1, 2, 3]"),
     ];
     for (batch, argument, expected, given) in cases {
         let error = refused(&batch, &config, Loss::CrossEntropy);
@@ -78,7 +89,7 @@ fn a_wrong_length_is_reported_with_both_shapes() {
     }
     let short = reading(dense_batch(), Inputs::Dense(vec![0.0; 6]));
     assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["inputs", "[2, 3, 2]", "[6]"]);
-    let short = Batch { targets: Targets::Values(vec![0.0; 6]), ..dense_batch() };
+    let short = dense_batch().with_targets(Targets::Values(vec![0.0; 6]));
     assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["targets", "[6, 2]", "[6]"]);
     // At the last step there is one label a sequence.
     let last = config.with_read_out(ReadOut::Last);
@@ -90,13 +101,13 @@ fn an_id_out_of_range_is_reported_with_its_place() {
     let batch = reading(tokens_batch(), Inputs::Tokens(vec![0, 1, 2, 3, 5, 0]));
     let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
     assert_says(&error, &["inputs[4]", "step 1, sequence 1", "id 5", "5 tokens"]);
-    let batch = Batch { targets: Targets::Classes(vec![0, 0, 4, 0, 0, 0]), ..tokens_batch() };
+    let batch = tokens_batch().with_targets(Targets::Classes(vec![0, 0, 4, 0, 0, 0]));
     let error = refused(&batch, &tokens_config(), Loss::CrossEntropy);
     assert_says(&error, &["targets[2]", "step 0, sequence 2", "id 4", "4 outputs"]);
     // Masked positions are read by the kernels too.
     let batch = batch.with_loss_mask(vec![true, true, false, true, true, true]);
     refused(&batch, &tokens_config(), Loss::CrossEntropy);
-    let last = Batch { targets: Targets::Classes(vec![0, u32::MAX, 0]), ..tokens_batch() };
+    let last = tokens_batch().with_targets(Targets::Classes(vec![0, u32::MAX, 0]));
     let error = refused(&last, &tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy);
     assert_says(&error, &["targets[1] (sequence 1)", "id 4294967295"]);
 }
@@ -104,9 +115,9 @@ fn an_id_out_of_range_is_reported_with_its_place() {
 #[test]
 fn inputs_and_targets_must_be_of_the_kind_that_network_and_loss_need() {
     let error = refused(&tokens_batch(), &dense_config(), Loss::CrossEntropy);
-    assert_says(&error, &["reads dense inputs", "batch has tokens"]);
+    assert_says(&error, &["reads dense inputs", "inputs are tokens"]);
     let error = refused(&dense_batch(), &tokens_config(), Loss::MeanSquared);
-    assert_says(&error, &["reads tokens", "batch has dense inputs"]);
+    assert_says(&error, &["reads tokens", "inputs are dense"]);
     let error = refused(&tokens_batch(), &tokens_config(), Loss::MeanSquared);
     assert_says(&error, &["needs real numbers", "batch has classes"]);
     let error = refused(&dense_batch(), &dense_config(), Loss::CrossEntropy);
@@ -120,18 +131,18 @@ fn numbers_that_are_not_finite_are_refused() {
         values[7] = bad;
         let inputs = reading(dense_batch(), Inputs::Dense(values.clone()));
         assert_says(&refused(&inputs, &dense_config(), Loss::MeanSquared), &["inputs[7]", &bad.to_string()]);
-        let targets = Batch { targets: Targets::Values(values.clone()), ..dense_batch() };
+        let targets = dense_batch().with_targets(Targets::Values(values.clone()));
         assert_says(&refused(&targets, &dense_config(), Loss::MeanSquared), &["targets[7]", &bad.to_string()]);
-        let start = dense_batch().with_start(Start::Given(values[..9].to_vec()));
-        assert_says(&refused(&start, &dense_config(), Loss::MeanSquared), &["start[7]", &bad.to_string()]);
+        let start = State::new(&dense_config(), 3, values[..9].to_vec()).unwrap_err();
+        assert_says(&start, &["element 7 of the state", &bad.to_string()]);
     }
 }
 
 #[test]
 fn a_batch_of_no_steps_or_no_sequences_is_refused() {
-    let batch = Batch::tokens(0, 3, vec![], vec![]);
+    let batch = Batch::tokens(BatchShape { steps: 0, batch_size: 3 }, vec![], vec![]);
     assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["steps (T) is 0"]);
-    let batch = Batch::tokens(3, 0, vec![], vec![]);
+    let batch = Batch::tokens(BatchShape { steps: 3, batch_size: 0 }, vec![], vec![]);
     assert_says(&refused(&batch, &tokens_config(), Loss::CrossEntropy), &["sequences in a batch (B) is 0"]);
 }
 
@@ -139,9 +150,9 @@ fn a_batch_of_no_steps_or_no_sequences_is_refused() {
 fn sizes_whose_product_overflows_are_refused() {
     let half = 1usize << (usize::BITS / 2);
     // The product wraps to 0, which an empty vector would fit.
-    let batch = Batch::tokens(half, half, vec![], vec![]);
+    let batch = Batch::tokens(BatchShape { steps: half, batch_size: half }, vec![], vec![]);
     assert!(matches!(refused(&batch, &tokens_config(), Loss::CrossEntropy), Error::Shape { .. }));
-    let batch = Batch::dense(half, half, vec![], Targets::Values(vec![]));
+    let batch = Batch::dense(BatchShape { steps: half, batch_size: half }, vec![], Targets::Values(vec![]));
     assert!(matches!(refused(&batch, &dense_config(), Loss::MeanSquared), Error::Shape { .. }));
 }
 
@@ -175,7 +186,9 @@ fn lengths_are_one_a_sequence_from_1_to_the_steps() {
 #[test]
 fn padding_is_held_to_the_same_rules() {
     let config = tokens_config();
-    let padded = |inputs, targets| Batch::tokens(2, 3, inputs, targets).with_lengths(vec![2, 1, 2]);
+    let padded = |inputs, targets| {
+        Batch::tokens(BatchShape { steps: 2, batch_size: 3 }, inputs, targets).with_lengths(vec![2, 1, 2])
+    };
     padded(vec![0; 6], vec![0; 6]).check(&config, Loss::CrossEntropy).unwrap();
     let error = refused(&padded(vec![0, 0, 0, 0, 5, 0], vec![0; 6]), &config, Loss::CrossEntropy);
     assert_says(&error, &["inputs[4] (step 1, sequence 1)", "id 5"]);
@@ -183,7 +196,8 @@ fn padding_is_held_to_the_same_rules() {
     assert_says(&error, &["targets[4] (step 1, sequence 1)", "id 4"]);
     let mut values = vec![0.0; 12];
     values[8] = f32::NAN;
-    let batch = Batch::dense(2, 3, values, Targets::Values(vec![0.0; 12])).with_lengths(vec![2, 1, 2]);
+    let batch = Batch::dense(BatchShape { steps: 2, batch_size: 3 }, values, Targets::Values(vec![0.0; 12]))
+        .with_lengths(vec![2, 1, 2]);
     assert_says(&refused(&batch, &dense_config(), Loss::MeanSquared), &["inputs[8] is NaN"]);
 }
 
@@ -203,14 +217,14 @@ fn neither_padding_nor_what_is_masked_counts() {
     // One label a sequence counts however short the sequence is.
     for read_out in [ReadOut::Last, ReadOut::Mean] {
         let config = config.clone().with_read_out(read_out);
-        let labels = Batch { targets: Targets::Classes(vec![0, 1, 2]), ..padded.clone() };
+        let labels = padded.clone().with_targets(Targets::Classes(vec![0, 1, 2]));
         labels.check(&config, Loss::CrossEntropy).unwrap();
         assert_eq!(labels.count(&config), 3);
         assert_eq!(labels.clone().with_loss_mask(vec![false, true, true]).count(&config), 2);
         let nothing = labels.with_loss_mask(vec![false; 3]);
         assert_eq!(nothing.count(&config), 0);
         assert_says(&refused(&padded, &config, Loss::CrossEntropy), &["targets", "[3]", "[6]"]);
-        let large = Batch { targets: Targets::Classes(vec![0, 4, 0]), ..padded.clone() };
+        let large = padded.clone().with_targets(Targets::Classes(vec![0, 4, 0]));
         assert_says(&refused(&large, &config, Loss::CrossEntropy), &["targets[1] (sequence 1)", "id 4"]);
     }
 }
@@ -219,7 +233,7 @@ fn neither_padding_nor_what_is_masked_counts() {
 fn counting_a_batch_that_fits_nothing_does_not_panic() {
     let batch = tokens_batch().with_lengths(vec![1]).with_loss_mask(vec![true]);
     batch.count(&tokens_config());
-    Batch::tokens(0, 0, vec![], vec![]).count(&tokens_config());
+    Batch::tokens(BatchShape { steps: 0, batch_size: 0 }, vec![], vec![]).count(&tokens_config());
 }
 
 #[test]
@@ -262,16 +276,17 @@ fn a_text_file_is_read_as_it_stands() {
     file.write_all(b"\nab\xffcd").unwrap();
     let error = read_text(file.path()).unwrap_err();
     assert_says(&error, &[&file.path().display().to_string(), "not UTF-8", "offset 15", "line 3"]);
-    assert_says(&read_text("no/such/file.txt").unwrap_err(), &["no/such/file.txt", "cannot read"]);
+    assert_says(&read_text("no/such/file.txt").unwrap_err(), &["no/such/file.txt", "cannot be read", "No such file"]);
 }
 
 #[test]
 fn windows_are_time_major_and_walk_every_track() {
     // n = 14: L = 13 / 2 = 6 ids a track, two windows of three; id 12 is only a target and id 13 is not used.
-    let windows = Windows::new((0..14).collect(), 3, 2).unwrap();
+    let windows = Windows::new((0..14).collect(), BatchShape { steps: 3, batch_size: 2 }).unwrap();
     assert_eq!(windows.len(), 2);
-    let first = Batch::tokens(3, 2, vec![0, 6, 1, 7, 2, 8], vec![1, 7, 2, 8, 3, 9]);
-    let second = Batch::tokens(3, 2, vec![3, 9, 4, 10, 5, 11], vec![4, 10, 5, 11, 6, 12]);
+    let first = Batch::tokens(BatchShape { steps: 3, batch_size: 2 }, vec![0, 6, 1, 7, 2, 8], vec![1, 7, 2, 8, 3, 9]);
+    let second =
+        Batch::tokens(BatchShape { steps: 3, batch_size: 2 }, vec![3, 9, 4, 10, 5, 11], vec![4, 10, 5, 11, 6, 12]);
     let second = second.with_start(Start::Carry);
     assert_eq!(windows.get(0), Some(first.clone()));
     assert_eq!(windows.get(1).as_ref(), Some(&second));
@@ -283,31 +298,41 @@ fn windows_are_time_major_and_walk_every_track() {
 
 #[test]
 fn too_few_ids_for_a_window_are_reported_with_what_is_needed() {
-    assert!(Windows::new(vec![0; 7], 3, 2).is_ok());
-    assert_says(&Windows::new(vec![0; 6], 3, 2).unwrap_err(), &["at least 7 ids", "6 given"]);
-    let error = Windows::new(vec![0; 6], usize::MAX, usize::MAX).unwrap_err();
+    assert!(Windows::new(vec![0; 7], BatchShape { steps: 3, batch_size: 2 }).is_ok());
+    assert_says(
+        &Windows::new(vec![0; 6], BatchShape { steps: 3, batch_size: 2 }).unwrap_err(),
+        &["at least 7 ids", "6 given"],
+    );
+    let error = Windows::new(vec![0; 6], BatchShape { steps: usize::MAX, batch_size: usize::MAX }).unwrap_err();
     assert!(matches!(error, Error::Data(_)), "{error:?}");
-    assert!(matches!(Windows::new(vec![0; 6], 0, 2), Err(Error::Config(_))));
-    assert!(matches!(Windows::new(vec![0; 6], 2, 0), Err(Error::Config(_))));
+    assert!(matches!(Windows::new(vec![0; 6], BatchShape { steps: 0, batch_size: 2 }), Err(Error::Config(_))));
+    assert!(matches!(Windows::new(vec![0; 6], BatchShape { steps: 2, batch_size: 0 }), Err(Error::Config(_))));
 }
 
 #[test]
 fn a_held_out_text_ends_in_masked_positions() {
     // Five targets in two tracks of three: the second track is one short.
-    let batches: Vec<Batch> = HeldOutWindows::new((10..16).collect(), 2, 2).unwrap().iter().collect();
-    let first = Batch::tokens(2, 2, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
-    let second = Batch::tokens(2, 2, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
+    let batches: Vec<Batch> =
+        HeldOutWindows::new((10..16).collect(), BatchShape { steps: 2, batch_size: 2 }).unwrap().iter().collect();
+    let first = Batch::tokens(BatchShape { steps: 2, batch_size: 2 }, vec![10, 13, 11, 14], vec![11, 14, 12, 15]);
+    let second = Batch::tokens(BatchShape { steps: 2, batch_size: 2 }, vec![12, 0, 0, 0], vec![13, 0, 0, 0]);
     let second = second.with_loss_mask(vec![true, false, false, false]).with_start(Start::Carry);
     assert_eq!(batches, [first, second]);
 }
 
 #[test]
 fn a_held_out_text_may_be_as_short_as_one_target() {
-    let batches: Vec<Batch> = HeldOutWindows::new(vec![3, 4], usize::MAX, usize::MAX).unwrap().iter().collect();
-    assert_eq!(batches, [Batch::tokens(1, 1, vec![3], vec![4])]);
-    assert_says(&HeldOutWindows::new(vec![3], 2, 2).unwrap_err(), &["at least 2 ids", "1 given"]);
-    assert!(matches!(HeldOutWindows::new(vec![3, 4], 0, 1), Err(Error::Config(_))));
-    assert!(matches!(HeldOutWindows::new(vec![3, 4], 1, 0), Err(Error::Config(_))));
+    let batches: Vec<Batch> = HeldOutWindows::new(vec![3, 4], BatchShape { steps: usize::MAX, batch_size: usize::MAX })
+        .unwrap()
+        .iter()
+        .collect();
+    assert_eq!(batches, [Batch::tokens(BatchShape { steps: 1, batch_size: 1 }, vec![3], vec![4])]);
+    assert_says(
+        &HeldOutWindows::new(vec![3], BatchShape { steps: 2, batch_size: 2 }).unwrap_err(),
+        &["at least 2 ids", "1 given"],
+    );
+    assert!(matches!(HeldOutWindows::new(vec![3, 4], BatchShape { steps: 0, batch_size: 1 }), Err(Error::Config(_))));
+    assert!(matches!(HeldOutWindows::new(vec![3, 4], BatchShape { steps: 1, batch_size: 0 }), Err(Error::Config(_))));
 }
 
 /// The (token, target) pairs that count, track by track, in the order a carried state sees them.
@@ -334,7 +359,7 @@ proptest! {
     #[test]
     fn every_held_out_target_counts_exactly_once(n in 2u32..200, steps in 1usize..20, batch in 1usize..20) {
         // Distinct ids: a pair names its place in the text.
-        let held = HeldOutWindows::new((0..n).collect(), steps, batch).unwrap();
+        let held = HeldOutWindows::new((0..n).collect(), BatchShape { steps, batch_size: batch }).unwrap();
         let announced = held.len();
         let batches: Vec<Batch> = held.iter().collect();
         prop_assert_eq!(batches.len(), announced);
@@ -355,7 +380,7 @@ proptest! {
     #[test]
     fn windows_use_every_target_but_the_tail(extra in 0usize..100, steps in 1usize..20, batch in 1usize..20) {
         let n = steps * batch + 1 + extra;
-        let windows = Windows::new((0..n as u32).collect(), steps, batch).unwrap();
+        let windows = Windows::new((0..n as u32).collect(), BatchShape { steps, batch_size: batch }).unwrap();
         let batches: Vec<Batch> = windows.iter().collect();
         let track = (n - 1) / batch;
         for (b, walk) in walks(&batches).into_iter().enumerate() {

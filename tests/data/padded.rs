@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use recurrent::data::{Buckets, Example};
-use recurrent::{Batch, Config, Error, InputKind, Inputs, Loss, ReadOut, Sequences, Start, Targets};
+use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Loss, ReadOut, Sequences, Start, Targets};
 
 /// 10 tokens, 10 classes at every step.
 fn tokens() -> Config {
@@ -22,7 +22,9 @@ fn words<T>(result: recurrent::Result<T>) -> String {
 fn tokens_are_padded_with_id_0_behind_their_end() {
     let examples = [Example::tokens(vec![1, 2, 3], vec![2, 3, 4]), Example::tokens(vec![7], vec![8])];
     let batch = Batch::pad(&examples, &tokens()).unwrap();
-    let expected = Batch::tokens(3, 2, vec![1, 7, 2, 0, 3, 0], vec![2, 8, 3, 0, 4, 0]).with_lengths(vec![3, 1]);
+    let expected =
+        Batch::tokens(BatchShape { steps: 3, batch_size: 2 }, vec![1, 7, 2, 0, 3, 0], vec![2, 8, 3, 0, 4, 0])
+            .with_lengths(vec![3, 1]);
     assert_eq!(batch, expected);
     assert_eq!(batch.count(&tokens()), 4);
     let inputs = examples.each_ref().map(|example| &example.inputs);
@@ -36,7 +38,10 @@ fn numbers_are_padded_with_zeros_row_by_row() {
     let batch = Batch::pad([&one, &two], &dense()).unwrap();
     let inputs = vec![0.1, 0.2, 1.1, 1.2, 0.0, 0.0, 1.3, 1.4];
     let values = vec![0.3, 0.4, 0.5, 2.1, 2.2, 2.3, 0.0, 0.0, 0.0, 2.4, 2.5, 2.6];
-    assert_eq!(batch, Batch::dense(2, 2, inputs, Targets::Values(values)).with_lengths(vec![1, 2]));
+    assert_eq!(
+        batch,
+        Batch::dense(BatchShape { steps: 2, batch_size: 2 }, inputs, Targets::Values(values)).with_lengths(vec![1, 2])
+    );
 }
 
 #[test]
@@ -56,7 +61,10 @@ fn one_label_a_sequence_is_not_padded() {
 #[test]
 fn sequences_of_one_length_have_no_padding() {
     let examples = [Example::tokens(vec![1, 2], vec![2, 3]), Example::tokens(vec![7, 8], vec![8, 9])];
-    assert_eq!(Batch::pad(&examples, &tokens()).unwrap(), Batch::tokens(2, 2, vec![1, 7, 2, 8], vec![2, 8, 3, 9]));
+    assert_eq!(
+        Batch::pad(&examples, &tokens()).unwrap(),
+        Batch::tokens(BatchShape { steps: 2, batch_size: 2 }, vec![1, 7, 2, 8], vec![2, 8, 3, 9])
+    );
 }
 
 #[test]
@@ -71,17 +79,17 @@ fn what_cannot_be_padded_is_named() {
     assert_eq!(refused(Example::tokens(vec![1, 2, 3], vec![1, 2])), "examples[1].targets has shape [2], expected [3]");
     assert_eq!(
         refused(Example::tokens(vec![1, 10], vec![0, 0])),
-        "examples[1].inputs[1] is id 10, but the network has 10 tokens, counted from 0"
+        "examples[1].inputs[1] is id 10, but the model has 10 tokens, counted from 0"
     );
     assert_eq!(
         refused(Example::tokens(vec![1, 2], vec![11, 0])),
-        "examples[1].targets[0] is id 11, but the network has 10 outputs, counted from 0"
+        "examples[1].targets[0] is id 11, but the model has 10 outputs, counted from 0"
     );
     assert_eq!(
         refused(Example::dense(vec![0.5], Targets::Classes(vec![0]))),
         "the network reads tokens, but examples[1].inputs has dense inputs"
     );
-    let values = Example { targets: Targets::Values(vec![0.0; 20]), ..good.clone() };
+    let values = Example::new(good.inputs.clone(), Targets::Values(vec![0.0; 20]));
     assert_eq!(refused(values), "examples[1].targets are real numbers, expected classes, as those of examples[0] are");
 
     let refused = |x: Vec<f32>, y: Vec<f32>| words(Batch::pad([&Example::dense(x, Targets::Values(y))], &dense()));
@@ -131,10 +139,13 @@ fn a_batch_beyond_what_indices_reach_is_refused_and_not_allocated() {
     assert!(matches!(error, Error::Limit { asked, .. } if asked == positions), "{error}");
     // In buckets it is a batch of its size that counts.
     let examples: Vec<Example> =
-        inputs.into_iter().map(|inputs| Example { inputs, targets: Targets::Classes(vec![0]) }).collect();
+        inputs.into_iter().map(|inputs| Example::new(inputs, Targets::Classes(vec![0]))).collect();
     let config = config.with_read_out(ReadOut::Last);
     assert!(matches!(Buckets::new(examples.clone(), usize::MAX, &config, 0), Err(Error::Limit { .. })));
-    assert_eq!(Buckets::new(examples, 32, &config, 0).unwrap().sizes(), [(1, 31), (1, 32), ((1 << 15) + 1, 1)]);
+    assert_eq!(
+        Buckets::new(examples, 32, &config, 0).unwrap().shapes(),
+        shapes(&[(1, 31), (1, 32), ((1 << 15) + 1, 1)])
+    );
 }
 
 /// Examples of these lengths, told apart by what they read: example n reads n, then its length at every further step.
@@ -148,13 +159,18 @@ fn examples(lengths: &[usize]) -> Vec<Example> {
 }
 
 /// A network that reads [`examples`].
+/// The shapes of T by B.
+fn shapes(sizes: &[(usize, usize)]) -> Vec<BatchShape> {
+    sizes.iter().map(|&(steps, batch_size)| BatchShape { steps, batch_size }).collect()
+}
+
 fn reader() -> Config {
     Config::elman(InputKind::Tokens(1000), 1, 1001)
 }
 
 /// The examples that a batch was made of.
 fn apart(batch: &Batch) -> Vec<Example> {
-    let Sequences { steps, batch_size: size, inputs: Inputs::Tokens(ids), lengths, start: Start::Initial } =
+    let Sequences { steps, batch_size: size, inputs: Inputs::Tokens(ids), lengths, start: Start::Initial, .. } =
         &batch.sequences
     else {
         panic!("other sequences")
@@ -175,10 +191,10 @@ fn outliers_have_a_bucket_to_themselves() {
     lengths.extend([6; 9]);
     lengths.push(900);
     let buckets = Buckets::new(examples(&lengths), 32, &reader(), 0).unwrap().with_buckets(2).unwrap();
-    assert_eq!(buckets.sizes(), [(6, 24), (6, 25), (900, 1)]);
+    assert_eq!(buckets.shapes(), shapes(&[(6, 24), (6, 25), (900, 1)]));
     assert_eq!(buckets.padding(), 90.0 / (99.0 * 6.0 + 900.0));
     let buckets = buckets.with_buckets(100).unwrap();
-    assert_eq!(buckets.sizes(), [(5, 30), (6, 9), (900, 1)], "no more buckets than lengths");
+    assert_eq!(buckets.shapes(), shapes(&[(5, 30), (6, 9), (900, 1)]), "no more buckets than lengths");
     assert_eq!(buckets.padding(), 0.0);
 }
 
@@ -268,7 +284,7 @@ proptest! {
         let steps = sizes.chunk_by(|a, b| a.0 == b.0);
         prop_assert!(steps.clone().count() <= count && steps.clone().all(|sizes| sizes.len() <= 2));
         prop_assert!(steps.clone().all(|sizes| sizes[sizes.len() - 1].1 - sizes[0].1 <= 1));
-        prop_assert_eq!(&sizes, &buckets.sizes());
+        prop_assert_eq!(shapes(&sizes), buckets.shapes());
 
         let valid: usize = lengths.iter().sum();
         prop_assert!((buckets.padding() - (1.0 - valid as f64 / all as f64)).abs() < 1e-12);

@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use common::whole::{self, assert_same, bytes, rng};
 use recurrent::gpu::{Gpu, adapters};
 use recurrent::{
-    Batch, Checkpoint, Config, Device, Error, InputKind, Loss, Model, Predictor, Recipe, Start, StreamingPredictor,
-    Trainer, wgpu,
+    Batch, BatchShape, Checkpoint, Config, Device, Error, InputKind, Loss, Model, Predictor, Recipe, Start,
+    StreamingPredictor, Trainer, wgpu,
 };
 
 const NAME: &str = "WGPU_ADAPTER_NAME";
@@ -134,7 +134,7 @@ fn a_lost_device_is_an_error_at_every_call() {
             trainer.step(&whole::batch(&mut rng(1), model().config(), Loss::CrossEntropy, 2, 1))
         }),
         ("a carried step", |trainer| trainer.step(&batch().with_start(Start::Carry))),
-        ("a given step", |trainer| trainer.step(&batch().with_start(Start::Given(vec![0.5; 48])))),
+        ("a given step", |trainer| trainer.step(&batch().with_start(Start::Given(model().initial_state(3).unwrap())))),
         ("several windows", |trainer| trainer.step_accumulated(&[batch(), batch()])),
         ("profile", |trainer| trainer.profile(&batch()).map(drop)),
         ("metrics", |trainer| trainer.metrics().map(drop)),
@@ -144,7 +144,7 @@ fn a_lost_device_is_an_error_at_every_call() {
         ("model_async", |trainer| pollster::block_on(trainer.model_async()).map(drop)),
         ("state", |trainer| trainer.state().map(drop)),
         ("checkpoint", |trainer| trainer.checkpoint().map(drop)),
-        ("prepare", |trainer| trainer.prepare(3, 3)),
+        ("prepare", |trainer| trainer.prepare(BatchShape { steps: 3, batch_size: 3 })),
         ("freeze", |trainer| trainer.freeze(&["bias"])),
     ];
     for (what, call) in train {
@@ -168,7 +168,7 @@ fn a_lost_device_is_an_error_at_every_call() {
         ("step_tokens_async", |stream| pollster::block_on(stream.step_tokens_async(&[1; 3])).map(drop)),
         ("sequence", |stream| stream.sequence(2, &recurrent::Inputs::Tokens(vec![1; 6])).map(drop)),
         ("reset", |stream| stream.reset()),
-        ("set_state", |stream| stream.set_state(&[0.5; 48])),
+        ("set_state", |stream| stream.set_state(&model().initial_state(3).unwrap())),
         ("state of a stream", |stream| stream.state().map(drop)),
     ];
     for (what, call) in read {
@@ -293,7 +293,7 @@ fn the_async_forms_say_the_same(device: &Device) {
     (0..3).for_each(|_| blocking.step(&batch()).unwrap());
     pollster::block_on(async {
         let mut trainer = Trainer::new_async(device, &model(), recipe()).await.unwrap();
-        trainer.prepare_async(5, 3).await.unwrap();
+        trainer.prepare_async(BatchShape { steps: 5, batch_size: 3 }).await.unwrap();
         for _ in 0..3 {
             trainer.step_async(&batch()).await.unwrap();
         }
@@ -313,7 +313,7 @@ fn the_async_forms_say_the_same(device: &Device) {
         let inputs = recurrent::Inputs::Tokens(vec![0, 1, 2, 3]);
         let got = stream.sequence_async(2, &inputs).await.unwrap();
         assert_same("a sequence", got, other.sequence(2, &inputs).unwrap());
-        assert_same("the state", &stream.state_async().await.unwrap(), &other.state().unwrap());
+        assert_same("the state", stream.state_async().await.unwrap().values(), other.state().unwrap().values());
     });
 }
 
@@ -342,8 +342,8 @@ fn trainers_streams_and_their_futures_can_be_sent_and_shared() {
     is_send(&stream.step_tokens_async(&[0]));
     is_send(&Trainer::new_async(&Device::cpu(), &model(), recipe()));
     is_send(&trainer.step_accumulated_async(&[batch()]));
-    is_send(&trainer.prepare_async(2, 2));
-    let trained = thread::spawn(move || trainer.step(&batch()).map(|()| trainer.steps()));
+    is_send(&trainer.prepare_async(BatchShape { steps: 2, batch_size: 2 }));
+    let trained = thread::spawn(move || trainer.step(&batch()).map(|()| trainer.steps_done()));
     assert_eq!(trained.join().unwrap().unwrap(), 1);
     assert_eq!(thread::spawn(move || stream.step_tokens(&[0]).map(<[f32]>::len)).join().unwrap().unwrap(), 5);
 }

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use recurrent::gpu::kernels::{self, Command};
-use recurrent::gpu::{self, Gpu};
-use recurrent::plan::{
-    DType, Dropout, GradientCheckpointing, Lifetime, Loss, Plan, Purpose, Recipe, StepParams, Target, TensorId,
-};
+use recurrent::gpu::Gpu;
+use recurrent::internals::gpu;
+use recurrent::internals::gpu::kernels::{self, Command};
+use recurrent::internals::plan::{DType, Lifetime, Plan, Purpose, StepParams, Target, TensorId};
+use recurrent::recipe::{Dropout, GradientCheckpointing, Loss, Recipe};
 use recurrent::{
     Activation, Cell, Config, Device, Directions, InputKind, Layout, Model, ReadOut, Reset, Start, StreamingPredictor,
     Trainer,

@@ -6,10 +6,11 @@
 
 use crate::common::whole::{self, assert_same, rng};
 use rand::RngExt;
-use recurrent::plan::{DType, Lifetime, Op, Phase, Plan, ProductTile, View, WeightGradient};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{DType, Lifetime, Op, Phase, Plan, ProductTile, View, WeightGradient};
 use recurrent::{
     Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model,
-    Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Trainer, cpu,
+    Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Trainer,
 };
 
 /// Primes, powers of two, and more than the batch or the matrix has rows.
@@ -31,7 +32,7 @@ fn training(config: &Config, recipe: Recipe, batch: &Batch) -> (Vec<u8>, Vec<f32
     }
     numbers.push(trainer.evaluate([batch.clone()]).unwrap() as f32);
     let model = trainer.model().unwrap();
-    numbers.extend_from_slice(model.flat());
+    numbers.extend_from_slice(model.values());
     numbers.extend(Predictor::new(&device, &model).unwrap().run(&batch.sequences).unwrap().outputs);
     (whole::bytes(&mut trainer), numbers)
 }

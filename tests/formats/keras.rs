@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 
 use recurrent::{
-    Activation, Cell, Config, Device, Directions, Error, InputKind, Model, Predictor, ReadOut, Reset, Result, Sequences,
+    Activation, BatchShape, Cell, Config, Device, Directions, Error, InputKind, Model, Predictor, ReadOut, Reset,
+    Result, Sequences,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -100,7 +101,8 @@ fn a_converted_network_computes_what_keras_did() {
         let fixture = Fixture::load(name);
         let model = fixture.convert(fixture.config()).unwrap();
         let mut predictor = Predictor::new(&Device::cpu(), &model).unwrap();
-        let sequences = Sequences::dense(fixture.size("T"), fixture.size("B"), fixture.x.clone());
+        let sequences =
+            Sequences::dense(BatchShape { steps: fixture.size("T"), batch_size: fixture.size("B") }, fixture.x.clone());
         let outputs = predictor.run(&sequences).unwrap().outputs;
         let outputs: Vec<f64> = outputs.iter().map(|v| f64::from(*v)).collect();
         assert_close(name, &outputs, &fixture.y, F32_NETWORK);

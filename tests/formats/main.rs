@@ -9,3 +9,4 @@ mod common;
 mod checkpoint;
 mod import;
 mod keras;
+mod sources;

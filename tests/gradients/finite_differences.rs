@@ -4,8 +4,10 @@
 //! The loss comes from an evaluation plan, the gradients from a training plan, so a fault in what the two share is left
 //! for `pytorch.rs`. With dropout both come from the training plan, whose keys, and so its masks, stay the same.
 
-use recurrent::plan::{Clip, Dropout, Loss, Op, Optimizer, Purpose, Recipe, Recurrence, RecurrenceMode, Target};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, ReadOut, Reset, cpu};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{BackwardRecurrence, Op, Purpose, Recurrence, RecurrenceMode, Target};
+use recurrent::recipe::{Clip, Dropout, Loss, Optimizer, Recipe};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, ReadOut, Reset};
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
 use crate::common::network::{Network, Prepared, Targets, Window, random_parameters, slices, step_into};
@@ -118,7 +120,7 @@ fn gradients_are_those_of_the_loss_where_the_sums_are_sliced_and_the_sequence_is
         assert_eq!(slices(&train.plan), 3, "200 rows, in slices of at least 64");
         let whole = train.plan.stages().iter().filter(|s| {
             let is_whole = |r: &Recurrence| r.schedule == RecurrenceMode::WholeSequence;
-            matches!(&s.op, Op::Forward(r) | Op::Backward { recurrence: r, .. } if is_whole(r))
+            matches!(&s.op, Op::Forward(r) | Op::Backward(BackwardRecurrence { recurrence: r, .. }) if is_whole(r))
         });
         assert_eq!(whole.count(), 2 * config.layers);
     }

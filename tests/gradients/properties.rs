@@ -5,13 +5,16 @@
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::{RngSeed, TestCaseError};
-use recurrent::plan::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Purpose, Recipe, StepParams, Target};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Model, ReadOut, Reset, cpu};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{Purpose, StepParams, Target};
+use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
+use recurrent::{Activation, BatchShape, Cell, Config, Directions, InputKind, Model, ReadOut, Reset};
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::network::{Inputs, Network, Prepared, Targets, Window, step_into};
 use crate::common::random::Random;
+use crate::common::whole;
 
 /// A network, how it is trained, and the size of a window.
 #[derive(Clone, Debug)]
@@ -115,7 +118,7 @@ impl Case {
     /// As they are drawn, but for a learned initial state, which is zero before training.
     fn parameters(&self) -> Vec<f64> {
         let model = Model::new(self.config.clone()).unwrap();
-        let mut flat: Vec<f64> = model.flat().iter().map(|v| f64::from(*v)).collect();
+        let mut flat: Vec<f64> = model.values().iter().map(|v| f64::from(*v)).collect();
         let mut random = Random::new(self.seed);
         for name in ["h_0", "c_0"] {
             if let Some(start) = model.layout().get(name) {
@@ -157,9 +160,7 @@ fn settings(cases: u32) -> ProptestConfig {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn training_on_the_gpu_is_that_of_the_twin() {
     proptest!(settings(64), |(case in cases())| {
-        let executor = gpu();
-        let target = executor.gpu().target();
-        compare(&case, executor, target)?;
+        compare(&case, gpu(), whole::gpu().target())?;
     });
 }
 
@@ -259,7 +260,7 @@ fn padded(random: &mut Random, config: &Config, window: &Window, extra: usize) -
             Inputs::Dense((0..rows * size).map(|at| if valid(at / size) { x[at] } else { nonsense[at] }).collect())
         }
     };
-    let labels = config.label_count(steps, batch);
+    let labels = config.label_count(BatchShape { steps, batch_size: batch });
     let mut longer = Window { steps, inputs, ..window.clone() };
     longer.mask.resize(labels, 0.0);
     match &mut longer.targets {
@@ -360,7 +361,7 @@ fn padding_changes_nothing_on_the_cpu() {
 fn padding_changes_nothing_on_the_gpu() {
     proptest!(settings(24), |(case in cases())| {
         let executor = gpu();
-        let target = executor.gpu().target();
+        let target = whole::gpu().target();
         padding_changes_nothing(&case, executor, target, F32_NETWORK)?;
     });
 }
@@ -395,10 +396,11 @@ fn sequences_do_not_mix<E: Execute>(
         }
         let of_state = state.1.chunks_exact(width).skip(b).step_by(window.batch).flatten().copied().collect();
         // Valid rows by time and then by sequence.
-        let rows = (0..case.config.label_count(window.steps, window.batch)).filter(|row| {
-            case.config.read_out != ReadOut::EveryStep
-                || row / window.batch < window.lengths[row % window.batch] as usize
-        });
+        let rows =
+            (0..case.config.label_count(BatchShape { steps: window.steps, batch_size: window.batch })).filter(|row| {
+                case.config.read_out != ReadOut::EveryStep
+                    || row / window.batch < window.lengths[row % window.batch] as usize
+            });
         let of_outputs = rows.zip(outputs.1.chunks_exact(of_label)).filter(|(row, _)| row % window.batch == b);
         let of_outputs = of_outputs.flat_map(|(_, outputs)| outputs).copied().collect();
         let got = vec![(format!("state of {b}"), of_state), (format!("outputs of {b}"), of_outputs)];
@@ -421,7 +423,7 @@ fn sequences_of_a_batch_do_not_mix_on_the_cpu() {
 fn sequences_of_a_batch_do_not_mix_on_the_gpu() {
     proptest!(settings(16), |(case in cases())| {
         let executor = gpu();
-        let target = executor.gpu().target();
+        let target = whole::gpu().target();
         sequences_do_not_mix(&case, executor, target, F32_NETWORK)?;
     });
 }

@@ -4,13 +4,15 @@
 //! Here are the cells, each at a few sizes, and the optimisers; `pytorch_matrix.rs` has what networks are built
 //! of.
 
-use recurrent::cpu;
-use recurrent::plan::{Optimizer, Purpose, StepParams, Target};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{Purpose, StepParams, Target};
+use recurrent::recipe::Optimizer;
 
 use crate::common::compare::{F32_NETWORK, F32_PARAMETERS, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::fixture::{Fixture, MATRIX, check_case, folder};
 use crate::common::network::{Network, step_into};
+use crate::common::whole;
 
 const CASES: [&str; 20] = [
     "elman_tanh_dense_every_cross_entropy",
@@ -75,7 +77,7 @@ fn the_f32_executor_agrees_on_every_optimizer() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn the_gpu_agrees_on_every_case() {
     // By a workgroup without memory the recurrence goes step by step; as the adapter offers, in one dispatch.
-    let whole = gpu().gpu().target();
+    let whole = whole::gpu().target();
     for target in [whole, Target { workgroup_bytes: 0, ..whole }] {
         CASES.iter().for_each(|name| check_case(gpu, target, &Fixture::load(name), F32_NETWORK));
     }
@@ -84,7 +86,7 @@ fn the_gpu_agrees_on_every_case() {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn the_gpu_agrees_on_every_optimizer() {
-    let target = gpu().gpu().target();
+    let target = whole::gpu().target();
     OPTIMIZERS.iter().for_each(|name| check_optimizer(gpu(), target, name, F32_PARAMETERS));
 }
 

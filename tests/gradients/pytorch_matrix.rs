@@ -6,14 +6,16 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use recurrent::checkpoint::Names;
-use recurrent::plan::Target;
-use recurrent::{Directions, Model, cpu};
+use recurrent::formats::Names;
+use recurrent::internals::cpu;
+use recurrent::internals::plan::Target;
+use recurrent::{Directions, Model};
 use safetensors::SafeTensors;
 
 use crate::common::compare::{EXACT, F32_NETWORK, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::fixture::{Fixture, MATRIX, check_case, folder};
+use crate::common::whole;
 
 #[test]
 fn the_f64_executor_agrees_on_every_structure() {
@@ -33,7 +35,7 @@ fn the_f32_executor_agrees_on_every_structure() {
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn the_gpu_agrees_on_every_structure() {
     // By a workgroup without memory the recurrence goes step by step; as the adapter offers, in one dispatch.
-    let whole = gpu().gpu().target();
+    let whole = whole::gpu().target();
     for target in [whole, Target { workgroup_bytes: 0, ..whole }] {
         check_all(gpu, target, F32_NETWORK);
     }

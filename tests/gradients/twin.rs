@@ -6,8 +6,10 @@
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::{RngSeed, TestCaseError};
-use recurrent::plan::{Clip, Loss, Optimizer, Purpose, Recipe, Target};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset, cpu};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{Purpose, Target};
+use recurrent::recipe::{Clip, Loss, Optimizer, Recipe};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset};
 
 use crate::common::compare::{ORACLE, check_close};
 use crate::common::fixture::{Fixture, MATRIX};

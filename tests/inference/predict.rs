@@ -4,11 +4,10 @@
 //! What a predictor says is held against a stream that goes step by step, and against each sequence by itself.
 
 use crate::common::whole::{self, assert_close, assert_same, rng};
-use recurrent::checkpoint::State;
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Config, Device, Directions, Dropout, Error, InputKind, Inputs, Loss, Model, Predictor, ReadOut,
-    Recipe, Reset, Sequences, Start, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Inputs, Loss, Model, Predictor,
+    ReadOut, Recipe, Reset, Sequences, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 /// The same sums in f32 by kernels for other numbers of rows, over hundreds of steps that forget.
@@ -57,6 +56,7 @@ fn cut(sequences: &Sequences, config: &Config, steps: std::ops::Range<usize>, of
             let width = config.input.size();
             Inputs::Dense(rows.flat_map(|row| &x[row * width..][..width]).copied().collect())
         }
+        _ => panic!("another kind"),
     }
 }
 
@@ -64,7 +64,7 @@ fn cut(sequences: &Sequences, config: &Config, steps: std::ops::Range<usize>, of
 fn alone(sequences: &Sequences, config: &Config, b: usize) -> Sequences {
     let steps = sequences.lengths.as_ref().unwrap()[b];
     let inputs = cut(sequences, config, 0..steps, Some(b));
-    Sequences { steps, batch_size: 1, inputs, lengths: None, start: Start::Initial }
+    Sequences::new(BatchShape { steps, batch_size: 1 }, inputs)
 }
 
 /// Row b of every `[B, width]` in some values.
@@ -88,7 +88,7 @@ fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>,
         outputs.extend(row);
         if lengths.contains(&(t + 1)) {
             let state = stream.state().unwrap();
-            for (at, value) in state.iter().enumerate() {
+            for (at, value) in state.values().iter().enumerate() {
                 if lengths[at / config.output_width() % sequences.batch_size] == t + 1 {
                     ends[at] = *value;
                 }
@@ -119,7 +119,7 @@ fn more_steps_than_a_chunk_are_as_many_single_ones(device: &Device) {
             let got = Predictor::new(device, &model).unwrap().run(&sequences).unwrap();
             let what = format!("{config:?}, {read_out:?}");
             assert_close(&format!("{what}: outputs"), &got.outputs, &want, OTHER_ROWS);
-            assert_close(&format!("{what}: states"), &got.state.values, &ends, OTHER_ROWS);
+            assert_close(&format!("{what}: states"), got.state.values(), &ends, OTHER_ROWS);
             if read_out == ReadOut::EveryStep {
                 for (row, out) in got.outputs.chunks_exact(width).enumerate() {
                     let valid = row / BATCH < LENGTHS[row % BATCH];
@@ -136,7 +136,7 @@ fn an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs(device: &De
             let model = model(&config.clone().with_read_out(read_out));
             let sequences = sequences(&config, STEPS, &LENGTHS);
             let outputs = Predictor::new(device, &model).unwrap().run(&sequences).unwrap().outputs;
-            let batch = Batch { sequences, targets: Targets::Values(vec![0.0; outputs.len()]), loss_mask: None };
+            let batch = Batch::new(sequences, Targets::Values(vec![0.0; outputs.len()]));
             let count = batch.count(model.config());
             // Behind the ends outputs are the zeros that are expected.
             let squares: f64 = outputs.iter().map(|y| f64::from(*y).powi(2)).sum();
@@ -156,7 +156,7 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
             let sequences = sequences(&config, 7, &lengths);
             let mut predictor = Predictor::new(device, &model(&config)).unwrap();
             let together = predictor.run(&sequences).unwrap();
-            assert_eq!(together.state.values.len(), config.state_shape(4).iter().product::<usize>());
+            assert_eq!(together.state.values().len(), config.state_shape(4).iter().product::<usize>());
             for (b, length) in lengths.into_iter().enumerate() {
                 let one = predictor.run(&alone(&sequences, &config, b)).unwrap();
                 let mut outputs = of_sequence(&together.outputs, config.outputs, 4, b);
@@ -165,8 +165,8 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
                     assert!(padding.iter().all(|y| *y == 0.0), "outputs behind the end of sequence {b}");
                 }
                 assert_close(&format!("{config:?}: outputs of {b}"), &outputs, &one.outputs, OTHER_ROWS);
-                let state = of_sequence(&together.state.values, config.output_width(), 4, b);
-                assert_close(&format!("{config:?}: state of {b}"), &state, &one.state.values, OTHER_ROWS);
+                let state = of_sequence(together.state.values(), config.output_width(), 4, b);
+                assert_close(&format!("{config:?}: state of {b}"), &state, one.state.values(), OTHER_ROWS);
             }
         }
     }
@@ -176,37 +176,39 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
     let config = Config::lstm(InputKind::Dense(3), 12, 4).with_layers(2).with_directions(Directions::Bidirectional);
     let sequences = sequences(&config, 7, &[7, 3]);
     let state = Predictor::new(device, &model(&config)).unwrap().run(&sequences).unwrap().state;
-    assert_eq!(state.batch_size, 2);
+    assert_eq!(state.batch_size(), 2);
     let mut seen = 0;
     for (s, layer, direction) in (0..8).map(|i| (i / 4, i / 2 % 2, i % 2)) {
-        let part = if s == 0 { state.h(&config, layer, direction) } else { state.c(&config, layer, direction) };
+        let rows = if s == 0 { state.h(layer) } else { state.c(layer) }.unwrap().chunks_exact(2 * 12);
+        let part: Vec<f32> = rows.flat_map(|row| &row[direction * 12..(direction + 1) * 12]).copied().collect();
         // [S, L, B, D, H].
         let at = |b: usize| (((s * 2 + layer) * 2 + b) * 2 + direction) * 12;
-        let want = [0, 1].map(|b| &state.values[at(b)..at(b) + 12]).concat();
-        assert_same(&format!("state {s} of layer {layer}, direction {direction}"), &part.unwrap(), &want);
+        let want = [0, 1].map(|b| &state.values()[at(b)..at(b) + 12]).concat();
+        assert_same(&format!("state {s} of layer {layer}, direction {direction}"), &part, &want);
         seen += want.len();
     }
-    assert_eq!(seen, state.values.len());
-    for (layer, direction) in [(2, 0), (0, 2), (usize::MAX, 0)] {
-        assert_eq!(state.h(&config, layer, direction), None);
-        assert_eq!(state.c(&config, layer, direction), None);
+    assert_eq!(seen, state.values().len());
+    for layer in [2, usize::MAX] {
+        assert_eq!((state.h(layer), state.c(layer)), (None, None));
     }
-    // Of another network, or of no state at all, nothing is cut out.
-    assert_eq!(state.h(&config.clone().with_layers(3), 0, 0), None);
-    assert_eq!(state.h(&Config::lstm(InputKind::Dense(3), 0, 4), 0, 0), None);
-    assert_eq!(State { batch_size: usize::MAX, values: Vec::new() }.h(&config, 0, 0), None);
+    assert_eq!(state.shape(), [2, 2, 2, 24]);
+    // Values of another network make no state, nor does none at all.
+    for (batch_size, len) in [(2, 5), (1, 2 * 2 * 2 * 24), (usize::MAX, 0)] {
+        let refused = State::new(&config, batch_size, vec![0.0; len]);
+        assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+    }
+    assert!(matches!(State::new(&config, 0, Vec::new()), Err(Error::Config(_))));
 
     // One way and read out at every step, what is read out of the last state is the last output.
     let config = configs()[2].clone();
     let last = Predictor::new(device, &model(&config)).unwrap().run(&self::sequences(&config, 9, &[9])).unwrap();
     let model = model(&config);
-    let h = last.state.h(&config, 1, 0).unwrap();
+    let h = last.state.h(1).unwrap();
     let [weight, bias] = ["weight", "bias"].map(|name| model.parameter(name).unwrap());
     let rows = weight.chunks_exact(12).zip(bias);
-    let want: Vec<f32> = rows.map(|(v, b)| v.iter().zip(&h).map(|(v, h)| v * h).sum::<f32>() + b).collect();
+    let want: Vec<f32> = rows.map(|(v, b)| v.iter().zip(h).map(|(v, h)| v * h).sum::<f32>() + b).collect();
     assert_close("the last output", &last.outputs[8 * 4..], &want, OTHER_ROWS);
-    assert_eq!(last.state.c(&config, 0, 0), None, "a GRU has no c");
-    assert_eq!(last.state.h(&config, 0, 1), None, "one direction");
+    assert_eq!(last.state.c(0), None, "a GRU has no c");
 }
 
 fn sequences_go_on_from_a_state_that_is_given(device: &Device) {
@@ -216,17 +218,17 @@ fn sequences_go_on_from_a_state_that_is_given(device: &Device) {
         let want = predictor.run(&whole).unwrap();
         let part = |steps: std::ops::Range<usize>, start| {
             let inputs = cut(&whole, &config, steps.clone(), None);
-            Sequences { steps: steps.len(), batch_size: 2, inputs, lengths: None, start }
+            Sequences::new(BatchShape { steps: steps.len(), batch_size: 2 }, inputs).with_start(start)
         };
         let first = predictor.run(&part(0..20, Start::Initial)).unwrap();
-        let then = predictor.run(&part(20..150, Start::Given(first.state.values))).unwrap();
+        let then = predictor.run(&part(20..150, Start::Given(first.state))).unwrap();
         let outputs = [first.outputs, then.outputs].concat();
         assert_close("the outputs of two parts", &outputs, &want.outputs, OTHER_ROWS);
-        assert_close("the state after them", &then.state.values, &want.state.values, OTHER_ROWS);
+        assert_close("the state after them", then.state.values(), want.state.values(), OTHER_ROWS);
         // And no trace of it is left.
         let again = predictor.run(&whole).unwrap();
         assert_same("the outputs once more", &again.outputs, &want.outputs);
-        assert_same("the state once more", &again.state.values, &want.state.values);
+        assert_same("the state once more", again.state.values(), want.state.values());
     }
 }
 
@@ -279,13 +281,24 @@ fn what_cannot_be_read_is_refused(device: &Device) {
     }
     for bad in [
         good.clone().with_lengths(vec![5]),
-        good.clone().with_start(Start::Given(vec![0.0; 3])),
-        Sequences { steps: 6, ..good.clone() },
+        good.clone()
+            .with_start(Start::Given(State::new(&Config::elman(InputKind::Dense(3), 3, 1), 1, vec![0.0; 3]).unwrap())),
+        {
+            let mut longer = good.clone();
+            longer.steps = 6;
+            longer
+        },
     ] {
         assert!(matches!(predictor.run(&bad), Err(Error::Shape { .. })), "{bad:?}");
     }
-    assert!(matches!(predictor.run(&Sequences::tokens(1, 1, vec![0])), Err(Error::Data(_))));
-    assert!(matches!(predictor.run(&Sequences::dense(0, 2, Vec::new())), Err(Error::Config(_))));
+    assert!(matches!(
+        predictor.run(&Sequences::tokens(BatchShape { steps: 1, batch_size: 1 }, vec![0])),
+        Err(Error::Data(_))
+    ));
+    assert!(matches!(
+        predictor.run(&Sequences::dense(BatchShape { steps: 0, batch_size: 2 }, Vec::new())),
+        Err(Error::Config(_))
+    ));
     assert_eq!(predictor.run(&good).unwrap(), want, "what is refused leaves nothing behind");
 }
 

@@ -4,8 +4,8 @@ use crate::common::whole::{self, assert_close, assert_same, rng};
 use rand::RngExt;
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, Loss, Model, Optimizer, Predictor,
-    ReadOut, Recipe, Sequences, Start, StreamingPredictor, Targets, Trainer, sample,
+    BatchShape, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, Loss, Model, Optimizer, Predictor,
+    ReadOut, Recipe, Sequences, Start, State, StreamingPredictor, Targets, Trainer, sample,
 };
 
 /// The same sums in f32 by kernels for other numbers of rows, nine steps long.
@@ -40,6 +40,7 @@ fn cut(config: &Config, inputs: &Inputs, steps: std::ops::Range<usize>, sequence
             let width = config.input.size();
             Inputs::Dense(rows.flat_map(|row| x[row * width..][..width].to_vec()).collect())
         }
+        _ => panic!("another kind"),
     }
 }
 
@@ -48,6 +49,7 @@ fn step<'a>(stream: &'a mut StreamingPredictor, inputs: &Inputs) -> &'a [f32] {
     match inputs {
         Inputs::Tokens(ids) => stream.step_tokens(ids).unwrap(),
         Inputs::Dense(x) => stream.step(x).unwrap(),
+        _ => panic!("another kind"),
     }
 }
 
@@ -65,7 +67,7 @@ fn steps_pieces_and_the_whole_say_the_same(device: &Device) {
             got.extend_from_slice(step(&mut stream, &cut(&config, &inputs, t..t + 1, None)));
         }
         assert_close("the outputs of single steps", &got, &want, OTHER_ROWS);
-        assert_close("the state after single steps", &stream.state().unwrap(), &last, OTHER_ROWS);
+        assert_close("the state after single steps", stream.state().unwrap().values(), last.values(), OTHER_ROWS);
 
         let mut stream = open(device, &config, BATCH);
         got.clear();
@@ -75,7 +77,7 @@ fn steps_pieces_and_the_whole_say_the_same(device: &Device) {
             got.extend_from_slice(stream.sequence(piece.len(), &part).unwrap());
         }
         assert_close("the outputs of pieces", &got, &want, OTHER_ROWS);
-        assert_close("the state after pieces", &stream.state().unwrap(), &last, OTHER_ROWS);
+        assert_close("the state after pieces", stream.state().unwrap().values(), last.values(), OTHER_ROWS);
 
         // One reading at the end: the last of all readings.
         let mut stream = open(device, &config.clone().with_read_out(ReadOut::Last), BATCH);
@@ -86,10 +88,10 @@ fn steps_pieces_and_the_whole_say_the_same(device: &Device) {
 
 fn a_stream_says_what_training_sees(device: &Device) {
     for config in configs() {
-        let state = whole::reals(&mut rng(8), BATCH * HIDDEN, 0.9);
+        let state = State::new(&config, BATCH, whole::reals(&mut rng(8), BATCH * HIDDEN, 0.9)).unwrap();
         let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, STEPS, BATCH);
         let targets = Targets::Values(vec![0.25; STEPS * BATCH * config.outputs]);
-        let batch = Batch { targets, ..batch }.with_start(Start::Given(state.clone()));
+        let batch = batch.with_targets(targets).with_start(Start::Given(state.clone()));
         let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 1e-30);
         let mut trainer = Trainer::new(device, &Model::new(config.clone()).unwrap(), recipe).unwrap();
         trainer.step(&batch).unwrap();
@@ -103,8 +105,8 @@ fn a_stream_says_what_training_sees(device: &Device) {
         }
         let (want, got) = (sum / (STEPS * BATCH * config.outputs) as f64, trainer.metrics().unwrap()[0].loss);
         assert!((got - want).abs() <= 1e-6 * want, "the loss is {got}, by the stream's outputs {want}");
-        let trained = trainer.state().unwrap().unwrap().values;
-        assert_close("the last state", &stream.state().unwrap(), &trained, OTHER_ROWS);
+        let trained = trainer.state().unwrap().unwrap();
+        assert_close("the last state", stream.state().unwrap().values(), trained.values(), OTHER_ROWS);
     }
 }
 
@@ -125,29 +127,31 @@ fn sequences_of_a_batch_do_not_mix(device: &Device) {
 fn a_state_is_kept_set_and_reset(device: &Device) {
     let config = &configs()[1];
     let mut stream = open(device, config, BATCH);
-    assert_same("the first state", &stream.state().unwrap(), &[0.0; BATCH * HIDDEN]);
+    assert_same("the first state", stream.state().unwrap().values(), &[0.0; BATCH * HIDDEN]);
     let [first, second] = [0, 1].map(|t| cut(config, &inputs(config, 2, BATCH), t..t + 1, None));
     let fresh = step(&mut stream, &first).to_vec();
     let state = stream.state().unwrap();
-    assert!(state.iter().any(|v| v.abs() > 0.01));
+    assert!(state.values().iter().any(|v| v.abs() > 0.01));
     let then = step(&mut stream, &second).to_vec();
 
     stream.set_state(&state).unwrap();
-    assert_same("the state that was set", &stream.state().unwrap(), &state);
+    assert_same("the state that was set", stream.state().unwrap().values(), state.values());
     assert_same("the step from it", step(&mut stream, &second), &then);
     stream.reset().unwrap();
-    assert_same("the state after a reset", &stream.state().unwrap(), &[0.0; BATCH * HIDDEN]);
+    assert_same("the state after a reset", stream.state().unwrap().values(), &[0.0; BATCH * HIDDEN]);
     assert_same("the step from there", step(&mut stream, &first), &fresh);
 
     // A call that is refused leaves the state alone.
     let there = stream.state().unwrap();
-    assert!(matches!(stream.set_state(&[0.0; 5]), Err(Error::Shape { .. })));
-    let mut state = stream.state().unwrap();
-    state[1] = f32::NAN;
-    assert!(matches!(stream.set_state(&state), Err(Error::Data(what)) if what == "element 1 of the state is NaN"));
+    let one = State::new(config, 1, vec![0.0; HIDDEN]).unwrap();
+    assert!(matches!(stream.set_state(&one), Err(Error::Shape { .. })));
+    let mut values = stream.state().unwrap().values().to_vec();
+    values[1] = f32::NAN;
+    let refused = State::new(config, BATCH, values);
+    assert!(matches!(refused, Err(Error::Data(what)) if what == "element 1 of the state is NaN"));
     assert!(stream.step(&[0.0; 5]).is_err() && stream.step_tokens(&[0; BATCH]).is_err());
     assert!(stream.sequence(0, &Inputs::Dense(Vec::new())).is_err());
-    assert_same("the state after refused calls", &stream.state().unwrap(), &there);
+    assert_same("the state after refused calls", stream.state().unwrap().values(), there.values());
 }
 
 /// Four learned states of an LSTM of two layers, each unlike the others: h and then c of both.
@@ -169,15 +173,15 @@ fn a_learned_state_is_where_a_stream_begins(device: &Device) {
 
     let inputs = inputs(&config, STEPS, BATCH);
     let mut stream = StreamingPredictor::new(device, &model, BATCH).unwrap();
-    assert_same("the first state", &stream.state().unwrap(), &want);
+    assert_same("the first state", stream.state().unwrap().values(), &want);
     let outputs = stream.sequence(STEPS, &inputs).unwrap().to_vec();
-    assert!(stream.state().unwrap() != want);
+    assert!(stream.state().unwrap().values() != want);
     stream.reset().unwrap();
-    assert_same("the state after a reset", &stream.state().unwrap(), &want);
+    assert_same("the state after a reset", stream.state().unwrap().values(), &want);
     assert_same("the outputs after a reset", stream.sequence(STEPS, &inputs).unwrap(), &outputs);
 
     // Zeros are another state, and one that can be set.
-    stream.set_state(&vec![0.0; want.len()]).unwrap();
+    stream.set_state(&State::new(&config, BATCH, vec![0.0; want.len()]).unwrap()).unwrap();
     assert!(stream.sequence(STEPS, &inputs).unwrap() != outputs);
 
     // A training whose windows start from zero starts there too: at this rate it learns nothing.
@@ -187,8 +191,8 @@ fn a_learned_state_is_where_a_stream_begins(device: &Device) {
     trainer.step(&batch).unwrap();
     stream.reset().unwrap();
     stream.sequence(STEPS, &batch.sequences.inputs).unwrap();
-    let trained = trainer.state().unwrap().unwrap().values;
-    assert_close("the last state", &stream.state().unwrap(), &trained, OTHER_ROWS);
+    let trained = trainer.state().unwrap().unwrap();
+    assert_close("the last state", stream.state().unwrap().values(), trained.values(), OTHER_ROWS);
 }
 
 fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
@@ -224,7 +228,8 @@ fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
     for turn in 0..2 {
         for t in 0..STEPS {
             let so_far = cut(&config, &whole.inputs, 0..t + 1, None);
-            let want = predictor.run(&Sequences { steps: t + 1, inputs: so_far, ..whole.clone() }).unwrap().outputs;
+            let want =
+                predictor.run(&Sequences::new(BatchShape { steps: t + 1, batch_size: BATCH }, so_far)).unwrap().outputs;
             let got = step(&mut stream, &cut(&config, &whole.inputs, t..t + 1, None)).to_vec();
             assert_close(&format!("step {t}, turn {turn}"), &got, &want, OTHER_ROWS);
         }

@@ -12,7 +12,7 @@ use naga::{
     AddressSpace, BinaryOperator, Binding, Block, BuiltIn, Expression, Function, Handle, LocalVariable, Module,
     Statement, StorageAccess,
 };
-use recurrent::gpu::kernels::all;
+use recurrent::internals::gpu::kernels::all;
 
 /// What is known of a value.
 #[derive(Clone, Debug, Default)]

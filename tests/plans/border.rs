@@ -4,8 +4,8 @@
 
 use naga::valid::Capabilities;
 use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
-use recurrent::gpu::kernels::{Access, Binding, Field, Kernel, MAX_PARAMS_BYTES, all};
-use recurrent::plan::{FROZEN, NOT_DECAYED, Record, ReduceGradients, Tile};
+use recurrent::internals::gpu::kernels::{Access, Binding, ENTRY, Field, Kernel, MAX_PARAMS_BYTES, all};
+use recurrent::internals::plan::{FROZEN, NOT_DECAYED, Record, ReduceGradients, Tile};
 use recurrent::{Activation, Cell, Reset};
 
 /// WebGPU's default limits, which every adapter has.
@@ -62,7 +62,7 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
     same("the number of entry points", &1, &module.entry_points.len())?;
     let entry = &module.entry_points[0];
     same("the stage", &ShaderStage::Compute, &entry.stage)?;
-    same("the entry point", &kernel.entry, &entry.name)?;
+    same("the entry point", &ENTRY, &entry.name)?;
     same("the workgroup", &kernel.workgroup, &set.entry_points[0].workgroup_size)?;
     let constants: Vec<_> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
     same("the list of constants", &kernel.constants, &constants)?;
@@ -86,6 +86,7 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
             let access = match access {
                 Access::Read => StorageAccess::LOAD,
                 Access::ReadWrite => StorageAccess::LOAD | StorageAccess::STORE,
+                Access::Write => panic!("kernels say whether they read, too"),
             };
             (index, name.to_string(), access)
         })
@@ -387,7 +388,8 @@ fn a_planted_fault_in_the_bindings_is_seen() {
 fn a_planted_fault_in_the_entry_or_the_source_is_seen() {
     fails(Kernel { workgroup: [128, 1, 1], ..sound() }, "the workgroup");
     fails(Kernel { workgroup: [1, 64, 1], ..sound() }, "the workgroup");
-    fails(Kernel { entry: "start", ..sound() }, "the entry point");
+    let renamed = ["@compute @workgroup_size(64) fn start() {}"];
+    fails(Kernel { source: renamed.to_vec().leak(), constants: &[], ..sound() }, "the entry point");
     fails(Kernel { source: &["@compute @workgroup_size(1) fn main() { x = 1; }"], ..sound() }, "x");
     let unbound = ["@compute @workgroup_size(64) fn main() {}"];
     fails(Kernel { source: unbound.to_vec().leak(), constants: &[], ..sound() }, "the list of bindings");

@@ -5,10 +5,13 @@ use crate::common::compare::{Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::network::{Network, Window, random_parameters, step_into};
 use crate::common::random::Random;
-use recurrent::plan::{Bounds, Op, Plan, Purpose, RecurrenceMode, StepParams, Target, Work};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{
+    BackwardRecurrence, Bounds, Op, Plan, Purpose, RecurrenceMode, StepParams, Target, Work,
+};
 use recurrent::{
     Activation, Cell, Clip, Config, Directions, Dropout, Error, GradientCheckpointing, InputKind, Layout, Loss,
-    Optimizer, Precision, ReadOut, Recipe, Reset, cpu,
+    Optimizer, Precision, ReadOut, Recipe, Reset,
 };
 
 const CELLS: [Cell; 5] = [
@@ -45,7 +48,8 @@ fn check(what: &str, plan: &Plan) -> usize {
         assert!(is_copy || work.fits(bounds.dispatch), "{what}: {work:?} a dispatch of {:?}", stage.op);
         let by_steps = matches!(
             &stage.op,
-            Op::Forward(r) | Op::Backward { recurrence: r, .. } if r.schedule == RecurrenceMode::PerStep
+            Op::Forward(r) | Op::Backward(BackwardRecurrence { recurrence: r, .. })
+                if r.schedule == RecurrenceMode::PerStep
         );
         cut += usize::from(dispatches > 1 && !by_steps);
     }
@@ -127,7 +131,7 @@ fn what_cannot_be_kept_to_is_an_error() {
     let config = Config::elman(InputKind::Tokens(2), 1, 4_000_000);
     let error = Plan::new(&config, Purpose::Evaluate(Loss::CrossEntropy), 1, 1, &LARGE).unwrap_err();
     assert!(matches!(error, Error::Limit { allowed: 32_768, .. }), "{error}");
-    assert!(error.to_string().contains("CrossEntropy of outputs"), "{error}");
+    assert!(error.to_string().contains("cross entropy row_loss"), "{error}");
 }
 
 /// What of a training both executors are asked for.

@@ -1,6 +1,7 @@
 //! How many dispatches a step takes, counted by hand for some networks and by the structure for all.
 
-use recurrent::plan::{Bounds, Dropout, Loss, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target};
+use recurrent::internals::plan::{Bounds, Op, Phase, Plan, Purpose, Target};
+use recurrent::recipe::{Dropout, Loss, Optimizer, Recipe};
 use recurrent::{Cell, Config, Directions, InputKind, ReadOut, Reset};
 
 use crate::{BY_STEPS, is_whole, of_all_kinds, plan, structures, text, train, train_with};

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use recurrent::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
-use recurrent::plan::{
-    Clip, DType, Dropout, GradientCheckpointing, Loss, Op, Optimizer, Phase, Plan, Precision, Purpose, Recipe, Target,
-    Tile,
+use recurrent::internals::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
+use recurrent::internals::plan::{
+    BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
 };
+use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
 use recurrent::{Config, Directions, Error, InputKind, ReadOut};
 
 use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
@@ -22,7 +22,7 @@ fn half(target: Target) -> Target {
 }
 
 /// Plans of every kind: inputs, read-outs, activations, losses, optimisers, clips, targets and window sizes.
-fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
+pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     // More losses than one workgroup adds up.
     let long = Config::elman(InputKind::Tokens(1), 1, 1);
     let (plan, _) = Plan::new(&long, Purpose::Evaluate(Loss::CrossEntropy), 70, 1000, &Target::webgpu()).unwrap();
@@ -96,11 +96,11 @@ fn every_plan_lowers_to_as_many_dispatches_as_it_counts() {
         // Operation by operation, so that no surplus of one hides a lack of another.
         for stage in plan.stages() {
             match stage.op {
-                Op::Copy { from, to } if stage.op.dispatches(plan) == 0 => {
+                Op::Copy(CopyView { from, to }) if stage.op.dispatches(plan) == 0 => {
                     let same = |c: &Command| matches!(c, Command::Copy { from: f, to: t } if (*f, *t) == (from, to));
                     assert!(commands.next().as_ref().is_some_and(same), "{what}: copy");
                 }
-                Op::Zero { tensor } => {
+                Op::Zero(ZeroTensor { tensor }) => {
                     let same = |c: &Command| matches!(c, Command::Zero { tensor: t } if *t == tensor);
                     assert!(commands.next().as_ref().is_some_and(same), "{what}: zero");
                 }
@@ -191,7 +191,7 @@ fn a_tile_that_no_kernel_has_is_an_error() {
                 let mut op = stage.op.clone();
                 match &mut op {
                     Op::Forward(recurrence) if !backward => change(&mut recurrence.tile),
-                    Op::Backward { recurrence, .. } if backward => change(&mut recurrence.tile),
+                    Op::Backward(BackwardRecurrence { recurrence, .. }) if backward => change(&mut recurrence.tile),
                     _ => {}
                 }
                 changed.push(stage.phase, op);
@@ -243,7 +243,7 @@ fn an_operation_whose_views_do_not_fit_is_an_error() {
     let good = plan.stages().iter().find_map(|s| if let Op::MatMul(m) = &s.op { Some(m.clone()) } else { None });
     let good = good.unwrap();
 
-    let lowered = |change: &dyn Fn(&mut recurrent::plan::MatMul)| {
+    let lowered = |change: &dyn Fn(&mut recurrent::internals::plan::MatMul)| {
         let (mut plan, mut op) = (plan.clone(), good.clone());
         change(&mut op);
         plan.push(Phase::Forward, Op::MatMul(op));

@@ -1,6 +1,6 @@
 //! Which tiles a plan takes where: from the sizes of the work and from what the device is.
 
-use recurrent::plan::{Op, Plan, ProductTile, RecurrenceMode, Target, Tile};
+use recurrent::internals::plan::{BackwardRecurrence, Op, Plan, ProductTile, RecurrenceMode, Target, Tile};
 use recurrent::{Cell, Config, Directions, InputKind};
 
 use crate::{plan, train};
@@ -13,7 +13,7 @@ fn tiles(config: &Config, batch: usize, target: &Target) -> (RecurrenceMode, [Ti
     let plan = plan(config, train(), 8, batch, target);
     let forward = plan.stages().iter().find_map(|s| if let Op::Forward(r) = &s.op { Some(r.clone()) } else { None });
     let backward = plan.stages().iter().find_map(|s| match &s.op {
-        Op::Backward { recurrence, .. } => Some(recurrence.clone()),
+        Op::Backward(BackwardRecurrence { recurrence, .. }) => Some(recurrence.clone()),
         _ => None,
     });
     let (forward, backward) = (forward.unwrap(), backward.unwrap());

@@ -4,10 +4,11 @@
 
 use crate::common::whole::{self, bytes, rng};
 use recurrent::data::{HeldOutWindows, Windows};
+#[cfg(feature = "gpu")]
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Batch, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer, ReadOut,
-    Recipe, Sequences, Start, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer,
+    ReadOut, Recipe, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 fn tokens() -> Config {
@@ -38,12 +39,16 @@ fn good_numbers() -> Batch {
 
 /// The same batch, said to be of other sizes.
 fn sized(batch: Batch, steps: usize, size: usize) -> Batch {
-    Batch { sequences: Sequences { steps, batch_size: size, ..batch.sequences }, ..batch }
+    let mut batch = batch;
+    (batch.sequences.steps, batch.sequences.batch_size) = (steps, size);
+    batch
 }
 
 /// The same batch, reading other inputs.
 fn reading(batch: Batch, inputs: Inputs) -> Batch {
-    Batch { sequences: Sequences { inputs, ..batch.sequences }, ..batch }
+    let mut batch = batch;
+    batch.sequences = batch.sequences.with_inputs(inputs);
+    batch
 }
 
 /// The error's words.
@@ -62,7 +67,7 @@ fn refused(config: &Config, loss: Loss, batch: Batch) -> String {
     let before = bytes(&mut trainer);
     let said = words(trainer.step(&batch));
     assert_eq!(words(trainer.evaluate([batch])), said);
-    assert_eq!((trainer.steps(), trainer.metrics().unwrap().len()), (0, 0));
+    assert_eq!((trainer.steps_done(), trainer.metrics().unwrap().len()), (0, 0));
     assert!(bytes(&mut trainer) == before);
     said
 }
@@ -80,17 +85,38 @@ fn sizes_of_zero() {
     }
     let none = |what| format!("invalid configuration: the number of {what} is 0, expected at least 1");
     let (steps, sequences) = (none("steps (T)"), none("sequences in a batch (B)"));
-    assert_eq!(refused(&tokens(), Loss::CrossEntropy, Batch::tokens(0, 2, Vec::new(), Vec::new())), steps);
-    assert_eq!(refused(&tokens(), Loss::CrossEntropy, Batch::tokens(4, 0, Vec::new(), Vec::new())), sequences);
+    assert_eq!(
+        refused(
+            &tokens(),
+            Loss::CrossEntropy,
+            Batch::tokens(BatchShape { steps: 0, batch_size: 2 }, Vec::new(), Vec::new())
+        ),
+        steps
+    );
+    assert_eq!(
+        refused(
+            &tokens(),
+            Loss::CrossEntropy,
+            Batch::tokens(BatchShape { steps: 4, batch_size: 0 }, Vec::new(), Vec::new())
+        ),
+        sequences
+    );
     let last = tokens().with_read_out(ReadOut::Last);
-    assert_eq!(refused(&last, Loss::CrossEntropy, Batch::tokens(0, 2, Vec::new(), vec![0; 2])), steps);
+    assert_eq!(
+        refused(
+            &last,
+            Loss::CrossEntropy,
+            Batch::tokens(BatchShape { steps: 0, batch_size: 2 }, Vec::new(), vec![0; 2])
+        ),
+        steps
+    );
     let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
-    assert_eq!(words(pollster::block_on(trainer.prepare_async(0, 2))), steps);
-    assert_eq!(words(pollster::block_on(trainer.prepare_async(2, 0))), sequences);
+    assert_eq!(words(pollster::block_on(trainer.prepare_async(BatchShape { steps: 0, batch_size: 2 }))), steps);
+    assert_eq!(words(pollster::block_on(trainer.prepare_async(BatchShape { steps: 2, batch_size: 0 }))), sequences);
     assert_eq!(words(StreamingPredictor::new(&Device::cpu(), &Model::new(tokens()).unwrap(), 0)), sequences);
     assert_eq!(words(stream(&tokens()).sequence(0, &Inputs::Tokens(Vec::new()))), steps);
-    assert_eq!(words(Windows::new(vec![1; 9], 0, 2)), steps);
-    assert_eq!(words(HeldOutWindows::new(vec![1; 9], 2, 0)), sequences);
+    assert_eq!(words(Windows::new(vec![1; 9], BatchShape { steps: 0, batch_size: 2 })), steps);
+    assert_eq!(words(HeldOutWindows::new(vec![1; 9], BatchShape { steps: 2, batch_size: 0 })), sequences);
 }
 
 #[test]
@@ -114,18 +140,18 @@ fn sizes_whose_product_overflows() {
         let said = refused(&dense(), Loss::MeanSquared, sized(good_numbers(), steps, size));
         assert_eq!(said, format!("inputs has shape [24], expected [{steps}, {size}, 3]"));
         let mut trainer = trainer(&tokens(), Loss::CrossEntropy);
-        let error = pollster::block_on(trainer.prepare_async(steps, size)).unwrap_err();
+        let error = pollster::block_on(trainer.prepare_async(BatchShape { steps, batch_size: size })).unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error:?}");
     }
     // A length that is right only if the product wraps around.
-    let wrapped = Batch::tokens(1 << 63, 2, Vec::new(), Vec::new());
+    let wrapped = Batch::tokens(BatchShape { steps: 1 << 63, batch_size: 2 }, Vec::new(), Vec::new());
     let said = refused(&tokens(), Loss::CrossEntropy, wrapped);
     assert_eq!(said, format!("inputs has shape [0], expected [{}, 2]", 1u64 << 63));
     let said = words(stream(&tokens()).sequence(1 << 63, &Inputs::Tokens(Vec::new())));
-    assert_eq!(said, format!("tokens has shape [0], expected [{}, 2]", 1u64 << 63));
+    assert_eq!(said, format!("inputs has shape [0], expected [{}, 2]", 1u64 << 63));
     let error = StreamingPredictor::new(&Device::cpu(), &Model::new(tokens()).unwrap(), huge).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error:?}");
-    let said = words(Windows::new(vec![1; 9], huge, huge));
+    let said = words(Windows::new(vec![1; 9], BatchShape { steps: huge, batch_size: huge }));
     assert!(said.ends_with(&format!("needs at least {} ids, 9 given", huge as u128 * huge as u128 + 1)), "{said}");
 }
 
@@ -135,23 +161,26 @@ fn batches_of_another_shape() {
     let refused_numbers = |batch| refused(&dense(), Loss::MeanSquared, batch);
     let short = reading(good(), Inputs::Tokens(vec![0; 7]));
     assert_eq!(refused_tokens(short), "inputs has shape [7], expected [4, 2]");
-    let short = Batch { targets: Targets::Classes(vec![0; 9]), ..good() };
+    let short = good().with_targets(Targets::Classes(vec![0; 9]));
     assert_eq!(refused_tokens(short), "targets has shape [9], expected [8]");
     let narrow = reading(good_numbers(), Inputs::Dense(vec![0.0; 16]));
     assert_eq!(refused_numbers(narrow), "inputs has shape [16], expected [4, 2, 3]");
-    let narrow = Batch { targets: Targets::Values(vec![0.0; 8]), ..good_numbers() };
+    let narrow = good_numbers().with_targets(Targets::Values(vec![0.0; 8]));
     assert_eq!(refused_numbers(narrow), "targets has shape [8], expected [8, 2]");
     let short = good().with_loss_mask(vec![true; 3]);
     assert_eq!(refused_tokens(short), "mask has shape [3], expected [8]");
-    let short = good().with_start(Start::Given(vec![0.0; 15]));
-    assert_eq!(refused_tokens(short), "start has shape [15], expected [1, 1, 2, 8]");
+    let one = State::new(&tokens(), 1, vec![0.0; 8]).unwrap();
+    let short = good().with_start(Start::Given(one.clone()));
+    assert_eq!(refused_tokens(short), "start has shape [1, 1, 1, 8], expected [1, 1, 2, 8]");
     // Labels at every step, for a network that is read out at the last.
     let last = tokens().with_read_out(ReadOut::Last);
     assert_eq!(refused(&last, Loss::CrossEntropy, good()), "targets has shape [8], expected [2]");
 
-    assert_eq!(words(stream(&tokens()).step_tokens(&[1])), "tokens has shape [1], expected [1, 2]");
-    assert_eq!(words(stream(&dense()).step(&[1.0; 5])), "x has shape [5], expected [1, 2, 3]");
-    assert_eq!(words(stream(&dense()).set_state(&[1.0; 5])), "state has shape [5], expected [1, 1, 2, 8]");
+    assert_eq!(words(stream(&tokens()).step_tokens(&[1])), "inputs has shape [1], expected [1, 2]");
+    assert_eq!(words(stream(&dense()).step(&[1.0; 5])), "inputs has shape [5], expected [1, 2, 3]");
+    let said = words(stream(&dense()).set_state(&one));
+    assert_eq!(said, "state has shape [1, 1, 1, 8], expected [1, 1, 2, 8]");
+    assert_eq!(words(State::new(&dense(), 2, vec![1.0; 5])), "state has shape [5], expected [1, 1, 2, 8]");
 }
 
 #[test]
@@ -160,18 +189,21 @@ fn ids_out_of_range() {
         let (mut ids, mut classes) = (vec![0; 8], vec![0; 8]);
         inputs.into_iter().for_each(|at| ids[at] = 5);
         targets.into_iter().for_each(|at| classes[at] = 6);
-        Batch::tokens(4, 2, ids, classes)
+        Batch::tokens(BatchShape { steps: 4, batch_size: 2 }, ids, classes)
     };
     let said = refused(&tokens(), Loss::CrossEntropy, with(Some(5), None));
-    assert_eq!(said, "inputs[5] (step 2, sequence 1) is id 5, but the network has 5 tokens, counted from 0");
+    assert_eq!(said, "inputs[5] (step 2, sequence 1) is id 5, but the model has 5 tokens, counted from 0");
     let said = refused(&tokens(), Loss::CrossEntropy, with(None, Some(7)));
-    assert_eq!(said, "targets[7] (step 3, sequence 1) is id 6, but the network has 6 outputs, counted from 0");
+    assert_eq!(said, "targets[7] (step 3, sequence 1) is id 6, but the model has 6 outputs, counted from 0");
     // What does not count is still read.
     let hidden = with(Some(5), None).with_loss_mask((0..8).map(|r| r != 5).collect());
     assert!(refused(&tokens(), Loss::CrossEntropy, hidden).starts_with("inputs[5]"));
     let said = words(stream(&tokens()).step_tokens(&[4, 5]));
-    assert_eq!(said, "token 1 is id 5, but the model knows 5 tokens (0 to 4)");
-    assert!(words(stream(&tokens()).step_tokens(&[u32::MAX, 0])).starts_with("token 0 is id 4294967295"));
+    assert_eq!(said, "inputs[1] (step 0, sequence 1) is id 5, but the model has 5 tokens, counted from 0");
+    assert!(
+        words(stream(&tokens()).step_tokens(&[u32::MAX, 0]))
+            .starts_with("inputs[0] (step 0, sequence 0) is id 4294967295")
+    );
 }
 
 #[test]
@@ -179,13 +211,17 @@ fn numbers_that_are_not_finite() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let values = |count: usize, at: usize| (0..count).map(|i| if i == at { bad } else { 0.5 }).collect::<Vec<_>>();
         let inputs = reading(good_numbers(), Inputs::Dense(values(24, 23)));
-        let targets = Batch { targets: Targets::Values(values(16, 3)), ..good_numbers() };
-        let start = good_numbers().with_start(Start::Given(values(16, 0)));
-        for (batch, place) in [(inputs, "inputs[23]"), (targets, "targets[3]"), (start, "start[0]")] {
+        let targets = good_numbers().with_targets(Targets::Values(values(16, 3)));
+        let start = State::new(&dense(), 2, values(16, 0));
+        assert_eq!(words(start), format!("element 0 of the state is {bad}"));
+        for (batch, place) in [(inputs, "inputs[23]"), (targets, "targets[3]")] {
             let said = refused(&dense(), Loss::MeanSquared, batch);
             assert_eq!(said, format!("{place} is {bad}, expected a finite number"));
         }
-        assert_eq!(words(stream(&dense()).step(&values(6, 2))), format!("element 2 of x is {bad}"));
+        assert_eq!(
+            words(stream(&dense()).step(&values(6, 2))),
+            format!("inputs[2] is {bad}, expected a finite number")
+        );
     }
 }
 
@@ -196,11 +232,11 @@ fn inputs_and_targets_of_the_wrong_kind() {
     let said = refused(&dense(), Loss::CrossEntropy, good_numbers());
     assert_eq!(said, "the loss needs classes as targets, but the batch has real numbers");
     let said = refused(&tokens(), Loss::MeanSquared, good_numbers());
-    assert_eq!(said, "the network reads tokens, but the batch has dense inputs");
+    assert_eq!(said, "the model reads tokens, but the inputs are dense");
     let said = refused(&dense(), Loss::CrossEntropy, good());
-    assert_eq!(said, "the network reads dense inputs, but the batch has tokens");
-    assert_eq!(words(stream(&tokens()).step(&[0.0; 2])), "the model reads tokens, but was given vectors");
-    assert_eq!(words(stream(&dense()).step_tokens(&[0; 2])), "the model reads vectors, but was given tokens");
+    assert_eq!(said, "the model reads dense inputs, but the inputs are tokens");
+    assert_eq!(words(stream(&tokens()).step(&[0.0; 2])), "the model reads tokens, but the inputs are dense");
+    assert_eq!(words(stream(&dense()).step_tokens(&[0; 2])), "the model reads dense inputs, but the inputs are tokens");
 }
 
 #[test]
@@ -289,6 +325,7 @@ fn devices_that_nobody_knows() {
 }
 
 /// Whatever adapters there are, none or some: the error lists them.
+#[cfg(feature = "gpu")]
 #[test]
 fn adapters_that_are_not_there() {
     let there = recurrent::gpu::adapters();
@@ -305,7 +342,18 @@ fn adapters_that_are_not_there() {
     }
 }
 
+#[test]
+#[cfg(not(feature = "gpu"))]
+fn a_build_without_a_gpu_says_so() {
+    for word in ["gpu", "gpu:0", "gpu:llvmpipe"] {
+        let error = Device::parse(word).unwrap_err();
+        assert!(matches!(error, Error::NoAdapter { .. }) && error.to_string().contains("feature `gpu`"), "{error}");
+    }
+    assert!(Device::gpu().is_err() && !Device::best().is_gpu());
+}
+
 /// On a device of small limits, so that it fits any machine.
+#[cfg(feature = "gpu")]
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn models_and_windows_larger_than_the_adapter_allows() {
@@ -318,7 +366,7 @@ fn models_and_windows_larger_than_the_adapter_allows() {
     let gpu = Device::from_gpu(Gpu::from_wgpu(device.clone(), queue).unwrap());
     let before = held();
     let large = Model::new(Config::elman(InputKind::Tokens(5), 600, 6)).unwrap();
-    let asked = large.flat().len() as u64 * 4;
+    let asked = large.values().len() as u64 * 4;
     let limit = "the adapter's max_storage_buffer_binding_size";
     let expected = format!("tensor `parameters` (bytes) needs {asked}; the limit is {ALLOWED} ({limit})");
     let error = Trainer::new(&gpu, &large, Recipe::new(Loss::CrossEntropy)).unwrap_err();

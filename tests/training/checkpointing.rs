@@ -4,9 +4,8 @@
 //! PyTorch's numbers are held against it in `tests/gradients/pytorch.rs` and `pytorch_matrix.rs`, random networks in
 //! `properties.rs` beside them.
 
-use recurrent::plan::{
-    Clip, Dropout, GradientCheckpointing, Loss, Op, Optimizer, Phase, Plan, Purpose, Recipe, Target,
-};
+use recurrent::internals::plan::{Op, Phase, Plan, Purpose, Target};
+use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
 use recurrent::{
     Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, InputKind, Layout, Model, ReadOut, Reset,
     Start, Trainer,
@@ -91,7 +90,7 @@ fn the_gradient_is_that_of_the_whole_window<E: Execute>(
         for with_dropout in [false, true] {
             window.fresh = config.learned_initial_state && with_dropout;
             let recipe = recipe(config, with_dropout);
-            let want = step(recurrent::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe, &window);
+            let want = step(recurrent::internals::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe, &window);
             for (target, checkpointing) in targets.iter().flat_map(|target| segments.iter().map(move |s| (target, s))) {
                 let recipe = recipe.with_gradient_checkpointing(*checkpointing);
                 let got = step(executor(), config, *target, recipe, &window);
@@ -106,7 +105,7 @@ fn the_gradient_is_that_of_the_whole_window<E: Execute>(
 #[test]
 fn the_gradient_is_that_of_the_whole_window_on_the_cpu() {
     let targets = [Target::cpu(), Target::webgpu()];
-    the_gradient_is_that_of_the_whole_window(recurrent::cpu::Executor::<f64>::new, &targets, &SEGMENTS, F64);
+    the_gradient_is_that_of_the_whole_window(recurrent::internals::cpu::Executor::<f64>::new, &targets, &SEGMENTS, F64);
 }
 
 #[test]
@@ -198,7 +197,7 @@ fn a_plan_of_short_segments_is_itself_not_large() {
     let config = Config::lstm(InputKind::Tokens(5), 6, 3).with_layers(2).with_learned_initial_state(true);
     for (steps, segment, segments) in [(65_536, 1, 1024), (65_536, 2, 1024), (65_536, 100, 656), (300, 2, 150)] {
         let plan = plan(&config, GradientCheckpointing::Steps(segment), steps, 1, &Target::webgpu());
-        let backward = plan.stages().iter().filter(|stage| matches!(stage.op, Op::Backward { .. })).count();
+        let backward = plan.stages().iter().filter(|stage| matches!(stage.op, Op::Backward(_))).count();
         assert_eq!(backward, 2 * segments, "T {steps}, {segment} a segment");
         // At most 1 KiB a step and layer where the window is long, beside what a segment takes anyway.
         let bytes = size_of_val(plan.stages());
@@ -225,7 +224,7 @@ fn a_training_is_the_same(device: &Device) {
     let (want, got) = (run(&mut plain), run(&mut cut));
     assert_close("losses and norms", &got, &want, F32_NETWORK);
     let flat = |trainer: &mut Trainer| -> Vec<f64> {
-        trainer.model().unwrap().flat().iter().map(|value| f64::from(*value)).collect()
+        trainer.model().unwrap().values().iter().map(|value| f64::from(*value)).collect()
     };
     assert_close("parameters", &flat(&mut cut), &flat(&mut plain), F32_NETWORK);
 

@@ -5,8 +5,8 @@
 
 use crate::common::whole;
 use recurrent::{
-    Activation, Batch, Cell, Clip, Config, Device, Divergence, Error, InputKind, LearningRateSchedule, Loss, Model,
-    NotFinite, Optimizer, Recipe, Reset, Sequences, Targets, Trainer,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Divergence, Error, InputKind, LearningRateSchedule,
+    Loss, Model, NotFinite, Optimizer, Recipe, Reset, Sequences, Targets, Trainer,
 };
 
 fn devices() -> Vec<Device> {
@@ -18,8 +18,8 @@ fn devices() -> Vec<Device> {
 }
 
 fn batch(input: f32, target: f32) -> Batch {
-    let sequences = Sequences::dense(3, 1, vec![input; 3]);
-    Batch { sequences, targets: Targets::Values(vec![target; 3]), loss_mask: None }
+    let sequences = Sequences::dense(BatchShape { steps: 3, batch_size: 1 }, vec![input; 3]);
+    Batch::new(sequences, Targets::Values(vec![target; 3]))
 }
 
 /// Two rectified layers of one unit, no bias but a read-out of 0: W and U of the first, of the second, then V.
@@ -125,9 +125,10 @@ fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
         let norms = devices.iter().flat_map(|device| {
             [1.0, 1e37].map(|input| {
                 let mut trainer = Trainer::new(device, &model, recipe()).unwrap();
-                let sequences = Sequences::dense(2, 1, vec![input, -input, -input, input]);
+                let sequences =
+                    Sequences::dense(BatchShape { steps: 2, batch_size: 1 }, vec![input, -input, -input, input]);
                 let targets = Targets::Values(vec![0.5; 2]);
-                trainer.step(&Batch { sequences, targets, loss_mask: None }).unwrap();
+                trainer.step(&Batch::new(sequences, targets)).unwrap();
                 trainer.metrics().unwrap()[0].grad_norm
             })
         });
@@ -163,8 +164,8 @@ fn a_rate_that_grows_without_bound_leaves_every_weight_finite() {
                     // Weights as large overflow the next step's loss: that step changes nothing.
                     let _ = trainer.metrics();
                     let model = trainer.model().unwrap();
-                    let is_finite = model.flat().iter().all(|value| value.is_finite());
-                    assert!(is_finite, "{} {clip:?} {optimizer:?} step {step}: {:?}", device.name(), model.flat());
+                    let is_finite = model.values().iter().all(|value| value.is_finite());
+                    assert!(is_finite, "{} {clip:?} {optimizer:?} step {step}: {:?}", device.name(), model.values());
                 }
             }
         }
@@ -175,10 +176,8 @@ fn a_rate_that_grows_without_bound_leaves_every_weight_finite() {
 #[test]
 fn numbers_far_too_large_are_named_in_place_of_the_rate() {
     let far = |at: usize, value: f32| (0..3).map(|t| if t == at { value } else { 0.5 }).collect::<Vec<f32>>();
-    let window = |inputs: Vec<f32>, targets: Vec<f32>| Batch {
-        sequences: Sequences::dense(3, 1, inputs),
-        targets: Targets::Values(targets),
-        loss_mask: None,
+    let window = |inputs: Vec<f32>, targets: Vec<f32>| {
+        Batch::new(Sequences::dense(BatchShape { steps: 3, batch_size: 1 }, inputs), Targets::Values(targets))
     };
     let batches = [
         (window(far(1, -1e30), far(0, 0.5)), "inputs[1, 0, 0] is -1e30: scale inputs to about 1"),

@@ -10,11 +10,12 @@ use crate::common::random::Random;
 use crate::common::whole::{self, ids, rng};
 use rand::RngExt;
 use recurrent::checkpoint::LossScaling;
-use recurrent::plan::{DType, Plan, Purpose, StepParams, Target, UpdateLossScale};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{DType, Plan, Purpose, StepParams, Target, UpdateLossScale};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, GradientCheckpointing,
-    InputKind, Loss, Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Targets,
-    Trainer, cpu,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error,
+    GradientCheckpointing, InputKind, Loss, Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset,
+    StreamingPredictor, Targets, Trainer,
 };
 
 const CELLS: [Cell; 5] = [
@@ -130,7 +131,7 @@ fn outputs_states_and_gradients_are_those_of_64_bits_up_to_rounding() {
 fn recall(random: &mut rand::rngs::ChaCha12Rng, size: usize) -> Batch {
     let first = ids(random, size, TOKENS);
     let rest: Vec<u32> = (0..(STEPS - 1) * size).map(|_| random.random_range(0..TOKENS as u32)).collect();
-    Batch::tokens(STEPS, size, [first.clone(), rest].concat(), first)
+    Batch::tokens(BatchShape { steps: STEPS, batch_size: size }, [first.clone(), rest].concat(), first)
 }
 
 const TOKENS: usize = 4;
@@ -179,7 +180,7 @@ fn weight(trainer: &mut Trainer) -> f32 {
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
     // Each of 8 positions has 2·1e-7/8 = 2.5e-8, less than half of the smallest f16.
-    let window = Batch::dense(8, 1, vec![1.0; 8], Targets::Values(vec![1e-7; 8]));
+    let window = Batch::dense(BatchShape { steps: 8, batch_size: 1 }, vec![1.0; 8], Targets::Values(vec![1e-7; 8]));
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 1e5);
     let moved = [whole::gpu(), half()].map(|device| {
         let mut trainer = Trainer::new(&device, &tiny(0.0, 1.0), recipe).unwrap();
@@ -196,11 +197,11 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
     let target = in_half(executor.gpu().target());
     let mut network = Network::new(executor, &config, target);
     let prepared = network.prepare(Purpose::Train(recipe), 8, 1);
-    let gradient = |network: &mut Network<recurrent::gpu::Executor>, scale: f64| {
+    let gradient = |network: &mut Network<recurrent::internals::gpu::Executor>, scale: f64| {
         network.write(
             &prepared,
             prepared.at.parameters,
-            &tiny(0.0, 1.0).flat().iter().map(|v| f64::from(*v)).collect::<Vec<_>>(),
+            &tiny(0.0, 1.0).values().iter().map(|v| f64::from(*v)).collect::<Vec<_>>(),
         );
         let training = prepared.at.training.unwrap();
         network.write(&prepared, training.loss_scale.unwrap(), &[scale, 1.0 / scale, 0.0]);
@@ -222,7 +223,7 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn a_step_beyond_16_bits_changes_nothing_and_the_scale_goes_down() {
     // The gradient of h is 2·65536, then 2·32768, which are both beyond 65504, then 2·16384.
-    let window = Batch::dense(1, 1, vec![1.0], Targets::Values(vec![-1.0]));
+    let window = Batch::dense(BatchShape { steps: 1, batch_size: 1 }, vec![1.0], Targets::Values(vec![-1.0]));
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.9), 0.1);
     let mut trainer = Trainer::new(&half(), &tiny(0.0, 1.0), recipe).unwrap();
     assert_eq!(trainer.loss_scale().unwrap(), 65536.0);
@@ -239,10 +240,7 @@ fn a_step_beyond_16_bits_changes_nothing_and_the_scale_goes_down() {
 
     // What the checkpoint holds goes on to the last bit, and in single precision it goes on as well.
     let checkpoint = trainer.checkpoint().unwrap();
-    assert_eq!(
-        checkpoint.training.as_ref().unwrap().loss_scale,
-        Some(LossScaling { factor: 16384.0, finite_steps: 1.0 })
-    );
+    assert_eq!(checkpoint.training.as_ref().unwrap().loss_scale, Some(LossScaling::new(16384.0, 1.0)));
     let checkpoint = Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap();
     let mut resumed = Trainer::resume(&half(), &checkpoint).unwrap();
     let mut single = Trainer::resume(&whole::gpu(), &checkpoint).unwrap();
@@ -258,7 +256,7 @@ fn a_step_beyond_16_bits_changes_nothing_and_the_scale_goes_down() {
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn a_gradient_that_no_scale_holds_is_a_divergence() {
     // 2·1e9·V, and the least scale is 1/256.
-    let window = Batch::dense(1, 1, vec![1.0], Targets::Values(vec![1e9]));
+    let window = Batch::dense(BatchShape { steps: 1, batch_size: 1 }, vec![1.0], Targets::Values(vec![1e9]));
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::Norm(1.0));
     let mut trainer = Trainer::new(&half(), &tiny(0.0, 1.0), recipe).unwrap();
     for _ in 0..24 {
@@ -271,7 +269,9 @@ fn a_gradient_that_no_scale_holds_is_a_divergence() {
     assert_eq!(weight(&mut trainer), 0.0);
     // A loss that is not finite is one at once.
     let mut trainer = Trainer::new(&half(), &tiny(0.0, 1.0), recipe).unwrap();
-    trainer.step(&Batch::dense(1, 1, vec![1.0], Targets::Values(vec![1e30]))).unwrap();
+    trainer
+        .step(&Batch::dense(BatchShape { steps: 1, batch_size: 1 }, vec![1.0], Targets::Values(vec![1e30])))
+        .unwrap();
     assert!(matches!(trainer.metrics(), Err(Error::Diverged { step: 1, what: "the loss", .. })));
 }
 
@@ -287,7 +287,7 @@ fn windows_of_one_step_share_a_scale() {
         trainer.step_accumulated(&batches).unwrap();
         assert!(trainer.metrics().unwrap()[0].updated);
         let moved = trainer.model().unwrap();
-        let moved = moved.flat().iter().zip(model.flat()).map(|(after, before)| f64::from(after - before));
+        let moved = moved.values().iter().zip(model.values()).map(|(after, before)| f64::from(after - before));
         moved.collect::<Vec<_>>()
     });
     assert_close("what a step over two windows moves", &after[1], &after[0], F16_NETWORK);
@@ -321,7 +321,12 @@ fn predictions_streams_and_evaluations_agree() {
         let rounding = Tolerance { relative: 1.5e-3, ..F16_NETWORK };
         assert_close(&format!("{name}, a stream's outputs"), &wide(&outputs), &wide(&prediction.outputs), rounding);
         let state = stream.state().unwrap();
-        assert_close(&format!("{name}, a stream's state"), &wide(&state), &wide(&prediction.state.values), rounding);
+        assert_close(
+            &format!("{name}, a stream's state"),
+            &wide(state.values()),
+            &wide(prediction.state.values()),
+            rounding,
+        );
     }
 }
 
@@ -363,7 +368,7 @@ fn what_is_large_takes_half_the_memory() {
 
 #[test]
 fn the_cpu_and_a_target_without_it_say_so() {
-    let Err(Error::Unsupported { device, what, missing }) = Device::cpu().with_precision(Precision::F16) else {
+    let Err(Error::Unsupported { device, what, missing, .. }) = Device::cpu().with_precision(Precision::F16) else {
         panic!("the CPU computes in half precision")
     };
     assert!(device.starts_with("CPU") && what == "half precision" && missing.contains("16-bit floats"));
@@ -392,6 +397,6 @@ fn a_device_that_was_opened_without_it_says_so() {
     // A plan that was made for another target does not get there either.
     let config = Config::elman(InputKind::Tokens(3), 5, 3);
     let (plan, _) = Plan::new(&config, Purpose::Infer, 3, 2, &in_half(gpu.target())).unwrap();
-    let refused = recurrent::gpu::Executor::new(gpu).prepare(plan);
+    let refused = recurrent::internals::gpu::Executor::new(gpu).prepare(plan);
     assert!(matches!(refused, Err(Error::Unsupported { .. })));
 }

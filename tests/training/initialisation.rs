@@ -119,5 +119,5 @@ fn a_forget_gates_biases_sum_to_what_is_asked() {
 fn a_seed_is_a_network() {
     let drawn = |seed| Model::new(config(Cell::Lstm).with_seed(seed)).unwrap();
     assert!(drawn(1) == drawn(1));
-    assert!(drawn(1).flat() != drawn(2).flat());
+    assert!(drawn(1).values() != drawn(2).values());
 }

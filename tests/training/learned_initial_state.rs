@@ -6,7 +6,7 @@ use recurrent::{
 };
 
 use crate::common::whole::{self, assert_close, assert_same, part, rng};
-use crate::{DIFFERENCE, assert_near, by_hand, flat, losses, plain, state};
+use crate::{DIFFERENCE, assert_near, by_hand, flat, losses, plain};
 
 /// An LSTM whose learned initial state is no longer the zeros that it is drawn as.
 fn learned() -> Model {
@@ -36,13 +36,13 @@ fn a_window_that_carries_on_leaves_the_learned_start_alone(device: &Device) {
     let mut trainer = start(&first_model);
     trainer.step(&first).unwrap();
     let model = trainer.model().unwrap();
-    let held = state(&mut trainer);
+    let held = trainer.state().unwrap().unwrap();
     trainer.step(&carried).unwrap();
     let (want, metrics) = (trainer.model().unwrap(), trainer.metrics().unwrap());
 
     let mut told = start(&model);
     told.step(&carried.clone().with_start(Start::Given(held))).unwrap();
-    assert_same("the weights, told the state", &flat(&mut told), want.flat());
+    assert_same("the weights, told the state", &flat(&mut told), want.values());
     let same = told.metrics().unwrap()[0];
     assert_eq!((same.loss, same.grad_norm), (metrics[1].loss, metrics[1].grad_norm));
 
@@ -80,14 +80,14 @@ fn an_evaluation_carries_the_state_from_size_to_size(device: &Device) {
     }
     let mut stream = StreamingPredictor::new(device, &model, 2).unwrap();
     let mut predictor = Predictor::new(device, &model).unwrap();
-    let mut held = Vec::new();
+    let mut held = model.initial_state(2).unwrap();
     let (mut of_stream, mut of_predictor) = (Vec::new(), Vec::new());
     for batch in &batches {
         of_stream.extend(by_hand(&mut stream, batch, config.outputs));
         let start = if batch.sequences.start == Start::Carry { Start::Given(held) } else { Start::Initial };
         let prediction = predictor.run(&batch.sequences.clone().with_start(start)).unwrap();
         of_predictor.extend(losses(&prediction.outputs, batch, config.outputs));
-        held = prediction.state.values;
+        held = prediction.state;
     }
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let got = Trainer::new(device, &model, Recipe::new(Loss::CrossEntropy)).unwrap().evaluate(batches).unwrap();

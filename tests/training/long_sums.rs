@@ -4,12 +4,13 @@
 //! terms that no power of two divides evenly, as each rounding of their sum then goes the same way.
 
 use crate::common::executor::{Execute, gpu};
-use recurrent::cpu;
-use recurrent::plan::{
-    Clip, DType, GatherGradient, GradientSegment, InitialStateGradient, Lifetime, Loss, LossGradient, METRICS_SLOTS,
-    MetricsRow, NormPartial, Op, Phase, Plan, Pool, PoolKind, ProductTile, ReduceGradients, StepMetrics, StepParams,
-    TensorId, View, WeightGradient,
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{
+    DType, GatherGradient, GradientSegment, InitialStateGradient, Lifetime, LossGradient, METRICS_SLOTS, MetricsRow,
+    NormPartial, Op, Phase, Plan, Pool, PoolKind, ProductTile, ReduceGradients, StepMetrics, StepParams, TensorId,
+    View, WeightGradient,
 };
+use recurrent::recipe::{Clip, Loss};
 
 const MANY: usize = 10_000_000;
 /// Of a sum whose parts are operations of their own.

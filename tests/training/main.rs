@@ -15,6 +15,7 @@ mod common;
 mod bad_input;
 mod checkpointing;
 mod divergence;
+#[cfg(feature = "gpu")]
 mod half;
 mod initialisation;
 mod learned_initial_state;
@@ -27,10 +28,10 @@ mod trace;
 
 use common::whole::{self, assert_close, assert_same, bytes, part, rng};
 use recurrent::data::Windows;
-use recurrent::plan::METRICS_SLOTS;
+use recurrent::internals::plan::METRICS_SLOTS;
 use recurrent::{
-    Batch, Clip, Config, Device, Error, Init, InputKind, LearningRateSchedule, Loss, Metrics, Model, Optimizer, Recipe,
-    Start, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Clip, Config, Device, Error, Init, InputKind, LearningRateSchedule, Loss, Metrics, Model,
+    Optimizer, Recipe, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 /// Losses and norms of two executors over 50 steps, relative: each step rounds some hundred sums by 6e-8, and each
@@ -65,15 +66,15 @@ fn trainer(device: &Device, config: &Config, recipe: Recipe) -> Trainer {
 
 /// Windows over a text of random ids, T = 6, B = 3.
 fn windows(seed: u64) -> Windows {
-    Windows::new(whole::ids(&mut rng(seed), 200, 7), 6, 3).unwrap()
+    Windows::new(whole::ids(&mut rng(seed), 200, 7), BatchShape { steps: 6, batch_size: 3 }).unwrap()
 }
 
 fn state(trainer: &mut Trainer) -> Vec<f32> {
-    trainer.state().unwrap().expect("there was a window").values
+    trainer.state().unwrap().expect("there was a window").values().to_vec()
 }
 
 fn flat(trainer: &mut Trainer) -> Vec<f32> {
-    trainer.model().unwrap().flat().to_vec()
+    trainer.model().unwrap().values().to_vec()
 }
 
 #[track_caller]
@@ -189,7 +190,7 @@ fn skips(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected: &s
     let before = trainer.checkpoint().unwrap();
     trainer.step(bad).unwrap();
     let after = trainer.checkpoint().unwrap();
-    assert_same("the weights", after.model.flat(), before.model.flat());
+    assert_same("the weights", after.model.values(), before.model.values());
     let [before, after] = [before, after].map(|checkpoint| checkpoint.training.unwrap());
     for (after, before) in after.moments.iter().zip(&before.moments) {
         assert_same("the moments", after, before);
@@ -210,7 +211,7 @@ fn skips(device: &Device, model: &Model, good: &Batch, bad: &Batch, expected: &s
 fn a_loss_that_overflows_changes_nothing(device: &Device) {
     let config = dense();
     let good = whole::batch(&mut rng(9), &config, Loss::MeanSquared, 4, 2);
-    let bad = Batch { targets: Targets::Values(vec![3e38; 16]), ..good.clone() };
+    let bad = good.clone().with_targets(Targets::Values(vec![3e38; 16]));
     skips(device, &Model::new(config).unwrap(), &good, &bad, "the loss");
 }
 
@@ -221,7 +222,7 @@ fn a_gradient_that_overflows_changes_nothing(device: &Device) {
 
 fn steps_beyond_the_slots_lose_no_metrics(device: &Device) {
     let config = Config::elman(InputKind::Tokens(3), 4, 3);
-    let windows = Windows::new(whole::ids(&mut rng(4), 90, 3), 2, 2).unwrap();
+    let windows = Windows::new(whole::ids(&mut rng(4), 90, 3), BatchShape { steps: 2, batch_size: 2 }).unwrap();
     let recipe = Recipe::new(Loss::CrossEntropy);
     let (mut late, mut early) = (trainer(device, &config, recipe), trainer(device, &config, recipe));
     let mut want = Vec::new();
@@ -260,7 +261,8 @@ fn evaluation_disturbs_nothing(device: &Device) {
                         windows.get(5 * held.len() % windows.len()).unwrap(),
                     ])
                     .unwrap();
-                let other = Windows::new(whole::ids(&mut rng(5), 40, 7), 4, 2).unwrap();
+                let other =
+                    Windows::new(whole::ids(&mut rng(5), 40, 7), BatchShape { steps: 4, batch_size: 2 }).unwrap();
                 trainer.evaluate(other.iter()).unwrap();
             }
         }
@@ -368,11 +370,11 @@ fn a_window_starts_where_it_is_told(device: &Device) {
         assert_eq!(trainer.state().unwrap(), None, "there was no window yet");
         windows.iter().for_each(|window| trainer.step(window).unwrap());
         let held = trainer.state().unwrap().unwrap();
-        assert_eq!((held.batch_size, held.values.len()), (2, 2 * 20));
-        held.values
+        assert_eq!((held.batch_size(), held.values().len()), (2, 2 * 20));
+        held.values().to_vec()
     };
     let middle = after(&[&first]);
-    let given = carried.clone().with_start(Start::Given(middle));
+    let given = carried.clone().with_start(Start::Given(State::new(&config, 2, middle).unwrap()));
     let zero = carried.clone().with_start(Start::Initial);
     let want = after(&[&first, &carried]);
     assert_same("from the given state", &after(&[&given]), &want);
@@ -397,9 +399,9 @@ fn a_refused_batch_changes_nothing(device: &Device) {
     let mut random = rng(15);
     let wider = whole::batch(&mut random, &config, Loss::CrossEntropy, 4, 3);
     let refused = [
-        Batch::tokens(4, 3, vec![9; 12], vec![0; 12]),
+        Batch::tokens(BatchShape { steps: 4, batch_size: 3 }, vec![9; 12], vec![0; 12]),
         wider.clone().with_start(Start::Carry),
-        wider.with_start(Start::Given(vec![0.0; 7])),
+        wider.with_start(Start::Given(Model::new(config.clone()).unwrap().initial_state(2).unwrap())),
     ];
     assert!(run(&refused) == run(&[]), "a refused batch left a trace");
 }

@@ -1,9 +1,10 @@
 //! The gradient's trace: against a closed form, between the executors, and at no cost where nobody asks.
 
-use recurrent::plan::{GradientCheckpointing, Phase, Plan, Purpose, Target};
+use recurrent::internals::plan::{Phase, Plan, Purpose, Target};
+use recurrent::recipe::GradientCheckpointing;
 use recurrent::{
-    Activation, Batch, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, LayerTrace, Loss, Model,
-    NotFinite, Optimizer, Predictor, ReadOut, Recipe, Reset, Sequences, Start, Targets, Trace, Trainer,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, LayerTrace, Loss,
+    Model, NotFinite, Optimizer, Predictor, ReadOut, Recipe, Reset, Sequences, Start, State, Targets, Trace, Trainer,
 };
 
 use crate::common::random::Random;
@@ -28,16 +29,11 @@ fn batch(config: &Config, steps: usize, lengths: &[usize], seed: u64) -> Batch {
     let (mut random, size) = (Random::new(seed), lengths.len());
     let InputKind::Dense(inputs) = config.input else { panic!("vectors") };
     let values = random.reals(steps * size * inputs, 1.0).iter().map(|v| *v as f32).collect();
-    let labels = config.label_count(steps, size);
+    let labels = config.label_count(BatchShape { steps, batch_size: size });
     let targets = random.reals(labels * config.outputs, 1.0).iter().map(|v| *v as f32).collect();
-    let sequences = Sequences {
-        steps,
-        batch_size: size,
-        inputs: Inputs::Dense(values),
-        lengths: Some(lengths.to_vec()),
-        start: Start::Initial,
-    };
-    Batch { sequences, targets: Targets::Values(targets), loss_mask: None }
+    let sequences =
+        Sequences::new(BatchShape { steps, batch_size: size }, Inputs::Dense(values)).with_lengths(lengths.to_vec());
+    Batch::new(sequences, Targets::Values(targets))
 }
 
 /// A model with these parameters, the rest as ever.
@@ -139,14 +135,19 @@ fn the_first_step_s_norm_is_that_of_differences() {
         let Inputs::Dense(inputs) = &whole.sequences.inputs else { panic!("vectors") };
         let (first, rest) = inputs.split_at(2 * 3);
         let mut predictor = Predictor::new(&Device::cpu(), &model).unwrap();
-        let state = predictor.run(&Sequences::dense(1, 2, first.to_vec())).unwrap().state.values;
+        let state = predictor
+            .run(&Sequences::dense(BatchShape { steps: 1, batch_size: 2 }, first.to_vec()))
+            .unwrap()
+            .state
+            .values()
+            .to_vec();
         let mut trainer = Trainer::new(&Device::cpu(), &model, still(Loss::MeanSquared)).unwrap();
         let mut loss = |at: usize, by: f32| {
             let mut moved = state.clone();
             moved[at] += by;
-            let mut sequences = Sequences::dense(STEPS - 1, 2, rest.to_vec());
-            sequences.start = Start::Given(moved);
-            trainer.evaluate([Batch { sequences, ..whole.clone() }]).unwrap()
+            let mut sequences = Sequences::dense(BatchShape { steps: STEPS - 1, batch_size: 2 }, rest.to_vec());
+            sequences.start = Start::Given(State::new(&config, 2, moved).unwrap());
+            trainer.evaluate([Batch::new(sequences, whole.targets.clone())]).unwrap()
         };
         // h comes before what else a cell carries.
         let slopes = (0..2 * 4).map(|at| (loss(at, MOVE) - loss(at, -MOVE)) / f64::from(2.0 * MOVE));

@@ -2,9 +2,10 @@
 //! one would be too long for the adapter.
 
 use recurrent::Cell;
-use recurrent::plan::{
-    Bounds, Clip, GatherGradient, Loss, Op, PoolKind, ProductTile, RecurrenceMode, Sum, View, WeightGradient, Work,
+use recurrent::internals::plan::{
+    Bounds, GatherGradient, Op, PoolKind, ProductTile, RecurrenceMode, Sum, View, WeightGradient, Work,
 };
+use recurrent::recipe::{Clip, Loss};
 
 use crate::case::Case;
 use crate::common::compare::{F32_SUM, Tolerance};

@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
-use recurrent::gpu::kernels::{Command, lower};
-use recurrent::plan::{Bounds, DType, Lifetime, Op, Phase, Plan, TensorId, View};
-use recurrent::{Error, cpu};
+use recurrent::Error;
+use recurrent::internals::cpu;
+use recurrent::internals::gpu::kernels::{Command, lower};
+use recurrent::internals::plan::{Bounds, DType, Lifetime, Op, Phase, Plan, TensorId, View};
 
 use half::f16;
 

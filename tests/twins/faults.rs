@@ -1,6 +1,7 @@
 //! Planted faults: a plan with one operation replaced by a wrong one is told from the right one by the same comparison.
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, ProductTile, Recurrence};
+use recurrent::internals::plan::{BackwardRecurrence, CopyView, Op, PoolKind, ProductTile, Recurrence, ZeroTensor};
+use recurrent::recipe::{Clip, Loss, Optimizer};
 use recurrent::{Activation, Cell};
 
 use crate::case::Case;
@@ -42,13 +43,13 @@ fn faults_in_products_are_seen() {
     let transpose = products::transpose(&mut random, 33, 33);
     seen(&transpose, |op| {
         let Op::Transpose(right) = op else { panic!("{op:?}") };
-        *op = Op::Copy { from: right.input, to: right.out };
+        *op = Op::Copy(CopyView { from: right.input, to: right.out });
     });
     // The margins around what is written would be zeros too.
     let copy = states::copy(&mut random, 3, 5);
     seen(&copy, |op| {
-        let Op::Copy { to, .. } = op else { panic!("{op:?}") };
-        *op = Op::Zero { tensor: to.tensor };
+        let Op::Copy(CopyView { to, .. }) = op else { panic!("{op:?}") };
+        *op = Op::Zero(ZeroTensor { tensor: to.tensor });
     });
     let drawn = Gathering { draw: true, first: 2, ..Gathering::PLAIN };
     let gather = products::gather(&mut random, [7, 5, 3], drawn);
@@ -80,11 +81,11 @@ fn faults_in_masks_and_states_are_seen() {
     let columns = states::copy_columns(&mut random, [3, 5], 5, 5);
     // The columns of the other direction.
     seen(&columns, |op| {
-        let Op::Copy { from, .. } = op else { panic!("{op:?}") };
+        let Op::Copy(CopyView { from, .. }) = op else { panic!("{op:?}") };
         from.offset -= 5;
     });
     seen(&columns, |op| {
-        let Op::Copy { to, .. } = op else { panic!("{op:?}") };
+        let Op::Copy(CopyView { to, .. }) = op else { panic!("{op:?}") };
         to.offset += 5;
     });
     let start = states::start(&mut random, [2, 3, 5], true);
@@ -150,7 +151,7 @@ fn faults_in_recurrences_are_seen() {
 /// A change of the recurrence that goes backwards.
 fn recurrence(change: impl FnOnce(&mut Recurrence)) -> impl FnOnce(&mut Op) {
     move |op: &mut Op| {
-        let Op::Backward { recurrence, .. } = op else { panic!("{op:?}") };
+        let Op::Backward(BackwardRecurrence { recurrence, .. }) = op else { panic!("{op:?}") };
         change(recurrence);
     }
 }
@@ -180,7 +181,7 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 if directions == 1 {
                     let options = Options { carried: true, ..options };
                     seen(&recurrences::backward(&mut random, Sizes { options, ..sizes }), |op| {
-                        let Op::Backward { carried, .. } = op else { panic!("{op:?}") };
+                        let Op::Backward(BackwardRecurrence { carried, .. }) = op else { panic!("{op:?}") };
                         *carried = false;
                     });
                 }
@@ -190,7 +191,7 @@ fn faults_in_a_recurrence_s_options_are_seen() {
 }
 
 fn fault_to_start(op: &mut Op) {
-    let Op::Backward { to_start, .. } = op else { panic!("{op:?}") };
+    let Op::Backward(BackwardRecurrence { to_start, .. }) = op else { panic!("{op:?}") };
     *to_start = false;
 }
 
@@ -205,7 +206,7 @@ fn faults_in_training_are_seen() {
     let combine = training::combine(&mut random, 2049, 2, 1.0, &[]);
     seen(&combine, |op| {
         let Op::ReduceGradients(right) = op else { panic!("{op:?}") };
-        *op = Op::Zero { tensor: right.gradients };
+        *op = Op::Zero(ZeroTensor { tensor: right.gradients });
     });
     let partials = Some(training::partials(&mut random, 3, 2.0));
     let given = Measured { row_loss: vec![0.5; 9], partials, clip: Clip::Norm(0.5), slot: 3, finite: true };

@@ -3,10 +3,12 @@
 //! What is read has been rounded beforehand, so that what is left is the rounding of what is written.
 
 use half::f16;
-use recurrent::plan::{
-    DType, Lifetime, Loss, MatMul, Op, Optimizer, Phase, Plan, PoolKind, ProductTile, UpdateLossScale, View,
+use recurrent::Error;
+use recurrent::internals::gpu::kernels::lower;
+use recurrent::internals::plan::{
+    CopyView, DType, Lifetime, MatMul, Op, Phase, Plan, PoolKind, ProductTile, UpdateLossScale, View,
 };
-use recurrent::{Error, gpu::kernels::lower};
+use recurrent::recipe::{Loss, Optimizer};
 
 use crate::common::compare::{F16_RECURRENCE, F16_ROUNDING};
 use crate::common::executor::{Execute, gpu};
@@ -179,7 +181,7 @@ fn rounded_by_a_kernel(values: &[f64]) -> Vec<f64> {
     let from = plan.tensor("from", &[values.len()], DType::F32, Lifetime::Scratch).unwrap();
     let to = plan.tensor("to", &[values.len()], DType::F16, Lifetime::Scratch).unwrap();
     let view = |tensor| View::new(tensor, 0, 1, values.len());
-    plan.push(Phase::Forward, Op::Copy { from: view(from), to: view(to) });
+    plan.push(Phase::Forward, Op::Copy(CopyView { from: view(from), to: view(to) }));
     let mut executor = gpu();
     let id = Execute::prepare(&mut executor, plan);
     Execute::write(&mut executor, id, from, values);

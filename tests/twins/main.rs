@@ -19,8 +19,10 @@ mod states;
 mod tiles;
 mod training;
 
-use recurrent::plan::{Clip, Loss, Op, Optimizer, PoolKind, ProductTile, RecurrenceMode};
-use recurrent::{Activation, Cell, Reset, cpu};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{Op, PoolKind, ProductTile, RecurrenceMode};
+use recurrent::recipe::{Clip, Loss, Optimizer};
+use recurrent::{Activation, Cell, Reset};
 
 use common::executor::gpu;
 use common::random::Random;

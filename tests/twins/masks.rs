@@ -1,7 +1,7 @@
 //! Dropout: cases of any size, and what the masks are like that it draws.
 
-use recurrent::cpu;
-use recurrent::plan::{DType, DropoutDraw, DropoutMask, Lifetime, Op, Phase, Plan, View};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{DType, DropoutDraw, DropoutMask, Lifetime, Op, Phase, Plan, View};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING};

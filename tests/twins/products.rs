@@ -1,6 +1,8 @@
 //! Products and gatherings: cases of any size.
 
-use recurrent::plan::{DropoutDraw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View, WeightGradient};
+use recurrent::internals::plan::{
+    DropoutDraw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View, WeightGradient,
+};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use recurrent::plan::{Op, Recurrence, RecurrenceMode, TensorId, Tile};
+use recurrent::internals::plan::{BackwardRecurrence, Op, Recurrence, RecurrenceMode, TensorId, Tile};
 use recurrent::{Activation, Cell, Reset};
 
 use crate::case::Case;
@@ -347,7 +347,7 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     };
     let recurrence = sizes.common(random, &mut case, &Tensors { gates, history, saved, u, forward: false });
     let Options { to_start, carried, .. } = sizes.options;
-    case.with(Op::Backward { recurrence, upstream, to_start, carried })
+    case.with(Op::Backward(BackwardRecurrence { recurrence, upstream, to_start, carried }))
 }
 
 /// What a cell reads of the history backwards; the rest is NaN.

@@ -1,8 +1,8 @@
 //! Where sequences begin and end: copies, learned initial states and pooled outputs, as cases of any size.
 
-use recurrent::plan::{
-    DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, LossScale, Op, Phase, Plan, Pool, PoolGradient,
-    PoolKind, RemainingLengths, StepParams, View,
+use recurrent::internals::plan::{
+    CopyView, DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, LossScale, Op, Phase, Plan, Pool,
+    PoolGradient, PoolKind, RemainingLengths, StepParams, View, ZeroTensor,
 };
 
 use crate::case::Case;
@@ -15,7 +15,7 @@ pub fn copy(random: &mut Random, m: usize, n: usize) -> Case {
     let mut case = Case::new(format!("copy {m}×{n}"));
     let from = case.matrix("from", m, n, random.reals(m * n, 1.0));
     let to = case.out_matrix("to", m, n, EXACT);
-    case.with(Op::Copy { from, to })
+    case.with(Op::Copy(CopyView { from, to }))
 }
 
 /// `[m, n]` copied from one place of `[m, before + n]` to another of `[m, n + after]`.
@@ -27,15 +27,15 @@ pub fn copy_columns(random: &mut Random, [m, n]: [usize; 2], before: usize, afte
     // What lies between the rows stays.
     let rows: Vec<_> = (0..m).map(|row| 2 + row * (n + after)..2 + row * (n + after) + n).collect();
     let to = case.out("to", &[2 + m * (n + after)], rows, EXACT);
-    let to = recurrent::plan::View::new(to, 2, m, n + after).columns(0, n);
-    case.with(Op::Copy { from, to })
+    let to = recurrent::internals::plan::View::new(to, 2, m, n + after).columns(0, n);
+    case.with(Op::Copy(CopyView { from, to }))
 }
 
 /// A tensor zeroed.
 pub fn zero(len: usize) -> Case {
     let mut case = Case::new(format!("zero {len}"));
     let tensor = case.out("tensor", &[len], std::iter::once(0..len), EXACT);
-    case.with(Op::Zero { tensor })
+    case.with(Op::Zero(ZeroTensor { tensor }))
 }
 
 /// The learned states `[states, width]` for `batch` sequences, or the state as it is.
@@ -119,7 +119,7 @@ pub fn pool(random: &mut Random, sizes: Pooling) -> Case {
     let adds = kind == PoolKind::Mean && skipped > 0;
     let before = if adds { random.reals(len, 1.0) } else { vec![f64::NAN; len] };
     let tensor = case.in_out("out", &[len], before, vec![(0..len, F32_SUM)]);
-    let out = recurrent::plan::View::new(tensor, 0, batch, width);
+    let out = recurrent::internals::plan::View::new(tensor, 0, batch, width);
     let excess = if adds { random.reals(len, 1e-3) } else { vec![f64::NAN; len] };
     let excess = case.in_out("excess", &[batch, width], excess, Vec::new());
     case.leave_free(excess, 0..len);

@@ -1,7 +1,8 @@
 //! Recurrences of every cell and schedule against their twins, around the borders of every tile.
 
-use recurrent::plan::{RecurrenceMode, Tile, Way};
-use recurrent::{Cell, Error, cpu};
+use recurrent::internals::cpu;
+use recurrent::internals::plan::{RecurrenceMode, Tile, Way};
+use recurrent::{Cell, Error};
 
 use crate::common::compare::{EXACT, Tolerance};
 use crate::common::executor::gpu;

@@ -1,9 +1,10 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
-use recurrent::plan::{
-    Clip, FROZEN, GradientSegment, Loss, LossGradient, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Op,
-    Optimizer, ReduceGradients, StepMetrics, StepParams, TensorId, Update, UpdateLossScale, View,
+use recurrent::internals::plan::{
+    FROZEN, GradientSegment, LossGradient, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Op, ReduceGradients,
+    StepMetrics, StepParams, TensorId, Update, UpdateLossScale, View,
 };
+use recurrent::recipe::{Clip, Loss, Optimizer};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_POINTWISE, F32_SUM, Tolerance};

@@ -60,7 +60,7 @@ impl Stroke {
 
     /// Returns what is learned: the digit of these points.
     pub fn example(&self) -> Example {
-        Example { inputs: self.inputs(), targets: Targets::Classes(vec![self.digit as u32]) }
+        Example::new(self.inputs(), Targets::Classes(vec![self.digit as u32]))
     }
 }
 

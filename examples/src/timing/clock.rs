@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, Device, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer};
+use recurrent::{Batch, BatchShape, Device, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer};
 
 use super::work::{Phase, Work, recipe};
 
@@ -58,8 +58,8 @@ impl Subject {
         let x: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..1.0)).collect();
         let y: Vec<u32> = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
         let first = x[..batch * inputs].to_vec();
-        let sequences = Sequences::dense(steps, batch, x);
-        let window = Batch { sequences, targets: Targets::Classes(y), loss_mask: None };
+        let sequences = Sequences::dense(BatchShape { steps, batch_size: batch }, x);
+        let window = Batch::new(sequences, Targets::Classes(y));
         Ok(Subject { model, steps, batch, window, first })
     }
 

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::plan::{DType, Lifetime, MatMul, Op, Phase, Plan, ProductTile, TensorId, View};
-use recurrent::{Device, cpu, gpu};
+use recurrent::Device;
+use recurrent::internals::cpu;
+use recurrent::internals::gpu;
+use recurrent::internals::plan::{CopyView, DType, Lifetime, MatMul, Op, Phase, Plan, ProductTile, TensorId, View};
 
 /// N of the products of N×N matrices; the largest are left out where one would take longer than there is time.
 const PRODUCTS: [usize; 5] = [256, 512, 1024, 2048, 4096];
@@ -84,7 +86,7 @@ fn copy() -> Result<Measured> {
     let [view_a, view_b] = [a, b].map(|tensor| View::new(tensor, 0, 1, COPIED));
     for turn in 0..COPIES {
         let (from, to) = if turn % 2 == 0 { (view_a, view_b) } else { (view_b, view_a) };
-        plan.push(Phase::Forward, Op::Copy { from, to });
+        plan.push(Phase::Forward, Op::Copy(CopyView { from, to }));
     }
     let sign = sign(&mut plan, a)?;
     Ok((plan, vec![a, b], sign))
@@ -93,7 +95,7 @@ fn copy() -> Result<Measured> {
 /// The first element of what is computed last: to read it is to wait for all of it.
 fn sign(plan: &mut Plan, last: TensorId) -> Result<TensorId> {
     let sign = plan.tensor("sign", &[1], DType::F32, Lifetime::Scratch)?;
-    plan.push(Phase::Forward, Op::Copy { from: View::new(last, 0, 1, 1), to: View::new(sign, 0, 1, 1) });
+    plan.push(Phase::Forward, Op::Copy(CopyView { from: View::new(last, 0, 1, 1), to: View::new(sign, 0, 1, 1) }));
     Ok(sign)
 }
 

@@ -3,7 +3,7 @@
 //! The contract: FLOP and bytes are those of the mathematics and the same on every device, whatever an executor does.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use recurrent::plan::{Plan, Purpose, Target};
+use recurrent::internals::plan::{Plan, Purpose, Target};
 use recurrent::{Clip, Config, InputKind, Layout, Loss, Optimizer, Recipe};
 
 /// What is timed where nothing else is asked for: each cell at one size, one sequence alone, and a size at which a GPU

@@ -20,8 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use recurrent::checkpoint::Names;
 use recurrent::data::read_text;
+use recurrent::formats::Names;
 use recurrent::{Checkpoint, Model};
 use recurrent_examples::readers::{idx, sound, strokes, table::Dialect};
 
@@ -104,7 +104,7 @@ fn files_of_other_programs() {
     let names = Names::new().recurrent("rnn.").read_out("head.").ignore_others();
     fuzz("import", &valid::exports(), |input| match Model::import_bytes(input, valid::config(), &names) {
         Ok(model) => {
-            assert!(model.flat().iter().all(|value| value.is_finite()));
+            assert!(model.values().iter().all(|value| value.is_finite()));
             true
         }
         Err(_) => false,

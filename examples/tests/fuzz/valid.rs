@@ -5,9 +5,10 @@ use std::io::{Cursor, Write};
 
 use flate2::{Compression, write::GzEncoder};
 use hound::{SampleFormat, WavSpec, WavWriter};
-use recurrent::checkpoint::{Names, State, Training};
-use recurrent::plan::Optimizer;
-use recurrent::{Checkpoint, Config, InputKind, Loss, Model, Recipe};
+use recurrent::checkpoint::Training;
+use recurrent::formats::Names;
+use recurrent::recipe::Optimizer;
+use recurrent::{Checkpoint, Config, InputKind, Loss, Model, Recipe, State};
 
 /// I = 3, H = 2, O = 2.
 pub fn config() -> Config {
@@ -18,16 +19,15 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
     let model = Model::new(config()).unwrap();
     let alone = Checkpoint::from(model.clone());
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.9), 0.1);
-    let training = Training {
-        recipe,
-        steps: 17,
-        frozen: vec!["bias".to_owned()],
-        moments: vec![model.flat().to_vec()],
-        state: Some(State { batch_size: 1, values: vec![0.5; 2] }),
-        loss_scale: None,
-    };
+    let mut training = Training::new(recipe);
+    (training.steps, training.frozen) = (17, vec!["bias".to_owned()]);
+    (training.moments, training.state) =
+        (vec![model.values().to_vec()], Some(State::new(&config(), 1, vec![0.5; 2]).unwrap()));
+    let mut resumable = Checkpoint::from(model);
+    resumable.training = Some(training);
     let notes = BTreeMap::from([("alphabet".to_owned(), "\n\"é".to_owned())]);
-    [alone, Checkpoint { model, training: Some(training), notes }].map(|c| c.to_bytes().unwrap()).into()
+    resumable.notes = notes;
+    [alone, resumable].map(|c| c.to_bytes().unwrap()).into()
 }
 
 /// Under the prefixes `rnn.` and `head.`.

@@ -4,9 +4,7 @@
 
 use super::{
     Command, Kernel,
-    launch::{
-        ENTRY, contiguous_offset, dispatch, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32, write,
-    },
+    launch::{contiguous_offset, dispatch, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32, write},
 };
 use crate::error::Result;
 use crate::plan::{DropoutDraw, DropoutMask, Plan, random};
@@ -24,16 +22,11 @@ params!(Params {
     kept: f32,
 });
 
-pub(super) static DROPOUT: Kernel = Kernel {
-    name: "dropout",
-    entry: ENTRY,
-    source: &[shader!("dropout.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("input").of("Input"), read("keys"), write("out").of("Out")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: Params::FIELDS,
-    params_size: Params::SIZE,
-};
+pub(super) static DROPOUT: Kernel = Kernel::new::<Params>(
+    "dropout",
+    &[shader!("dropout.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    &[read("input").of("Input"), read("keys"), write("out").of("Out")],
+);
 
 /// A draw as the shaders know it.
 pub(super) struct Drawn {

@@ -6,8 +6,8 @@ use super::{
     Command, Kernel,
     dropout::{Drawn, drawn},
     launch::{
-        ENTRY, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader,
-        tensor, tile_count, to_u32, write,
+        check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader, tensor,
+        tile_count, to_u32, write,
     },
 };
 use crate::error::{Error, Result};
@@ -29,22 +29,11 @@ params!(GatherParams {
     kept: f32,
 });
 
-pub(super) static GATHER: Kernel = Kernel {
-    name: "gather",
-    entry: ENTRY,
-    source: &[shader!("gather.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
-    bindings: &[
-        read("tokens"),
-        read("weight").of("Weight"),
-        read("bias").of("Weight"),
-        read("keys"),
-        write("out").of("Out"),
-    ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: GatherParams::FIELDS,
-    params_size: GatherParams::SIZE,
-};
+pub(super) static GATHER: Kernel = Kernel::new::<GatherParams>(
+    "gather",
+    &[shader!("gather.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    &[read("tokens"), read("weight").of("Weight"), read("bias").of("Weight"), read("keys"), write("out").of("Out")],
+);
 
 params!(GradientParams {
     rows: u32,
@@ -68,16 +57,12 @@ params!(GradientParams {
     zero: u32,
 });
 
-pub(super) static GATHER_GRADIENT: Kernel = Kernel {
-    name: "gather_gradient",
-    entry: ENTRY,
-    source: &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("d").of("D"), read("order"), read("starts"), read("keys"), write("slices")],
-    workgroup: [32, 8, 1],
-    constants: &[],
-    params: GradientParams::FIELDS,
-    params_size: GradientParams::SIZE,
-};
+pub(super) static GATHER_GRADIENT: Kernel = Kernel::new::<GradientParams>(
+    "gather_gradient",
+    &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
+    &[read("d").of("D"), read("order"), read("starts"), read("keys"), write("slices")],
+)
+.workgroup([32, 8, 1]);
 
 /// Columns that a workgroup of `gather_gradient.wgsl` takes.
 const COLUMNS: usize = 32;

@@ -5,8 +5,8 @@
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, check_len, check_min_len, dispatch, matrix, offset_in_bounds, params, parts, read, shader, tensor,
-        to_u32, write,
+        check_len, check_min_len, dispatch, matrix, offset_in_bounds, params, parts, read, shader, tensor, to_u32,
+        write,
     },
 };
 use crate::error::Result;
@@ -26,27 +26,17 @@ params!(Params {
     zero: u32,
 });
 
-pub(super) static GRADIENT_NORMS: Kernel = Kernel {
-    name: "gradient_norms",
-    entry: ENTRY,
-    source: &[
+pub(super) static GRADIENT_NORMS: Kernel = Kernel::new::<Params>(
+    "gradient_norms",
+    &[
         shader!("gradient_norms.wgsl"),
         shader!("records.wgsl"),
         shader!("reduce.wgsl"),
         shader!("carry.wgsl"),
         shader!("math.wgsl"),
     ],
-    bindings: &[
-        read("upstream").of("Upstream"),
-        read("lengths"),
-        read("loss_scale").record(LossScale::RECORD),
-        write("trace"),
-    ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: Params::FIELDS,
-    params_size: Params::SIZE,
-};
+    &[read("upstream").of("Upstream"), read("lengths"), read("loss_scale").record(LossScale::RECORD), write("trace")],
+);
 
 pub(super) fn gradient_norms(plan: &Plan, op: &GradientNorms, cut: Cut) -> Result<Vec<Command>> {
     let batch = tensor(plan, op.lengths)?.len();

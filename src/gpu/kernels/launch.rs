@@ -24,7 +24,7 @@ macro_rules! params {
         #[derive(Clone, Copy, Default, bytemuck::NoUninit)]
         struct $name { $($field: $ty),* }
 
-        impl $name {
+        impl $crate::gpu::kernels::Parameters for $name {
             const SIZE: usize = size_of::<$name>() + size_of::<u32>();
             const FIELDS: &'static [$crate::gpu::kernels::Field] = &[$($crate::gpu::kernels::Field {
                 name: stringify!($field),
@@ -40,9 +40,6 @@ pub(super) use params;
 pub(super) const fn first_workgroup(offset: usize) -> Field {
     Field { name: "first_workgroup", offset, ty: "u32" }
 }
-
-/// The entry point of every shader.
-pub(super) const ENTRY: &str = "main";
 
 pub(super) const fn read(name: &'static str) -> Binding {
     Binding { name, access: Access::Read, alias: None, record: None }
@@ -107,13 +104,7 @@ fn number_of(value: u64) -> Result<u32> {
 
 /// Checks that all tensors of an operation are the plan's.
 pub(super) fn all_known(plan: &Plan, op: &Op) -> Result<()> {
-    let mut known = Ok(());
-    op.touch(&mut |id| {
-        if let (Ok(()), Err(error)) = (&known, tensor(plan, id)) {
-            known = Err(error);
-        }
-    });
-    known
+    op.operands(plan).iter().try_for_each(|operand| tensor(plan, operand.tensor).map(drop))
 }
 
 pub(super) fn tensor(plan: &Plan, id: TensorId) -> Result<&Tensor> {

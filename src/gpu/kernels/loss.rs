@@ -1,13 +1,14 @@
-//! `cross_entropy.wgsl` and `mean_squared.wgsl`: each position's part of the mean loss, and its gradient in place.
+//! `loss.wgsl` with a loss's functions appended: each position's part of the mean loss, and its gradient in place.
 //!
-//! The contract: both have the same bindings and parameters, so a loss is a choice of kernel.
+//! The contract: all have the same bindings and parameters, so a loss is a choice of kernel.
 
 use super::{
     Binding, Command, Kernel,
-    launch::{ENTRY, check_len, contiguous_offset, dispatch, params, read, shader, to_u32, with_constants, write},
+    launch::{check_len, contiguous_offset, dispatch, params, read, shader, to_u32, with_constants, write},
 };
 use crate::error::Result;
-use crate::plan::{Loss, LossGradient, LossScale, Plan, StepParams};
+use crate::plan::{LossGradient, LossScale, Plan, StepParams};
+use crate::recipe::{Loss, TargetKind, losses};
 
 params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_loss_scale: u32, zero: u32 });
 
@@ -20,47 +21,44 @@ const BINDINGS: &[Binding] = &[
     write("row_loss"),
 ];
 
-pub(super) static CROSS_ENTROPY: Kernel = Kernel {
-    name: "cross_entropy",
-    entry: ENTRY,
-    source: &[
-        shader!("cross_entropy.wgsl"),
-        shader!("records.wgsl"),
-        shader!("carry.wgsl"),
-        shader!("reduce.wgsl"),
-        shader!("math.wgsl"),
-    ],
-    bindings: BINDINGS,
-    workgroup: [64, 1, 1],
-    constants: &["THREADS"],
-    params: Params::FIELDS,
-    params_size: Params::SIZE,
-};
+macro_rules! kernels {
+    ($($loss:ident: $pattern:pat,)*) => {
+        $(
+            #[allow(non_upper_case_globals, reason = "it is called as the file of the loss")]
+            static $loss: Kernel = Kernel::new::<Params>(
+                stringify!($loss),
+                &[
+                    shader!("loss.wgsl"),
+                    shader!(concat!(stringify!($loss), ".wgsl")),
+                    shader!("records.wgsl"),
+                    shader!("carry.wgsl"),
+                    shader!("reduce.wgsl"),
+                    shader!("math.wgsl"),
+                ],
+                BINDINGS,
+            )
+            .workgroup([64, 1, 1])
+            .constants(&["THREADS"]);
+        )*
 
-pub(super) static MEAN_SQUARED: Kernel = Kernel {
-    name: "mean_squared",
-    source: &[
-        shader!("mean_squared.wgsl"),
-        shader!("records.wgsl"),
-        shader!("carry.wgsl"),
-        shader!("reduce.wgsl"),
-        shader!("math.wgsl"),
-    ],
-    ..CROSS_ENTROPY
-};
+        /// Every loss's.
+        pub(super) fn kernels() -> impl Iterator<Item = &'static Kernel> {
+            [$(&$loss),*].into_iter()
+        }
+
+        fn kernel(loss: Loss) -> &'static Kernel {
+            match loss { $($pattern => &$loss,)* }
+        }
+    };
+}
+losses!(kernels);
 
 pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
     let (rows, columns) = (op.outputs.rows, op.outputs.cols);
-    let kernel = match op.loss {
-        Loss::CrossEntropy => {
-            check_len(plan, op.targets, &[rows])?;
-            &CROSS_ENTROPY
-        }
-        Loss::MeanSquared => {
-            check_len(plan, op.targets, &[rows, columns])?;
-            &MEAN_SQUARED
-        }
-    };
+    match op.loss.targets() {
+        TargetKind::Classes => check_len(plan, op.targets, &[rows])?,
+        TargetKind::Values => check_len(plan, op.targets, &[rows, columns])?,
+    }
     check_len(plan, op.loss_mask, &[rows])?;
     check_len(plan, op.step_params, &[StepParams::LEN])?;
     check_len(plan, op.row_loss, &[rows])?;
@@ -76,6 +74,6 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
     // Something must be bound where nothing is scaled.
     let loss_scale = op.loss_scale.unwrap_or(op.step_params);
     let tensors = vec![op.outputs.tensor, op.targets, op.loss_mask, op.step_params, loss_scale, op.row_loss];
-    let command = dispatch(plan, kernel, tensors, &params, rows as u64, 1)?;
+    let command = dispatch(plan, kernel(op.loss), tensors, &params, rows as u64, 1)?;
     Ok(with_constants(command, &[to_u32(op.threads())?]))
 }

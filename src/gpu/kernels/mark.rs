@@ -4,12 +4,11 @@
 
 use super::{
     Dispatch, Kernel,
-    launch::{ENTRY, first_workgroup, shader, write},
+    launch::{first_workgroup, shader, write},
 };
 
 pub(super) static MARK: Kernel = Kernel {
     name: "mark",
-    entry: ENTRY,
     source: &[shader!("mark.wgsl")],
     bindings: &[write("done")],
     workgroup: [1, 1, 1],

@@ -6,8 +6,8 @@
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader, strided_offset,
-        tile_count, to_u32, with_constants, write,
+        contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader, strided_offset, tile_count,
+        to_u32, with_constants, write,
     },
 };
 use crate::error::Result;
@@ -35,16 +35,13 @@ params!(Params {
     zero: u32,
 });
 
-pub(super) static MATMUL: Kernel = Kernel {
-    name: "matmul",
-    entry: ENTRY,
-    source: &[shader!("matmul.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("a").of("A"), read("b").of("B"), read("bias").of("B"), write("out").of("Out")],
-    workgroup: [64, 1, 1],
-    constants: &["SQUARES", "LONG", "RESUMES"],
-    params: Params::FIELDS,
-    params_size: Params::SIZE,
-};
+pub(super) static MATMUL: Kernel = Kernel::new::<Params>(
+    "matmul",
+    &[shader!("matmul.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
+    &[read("a").of("A"), read("b").of("B"), read("bias").of("B"), write("out").of("Out")],
+)
+.workgroup([64, 1, 1])
+.constants(&["SQUARES", "LONG", "RESUMES"]);
 
 /// The sizes of op(view) and its strides from row to row and from column to column.
 fn transposed(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {

@@ -10,6 +10,7 @@ mod launch;
 mod loss;
 mod mark;
 mod matmul;
+mod optimizer;
 mod recurrence;
 mod state;
 mod sum;
@@ -21,6 +22,7 @@ pub(super) use mark::mark;
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
+pub use crate::plan::Access;
 use crate::plan::{Cut, Op, Plan, Record, TensorId, View};
 
 /// The most bytes that a dispatch's parameters have: one step of the alignment of a uniform's dynamic offset.
@@ -34,8 +36,6 @@ pub const MAX_GRID: u32 = 65_535;
 pub struct Kernel {
     /// The name: its shader's, for a recurrence followed by the cell's.
     pub name: &'static str,
-    /// The entry point.
-    pub entry: &'static str,
     /// The WGSL, in pieces to be put together, but for the aliases: [`Kernel::wgsl`] has all of it.
     pub source: &'static [&'static str],
     /// The storage buffers, those of bindings 1, 2, … of group 0. Binding 0 is the uniform of the parameters.
@@ -50,7 +50,43 @@ pub struct Kernel {
     pub params_size: usize,
 }
 
+/// The entry point of every shader.
+pub const ENTRY: &str = "main";
+
+/// What [`launch::params`] says of a struct of parameters.
+trait Parameters {
+    const FIELDS: &'static [Field];
+    const SIZE: usize;
+}
+
 impl Kernel {
+    /// A kernel with the parameters `P`, of 256 threads and without constants.
+    const fn new<P: Parameters>(
+        name: &'static str,
+        source: &'static [&'static str],
+        bindings: &'static [Binding],
+    ) -> Self {
+        Kernel {
+            name,
+            source,
+            bindings,
+            workgroup: [256, 1, 1],
+            constants: &[],
+            params: P::FIELDS,
+            params_size: P::SIZE,
+        }
+    }
+
+    /// The same with other threads.
+    const fn workgroup(self, workgroup: [u32; 3]) -> Self {
+        Kernel { workgroup, ..self }
+    }
+
+    /// The same with constants that each dispatch sets.
+    const fn constants(self, constants: &'static [&'static str]) -> Self {
+        Kernel { constants, ..self }
+    }
+
     /// What the shader calls the elements of those buffers that may be f16, each once, in the order of the
     /// bindings.
     pub fn aliases(&self) -> Vec<&'static str> {
@@ -80,21 +116,12 @@ impl Kernel {
 pub struct Binding {
     /// Its name in the shader.
     pub name: &'static str,
-    /// What the shader may do with it.
+    /// What the shader may do with it: [`Access::Read`] or [`Access::ReadWrite`].
     pub access: Access,
     /// What the shader calls its elements, where they may be f32 or f16: a line before the shader says which.
     pub alias: Option<&'static str>,
     /// The record that it holds, or an array of.
     pub record: Option<Record>,
-}
-
-/// What a kernel does with a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Reads it.
-    Read,
-    /// Writes it, and may read it.
-    ReadWrite,
 }
 
 /// A field of a kernel's parameters.
@@ -196,18 +223,15 @@ pub fn all() -> &'static [&'static Kernel] {
             &gradient_norms::GRADIENT_NORMS,
             &state::POOL,
             &state::POOL_GRADIENT,
-            &loss::CROSS_ENTROPY,
-            &loss::MEAN_SQUARED,
             &sum::SUM,
             &mark::MARK,
             &update::REDUCE_GRADIENTS,
             &update::REDUCE_GRADIENTS_SEGMENT,
             &update::STEP_METRICS,
             &update::UPDATE_LOSS_SCALE,
-            &update::SGD,
-            &update::RMS_PROP,
-            &update::ADAM,
         ];
+        all.extend(optimizer::KERNELS);
+        all.extend(loss::kernels());
         all.extend(recurrence::kernels());
         all
     });
@@ -241,8 +265,8 @@ pub fn lower(plan: &Plan) -> Result<Vec<Command>> {
 fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
     let one = |command: Command| vec![command];
     match op {
-        Op::Copy { from, to } => state::copy(plan, from, to).map(one),
-        Op::Zero { tensor } => Ok(one(Command::Zero { tensor: *tensor })),
+        Op::Copy(op) => state::copy(plan, op).map(one),
+        Op::Zero(op) => Ok(one(Command::Zero { tensor: op.tensor })),
         Op::InitialState(op) => state::initial_state(plan, op).map(one),
         Op::RemainingLengths(op) => state::remaining_lengths(plan, op).map(one),
         Op::Dropout(op) => dropout::dropout(plan, op).map(one),
@@ -250,9 +274,7 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::Transpose(op) => transpose::transpose(plan, op).map(one),
         Op::MatMul(op) => matmul::matmul(plan, op, cut),
         Op::Forward(op) => recurrence::forward(plan, op, cut),
-        Op::Backward { recurrence, upstream, to_start, carried } => {
-            recurrence::backward(plan, recurrence, *upstream, *to_start, *carried, cut)
-        }
+        Op::Backward(op) => recurrence::backward(plan, op, cut),
         Op::GradientNorms(op) => gradient_norms::gradient_norms(plan, op, cut),
         Op::Pool(op) => state::pool(plan, op, cut),
         Op::PoolGradient(op) => state::pool_gradient(plan, op).map(one),
@@ -263,7 +285,7 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::Sum(op) => sum::sum(plan, op).map(one),
         Op::ReduceGradients(op) => update::reduce_gradients(plan, op).map(one),
         Op::StepMetrics(op) => update::step_metrics(plan, op).map(one),
-        Op::Update(op) => update::update(plan, op).map(one),
+        Op::Update(op) => optimizer::update(plan, op).map(one),
         Op::UpdateLossScale(op) => update::update_loss_scale(plan, op).map(one),
     }
 }

@@ -6,13 +6,13 @@
 use super::{
     Binding, Command, Kernel,
     launch::{
-        ENTRY, check_len, check_min_len, contiguous_offset, dispatch, params, parts, read, shader, tile_count, to_u32,
+        check_len, check_min_len, contiguous_offset, dispatch, params, parts, read, shader, tile_count, to_u32,
         with_constants, write,
     },
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, Record, Saved, cells, table};
-use crate::plan::{Cut, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
+use crate::plan::{BackwardRecurrence, Cut, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
 
 params!(Params {
     step: u32,
@@ -61,10 +61,9 @@ const fn source(record: &Record, all: &'static [&'static str; 5]) -> &'static [&
 
 macro_rules! driver {
     ($driver:literal, $cell:ident, $constants:expr, $bindings:expr) => {
-        Kernel {
-            name: concat!($driver, "_", stringify!($cell)),
-            entry: ENTRY,
-            source: source(
+        Kernel::new::<Params>(
+            concat!($driver, "_", stringify!($cell)),
+            source(
                 &cells::$cell::RECORD,
                 &[
                     shader!(concat!($driver, ".wgsl")),
@@ -74,12 +73,9 @@ macro_rules! driver {
                     shader!("one_product.wgsl"),
                 ],
             ),
-            bindings: bindings(&cells::$cell::RECORD, $bindings),
-            workgroup: [256, 1, 1],
-            constants: $constants,
-            params: Params::FIELDS,
-            params_size: Params::SIZE,
-        }
+            bindings(&cells::$cell::RECORD, $bindings),
+        )
+        .constants($constants)
     };
 }
 
@@ -267,12 +263,10 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
 
 pub(super) fn backward(
     plan: &Plan,
-    op: &Recurrence,
-    upstream: TensorId,
-    to_start: bool,
-    carried: bool,
+    BackwardRecurrence { recurrence: op, upstream, to_start, carried }: &BackwardRecurrence,
     cut: Cut,
 ) -> Result<Vec<Command>> {
+    let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
     let params = check(plan, op)?;
     let slots = op.steps.saturating_add(op.directions).saturating_add(usize::from(carried));
     check_min_len(plan, upstream, slots, &[op.batch, op.width()])?;

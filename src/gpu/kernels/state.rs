@@ -6,53 +6,38 @@
 use super::{
     Command, Kernel,
     launch::{
-        ENTRY, check_len, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read,
-        shader, strided_offset, tensor, tile_count, to_u32, write,
+        check_len, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader,
+        strided_offset, tensor, tile_count, to_u32, write,
     },
 };
 use crate::error::{Error, Result};
 use crate::plan::{
-    Cut, InitialState, InitialStateGradient, Plan, Pool, PoolGradient, PoolKind, RemainingLengths, TensorId, View,
+    CopyView, Cut, InitialState, InitialStateGradient, Plan, Pool, PoolGradient, PoolKind, RemainingLengths, TensorId,
 };
 
 params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
 
-pub(super) static COPY: Kernel = Kernel {
-    name: "copy",
-    entry: ENTRY,
-    source: &[shader!("copy.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("source").of("Source"), write("to").of("To")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: CopyParams::FIELDS,
-    params_size: CopyParams::SIZE,
-};
+pub(super) static COPY: Kernel = Kernel::new::<CopyParams>(
+    "copy",
+    &[shader!("copy.wgsl"), shader!("math.wgsl")],
+    &[read("source").of("Source"), write("to").of("To")],
+);
 
 params!(RemainingLengthsParams { batch: u32, skipped: u32 });
 
-pub(super) static REMAINING_LENGTHS: Kernel = Kernel {
-    name: "remaining_lengths",
-    entry: ENTRY,
-    source: &[shader!("remaining_lengths.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("lengths"), write("left")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: RemainingLengthsParams::FIELDS,
-    params_size: RemainingLengthsParams::SIZE,
-};
+pub(super) static REMAINING_LENGTHS: Kernel = Kernel::new::<RemainingLengthsParams>(
+    "remaining_lengths",
+    &[shader!("remaining_lengths.wgsl"), shader!("math.wgsl")],
+    &[read("lengths"), write("left")],
+);
 
 params!(InitialStateParams { states: u32, batch: u32, columns: u32, learned_offset: u32 });
 
-pub(super) static INITIAL_STATE: Kernel = Kernel {
-    name: "initial_state",
-    entry: ENTRY,
-    source: &[shader!("initial_state.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("learned").of("Learned"), read("fresh"), write("state")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: InitialStateParams::FIELDS,
-    params_size: InitialStateParams::SIZE,
-};
+pub(super) static INITIAL_STATE: Kernel = Kernel::new::<InitialStateParams>(
+    "initial_state",
+    &[shader!("initial_state.wgsl"), shader!("math.wgsl")],
+    &[read("learned").of("Learned"), read("fresh"), write("state")],
+);
 
 params!(InitialStateGradientParams {
     batch: u32,
@@ -66,16 +51,11 @@ params!(InitialStateGradientParams {
     zero: u32,
 });
 
-pub(super) static INITIAL_STATE_GRADIENT: Kernel = Kernel {
-    name: "initial_state_gradient",
-    entry: ENTRY,
-    source: &[shader!("initial_state_gradient.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("source").of("Source"), read("fresh"), write("slices")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: InitialStateGradientParams::FIELDS,
-    params_size: InitialStateGradientParams::SIZE,
-};
+pub(super) static INITIAL_STATE_GRADIENT: Kernel = Kernel::new::<InitialStateGradientParams>(
+    "initial_state_gradient",
+    &[shader!("initial_state_gradient.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
+    &[read("source").of("Source"), read("fresh"), write("slices")],
+);
 
 params!(PoolParams {
     kind: u32,
@@ -90,16 +70,11 @@ params!(PoolParams {
     zero: u32,
 });
 
-pub(super) static POOL: Kernel = Kernel {
-    name: "pool",
-    entry: ENTRY,
-    source: &[shader!("pool.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("history").of("History"), read("lengths"), write("out"), write("excess")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: PoolParams::FIELDS,
-    params_size: PoolParams::SIZE,
-};
+pub(super) static POOL: Kernel = Kernel::new::<PoolParams>(
+    "pool",
+    &[shader!("pool.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
+    &[read("history").of("History"), read("lengths"), write("out"), write("excess")],
+);
 
 params!(PoolGradientParams {
     kind: u32,
@@ -111,18 +86,13 @@ params!(PoolGradientParams {
     d_offset: u32,
 });
 
-pub(super) static POOL_GRADIENT: Kernel = Kernel {
-    name: "pool_gradient",
-    entry: ENTRY,
-    source: &[shader!("pool_gradient.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("d"), read("lengths"), write("upstream").of("Upstream")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: PoolGradientParams::FIELDS,
-    params_size: PoolGradientParams::SIZE,
-};
+pub(super) static POOL_GRADIENT: Kernel = Kernel::new::<PoolGradientParams>(
+    "pool_gradient",
+    &[shader!("pool_gradient.wgsl"), shader!("math.wgsl")],
+    &[read("d"), read("lengths"), write("upstream").of("Upstream")],
+);
 
-pub(super) fn copy(plan: &Plan, from: &View, to: &View) -> Result<Command> {
+pub(super) fn copy(plan: &Plan, CopyView { from, to }: &CopyView) -> Result<Command> {
     let shape @ [rows, columns] = [to.rows, to.cols];
     if plan.copies_bytes(from, to) {
         contiguous_offset(plan, "from", from, shape)?;

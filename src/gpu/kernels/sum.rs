@@ -4,23 +4,18 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, check_len, dispatch, params, read, shader, tensor, tile_count, to_u32, write},
+    launch::{check_len, dispatch, params, read, shader, tensor, tile_count, to_u32, write},
 };
 use crate::error::Result;
 use crate::plan::{Plan, Sum};
 
 params!(Params { rows: u32 });
 
-pub(super) static SUM: Kernel = Kernel {
-    name: "sum",
-    entry: ENTRY,
-    source: &[shader!("sum.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("source"), write("to")],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: Params::FIELDS,
-    params_size: Params::SIZE,
-};
+pub(super) static SUM: Kernel = Kernel::new::<Params>(
+    "sum",
+    &[shader!("sum.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
+    &[read("source"), write("to")],
+);
 
 pub(super) fn sum(plan: &Plan, op: &Sum) -> Result<Command> {
     let rows = tensor(plan, op.from)?.len();

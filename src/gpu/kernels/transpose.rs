@@ -4,23 +4,19 @@
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, contiguous_offset, dispatch, params, read, shader, tile_count, to_u32, write},
+    launch::{contiguous_offset, dispatch, params, read, shader, tile_count, to_u32, write},
 };
 use crate::error::Result;
 use crate::plan::{Plan, Transpose};
 
 params!(Params { m: u32, n: u32, input_offset: u32, out_offset: u32 });
 
-pub(super) static TRANSPOSE: Kernel = Kernel {
-    name: "transpose",
-    entry: ENTRY,
-    source: &[shader!("transpose.wgsl"), shader!("math.wgsl")],
-    bindings: &[read("input").of("Stored"), write("out").of("Stored")],
-    workgroup: [32, 8, 1],
-    constants: &[],
-    params: Params::FIELDS,
-    params_size: Params::SIZE,
-};
+pub(super) static TRANSPOSE: Kernel = Kernel::new::<Params>(
+    "transpose",
+    &[shader!("transpose.wgsl"), shader!("math.wgsl")],
+    &[read("input").of("Stored"), write("out").of("Stored")],
+)
+.workgroup([32, 8, 1]);
 
 /// The side of the square that a workgroup turns over.
 const TILE: usize = 32;

@@ -1,30 +1,30 @@
-//! `reduce_gradients.wgsl`, `step_metrics.wgsl` and the optimisers: from slices of the gradient to the next parameters.
+//! `reduce_gradients.wgsl`, `step_metrics.wgsl` and `update_loss_scale.wgsl`: from slices of the gradient to what an
+//! optimiser needs to know.
 //!
 //! The contract: each is one dispatch over the flat buffers, however many parameters the network has.
 
 use super::{
     Command, Kernel,
-    launch::{ENTRY, check_len, dispatch, matrix, params, read, shader, tensor, tile_count, to_u32, write},
+    launch::{check_len, dispatch, matrix, params, read, shader, tensor, tile_count, to_u32, write},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{
-    Clip, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Optimizer, Plan, ReduceGradients, StepMetrics, StepParams,
-    Update, UpdateLossScale,
+    LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Plan, ReduceGradients, StepMetrics, StepParams, UpdateLossScale,
 };
+use crate::recipe::Clip;
 
 params!(ReduceGradientsParams { flat: u32, slices: u32, adds: u32, has_loss_scale: u32, zero: u32 });
 
-pub(super) static REDUCE_GRADIENTS: Kernel = Kernel {
-    name: "reduce_gradients",
-    entry: ENTRY,
-    source: &[
+pub(super) static REDUCE_GRADIENTS: Kernel = Kernel::new::<ReduceGradientsParams>(
+    "reduce_gradients",
+    &[
         shader!("reduce_gradients.wgsl"),
         shader!("records.wgsl"),
         shader!("reduce_gradients_window.wgsl"),
         shader!("reduce.wgsl"),
         shader!("math.wgsl"),
     ],
-    bindings: &[
+    &[
         read("slices"),
         read("step_params").record(StepParams::RECORD),
         read("parameter_flags"),
@@ -32,11 +32,7 @@ pub(super) static REDUCE_GRADIENTS: Kernel = Kernel {
         write("gradients"),
         write("partials").record(NormPartial::RECORD),
     ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: ReduceGradientsParams::FIELDS,
-    params_size: ReduceGradientsParams::SIZE,
-};
+);
 
 pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
     name: "reduce_gradients_segment",
@@ -62,124 +58,35 @@ pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
 
 params!(StepMetricsParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32, zero: u32 });
 
-pub(super) static STEP_METRICS: Kernel = Kernel {
-    name: "step_metrics",
-    entry: ENTRY,
-    source: &[
+pub(super) static STEP_METRICS: Kernel = Kernel::new::<StepMetricsParams>(
+    "step_metrics",
+    &[
         shader!("step_metrics.wgsl"),
         shader!("records.wgsl"),
         shader!("carry.wgsl"),
         shader!("reduce.wgsl"),
         shader!("math.wgsl"),
     ],
-    bindings: &[
+    &[
         read("row_loss"),
         read("partials").record(NormPartial::RECORD),
         read("step_params").record(StepParams::RECORD),
         write("metrics").record(MetricsRow::RECORD),
     ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: StepMetricsParams::FIELDS,
-    params_size: StepMetricsParams::SIZE,
-};
+);
 
 params!(UpdateLossScaleParams { slots: u32, interval: u32, least: f32, most: f32 });
 
-pub(super) static UPDATE_LOSS_SCALE: Kernel = Kernel {
-    name: "update_loss_scale",
-    entry: ENTRY,
-    source: &[shader!("update_loss_scale.wgsl"), shader!("records.wgsl")],
-    bindings: &[
+pub(super) static UPDATE_LOSS_SCALE: Kernel = Kernel::new::<UpdateLossScaleParams>(
+    "update_loss_scale",
+    &[shader!("update_loss_scale.wgsl"), shader!("records.wgsl")],
+    &[
         read("step_params").record(StepParams::RECORD),
         read("metrics").record(MetricsRow::RECORD),
         write("loss_scale").record(LossScale::RECORD),
     ],
-    workgroup: [1, 1, 1],
-    constants: &[],
-    params: UpdateLossScaleParams::FIELDS,
-    params_size: UpdateLossScaleParams::SIZE,
-};
-
-params!(SgdParams { flat: u32, slots: u32, by_value: u32, bound: f32, momentum: f32 });
-
-pub(super) static SGD: Kernel = Kernel {
-    name: "sgd",
-    entry: ENTRY,
-    source: &[shader!("sgd.wgsl"), shader!("records.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
-    bindings: &[
-        read("step_params").record(StepParams::RECORD),
-        read("metrics").record(MetricsRow::RECORD),
-        read("gradients"),
-        read("parameter_flags"),
-        write("parameters"),
-        write("velocity"),
-    ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: SgdParams::FIELDS,
-    params_size: SgdParams::SIZE,
-};
-
-params!(RmsPropParams {
-    flat: u32,
-    slots: u32,
-    by_value: u32,
-    bound: f32,
-    alpha: f32,
-    one_minus_alpha: f32,
-    epsilon: f32,
-});
-
-pub(super) static RMS_PROP: Kernel = Kernel {
-    name: "rms_prop",
-    entry: ENTRY,
-    source: &[shader!("rms_prop.wgsl"), shader!("records.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
-    bindings: &[
-        read("step_params").record(StepParams::RECORD),
-        read("metrics").record(MetricsRow::RECORD),
-        read("gradients"),
-        read("parameter_flags"),
-        write("parameters"),
-        write("square"),
-    ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: RmsPropParams::FIELDS,
-    params_size: RmsPropParams::SIZE,
-};
-
-params!(AdamParams {
-    flat: u32,
-    slots: u32,
-    by_value: u32,
-    bound: f32,
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    epsilon: f32,
-    weight_decay: f32,
-});
-
-pub(super) static ADAM: Kernel = Kernel {
-    name: "adam",
-    entry: ENTRY,
-    source: &[shader!("adam.wgsl"), shader!("records.wgsl"), shader!("clip.wgsl"), shader!("math.wgsl")],
-    bindings: &[
-        read("step_params").record(StepParams::RECORD),
-        read("metrics").record(MetricsRow::RECORD),
-        read("gradients"),
-        read("parameter_flags"),
-        write("parameters"),
-        write("first"),
-        write("second"),
-    ],
-    workgroup: [256, 1, 1],
-    constants: &[],
-    params: AdamParams::FIELDS,
-    params_size: AdamParams::SIZE,
-};
+)
+.workgroup([1, 1, 1]);
 
 pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Command> {
     let [slices, flat] = matrix(plan, op.slices)?;
@@ -246,62 +153,7 @@ pub(super) fn update_loss_scale(plan: &Plan, op: &UpdateLossScale) -> Result<Com
     dispatch(plan, &UPDATE_LOSS_SCALE, vec![op.step_params, op.metrics, op.loss_scale], &params, 1, 1)
 }
 
-pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
-    let len = tensor(plan, op.parameters)?.len();
-    check_len(plan, op.step_params, &[StepParams::LEN])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
-    for flat in op.moments.iter().chain([&op.gradients, &op.parameter_flags]) {
-        check_len(plan, *flat, &[len])?;
-    }
-    if op.moments.len() != op.optimizer.moment_count() {
-        let (needed, given) = (op.optimizer.moment_count(), op.moments.len());
-        return Err(Error::Config(format!("{:?} keeps {needed} moments and is given {given}", op.optimizer)));
-    }
-    let (by_value, bound) = match op.clip {
-        Clip::Value(bound) => (1, positive(bound)),
-        _ => (0, 0.0),
-    };
-    let (flat, slots) = (to_u32(len)?, to_u32(METRICS_SLOTS)?);
-    let mut tensors = vec![op.step_params, op.metrics, op.gradients, op.parameter_flags, op.parameters];
-    tensors.extend(&op.moments);
-    let workgroups = tile_count(len, 256);
-    // 1 − α and 1 − β are taken in f64, as PyTorch does: in f32 they would lose half of their digits.
-    match op.optimizer {
-        Optimizer::Sgd { momentum } => {
-            let params = SgdParams { flat, slots, by_value, bound, momentum: momentum as f32 };
-            dispatch(plan, &SGD, tensors, &params, workgroups, 1)
-        }
-        Optimizer::RmsProp { alpha, epsilon } => {
-            let params = RmsPropParams {
-                flat,
-                slots,
-                by_value,
-                bound,
-                alpha: alpha as f32,
-                one_minus_alpha: (1.0 - alpha) as f32,
-                epsilon: positive(epsilon),
-            };
-            dispatch(plan, &RMS_PROP, tensors, &params, workgroups, 1)
-        }
-        Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-            let params = AdamParams {
-                flat,
-                slots,
-                by_value,
-                bound,
-                beta1: beta1 as f32,
-                one_minus_beta1: (1.0 - beta1) as f32,
-                beta2: beta2 as f32,
-                one_minus_beta2: (1.0 - beta2) as f32,
-                epsilon: positive(epsilon),
-                weight_decay: weight_decay as f32,
-            };
-            dispatch(plan, &ADAM, tensors, &params, workgroups, 1)
-        }
-    }
-}
-
 /// A positive number as an f32 that is neither 0 nor infinite: by an ε of 0 the optimisers would divide 0 by 0.
-fn positive(value: f64) -> f32 {
+pub(super) fn positive(value: f64) -> f32 {
     (value as f32).clamp(f32::MIN_POSITIVE, f32::MAX)
 }

@@ -9,8 +9,15 @@ pub(crate) const RECORD: Record =
     Record { name: "elman", gates: 1, first_gates: 1, forget_gate: None, saved: Saved::None };
 
 /// The function around an Elman cell's sum.
+///
+/// ```
+/// use recurrent::{Activation, Cell, Config, InputKind};
+/// let config = Config::elman(InputKind::Dense(2), 8, 1).with_cell(Cell::Elman(Activation::Relu));
+/// # assert_eq!(config.cell, Cell::Elman(Activation::Relu));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Activation {
     /// The hyperbolic tangent.
     #[default]
@@ -21,6 +28,7 @@ pub enum Activation {
 
 impl Activation {
     /// As `elman.wgsl` counts them.
+    #[cfg(feature = "gpu")]
     pub(crate) fn variant(self) -> u32 {
         match self {
             Activation::Tanh => 0,

@@ -13,8 +13,15 @@ pub(crate) const RECORD: Record =
     Record { name: "gru", gates: 3, first_gates: 3, forget_gate: None, saved: Saved::Recurrent };
 
 /// Where r resets the candidate n.
+///
+/// ```
+/// use recurrent::{Cell, Config, InputKind, Reset};
+/// let config = Config::gru(InputKind::Dense(2), 8, 1).with_cell(Cell::Gru(Reset::BeforeProduct)); // Cho et al. 2014
+/// # assert_eq!(config.cell, Cell::Gru(Reset::BeforeProduct));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Reset {
     /// After the product with U: r ⊙ (U_n·h_(t-1) + b_Un), as in PyTorch and cuDNN. One product a step.
     #[default]

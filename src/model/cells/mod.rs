@@ -13,6 +13,12 @@ pub use elman::Activation;
 pub use gru::Reset;
 
 /// The recurrent cell.
+///
+/// ```
+/// use recurrent::{Cell, Config, InputKind};
+/// let config = Config::new(Cell::Lstm, InputKind::Dense(2), 8, 1);
+/// assert_eq!(config, Config::lstm(InputKind::Dense(2), 8, 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -82,6 +88,7 @@ impl Cell {
     }
 
     /// The number by which the cell's shader knows its options.
+    #[cfg(feature = "gpu")]
     pub(crate) fn variant(self) -> u32 {
         if let Cell::Elman(activation) = self { activation.variant() } else { 0 }
     }

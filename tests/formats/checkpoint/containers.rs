@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use recurrent::checkpoint::Names;
+use recurrent::formats::Names;
 use recurrent::{Checkpoint, Model};
 
 use super::{assert_says, config};

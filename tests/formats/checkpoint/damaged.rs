@@ -3,7 +3,7 @@
 use std::fs;
 
 use recurrent::Checkpoint;
-use recurrent::plan::Optimizer;
+use recurrent::recipe::Optimizer;
 use serde_json::{Value, json};
 
 use super::{apart, assert_says, bits, checkpoint, file, training};

@@ -7,7 +7,8 @@ mod numbers;
 use std::collections::HashMap;
 use std::fs;
 
-use recurrent::checkpoint::Names;
+use crate::common::whole;
+use recurrent::formats::Names;
 use recurrent::{Activation, Cell, Checkpoint, Config, Directions, Error, InputKind, Layout, Model, Reset, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -65,15 +66,15 @@ fn find<'a>(tensors: &'a mut [Tensor], name: &str) -> &'a mut Tensor {
 /// `==` would take −0 for 0.
 #[track_caller]
 fn assert_same(a: &Model, b: &Model) {
-    let bits = |model: &Model| model.flat().iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+    let bits = |model: &Model| model.values().iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
     assert!(a.config() == b.config() && bits(a) == bits(b), "{:?}: other values", a.config());
 }
 
 #[track_caller]
 fn assert_refused<T>(result: Result<T>, words: &[&str]) {
     let Err(error) = result else { panic!("nothing was wrong; it should have said {words:?}") };
-    assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
-    let text = error.to_string();
+    assert!(matches!(error, Error::Checkpoint { .. } | Error::File { .. }), "{error:?}");
+    let text = whole::said(&error);
     for word in words {
         assert!(text.contains(word), "{text:?} does not say {word:?}");
     }
@@ -211,11 +212,11 @@ fn damaged_bytes_are_refused_or_give_a_finite_model() {
                 match Model::import_bytes(&bytes, config(), &names) {
                     Ok(model) => {
                         loaded += 1;
-                        assert!(model.flat().iter().all(|v| v.is_finite()));
+                        assert!(model.values().iter().all(|v| v.is_finite()));
                     }
                     Err(error) => {
                         refused += 1;
-                        assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
+                        assert!(matches!(error, Error::Checkpoint { .. } | Error::File { .. }), "{error:?}");
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! The contract: a network is taken whole or not at all, and a refusal says what would have fitted.
 
-use recurrent::checkpoint::Names;
+use recurrent::formats::Names;
 use recurrent::{Config, Directions, InputKind, Model};
 use safetensors::{Dtype, SafeTensors};
 

@@ -2,7 +2,7 @@
 //! the nearest, and what it cannot hold is named with its place.
 
 use half::{bf16, f16};
-use recurrent::checkpoint::Names;
+use recurrent::formats::Names;
 use recurrent::{Config, InputKind, Model};
 use safetensors::Dtype;
 

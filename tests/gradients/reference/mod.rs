@@ -9,7 +9,8 @@
 
 mod tape;
 
-use recurrent::plan::Loss;
+use recurrent::BatchShape;
+use recurrent::recipe::Loss;
 use recurrent::{Activation, Cell, Config, InputKind, Layout, ReadOut, Reset};
 
 use self::tape::{Number, Tape};
@@ -81,6 +82,7 @@ fn step<'a>(
                     Reset::AfterProduct => r[j] * of_h(2, j),
                     // U_n·(r ⊙ h_(t-1)) + b_Un: the paper.
                     Reset::BeforeProduct => affine(u, &r_h, b_u, 2 * h.len() + j),
+                    _ => panic!("a reset that the reference does not know"),
                 };
                 let (z, n) = (sum(1, j).sigmoid(), (of_x(2, j) + recurrent).tanh());
                 n - z * n + z * h[j]
@@ -121,7 +123,7 @@ fn input<'a>(tape: &'a Tape, config: &Config, window: &Window, t: usize, b: usiz
 pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> Results {
     let (layout, tape) = (Layout::new(config).unwrap(), Tape::default());
     let (batch, hidden, width, outputs) = (window.batch, config.hidden, config.output_width(), config.outputs);
-    let labels = config.label_count(window.steps, batch);
+    let labels = config.label_count(BatchShape { steps: window.steps, batch_size: batch });
     // The first numbers of the tape, so the first derivatives are theirs.
     let flat: Vec<Number> = parameters.iter().map(|value| tape.number(*value)).collect();
     let parameter = |name: &str| layout.get(name).map_or(&[][..], |parameter| &flat[parameter.range()]);

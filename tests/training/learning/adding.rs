@@ -5,7 +5,8 @@
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use recurrent::{
-    Activation, Batch, Cell, Clip, Config, Init, InputKind, Loss, Optimizer, ReadOut, Recipe, Reset, Targets,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Init, InputKind, Loss, Optimizer, ReadOut, Recipe, Reset,
+    Targets,
 };
 
 use super::training::{HELD, train, with_memory};
@@ -36,7 +37,7 @@ fn adding(random: &mut ChaCha12Rng, size: usize) -> Batch {
             inputs[at + 1] = 1.0;
         }
     }
-    Batch::dense(STEPS, size, inputs, Targets::Values(sums))
+    Batch::dense(BatchShape { steps: STEPS, batch_size: size }, inputs, Targets::Values(sums))
 }
 
 /// The mean squared error on sequences that were not trained on.

@@ -4,7 +4,7 @@
 //! LSTM and GRU learn it, and a tanh network of the same size, recipe and number of steps does not.
 
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Activation, Batch, Cell, Clip, Config, InputKind, Loss, Optimizer, Recipe, Reset};
+use recurrent::{Activation, Batch, BatchShape, Cell, Clip, Config, InputKind, Loss, Optimizer, Recipe, Reset};
 
 use super::training::{HELD, accuracy, train, with_memory};
 use crate::common::whole::{ids, rng};
@@ -41,7 +41,7 @@ fn copying(random: &mut ChaCha12Rng, size: usize) -> Batch {
     let mut targets = vec![0; STEPS * size];
     targets[answers..].copy_from_slice(&tokens);
     let mask = (0..STEPS * size).map(|row| row >= answers).collect();
-    Batch::tokens(STEPS, size, inputs, targets).with_loss_mask(mask)
+    Batch::tokens(BatchShape { steps: STEPS, batch_size: size }, inputs, targets).with_loss_mask(mask)
 }
 
 /// The part of right answers on sequences that were not trained on.

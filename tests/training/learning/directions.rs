@@ -5,7 +5,9 @@
 
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Activation, Batch, Cell, Config, Directions, InputKind, Loss, Optimizer, Recipe, Reset, Trainer};
+use recurrent::{
+    Activation, Batch, BatchShape, Cell, Config, Directions, InputKind, Loss, Optimizer, Recipe, Reset, Trainer,
+};
 
 use super::training::{HELD, accuracy, train};
 use crate::common::whole::{ids, rng};
@@ -29,7 +31,9 @@ fn endings(random: &mut ChaCha12Rng, size: usize) -> Batch {
     let lengths: Vec<usize> = (0..size).map(|_| random.random_range(SHORTEST..=STEPS)).collect();
     let targets = (0..STEPS * size).map(|row| tokens[(lengths[row % size] - 1) * size + row % size]).collect();
     let mask = (0..STEPS * size).map(|row| row / size + 1 < lengths[row % size]).collect();
-    Batch::tokens(STEPS, size, tokens, targets).with_lengths(lengths).with_loss_mask(mask)
+    Batch::tokens(BatchShape { steps: STEPS, batch_size: size }, tokens, targets)
+        .with_lengths(lengths)
+        .with_loss_mask(mask)
 }
 
 fn trained(cell: Cell, directions: Directions) -> Trainer {

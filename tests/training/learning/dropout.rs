@@ -3,7 +3,9 @@
 //! Evaluation drops nothing: it repeats bit for bit, and is that of the same network trained without dropout.
 
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Batch, Cell, Config, Device, Dropout, InputKind, Loss, Model, Optimizer, Recipe, Reset, Trainer};
+use recurrent::{
+    Batch, BatchShape, Cell, Config, Device, Dropout, InputKind, Loss, Model, Optimizer, Recipe, Reset, Trainer,
+};
 
 use super::training::{HELD, accuracy, train};
 use crate::common::whole::{ids, rng};
@@ -26,7 +28,7 @@ fn echo(random: &mut ChaCha12Rng, size: usize) -> Batch {
     let mut targets = vec![0; LAG * size];
     targets.extend(&tokens[..(STEPS - LAG) * size]);
     let mask = (0..STEPS * size).map(|row| row / size >= LAG).collect();
-    Batch::tokens(STEPS, size, tokens, targets).with_loss_mask(mask)
+    Batch::tokens(BatchShape { steps: STEPS, batch_size: size }, tokens, targets).with_loss_mask(mask)
 }
 
 fn is_learned(cell: Cell, dropout: Dropout) {

@@ -7,7 +7,8 @@ use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use rand::seq::SliceRandom;
 use recurrent::{
-    Batch, Cell, Config, Device, InputKind, Inputs, Loss, Model, Optimizer, Predictor, ReadOut, Recipe, Reset,
+    Batch, BatchShape, Cell, Config, Device, InputKind, Inputs, Loss, Model, Optimizer, Predictor, ReadOut, Recipe,
+    Reset,
 };
 
 use super::training::{HELD, accuracy, train};
@@ -59,7 +60,7 @@ fn batch(random: &mut ChaCha12Rng, size: usize, sequence: Draw) -> Batch {
         valid.iter().enumerate().for_each(|(step, token)| tokens[step * size + at] = *token);
         classes.push(class);
     }
-    Batch::tokens(STEPS, size, tokens, classes).with_lengths(lengths)
+    Batch::tokens(BatchShape { steps: STEPS, batch_size: size }, tokens, classes).with_lengths(lengths)
 }
 
 /// The same valid steps with other padding.

@@ -4,9 +4,9 @@
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use recurrent::{
-    Batch, Clip, Config, Device, Init, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Trainer,
+    Batch, BatchShape, Clip, Config, Device, Init, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe,
+    StreamingPredictor, Targets, Trainer,
 };
-use recurrent::{StreamingPredictor, Targets};
 
 use crate::common::whole::{self, rng};
 
@@ -25,7 +25,7 @@ fn recall(rng: &mut ChaCha12Rng, unroll: usize, size: usize) -> Batch {
     let mut ids = tokens.clone();
     ids.extend((0..LAG * size).map(|_| rng.random_range(TOKENS as u32..2 * TOKENS as u32)));
     let seen = ids.split_off((LAG - unroll) * size);
-    Batch::tokens(unroll + 1, size, seen, tokens)
+    Batch::tokens(BatchShape { steps: unroll + 1, batch_size: size }, seen, tokens)
 }
 
 /// The part of wrong answers on 512 sequences that were not trained on.

@@ -59,7 +59,7 @@ pub fn train(
             break;
         }
     }
-    println!("{cell}, seed {seed}: {} steps", trainer.steps());
+    println!("{cell}, seed {seed}: {} steps", trainer.steps_done());
     trainer
 }
 

@@ -1,8 +1,8 @@
 //! Steps over several windows: the parts are the whole, carry on from each other, and diverge or are refused together.
 
 use recurrent::{
-    Batch, Clip, Config, Device, Error, InputKind, Inputs, Loss, Model, Optimizer, Recipe, Sequences, Start, Targets,
-    Trainer,
+    Batch, BatchShape, Clip, Config, Device, Error, InputKind, Inputs, Loss, Model, Optimizer, Recipe, Sequences,
+    Start, Targets, Trainer,
 };
 
 use super::{batch, bytes, doubles, elman, lstm, plain, trainer, values};
@@ -31,14 +31,25 @@ fn part(whole: &Batch, config: &Config, columns: std::ops::Range<usize>) -> Batc
         rows.flat_map(|row| row[columns.start * width..columns.end * width].to_vec()).collect()
     }
     let sequences = match &whole.sequences.inputs {
-        Inputs::Tokens(ids) => Sequences::tokens(steps, columns.len(), cut(ids, all, 1, &columns)),
-        Inputs::Dense(x) => Sequences::dense(steps, columns.len(), cut(x, all, config.input.size(), &columns)),
+        Inputs::Tokens(ids) => {
+            Sequences::tokens(BatchShape { steps, batch_size: columns.len() }, cut(ids, all, 1, &columns))
+        }
+        Inputs::Dense(x) => Sequences::dense(
+            BatchShape { steps, batch_size: columns.len() },
+            cut(x, all, config.input.size(), &columns),
+        ),
+        _ => panic!("another kind"),
     };
     let targets = match &whole.targets {
         Targets::Classes(ids) => Targets::Classes(cut(ids, all, 1, &columns)),
         Targets::Values(y) => Targets::Values(cut(y, all, config.outputs, &columns)),
+        _ => panic!("another kind"),
     };
-    Batch { sequences, targets, loss_mask: whole.loss_mask.as_ref().map(|mask| cut(mask, all, 1, &columns)) }
+    let batch = Batch::new(sequences, targets);
+    match &whole.loss_mask {
+        Some(mask) => batch.with_loss_mask(cut(mask, all, 1, &columns)),
+        None => batch,
+    }
 }
 
 fn parts_are_the_whole(device: &Device) {
@@ -104,7 +115,7 @@ fn parts_carry_on_from_each_other(device: &Device) {
     together.step_accumulated(&windows[..2]).unwrap();
     together.step_accumulated(&windows[2..]).unwrap();
     assert_eq!(together.state().unwrap(), apart.state().unwrap());
-    assert_eq!(together.steps(), 2);
+    assert_eq!(together.steps_done(), 2);
 
     let of = |at: usize| windows[at].count(&config) as f64;
     let (apart, together) = (apart.metrics().unwrap(), together.metrics().unwrap());
@@ -120,13 +131,20 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
     for config in [elman(), lstm()] {
         let mut random = Random::new(5);
         let of = |window: &Batch| window.count(&config);
-        let unlabelled = |window: &Batch| window.clone().with_loss_mask(vec![false; config.label_count(6, 3)]);
+        let unlabelled = |window: &Batch| {
+            window.clone().with_loss_mask(vec![false; config.label_count(BatchShape { steps: 6, batch_size: 3 })])
+        };
         let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Initial));
         let recipe = plain(loss_of(&config), 0.1);
         let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe));
         let mut lone = trainer(device, &config, plain(loss_of(&config), 1e-30));
-        lone.step(&burn_in.clone().with_loss_mask((0..config.label_count(6, 3)).map(|r| r == 0).collect())).unwrap();
-        let state = lone.state().unwrap().unwrap().values;
+        lone.step(
+            &burn_in.clone().with_loss_mask(
+                (0..config.label_count(BatchShape { steps: 6, batch_size: 3 })).map(|r| r == 0).collect(),
+            ),
+        )
+        .unwrap();
+        let state = lone.state().unwrap().unwrap();
         let carried = labelled.clone().with_start(Start::Carry);
         let windows = [unlabelled(&burn_in), carried.clone()];
         assert_eq!((of(&windows[0]), of(&windows[1])), (0, of(&labelled)));
@@ -142,7 +160,7 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
         for (got, want) in got.iter().zip(&want) {
             assert_close("loss and norm", &[got.loss, got.grad_norm], &[want.loss, want.grad_norm], ACCUMULATED);
         }
-        let [got, want] = [&mut together, &mut apart].map(|trainer| doubles(trainer.model().unwrap().flat()));
+        let [got, want] = [&mut together, &mut apart].map(|trainer| doubles(trainer.model().unwrap().values()));
         assert_close("the weights", &got, &want, ACCUMULATED);
     }
 }
@@ -175,7 +193,7 @@ fn a_part_that_diverges_changes_nothing(device: &Device) {
     let config = Config::elman(InputKind::Dense(3), 20, 2).with_seed(4);
     let mut good = batch(&mut Random::new(4), &config, 4, 2);
     good.loss_mask = None;
-    let bad = Batch { targets: Targets::Values(vec![3e38; 16]), ..good.clone() };
+    let bad = good.clone().with_targets(Targets::Values(vec![3e38; 16]));
     diverges(device, &Model::new(config).unwrap(), &good, &bad, "the loss");
 
     let (model, [good, bad]) = whole::overflowing();
@@ -199,7 +217,7 @@ fn parts_that_do_not_fit_are_named_before_any_runs(device: &Device) {
         (vec![], "there is no batch to learn from"),
         (
             vec![good.clone(), nonsense.clone()],
-            "batches[1]: targets[0] (step 0, sequence 0) is id 7, but the network has 7 outputs, counted from 0",
+            "batches[1]: targets[0] (step 0, sequence 0) is id 7, but the model has 7 outputs, counted from 0",
         ),
         (vec![good.clone(), good.clone(), shorter], "batches[2]: mask has shape [1], expected [12]"),
         (vec![good.clone(), carried.clone()], "batches[1]: the carried state's batch has shape [3], expected [2]"),

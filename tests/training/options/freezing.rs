@@ -1,6 +1,7 @@
 //! Parameters that are frozen, and those that decay: neither they nor their moments move, in a resumed training either.
 
-use recurrent::plan::{FROZEN, NOT_DECAYED};
+use recurrent::internals::plan::parameter_flags;
+use recurrent::internals::plan::{FROZEN, NOT_DECAYED};
 use recurrent::{Batch, Checkpoint, Clip, DecayScope, Device, Error, Layout, Loss, Model, Optimizer, Recipe, Trainer};
 
 use super::{batch, bytes, doubles, elman, lstm, plain, trainer, values};
@@ -153,10 +154,9 @@ fn weight_decay_shrinks_what_it_should(device: &Device) {
 #[test]
 fn biases_and_learned_states_are_exempt_from_decay() {
     let layout = Layout::new(&lstm().with_learned_initial_state(true)).unwrap();
-    let recipe = Recipe::new(Loss::MeanSquared);
     let frozen = ["c_0".to_owned(), "weight".to_owned()];
     for (decay, spared) in [(DecayScope::Weights, NOT_DECAYED), (DecayScope::All, 0)] {
-        let parameter_flags = recipe.with_decay_scope(decay).parameter_flags(&layout, &frozen).unwrap();
+        let parameter_flags = parameter_flags(decay, &layout, &frozen).unwrap();
         let mut want = vec![0; layout.buffer_len()];
         for parameter in layout.parameters() {
             let is_weight = parameter.name.starts_with("weight");

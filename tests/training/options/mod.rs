@@ -7,7 +7,9 @@ mod accumulating;
 mod freezing;
 mod stopping;
 
-use recurrent::{Batch, Clip, Config, Device, InputKind, Loss, Model, Optimizer, Recipe, Sequences, Targets, Trainer};
+use recurrent::{
+    Batch, BatchShape, Clip, Config, Device, InputKind, Loss, Model, Optimizer, Recipe, Sequences, Targets, Trainer,
+};
 
 use crate::common::random::Random;
 
@@ -39,15 +41,22 @@ fn doubles(values: &[f32]) -> Vec<f64> {
 fn batch(random: &mut Random, config: &Config, steps: usize, size: usize) -> Batch {
     let rows = steps * size;
     let sequences = match config.input {
-        InputKind::Tokens(tokens) => Sequences::tokens(steps, size, random.ids(rows, tokens)),
-        _ => Sequences::dense(steps, size, singles(random.reals(rows * config.input.size(), 1.0))),
+        InputKind::Tokens(tokens) => {
+            Sequences::tokens(BatchShape { steps, batch_size: size }, random.ids(rows, tokens))
+        }
+        _ => Sequences::dense(
+            BatchShape { steps, batch_size: size },
+            singles(random.reals(rows * config.input.size(), 1.0)),
+        ),
     };
     let targets = match config.input {
         InputKind::Tokens(_) => Targets::Classes(random.ids(rows, config.outputs)),
         _ => Targets::Values(singles(random.reals(rows * config.outputs, 1.0))),
     };
     let mask = Some(random.mask(rows).into_iter().map(|counts| counts == 1.0).collect());
-    Batch { sequences, targets, loss_mask: mask }
+    let mut batch = Batch::new(sequences, targets);
+    batch.loss_mask = mask;
+    batch
 }
 
 /// All that a training is, as bytes.

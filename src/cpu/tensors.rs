@@ -1,6 +1,6 @@
 //! The buffers of one plan as its operations see them: any number read while one or two are taken out and written.
 
-use super::matmul::Matrix;
+use super::matrix::Matrix;
 use super::packed::Panels;
 use super::real::Real;
 use crate::plan::{Plan, TensorId, View};

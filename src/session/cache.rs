@@ -9,20 +9,22 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::device::Executor;
 use crate::error::{Error, Result};
-use crate::gpu::Wait;
-use crate::plan::{LossTensors, Plan, PlanId, PlanTensors};
-
-/// What is kept where the user sets no bound: this part of the machine's memory.
-const SHARE: u64 = 8;
-
-/// What is kept where the machine does not tell how much memory it has, as in a browser: 256 MiB.
-const UNKNOWN: u64 = 256 << 20;
+use crate::executor::Executor;
+use crate::plan::{LossTensors, Plan, PlanId, PlanTensors, Purpose};
 
 /// How many plans are kept ready, from [`Trainer::plan_cache`](crate::Trainer::plan_cache),
 /// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or
 /// [`StreamingPredictor::plan_cache`](crate::StreamingPredictor::plan_cache).
+///
+/// ```
+/// use recurrent::{Config, Device, InputKind, Model, StreamingPredictor};
+/// let model = Model::new(Config::elman(InputKind::Dense(1), 4, 1))?;
+/// let stream = StreamingPredictor::new(&Device::cpu(), &model, 1)?;
+/// let kept = stream.plan_cache();
+/// assert!(kept.plans == 1 && kept.bytes <= kept.limit);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanCacheStats {
@@ -54,6 +56,16 @@ pub(crate) enum Kind {
     Infer,
     Evaluate,
     Train,
+}
+
+impl Kind {
+    pub fn of(purpose: &Purpose) -> Self {
+        match purpose {
+            Purpose::Infer => Kind::Infer,
+            Purpose::Evaluate(_) => Kind::Evaluate,
+            Purpose::Train(_) => Kind::Train,
+        }
+    }
 }
 
 /// A plan that is ready on an executor, and where its tensors are. It is in use as long as anyone but the cache has it.
@@ -106,7 +118,6 @@ impl PlanCache {
         &mut self,
         executor: &mut Executor,
         key: PlanKey,
-        wait: Wait,
         make: impl Fn() -> Result<(Plan, PlanTensors)>,
     ) -> Result<Arc<CachedPlan>> {
         self.asked += 1;
@@ -117,11 +128,9 @@ impl PlanCache {
         let (plan, tensors) = make()?;
         log::debug!("a plan for {key:?}:\n{plan}");
         let bytes = executor.needs(&plan);
-        self.shrink(executor, self.limit.saturating_sub(bytes), wait).await?;
+        self.shrink(executor, self.limit.saturating_sub(bytes)).await?;
         let id = match executor.prepare(plan).await {
-            Err(Error::OutOfMemory(_)) if self.shrink(executor, 0, wait).await? > 0 => {
-                executor.prepare(make()?.0).await
-            }
+            Err(Error::OutOfMemory(_)) if self.shrink(executor, 0).await? > 0 => executor.prepare(make()?.0).await,
             prepared => prepared,
         }?;
         let plan = Arc::new(CachedPlan { id, tensors, batch: key.batch });
@@ -133,7 +142,7 @@ impl PlanCache {
 
     /// Frees plans that are not in use, the least recently used first, until at most so many bytes are held, and waits
     /// until the device has given their memory back. Returns how many went.
-    async fn shrink(&mut self, executor: &mut Executor, limit: u64, wait: Wait) -> Result<u64> {
+    async fn shrink(&mut self, executor: &mut Executor, limit: u64) -> Result<u64> {
         let before = self.freed;
         while self.bytes > limit {
             let idle = self.held.iter().filter(|(_, held)| Arc::strong_count(&held.plan) == 1);
@@ -145,7 +154,7 @@ impl PlanCache {
             }
         }
         if self.freed > before {
-            executor.idle(wait).await?;
+            executor.idle().await?;
         }
         Ok(self.freed - before)
     }
@@ -156,30 +165,11 @@ impl PlanCache {
     }
 }
 
-/// How many bytes of plans are kept where the user sets no bound.
-pub(crate) fn default_limit() -> u64 {
-    #[cfg(not(target_arch = "wasm32"))]
-    let memory = {
-        static MEMORY: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-        *MEMORY.get_or_init(|| {
-            let mut system = sysinfo::System::new();
-            system.refresh_memory();
-            // A container may have less than its machine.
-            let limits = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
-            limits.map_or(system.total_memory(), |limit| limit.min(system.total_memory()))
-        })
-    };
-    #[cfg(target_arch = "wasm32")]
-    let memory = 0;
-    if memory == 0 { UNKNOWN } else { memory / SHARE }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::device::Device;
     use crate::model::{Config, InputKind};
-    use crate::plan::Purpose;
 
     #[test]
     fn the_least_recently_used_goes_first_and_what_is_in_use_never() {
@@ -194,7 +184,7 @@ mod tests {
         let needs = |batch| executor.needs(&make(batch)().unwrap().0);
         let mut plans = PlanCache::new(needs(1) + needs(2) + needs(3));
         let mut get = |batch: usize, plans: &mut PlanCache| {
-            pollster::block_on(plans.get(&mut executor, key(batch), Wait::Block, make(batch))).unwrap()
+            crate::wait::block_on(plans.get(&mut executor, key(batch), make(batch))).unwrap()
         };
         for batch in [1, 2, 3, 1] {
             get(batch, &mut plans);
@@ -220,10 +210,5 @@ mod tests {
         drop(in_use);
         get(30, &mut plans);
         assert_eq!(plans.held.keys().collect::<Vec<_>>(), [&key(30)]);
-    }
-
-    #[test]
-    fn a_machine_has_memory() {
-        assert!(default_limit() >= 1 << 24, "{}", default_limit());
     }
 }

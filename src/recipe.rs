@@ -1,13 +1,19 @@
-//! How a network is trained: loss, clipping, optimiser and learning rate. Plain data, stored in every checkpoint.
+//! How a network is trained: loss, clipping, optimiser, learning rate, dropout, and the precision it is stored in.
+//!
+//! The contract: it is plain data, which every checkpoint stores, and a setting out of its range is an error before
+//! anything is made by it.
 
 use serde::{Deserialize, Serialize};
 
-use super::op::{FROZEN, NOT_DECAYED};
-use crate::allocate::zeros;
 use crate::error::{Error, Result};
-use crate::model::{Config, Directions, Layout};
+use crate::model::{Config, Directions};
 
 /// What is minimised: a mean over the positions that count.
+///
+/// ```
+/// use recurrent::{Loss, recipe::TargetKind};
+/// assert_eq!(Loss::CrossEntropy.targets(), TargetKind::Classes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -18,7 +24,64 @@ pub enum Loss {
     MeanSquared,
 }
 
+/// Hands the table of losses to another macro: for each the name of its shader, and which loss it is.
+#[cfg(feature = "gpu")]
+macro_rules! losses {
+    ($make:ident) => {
+        $make! {
+            cross_entropy: $crate::recipe::Loss::CrossEntropy,
+            mean_squared: $crate::recipe::Loss::MeanSquared,
+        }
+    };
+}
+#[cfg(feature = "gpu")]
+pub(crate) use losses;
+
+/// What a loss compares the outputs with.
+///
+/// ```
+/// use recurrent::{Loss, recipe::TargetKind};
+/// assert_eq!(Loss::MeanSquared.targets(), TargetKind::Values);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TargetKind {
+    /// A class id for each position.
+    Classes,
+    /// A real number for each output of a position.
+    Values,
+}
+
+/// What a plan knows of a loss.
+pub(crate) struct LossRecord {
+    /// What it is called in printed plans and profiles.
+    pub name: &'static str,
+    pub targets: TargetKind,
+    /// How often a kernel goes over the outputs of a position.
+    pub passes: u64,
+}
+
+impl Loss {
+    /// Returns what it compares the outputs with.
+    pub fn targets(self) -> TargetKind {
+        self.record().targets
+    }
+
+    pub(crate) const fn record(self) -> LossRecord {
+        match self {
+            Loss::CrossEntropy => LossRecord { name: "cross entropy", targets: TargetKind::Classes, passes: 3 },
+            Loss::MeanSquared => LossRecord { name: "mean squared", targets: TargetKind::Values, passes: 1 },
+        }
+    }
+}
+
 /// What is done to the gradient before the update.
+///
+/// ```
+/// use recurrent::{Clip, Loss, Recipe};
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0));
+/// # assert_eq!(recipe.clip, Clip::Norm(1.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +97,12 @@ pub enum Clip {
 }
 
 /// The rule of the update.
+///
+/// ```
+/// use recurrent::{Loss, Optimizer, Recipe};
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.01), 1e-3);
+/// assert_eq!(recipe.optimizer.moment_count(), 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -86,9 +155,14 @@ impl Optimizer {
 
     /// How many moments it keeps for every parameter.
     pub fn moment_count(self) -> usize {
+        self.record().moments
+    }
+
+    pub(crate) const fn record(self) -> OptimizerRecord {
         match self {
-            Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } => 1,
-            Optimizer::Adam { .. } => 2,
+            Optimizer::Sgd { .. } => OptimizerRecord { name: "sgd", moments: 1, flops: 5 },
+            Optimizer::RmsProp { .. } => OptimizerRecord { name: "rms prop", moments: 1, flops: 10 },
+            Optimizer::Adam { .. } => OptimizerRecord { name: "adam", moments: 2, flops: 15 },
         }
     }
 
@@ -104,7 +178,24 @@ impl Optimizer {
     }
 }
 
+/// What a plan knows of an optimiser.
+pub(crate) struct OptimizerRecord {
+    /// What it is called in printed plans and profiles.
+    pub name: &'static str,
+    /// How many moments it keeps for every parameter.
+    pub moments: usize,
+    /// Floating-point operations for every parameter, with the clip's one.
+    pub flops: u64,
+}
+
 /// Which parameters an optimiser's weight decay shrinks, if it has one.
+///
+/// ```
+/// use recurrent::{DecayScope, Loss, Optimizer, Recipe};
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.1), 1e-3);
+/// let recipe = recipe.with_decay_scope(DecayScope::All); // biases too
+/// # assert_eq!(recipe.decay_scope, DecayScope::All);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -118,6 +209,13 @@ pub enum DecayScope {
 }
 
 /// The learning rate as a plain function of the step.
+///
+/// ```
+/// use recurrent::{LearningRateSchedule, Loss, Recipe};
+/// let schedule = LearningRateSchedule::Cosine { warm_up: 100, total: 1000, floor: 0.0 };
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_learning_rate(1e-2).with_schedule(schedule);
+/// assert!(recipe.rate(10) < recipe.rate(100) && recipe.rate(900) < recipe.rate(100));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -169,6 +267,14 @@ impl LearningRateSchedule {
 ///
 /// Masks are a function of the seed, the step and the position, the same on every executor, so a training repeats and
 /// resumes exactly. Evaluation and inference drop nothing.
+///
+/// ```
+/// use recurrent::{Dropout, Loss, Recipe};
+/// // A tenth of the inputs and of the hidden state, the same ones at all steps; a fifth between the layers.
+/// let dropout = Dropout::variational(0.1, 0.1).with_outputs(0.2).with_seed(7);
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(dropout);
+/// # assert_eq!(recipe.dropout, dropout);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
@@ -221,6 +327,13 @@ impl Dropout {
 /// alone: going back, each segment but the last is computed once more. That is about one forward pass more, for the
 /// memory of one segment in place of T steps. The gradient is the same, up to the rounding of its sums. Inputs, and the
 /// outputs that are read out at every step, are not cut.
+///
+/// ```
+/// use recurrent::{GradientCheckpointing, Loss, Recipe};
+/// // Memory for about √T steps in place of T.
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(GradientCheckpointing::Sqrt);
+/// # assert_eq!(recipe.gradient_checkpointing, GradientCheckpointing::Sqrt);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
@@ -251,10 +364,43 @@ impl GradientCheckpointing {
     }
 }
 
+/// In how many bits a GPU stores what is large. The choice of a device,
+/// [`Device::with_precision`](crate::Device::with_precision).
+///
+/// ```
+/// use recurrent::{Device, Precision};
+/// let device = Device::best();
+/// // In half precision where the device has it.
+/// let device = device.clone().with_precision(Precision::F16).unwrap_or(device);
+/// # let _ = device;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32.
+    #[default]
+    F32,
+    /// 16: gates, h of all steps and its gradient, a GRU's recurrent sums or its second operand, and a copy of the
+    /// parameters, rounded once a step, that all products read. Sums are made in 32 bits, and an LSTM's c, outputs,
+    /// loss, gradients of the parameters, moments and the parameters themselves are kept in 32.
+    ///
+    /// 16-bit floats have 11 binary digits and end at 65504 and, with fewer digits, at 6·10⁻⁸. So in training the
+    /// gradient of the loss is scaled on its way (Micikevicius et al. 2018).
+    F16,
+}
+
 /// The largest norm that a gradient is scaled up to: its square, and the optimiser's sums of them, are numbers of f32.
 const MAX_NORM: f64 = 1e15;
 
 /// How a network is trained.
+///
+/// ```
+/// use recurrent::{Clip, Loss, Optimizer, Recipe};
+/// let recipe = Recipe::new(Loss::CrossEntropy) // Adam, a rate of 2e-3, the gradient clipped to a norm of 5
+///     .with_optimizer(Optimizer::sgd(0.9), 0.05)
+///     .with_clip(Clip::Norm(1.0));
+/// assert_eq!(recipe.rate(1), 0.05);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
@@ -346,23 +492,6 @@ impl Recipe {
     /// The learning rate of step `step`, counted from 1.
     pub fn rate(&self, step: u64) -> f64 {
         (self.learning_rate * self.schedule.factor(step)).min(Self::MAX_RATE)
-    }
-
-    /// `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor
-    /// `parameter_flags` holds them, where the parameters named in `frozen` are not trained. The gaps between tensors
-    /// have neither.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn parameter_flags(&self, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
-        let mut parameter_flags = zeros(layout.buffer_len(), "marking the parameters that are trained")?;
-        for parameter in layout.parameters() {
-            let decays = self.decay_scope == DecayScope::All || parameter.name.starts_with("weight");
-            let decay = if decays { 0 } else { NOT_DECAYED };
-            let update = if frozen.contains(&parameter.name) { FROZEN } else { 0 };
-            parameter_flags[parameter.range()].fill(decay | update);
-        }
-        Ok(parameter_flags)
     }
 
     /// [`Recipe::check`], and whether a network has what is dropped.

@@ -3,12 +3,9 @@
 //! The contract: every array is held against the configuration by its shape, and what comes out computes what the Keras
 //! model does.
 
-use super::cells::{Cell, Reset};
-use super::config::{Config, Directions};
-use super::parameters::{Layout, Parameter};
-use super::{ALLOCATING, Model, find_not_finite};
 use crate::allocate::zeros;
 use crate::error::{Error, Result};
+use crate::model::{ALLOCATING, Cell, Config, Directions, Layout, Model, Parameter, Reset, find_not_finite};
 
 /// An array of Keras' and the parameters that it holds, one behind the other.
 struct Array {
@@ -103,7 +100,7 @@ impl Model {
                 transpose(given, gates, parameter, &mut values[parameter.range()]);
             }
         }
-        Ok(Model { config, layout, values })
+        Ok(Model::from_flat(config, layout, values))
     }
 }
 

@@ -8,13 +8,12 @@ mod backward;
 mod forward;
 
 use super::{
-    Clip, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase, Plan, PoolKind, Precision, Purpose,
-    Recurrence, StepMetrics, StepParams, Sum, Target,
-    recipe::{Dropout, Loss, Recipe},
-    tensor::{DType, Lifetime, TensorId, View},
+    CopyView, DType, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase, Plan, PoolKind,
+    Purpose, Recurrence, StepMetrics, StepParams, Sum, Target, TensorId, View,
 };
 use crate::error::Result;
 use crate::model::{Config, Directions, Layout, ReadOut};
+use crate::recipe::{Clip, Dropout, Loss, Precision, Recipe, TargetKind};
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +24,8 @@ pub struct PlanTensors {
     pub inputs: TensorId,
     /// `[B]`: how many steps of each sequence are valid.
     pub lengths: TensorId,
-    /// `[1]`: 1 where the sequences start from the learned initial state, 0 where from `state`; if there is one.
+    /// `[1]`: 1 where the sequences start from the learned initial state, 0 where from `state`; if there is
+    /// one; of an inference the host writes `state` in both cases.
     pub fresh: Option<TensorId>,
     /// `[R, O]`: the read-out. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
     pub outputs: TensorId,
@@ -55,8 +55,8 @@ pub struct LossTensors {
 pub struct TrainingTensors {
     /// `[flat]`: the gradient before clipping.
     pub gradients: TensorId,
-    /// `[flat]`: what each element is left out of, as [`Recipe::parameter_flags`] says; as long as nobody writes it,
-    /// nothing is frozen and everything decays.
+    /// `[flat]`: what each element is left out of, as [`parameter_flags`](super::parameter_flags) says; as long as
+    /// nobody writes it, nothing is frozen and everything decays.
     pub parameter_flags: TensorId,
     /// `[flat]` each: the optimiser's moments.
     pub moments: [Option<TensorId>; 2],
@@ -124,7 +124,7 @@ pub(super) fn build(
     } else {
         let rounded = plan.tensor("rounded_parameters", &[layout.buffer_len()], storage_dtype, Lifetime::Shared)?;
         let [from, to] = [parameters, rounded].map(|tensor| View::new(tensor, 0, 1, layout.buffer_len()));
-        plan.push(Phase::Forward, Op::Copy { from, to });
+        plan.push(Phase::Forward, Op::Copy(CopyView { from, to }));
         rounded
     };
     let loss_scale = match purpose {
@@ -169,7 +169,7 @@ pub(super) fn build(
 
 impl Builder<'_> {
     fn build(&mut self, purpose: Purpose) -> Result<PlanTensors> {
-        let forward = self.forward(matches!(purpose, Purpose::Train(_)))?;
+        let forward = self.forward(purpose)?;
         let mut all = PlanTensors {
             parameters: self.parameters,
             inputs: forward.inputs,
@@ -212,7 +212,7 @@ impl Builder<'_> {
         let sums = self.scratch(&format!("sums_{}_{}", out.rows, out.cols), &[out.rows, out.cols], DType::F32)?;
         let sums = View::new(sums, 0, out.rows, out.cols);
         self.push(Op::MatMul(MatMul { out: sums, ..op }));
-        self.push(Op::Copy { from: sums, to: out });
+        self.push(Op::Copy(CopyView { from: sums, to: out }));
         Ok(())
     }
 
@@ -256,9 +256,9 @@ impl Builder<'_> {
     }
 
     fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossTensors, TensorId)> {
-        let targets = match loss {
-            Loss::CrossEntropy => self.id("targets", &[outputs.rows])?,
-            Loss::MeanSquared => self.real("targets", &[outputs.rows, outputs.cols], Lifetime::Input)?,
+        let targets = match loss.targets() {
+            TargetKind::Classes => self.id("targets", &[outputs.rows])?,
+            TargetKind::Values => self.real("targets", &[outputs.rows, outputs.cols], Lifetime::Input)?,
         };
         let loss_mask = self.real("loss_mask", &[outputs.rows], Lifetime::Input)?;
         let step_params = self.real("step_params", &[StepParams::LEN], Lifetime::Input)?;

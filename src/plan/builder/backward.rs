@@ -5,10 +5,11 @@ use super::{Builder, ForwardTensors, Layer, LossTensors, MOMENTS, TrainingTensor
 use crate::error::Result;
 use crate::model::{ReadOut, Saved};
 use crate::plan::{
-    DType, DropoutMask, GatherGradient, GradientNorms, GradientSegment, InitialStateGradient, Lifetime, MatMul,
-    NormPartial, Op, Phase, PoolGradient, ProductTile, Recipe, Recurrence, RecurrenceMode, ReduceGradients, TensorId,
-    Tile, Update, UpdateLossScale, View, Way, WeightGradient,
+    BackwardRecurrence, CopyView, DType, DropoutMask, GatherGradient, GradientNorms, GradientSegment,
+    InitialStateGradient, Lifetime, MatMul, NormPartial, Op, Phase, PoolGradient, ProductTile, Recurrence,
+    RecurrenceMode, ReduceGradients, TensorId, Tile, Update, UpdateLossScale, View, Way, WeightGradient, ZeroTensor,
 };
+use crate::recipe::Recipe;
 
 /// The part of a window that is gone back over at once: all of it, unless gradients are checkpointed.
 #[derive(Clone, Copy)]
@@ -68,7 +69,7 @@ impl Builder<'_> {
                 && (self.config.read_out != ReadOut::EveryStep || self.config.learned_initial_state)
             {
                 // Not every segment has a gradient of every parameter.
-                self.push(Op::Zero { tensor: slices });
+                self.push(Op::Zero(ZeroTensor { tensor: slices }));
             }
             let segment = Segment { first, is_last, slices, step_params: loss.step_params };
             self.read_out_gradient(forward, layers, segment)?;
@@ -168,7 +169,7 @@ impl Builder<'_> {
                 self.input_gradient(d, "weight", View::new(upstream, slot, rows, self.width))?;
             }
             (_, None) => {
-                self.push(Op::Zero { tensor: upstream });
+                self.push(Op::Zero(ZeroTensor { tensor: upstream }));
                 if reads {
                     self.input_gradient(d, "weight", View::new(upstream, steps * slot, self.batch, self.width))?;
                 }
@@ -189,7 +190,7 @@ impl Builder<'_> {
             let slot = if leaves { left } else { recurrence.steps + 1 };
             let at = View::new(tensor, slot * len, 1, len);
             let (from, to) = if leaves { (at, between) } else { (between, at) };
-            self.push(Op::Copy { from, to });
+            self.push(Op::Copy(CopyView { from, to }));
         }
         Ok(())
     }
@@ -216,7 +217,7 @@ impl Builder<'_> {
         };
         // Uᵀ is read forwards alone: what it lies in is free from there on.
         let backward = Recurrence { tile, weight_transposed: None, ..recurrence.clone() };
-        self.push(Op::Backward { recurrence: backward, upstream, to_start, carried });
+        self.push(Op::Backward(BackwardRecurrence { recurrence: backward, upstream, to_start, carried }));
         if let Some(out) = self.trace {
             let (directions, steps, lengths) = (recurrence.directions, recurrence.steps, recurrence.lengths);
             let (row, loss_scale) = (layer * directions, self.loss_scale);

@@ -8,10 +8,8 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::encode::{Encoded, named_tensors};
 use super::family::Family;
-use super::tensors::{METADATA, Tensors};
-use super::{Checked, Fault, MEMORY, file, named, save};
+use crate::checkpoint::{Checked, Encoded, Fault, MEMORY, METADATA, Tensors, file, named, named_tensors, save};
 use crate::error::Result;
 use crate::model::{Config, Layout, Model, Parameter};
 
@@ -26,7 +24,7 @@ const TYPES: [Dtype; 4] = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16];
 /// `torch.nn.Linear`. In a PyTorch module, each is behind the names of the modules it lies in:
 ///
 /// ```
-/// use recurrent::checkpoint::Names;
+/// use recurrent::formats::Names;
 /// // self.encoder.rnn = nn.LSTM(…); self.head = nn.Linear(…); self.start = nn.Parameter(…)
 /// let names = Names::new().recurrent("encoder.rnn.").read_out("head.").rename("h_0", "start");
 /// ```
@@ -133,12 +131,13 @@ impl Model {
     /// number is rounded to the nearest f32. Metadata is not needed and not looked at.
     ///
     /// # Errors
-    /// Same as [`Model::new`]; [`Error::Checkpoint`](crate::Error::Checkpoint) for a file that is missing or damaged,
-    /// for names that the model cannot have, for a number that is not finite or too large for f32, and, all in one
-    /// message, for tensors that the file lacks, that are unknown, of another shape, or of another type.
+    /// Same as [`Model::new`]; [`Error::File`](crate::Error::File) for a file that is missing or cannot be read;
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) for one that is damaged, for names that the model cannot have,
+    /// for a number that is not finite or too large for f32, and, all in one message, for tensors that the file lacks,
+    /// that are unknown, of another shape, or of another type.
     pub fn import(path: impl AsRef<Path>, config: Config, names: &Names) -> Result<Self> {
         let (path, layout) = (path.as_ref(), Layout::new(&config)?);
-        file::read(path).and_then(|bytes| decode(&bytes, config, layout, names)).map_err(named(path.display()))
+        file::read(path).and_then(|bytes| decode(&bytes, config, layout, names)).map_err(named(path))
     }
 
     /// The network of a file's bytes; see [`Model::import`].
@@ -158,7 +157,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) for names that the model cannot have, for a number that is not
-    /// finite, and where the file cannot be written; an old file is then as it was.
+    /// finite; [`Error::File`](crate::Error::File) where the file cannot be written. An old file is then as it was.
     pub fn export(&self, path: impl AsRef<Path>, names: &Names) -> Result<()> {
         save(path.as_ref(), encode(self, names))
     }
@@ -205,6 +204,6 @@ fn encode<'a>(model: &'a Model, names: &Names) -> Checked<Encoded<'a>> {
         return Err("a file without the bias of the read-out would hold another network: it is not zero".to_owned());
     }
     // What PyTorch's own tools write, and some of them ask for.
-    let tensors = named_tensors(model.layout(), model.flat(), |p| names.has(p).then(|| names.of(p)));
+    let tensors = named_tensors(model.layout(), model.values(), |p| names.has(p).then(|| names.of(p)));
     Encoded::new(tensors, "format", "pt".to_owned())
 }

@@ -3,11 +3,12 @@
 
 use super::{Builder, ForwardTensors, Layer, SharedByChunks, pool_kind};
 use crate::error::Result;
-use crate::model::{InputKind, ReadOut, Saved};
+use crate::model::{BatchShape, InputKind, ReadOut, Saved};
 use crate::plan::{
-    DType, DropoutDraw, DropoutMask, Gather, InitialState, Lifetime, MatMul, Op, Pool, ProductTile, Recurrence,
-    RecurrenceMode, RemainingLengths, TensorId, Tile, Transpose, View, Way, recipe::Dropout, tile::Work,
+    CopyView, DType, DropoutDraw, DropoutMask, Gather, InitialState, Lifetime, MatMul, Op, Pool, ProductTile, Purpose,
+    Recurrence, RecurrenceMode, RemainingLengths, TensorId, Tile, Transpose, View, Way, tile::Work,
 };
+use crate::recipe::Dropout;
 
 /// A place of the network at which dropout draws.
 #[derive(Clone, Copy)]
@@ -19,7 +20,8 @@ pub(super) enum Site {
 }
 
 impl Builder<'_> {
-    pub(super) fn forward(&mut self, training: bool) -> Result<ForwardTensors> {
+    pub(super) fn forward(&mut self, purpose: Purpose) -> Result<ForwardTensors> {
+        let training = matches!(purpose, Purpose::Train(_));
         let state = self.real("state", &self.config.state_shape(self.batch), Lifetime::Scratch)?;
         let lengths = self.id("lengths", &[self.batch])?;
         let inputs = match self.config.input {
@@ -30,7 +32,8 @@ impl Builder<'_> {
             let sites = 1 + 2 * self.config.layers;
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
-        let fresh = self.start(state)?;
+        // What an inference starts from is known to the host, which writes it.
+        let fresh = if purpose == Purpose::Infer { None } else { self.start(state)? };
         let chunk = if training {
             self.segment
         } else if self.both() {
@@ -42,7 +45,7 @@ impl Builder<'_> {
         for layer in 0..self.config.layers {
             layers.push(self.recurrence(layer, chunk, lengths, training)?);
         }
-        let labels = self.config.label_count(self.steps, self.batch);
+        let labels = self.config.label_count(BatchShape { steps: self.steps, batch_size: self.batch });
         // Of training nobody reads them.
         let lifetime = if training { Lifetime::Transient } else { Lifetime::Scratch };
         let outputs = self.real("outputs", &[labels, self.config.outputs], lifetime)?;
@@ -80,7 +83,7 @@ impl Builder<'_> {
             if let Some(states) = states.filter(|_| first + chunk < self.steps) {
                 let len = self.plan.get(state).len();
                 let to = View::new(states, first / chunk * len, 1, len);
-                self.push(Op::Copy { from: View::new(state, 0, 1, len), to });
+                self.push(Op::Copy(CopyView { from: View::new(state, 0, 1, len), to }));
             }
             done = self.chunk(&shared, first, steps, (state, 0), true)?;
             if let (Some(kind), Some(out), Some(top)) = (pool_kind(self.config), pooled, done.last()) {
@@ -225,7 +228,7 @@ impl Builder<'_> {
 
     /// The tile of a window that runs as a whole sequence.
     fn whole_sequence_tile(&self, steps: usize) -> Option<Tile> {
-        self.target.whole_sequence(steps, &self.work(Way::Forward))
+        Tile::whole_sequence(self.target, steps, &self.work(Way::Forward))
     }
 
     /// `steps` steps of a layer's recurrence.
@@ -261,7 +264,7 @@ impl Builder<'_> {
             // Both directions' at each end: nobody reads the half that is the other's.
             for direction in 0..part.directions {
                 let to = slot(*tensor, part.slot(direction, None));
-                self.push(Op::Copy { from: *state, to });
+                self.push(Op::Copy(CopyView { from: *state, to }));
             }
         }
 
@@ -287,7 +290,7 @@ impl Builder<'_> {
                 // The first direction's with all columns, which is no dispatch; then the second's over its own.
                 let (column, cols) = if direction == 0 { (0, width) } else { (part.hidden, part.hidden) };
                 let (from, to) = (last.columns(column, cols), state.columns(column, cols));
-                self.push(Op::Copy { from, to });
+                self.push(Op::Copy(CopyView { from, to }));
             }
         }
         Ok(())

@@ -3,10 +3,11 @@
 //! The contract: the same commands in the same order as [`Executor::run`], so the same results; only where passes and
 //! submissions end is another. It waits for the device, which `run` does not.
 
-use super::{Encoded, Executor, Prepared, record};
+use super::submit::{Encoded, record};
+use super::{Executor, Prepared};
 use crate::clock::{Stopwatch, Timed, TimingSource};
 use crate::error::{Error, Result};
-use crate::gpu::wait::{Wait, map, scoped};
+use crate::gpu::wait::{map, scoped};
 use crate::plan::PlanId;
 
 /// What is being done where one of these fails.
@@ -20,16 +21,15 @@ impl Executor {
     ///
     /// # Errors
     /// Same as [`Executor::read_async`].
-    pub(crate) async fn run_timed(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
+    pub(crate) async fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
         self.settled().await?;
         self.gpu.alive()?;
         let has_timestamps = self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY);
-        let timed =
-            if has_timestamps { self.by_timestamps(id, wait).await } else { self.by_submissions(id, wait).await };
+        let timed = if has_timestamps { self.by_timestamps(id).await } else { self.by_submissions(id).await };
         timed.map_err(|error| self.gpu.explain(error))
     }
 
-    async fn by_timestamps(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
+    async fn by_timestamps(&mut self, id: PlanId) -> Result<Timed> {
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let device = gpu.device();
         let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
@@ -72,10 +72,8 @@ impl Executor {
             staging
         });
         caught.wait().await?;
-        map(device, &staging, bytes, wait).await?;
-        let view = staging
-            .get_mapped_range(0..bytes)
-            .map_err(|error| Error::Gpu { doing: DOING.to_owned(), message: error.to_string() })?;
+        map(device, &staging, bytes).await?;
+        let view = staging.get_mapped_range(0..bytes).map_err(|error| Error::gpu(DOING, error))?;
         let ticks: Vec<u64> = view.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
         // A timestamp may come before the one before it where a driver has reset its counter: no time is below zero.
         let micros = |first: u64, last: u64| {
@@ -86,7 +84,7 @@ impl Executor {
         Ok(Timed { clock: TimingSource::Timestamps, each, total })
     }
 
-    async fn by_submissions(&mut self, id: PlanId, wait: Wait) -> Result<Timed> {
+    async fn by_submissions(&mut self, id: PlanId) -> Result<Timed> {
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let device = gpu.device();
         let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
@@ -116,7 +114,7 @@ impl Executor {
                 gpu.queue().submit([encoder.finish()]);
             });
             caught.wait().await?;
-            map(device, &staging, 4, wait).await?;
+            map(device, &staging, 4).await?;
             staging.unmap();
             match &all {
                 None => all = Some(Stopwatch::start()?),
@@ -141,7 +139,7 @@ fn operations(prepared: &Prepared) -> Result<Vec<&[Encoded]>> {
     if rest.is_empty() && operations.len() == prepared.plan.stages().len() {
         return Ok(operations);
     }
-    Err(Error::Gpu { doing: DOING.to_owned(), message: "the plan counts other dispatches than it has".to_owned() })
+    Err(Error::gpu(DOING, "the plan counts other dispatches than it has"))
 }
 
 /// Commands between the timestamps `first` and `first + 1`.

@@ -3,9 +3,10 @@
 //! The contract: copies are queued behind the runs whose results they are and waited for together, in buffers of at
 //! most 16 MiB, or one tensor; what a dropped call has queued is lost with it, and nothing else.
 
-use super::{Executor, progress::BYTES};
+use super::Executor;
 use crate::error::{Error, Result};
-use crate::gpu::wait::{Wait, map, scoped};
+use crate::gpu::progress::BYTES;
+use crate::gpu::wait::{map, scoped};
 use crate::plan::{PlanId, TensorId};
 
 /// The most bytes that are copied before they are waited for, unless one tensor is larger.
@@ -41,12 +42,11 @@ impl Executor {
         &mut self,
         (plan, tensor): (PlanId, TensorId),
         readback: &mut Readback,
-        wait: Wait,
         out: &mut Vec<f32>,
     ) -> Result<()> {
         let size = self.plans[plan].places[tensor.0].size;
         if readback.staging.as_ref().is_none_or(|staging| readback.staged + size + BYTES > staging.size()) {
-            self.finish(readback, wait, out).await?;
+            self.finish(readback, out).await?;
             // The count of what was done comes behind it.
             let size = readback.expected.min(MAX_STAGED).max(size) + BYTES;
             readback.staging = Some(self.staging(size).await?);
@@ -68,15 +68,13 @@ impl Executor {
     ///
     /// # Errors
     /// Same as [`Executor::run_and_read`].
-    pub(crate) async fn finish(&mut self, readback: &mut Readback, wait: Wait, out: &mut Vec<f32>) -> Result<()> {
+    pub(crate) async fn finish(&mut self, readback: &mut Readback, out: &mut Vec<f32>) -> Result<()> {
         let Some(staging) = readback.staging.take() else { return Ok(()) };
         let bytes = std::mem::take(&mut readback.staged);
-        self.until(&staging, bytes + BYTES, wait).await?;
+        self.until(&staging, bytes + BYTES).await?;
         let all_done;
         {
-            let view = staging
-                .get_mapped_range(0..bytes + BYTES)
-                .map_err(|error| Error::Gpu { doing: DOING.to_owned(), message: error.to_string() })?;
+            let view = staging.get_mapped_range(0..bytes + BYTES).map_err(|error| Error::gpu(DOING, error))?;
             let (view, done) = view.split_at(bytes as usize);
             let done = bytemuck::pod_read_unaligned(done);
             all_done = self.progress.as_mut().map_or(Ok(()), |progress| progress.check(done, readback.submitted));
@@ -91,7 +89,7 @@ impl Executor {
     ///
     /// # Errors
     /// Same as [`Executor::run_and_read`].
-    pub(crate) async fn idle(&mut self, wait: Wait) -> Result<()> {
+    pub(crate) async fn idle(&mut self) -> Result<()> {
         self.gpu.alive()?;
         let (staging, gpu) = (self.staging(4).await?, &self.gpu);
         let ((), caught) = scoped(gpu.device(), DOING, || {
@@ -101,17 +99,17 @@ impl Executor {
             gpu.queue().submit([encoder.finish()]);
         });
         self.settle(caught)?;
-        self.until(&staging, 4, wait).await?;
+        self.until(&staging, 4).await?;
         staging.unmap();
         self.staging = Some(staging);
         Ok(())
     }
 
     /// Waits until a buffer that was written can be read by the host, and for the outcome of all calls before.
-    async fn until(&mut self, staging: &wgpu::Buffer, bytes: u64, wait: Wait) -> Result<()> {
+    async fn until(&mut self, staging: &wgpu::Buffer, bytes: u64) -> Result<()> {
         self.settled().await?;
         let gpu = &self.gpu;
-        map(gpu.device(), staging, bytes, wait).await.map_err(|error| gpu.explain(error))
+        map(gpu.device(), staging, bytes).await.map_err(|error| gpu.explain(error))
     }
 
     /// A buffer of at least so many bytes that the host can read.

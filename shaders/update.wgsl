@@ -1,0 +1,53 @@
+// update: the driver of the optimisers. It hands every element that may change to the rule of the file appended to it:
+// `fn update(i, g)`, g being the clipped gradient. Nothing is written where the flag is 0 or the element is frozen.
+//
+// in      step_params      StepParams: the learning rate η, the corrections of the moments, the row of the metrics
+// in      metrics          [slots] of MetricsRow
+// in      gradients        [flat]
+// in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay
+// in-out  parameters       θ [flat]
+// in-out  moments          those of the optimiser [flat], from binding 6 on, declared in its file
+//
+// records.wgsl is appended too. The file of the optimiser declares Params, whose first members are flat, slots,
+// by_value and bound.
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> step_params: StepParams;
+@group(0) @binding(2) var<storage, read> metrics: array<MetricsRow>;
+@group(0) @binding(3) var<storage, read> gradients: array<f32>;
+@group(0) @binding(4) var<storage, read> parameter_flags: array<u32>;
+@group(0) @binding(5) var<storage, read_write> parameters: array<f32>;
+
+const NOT_DECAYED: u32 = 2u;
+const FROZEN: u32 = 1u;
+
+fn slot() -> u32 {
+    return min(u32(step_params.metrics_row), params.slots - 1u);
+}
+
+/// Whether loss and gradient were finite and all of the step's windows are in, and element i is not frozen. Where not,
+/// nothing at all may be written.
+fn may_update(i: u32) -> bool {
+    return metrics[slot()].updates != 0.0 && (parameter_flags[i] & FROZEN) == 0u;
+}
+
+/// An element of the gradient, held within ±bound where by_value is 1, else scaled.
+fn clipped(g: f32) -> f32 {
+    if params.by_value != 0u {
+        return clamp(g, -params.bound, params.bound);
+    }
+    return g * metrics[slot()].clip_scale;
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = linear(workgroup, grid) * 256u + lid;
+    if i >= params.flat || !may_update(i) {
+        return;
+    }
+    update(i, clipped(gradients[i]));
+}

@@ -1,0 +1,57 @@
+//! Dropout: elements left out at random, the same ones wherever the numbers of a draw are the same.
+
+use super::{Operand, Operation};
+use crate::plan::{Plan, TensorId, View};
+
+/// Which elements a dropout keeps: those whose number is not among the lowest part `rate` of 32 bits. An element's
+/// number is Threefry's of key and position, and the keys are Threefry's of seed, step, window and site.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DropoutDraw {
+    /// `[sites, 2]`: a key for each place of the network, new in every step.
+    pub keys: TensorId,
+    /// Which key.
+    pub site: usize,
+    /// The probability p that an element is dropped; those kept are multiplied by 1 / (1 − p).
+    pub rate: f64,
+}
+
+impl DropoutDraw {
+    /// The key that it reads.
+    pub(super) fn operand(&self) -> Operand {
+        Operand::read((self.keys, 2))
+    }
+}
+
+/// `out[r, j] = input[r, j]·m((first + r) mod period, j)`, m being 0 where dropped and 1 / (1 − p) where kept.
+#[derive(Clone, Debug)]
+pub struct DropoutMask {
+    /// `[R, N]`; all ones where there is none.
+    pub input: Option<View>,
+    /// `[R, N]`, written.
+    pub out: View,
+    /// The position of an element is ((first + r) mod period)·N + j.
+    pub draw: DropoutDraw,
+    /// How many rows of the same masking come before the first.
+    pub first: usize,
+    /// After how many rows the mask repeats: B for one mask over all steps, R for one without repetition.
+    pub period: usize,
+}
+
+impl Operation for DropoutMask {
+    fn name(&self) -> String {
+        "dropout".to_owned()
+    }
+
+    fn operands(&self, _: &Plan) -> Vec<Operand> {
+        let out = [Operand::write(&self.out)].into_iter();
+        out.chain(self.input.iter().map(Operand::read)).chain([self.draw.operand()]).collect()
+    }
+
+    fn flops(&self, _: &Plan) -> u64 {
+        self.input.map_or(0, |input| input.len() as u64)
+    }
+
+    fn note(&self) -> String {
+        format!(", site {}, p {}", self.draw.site, self.draw.rate)
+    }
+}
