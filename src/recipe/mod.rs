@@ -3,77 +3,20 @@
 //! The contract: it is plain data, which every checkpoint stores, and a setting out of its range is an error before
 //! anything is made by it.
 
+mod loss;
+mod optimizer;
+mod schedule;
+
+#[cfg(feature = "gpu")]
+pub(crate) use loss::losses;
+pub use loss::{Loss, TargetKind};
+pub use optimizer::{DecayScope, Optimizer};
+pub use schedule::LearningRateSchedule;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Directions};
-
-/// What is minimised: a mean over the positions that count.
-///
-/// ```
-/// use recurrent::{Loss, recipe::TargetKind};
-/// assert_eq!(Loss::CrossEntropy.targets(), TargetKind::Classes);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// −ln softmax(y)\[target\], in nats, against class ids.
-    CrossEntropy,
-    /// (y − target)², against real numbers; a position's loss is the mean over its O outputs, as in PyTorch.
-    MeanSquared,
-}
-
-/// Hands the table of losses to another macro: for each the name of its shader, and which loss it is.
-#[cfg(feature = "gpu")]
-macro_rules! losses {
-    ($make:ident) => {
-        $make! {
-            cross_entropy: $crate::recipe::Loss::CrossEntropy,
-            mean_squared: $crate::recipe::Loss::MeanSquared,
-        }
-    };
-}
-#[cfg(feature = "gpu")]
-pub(crate) use losses;
-
-/// What a loss compares the outputs with.
-///
-/// ```
-/// use recurrent::{Loss, recipe::TargetKind};
-/// assert_eq!(Loss::MeanSquared.targets(), TargetKind::Values);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TargetKind {
-    /// A class id for each position.
-    Classes,
-    /// A real number for each output of a position.
-    Values,
-}
-
-/// What a plan knows of a loss.
-pub(crate) struct LossRecord {
-    /// What it is called in printed plans and profiles.
-    pub name: &'static str,
-    pub targets: TargetKind,
-    /// How often a kernel goes over the outputs of a position.
-    pub passes: u64,
-}
-
-impl Loss {
-    /// Returns what it compares the outputs with.
-    pub fn targets(self) -> TargetKind {
-        self.record().targets
-    }
-
-    pub(crate) const fn record(self) -> LossRecord {
-        match self {
-            Loss::CrossEntropy => LossRecord { name: "cross entropy", targets: TargetKind::Classes, passes: 3 },
-            Loss::MeanSquared => LossRecord { name: "mean squared", targets: TargetKind::Values, passes: 1 },
-        }
-    }
-}
 
 /// What is done to the gradient before the update.
 ///
@@ -94,173 +37,6 @@ pub enum Clip {
     Value(f64),
     /// Scaled to this global norm, at most 10¹⁵, up or down; by 3·10³⁸ at the most.
     Normalize(f64),
-}
-
-/// The rule of the update.
-///
-/// ```
-/// use recurrent::{Loss, Optimizer, Recipe};
-/// let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.01), 1e-3);
-/// assert_eq!(recipe.optimizer.moment_count(), 2);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// v ← μ·v + g, θ ← θ − η·v.
-    Sgd {
-        /// μ; 0 for plain gradient descent.
-        momentum: f64,
-    },
-    /// v ← α·v + (1 − α)·g², θ ← θ − η·g / (√v + ε) (Tieleman & Hinton 2012).
-    RmsProp {
-        /// α.
-        alpha: f64,
-        /// ε.
-        epsilon: f64,
-    },
-    /// Adam (Kingma & Ba 2015), with the decoupled weight decay of AdamW (Loshchilov & Hutter 2019).
-    Adam {
-        /// β₁.
-        beta1: f64,
-        /// β₂.
-        beta2: f64,
-        /// ε.
-        epsilon: f64,
-        /// λ: θ ← max(1 − η·λ, 0)·θ before each update; 0 is plain Adam. At most 1 / η of the full learning rate.
-        weight_decay: f64,
-    },
-}
-
-impl Optimizer {
-    /// Gradient descent with momentum.
-    pub fn sgd(momentum: f64) -> Self {
-        Optimizer::Sgd { momentum }
-    }
-
-    /// RMSprop with α 0.99 and ε 1e-8.
-    pub fn rms_prop() -> Self {
-        Optimizer::RmsProp { alpha: 0.99, epsilon: 1e-8 }
-    }
-
-    /// Adam with β 0.9 and 0.999 and ε 1e-8.
-    pub fn adam() -> Self {
-        Self::adam_w(0.0)
-    }
-
-    /// Adam with decoupled weight decay.
-    pub fn adam_w(weight_decay: f64) -> Self {
-        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay }
-    }
-
-    /// How many moments it keeps for every parameter.
-    pub fn moment_count(self) -> usize {
-        self.record().moments
-    }
-
-    pub(crate) const fn record(self) -> OptimizerRecord {
-        match self {
-            Optimizer::Sgd { .. } => OptimizerRecord { name: "sgd", moments: 1, flops: 5 },
-            Optimizer::RmsProp { .. } => OptimizerRecord { name: "rms prop", moments: 1, flops: 10 },
-            Optimizer::Adam { .. } => OptimizerRecord { name: "adam", moments: 2, flops: 15 },
-        }
-    }
-
-    /// 1 − β₁ᵗ and 1 − β₂ᵗ, by which Adam's moments are divided at step t (counted from 1); 1 elsewhere.
-    pub(crate) fn corrections(self, step: u64) -> [f64; 2] {
-        match self {
-            Optimizer::Adam { beta1, beta2, .. } => {
-                let step = i32::try_from(step).unwrap_or(i32::MAX);
-                [1.0 - beta1.powi(step), 1.0 - beta2.powi(step)]
-            }
-            _ => [1.0, 1.0],
-        }
-    }
-}
-
-/// What a plan knows of an optimiser.
-pub(crate) struct OptimizerRecord {
-    /// What it is called in printed plans and profiles.
-    pub name: &'static str,
-    /// How many moments it keeps for every parameter.
-    pub moments: usize,
-    /// Floating-point operations for every parameter, with the clip's one.
-    pub flops: u64,
-}
-
-/// Which parameters an optimiser's weight decay shrinks, if it has one.
-///
-/// ```
-/// use recurrent::{DecayScope, Loss, Optimizer, Recipe};
-/// let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.1), 1e-3);
-/// let recipe = recipe.with_decay_scope(DecayScope::All); // biases too
-/// # assert_eq!(recipe.decay_scope, DecayScope::All);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum DecayScope {
-    /// The weights: neither biases nor learned initial states, which say where things lie and not how much inputs
-    /// count.
-    #[default]
-    Weights,
-    /// All of them, as PyTorch's AdamW does where nobody makes groups.
-    All,
-}
-
-/// The learning rate as a plain function of the step.
-///
-/// ```
-/// use recurrent::{LearningRateSchedule, Loss, Recipe};
-/// let schedule = LearningRateSchedule::Cosine { warm_up: 100, total: 1000, floor: 0.0 };
-/// let recipe = Recipe::new(Loss::CrossEntropy).with_learning_rate(1e-2).with_schedule(schedule);
-/// assert!(recipe.rate(10) < recipe.rate(100) && recipe.rate(900) < recipe.rate(100));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum LearningRateSchedule {
-    /// The same at every step.
-    Constant,
-    /// Multiplied by `factor` every `every` steps, from step `after` on.
-    StepDecay {
-        /// Steps that keep the full rate.
-        after: u64,
-        /// Steps between two multiplications.
-        every: u64,
-        /// What it is multiplied by; with more than 1 the rate grows, to [`Recipe::MAX_RATE`] at the most.
-        factor: f64,
-    },
-    /// A linear rise over `warm_up` steps, then half a cosine down to `floor` times the rate at step `total`
-    /// (Loshchilov & Hutter 2017).
-    Cosine {
-        /// Steps of the rise.
-        warm_up: u64,
-        /// The step at which the floor is reached.
-        total: u64,
-        /// The last rate as a fraction of the full one.
-        floor: f64,
-    },
-}
-
-impl LearningRateSchedule {
-    /// The factor on the learning rate at step `step`, counted from 1.
-    pub fn factor(self, step: u64) -> f64 {
-        let done = step.saturating_sub(1);
-        match self {
-            LearningRateSchedule::Constant => 1.0,
-            LearningRateSchedule::StepDecay { after, every, factor } => {
-                let times = if done < after { 0 } else { (done - after) / every.max(1) + 1 };
-                factor.powi(i32::try_from(times).unwrap_or(i32::MAX))
-            }
-            LearningRateSchedule::Cosine { warm_up, .. } if done < warm_up => step as f64 / warm_up as f64,
-            LearningRateSchedule::Cosine { warm_up, total, floor } => {
-                let length = total.saturating_sub(warm_up).max(1);
-                let at = ((step - warm_up) as f64 / length as f64).min(1.0);
-                floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * at).cos())
-            }
-        }
-    }
 }
 
 /// What is left out at random in training, each with a probability p, while what is kept is multiplied by 1 / (1 − p).
@@ -515,26 +291,6 @@ impl Recipe {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let positive = |what: &str, v: f64| {
-            // In f32 too, where a number that is too small becomes 0 and one that is too large infinite.
-            if v > 0.0 && (v as f32).is_normal() {
-                Ok(())
-            } else {
-                Err(Error::Config(format!("{what} is {v}, expected a number above 0 that f32 can hold")))
-            }
-        };
-        let fraction = |what: &str, v: f64| {
-            // In f32 too, where a number just below 1 becomes 1.
-            if v >= 0.0 && (v as f32) < 1.0 {
-                Ok(())
-            } else {
-                Err(Error::Config(format!("{what} is {v}, expected at least 0 and, in f32, below 1")))
-            }
-        };
-        let at_most = |what: &str, v: f64, most: f64| {
-            positive(what, v)?;
-            if v <= most { Ok(()) } else { Err(Error::Config(format!("{what} is {v:e}, expected at most {most:e}"))) }
-        };
         at_most("the learning rate", self.learning_rate, Self::MAX_RATE)?;
         fraction("dropout between layers", self.dropout.outputs)?;
         fraction("dropout of inputs", self.dropout.inputs)?;
@@ -547,40 +303,32 @@ impl Recipe {
             Clip::Norm(v) | Clip::Value(v) => positive("the clipping bound", v)?,
             Clip::Normalize(v) => at_most("the clipping bound", v, MAX_NORM)?,
         }
-        match self.optimizer {
-            Optimizer::Sgd { momentum } => fraction("momentum", momentum)?,
-            Optimizer::RmsProp { alpha, epsilon } => {
-                fraction("RMSprop's alpha", alpha)?;
-                positive("RMSprop's epsilon", epsilon)?;
-            }
-            Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-                fraction("Adam's beta1", beta1)?;
-                fraction("Adam's beta2", beta2)?;
-                positive("Adam's epsilon", epsilon)?;
-                let rate = self.learning_rate;
-                if !(weight_decay >= 0.0 && weight_decay * rate <= 1.0) {
-                    return Err(Error::Config(format!(
-                        "weight decay is {weight_decay:e}, expected at least 0 and, at a learning rate of {rate:e}, at \
-                        most {:e}: more would carry a weight past zero",
-                        rate.recip()
-                    )));
-                }
-            }
-        }
-        match self.schedule {
-            LearningRateSchedule::Constant => {}
-            LearningRateSchedule::StepDecay { every, factor, .. } => {
-                positive("the decay of the learning rate", factor)?;
-                if every == 0 {
-                    return Err(Error::Config("the learning rate decays every 0 steps, expected at least 1".into()));
-                }
-            }
-            LearningRateSchedule::Cosine { floor, .. } => {
-                if !(0.0..=1.0).contains(&floor) {
-                    return Err(Error::Config(format!("the cosine's floor is {floor}, expected 0 to 1")));
-                }
-            }
-        }
-        Ok(())
+        self.optimizer.check(self.learning_rate)?;
+        self.schedule.check()
     }
+}
+
+/// Checks that a number is above 0, in f32 too, where one that is too small becomes 0 and one that is too large
+/// infinite.
+fn positive(what: &str, v: f64) -> Result<()> {
+    if v > 0.0 && (v as f32).is_normal() {
+        Ok(())
+    } else {
+        Err(Error::Config(format!("{what} is {v}, expected a number above 0 that f32 can hold")))
+    }
+}
+
+/// Checks that a number is at least 0 and below 1, in f32 too, where one just below 1 becomes 1.
+fn fraction(what: &str, v: f64) -> Result<()> {
+    if v >= 0.0 && (v as f32) < 1.0 {
+        Ok(())
+    } else {
+        Err(Error::Config(format!("{what} is {v}, expected at least 0 and, in f32, below 1")))
+    }
+}
+
+/// Checks that a number is above 0 and no more than `most`.
+fn at_most(what: &str, v: f64, most: f64) -> Result<()> {
+    positive(what, v)?;
+    if v <= most { Ok(()) } else { Err(Error::Config(format!("{what} is {v:e}, expected at most {most:e}"))) }
 }
