@@ -1,9 +1,9 @@
 //! The CPU executor: the twin of every kernel, over f32 or f64.
 //!
-//! In f64 it is the oracle that the GPU's kernels and PyTorch's numbers are held against; in f32 it is what runs where
-//! there is no GPU. It replays the same plans. Every operation is a few plain loops, one file
-//! under its name; what the profile says is worth it stands beside them in vector instructions for f32 (`packed`,
-//! `vector`), tested against the plain loops.
+//! In f64 it is what the GPU's kernels are held against; it is itself held against PyTorch's numbers, finite
+//! differences and the plain oracle of `tests/gradients/reference/`. In f32 it is what runs where there is no GPU. It
+//! replays the same plans. Every operation is a few plain loops, one file under its name; what the profile says is
+//! worth it stands beside them in vector instructions for f32 (`packed`, `vector`), tested against the plain loops.
 
 mod cells;
 mod dropout;

@@ -1,8 +1,8 @@
 //! Records that the host and the device share: a few numbers of a tensor, each with a name that is the same in Rust and
 //! in WGSL (`shaders/records.wgsl`).
 //!
-//! The contract: a record is its members in order, each one element of the tensor; `tests/border.rs` compares names and
-//! order with the shader's `struct`.
+//! The contract: a record is its members in order, each one element of the tensor; `tests/plans/border.rs` compares
+//! names and order with the shader's `struct`.
 
 /// A struct of numbers of one kind, and what it is as elements of a tensor.
 macro_rules! record {

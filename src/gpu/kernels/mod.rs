@@ -1,6 +1,6 @@
 //! The kernels: what Rust must know of each shader in `shaders/`, and the lowering of a plan to a list of commands.
 //!
-//! The contract: a kernel is data and lowering is data, without a wgpu type; `tests/border.rs` holds every kernel
+//! The contract: a kernel is data and lowering is data, without a wgpu type; `tests/plans/border.rs` holds every kernel
 //! against its WGSL, and every lowered plan against the plan's own count of dispatches.
 
 mod dropout;
