@@ -39,7 +39,7 @@ enum Kind {
 /// The error of a build that has no GPU.
 #[cfg(not(feature = "gpu"))]
 fn no_gpu(wanted: &str) -> Error {
-    let hint = "this build has none: it lacks the feature `gpu` of the crate `recurrent`";
+    let hint = "it lacks the feature `gpu` of the crate `recurrent`";
     Error::NoAdapter { wanted: wanted.to_owned(), found: Vec::new(), hint }
 }
 

@@ -39,7 +39,7 @@ pub enum Error {
         given: Shape,
     },
 
-    /// A configuration that describes no network or no training: a zero size, an overflow, a rate that is not a number.
+    /// A configuration that no network or training can have: a zero size, an overflow, a rate that is not a number.
     #[error("invalid configuration: {0}")]
     Config(String),
 
@@ -113,7 +113,7 @@ pub enum Error {
     },
 
     /// A file that the system does not let the crate read, write or lock.
-    #[error("{} {what}", .path.display())]
+    #[error("{} {what}: {}", .path.display(), kind(.source))]
     #[non_exhaustive]
     File {
         /// The file.
@@ -343,8 +343,20 @@ impl fmt::Display for Shape {
     }
 }
 
+/// What kind of refusal it is, in words; its own are the source's.
+fn kind(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 fn present(found: &[String]) -> String {
-    if found.is_empty() { "this machine has none".to_owned() } else { format!("there are: {}", found.join("; ")) }
+    if found.is_empty() {
+        if cfg!(feature = "gpu") { "this machine has none" } else { "this build has none" }.to_owned()
+    } else {
+        format!("there are: {}", found.join("; "))
+    }
 }
 
 #[cfg(all(test, feature = "gpu"))]

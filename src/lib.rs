@@ -17,7 +17,7 @@
 //! for window in windows.iter().cycle().take(60) {
 //!     trainer.step(&window)?; // truncated BPTT: the state is carried on the device
 //! }
-//! let losses = trainer.metrics()?; // the only call that waits
+//! let losses = trainer.metrics()?; // waits for the device, which a step does not
 //! assert!(losses.last().unwrap().loss < losses[0].loss);
 //!
 //! let path = std::env::temp_dir().join("fox.safetensors"); // PyTorch reads it too
@@ -32,6 +32,9 @@
 //! # std::fs::remove_file(path).unwrap();
 //! # Ok::<(), recurrent::Error>(())
 //! ```
+//!
+//! Run programs with `--release`, or with `opt-level = 2` for `[profile.dev.package."*"]` in their Cargo.toml: without
+//! optimisation the CPU executor is some fifty times slower.
 //!
 //! # What a network may be
 //!

@@ -60,8 +60,8 @@ impl Predictor {
         Ok(Predictor { session })
     }
 
-    /// Runs the model. What a size (T, B) needs on the device is kept for the next time, as
-    /// [`Device::with_plan_cache_bytes`] says.
+    /// Runs the model; of a [`Batch`](crate::Batch), its `sequences`. What a size (T, B) needs on the device is kept
+    /// for the next time, as [`Device::with_plan_cache_bytes`] says.
     ///
     /// # Errors
     /// Same as [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there
@@ -87,7 +87,7 @@ impl Predictor {
         Ok(Prediction { outputs, state })
     }
 
-    /// Runs another model of the same structure from now on, however it was initialised.
+    /// Runs another model of the same structure from now on, whatever its `init` and its seed.
     ///
     /// # Errors
     /// [`Error::Config`] for another structure, [`Error::DeviceLost`].

@@ -1,4 +1,4 @@
-//! Sequences of unequal length in batches of similar length, in another order every epoch.
+//! Shuffled batches of examples of equal or unequal length, in another order every epoch.
 //!
 //! The contract: an epoch holds every example exactly once; seed, epoch and examples settle every batch; and no choice
 //! of as many padded lengths leaves less padding.
@@ -15,7 +15,8 @@ use crate::model::{BatchShape, Config, check_size};
 /// How many buckets there are unless [`Buckets::with_buckets`] says otherwise.
 const BUCKETS: usize = 4;
 
-/// Examples of unequal length, sorted into a few buckets; those of one bucket are padded to its longest and shuffled.
+/// Shuffled batches of examples, of one length or of many: they are sorted into a few buckets, and those of one bucket
+/// are padded to its longest and shuffled.
 ///
 /// A trainer keeps a plan, its memory and its compiled kernels for every size (T, B) that it meets, so lengths are not
 /// padded to that of each batch but to that of the bucket: K buckets have K values of T. More buckets leave less
@@ -61,12 +62,13 @@ struct Bucket {
 }
 
 impl Buckets {
-    /// Sorts examples for this network into 4 buckets, to be taken in batches of at most `batch` (B).
+    /// Sorts examples for this network into 4 buckets, to be taken in batches of at most `max_batch_size` (B).
     ///
     /// # Errors
     /// Same as [`Batch::pad`] for the examples; [`Config`](crate::Error::Config) for a batch of none;
     /// [`Limit`](crate::Error::Limit) where a batch of the longest would have more elements than 32-bit indices reach.
-    pub fn new(examples: Vec<Example>, batch: usize, config: &Config, seed: u64) -> Result<Self> {
+    pub fn new(examples: Vec<Example>, max_batch_size: usize, config: &Config, seed: u64) -> Result<Self> {
+        let batch = max_batch_size;
         check_size("sequences in a batch (B)", batch)?;
         let longest = check_examples(&examples.iter().collect::<Vec<_>>(), config)?;
         check_padded(longest, batch.min(examples.len()), config)?;

@@ -64,6 +64,18 @@ pub enum Targets {
     Values(Vec<f32>),
 }
 
+impl From<Vec<u32>> for Targets {
+    fn from(classes: Vec<u32>) -> Self {
+        Targets::Classes(classes)
+    }
+}
+
+impl From<Vec<f32>> for Targets {
+    fn from(values: Vec<f32>) -> Self {
+        Targets::Values(values)
+    }
+}
+
 /// The state before the first step.
 ///
 /// ```
@@ -235,7 +247,7 @@ pub struct Batch {
     pub sequences: Sequences,
     /// What is expected.
     pub targets: Targets,
-    /// `[R]`: which positions count in the loss; `None` where all do that are no padding.
+    /// `[R]`: which positions count in the loss; `None`: all that are not padding.
     pub loss_mask: Option<Vec<bool>>,
 }
 
@@ -246,9 +258,10 @@ impl Batch {
         Batch { sequences, targets: Targets::Classes(targets), loss_mask: None }
     }
 
-    /// `[T, B, I]` numbers to read; every position counts.
-    pub fn dense(shape: BatchShape, inputs: Vec<f32>, targets: Targets) -> Self {
-        Batch { sequences: Sequences::dense(shape, inputs), targets, loss_mask: None }
+    /// `[T, B, I]` numbers to read, time outermost; every position counts. Of whole sequences one behind the other
+    /// [`Batch::pad`] makes that.
+    pub fn dense(shape: BatchShape, inputs: Vec<f32>, targets: impl Into<Targets>) -> Self {
+        Batch { sequences: Sequences::dense(shape, inputs), targets: targets.into(), loss_mask: None }
     }
 
     /// Sequences to read and what is expected of them; every position counts that is no padding.
@@ -290,7 +303,7 @@ impl Batch {
         let labels = config.label_count(self.sequences.shape());
         match (&self.targets, loss.targets()) {
             (Targets::Classes(ids), TargetKind::Classes) => {
-                check_len("targets", &[labels], ids.len())?;
+                check_labels("targets", self.sequences.shape(), config, None, ids.len())?;
                 let every_step = config.read_out == ReadOut::EveryStep;
                 check_ids(ids, config.outputs, "outputs", |r| match every_step {
                     true => position("targets", r, size),
@@ -298,7 +311,7 @@ impl Batch {
                 })?;
             }
             (Targets::Values(values), TargetKind::Values) => {
-                check_len("targets", &[labels, config.outputs], values.len())?;
+                check_labels("targets", self.sequences.shape(), config, Some(config.outputs), values.len())?;
                 check_finite("targets", values)?;
             }
             (Targets::Classes(_), _) => {
@@ -419,6 +432,27 @@ fn check_len(argument: &str, shape: &[usize], given: usize) -> Result<()> {
     // An overflowing product is the length of nothing.
     let expected = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if expected == Some(given) { Ok(()) } else { Err(Error::shape(argument, shape, &[given])) }
+}
+
+/// Checks the number of labels, each of `width` numbers or an id; where it is that of another read-out, the error says
+/// which the model has.
+fn check_labels(argument: &str, shape: BatchShape, config: &Config, width: Option<usize>, given: usize) -> Result<()> {
+    let (labels, each) = (config.label_count(shape), width.unwrap_or(1));
+    if labels.checked_mul(each) == Some(given) {
+        return Ok(());
+    }
+    let BatchShape { steps, batch_size } = shape;
+    let every_step = config.read_out == ReadOut::EveryStep;
+    let other = if every_step { batch_size } else { steps.saturating_mul(batch_size) };
+    let expected: Vec<usize> = [labels].into_iter().chain(width).collect();
+    let argument = match (other.saturating_mul(each) == given, every_step) {
+        (true, true) => format!("{argument} (one for every step, as the model's read-out is ReadOut::EveryStep)"),
+        (true, false) => {
+            format!("{argument} (one for each sequence, as the model's read-out is ReadOut::{:?})", config.read_out)
+        }
+        (false, _) => argument.to_owned(),
+    };
+    Err(Error::shape(&argument, &expected, &[given]))
 }
 
 fn check_finite<T: Float + Display>(argument: &str, values: &[T]) -> Result<()> {

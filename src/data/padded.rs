@@ -3,7 +3,7 @@
 //! The contract: what is padded here passes [`Batch::check`] with the loss that its targets are for; padding is id 0 or
 //! 0.0, of inputs and targets alike, and the lengths say where it begins.
 
-use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
+use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_labels, wrong_kind};
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS, ReadOut};
 
@@ -39,8 +39,8 @@ impl Example {
     }
 
     /// `[T, I]` numbers to read, and what is expected.
-    pub fn dense(inputs: Vec<f32>, targets: Targets) -> Self {
-        Example { inputs: Inputs::Dense(inputs), targets }
+    pub fn dense(inputs: Vec<f32>, targets: impl Into<Targets>) -> Self {
+        Example { inputs: Inputs::Dense(inputs), targets: targets.into() }
     }
 }
 
@@ -142,14 +142,14 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
         let steps = check_inputs(&format!("examples[{b}].inputs"), &example.inputs, config)?;
         longest = longest.max(steps);
         let name = format!("examples[{b}].targets");
-        let labels = config.label_count(BatchShape { steps, batch_size: 1 });
+        let shape = BatchShape { steps, batch_size: 1 };
         match (&example.targets, &examples[0].targets) {
             (Targets::Classes(ids), Targets::Classes(_)) => {
-                check_len(&name, &[labels], ids.len())?;
+                check_labels(&name, shape, config, None, ids.len())?;
                 check_ids(ids, config.outputs, "outputs", |at| format!("{name}[{at}]"))?;
             }
             (Targets::Values(reals), Targets::Values(_)) => {
-                check_len(&name, &[labels, config.outputs], reals.len())?;
+                check_labels(&name, shape, config, Some(config.outputs), reals.len())?;
                 check_finite(&name, reals)?;
             }
             (Targets::Classes(_), _) => return Err(two_kinds(&name, "classes", "real numbers")),

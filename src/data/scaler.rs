@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::check_finite;
 use crate::error::{Error, Result};
 
-/// The mean and the standard deviation of every feature of some rows `[N, I]`. It can be kept beside a model, in a
-/// checkpoint's notes say.
+/// The mean and the standard deviation of every feature of some rows `[N, I]`. It serialises, so that it can be kept
+/// beside a model, in the notes of a [`Checkpoint`](crate::Checkpoint).
 ///
 /// ```
 /// use recurrent::data::StandardScaler;
@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 /// let test = scaler.apply(&[2.0, 40.0])?;
 /// assert_eq!(test, [0.0f32, 2.0]);
 /// assert_eq!(scaler.inverse(&test)?, [2.0f64, 40.0]);
+/// assert_eq!(scaler.feature(1)?.inverse(&[2.0])?, [40.0]); // of a network that predicts one of the two
+/// let kept = serde_json::to_string(&scaler).unwrap(); // checkpoint.notes.insert("scaler".into(), kept)
+/// assert_eq!(serde_json::from_str::<StandardScaler>(&kept).unwrap(), scaler);
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +86,30 @@ impl StandardScaler {
         Ok(StandardScaler { means, deviations })
     }
 
+    /// Returns the scaler of one feature, counted from 0: for the outputs of a network that predicts it alone.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a feature that there is not.
+    pub fn feature(&self, index: usize) -> Result<Self> {
+        match (self.means.get(index), self.deviations.get(index)) {
+            (Some(mean), Some(deviation)) => Ok(StandardScaler { means: vec![*mean], deviations: vec![*deviation] }),
+            _ => Err(Error::Config(format!(
+                "there is no feature {index}, the scaler has {}, counted from 0",
+                self.features()
+            ))),
+        }
+    }
+
+    /// Returns the mean of each feature.
+    pub fn means(&self) -> &[f64] {
+        &self.means
+    }
+
+    /// Returns the standard deviation of each feature.
+    pub fn deviations(&self) -> &[f64] {
+        &self.deviations
+    }
+
     /// Returns `(x − mean) / deviation` of rows.
     ///
     /// # Errors
@@ -101,7 +128,8 @@ impl StandardScaler {
         rows.iter().enumerate().map(scale).collect()
     }
 
-    /// Returns `x · deviation + mean`: what [`StandardScaler::apply`] was given.
+    /// Returns `x · deviation + mean`: what [`StandardScaler::apply`] was given. The rows have all features; for one of
+    /// them take its [own scaler](StandardScaler::feature).
     ///
     /// # Errors
     /// [`Error::Data`] for part of a row.
@@ -139,5 +167,7 @@ fn check_rows(numbers: usize, features: usize) -> Result<()> {
     if numbers.is_multiple_of(features) {
         return Ok(());
     }
-    Err(Error::Data(format!("{numbers} numbers are no whole number of rows of {features}")))
+    Err(Error::Data(format!(
+        "{numbers} numbers are no whole number of rows of {features}; one feature has a scaler of its own"
+    )))
 }

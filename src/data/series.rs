@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// Windows of a series with what follows them: f64 as it was read, or the f32 that it was scaled to.
+/// Windows of a series of one feature with what follows them: f64 as it was read, or the f32 that it was scaled to.
+/// Where there are several, take the places from [`Series::origins`] and the rows from your own table.
 ///
 /// ```
 /// use recurrent::data::{Split, Series};
@@ -32,8 +33,8 @@ pub struct Series<T> {
 ///
 /// ```
 /// use recurrent::data::{Series, Split};
-/// let series = Series::new((0..100).map(f64::from).collect(), 10, 1, [0.15, 0.15])?;
-/// assert!(series.values(Split::Train).len() > series.values(Split::Test).len());
+/// let series = Series::new((0..100).map(f64::from).collect(), 10, 1, [0.15, 0.15])?; // 70, 15 and 15 values
+/// assert!(series.origins(Split::Train).len() > series.origins(Split::Test).len());
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +49,23 @@ pub enum Split {
 }
 
 impl<T: Copy + Into<f64>> Series<T> {
-    /// A series of which the last `shares[1]` of 1 are the test part and the `shares[0]` before them the validation
-    /// part.
+    /// Cuts a series in time: training first, then the validation part, then the test part, which are
+    /// `[validation, test]` of the whole; what is left is training.
     ///
     /// # Errors
-    /// [`Error::Config`] for an empty window or horizon or shares that leave nothing to learn from, [`Error::Data`] for
+    /// [`Error::Config`] for an empty window or horizon or parts that leave nothing to learn from, [`Error::Data`] for
     /// a number that is not finite or a series of which a part has no window.
-    pub fn new(values: Vec<T>, window: usize, horizon: usize, shares: [f64; 2]) -> Result<Self> {
+    pub fn new(values: Vec<T>, window: usize, horizon: usize, validation_and_test: [f64; 2]) -> Result<Self> {
         for (what, size) in [("window", window), ("horizon", horizon)] {
             if size == 0 {
                 return Err(Error::Config(format!("the {what} is 0, expected at least 1")));
             }
         }
-        let [validation, test] = shares;
+        let [validation, test] = validation_and_test;
         if !(validation > 0.0 && test > 0.0 && validation + test < 1.0) {
             return Err(Error::Config(format!(
                 "validation and test are {validation} and {test} of the series, expected two numbers above 0 that \
-                leave some"
+                leave some for training"
             )));
         }
         if let Some(at) = values.iter().position(|x| !(*x).into().is_finite()) {
@@ -82,8 +83,8 @@ impl<T: Copy + Into<f64>> Series<T> {
                     Split::Test => "test",
                 };
                 return Err(Error::Data(format!(
-                    "{len} values are too few: the {name} part has {} of them, which hold no {horizon} that follow a \
-                    window of {window}",
+                    "{len} values are too few: the {name} part has {} of them, but a window of {window} and a horizon \
+                    of {horizon} leave it no place for a forecast",
                     series.values(part).len()
                 )));
             }
@@ -96,17 +97,23 @@ impl<T: Copy + Into<f64>> Series<T> {
         &self.values[self.range(part)]
     }
 
-    /// The places at which a forecast of that part is made: of the first value that is not known.
+    /// Returns the indices of the first value to forecast, of each forecast of a part: [`Series::past`] is what comes
+    /// before it, [`Series::future`] begins with it.
     pub fn origins(&self, part: Split) -> Range<usize> {
         let Range { start, end } = self.range(part);
         let start = start.max(self.window);
         start..(end + 1).saturating_sub(self.horizon).max(start)
     }
 
-    /// `[window]`: the values before a place.
+    /// Returns `[window]`: the last values, to forecast what follows the series.
+    pub fn last(&self) -> &[T] {
+        self.past(self.values.len())
+    }
+
+    /// Returns `[window]`: the values before a place.
     ///
     /// # Panics
-    /// Where `origin` is of no part's [`Series::origins`].
+    /// Where fewer than `window` values come before `origin`, or where it is past the end of the series.
     pub fn past(&self, origin: usize) -> &[T] {
         &self.values[origin - self.window..origin]
     }

@@ -66,8 +66,8 @@ impl EarlyStopping {
         }
     }
 
-    /// Takes note of an evaluation, and of the trainer's weights where it is the best so far. Whether training is to go
-    /// on.
+    /// Takes note of an evaluation, and of the trainer's weights where it is the best so far. Returns whether training
+    /// should go on.
     ///
     /// A loss that is not finite is no improvement, nor is one that is equal to the best.
     ///

@@ -14,8 +14,8 @@ use crate::plan::{METRICS_SLOTS, MetricsRow, Purpose, StepParams};
 use crate::session::{CachedPlan, Carried};
 
 impl Trainer {
-    /// The mean loss over all positions of `batches` that count. Neither the weights nor the carried state of the
-    /// training change.
+    /// The mean loss over all positions of `batches` that count; of one batch, `[&batch]`. Neither the weights nor the
+    /// carried state of the training change.
     ///
     /// # Errors
     /// Same as [`Trainer::step_async`]; [`Error::Data`] without any batch and where no position of any batch counts;

@@ -151,7 +151,7 @@ impl Trainer {
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
-    /// whose kernels are compiled, and where the metrics of [`METRICS_SLOTS`] steps were not read: it reads them then.
+    /// whose kernels are compiled; and if nobody asks for metrics, it waits every [`METRICS_SLOTS`] steps to read them.
     ///
     /// What a size of window needs on the device is kept for the next one of that size, as
     /// [`Device::with_plan_cache_bytes`] says; pad windows to a few lengths.

@@ -97,7 +97,11 @@ fn what_cannot_be_padded_is_named() {
         refused(vec![0.0; 3], vec![0.0; 3]),
         "examples[0].inputs has 3 numbers, expected a multiple of the 2 features of a step"
     );
-    assert_eq!(refused(vec![0.0; 4], vec![0.0; 3]), "examples[0].targets has shape [3], expected [2, 3]");
+    let of_every_step = "(one for every step, as the model's read-out is ReadOut::EveryStep)";
+    assert_eq!(
+        refused(vec![0.0; 4], vec![0.0; 3]),
+        format!("examples[0].targets {of_every_step} has shape [3], expected [2, 3]")
+    );
     assert_eq!(refused(vec![0.0, f32::NAN], vec![0.0; 3]), "examples[0].inputs[1] is NaN, expected a finite number");
     assert_eq!(
         refused(vec![0.0; 2], vec![f32::INFINITY; 3]),
@@ -105,7 +109,11 @@ fn what_cannot_be_padded_is_named() {
     );
     let last = dense().with_read_out(ReadOut::Last);
     let every = Example::dense(vec![0.0; 4], Targets::Values(vec![0.0; 6]));
-    assert_eq!(words(Batch::pad([&every], &last)), "examples[0].targets has shape [6], expected [1, 3]");
+    let of_each = "(one for each sequence, as the model's read-out is ReadOut::Last)";
+    assert_eq!(
+        words(Batch::pad([&every], &last)),
+        format!("examples[0].targets {of_each} has shape [6], expected [1, 3]")
+    );
 
     let reads = Inputs::Tokens(vec![1]);
     assert_eq!(

@@ -174,7 +174,9 @@ fn batches_of_another_shape() {
     assert_eq!(refused_tokens(short), "start has shape [1, 1, 1, 8], expected [1, 1, 2, 8]");
     // Labels at every step, for a network that is read out at the last.
     let last = tokens().with_read_out(ReadOut::Last);
-    assert_eq!(refused(&last, Loss::CrossEntropy, good()), "targets has shape [8], expected [2]");
+    let said = refused(&last, Loss::CrossEntropy, good());
+    let expected = "(one for each sequence, as the model's read-out is ReadOut::Last) has shape [8], expected [2]";
+    assert_eq!(said, format!("targets {expected}"));
 
     assert_eq!(words(stream(&tokens()).step_tokens(&[1])), "inputs has shape [1], expected [1, 2]");
     assert_eq!(words(stream(&dense()).step(&[1.0; 5])), "inputs has shape [5], expected [1, 2, 3]");
