@@ -139,10 +139,10 @@ impl Session {
     }
 
     /// The plan of a purpose and a size, made if it is not in the cache.
-    pub async fn prepared(&mut self, purpose: Purpose, steps: usize, batch: usize) -> Result<Arc<CachedPlan>> {
+    pub async fn prepared(&mut self, purpose: &Purpose, steps: usize, batch: usize) -> Result<Arc<CachedPlan>> {
         let (config, target) = (&self.config, self.device.target());
-        let make = || Plan::new(config, purpose, steps, batch, &target);
-        let key = PlanKey { kind: Kind::of(&purpose), steps, batch };
+        let make = || Plan::new(config, *purpose, steps, batch, &target);
+        let key = PlanKey { kind: Kind::of(purpose), steps, batch };
         self.plans.get(&mut self.executor, key, make).await
     }
 

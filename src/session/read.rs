@@ -22,7 +22,7 @@ impl Session {
     /// has run.
     pub async fn prepare_reading(&mut self, steps: usize, batch: usize) -> Result<()> {
         let steps = steps.min(self.chunk(batch).unwrap_or(steps));
-        let made = self.prepared(Purpose::Infer, steps, batch).await?;
+        let made = self.prepared(&Purpose::Infer, steps, batch).await?;
         if let Carried::Nowhere = self.carried {
             self.carried = Carried::Device(made);
         }
@@ -42,10 +42,10 @@ impl Session {
             self.carried = Carried::Nowhere;
         }
         // Both before anything is run, so that a plan which cannot be made leaves the state as it was.
-        let whole = if steps >= chunk { Some(self.prepared(Purpose::Infer, chunk, batch_size).await?) } else { None };
+        let whole = if steps >= chunk { Some(self.prepared(&Purpose::Infer, chunk, batch_size).await?) } else { None };
         let rest = match steps % chunk {
             0 => None,
-            rest => Some(self.prepared(Purpose::Infer, rest, batch_size).await?),
+            rest => Some(self.prepared(&Purpose::Infer, rest, batch_size).await?),
         };
         out.clear();
         for (number, first) in (0..steps).step_by(chunk).enumerate() {

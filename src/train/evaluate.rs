@@ -31,7 +31,7 @@ impl Trainer {
             let batch = batch.borrow();
             batch.check(self.session.config(), self.recipe.loss)?;
             let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-            let prepared = self.session.prepared(Purpose::Evaluate(self.recipe.loss), steps, size).await?;
+            let prepared = self.session.prepared(&Purpose::Evaluate(self.recipe.loss), steps, size).await?;
             if let Some(last) = last.filter(|last| last.id != prepared.id || waiting.len() == METRICS_SLOTS) {
                 sum += self.collect(&last, &waiting).await?;
                 waiting.clear();

@@ -147,7 +147,7 @@ impl Trainer {
     /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
     pub async fn prepare_async(&mut self, shape: BatchShape) -> Result<()> {
         let BatchShape { steps, batch_size } = shape;
-        self.session.prepared(Purpose::Train(self.recipe), steps, batch_size).await.map(drop)
+        self.session.prepared(&Purpose::Train(self.recipe), steps, batch_size).await.map(drop)
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
@@ -196,7 +196,7 @@ impl Trainer {
             checked
                 .and_then(|()| check_start(start, size, held))
                 .map_err(|error| if batches.len() == 1 { error } else { error.inside(&format!("batches[{at}]")) })?;
-            let prepared = self.session.prepared(Purpose::Train(self.recipe), steps, size).await?;
+            let prepared = self.session.prepared(&Purpose::Train(self.recipe), steps, size).await?;
             self.windows.push(prepared);
             held = Some(size);
             count += batch.count(self.session.config());
