@@ -11,6 +11,7 @@ mod barriers;
 mod border;
 mod bounds;
 mod dispatches;
+mod loops;
 mod lowering;
 mod operands;
 mod tiles;
