@@ -24,10 +24,12 @@ fn is_finite_bits(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
-/// a / b for |a| <= b. Drivers divide by a reciprocal, which is flushed to zero for the largest b: those are scaled.
+/// a / b for |a| <= b. Drivers divide by a reciprocal, which is flushed to zero for the largest b: those are brought
+/// down by their exponent, as a factor of both would be cancelled by a driver (NVIDIA's does).
 fn ratio(a: f32, b: f32) -> f32 {
-    let down = select(1.0, 0x1p-64f, b > 0x1p+64f);
-    return (a * down) / (b * down);
+    let large = b > 0x1p+64f && is_finite_bits(b);
+    let divisor = bitcast<f32>(bitcast<u32>(b) - select(0u, 64u << 23u, large));
+    return (a / divisor) * select(1.0, 0x1p-64f, large);
 }
 
 /// Where slice s of `length` things begins: ⌊length·s / slices⌋, with no product that overflows.
