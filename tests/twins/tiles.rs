@@ -12,9 +12,9 @@ use crate::{CELLS, GRU, GRU_BEFORE, RELU, SCHEDULES, TANH, case};
 
 /// Tiles of a recurrence by steps: those of hardware and of software, and one of no use where everything is uneven.
 const STEP_TILES: [Tile; 6] = [
-    Tile { threads: 128, sequences: 4, units: 1, split: 16 },
-    Tile { threads: 128, sequences: 1, units: 1, split: 16 },
-    Tile { threads: 256, sequences: 8, units: 1, split: 16 },
+    Tile { threads: 128, sequences: 4, units: 1, split: 32 },
+    Tile { threads: 128, sequences: 1, units: 1, split: 32 },
+    Tile { threads: 256, sequences: 4, units: 1, split: 32 },
     Tile { threads: 32, sequences: 8, units: 4, split: 1 },
     Tile { threads: 32, sequences: 1, units: 4, split: 1 },
     Tile { threads: 24, sequences: 2, units: 3, split: 3 },
