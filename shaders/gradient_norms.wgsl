@@ -5,7 +5,7 @@
 // in   upstream    [T+D, B, D·H]: dL/dh_t at slot t + 1
 // in   lengths     [B]: a sequence has the steps below its own
 // in   loss_scale  LossScale: what the gradient was multiplied by; read where `scaled` is not 0
-// out  trace       [L·D, all]: from row `row`, column `first`
+// out  trace       [ΣD, all]: from row `row`, column `first`
 //
 // norm = √Σg², or where that sum is very large or small M·√Σ (g/M)² with M the largest magnitude, so that it neither
 // overflows nor underflows before the gradient does.

@@ -1,16 +1,17 @@
-// initial_state: state[sl, b] = learned[sl] for every sequence b, where fresh is 1; else the state stays.
+// initial_state: state[l, b] = learned[l] for every sequence b, where fresh is 1; else the state stays.
 //
-// in      learned  [S·L, D·H] at learned_offset
+// in      learned  [L, D·H] at learned_offset
 // in      fresh    [1]
-// in-out  state    [S, L, B, D·H]
+// in-out  state    [L, B, D·H] at state_offset
 //
-// One thread an element of the state. Learned is f32 or f16.
+// One thread an element of that part of the state. Learned is f32 or f16.
 
 struct Params {
     states: u32,
     batch: u32,
     columns: u32,
     learned_offset: u32,
+    state_offset: u32,
     first_workgroup: u32,
 }
 
@@ -29,6 +30,7 @@ fn main(
     if i >= params.states * params.batch * params.columns || fresh[0] == 0.0 {
         return;
     }
-    let sl = i / (params.batch * params.columns);
-    state[i] = f32(learned[params.learned_offset + sl * params.columns + i % params.columns]);
+    let l = i / (params.batch * params.columns);
+    let learned_at = params.learned_offset + l * params.columns + i % params.columns;
+    state[params.state_offset + i] = f32(learned[learned_at]);
 }

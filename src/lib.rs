@@ -38,10 +38,10 @@
 //!
 //! # What a network may be
 //!
-//! [`Config`] says it: a cell, [layers](Config::with_layers), [directions](Config::with_directions), biases, a
-//! [learned initial state](Config::with_learned_initial_state) and where the label is
-//! [read out](Config::with_read_out). [`Recipe`] says how it is trained, [`Dropout`] and clipping included. Sequences
-//! of unequal length come as [`Sequences`] with lengths, from [`Batch::pad`] or from [`data::Buckets`].
+//! [`Config`] says it: a list of [layers](Layer), each with its cell, size, [directions](Config::with_directions),
+//! biases and [initial state](Config::with_learned_initial_state), and whether there is a label at every step or, above
+//! a [pool](Config::pool), for each sequence. [`Recipe`] says how it is trained, [`Dropout`] and clipping included.
+//! Sequences of unequal length come as [`Sequences`] with lengths, from [`Batch::pad`] or from [`data::Buckets`].
 //! [`StreamingPredictor`] runs a causal network step by step, [`Predictor`] any network over whole sequences;
 //! [`Model::import`] and [`Model::from_keras`] bring weights from elsewhere.
 //!
@@ -108,7 +108,8 @@ pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{
-    Activation, BatchShape, Cell, Config, Directions, Init, InputKind, Layout, Model, ReadOut, Reset, State,
+    Activation, BatchShape, Cell, Config, Directions, Init, InputKind, Layer, Layout, Model, Pool, Recurrent, Reset,
+    State,
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{

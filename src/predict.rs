@@ -5,7 +5,7 @@
 use crate::data::{Sequences, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Config, Model, ReadOut, State};
+use crate::model::{Config, Model, State};
 use crate::session::{PlanCacheStats, Session};
 
 /// Runs a model over sequences.
@@ -16,9 +16,9 @@ use crate::session::{PlanCacheStats, Session};
 /// bound that [`Device::with_plan_cache_bytes`] sets.
 ///
 /// ```
-/// use recurrent::{BatchShape, Config, Device, Directions, InputKind, Model, Predictor, ReadOut, Sequences};
+/// use recurrent::{BatchShape, Config, Device, Directions, InputKind, Model, Pool, Predictor, Sequences};
 /// let config = Config::gru(InputKind::Tokens(4), 8, 2).with_directions(Directions::Bidirectional);
-/// let model = Model::new(config.with_read_out(ReadOut::Last))?; // or Model::load(path)
+/// let model = Model::new(config.pool(Pool::Last))?; // or Model::load(path)
 /// let mut predictor = Predictor::new(&Device::cpu(), &model)?;
 /// let answer = predictor.run(&Sequences::tokens(BatchShape { steps: 5, batch_size: 1 }, vec![0, 1, 2, 3, 0]))?;
 /// assert_eq!(answer.outputs.len(), 2); // logits of two classes
@@ -76,7 +76,7 @@ impl Predictor {
         let (size, mut outputs) = (sequences.batch_size, Vec::new());
         self.session.read(sequences.span(), &sequences.start, &mut outputs).await?;
         let config = self.session.config();
-        if config.read_out == ReadOut::EveryStep {
+        if config.pooling().is_none() {
             for (row, out) in outputs.chunks_exact_mut(config.outputs).enumerate() {
                 if row / size >= sequences.length(row % size) {
                     out.fill(0.0);
@@ -93,9 +93,8 @@ impl Predictor {
     /// [`Error::Config`] for another structure, [`Error::DeviceLost`].
     pub fn set_model(&mut self, model: &Model) -> Result<()> {
         let config = self.config();
-        let Config { init, forget_bias, seed, .. } = *config;
-        let given = Config { init, forget_bias, seed, ..model.config().clone() };
-        if given != *config {
+        if model.config().structure() != config.structure() {
+            let given = model.config();
             return Err(Error::Config(format!("the model is {given:?}, the predictor runs {config:?}")));
         }
         self.session.set_parameters(model)

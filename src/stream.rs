@@ -6,7 +6,7 @@
 use crate::data::{Inputs, InputsRef, Span, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Config, Directions, Model, ReadOut, State, check_size};
+use crate::model::{Config, Model, Pool, State, check_size};
 use crate::session::{PlanCacheStats, Session};
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
@@ -68,7 +68,7 @@ impl StreamingPredictor {
     /// limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch_size: usize) -> Result<Self> {
         let config = model.config().clone();
-        if config.directions == Directions::Bidirectional {
+        if !config.is_causal() {
             return Err(Error::Config(
                 "the model reads sequences both ways, so no output is known before the end of a sequence: a stream \
                 needs a model of one direction; a Predictor runs this one over whole sequences"
@@ -76,8 +76,8 @@ impl StreamingPredictor {
             ));
         }
         // The read-out is linear: from the mean over the steps it is the mean of those at every step.
-        let mean = (config.read_out == ReadOut::Mean).then(Mean::default);
-        let runs = config.clone().with_read_out(if mean.is_some() { ReadOut::EveryStep } else { config.read_out });
+        let mean = (config.pooling() == Some(Pool::Mean)).then(Mean::default);
+        let runs = if mean.is_some() { config.clone().with_pool(None) } else { config.clone() };
         let mut session = Session::new(device, runs, model, None).await?;
         session.prepare_reading(1, batch_size).await?;
         let start = model.initial_state(batch_size)?;

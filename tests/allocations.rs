@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use common::whole::{self, rng};
 use recurrent::{
-    Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe, Reset,
+    Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Reset,
     StreamingPredictor, Trainer,
 };
 
@@ -109,8 +109,8 @@ fn a_step_of_training_allocates_nothing_after_the_first() {
     (dropout.inputs, dropout.hidden) = (0.1, 0.1);
     for config in configs() {
         for (optimizer, clip) in [(Optimizer::adam(), Clip::Norm(1.0)), (Optimizer::sgd(0.9), Clip::Value(0.5))] {
-            for read_out in [ReadOut::EveryStep, ReadOut::Last] {
-                let config = config.clone().with_read_out(read_out);
+            for read_out in [None, Some(Pool::Last)] {
+                let config = config.clone().with_pool(read_out);
                 let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 1e-3).with_clip(clip);
                 let recipe = recipe.with_dropout(dropout);
                 let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap();

@@ -22,7 +22,7 @@ use recurrent::internals::cpu::Executor as OnCpu;
 use recurrent::internals::gpu::Executor as OnGpu;
 use recurrent::internals::plan::{CopyView, DType, Lifetime, Phase, Plan, PlanId, Purpose};
 use recurrent::{
-    BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Predictor, ReadOut, Recipe,
+    BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Pool, Predictor, Recipe,
     Reset, Sequences, Start, StreamingPredictor, Trainer,
 };
 
@@ -85,7 +85,7 @@ fn sizes() -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn small(cell: Cell) -> Config {
-    Config::new(cell, InputKind::Tokens(3), 2, 2).with_seed(1)
+    Config::of_cell(cell, InputKind::Tokens(3), 2, 2).with_seed(1)
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn ten_thousand_sizes_fit_a_bounded_heap_on_a_gpu() {
 fn any_length_has_the_same_few_plans(device: &Device) {
     let _alone = alone();
     let config = Config::lstm(InputKind::Dense(3), 6, 2).with_layers(2).with_learned_initial_state(true).with_seed(2);
-    for read_out in [ReadOut::EveryStep, ReadOut::Last] {
-        let config = config.clone().with_read_out(read_out);
+    for read_out in [None, Some(Pool::Last)] {
+        let config = config.clone().with_pool(read_out);
         let model = Model::new(config.clone()).unwrap();
         let mut predictor = Predictor::new(device, &model).unwrap();
         let mut stream = StreamingPredictor::new(device, &model, 1).unwrap();
@@ -179,10 +179,10 @@ fn chunks_are_the_whole_to_the_last_bit(device: &Device) {
     let _alone = alone();
     let cells = [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
     for (cell, learned) in cells.into_iter().zip([true, false, true]) {
-        for (read_out, (steps, size)) in [(ReadOut::EveryStep, (259, 8)), (ReadOut::Last, (300, 1))] {
+        for (read_out, (steps, size)) in [(None, (259, 8)), (Some(Pool::Last), (300, 1))] {
             let config =
-                Config::new(cell, InputKind::Dense(3), 17, 4).with_layers(2).with_learned_initial_state(learned);
-            let config = config.with_read_out(read_out).with_seed(7);
+                Config::of_cell(cell, InputKind::Dense(3), 17, 4).with_layers(2).with_learned_initial_state(learned);
+            let config = config.with_pool(read_out).with_seed(7);
             let model = Model::new(config.clone()).unwrap();
             let x = whole::reals(&mut rng(3), steps * size * 3, 1.0);
             let (plan, tensors) = Plan::new(&config, Purpose::Infer, steps, size, &device.target()).unwrap();

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{
-    Activation, BatchShape, Cell, Clip, Config, Device, Error, InputKind, LayerTrace, Loss, Model, Optimizer, ReadOut,
+    Activation, BatchShape, Cell, Clip, Config, Device, Error, InputKind, LayerTrace, Loss, Model, Optimizer, Pool,
     Recipe, Trace, Trainer,
 };
 use recurrent_examples::{report::Report, signals};
@@ -63,9 +63,9 @@ impl Network {
             Network::ElmanSmall => (Cell::Elman(Activation::Tanh), Some(0.6)),
             Network::ElmanLarge => (Cell::Elman(Activation::Tanh), Some(1.8)),
             Network::Lstm => (Cell::Lstm, None),
-            Network::Gru => (Config::gru(InputKind::Dense(2), 1, 1).cell, None),
+            Network::Gru => (Cell::Gru(recurrent::Reset::AfterProduct), None),
         };
-        let config = Config::new(cell, InputKind::Dense(2), sizes.hidden, 1).with_read_out(ReadOut::Last);
+        let config = Config::of_cell(cell, InputKind::Dense(2), sizes.hidden, 1).pool(Pool::Last);
         let mut model = Model::new(config.with_seed(sizes.seed))?;
         if let Some(radius) = radius {
             model = with_recurrent(&model, &gaussian(sizes, radius))?;
@@ -145,7 +145,7 @@ impl Exploding {
     /// ended it.
     pub fn run(self, device: &Device, sizes: &Sizes, before: u64, report: &Report) -> Result<Option<History>> {
         let cell = Cell::Elman(Activation::Relu);
-        let config = Config::new(cell, InputKind::Dense(2), sizes.hidden, 1).with_read_out(ReadOut::Last);
+        let config = Config::of_cell(cell, InputKind::Dense(2), sizes.hidden, 1).pool(Pool::Last);
         let unit = (0..sizes.hidden * sizes.hidden).map(|at| if at % (sizes.hidden + 1) == 0 { 0.9 } else { 0.0 });
         let model = with_recurrent(&Model::new(config.with_seed(sizes.seed))?, &unit.collect::<Vec<f32>>())?;
         let recipe = Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.0), 0.01).with_clip(self.clip());

@@ -16,7 +16,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
-use recurrent::{Directions, InputKind, Inputs, Loss, Model, ReadOut, data::Example};
+use recurrent::{Directions, InputKind, Inputs, Loss, Model, Pool, data::Example};
 use recurrent_examples::{
     batches,
     classes::{self, Confusion},
@@ -74,7 +74,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
     let config = options.config(InputKind::Dense(FEATURES), 10).with_directions(Directions::Bidirectional);
-    let config = config.with_read_out(ReadOut::Mean);
+    let config = config.pool(Pool::Mean);
     let model = Model::new(config.clone())?;
     let name = options.name("drawn digits");
     report.line(&format!("{name}: {} strokes to learn, {} of other writers to test", train.len(), test.len()))?;

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{
-    Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
+    Directions, InputKind, Inputs, Loss, Model, Pool, Targets,
     data::{Example, patches},
 };
 use recurrent_examples::{
@@ -157,7 +157,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     let config = options
         .config(InputKind::Dense(cut.size().0 * cut.size().1), known.len())
         .with_directions(Directions::Bidirectional);
-    let config = config.with_read_out(ReadOut::Mean);
+    let config = config.pool(Pool::Mean);
     let model = Model::new(config.clone())?;
     report.line(&format!(
         "{name}: {} labels; {} images to learn, {} to tell when to stop, the last {} to test; {} steps each",

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{BatchShape, Cell, Clip, Config, Device, Error, Init, Model, Optimizer, Recipe, Trainer};
+use recurrent::{BatchShape, Cell, Clip, Config, Device, Error, Init, Model, Optimizer, Recipe, Recurrent, Trainer};
 use recurrent_examples::{cell::CellName, signals};
 
 use crate::tasks::Task;
@@ -89,8 +89,9 @@ pub fn train(
 /// gate is ln u with u uniform in that range, an input gate's its negative (Tallec & Ollivier 2018). A cell without
 /// gates is as drawn.
 fn with_memory(config: Config, span: usize) -> Result<Model> {
-    let (hidden, cell, mut random) = (config.hidden, config.cell, ChaCha12Rng::seed_from_u64(config.seed));
-    let drawn = Model::new(config.clone())?;
+    let (drawn, mut random) = (Model::new(config.clone())?, ChaCha12Rng::seed_from_u64(config.seed));
+    // There is one layer.
+    let Some(&Recurrent { hidden, cell, .. }) = config.recurrent_layers().next() else { return Ok(drawn) };
     let mut tensors: Vec<_> = drawn.tensors().map(|(name, shape, values)| (name, shape, values.to_vec())).collect();
     for (_, _, values) in tensors.iter_mut().filter(|(name, ..)| name.starts_with("bias_ih") && cell.gates() > 1) {
         for unit in 0..hidden {

@@ -5,7 +5,7 @@
 
 use clap::ValueEnum;
 use rand::{RngExt, rngs::ChaCha12Rng};
-use recurrent::{Batch, BatchShape, Config, InputKind, Loss, ReadOut, Targets};
+use recurrent::{Batch, BatchShape, Config, InputKind, Loss, Pool, Targets};
 
 /// How many tokens there are to remember.
 const TOKENS: usize = 8;
@@ -72,8 +72,8 @@ impl Task {
     /// What reads and answers it.
     pub fn config(self, config: impl Fn(InputKind, usize) -> Config) -> Config {
         match self {
-            Task::Recall => config(InputKind::Tokens(2 * TOKENS), TOKENS).with_read_out(ReadOut::Last),
-            Task::Adding => config(InputKind::Dense(2), 1).with_read_out(ReadOut::Last),
+            Task::Recall => config(InputKind::Tokens(2 * TOKENS), TOKENS).pool(Pool::Last),
+            Task::Adding => config(InputKind::Dense(2), 1).pool(Pool::Last),
             Task::Copy => config(InputKind::Tokens(TOKENS + 2), TOKENS),
         }
     }

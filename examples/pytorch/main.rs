@@ -91,7 +91,7 @@ fn run(args: &Args) -> Result<()> {
         Kind::Lstm => Cell::Lstm,
         Kind::Gru => Cell::Gru(Reset::AfterProduct),
     };
-    let config = Config::new(cell, InputKind::Dense(args.inputs), args.hidden, args.outputs)
+    let config = Config::of_cell(cell, InputKind::Dense(args.inputs), args.hidden, args.outputs)
         .with_layers(args.layers)
         .with_directions(if args.bidirectional { Directions::Bidirectional } else { Directions::Forward })
         .with_bias(!args.no_bias);

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rand::{RngExt, rngs::ChaCha12Rng};
 use recurrent::{
-    Directions, InputKind, Inputs, Loss, Model, ReadOut, Targets,
+    Directions, InputKind, Inputs, Loss, Model, Pool, Targets,
     data::{Buckets, Example, StandardScaler},
 };
 use recurrent_examples::{
@@ -83,7 +83,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
     let config = options.config(InputKind::Dense(BANDS), 10).with_directions(Directions::Bidirectional);
-    let config = config.with_read_out(ReadOut::Mean);
+    let config = config.pool(Pool::Mean);
     let model = Model::new(config.clone())?;
     let name = options.name("words of a machine");
     report.line(&format!("{name}: {} recordings to learn, {} to test", train.len(), test.len()))?;

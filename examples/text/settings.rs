@@ -146,7 +146,7 @@ impl Settings {
 
     /// The network for an alphabet of this many characters.
     pub fn config(&self, characters: usize) -> Config {
-        Config::new(self.cell(), InputKind::Tokens(characters), self.hidden, characters)
+        Config::of_cell(self.cell(), InputKind::Tokens(characters), self.hidden, characters)
             .with_layers(self.layers)
             .with_init(self.init)
             .with_seed(self.seed)

@@ -26,7 +26,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use recurrent::{
-    Batch, InputKind, Loss, Model, ReadOut, Targets,
+    Batch, InputKind, Loss, Model, Pool, Targets,
     data::{Series, Split},
 };
 use recurrent_examples::{
@@ -145,7 +145,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     let (mut first, mut seconds, mut stopped) = (None, 0.0, None);
     for member in 0..networks {
         let options = of_member(options, member);
-        let config = options.config(InputKind::Dense(1), horizon).with_read_out(ReadOut::Last);
+        let config = options.config(InputKind::Dense(1), horizon).pool(Pool::Last);
         let epoch = |number| {
             let order = shuffle::shuffled(&origins(Split::Train), shuffle::rng(options.seed, number));
             Ok(batches(&order))

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::tensors::Tensors;
 use super::{
-    Checked, Checkpoint, FORMAT, Fault, Header, KEY, OLDEST_FORMAT, Progress, Training, check_frozen, check_loss_scale,
-    moments_prefix, strict, text,
+    Checked, Checkpoint, FORMAT, Fault, Header, KEY, LISTS, OLDEST_FORMAT, Progress, Training, check_frozen,
+    check_loss_scale, moments_prefix, short::ShortConfig, strict, text,
 };
-use crate::model::{Layout, Model, State};
+use crate::model::{Config, Layout, Model, State, StateShape};
 
 /// The checkpoint, or what is wrong with it.
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
@@ -35,12 +35,15 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
         Some(Progress { recipe, steps, frozen, loss_scale }) => {
             let moments =
                 (0..recipe.optimizer.moment_count()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
-            let state = match file.shape("state") {
+            // Of the shapes that were checked above.
+            let state = match saved_state(&file, header.format, &header.config) {
                 None => None,
-                // Of the shape that was checked above.
-                Some(shape) => {
-                    let batch_size = shape.get(2).copied().unwrap_or(0);
-                    Some(State::of(&header.config, batch_size, file.values("state")?))
+                Some(SavedState { batch_size, tensors }) => {
+                    let mut values = Vec::new();
+                    for (name, _) in tensors {
+                        values.append(&mut file.values(&name)?);
+                    }
+                    Some(State::of(&header.config, batch_size, values))
                 }
             };
             Some(Training { recipe, steps, frozen, moments, state, loss_scale })
@@ -64,8 +67,8 @@ fn parse_header(file: &Tensors<'_>) -> Result<Header, Fault> {
     strict::check(header).map_err(invalid)?;
     // Serde reads a struct from an array as well.
     let version = Some(header).filter(|json| json.trim_start().starts_with('{')).map(serde_json::from_str);
-    match version {
-        Some(Ok(Version { format: OLDEST_FORMAT..=FORMAT })) => {}
+    let version = match version {
+        Some(Ok(Version { format: format @ OLDEST_FORMAT..=FORMAT })) => format,
         Some(Ok(Version { format })) => {
             return Err(format!(
                 "has format {format}, this version of the crate reads formats {OLDEST_FORMAT} to {FORMAT}"
@@ -73,8 +76,36 @@ fn parse_header(file: &Tensors<'_>) -> Result<Header, Fault> {
             .into());
         }
         _ => return Err(format!("has metadata `{KEY}` without the number `format`").into()),
+    };
+    if version < LISTS {
+        let Header { format, config, training, notes } =
+            serde_json::from_str::<Header<ShortConfig>>(header).map_err(invalid)?;
+        return Ok(Header { format, config: config.into_config(), training, notes });
     }
     serde_json::from_str(header).map_err(invalid)
+}
+
+/// A carried state in a file.
+struct SavedState {
+    batch_size: usize,
+    /// Names and shapes, in the order of its values.
+    tensors: Vec<(String, Vec<usize>)>,
+}
+
+/// The carried state of a file, where it has one.
+fn saved_state(file: &Tensors<'_>, format: u64, config: &Config) -> Option<SavedState> {
+    let (shape, batch) = (StateShape::new(config), |at: usize, shape: &[usize]| shape.get(at).copied().unwrap_or(0));
+    let (parts, first) = (shape.parts(), shape.parts().first()?);
+    if format < LISTS {
+        // Of equal layers, in the same order.
+        let batch = batch(2, file.shape("state")?);
+        let kinds = 1 + parts.last()?.kind;
+        let shape = vec![kinds, parts.len() / kinds, batch, first.width];
+        return Some(SavedState { batch_size: batch, tensors: vec![("state".to_owned(), shape)] });
+    }
+    let batch = batch(0, file.shape(&first.name())?);
+    let tensors = parts.iter().map(|part| (part.name(), vec![batch, part.width])).collect();
+    Some(SavedState { batch_size: batch, tensors })
 }
 
 /// Whether the file holds exactly the tensors of its own header, in their shapes.
@@ -84,15 +115,12 @@ fn check_tensors(file: &Tensors<'_>, header: &Header, layout: &Layout) -> Checke
     let mut expected: BTreeMap<String, Vec<usize>> = prefixes
         .flat_map(|prefix| layout.parameters().iter().map(move |p| (format!("{prefix}{}", p.name), p.shape.clone())))
         .collect();
-    if let (Some(_), Some(state)) = (&header.training, file.shape("state")) {
-        let fits = |batch: usize| batch > 0 && *state == header.config.state_shape(batch);
-        if !state.get(2).copied().is_some_and(fits) {
-            let [states, layers, _, hidden] = header.config.state_shape(1);
-            return Err(format!(
-                "tensor `state` has shape {state:?}, expected [{states}, {layers}, B, {hidden}] with B at least 1"
-            ));
+    let state = header.training.as_ref().and_then(|_| saved_state(file, header.format, &header.config));
+    if let Some(SavedState { batch_size, tensors }) = state {
+        if batch_size == 0 {
+            return Err("has a state of 0 sequences, expected at least 1".to_owned());
         }
-        expected.insert("state".to_owned(), state.to_vec());
+        expected.extend(tensors);
     }
     file.check(&expected, &[Dtype::F32], |_| false)
 }

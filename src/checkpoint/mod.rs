@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `weight_ih_l0` … `bias` | as in [`Layout`] | the parameters, under PyTorch's names |
 //! | `moments.0.<parameter>`, `moments.1.<parameter>` | as the parameter | what the optimiser remembers |
-//! | `state` | `[S, L, B, D·H]` | the state that the next window carries on from |
+//! | `state.h.<layer>`, `state.c.<layer>` | `[B, D·H]` | of each layer, what the next window carries on from |
 //!
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
 //! done, names of what is frozen and, in half precision, `loss_scale`; or null) and the application's `notes`.
@@ -24,6 +24,7 @@ mod decode;
 mod encode;
 pub(crate) mod file;
 mod lock;
+mod short;
 mod strict;
 mod tensors;
 
@@ -45,9 +46,12 @@ use crate::plan::UpdateLossScale;
 use crate::recipe::Recipe;
 
 /// The version of the metadata that is written.
-const FORMAT: u64 = 3;
-/// The oldest version that is read: format 2 has other names for some settings.
+const FORMAT: u64 = 4;
+/// The oldest version that is read: format 2 has other names for some settings, and up to format 3 a configuration was
+/// no list of layers.
 const OLDEST_FORMAT: u64 = 2;
+/// The first version whose configuration is a list of layers.
+const LISTS: u64 = 4;
 /// The metadata's only key.
 const KEY: &str = "recurrent";
 /// What stands for the path of a checkpoint that is no file.
@@ -208,9 +212,9 @@ impl From<SavedLossScaling> for LossScaling {
 /// The JSON under the metadata's key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct Header<C = Config> {
     format: u64,
-    config: Config,
+    config: C,
     training: Option<Progress>,
     notes: BTreeMap<String, String>,
 }
@@ -320,7 +324,8 @@ fn encode<'a>(
             tensors.extend(named_tensors(layout, moments, |p| Some(format!("{prefix}{}", p.name))));
         }
         if let Some(state) = &training.state {
-            tensors.push(Tensor { name: "state".to_owned(), shape: state.shape().to_vec(), values: state.values() });
+            let parts = state.parts().map(|(name, shape, values)| Tensor { name, shape: shape.to_vec(), values });
+            tensors.extend(parts);
         }
     }
     let progress = |t: &Training| {

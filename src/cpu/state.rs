@@ -36,13 +36,14 @@ pub(super) fn initial_state<T: Real>(op: &InitialState, memory: &mut Tensors<'_,
     if memory.real(op.fresh)[0].is_zero() {
         return;
     }
-    let mut state = memory.take(op.state);
+    let mut state = memory.take(op.state.tensor);
     let learned = memory.view(&op.learned);
-    let batch = state.len() / learned.len();
-    for (rows, learned) in state.chunks_exact_mut(batch * op.learned.cols).zip(learned.chunks_exact(op.learned.cols)) {
-        rows.chunks_exact_mut(op.learned.cols).for_each(|row| row.copy_from_slice(learned));
+    let (width, batch) = (op.learned.cols, op.state.rows / op.learned.rows);
+    let states = state[op.state.range()].chunks_exact_mut(batch * width);
+    for (rows, learned) in states.zip(learned.chunks_exact(width)) {
+        rows.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(learned));
     }
-    memory.put(op.state, state);
+    memory.put(op.state.tensor, state);
 }
 
 pub(super) fn initial_state_gradient<T: Real>(op: &InitialStateGradient, memory: &mut Tensors<'_, T>) {

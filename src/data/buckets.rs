@@ -30,12 +30,12 @@ const BUCKETS: usize = 4;
 ///
 /// ```
 /// use recurrent::data::{Buckets, Example};
-/// use recurrent::{BatchShape, Config, InputKind, ReadOut};
+/// use recurrent::{BatchShape, Config, InputKind, Pool};
 ///
 /// // Is the sum of the digits odd?
 /// let digits = [vec![3, 1, 4], vec![1, 5], vec![9, 2, 6, 5], vec![3]];
 /// let examples = digits.map(|d| { let odd = d.iter().sum::<u32>() % 2; Example::tokens(d, vec![odd]) });
-/// let config = Config::gru(InputKind::Tokens(10), 8, 2).with_read_out(ReadOut::Last);
+/// let config = Config::gru(InputKind::Tokens(10), 8, 2).pool(Pool::Last);
 /// let buckets = Buckets::new(examples.to_vec(), 2, &config, 0)?.with_buckets(2)?;
 /// let shape = |steps| BatchShape { steps, batch_size: 2 };
 /// assert_eq!(buckets.shapes(), [shape(2), shape(4)]);

@@ -26,7 +26,7 @@ use std::fmt::Display;
 use num_traits::Float;
 
 use crate::error::{Error, Largest, Result};
-use crate::model::{BatchShape, Config, Directions, InputKind, ReadOut, State};
+use crate::model::{BatchShape, Config, InputKind, State};
 use crate::recipe::{Loss, TargetKind};
 
 /// What is read, time outermost.
@@ -304,7 +304,7 @@ impl Batch {
         match (&self.targets, loss.targets()) {
             (Targets::Classes(ids), TargetKind::Classes) => {
                 check_labels("targets", self.sequences.shape(), config, None, ids.len())?;
-                let every_step = config.read_out == ReadOut::EveryStep;
+                let every_step = config.pooling().is_none();
                 check_ids(ids, config.outputs, "outputs", |r| match every_step {
                     true => position("targets", r, size),
                     false => format!("targets[{r}] (sequence {r})"),
@@ -362,7 +362,7 @@ impl Batch {
     /// Whether label `r` is not padding.
     fn is_valid(&self, config: &Config, r: usize) -> bool {
         let size = self.sequences.batch_size;
-        config.read_out != ReadOut::EveryStep || r / size < self.sequences.length(r % size)
+        config.pooling().is_some() || r / size < self.sequences.length(r % size)
     }
 }
 
@@ -391,7 +391,7 @@ impl Sequences {
         }
         match &self.start {
             Start::Given(state) => state.check("start", config, self.batch_size),
-            Start::Carry if config.directions == Directions::Bidirectional => Err(Error::Data(
+            Start::Carry if !config.is_causal() => Err(Error::Data(
                 "the sequences carry on from the window before, but the network reads them both ways: what it knows of \
                  the other end is not in that window, so give it whole sequences"
                     .to_owned(),
@@ -442,14 +442,12 @@ fn check_labels(argument: &str, shape: BatchShape, config: &Config, width: Optio
         return Ok(());
     }
     let BatchShape { steps, batch_size } = shape;
-    let every_step = config.read_out == ReadOut::EveryStep;
+    let every_step = config.pooling().is_none();
     let other = if every_step { batch_size } else { steps.saturating_mul(batch_size) };
     let expected: Vec<usize> = [labels].into_iter().chain(width).collect();
     let argument = match (other.saturating_mul(each) == given, every_step) {
-        (true, true) => format!("{argument} (one for every step, as the model's read-out is ReadOut::EveryStep)"),
-        (true, false) => {
-            format!("{argument} (one for each sequence, as the model's read-out is ReadOut::{:?})", config.read_out)
-        }
+        (true, true) => format!("{argument} (one for every step, as the network has no pool)"),
+        (true, false) => format!("{argument} (one for each sequence, as the network has a pool)"),
         (false, _) => argument.to_owned(),
     };
     Err(Error::shape(&argument, &expected, &[given]))

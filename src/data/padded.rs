@@ -5,14 +5,14 @@
 
 use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_labels, wrong_kind};
 use crate::error::{Error, Result};
-use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS, ReadOut};
+use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS};
 
 /// One sequence of T steps, with what is expected of it.
 ///
 /// ```
 /// use recurrent::data::Example;
-/// use recurrent::{Batch, Config, InputKind, ReadOut};
-/// let config = Config::gru(InputKind::Tokens(4), 8, 2).with_read_out(ReadOut::Last);
+/// use recurrent::{Batch, Config, InputKind, Pool};
+/// let config = Config::gru(InputKind::Tokens(4), 8, 2).pool(Pool::Last);
 /// let examples = [Example::tokens(vec![0, 1, 0], vec![1]), Example::tokens(vec![2, 3], vec![0])];
 /// let batch = Batch::pad(&examples, &config)?; // three steps, the second sequence padded
 /// assert_eq!(batch.sequences.lengths, Some(vec![3, 2]));
@@ -199,7 +199,7 @@ pub(super) fn check_padded(steps: usize, size: usize, config: &Config) -> Result
         return Err(Error::Data("there are no sequences to pad, expected at least 1".to_owned()));
     }
     let features = if let InputKind::Dense(features) = config.input { features } else { 1 };
-    let read_outs = if config.read_out == ReadOut::EveryStep { steps } else { 1 };
+    let read_outs = config.label_count(BatchShape { steps, batch_size: 1 });
     for (what, steps, width) in [("inputs", steps, features), ("outputs", read_outs, config.outputs)] {
         let asked = [steps, size, width].iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
         if asked > MAX_ELEMENTS {

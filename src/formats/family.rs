@@ -3,7 +3,7 @@
 //! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learned initial state,
 //! belong to the family; any other tensor is foreign.
 
-use crate::model::{Config, Directions, Layout};
+use crate::model::{Config, Directions, Layer, Layout, modules};
 
 /// What stands before `_l0` in the names of a layer's tensors; the last is the projection of an LSTM with `proj_size`.
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", PROJECTION];
@@ -70,15 +70,13 @@ impl<'a> Family<'a> {
         let differ = |field: &str, found: String, given: String| {
             if found == given { None } else { Some(format!("`{field}` {found} (given: {given})")) }
         };
+        let stack = modules(config).into_iter().next().filter(|module| module.prefix.is_empty())?;
+        let Layer::Recurrent(layer) = stack.layer else { return None };
         let fields: Vec<String> = [
-            differ("layers", depth.to_string(), config.layers.to_string()),
-            differ("directions", format!("{directions:?}"), format!("{:?}", config.directions)),
-            differ("bias", has_bias.to_string(), config.bias.to_string()),
-            differ(
-                "learned_initial_state",
-                learned_initial_state.to_string(),
-                config.learned_initial_state.to_string(),
-            ),
+            differ("layers", depth.to_string(), stack.layers.len().to_string()),
+            differ("directions", format!("{directions:?}"), format!("{:?}", layer.directions)),
+            differ("bias", has_bias.to_string(), layer.bias.to_string()),
+            differ("learned_initial_state", learned_initial_state.to_string(), layer.learned_initial_state.to_string()),
         ]
         .into_iter()
         .flatten()

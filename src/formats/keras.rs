@@ -5,7 +5,10 @@
 
 use crate::allocate::zeros;
 use crate::error::{Error, Result};
-use crate::model::{ALLOCATING, Cell, Config, Directions, Layout, Model, Parameter, Reset, find_not_finite};
+use crate::model::{
+    ALLOCATING, Cell, Config, Directions, Layer, Layout, Model, Module, Parameter, Recurrent, Reset, find_not_finite,
+    modules,
+};
 
 /// An array of Keras' and the parameters that it holds, one behind the other.
 struct Array {
@@ -68,18 +71,11 @@ impl Model {
         // The last is the Dense layer's bias.
         if !(arrays.len() - 1..=arrays.len()).contains(&weights.len()) {
             return Err(Error::Data(format!(
-                "{} Keras arrays are given, expected {} (or one less, without the Dense layer's bias): {} for each of \
-                {} layers, kernel and bias of the Dense layer",
+                "{} Keras arrays are given, expected {} (or one less, without the Dense layer's bias): {}, kernel and \
+                bias of the Dense layer",
                 weights.len(),
                 arrays.len(),
-                match (config.directions, config.bias) {
-                    (Directions::Forward, true) => "kernel, recurrent_kernel and bias",
-                    (Directions::Forward, false) => "kernel and recurrent_kernel",
-                    (Directions::Bidirectional, true) =>
-                        "kernel, recurrent_kernel and bias, forward and then backward,",
-                    (Directions::Bidirectional, false) => "kernel and recurrent_kernel, forward and then backward,",
-                },
-                config.layers,
+                modules(&config).iter().map(describe).collect::<Vec<_>>().join(", "),
             )));
         }
         let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
@@ -104,9 +100,42 @@ impl Model {
     }
 }
 
+/// The arrays of a stack of layers, in words.
+fn describe(module: &Module) -> String {
+    let Layer::Recurrent(layer) = module.layer else { return String::new() };
+    let arrays = match (layer.directions, layer.bias) {
+        (Directions::Forward, true) => "kernel, recurrent_kernel and bias",
+        (Directions::Forward, false) => "kernel and recurrent_kernel",
+        (Directions::Bidirectional, true) => "kernel, recurrent_kernel and bias, forward and then backward,",
+        (Directions::Bidirectional, false) => "kernel and recurrent_kernel, forward and then backward,",
+    };
+    format!("{arrays} for each of {} layers", module.layers.len())
+}
+
 /// What `get_weights()` of such a model returns, in its order.
 fn arrays(config: &Config) -> Result<Vec<Array>> {
-    let (gates, bias, holds): (&[usize], _, &[&str]) = match config.cell {
+    let mut arrays = Vec::new();
+    for Module { prefix, layers, layer } in modules(config) {
+        let Layer::Recurrent(layer) = layer else { continue };
+        for (number, at) in layers.enumerate() {
+            arrays.extend(of_layer(&layer, at, |name| format!("{prefix}{name}_l{number}"))?);
+        }
+    }
+    let layout = Layout::new(config)?;
+    let (weight, bias) = layout.read_out();
+    for (array, name) in [("`kernel`", weight), ("`bias`", bias)] {
+        arrays.push(Array {
+            what: format!("{array} of the Keras Dense layer"),
+            holds: vec![name.to_owned()],
+            gates: &[0],
+        });
+    }
+    Ok(arrays)
+}
+
+/// Those of a recurrent layer of the network, whose parameters are called so.
+fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Result<Vec<Array>> {
+    let (gates, bias, holds): (&[usize], _, &[&str]) = match layer.cell {
         Cell::Elman(_) => (&[0], "`bias`", &["bias_ih"]),
         Cell::Lstm => (&[0, 1, 2, 3], "`bias`", &["bias_ih"]),
         Cell::Gru(Reset::AfterProduct) => (&[1, 0, 2], "`bias` (of reset_after=True)", &["bias_ih", "bias_hh"]),
@@ -114,30 +143,21 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
         #[allow(unreachable_patterns, reason = "a cell without a Keras equivalent may be added")]
         other => return Err(Error::Config(format!("Keras has no layer of the cell {}", other.name()))),
     };
-    let ways: &[(&str, &str)] = match config.directions {
+    let ways: &[(&str, &str)] = match layer.directions {
         Directions::Forward => &[("", "")],
         Directions::Bidirectional => &[("", ", forward"), ("_reverse", ", backward")],
     };
     let mut arrays = Vec::new();
-    for layer in 0..config.layers {
-        for (suffix, way) in ways {
-            let mut push = |array: &str, holds: &[&str]| {
-                let holds = holds.iter().map(|name| format!("{name}_l{layer}{suffix}")).collect();
-                arrays.push(Array { what: format!("{array} of Keras layer {layer}{way}"), holds, gates });
-            };
-            push("`kernel`", &["weight_ih"]);
-            push("`recurrent_kernel`", &["weight_hh"]);
-            if config.bias {
-                push(bias, holds);
-            }
+    for (suffix, way) in ways {
+        let mut push = |array: &str, holds: &[&str]| {
+            let holds = holds.iter().map(|held| format!("{}{suffix}", name(held))).collect();
+            arrays.push(Array { what: format!("{array} of Keras layer {at}{way}"), holds, gates });
+        };
+        push("`kernel`", &["weight_ih"]);
+        push("`recurrent_kernel`", &["weight_hh"]);
+        if layer.bias {
+            push(bias, holds);
         }
-    }
-    for (array, name) in [("`kernel`", "weight"), ("`bias`", "bias")] {
-        arrays.push(Array {
-            what: format!("{array} of the Keras Dense layer"),
-            holds: vec![name.to_owned()],
-            gates: &[0],
-        });
     }
     Ok(arrays)
 }

@@ -11,10 +11,8 @@ use safetensors::Dtype;
 use super::family::Family;
 use crate::checkpoint::{Checked, Encoded, Fault, MEMORY, METADATA, Tensors, file, named, named_tensors, save};
 use crate::error::Result;
-use crate::model::{Config, Layout, Model, Parameter};
+use crate::model::{Config, Layout, Model, Parameter, is_read_out};
 
-/// The parameter of the read-out that a file may lack.
-const BIAS: &str = "bias";
 /// What f32 holds, or is rounded to.
 const TYPES: [Dtype; 4] = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16];
 
@@ -87,7 +85,7 @@ impl Names {
 
     /// Whether a file has a tensor of this parameter.
     fn has(&self, parameter: &Parameter) -> bool {
-        !(self.without_read_out_bias && parameter.name == BIAS)
+        !(self.without_read_out_bias && is_read_out_bias(&parameter.name))
     }
 
     /// Whether every parameter has a name of its own.
@@ -97,8 +95,8 @@ impl Names {
         if !unknown.is_empty() {
             return Err(format!("the model has no parameters {} to rename", unknown.join(", ")));
         }
-        if self.without_read_out_bias && self.renamed.contains_key(BIAS) {
-            return Err(format!("the file has no bias of the read-out, so `{BIAS}` cannot be renamed"));
+        if let Some(bias) = self.renamed.keys().find(|name| self.without_read_out_bias && is_read_out_bias(name)) {
+            return Err(format!("the file has no bias of the read-out, so `{bias}` cannot be renamed"));
         }
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for parameter in layout.parameters().iter().filter(|p| self.has(p)) {
@@ -118,8 +116,8 @@ impl Names {
     }
 }
 
-fn is_read_out(parameter: &str) -> bool {
-    matches!(parameter, "weight" | BIAS)
+fn is_read_out_bias(parameter: &str) -> bool {
+    is_read_out(parameter) && parameter.ends_with("bias")
 }
 
 impl Model {
@@ -176,7 +174,8 @@ fn decode(bytes: &[u8], config: Config, layout: Layout, names: &Names) -> Result
     let file = Tensors::parse(bytes)?;
     let there = file.names();
     let family = Family::find(&names.recurrent, &there);
-    let read_out_bias = format!("{}{BIAS}", names.read_out);
+    let bias = layout.read_out().1;
+    let read_out_bias = format!("{}{bias}", names.read_out);
     let is_own =
         |name: &str| family.is_left_over(name, &layout) || (names.without_read_out_bias && name == read_out_bias);
     let expected =
@@ -187,7 +186,7 @@ fn decode(bytes: &[u8], config: Config, layout: Layout, names: &Names) -> Result
         if let Some(advice) = advice {
             what = format!("{what}; {advice}");
         }
-        let bias = layout.get(BIAS).map(|p| names.of(p)).filter(|name| expected.contains_key(name));
+        let bias = layout.get(bias).map(|p| names.of(p)).filter(|name| expected.contains_key(name));
         if bias.is_some_and(|name| file.shape(&name).is_none()) {
             what = format!("{what}; `Names::without_read_out_bias` reads a read-out without a bias");
         }
@@ -199,7 +198,7 @@ fn decode(bytes: &[u8], config: Config, layout: Layout, names: &Names) -> Result
 
 fn encode<'a>(model: &'a Model, names: &Names) -> Checked<Encoded<'a>> {
     names.check(model.layout())?;
-    let bias = model.parameter(BIAS).unwrap_or_default();
+    let bias = model.parameter(model.layout().read_out().1).unwrap_or_default();
     if names.without_read_out_bias && bias.iter().any(|value| *value != 0.0) {
         return Err("a file without the bias of the read-out would hold another network: it is not zero".to_owned());
     }

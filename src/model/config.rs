@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cells::{Activation, Cell, Reset};
-use super::shape::BatchShape;
+use super::cells::Cell;
+use super::layers::{Directions, Layer, Pool, Recurrent};
+use super::shape::{BatchShape, check_size};
 use crate::error::{Error, Result};
 
 /// What the network reads at every step.
@@ -33,58 +34,6 @@ impl InputKind {
     }
 }
 
-/// Where the label is read out.
-///
-/// ```
-/// use recurrent::{Config, InputKind, ReadOut};
-/// let tagger = Config::lstm(InputKind::Tokens(100), 32, 5); // a label at every step
-/// let classifier = tagger.clone().with_read_out(ReadOut::Mean); // one for the whole sequence
-/// # assert_ne!(tagger, classifier);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum ReadOut {
-    /// At every step: T·B labels.
-    #[default]
-    EveryStep,
-    /// From the last state of each direction: B labels. That is the output at the last valid step; of the reverse
-    /// direction, which ends at the first step, the output there.
-    Last,
-    /// From the mean of the outputs over the valid steps: B labels.
-    Mean,
-}
-
-/// Which ways every layer reads its sequence.
-///
-/// ```
-/// use recurrent::{Config, Directions, InputKind};
-/// let config = Config::lstm(InputKind::Dense(13), 64, 10).with_directions(Directions::Bidirectional);
-/// assert_eq!(config.output_width(), 2 * 64);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum Directions {
-    /// From the first step to the last: a causal network, which a [`crate::StreamingPredictor`] can run.
-    #[default]
-    Forward,
-    /// That way and, with weights of its own, from the last valid step to the first; the outputs stand side by side
-    /// (Schuster & Paliwal 1997).
-    #[serde(alias = "both")]
-    Bidirectional,
-}
-
-impl Directions {
-    /// D, how many there are.
-    pub fn count(self) -> usize {
-        match self {
-            Directions::Forward => 1,
-            Directions::Bidirectional => 2,
-        }
-    }
-}
-
 /// How parameters are drawn before training.
 ///
 /// ```
@@ -105,25 +54,27 @@ pub enum Init {
     Glorot,
     /// U orthogonal (Saxe et al. 2014), the rest as [`Init::Glorot`].
     Orthogonal,
-    /// U the identity (the IRNN of Le, Jaitly & Hinton 2015, meant for [`Activation::Relu`]), the rest as
+    /// U the identity (the IRNN of Le, Jaitly & Hinton 2015, meant for [relu](crate::Activation::Relu)), the rest as
     /// [`Init::Glorot`].
     Identity,
 }
 
-/// So many that nobody trains them; a number from a damaged file must not ask for millions of tensors.
-const MAX_LAYERS: usize = 1024;
-
-/// What a network is: a cell, its sizes, its read-out, and how its parameters are drawn.
+/// What a network is: what it reads, a list of layers, a linear read-out V of what the last of them makes, and how its
+/// parameters are drawn.
 ///
 /// ```
-/// use recurrent::{Config, Directions, InputKind, Model, ReadOut};
+/// use recurrent::{Config, Directions, InputKind, Model, Pool, Recurrent};
 /// // A classifier of gestures: six numbers a step, two layers that read both ways, one of ten classes a sequence.
 /// let config = Config::lstm(InputKind::Dense(6), 64, 10)
 ///     .with_layers(2)
 ///     .with_directions(Directions::Bidirectional)
-///     .with_read_out(ReadOut::Mean);
-/// let model = Model::new(config)?;
+///     .pool(Pool::Mean);
+/// let model = Model::new(config.clone())?;
 /// assert_eq!(model.layout().get("weight_hh_l1_reverse").unwrap().shape, [4 * 64, 64]);
+///
+/// // The same, said layer by layer.
+/// let lstm = Recurrent::lstm(64).bidirectional();
+/// assert_eq!(config, Config::new(InputKind::Dense(6)).layer(lstm).layer(lstm).layer(Pool::Mean).outputs(10));
 /// # Ok::<(), recurrent::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,99 +83,102 @@ const MAX_LAYERS: usize = 1024;
 pub struct Config {
     /// What is read at every step.
     pub input: InputKind,
-    /// The recurrent cell.
-    pub cell: Cell,
-    /// H, the number of hidden units.
-    pub hidden: usize,
-    /// L, the number of layers, each reading the one below; at most 1024.
-    pub layers: usize,
-    /// Which ways every layer reads its sequence.
-    pub directions: Directions,
-    /// Whether the layers have the biases b_W and b_U; the read-out has one always.
-    pub bias: bool,
-    /// Whether the initial state is learned; otherwise it is zero unless one is given.
-    #[serde(alias = "learnt_start")]
-    pub learned_initial_state: bool,
-    /// O, the number of outputs of the read-out V.
+    /// The layers, each reading the one below; at most 1024.
+    pub layers: Vec<Layer>,
+    /// O, the number of outputs of the read-out V, which has a bias.
     pub outputs: usize,
-    /// Where the label is read out.
-    pub read_out: ReadOut,
     /// How parameters are drawn.
     pub init: Init,
-    /// What the forget gate's two biases sum to before training, where that is not left to `init`: 1 lets an LSTM
-    /// remember from the start (Jozefowicz, Zaremba & Sutskever 2015).
-    pub forget_bias: Option<f64>,
     /// Where the drawing starts.
     pub seed: u64,
 }
 
 impl Config {
+    /// So many layers that nobody trains them; a number from a damaged file must not ask for millions of tensors.
+    pub(crate) const MAX_LAYERS: usize = 1024;
+
+    /// A network without layers and outputs yet: [`Config::layer`] and [`Config::outputs`] say them.
+    pub fn new(input: InputKind) -> Self {
+        Config { input, layers: Vec::new(), outputs: 0, init: Init::Uniform, seed: 0 }
+    }
+
     /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
     pub fn elman(input: InputKind, hidden: usize, outputs: usize) -> Self {
-        Self::new(Cell::Elman(Activation::Tanh), input, hidden, outputs)
+        Self::new(input).layer(Recurrent::elman(hidden)).outputs(outputs)
     }
 
     /// An LSTM of one layer, with a linear read-out V at every step.
     pub fn lstm(input: InputKind, hidden: usize, outputs: usize) -> Self {
-        Self::new(Cell::Lstm, input, hidden, outputs)
+        Self::new(input).layer(Recurrent::lstm(hidden)).outputs(outputs)
     }
 
     /// A GRU of one layer, reset after the product, with a linear read-out V at every step.
     pub fn gru(input: InputKind, hidden: usize, outputs: usize) -> Self {
-        Self::new(Cell::Gru(Reset::AfterProduct), input, hidden, outputs)
+        Self::new(input).layer(Recurrent::gru(hidden)).outputs(outputs)
     }
 
     /// One layer of a cell, read one way, with a linear read-out V at every step.
-    pub fn new(cell: Cell, input: InputKind, hidden: usize, outputs: usize) -> Self {
-        Config {
-            input,
-            cell,
-            hidden,
-            layers: 1,
-            directions: Directions::Forward,
-            bias: true,
-            learned_initial_state: false,
-            outputs,
-            read_out: ReadOut::EveryStep,
-            init: Init::Uniform,
-            forget_bias: None,
-            seed: 0,
-        }
+    pub fn of_cell(cell: Cell, input: InputKind, hidden: usize, outputs: usize) -> Self {
+        Self::new(input).layer(Recurrent::new(cell, hidden)).outputs(outputs)
     }
 
-    /// The same network with another cell.
+    /// The same network with one layer more, which reads the last.
+    pub fn layer(mut self, layer: impl Into<Layer>) -> Self {
+        self.layers.push(layer.into());
+        self
+    }
+
+    /// The same network with a pool above the last layer, so that there is one label for each sequence.
+    pub fn pool(self, pool: Pool) -> Self {
+        self.layer(pool)
+    }
+
+    /// The same network with so many outputs.
+    pub fn outputs(self, outputs: usize) -> Self {
+        Config { outputs, ..self }
+    }
+
+    /// The same network, its recurrent layers of another cell.
     pub fn with_cell(self, cell: Cell) -> Self {
-        Config { cell, ..self }
+        self.with_recurrent(|layer| layer.cell = cell)
     }
 
-    /// The same network with this many layers.
-    pub fn with_layers(self, layers: usize) -> Self {
-        Config { layers, ..self }
+    /// The same network with this many recurrent layers, each as its first, where that stands.
+    pub fn with_layers(mut self, layers: usize) -> Self {
+        let recurrent = |layer: &Layer| matches!(layer, Layer::Recurrent(_));
+        if let Some(at) = self.layers.iter().position(recurrent) {
+            let layer = self.layers[at];
+            self.layers.retain(|layer| !recurrent(layer));
+            self.layers.splice(at..at, std::iter::repeat_n(layer, layers));
+        }
+        self
     }
 
-    /// The same network, its layers reading these ways.
+    /// The same network, its recurrent layers reading these ways.
     pub fn with_directions(self, directions: Directions) -> Self {
-        Config { directions, ..self }
+        self.with_recurrent(|layer| layer.directions = directions)
     }
 
-    /// The same network with or without the layers' biases.
+    /// The same network, its recurrent layers with or without biases.
     pub fn with_bias(self, bias: bool) -> Self {
-        Config { bias, ..self }
+        self.with_recurrent(|layer| layer.bias = bias)
     }
 
-    /// The same network, its initial state learned or not.
+    /// The same network, the initial states of its recurrent layers learned or not.
     pub fn with_learned_initial_state(self, learned_initial_state: bool) -> Self {
-        Config { learned_initial_state, ..self }
+        self.with_recurrent(|layer| layer.learned_initial_state = learned_initial_state)
     }
 
-    /// The same LSTM with its forget gates' biases set before training.
+    /// The same network of LSTMs with their forget gates' biases set before training.
     pub fn with_forget_bias(self, forget_bias: f64) -> Self {
-        Config { forget_bias: Some(forget_bias), ..self }
+        self.with_recurrent(|layer| layer.forget_bias = Some(forget_bias))
     }
 
-    /// The same network, read out elsewhere.
-    pub fn with_read_out(self, read_out: ReadOut) -> Self {
-        Config { read_out, ..self }
+    /// The same network with another pool than it has, or with none.
+    pub fn with_pool(mut self, pool: Option<Pool>) -> Self {
+        self.layers.retain(|layer| !matches!(layer, Layer::Pool(_)));
+        self.layers.extend(pool.map(Layer::Pool));
+        self
     }
 
     /// The same network with its parameters drawn in another way.
@@ -237,53 +191,95 @@ impl Config {
         Config { seed, ..self }
     }
 
-    /// How many labels a window of T steps and B sequences has: T·B or B.
-    pub fn label_count(&self, BatchShape { steps, batch_size }: BatchShape) -> usize {
-        match self.read_out {
-            ReadOut::EveryStep => steps.saturating_mul(batch_size),
-            ReadOut::Last | ReadOut::Mean => batch_size,
+    fn with_recurrent(mut self, set: impl Fn(&mut Recurrent)) -> Self {
+        for layer in &mut self.layers {
+            if let Layer::Recurrent(layer) = layer {
+                set(layer);
+            }
         }
+        self
     }
 
-    /// D·H, the width of a layer's output: the directions side by side.
-    pub fn output_width(&self) -> usize {
-        self.directions.count().saturating_mul(self.hidden)
+    /// Returns the recurrent layers, from the lowest up.
+    pub fn recurrent_layers(&self) -> impl DoubleEndedIterator<Item = &Recurrent> + Clone {
+        self.layers.iter().filter_map(|layer| if let Layer::Recurrent(layer) = layer { Some(layer) } else { None })
     }
 
-    /// The shape of the carried state: S (h, and c where the cell has one), L, B, D·H.
-    pub fn state_shape(&self, batch: usize) -> [usize; 4] {
-        [self.cell.states(), self.layers, batch, self.output_width()]
+    /// Returns the pool, where there is one.
+    pub fn pooling(&self) -> Option<Pool> {
+        self.layers.iter().find_map(|layer| if let Layer::Pool(pool) = layer { Some(*pool) } else { None })
+    }
+
+    /// Returns how many labels a window of T steps and B sequences has: T·B, or B where there is a pool.
+    pub fn label_count(&self, BatchShape { steps, batch_size }: BatchShape) -> usize {
+        if self.pooling().is_none() { steps.saturating_mul(batch_size) } else { batch_size }
+    }
+
+    /// Returns how many numbers the state of so many sequences has: of each recurrent layer h `[B, D·H]`, and c where
+    /// its cell has one.
+    pub fn state_len(&self, batch_size: usize) -> usize {
+        let layers = self.recurrent_layers();
+        let of_one = layers.fold(0, |sum: usize, l| sum.saturating_add(l.width().saturating_mul(l.cell.states())));
+        of_one.saturating_mul(batch_size)
+    }
+
+    /// The same without what matters only before training.
+    pub(crate) fn structure(&self) -> Self {
+        let config = Config { init: Init::default(), seed: 0, ..self.clone() };
+        config.with_recurrent(|layer| layer.forget_bias = None)
+    }
+
+    /// Whether no step waits for a later one.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.recurrent_layers().all(|layer| layer.directions == Directions::Forward)
+    }
+
+    /// The width of what each layer reads, and behind them of what the read-out does.
+    pub(crate) fn widths(&self) -> Vec<usize> {
+        let mut widths = vec![self.input.size()];
+        let mut width = self.input.size();
+        widths.extend(self.layers.iter().map(|layer| {
+            width = layer.width(width);
+            width
+        }));
+        widths
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        for (what, size) in [
-            ("inputs (I)", self.input.size()),
-            ("hidden units (H)", self.hidden),
-            ("layers (L)", self.layers),
-            ("outputs (O)", self.outputs),
-        ] {
-            if size == 0 {
-                return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
+        check_size("inputs (I)", self.input.size())?;
+        check_size("recurrent layers (L)", self.recurrent_layers().count())?;
+        let count = self.layers.len();
+        if count > Self::MAX_LAYERS {
+            let most = Self::MAX_LAYERS;
+            return Err(Error::Config(format!("the number of layers (L) is {count}, expected at most {most}")));
+        }
+        let mut pool = None;
+        for (at, layer) in self.layers.iter().enumerate() {
+            layer.check().map_err(|error| error.inside(&format!("layer {at} ({})", layer.kind())))?;
+            match (layer, pool) {
+                (Layer::Pool(_), None) => pool = Some(at),
+                (Layer::Pool(_) | Layer::Recurrent(_), Some(pool)) => {
+                    return Err(Error::Config(format!(
+                        "layer {at} ({}) reads steps, but layer {pool} (pool) leaves one row for each sequence; \
+                         expected it below the pool",
+                        layer.kind()
+                    )));
+                }
+                (Layer::Recurrent(_), None) => {}
             }
         }
-        if self.layers > MAX_LAYERS {
-            return Err(Error::Config(format!(
-                "the number of layers (L) is {}, expected at most {MAX_LAYERS}",
-                self.layers
-            )));
-        }
-        match self.forget_bias {
-            Some(value) if !(value as f32).is_finite() => {
-                Err(Error::Config(format!("the forget gate's bias is {value}, expected a finite number")))
-            }
-            Some(_) if self.cell.forget_gate().is_none() => Err(Error::Config(format!(
-                "a forget gate's bias is given, but a cell of kind {} has none",
-                self.cell.name()
-            ))),
-            Some(_) if !self.bias => {
-                Err(Error::Config("a forget gate's bias is given, but the layers have no biases".to_owned()))
-            }
-            _ => Ok(()),
-        }
+        check_size("outputs (O)", self.outputs)
+    }
+}
+
+impl From<Recurrent> for Layer {
+    fn from(layer: Recurrent) -> Self {
+        Layer::Recurrent(layer)
+    }
+}
+
+impl From<Pool> for Layer {
+    fn from(pool: Pool) -> Self {
+        Layer::Pool(pool)
     }
 }

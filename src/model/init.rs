@@ -5,6 +5,8 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use super::{
     ALLOCATING,
     config::{Config, Init},
+    layers::Draw,
+    modules::parameter_groups,
     parameters::Layout,
 };
 use crate::allocate::zeros;
@@ -17,40 +19,34 @@ use crate::error::Result;
 pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
     let mut rng = ChaCha12Rng::seed_from_u64(config.seed);
     let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
-    for parameter in layout.parameters() {
+    let draws = parameter_groups(config).into_iter().flat_map(|group| vec![group.draw; group.names.len()]);
+    for (parameter, draw) in layout.parameters().iter().zip(draws) {
         let out = &mut values[parameter.range()];
-        let recurrent = parameter.name.starts_with("weight_hh");
-        if matches!(parameter.name.as_str(), "h_0" | "c_0") {
+        let is_uniform = config.init == Init::Uniform;
+        match (draw, parameter.shape.as_slice()) {
             // A learned state starts where one that is not learned stays.
-            continue;
-        }
-        match (config.init, parameter.shape.as_slice()) {
-            (Init::Uniform, _) => {
-                // What a unit of the read-out sums over are the outputs of both directions.
-                let fan = if matches!(parameter.name.as_str(), "weight" | "bias") {
-                    config.output_width()
-                } else {
-                    config.hidden
-                };
-                uniform(&mut rng, 1.0 / (fan as f64).sqrt(), out);
+            (Draw::Zero, _) => {}
+            (Draw::Weight { fan, .. } | Draw::Recurrent { fan } | Draw::Bias { fan } | Draw::Forget { fan, .. }, _)
+                if is_uniform =>
+            {
+                uniform(&mut rng, 1.0 / (fan as f64).sqrt(), out)
             }
             // One square block a gate.
-            (Init::Orthogonal, &[_, n]) if recurrent => {
+            (Draw::Recurrent { .. }, &[_, n]) if config.init == Init::Orthogonal => {
                 out.chunks_mut(n * n).try_for_each(|u| orthogonal(&mut rng, n, u))?;
             }
-            (Init::Identity, &[_, n]) if recurrent => out.chunks_mut(n * n).for_each(|u| identity(n, u)),
-            (_, &[rows, cols]) => {
-                // The fans of one gate's matrix, not of the stack of them.
-                let rows = if parameter.name == "weight" { rows } else { rows / config.cell.gates() };
-                uniform(&mut rng, (6.0 / (rows + cols) as f64).sqrt(), out);
+            (Draw::Recurrent { .. }, &[_, n]) if config.init == Init::Identity => {
+                out.chunks_mut(n * n).for_each(|u| identity(n, u));
             }
+            // The fans of one gate's matrix, not of the stack of them.
+            (Draw::Weight { blocks, .. }, &[rows, cols]) => {
+                uniform(&mut rng, (6.0 / (rows / blocks + cols) as f64).sqrt(), out);
+            }
+            (Draw::Recurrent { fan }, _) => uniform(&mut rng, (6.0 / (2 * fan) as f64).sqrt(), out),
             _ => {}
         }
-        if let (Some(sum), Some(gate)) = (config.forget_bias, config.cell.forget_gate())
-            && parameter.name.starts_with("bias_")
-        {
-            let value = if parameter.name.starts_with("bias_ih") { sum as f32 } else { 0.0 };
-            out[gate * config.hidden..(gate + 1) * config.hidden].fill(value);
+        if let Draw::Forget { fan, start, value } = draw {
+            out[start..start + fan].fill(value);
         }
     }
     Ok(values)

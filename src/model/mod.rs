@@ -7,6 +7,8 @@
 pub(crate) mod cells;
 mod config;
 mod init;
+mod layers;
+mod modules;
 mod parameters;
 mod shape;
 mod state;
@@ -15,12 +17,15 @@ mod state;
 pub(crate) use cells::Record;
 pub use cells::{Activation, Cell, Reset};
 pub(crate) use cells::{Saved, table};
-pub use config::{Config, Directions, Init, InputKind, ReadOut};
+pub use config::{Config, Init, InputKind};
+pub use layers::{Directions, Layer, Pool, Recurrent};
+pub(crate) use modules::{Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
 pub use shape::BatchShape;
 pub(crate) use shape::check_size;
 pub use state::State;
+pub(crate) use state::{StatePart, StateShape};
 
 use crate::allocate::zeros;
 use crate::error::{Error, Result};
@@ -125,15 +130,18 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] for no sequences, [`Error::OutOfMemory`].
     pub fn initial_state(&self, batch_size: usize) -> Result<State> {
-        let width = self.config.output_width();
-        let shape = self.config.state_shape(batch_size);
-        let len = shape.iter().fold(1usize, |len, size| len.saturating_mul(*size));
+        let shape = StateShape::new(&self.config);
+        let len = shape.width().saturating_mul(batch_size);
         let mut values = zeros(len, "allocating the initial state of a network")?;
-        let learned = ["h_0", "c_0"].into_iter().filter_map(|name| self.parameter(name));
-        let rows = learned.flat_map(|state| state.chunks_exact(width));
-        for (row, out) in rows.flat_map(|row| std::iter::repeat_n(row, batch_size)).zip(values.chunks_exact_mut(width))
-        {
-            out.copy_from_slice(row);
+        for module in modules(&self.config) {
+            for (kind, name) in ["h_0", "c_0"].into_iter().enumerate() {
+                let Some(learned) = self.parameter(&format!("{}{name}", module.prefix)) else { continue };
+                let rows = learned.chunks_exact(learned.len() / module.layers.len());
+                for (layer, row) in module.layers.clone().zip(rows) {
+                    let Some(part) = shape.find(layer, kind) else { continue };
+                    values[part.range(batch_size)].chunks_exact_mut(row.len()).for_each(|out| out.copy_from_slice(row));
+                }
+            }
         }
         State::new(&self.config, batch_size, values)
     }

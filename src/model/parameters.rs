@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::config::Config;
+use super::modules::{is_read_out, parameter_groups};
 use crate::error::{Error, Result};
 
 /// Groups of tensors start at multiples of this many elements: 256 bytes, WebGPU's alignment of a binding.
@@ -52,11 +53,15 @@ impl Parameter {
 ///
 /// | name | shape | role |
 /// |---|---|---|
-/// | `weight_ih_l0` | `[G·H, I]` | W of layer 0, input to hidden; of the layers above `[G·H, D·H]` |
+/// | `weight_ih_l0` | `[G·H, I]` | W of the lowest layer, input to hidden; of those above `[G·H, D·H]` |
 /// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
-/// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U, unless the layers have none |
+/// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U, unless the layer has none |
 /// | `weight`, `bias` | `[O, D·H]`, `[O]` | V, the read-out |
 /// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learned |
+///
+/// So they are called where all recurrent layers are equal. Other networks are several of PyTorch's modules: layers
+/// that stand one above the other and are equal are one, and the names begin with the module's, `rnn.`, `lstm.` or
+/// `gru.`, the second of a kind being `lstm_1.`, the read-out `head.0.`.
 ///
 /// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
 /// without a gap, so that one product with both reads them as one matrix of D·G·H rows.
@@ -82,25 +87,9 @@ impl Layout {
     /// 32-bit indices reach.
     pub fn new(config: &Config) -> Result<Self> {
         config.check()?;
-        let (hidden, outputs, width) = (config.hidden, config.outputs, config.output_width());
-        let rows = hidden.saturating_mul(config.cell.gates());
-        let ways = ["", "_reverse"].into_iter().take(config.directions.count());
         let mut layout = Layout { parameters: Vec::new(), len: 0 };
-        for layer in 0..config.layers {
-            let inputs = if layer == 0 { config.input.size() } else { width };
-            let of = |name: &str| ways.clone().map(|way| format!("{name}_l{layer}{way}")).collect::<Vec<_>>();
-            layout.push(of("weight_ih"), &[rows, inputs])?;
-            layout.push(of("weight_hh"), &[rows, hidden])?;
-            if config.bias {
-                layout.push(of("bias_ih"), &[rows])?;
-                layout.push(of("bias_hh"), &[rows])?;
-            }
-        }
-        layout.push(vec!["weight".to_owned()], &[outputs, width])?;
-        layout.push(vec!["bias".to_owned()], &[outputs])?;
-        if config.learned_initial_state {
-            let states = ["h_0", "c_0"].into_iter().take(config.cell.states());
-            layout.push(states.map(str::to_owned).collect(), &[config.layers, width])?;
+        for group in parameter_groups(config) {
+            layout.push(group.names, &group.shape)?;
         }
         Ok(layout)
     }
@@ -134,6 +123,12 @@ impl Layout {
     /// The parameter of that name.
     pub fn get(&self, name: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|p| p.name == name)
+    }
+
+    /// The names of the read-out's weight and bias.
+    pub(crate) fn read_out(&self) -> (&str, &str) {
+        let mut names = self.parameters.iter().map(|p| p.name.as_str()).filter(|name| is_read_out(name));
+        (names.next().unwrap_or_default(), names.next().unwrap_or_default())
     }
 
     /// The length of a flat buffer, in elements, gaps included.

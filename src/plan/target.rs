@@ -89,7 +89,8 @@ impl Target {
         if self.parallel {
             return MAX_STEPS_PER_CHUNK;
         }
-        let gates = config.output_width().saturating_mul(config.cell.gates()).saturating_mul(batch);
+        let gates = config.recurrent_layers().map(|layer| layer.gates()).max();
+        let gates = gates.unwrap_or(1).saturating_mul(batch);
         // What a CPU's recurrence reads is still in the cache then into which the product before it wrote.
         (CACHED_ELEMENTS / gates.max(1)).clamp(FEWEST_STEPS_PER_CHUNK, MAX_STEPS_PER_CHUNK)
     }

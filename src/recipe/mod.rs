@@ -16,7 +16,7 @@ pub use schedule::LearningRateSchedule;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Directions};
+use crate::model::Config;
 
 /// What is done to the gradient before the update.
 ///
@@ -273,14 +273,13 @@ impl Recipe {
     /// [`Recipe::check`], and whether a network has what is dropped.
     pub(crate) fn check_for(&self, config: &Config) -> Result<()> {
         self.check()?;
-        if self.dropout.outputs > 0.0 && config.layers == 1 {
+        if self.dropout.outputs > 0.0 && config.recurrent_layers().count() == 1 {
             let p = self.dropout.outputs;
             return Err(Error::Config(format!(
                 "dropout between layers is {p}, but the network has one layer; expected 0, or at least two layers"
             )));
         }
-        if self.gradient_checkpointing != GradientCheckpointing::None && config.directions == Directions::Bidirectional
-        {
+        if self.gradient_checkpointing != GradientCheckpointing::None && !config.is_causal() {
             let asked = self.gradient_checkpointing;
             return Err(Error::Config(format!(
                 "gradients are checkpointed ({asked:?}), but the network reads both ways: the second direction starts \

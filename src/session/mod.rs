@@ -31,7 +31,7 @@ pub(crate) struct Session {
     /// The tensors that outlive every plan.
     shared: (PlanId, SharedTensors),
     plans: PlanCache,
-    /// `[S, L, 1, D·H]`: the learned initial state, where only the host knows when sequences start from it.
+    /// Of one sequence: the learned initial state, where only the host knows when sequences start from it.
     learned: Option<State>,
     /// The state that the last run left.
     pub carried: Carried,
@@ -97,6 +97,11 @@ impl Session {
         &self.config
     }
 
+    /// Both at once: what is written depends on the network.
+    pub fn config_and_executor(&mut self) -> (&Config, &mut Executor) {
+        (&self.config, &mut self.executor)
+    }
+
     pub fn plan_cache(&self) -> PlanCacheStats {
         self.plans.stats()
     }
@@ -113,7 +118,8 @@ impl Session {
     }
 
     fn keep_learned(&mut self, model: &Model) -> Result<()> {
-        self.learned = if self.config.learned_initial_state { Some(model.initial_state(1)?) } else { None };
+        let is_learned = self.config.recurrent_layers().any(|layer| layer.learned_initial_state);
+        self.learned = if is_learned { Some(model.initial_state(1)?) } else { None };
         Ok(())
     }
 
@@ -153,9 +159,7 @@ impl Session {
         match (start, carried) {
             (Start::Initial, _) => match &self.learned {
                 Some(learned) => {
-                    let values = learned.values().chunks_exact(self.config.output_width());
-                    let rows: Vec<f32> = values.flat_map(|row| row.repeat(plan.batch)).collect();
-                    executor.write_f32(id, to.state, &rows)?;
+                    executor.write_f32(id, to.state, learned.repeat(plan.batch).values())?;
                 }
                 None => executor.zero(id, to.state)?,
             },

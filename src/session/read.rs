@@ -11,7 +11,7 @@ use super::{Carried, Session};
 use crate::data::{Span, Start};
 use crate::error::Result;
 use crate::executor::Readback;
-use crate::model::{Directions, ReadOut};
+use crate::model::Pool;
 use crate::plan::Purpose;
 
 /// How many chunks a device is given before it is waited for: each is held in the driver's memory until it is done.
@@ -34,7 +34,7 @@ impl Session {
     pub async fn read(&mut self, sequences: Span<'_>, start: &Start, out: &mut Vec<f32>) -> Result<()> {
         let Span { steps, batch_size, .. } = sequences;
         let chunk = self.chunk(batch_size).unwrap_or(steps);
-        let every_step = self.config.read_out == ReadOut::EveryStep;
+        let every_step = self.config.pooling().is_none();
         let mut readback =
             Readback::new(if every_step { steps * batch_size } else { batch_size } * self.config.outputs);
         if *start != Start::Carry {
@@ -70,7 +70,7 @@ impl Session {
 
     /// How many steps one plan reads at most; `None` where it has to read all.
     fn chunk(&self, batch: usize) -> Option<usize> {
-        let is_causal = self.config.directions == Directions::Forward && self.config.read_out != ReadOut::Mean;
-        is_causal.then(|| self.device.target().chunk(&self.config, batch))
+        let is_whole = self.config.pooling() == Some(Pool::Mean);
+        (self.config.is_causal() && !is_whole).then(|| self.device.target().chunk(&self.config, batch))
     }
 }

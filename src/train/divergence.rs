@@ -6,7 +6,7 @@
 
 use super::Trainer;
 use crate::error::{Divergence, Largest, NotFinite, Result};
-use crate::model::Layout;
+use crate::model::{Layout, StatePart, StateShape};
 use crate::plan::{DType, MetricsRow, Tensor};
 
 impl Trainer {
@@ -56,14 +56,11 @@ impl Trainer {
         let Some((training, last)) = self.last.clone().and_then(|last| Some((last.tensors.training?, last))) else {
             return Ok(None);
         };
-        // `[S, L, B, D·H]`, as the window has left it.
+        // As the window has left it.
         let state = self.session.executor.read(last.id, last.tensors.state).await?;
-        let layer = state.len() / self.session.config().cell.states() / self.session.config().layers;
-        let first = (0..self.session.config().layers).find(|l| {
-            let mut of_layer = state.chunks_exact(layer).skip(*l).step_by(self.session.config().layers);
-            of_layer.any(|values| !values.iter().all(|value| value.is_finite()))
-        });
-        if let Some(layer) = first {
+        let shape = StateShape::new(self.session.config());
+        let is_broken = |part: &&StatePart| state[part.range(last.batch)].iter().any(|value| !value.is_finite());
+        if let Some(layer) = shape.parts().iter().filter(is_broken).map(|part| part.layer).min() {
             return Ok(Some(NotFinite::State { layer }));
         }
         if !loss.is_finite() {

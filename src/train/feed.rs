@@ -22,8 +22,8 @@ pub(super) fn upload(
     rows: &mut RowsByToken,
 ) -> Result<()> {
     session.feed(plan, &batch.sequences.span(), &batch.sequences.start, carried)?;
-    let (id, loss, config) = (plan.id, plan.loss(), session.config().clone());
-    let executor = &mut session.executor;
+    let (id, loss) = (plan.id, plan.loss());
+    let (config, executor) = session.config_and_executor();
     let rows_by_token = plan.tensors.training.and_then(|training| Some((training.rows_by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (rows_by_token, &batch.sequences.inputs) {
         rows.sort(tokens, segment * batch.sequences.batch_size, config.input.size());
@@ -34,7 +34,7 @@ pub(super) fn upload(
         Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
         Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
     }
-    executor.write(id, loss.loss_mask, batch.counting(&config).map(|counts| f64::from(u8::from(counts))))?;
+    executor.write(id, loss.loss_mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
     executor.write(id, loss.step_params, step_params.elements().into_iter())
 }
 

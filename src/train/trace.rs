@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Trainer;
 use super::metrics::ClipCount;
 use crate::error::{Error, Result};
-use crate::model::Directions;
+use crate::model::StateShape;
 use crate::recipe::Clip;
 
 /// The gradient of the last step of a training whose recipe [traces](crate::Recipe::with_trace) it.
@@ -175,11 +175,13 @@ impl Trainer {
         let norms = self.session.executor.read(last.id, trace).await?;
         let gradients = self.session.executor.read(last.id, gradients).await?;
         let weights = self.session.executor.read(last.id, last.tensors.parameters).await?;
-        let directions = self.session.config().directions.count();
-        let steps = norms.len() / (self.session.config().layers * directions);
-        let layers = norms.chunks_exact(steps).enumerate().map(|(row, norms)| LayerTrace {
-            layer: row / directions,
-            reverse: self.session.config().directions == Directions::Bidirectional && row % directions == 1,
+        let shape = StateShape::new(self.session.config());
+        let parts = shape.parts().iter().filter(|part| part.kind == 0);
+        let rows: Vec<(usize, usize)> =
+            parts.flat_map(|part| (0..part.directions).map(|direction| (part.layer, direction))).collect();
+        let layers = rows.iter().zip(norms.chunks_exact(norms.len() / rows.len())).map(|(row, norms)| LayerTrace {
+            layer: row.0,
+            reverse: row.1 == 1,
             norms: norms.iter().map(|norm| f64::from(*norm)).collect(),
         });
         let parameters = self.layout.parameters().iter().map(|parameter| ParameterTrace {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use recurrent::internals::plan::{MetricsRow, Purpose, Target};
 use recurrent::recipe::{Clip, GradientCheckpointing, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, Pool, Reset};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     // At a rate of 0 no parameter changes: what is tested here is the gradient, and where there are segments to be had,
     // that of segments as well.
     let mut trains = vec![train];
-    if config.directions == Directions::Forward {
+    if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
         let recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
         trains.push(network.prepare(Purpose::Train(recipe), steps, batch));
     }
@@ -82,7 +82,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     }
 
     // A learned one is a parameter, compared above. Of any other the same network that could learn it has the gradient.
-    if !config.learned_initial_state {
+    if !config.recurrent_layers().next().unwrap().learned_initial_state {
         let mut learning = Network::new(executor(), &config.with_learned_initial_state(true), target);
         let mut all = vec![0.0; learning.layout.buffer_len()];
         for parameter in network.layout.parameters() {
@@ -217,9 +217,9 @@ impl Fixture {
             other => panic!("{}: cell, activation and reset {other:?}", self.name),
         };
         let read_out = match self.choice("readout") {
-            "every" => ReadOut::EveryStep,
-            "last" => ReadOut::Last,
-            "mean" => ReadOut::Mean,
+            "every" => None,
+            "last" => Some(Pool::Last),
+            "mean" => Some(Pool::Mean),
             other => panic!("{}: read-out {other}", self.name),
         };
         let layers = if self.case["layers"].is_null() { 1 } else { self.size("layers") };
@@ -228,12 +228,12 @@ impl Fixture {
             Some(2) => Directions::Bidirectional,
             other => panic!("{}: directions {other:?}", self.name),
         };
-        Config::new(cell, input, self.size("H"), self.size("O"))
+        Config::of_cell(cell, input, self.size("H"), self.size("O"))
             .with_layers(layers)
             .with_directions(directions)
             .with_bias(self.case["bias"].is_null() || self.is("bias"))
             .with_learned_initial_state(self.is("learned_initial_state"))
-            .with_read_out(read_out)
+            .with_pool(read_out)
     }
 
     /// The loss.
@@ -280,7 +280,7 @@ impl Fixture {
         let classes = self.loss() == Loss::CrossEntropy;
         let config = self.config();
         // A start from the learned state does not read the carried one: a wrong one shows.
-        let unread = || vec![0.5; config.state_shape(self.size("B")).iter().product()];
+        let unread = || vec![0.5; config.state_len(self.size("B"))];
         Window {
             steps: self.size("T"),
             batch: self.size("B"),
@@ -288,8 +288,12 @@ impl Fixture {
             lengths: self.lengths(),
             targets: if classes { Targets::Classes(self.id("targets")) } else { Targets::Values(self.real("targets")) },
             mask: self.real("mask"),
-            state: if config.learned_initial_state { unread() } else { self.state("h0", "c0") },
-            fresh: config.learned_initial_state,
+            state: if config.recurrent_layers().next().unwrap().learned_initial_state {
+                unread()
+            } else {
+                self.state("h0", "c0")
+            },
+            fresh: config.recurrent_layers().next().unwrap().learned_initial_state,
         }
     }
 

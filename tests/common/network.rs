@@ -4,7 +4,7 @@
 //! what goes into an activation.
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{BatchShape, Config, InputKind, Layout, ReadOut};
+use recurrent::{BatchShape, Cell, Config, Directions, InputKind, Layer, Layout, Recurrent};
 
 use super::{executor::Execute, random::Random};
 
@@ -41,7 +41,7 @@ pub struct Window {
     pub mask: Vec<f64>,
     /// `[B]`: how many steps of each sequence are valid.
     pub lengths: Vec<u32>,
-    /// `[S, L, B, D·H]`, before the first step.
+    /// Before the first step: h `[B, D·H]` of all recurrent layers, then c of those that have one.
     pub state: Vec<f64>,
     /// Whether a learned initial state takes that state's place.
     pub fresh: bool,
@@ -66,14 +66,14 @@ impl Window {
             },
             mask: random.mask(labels),
             lengths: vec![steps as u32; batch],
-            state: random.reals(config.state_shape(batch).iter().product(), 1.0),
+            state: random.reals(config.state_len(batch), 1.0),
             fresh: false,
         }
     }
 
     /// The same with sequences of these lengths; what lies behind them does not count.
     pub fn with_lengths(mut self, config: &Config, lengths: Vec<u32>) -> Self {
-        if config.read_out == ReadOut::EveryStep {
+        if config.pooling().is_none() {
             let batch = self.batch;
             let valid = |r: usize| r / batch < lengths[r % batch] as usize;
             (0..self.mask.len()).filter(|&r| !valid(r)).for_each(|r| self.mask[r] = 0.0);
@@ -151,12 +151,16 @@ impl<E: Execute> Network<E> {
         executor.write_ids(*id, at.lengths, &window.lengths);
         if let Some(fresh) = at.fresh {
             executor.write(*id, fresh, &[f64::from(u8::from(window.fresh))]);
-        } else if window.fresh && self.config.learned_initial_state {
+        } else if window.fresh {
             // Of an inference the host writes the learned state, too.
             let parameters = executor.read(*id, at.parameters);
-            let learned = ["h_0", "c_0"].into_iter().filter_map(|name| self.layout.get(name));
-            let rows = learned.flat_map(|p| parameters[p.range()].chunks(self.config.output_width()));
-            let state: Vec<f64> = rows.flat_map(|row| row.repeat(window.batch)).collect();
+            let mut state = window.state.clone();
+            for part in states(&self.config) {
+                if let Some(learned) = part.learned(&self.layout) {
+                    let place = &mut state[part.before * window.batch..][..part.width() * window.batch];
+                    place.copy_from_slice(&parameters[learned].repeat(window.batch));
+                }
+            }
             executor.write(*id, at.state, &state);
         }
         if let Some(keys) = at.training.and_then(|training| training.keys) {
@@ -213,7 +217,10 @@ impl<E: Execute> Network<E> {
             let name = format!("{name}{}", ["", "_reverse"][direction]);
             self.layout.get(&name).map(|parameter| &parameters[parameter.range()])
         };
-        let (hidden, width) = (self.config.hidden, self.config.output_width());
+        let (hidden, width) = (
+            self.config.recurrent_layers().next().unwrap().hidden,
+            self.config.recurrent_layers().next().unwrap().width(),
+        );
         let sum = |(at, gate): (usize, &f64)| {
             let (row, direction, j) = (at / width, at % width / hidden, at % hidden);
             // In the slot before the step's, or of the reverse direction after it.
@@ -225,25 +232,107 @@ impl<E: Execute> Network<E> {
         gates.iter().enumerate().map(sum).collect()
     }
 
-    /// `[S, L, B, D·H]`: the gradient of the initial state after a training run of a network that learns it, and whose
-    /// plan keeps everything.
+    /// The gradient of the initial state, as the state lies, after a training run of a network that learns it all, and
+    /// whose plan keeps everything.
     pub fn state_gradient(&mut self, prepared: &Prepared) -> Vec<f64> {
-        assert!(self.config.learned_initial_state, "only the plan of such a network goes back to the initial state");
-        let [states, layers, batch, width] = self.config.state_shape(prepared.plan.get(prepared.at.lengths).len());
-        let directions = width / self.config.hidden;
+        let batch = prepared.plan.get(prepared.at.lengths).len();
         let steps = prepared.plan.get(prepared.at.inputs).shape[0];
         let mut gradient = Vec::new();
-        // Of h at its own slot, of c at that of the first step.
-        for (name, slots) in [("upstream", [0, steps + 1]), ("cells", [1, steps])].into_iter().take(states) {
-            for layer in 0..layers {
-                let tensor = prepared.plan.find(&format!("{name}_l{layer}")).expect("gradients of a state");
-                let values = self.read(prepared, tensor);
-                let at = |b: usize, j: usize| values[(slots[j * directions / width] * batch + b) * width + j];
-                gradient.extend((0..batch * width).map(|i| at(i / width, i % width)));
-            }
+        for part in states(&self.config) {
+            assert!(part.spec.learned_initial_state, "only the plan of such a network goes back to the initial state");
+            // Of h at its own slot, of c at that of the first step.
+            let (name, slots) = [("upstream", [0, steps + 1]), ("cells", [1, steps])][part.kind];
+            let (width, hidden) = (part.width(), part.spec.hidden);
+            let tensor = prepared.plan.find(&format!("{name}_l{}", part.layer)).expect("gradients of a state");
+            let values = self.read(prepared, tensor);
+            let at = |b: usize, j: usize| values[(slots[j / hidden] * batch + b) * width + j];
+            gradient.extend((0..batch * width).map(|i| at(i / width, i % width)));
         }
         gradient
     }
+}
+
+/// The same network with recurrent layers that are drawn one by one: cell, size, directions, biases and whether the
+/// initial state is learned.
+pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell]) -> Config {
+    for layer in &mut config.layers {
+        let Layer::Recurrent(layer) = layer else { continue };
+        let drawn = random.ids(5, 1 << 16);
+        layer.cell = cells[drawn[0] as usize % cells.len()];
+        layer.hidden = 1 + drawn[1] as usize % (2 * layer.hidden);
+        if layer.directions == Directions::Bidirectional && drawn[2].is_multiple_of(2) {
+            layer.directions = Directions::Forward;
+        }
+        (layer.bias, layer.learned_initial_state) = (!drawn[3].is_multiple_of(4), drawn[4].is_multiple_of(2));
+    }
+    config
+}
+
+/// One state of one recurrent layer.
+#[derive(Clone, Debug)]
+pub struct StatePart {
+    /// Which layer of the network, and which of its module, whose name stands in front of its parameters'.
+    pub layer: usize,
+    pub number: usize,
+    pub prefix: String,
+    pub spec: Recurrent,
+    /// 0 for h, 1 for c.
+    pub kind: usize,
+    /// How many numbers of a sequence's state lie before it.
+    pub before: usize,
+}
+
+impl StatePart {
+    /// D·H.
+    pub fn width(&self) -> usize {
+        self.spec.hidden * if self.spec.directions == Directions::Bidirectional { 2 } else { 1 }
+    }
+
+    /// Where its learned initial value lies among the parameters, if it has one.
+    pub fn learned(&self, layout: &Layout) -> Option<std::ops::Range<usize>> {
+        let name = format!("{}{}", self.prefix, ["h_0", "c_0"][self.kind]);
+        let start = layout.get(&name)?.offset + self.number * self.width();
+        Some(start..start + self.width())
+    }
+}
+
+/// All states of a network in the order in which they lie, h of all layers before c of any: the crate's documentation
+/// of [`State::new`](recurrent::State::new) and of [`Layout`], written down again.
+pub fn states(config: &Config) -> Vec<StatePart> {
+    let mut layers: Vec<StatePart> = Vec::new();
+    for (layer, spec) in config.layers.iter().enumerate() {
+        let Layer::Recurrent(spec) = *spec else { continue };
+        let number = match layers.last() {
+            Some(last) if last.layer + 1 == layer && last.spec == spec => last.number + 1,
+            _ => 0,
+        };
+        layers.push(StatePart { layer, number, prefix: String::new(), spec, kind: 0, before: 0 });
+    }
+    if layers.iter().filter(|layer| layer.number == 0).count() > 1 {
+        let mut met = std::collections::HashMap::new();
+        for at in 0..layers.len() {
+            let kind = match layers[at].spec.cell {
+                Cell::Elman(_) => "rnn",
+                Cell::Lstm => "lstm",
+                _ => "gru",
+            };
+            layers[at].prefix = if layers[at].number > 0 {
+                layers[at - 1].prefix.clone()
+            } else {
+                let count = met.entry(kind).and_modify(|count| *count += 1).or_insert(0);
+                if *count == 0 { format!("{kind}.") } else { format!("{kind}_{count}.") }
+            };
+        }
+    }
+    let second = layers.iter().filter(|layer| layer.spec.cell == Cell::Lstm);
+    let second: Vec<StatePart> = second.map(|layer| StatePart { kind: 1, ..layer.clone() }).collect();
+    let mut before = 0;
+    let mut all = [layers, second].concat();
+    for part in &mut all {
+        part.before = before;
+        before += part.width();
+    }
+    all
 }
 
 /// How many slices the weight gradients of a training plan are cut into.

@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 #[cfg(feature = "gpu")]
 use recurrent::wgpu;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, InputKind, Inputs, Loss, Model, ReadOut,
-    Sequences, Start, Targets, Trainer,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, InputKind, Inputs, Loss, Model, Pool, Sequences,
+    Start, Targets, Trainer,
 };
 
 /// What an error says, with what its sources say.
@@ -102,7 +102,7 @@ pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, s
 
 /// The steps `range` of a batch that is read out at every step, as a window that carries on unless it is the first.
 pub fn part(whole: &Batch, config: &Config, range: std::ops::Range<usize>) -> Batch {
-    assert_eq!(config.read_out, ReadOut::EveryStep, "only such a batch can be cut");
+    assert_eq!(config.pooling(), None, "only such a batch can be cut");
     let Sequences { batch_size: size, inputs, lengths, start, .. } = &whole.sequences;
     assert_eq!(*lengths, None, "only such a batch can be cut");
     let rows = |width: usize| range.start * size * width..range.end * size * width;

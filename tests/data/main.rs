@@ -16,7 +16,7 @@ use std::io::Write;
 use proptest::prelude::*;
 use recurrent::data::{Alphabet, HeldOutWindows, Windows, read_text};
 use recurrent::recipe::Loss;
-use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, ReadOut, Sequences, Start, State, Targets};
+use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Pool, Sequences, Start, State, Targets};
 
 fn tokens_config() -> Config {
     Config::elman(InputKind::Tokens(5), 3, 4)
@@ -69,7 +69,7 @@ fn good_batches_pass() {
         .with_loss_mask(vec![true; 6]);
     given.check(&tokens_config(), Loss::CrossEntropy).unwrap();
     let last = tokens_batch().with_targets(Targets::Classes(vec![0, 1, 2]));
-    last.check(&tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy).unwrap();
+    last.check(&tokens_config().pool(Pool::Last), Loss::CrossEntropy).unwrap();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_wrong_length_is_reported_with_both_shapes() {
         (reading(tokens_batch(), Inputs::Tokens(vec![0; 5])), "inputs", "[2, 3]", "[5]"),
         (tokens_batch().with_targets(Targets::Classes(vec![0; 7])), "targets", "[6]", "[7]"),
         (tokens_batch().with_loss_mask(vec![true; 3]), "mask", "[6]", "[3]"),
-        (tokens_batch().with_start(Start::Given(two)), "start", "[1, 1, 3, 3]", "[1, 1, 2, 3]"),
+        (tokens_batch().with_start(Start::Given(two)), "start", "[3, 3]", "[2, 3]"),
     ];
     for (batch, argument, expected, given) in cases {
         let error = refused(&batch, &config, Loss::CrossEntropy);
@@ -92,7 +92,7 @@ fn a_wrong_length_is_reported_with_both_shapes() {
     let short = dense_batch().with_targets(Targets::Values(vec![0.0; 6]));
     assert_says(&refused(&short, &dense_config(), Loss::MeanSquared), &["targets", "[6, 2]", "[6]"]);
     // At the last step there is one label a sequence.
-    let last = config.with_read_out(ReadOut::Last);
+    let last = config.pool(Pool::Last);
     assert_says(&refused(&tokens_batch(), &last, Loss::CrossEntropy), &["targets", "[3]", "[6]"]);
 }
 
@@ -108,7 +108,7 @@ fn an_id_out_of_range_is_reported_with_its_place() {
     let batch = batch.with_loss_mask(vec![true, true, false, true, true, true]);
     refused(&batch, &tokens_config(), Loss::CrossEntropy);
     let last = tokens_batch().with_targets(Targets::Classes(vec![0, u32::MAX, 0]));
-    let error = refused(&last, &tokens_config().with_read_out(ReadOut::Last), Loss::CrossEntropy);
+    let error = refused(&last, &tokens_config().pool(Pool::Last), Loss::CrossEntropy);
     assert_says(&error, &["targets[1] (sequence 1)", "id 4294967295"]);
 }
 
@@ -215,8 +215,8 @@ fn neither_padding_nor_what_is_masked_counts() {
     nothing.check(&config, Loss::CrossEntropy).unwrap();
     assert_eq!(nothing.count(&config), 0);
     // One label a sequence counts however short the sequence is.
-    for read_out in [ReadOut::Last, ReadOut::Mean] {
-        let config = config.clone().with_read_out(read_out);
+    for read_out in [Some(Pool::Last), Some(Pool::Mean)] {
+        let config = config.clone().with_pool(read_out);
         let labels = padded.clone().with_targets(Targets::Classes(vec![0, 1, 2]));
         labels.check(&config, Loss::CrossEntropy).unwrap();
         assert_eq!(labels.count(&config), 3);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use recurrent::data::{Buckets, Example};
-use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Loss, ReadOut, Sequences, Start, Targets};
+use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Loss, Pool, Sequences, Start, Targets};
 
 /// 10 tokens, 10 classes at every step.
 fn tokens() -> Config {
@@ -46,14 +46,14 @@ fn numbers_are_padded_with_zeros_row_by_row() {
 
 #[test]
 fn one_label_a_sequence_is_not_padded() {
-    for read_out in [ReadOut::Last, ReadOut::Mean] {
+    for read_out in [Some(Pool::Last), Some(Pool::Mean)] {
         let examples = [Example::tokens(vec![1, 2, 3], vec![4]), Example::tokens(vec![7], vec![8])];
-        let config = tokens().with_read_out(read_out);
+        let config = tokens().with_pool(read_out);
         let batch = Batch::pad(&examples, &config).unwrap();
         assert_eq!(batch.targets, Targets::Classes(vec![4, 8]));
         assert_eq!(batch.count(&config), 2);
         let examples = [1, 3].map(|steps| Example::dense(vec![0.5; 2 * steps], Targets::Values(vec![steps as f32; 3])));
-        let batch = Batch::pad(&examples, &dense().with_read_out(read_out)).unwrap();
+        let batch = Batch::pad(&examples, &dense().with_pool(read_out)).unwrap();
         assert_eq!(batch.targets, Targets::Values(vec![1.0, 1.0, 1.0, 3.0, 3.0, 3.0]));
     }
 }
@@ -97,7 +97,7 @@ fn what_cannot_be_padded_is_named() {
         refused(vec![0.0; 3], vec![0.0; 3]),
         "examples[0].inputs has 3 numbers, expected a multiple of the 2 features of a step"
     );
-    let of_every_step = "(one for every step, as the model's read-out is ReadOut::EveryStep)";
+    let of_every_step = "(one for every step, as the network has no pool)";
     assert_eq!(
         refused(vec![0.0; 4], vec![0.0; 3]),
         format!("examples[0].targets {of_every_step} has shape [3], expected [2, 3]")
@@ -107,9 +107,9 @@ fn what_cannot_be_padded_is_named() {
         refused(vec![0.0; 2], vec![f32::INFINITY; 3]),
         "examples[0].targets[0] is inf, expected a finite number"
     );
-    let last = dense().with_read_out(ReadOut::Last);
+    let last = dense().pool(Pool::Last);
     let every = Example::dense(vec![0.0; 4], Targets::Values(vec![0.0; 6]));
-    let of_each = "(one for each sequence, as the model's read-out is ReadOut::Last)";
+    let of_each = "(one for each sequence, as the network has a pool)";
     assert_eq!(
         words(Batch::pad([&every], &last)),
         format!("examples[0].targets {of_each} has shape [6], expected [1, 3]")
@@ -148,7 +148,7 @@ fn a_batch_beyond_what_indices_reach_is_refused_and_not_allocated() {
     // In buckets it is a batch of its size that counts.
     let examples: Vec<Example> =
         inputs.into_iter().map(|inputs| Example::new(inputs, Targets::Classes(vec![0]))).collect();
-    let config = config.with_read_out(ReadOut::Last);
+    let config = config.pool(Pool::Last);
     assert!(matches!(Buckets::new(examples.clone(), usize::MAX, &config, 0), Err(Error::Limit { .. })));
     assert_eq!(
         Buckets::new(examples, 32, &config, 0).unwrap().shapes(),

@@ -10,7 +10,7 @@ use recurrent::internals::gpu::kernels::{self, Command};
 use recurrent::internals::plan::{DType, Lifetime, Plan, Purpose, StepParams, Target, TensorId};
 use recurrent::recipe::{Dropout, GradientCheckpointing, Loss, Recipe};
 use recurrent::{
-    Activation, Cell, Config, Device, Directions, InputKind, Layout, Model, ReadOut, Reset, Start, StreamingPredictor,
+    Activation, Cell, Config, Device, Directions, InputKind, Layout, Model, Pool, Reset, Start, StreamingPredictor,
     Trainer,
 };
 
@@ -34,10 +34,10 @@ fn configs() -> Vec<Config> {
     for (number, cell) in CELLS.into_iter().enumerate() {
         for layers in [1, 3] {
             for directions in [Directions::Forward, Directions::Bidirectional] {
-                for (more, read_out) in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean].into_iter().enumerate() {
+                for (more, read_out) in [None, Some(Pool::Last), Some(Pool::Mean)].into_iter().enumerate() {
                     let input = if (number + more) % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
-                    let config = Config::new(cell, input, 5, 3).with_layers(layers).with_directions(directions);
-                    all.push(config.with_read_out(read_out).with_learned_initial_state(more == layers % 3));
+                    let config = Config::of_cell(cell, input, 5, 3).with_layers(layers).with_directions(directions);
+                    all.push(config.with_pool(read_out).with_learned_initial_state(more == layers % 3));
                 }
             }
         }
@@ -46,7 +46,8 @@ fn configs() -> Vec<Config> {
 }
 
 fn purposes(config: &Config) -> Vec<Purpose> {
-    let dropout = Dropout::variational(0.2, 0.3).with_outputs(if config.layers > 1 { 0.4 } else { 0.0 });
+    let dropout =
+        Dropout::variational(0.2, 0.3).with_outputs(if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 });
     let recipe = Recipe::new(Loss::CrossEntropy);
     let mut all = vec![
         Purpose::Infer,
@@ -54,7 +55,7 @@ fn purposes(config: &Config) -> Vec<Purpose> {
         Purpose::Train(recipe),
         Purpose::Train(recipe.with_dropout(dropout)),
     ];
-    if config.directions == Directions::Forward {
+    if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
         let checkpointing = GradientCheckpointing::Steps(2);
         all.push(Purpose::Train(recipe.with_dropout(dropout).with_gradient_checkpointing(checkpointing)));
     }
@@ -176,7 +177,7 @@ fn sharing_memory_changes_no_bit() {
             let parameters = random_parameters(&mut random, &Layout::new(config).unwrap(), 0.7);
             let lengths = vec![steps as u32, steps as u32 - 2];
             let mut window = Window::random(&mut random, config, true, steps, 2).with_lengths(config, lengths);
-            window.fresh = config.learned_initial_state;
+            window.fresh = config.recurrent_layers().next().unwrap().learned_initial_state;
             let run = |keep: bool| {
                 let mut network = Network::new(gpu(), config, target);
                 let prepare = if keep { Network::prepare_kept } else { Network::prepare };

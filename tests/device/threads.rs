@@ -9,8 +9,8 @@ use rand::RngExt;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{DType, Lifetime, Op, Phase, Plan, ProductTile, View, WeightGradient};
 use recurrent::{
-    Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model,
-    Predictor, ReadOut, Recipe, Reset, StreamingPredictor, Trainer,
+    Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model, Pool,
+    Predictor, Recipe, Reset, StreamingPredictor, Trainer,
 };
 
 /// Primes, powers of two, and more than the batch or the matrix has rows.
@@ -65,22 +65,22 @@ fn a_training_of_any_kind_is_the_same_on_any_number_of_threads() {
     for (at, cell) in
         [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), before].into_iter().enumerate()
     {
-        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+        for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
             let mut size = |below: usize| random.random_range(1..below);
             let input = if at % 2 == 0 { InputKind::Dense(size(150)) } else { InputKind::Tokens(1 + size(300)) };
             let loss = if at < 2 { Loss::CrossEntropy } else { Loss::MeanSquared };
-            let config = Config::new(cell, input, 16 + size(100), 1 + size(80)).with_read_out(read_out);
+            let config = Config::of_cell(cell, input, 16 + size(100), 1 + size(80)).with_pool(read_out);
             let (steps, sequences) = (10 + size(20), 2 + size(40));
             let mut config = config.with_layers(1 + at % 2).with_seed(at as u64);
             if at < 3 {
                 config = config.with_directions(Directions::Bidirectional);
             }
             let mut recipe = Recipe::new(loss);
-            if read_out == ReadOut::Last {
+            if read_out == Some(Pool::Last) {
                 let mut dropout = Dropout::NONE;
                 (dropout.inputs, dropout.hidden) = (0.1, 0.1);
                 recipe = recipe.with_dropout(dropout);
-            } else if config.directions != Directions::Bidirectional {
+            } else if config.recurrent_layers().next().unwrap().directions != Directions::Bidirectional {
                 recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
             }
             let batch = whole::batch(&mut random, &config, loss, steps, sequences);

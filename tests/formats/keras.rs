@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 
 use recurrent::{
-    Activation, BatchShape, Cell, Config, Device, Directions, Error, InputKind, Model, Predictor, ReadOut, Reset,
-    Result, Sequences,
+    Activation, BatchShape, Cell, Config, Device, Directions, Error, InputKind, Model, Pool, Predictor, Reset, Result,
+    Sequences,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -71,12 +71,12 @@ impl Fixture {
         };
         let directions =
             if self.case["bidirectional"].as_bool().unwrap() { Directions::Bidirectional } else { Directions::Forward };
-        let read_out = if self.case["readout"] == "every" { ReadOut::EveryStep } else { ReadOut::Last };
-        Config::new(cell, InputKind::Dense(self.size("I")), self.size("H"), self.size("O"))
+        let read_out = if self.case["readout"] == "every" { None } else { Some(Pool::Last) };
+        Config::of_cell(cell, InputKind::Dense(self.size("I")), self.size("H"), self.size("O"))
             .with_layers(self.size("L"))
             .with_directions(directions)
             .with_bias(self.case["bias"].as_bool().unwrap())
-            .with_read_out(read_out)
+            .with_pool(read_out)
     }
 
     fn convert(&self, config: Config) -> Result<Model> {
@@ -124,11 +124,11 @@ fn every_number_of_both_directions_is_in_its_place() {
         let fixture = Fixture::load(name);
         let config = fixture.config();
         let model = fixture.convert(config.clone()).unwrap();
-        let (hidden, outputs) = (config.hidden, config.outputs);
-        let (theirs, ours) = gates(config.cell);
+        let (hidden, outputs) = (config.recurrent_layers().next().unwrap().hidden, config.outputs);
+        let (theirs, ours) = gates(config.recurrent_layers().next().unwrap().cell);
         let mut arrays = fixture.weights.iter().map(|(_, values)| values);
         let mut checked = 0;
-        for layer in 0..config.layers {
+        for layer in 0..config.recurrent_layers().count() {
             for way in ["", "_reverse"] {
                 let of = |name: &str| model.parameter(&format!("{name}_l{layer}{way}")).unwrap();
                 // Unit j of a gate: a row here, a column there.

@@ -7,7 +7,7 @@
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{BackwardRecurrence, Op, Purpose, Recurrence, RecurrenceMode, Target};
 use recurrent::recipe::{Clip, Dropout, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, ReadOut, Reset};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Pool, Reset};
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
 use crate::common::network::{Network, Prepared, Targets, Window, random_parameters, slices, step_into};
@@ -47,8 +47,8 @@ fn configs() -> Vec<Config> {
         (Cell::Gru(Reset::BeforeProduct), 2),
     ] {
         for input in [InputKind::Dense(INPUTS), InputKind::Tokens(INPUTS)] {
-            for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-                let config = Config::new(cell, input, HIDDEN, OUTPUTS).with_layers(layers).with_read_out(read_out);
+            for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+                let config = Config::of_cell(cell, input, HIDDEN, OUTPUTS).with_layers(layers).with_pool(read_out);
                 // Every second learns its initial state: only then is there a gradient of it.
                 let learned_initial_state = configs.len() % 2 == 0;
                 configs.push(config.with_learned_initial_state(learned_initial_state));
@@ -74,7 +74,7 @@ fn gradients_are_those_of_the_loss_in_every_structure() {
         for target in [Target::cpu(), Target::webgpu()] {
             let lengths = Some(vec![3, 6, 1, 5]);
             check_case(&Case { lengths: lengths.clone(), target, ..Case::of(&config, Loss::CrossEntropy, 6, 4) });
-            if config.learned_initial_state {
+            if config.recurrent_layers().next().unwrap().learned_initial_state {
                 let case = Case { lengths, target, fresh: true, ..Case::of(&config, Loss::MeanSquared, 6, 4) };
                 check_case(&case);
             }
@@ -85,10 +85,13 @@ fn gradients_are_those_of_the_loss_in_every_structure() {
 #[test]
 fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
     // Not of relu: its kinks are looked for without dropout.
-    for config in structures().into_iter().filter(|config| config.cell != Cell::Elman(Activation::Relu)) {
+    for config in structures()
+        .into_iter()
+        .filter(|config| config.recurrent_layers().next().unwrap().cell != Cell::Elman(Activation::Relu))
+    {
         // Both kinds at once would hide neither's fault.
         let kinds = [Dropout::between_layers(0.4), Dropout::variational(0.3, 0.4)];
-        for dropout in kinds.into_iter().skip(usize::from(config.layers == 1)) {
+        for dropout in kinds.into_iter().skip(usize::from(config.recurrent_layers().count() == 1)) {
             let recipe = recipe(Loss::CrossEntropy).with_dropout(dropout);
             check_case(&Case { recipe, lengths: Some(vec![6, 2, 5]), ..Case::of(&config, Loss::CrossEntropy, 6, 3) });
         }
@@ -122,7 +125,7 @@ fn gradients_are_those_of_the_loss_where_the_sums_are_sliced_and_the_sequence_is
             let is_whole = |r: &Recurrence| r.schedule == RecurrenceMode::WholeSequence;
             matches!(&s.op, Op::Forward(r) | Op::Backward(BackwardRecurrence { recurrence: r, .. }) if is_whole(r))
         });
-        assert_eq!(whole.count(), 2 * config.layers);
+        assert_eq!(whole.count(), 2 * config.recurrent_layers().count());
     }
 }
 
@@ -214,7 +217,8 @@ fn check_case(case: &Case<'_>) -> Prepared {
     net.run(&train, &window, step_into(SLOT));
     let metrics = net.metrics(&train, SLOT);
     let gradients = net.read(&train, train.at.training.unwrap().gradients);
-    let state_gradient = config.learned_initial_state.then(|| net.state_gradient(&train));
+    let state_gradient =
+        config.recurrent_layers().next().unwrap().learned_initial_state.then(|| net.state_gradient(&train));
 
     let norm = gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
     assert_close(&format!("{what}: loss"), &[metrics.loss], &[evaluated(&mut net, &evaluate, &window)], F64);
@@ -281,7 +285,9 @@ fn draw(case: &Case<'_>) -> (Net, Window, Vec<f64>) {
         window.fresh = case.fresh;
         let parameters = random_parameters(&mut random, &net.layout, 0.8);
         let far = |a: &f64| a.abs() > KINK_MARGIN;
-        if config.cell != Cell::Elman(Activation::Relu) || net.pre_activations(&window, &parameters).iter().all(far) {
+        if config.recurrent_layers().next().unwrap().cell != Cell::Elman(Activation::Relu)
+            || net.pre_activations(&window, &parameters).iter().all(far)
+        {
             return (net, window, parameters);
         }
     }

@@ -8,11 +8,11 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Purpose, StepParams, Target};
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
-use recurrent::{Activation, BatchShape, Cell, Config, Directions, InputKind, Model, ReadOut, Reset};
+use recurrent::{Activation, BatchShape, Cell, Config, Directions, InputKind, Model, Pool, Reset};
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Inputs, Network, Prepared, Targets, Window, step_into};
+use crate::common::network::{Inputs, Network, Prepared, Targets, Window, mixed, states, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
 
@@ -43,7 +43,7 @@ const KINK_MARGIN: f64 = 1e-5;
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1..=LARGEST, 1..=LARGEST, 1..=LARGEST, 1..=LARGEST, 1..=LARGEST);
     let options = any::<[bool; 8]>();
-    let read_out = prop_oneof![Just(ReadOut::EveryStep), Just(ReadOut::Last), Just(ReadOut::Mean)];
+    let read_out = prop_oneof![Just(None), Just(Some(Pool::Last)), Just(Some(Pool::Mean))];
     let dropout = prop_oneof![
         2 => Just(Dropout::NONE),
         1 => (0.05..0.5).prop_map(Dropout::between_layers),
@@ -82,13 +82,18 @@ fn cases() -> impl Strategy<Value = Case> {
         let (steps, batch, inputs, hidden, outputs) = sizes;
         let small = |size: usize| if relu { 1 + size % LARGEST_WITH_KINKS } else { size };
         let input = if tokens { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
-        let config = Config::new(cell, input, small(hidden), outputs)
+        let config = Config::of_cell(cell, input, small(hidden), outputs)
             .with_layers(layers)
             .with_directions(if both { Directions::Bidirectional } else { Directions::Forward })
             .with_bias(bias)
             .with_learned_initial_state(learned_initial_state)
-            .with_read_out(read_out)
+            .with_pool(read_out)
             .with_seed(seed);
+        // Every second case is a list of layers that differ.
+        let tanh = Cell::Elman(Activation::Tanh);
+        let cells = [tanh, Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
+        let config =
+            if relu || !seed.is_multiple_of(2) { config } else { mixed(config, &mut Random::new(seed), &cells) };
         let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
         let mut recipe = Recipe::new(loss).with_clip(clip).with_optimizer(optimizer, 0.02);
         // Kinks are looked for without dropout, and between the layers of one there is none.
@@ -135,7 +140,7 @@ impl Case {
 
     /// An error where a pre-activation is near the kink of max(0, x).
     fn far_from_kinks(&self, window: &Window) -> Result<(), TestCaseError> {
-        if self.config.cell == Cell::Elman(Activation::Relu) {
+        if self.config.recurrent_layers().next().unwrap().cell == Cell::Elman(Activation::Relu) {
             let mut twin = Network::new(cpu::Executor::<f64>::new(), &self.config, Target::cpu());
             if twin.pre_activations(window, &self.parameters()).iter().any(|a| a.abs() < KINK_MARGIN) {
                 return Err(TestCaseError::reject("a pre-activation near the kink of max(0, x)"));
@@ -280,9 +285,8 @@ fn alone(config: &Config, window: &Window, b: usize) -> Window {
         })
     };
     // Of every step or of the sequence.
-    let labels: Vec<usize> = if config.read_out == ReadOut::EveryStep { of_rows(1).collect() } else { vec![b] };
-    let width = config.output_width();
-    let state = window.state.chunks_exact(width).skip(b).step_by(window.batch).flatten().copied().collect();
+    let labels: Vec<usize> = if config.pooling().is_none() { of_rows(1).collect() } else { vec![b] };
+    let state = state_of(config, &window.state, window.batch, b);
     Window {
         steps,
         batch: 1,
@@ -307,7 +311,7 @@ fn alone(config: &Config, window: &Window, b: usize) -> Window {
 fn outputs<E: Execute>(network: &mut Network<E>, infer: &Prepared, window: &Window) -> Vec<f64> {
     network.run(infer, window, step_into(0));
     let outputs = network.read(infer, infer.at.outputs);
-    let every_step = network.config.read_out == ReadOut::EveryStep;
+    let every_step = network.config.pooling().is_none();
     let valid = |row: usize| !every_step || row / window.batch < window.lengths[row % window.batch] as usize;
     let rows = outputs.chunks_exact(network.config.outputs).enumerate();
     rows.filter(|(row, _)| valid(*row)).flat_map(|(_, outputs)| outputs).copied().collect()
@@ -331,6 +335,12 @@ fn yields<E: Execute>(executor: E, target: Target, case: &Case, window: &Window)
         ("final state".to_owned(), state),
         ("outputs".to_owned(), outputs),
     ]
+}
+
+/// The state of one sequence of a batch.
+fn state_of(config: &Config, state: &[f64], batch: usize, b: usize) -> Vec<f64> {
+    let rows = states(config).into_iter().map(|part| (part.before * batch + b * part.width(), part.width()));
+    rows.flat_map(|(first, width)| &state[first..first + width]).copied().collect()
 }
 
 /// What a padded window yields on `executor` is what the twin makes of the one without, dropout included.
@@ -382,7 +392,7 @@ fn sequences_do_not_mix<E: Execute>(
         yields(executor, case.target(target), &case, &window).try_into().expect("four results");
     let mut sums = [vec![0.0], vec![0.0; gradients.1.len()]];
     let all: f64 = window.mask.iter().sum();
-    let (width, of_label) = (case.config.output_width(), case.config.outputs);
+    let of_label = case.config.outputs;
     for b in 0..window.batch {
         let mut one = alone(&case.config, &window, b);
         let counts: f64 = one.mask.iter().sum();
@@ -394,12 +404,11 @@ fn sequences_do_not_mix<E: Execute>(
         for (sum, (_, part)) in sums.iter_mut().zip(&yielded) {
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part * counts / all);
         }
-        let of_state = state.1.chunks_exact(width).skip(b).step_by(window.batch).flatten().copied().collect();
+        let of_state = state_of(&case.config, &state.1, window.batch, b);
         // Valid rows by time and then by sequence.
         let rows =
             (0..case.config.label_count(BatchShape { steps: window.steps, batch_size: window.batch })).filter(|row| {
-                case.config.read_out != ReadOut::EveryStep
-                    || row / window.batch < window.lengths[row % window.batch] as usize
+                case.config.pooling().is_some() || row / window.batch < window.lengths[row % window.batch] as usize
             });
         let of_outputs = rows.zip(outputs.1.chunks_exact(of_label)).filter(|(row, _)| row % window.batch == b);
         let of_outputs = of_outputs.flat_map(|(_, outputs)| outputs).copied().collect();

@@ -9,11 +9,11 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Purpose, Target};
 use recurrent::recipe::{Clip, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, ReadOut, Reset};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, Pool, Reset};
 
 use crate::common::compare::{ORACLE, check_close};
 use crate::common::fixture::{Fixture, MATRIX};
-use crate::common::network::{Network, Window, random_parameters, step_into};
+use crate::common::network::{Network, Window, mixed, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::reference::{self, Results};
 
@@ -37,19 +37,21 @@ struct Case {
 fn case(
     cell: Cell,
     [steps, batch, layers, inputs, hidden, outputs]: [usize; 6],
-    read_out: ReadOut,
+    pool: Option<Pool>,
     [tokens, squared, both, bias, learned, unequal, fresh]: [bool; 7],
     seed: u64,
 ) -> Case {
     let input = if tokens { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
-    let config = Config::new(cell, input, hidden, outputs)
+    let config = Config::of_cell(cell, input, hidden, outputs)
         .with_layers(layers)
         .with_directions(if both { Directions::Bidirectional } else { Directions::Forward })
         .with_bias(bias)
         .with_learned_initial_state(learned)
-        .with_read_out(read_out);
+        .with_pool(pool);
     let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
     let mut random = Random::new(seed);
+    // Every second case is a list of layers that differ.
+    let config = if seed.is_multiple_of(2) { mixed(config, &mut random, &CELLS) } else { config };
     let parameters = random_parameters(&mut random, &Layout::new(&config).unwrap(), 0.9);
     let mut window = Window::random(&mut random, &config, !squared, steps, batch);
     if unequal {
@@ -62,7 +64,7 @@ fn case(
 
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1..=7usize, 1..=4usize, 1..=3usize, 1..=6usize, 1..=6usize, 1..=5usize);
-    let read_out = prop_oneof![Just(ReadOut::EveryStep), Just(ReadOut::Last), Just(ReadOut::Mean)];
+    let read_out = prop_oneof![Just(None), Just(Some(Pool::Last)), Just(Some(Pool::Mean))];
     let drawn = (0..CELLS.len(), sizes, read_out, any::<[bool; 7]>(), any::<u64>());
     drawn.prop_map(|(cell, sizes, read_out, options, seed)| case(CELLS[cell], sizes.into(), read_out, options, seed))
 }
@@ -79,7 +81,7 @@ fn twin(Case { config, loss, parameters, window }: &Case) -> Results {
     let (loss, state) = (network.metrics(&train, 0).loss, network.read(&train, train.at.state));
     network.run(&infer, window, step_into(0));
     let mut outputs = network.read(&infer, infer.at.outputs);
-    if config.read_out == ReadOut::EveryStep {
+    if config.pooling().is_none() {
         // What comes out behind the end of a sequence means nothing.
         for (row, outputs) in outputs.chunks_exact_mut(config.outputs).enumerate() {
             if row / window.batch >= window.lengths[row % window.batch] as usize {
@@ -142,7 +144,7 @@ fn the_plain_oracle_computes_what_pytorch_computed() {
 
 /// A case of two layers in which every option but a dense input and the mean squared error is on.
 fn of_all_options(cell: Cell) -> Case {
-    case(cell, [5, 3, 2, 4, 3, 3], ReadOut::EveryStep, [true, false, true, true, true, true, true], 7)
+    case(cell, [5, 3, 2, 4, 3, 3], None, [true, false, true, true, true, true, true], 7)
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use crate::common::whole::{self, assert_close, assert_same, rng};
 use recurrent::model::Activation;
 use recurrent::{
-    Batch, BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Inputs, Loss, Model, Predictor,
-    ReadOut, Recipe, Reset, Sequences, Start, State, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Inputs, Loss, Model, Pool,
+    Predictor, Recipe, Recurrent, Reset, Sequences, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 /// The same sums in f32 by kernels for other numbers of rows, over hundreds of steps that forget.
@@ -19,14 +19,21 @@ const STEPS: usize = 259;
 const LENGTHS: [usize; 8] = [259, 1, 127, 128, 129, 256, 257, 255];
 const BATCH: usize = LENGTHS.len();
 
-/// Every cell, of one layer and of two.
+/// Every cell, of one layer and of two, and layers that differ.
 fn configs() -> Vec<Config> {
-    let dense = |cell: Cell| Config::new(cell, InputKind::Dense(3), 12, 4);
+    let dense = |cell: Cell| Config::of_cell(cell, InputKind::Dense(3), 12, 4);
     vec![
         dense(Cell::Elman(Activation::Tanh)).with_seed(1),
         Config::lstm(InputKind::Tokens(5), 12, 4).with_layers(2).with_learned_initial_state(true).with_seed(2),
         dense(Cell::Gru(Reset::AfterProduct)).with_layers(2).with_bias(false).with_seed(3),
         dense(Cell::Gru(Reset::BeforeProduct)).with_learned_initial_state(true).with_seed(4),
+        Config::new(InputKind::Tokens(5))
+            .layer(Recurrent::gru(7).with_learned_initial_state(true))
+            .layer(Recurrent::lstm(12))
+            .layer(Recurrent::lstm(12))
+            .layer(Recurrent::lstm(5).with_learned_initial_state(true).with_bias(false))
+            .outputs(4)
+            .with_seed(5),
     ]
 }
 
@@ -34,7 +41,7 @@ fn configs() -> Vec<Config> {
 fn model(config: &Config) -> Model {
     let model = Model::new(config.clone()).unwrap();
     let start = |name: &str, values: &[f32]| match name {
-        "h_0" | "c_0" => whole::reals(&mut rng(5), values.len(), 0.9),
+        _ if ["h_0", "c_0"].iter().any(|state| name.ends_with(state)) => whole::reals(&mut rng(5), values.len(), 0.9),
         _ => values.to_vec(),
     };
     let tensors: Vec<_> = model.tensors().map(|(name, shape, values)| (name, shape, start(name, values))).collect();
@@ -73,12 +80,12 @@ fn of_sequence(values: &[f32], width: usize, size: usize, b: usize) -> Vec<f32> 
 }
 
 /// By single steps of a stream: the outputs `[T, B, O]` of a network that is read out at every step, zeros behind the
-/// ends, and each sequence's state `[S, L, B, H]` at its end.
-fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
+/// ends, and each sequence's state at its end.
+fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>, State) {
     let (config, lengths) = (model.config(), sequences.lengths.as_ref().unwrap());
     let mut stream = StreamingPredictor::new(device, model, sequences.batch_size).unwrap();
     let mut outputs = Vec::new();
-    let mut ends = vec![f32::NAN; config.state_shape(sequences.batch_size).iter().product()];
+    let mut ends = model.initial_state(sequences.batch_size).unwrap();
     for t in 0..sequences.steps {
         let mut row = stream.sequence(1, &cut(sequences, config, t..t + 1, None)).unwrap().to_vec();
         for (b, length) in lengths.iter().enumerate().filter(|(_, length)| **length <= t) {
@@ -86,13 +93,8 @@ fn by_steps(device: &Device, model: &Model, sequences: &Sequences) -> (Vec<f32>,
             row[b * config.outputs..(b + 1) * config.outputs].fill(0.0);
         }
         outputs.extend(row);
-        if lengths.contains(&(t + 1)) {
-            let state = stream.state().unwrap();
-            for (at, value) in state.values().iter().enumerate() {
-                if lengths[at / config.output_width() % sequences.batch_size] == t + 1 {
-                    ends[at] = *value;
-                }
-            }
+        for b in (0..lengths.len()).filter(|b| lengths[*b] == t + 1) {
+            ends.set_sequence(b, &stream.state().unwrap().sequence(b).unwrap()).unwrap();
         }
     }
     (outputs, ends)
@@ -104,12 +106,12 @@ fn more_steps_than_a_chunk_are_as_many_single_ones(device: &Device) {
         let (outputs, ends) = by_steps(device, &model(&config), &sequences);
         let width = config.outputs;
         let at = |t: usize, b: usize| &outputs[(t * BATCH + b) * width..][..width];
-        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-            let model = model(&config.clone().with_read_out(read_out));
+        for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+            let model = model(&config.clone().with_pool(read_out));
             // The read-out is linear: of the mean it is the mean of the outputs.
             let want: Vec<f32> = match read_out {
-                ReadOut::EveryStep => outputs.clone(),
-                ReadOut::Last => (0..BATCH).flat_map(|b| at(LENGTHS[b] - 1, b)).copied().collect(),
+                None => outputs.clone(),
+                Some(Pool::Last) => (0..BATCH).flat_map(|b| at(LENGTHS[b] - 1, b)).copied().collect(),
                 _ => (0..BATCH * width)
                     .map(|i| (0..LENGTHS[i / width]).map(|t| at(t, i / width)[i % width]).sum::<f32>())
                     .zip(LENGTHS.iter().flat_map(|length| std::iter::repeat_n(*length, width)))
@@ -119,8 +121,8 @@ fn more_steps_than_a_chunk_are_as_many_single_ones(device: &Device) {
             let got = Predictor::new(device, &model).unwrap().run(&sequences).unwrap();
             let what = format!("{config:?}, {read_out:?}");
             assert_close(&format!("{what}: outputs"), &got.outputs, &want, OTHER_ROWS);
-            assert_close(&format!("{what}: states"), got.state.values(), &ends, OTHER_ROWS);
-            if read_out == ReadOut::EveryStep {
+            assert_close(&format!("{what}: states"), got.state.values(), ends.values(), OTHER_ROWS);
+            if read_out.is_none() {
                 for (row, out) in got.outputs.chunks_exact(width).enumerate() {
                     let valid = row / BATCH < LENGTHS[row % BATCH];
                     assert_eq!(valid, out.iter().any(|y| *y != 0.0), "{what}: step {}", row / BATCH);
@@ -132,8 +134,8 @@ fn more_steps_than_a_chunk_are_as_many_single_ones(device: &Device) {
 
 fn an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs(device: &Device) {
     for config in configs() {
-        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-            let model = model(&config.clone().with_read_out(read_out));
+        for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+            let model = model(&config.clone().with_pool(read_out));
             let sequences = sequences(&config, STEPS, &LENGTHS);
             let outputs = Predictor::new(device, &model).unwrap().run(&sequences).unwrap().outputs;
             let batch = Batch::new(sequences, Targets::Values(vec![0.0; outputs.len()]));
@@ -151,22 +153,22 @@ fn an_evaluation_over_more_steps_than_a_chunk_is_of_the_same_outputs(device: &De
 fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
     let lengths = [5, 1, 7, 4];
     for config in configs() {
-        for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
-            let config = config.clone().with_directions(Directions::Bidirectional).with_read_out(read_out);
+        for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+            let config = config.clone().with_directions(Directions::Bidirectional).with_pool(read_out);
             let sequences = sequences(&config, 7, &lengths);
             let mut predictor = Predictor::new(device, &model(&config)).unwrap();
             let together = predictor.run(&sequences).unwrap();
-            assert_eq!(together.state.values().len(), config.state_shape(4).iter().product::<usize>());
+            assert_eq!(together.state.values().len(), config.state_len(4));
             for (b, length) in lengths.into_iter().enumerate() {
                 let one = predictor.run(&alone(&sequences, &config, b)).unwrap();
                 let mut outputs = of_sequence(&together.outputs, config.outputs, 4, b);
-                if read_out == ReadOut::EveryStep {
+                if read_out.is_none() {
                     let padding = outputs.split_off(length * config.outputs);
                     assert!(padding.iter().all(|y| *y == 0.0), "outputs behind the end of sequence {b}");
                 }
                 assert_close(&format!("{config:?}: outputs of {b}"), &outputs, &one.outputs, OTHER_ROWS);
-                let state = of_sequence(together.state.values(), config.output_width(), 4, b);
-                assert_close(&format!("{config:?}: state of {b}"), &state, one.state.values(), OTHER_ROWS);
+                let state = together.state.sequence(b).unwrap();
+                assert_close(&format!("{config:?}: state of {b}"), state.values(), one.state.values(), OTHER_ROWS);
             }
         }
     }
@@ -191,7 +193,7 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
     for layer in [2, usize::MAX] {
         assert_eq!((state.h(layer), state.c(layer)), (None, None));
     }
-    assert_eq!(state.shape(), [2, 2, 2, 24]);
+    assert_eq!((state.batch_size(), state.values().len()), (2, config.state_len(2)));
     // Values of another network make no state, nor does none at all.
     for (batch_size, len) in [(2, 5), (1, 2 * 2 * 2 * 24), (usize::MAX, 0)] {
         let refused = State::new(&config, batch_size, vec![0.0; len]);
@@ -247,8 +249,7 @@ fn a_model_takes_the_place_of_another_of_its_configuration(device: &Device) {
     predictor.run(&sequences).unwrap();
     predictor.set_model(&second).unwrap();
     assert_eq!(predictor.run(&sequences).unwrap(), other);
-    let changes =
-        [("bias: ", config.clone().with_bias(false)), ("read_out: ", config.clone().with_read_out(ReadOut::Last))];
+    let changes = [("bias: ", config.clone().with_bias(false)), ("outputs: ", config.clone().outputs(3))];
     for (what, changed) in changes {
         let error = predictor.set_model(&Model::new(changed.clone()).unwrap()).unwrap_err();
         let [given, expected] = [&changed, &config].map(|config| {
@@ -279,16 +280,14 @@ fn what_cannot_be_read_is_refused(device: &Device) {
         let bad = good.clone().with_lengths(lengths);
         assert!(data(&bad) && matches!(predictor.run(&bad), Err(Error::Data(_))));
     }
-    for bad in [
-        good.clone().with_lengths(vec![5]),
-        good.clone()
-            .with_start(Start::Given(State::new(&Config::elman(InputKind::Dense(3), 3, 1), 1, vec![0.0; 3]).unwrap())),
-        {
-            let mut longer = good.clone();
-            longer.steps = 6;
-            longer
-        },
-    ] {
+    let narrow = State::new(&Config::elman(InputKind::Dense(3), 3, 1), 2, vec![0.0; 6]).unwrap();
+    assert!(data(&good.clone().with_start(Start::Given(narrow))));
+    let one = State::new(&config, 1, vec![0.0; config.state_len(1)]).unwrap();
+    for bad in [good.clone().with_lengths(vec![5]), good.clone().with_start(Start::Given(one)), {
+        let mut longer = good.clone();
+        longer.steps = 6;
+        longer
+    }] {
         assert!(matches!(predictor.run(&bad), Err(Error::Shape { .. })), "{bad:?}");
     }
     assert!(matches!(

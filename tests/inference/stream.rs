@@ -4,8 +4,8 @@ use crate::common::whole::{self, assert_close, assert_same, rng};
 use rand::RngExt;
 use recurrent::model::Activation;
 use recurrent::{
-    BatchShape, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, Loss, Model, Optimizer, Predictor,
-    ReadOut, Recipe, Sequences, Start, State, StreamingPredictor, Targets, Trainer, sample,
+    BatchShape, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, Loss, Model, Optimizer, Pool,
+    Predictor, Recipe, Recurrent, Sequences, Start, State, StreamingPredictor, Targets, Trainer, sample,
 };
 
 /// The same sums in f32 by kernels for other numbers of rows, nine steps long.
@@ -15,11 +15,13 @@ const STEPS: usize = 9;
 const BATCH: usize = 3;
 const HIDDEN: usize = 21;
 
-fn configs() -> [Config; 3] {
+fn configs() -> [Config; 4] {
     let tokens = Config::elman(InputKind::Tokens(5), HIDDEN, 5).with_seed(1);
     let dense = Config::elman(InputKind::Dense(4), HIDDEN, 2).with_seed(2);
     let relu = dense.clone().with_cell(Cell::Elman(Activation::Relu)).with_seed(3);
-    [tokens, dense, relu]
+    let layer = |layer: Recurrent| layer.with_bias(false);
+    let list = Config::new(InputKind::Dense(4)).layer(layer(Recurrent::lstm(5))).layer(Recurrent::gru(HIDDEN));
+    [tokens, dense, relu, list.layer(Recurrent::lstm(9)).outputs(3).with_seed(4)]
 }
 
 fn open(device: &Device, config: &Config, batch: usize) -> StreamingPredictor {
@@ -80,7 +82,7 @@ fn steps_pieces_and_the_whole_say_the_same(device: &Device) {
         assert_close("the state after pieces", stream.state().unwrap().values(), last.values(), OTHER_ROWS);
 
         // One reading at the end: the last of all readings.
-        let mut stream = open(device, &config.clone().with_read_out(ReadOut::Last), BATCH);
+        let mut stream = open(device, &config.clone().pool(Pool::Last), BATCH);
         let got = stream.sequence(STEPS, &inputs).unwrap();
         assert_close("the last outputs", got, &want[(STEPS - 1) * BATCH * config.outputs..], OTHER_ROWS);
     }
@@ -88,7 +90,7 @@ fn steps_pieces_and_the_whole_say_the_same(device: &Device) {
 
 fn a_stream_says_what_training_sees(device: &Device) {
     for config in configs() {
-        let state = State::new(&config, BATCH, whole::reals(&mut rng(8), BATCH * HIDDEN, 0.9)).unwrap();
+        let state = State::new(&config, BATCH, whole::reals(&mut rng(8), config.state_len(BATCH), 0.9)).unwrap();
         let batch = whole::batch(&mut rng(7), &config, Loss::MeanSquared, STEPS, BATCH);
         let targets = Targets::Values(vec![0.25; STEPS * BATCH * config.outputs]);
         let batch = batch.with_targets(targets).with_start(Start::Given(state.clone()));
@@ -205,21 +207,19 @@ fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
     };
     for (config, what, instead) in [
         (both.clone(), "reads sequences both ways", "needs a model of one direction"),
-        (both.with_read_out(ReadOut::Mean), "reads sequences both ways", "needs a model of one direction"),
+        (both.pool(Pool::Mean), "reads sequences both ways", "needs a model of one direction"),
     ] {
         let message = message(config);
         assert!(message.contains(what) && message.contains(instead) && message.contains("a Predictor"), "{message}");
     }
-    for read_out in [ReadOut::Last, ReadOut::Mean] {
-        assert!(
-            StreamingPredictor::new(device, &Model::new(config.clone().with_read_out(read_out)).unwrap(), 1).is_ok()
-        );
+    for read_out in [Some(Pool::Last), Some(Pool::Mean)] {
+        assert!(StreamingPredictor::new(device, &Model::new(config.clone().with_pool(read_out)).unwrap(), 1).is_ok());
     }
 }
 
 /// At every step what a predictor says of the sequence so far.
 fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
-    let config = configs()[1].clone().with_read_out(ReadOut::Mean);
+    let config = configs()[1].clone().pool(Pool::Mean);
     let model = Model::new(config.clone()).unwrap();
     let whole = whole::batch(&mut rng(11), &config, Loss::MeanSquared, STEPS, BATCH).sequences;
     let mut predictor = Predictor::new(device, &model).unwrap();

@@ -11,7 +11,7 @@ use recurrent::internals::plan::{
 };
 use recurrent::{
     Activation, Cell, Clip, Config, Directions, Dropout, Error, GradientCheckpointing, InputKind, Layout, Loss,
-    Optimizer, Precision, ReadOut, Recipe, Reset,
+    Optimizer, Pool, Precision, Recipe, Reset,
 };
 
 const CELLS: [Cell; 5] = [
@@ -56,7 +56,7 @@ fn check(what: &str, plan: &Plan) -> usize {
     cut
 }
 
-fn purposes(read_out: ReadOut, directions: Directions) -> Vec<Purpose> {
+fn purposes(pool: Option<Pool>, directions: Directions) -> Vec<Purpose> {
     let recipe = Recipe::new(Loss::CrossEntropy);
     let mut all = vec![
         Purpose::Infer,
@@ -66,7 +66,7 @@ fn purposes(read_out: ReadOut, directions: Directions) -> Vec<Purpose> {
             Recipe::new(Loss::MeanSquared).with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::sgd(0.9), 0.1),
         ),
     ];
-    if directions == Directions::Forward && read_out != ReadOut::Mean {
+    if directions == Directions::Forward && pool != Some(Pool::Mean) {
         all.push(Purpose::Train(recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt)));
     }
     all
@@ -94,14 +94,14 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
     for [steps, batch, inputs, hidden, outputs] in sizes {
         for (number, cell) in CELLS.into_iter().enumerate() {
             for directions in [Directions::Forward, Directions::Bidirectional] {
-                for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                     let input = if number % 2 == 0 { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
-                    let config = Config::new(cell, input, hidden, outputs)
+                    let config = Config::of_cell(cell, input, hidden, outputs)
                         .with_layers(1 + number % 2)
                         .with_directions(directions)
                         .with_bias(number != 1)
                         .with_learned_initial_state(number > 1)
-                        .with_read_out(read_out);
+                        .with_pool(read_out);
                     for purpose in purposes(read_out, directions) {
                         for target in [LARGE, SOFTWARE, HALF, WEAK] {
                             let what = format!("T={steps} B={batch} {config:?} {purpose:?} {target:?}");
@@ -188,9 +188,9 @@ fn a_long_window_and_a_large_batch_train_as_on_the_cpu() {
     let recipe = Recipe::new(Loss::CrossEntropy);
     // Of each the adapter would end a loop in the middle.
     compare_training(&Config::lstm(InputKind::Dense(16), 8, 3), recipe, 4096, 1, whole, LONG);
-    let gru = Config::gru(InputKind::Dense(2), 2, 3).with_read_out(ReadOut::Last);
+    let gru = Config::gru(InputKind::Dense(2), 2, 3).pool(Pool::Last);
     compare_training(&gru, recipe, 3, 70_000, whole, LONG);
-    let learned = Config::gru(InputKind::Dense(1), 2, 3).with_learned_initial_state(true).with_read_out(ReadOut::Mean);
+    let learned = Config::gru(InputKind::Dense(1), 2, 3).with_learned_initial_state(true).pool(Pool::Mean);
     compare_training(&learned, recipe, 3, 70_000, whole, LONG);
 }
 
@@ -201,13 +201,13 @@ fn every_cell_trains_over_a_long_window_as_on_the_cpu() {
     let recipe = Recipe::new(Loss::CrossEntropy);
     for (number, cell) in CELLS.into_iter().enumerate() {
         for directions in [Directions::Forward, Directions::Bidirectional] {
-            let config = Config::new(cell, InputKind::Tokens(5), 8, 3).with_directions(directions);
-            let config = if number % 2 == 0 { config } else { config.with_read_out(ReadOut::Mean) };
+            let config = Config::of_cell(cell, InputKind::Tokens(5), 8, 3).with_directions(directions);
+            let config = if number % 2 == 0 { config } else { config.pool(Pool::Mean) };
             let dropped = recipe.with_dropout(Dropout::variational(0.1, 0.1));
             compare_training(&config, if number % 2 == 0 { recipe } else { dropped }, 3000, 1, whole, LONG);
         }
         // In segments that are long themselves.
-        let config = Config::new(cell, InputKind::Tokens(5), 8, 3);
+        let config = Config::of_cell(cell, InputKind::Tokens(5), 8, 3);
         compare_training(
             &config,
             recipe.with_gradient_checkpointing(GradientCheckpointing::Steps(3000)),
@@ -244,11 +244,11 @@ fn large_vocabularies_and_inputs_train_as_on_the_cpu() {
     let whole = gpu().gpu().target();
     // No division by a gradient's own size, which of the smallest is rounding.
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.0), 0.1);
-    let dense = Config::elman(InputKind::Dense(120_000), 3, 2).with_read_out(ReadOut::Last);
+    let dense = Config::elman(InputKind::Dense(120_000), 3, 2).pool(Pool::Last);
     compare_training(&dense, recipe, 2, 2, whole, LONG);
-    let outputs = Config::elman(InputKind::Tokens(3), 3, 120_000).with_read_out(ReadOut::Last);
+    let outputs = Config::elman(InputKind::Tokens(3), 3, 120_000).pool(Pool::Last);
     compare_training(&outputs, recipe, 2, 2, whole, LONG);
-    let tokens = Config::gru(InputKind::Tokens(120_000), 2, 3).with_read_out(ReadOut::Last);
+    let tokens = Config::gru(InputKind::Tokens(120_000), 2, 3).pool(Pool::Last);
     compare_training(&tokens, recipe, 2, 2, whole, LONG);
 }
 

@@ -2,7 +2,7 @@
 
 use recurrent::internals::plan::{Bounds, Op, Phase, Plan, Purpose, Target};
 use recurrent::recipe::{Dropout, Loss, Optimizer, Recipe};
-use recurrent::{Cell, Config, Directions, InputKind, ReadOut, Reset};
+use recurrent::{Cell, Config, Directions, InputKind, Pool, Reset};
 
 use crate::{BY_STEPS, is_whole, of_all_kinds, plan, structures, text, train, train_with};
 
@@ -54,14 +54,14 @@ fn dispatches_of_both_directions() {
     let steps = plan(&lstm, train(), 50, 32, &BY_STEPS);
     assert_eq!(dispatches(&steps), [2 * (1 + 50 + 2) + 1, 1, 2 + 2 * (50 + 2 + 1) + 1, 3]);
     // The last states of two directions lie in two places: they are put side by side, and their gradients back.
-    let last = both.with_read_out(ReadOut::Last);
+    let last = both.pool(Pool::Last);
     assert_eq!(dispatches(&plan(&last, train(), 50, 32, &BY_STEPS)), [53 + 1, 1, 55 + 1, 3]);
 }
 
 #[test]
 fn dispatches_of_a_reset_before_the_product() {
     // Two products a step, one after the other, and two weight gradients: of r and z, and of n.
-    let config = Config::new(Cell::Gru(Reset::BeforeProduct), InputKind::Tokens(65), 128, 65);
+    let config = Config::of_cell(Cell::Gru(Reset::BeforeProduct), InputKind::Tokens(65), 128, 65);
     let steps = plan(&config, train(), 50, 32, &BY_STEPS);
     assert_eq!(dispatches(&steps), [1 + 2 * 50 + 1, 1, 2 + 2 * 50 + 2 + 1, 3]);
     assert_eq!(dispatches(&plan(&config, train(), 50, 32, &Target::webgpu())), [4, 1, 2 + 1 + 2 + 1, 3]);
@@ -101,7 +101,7 @@ fn dispatches_of_a_learned_start_and_of_a_mean() {
     // Of an LSTM two sums.
     let lstm = Config::lstm(InputKind::Tokens(65), 128, 65).with_learned_initial_state(true);
     assert_eq!(dispatches(&plan(&lstm, train(), 50, 32, &BY_STEPS)), [52 + 1, 1, 54 + 1 + 2, 3]);
-    let mean = text().with_read_out(ReadOut::Mean);
+    let mean = text().pool(Pool::Mean);
     assert_eq!(dispatches(&plan(&mean, train(), 50, 32, &BY_STEPS)), [52 + 1, 1, 54 + 1, 3]);
     assert_eq!(dispatches(&plan(&mean, train(), 50, 32, &Target::webgpu())), [4 + 1, 1, 5 + 1, 3]);
 }
@@ -124,19 +124,27 @@ fn dispatches_are_those_of_the_structure() {
         for input in [InputKind::Tokens(7), InputKind::Dense(7)] {
             for (steps, batch, hidden) in [(1, 1, 1), (2, 3, 33), (4, 1, 64), (50, 32, 257)] {
                 for config in structures(input, hidden) {
-                    for dropout in dropouts.into_iter().filter(|d| config.layers > 1 || d.outputs == 0.0) {
+                    for dropout in
+                        dropouts.into_iter().filter(|d| config.recurrent_layers().count() > 1 || d.outputs == 0.0)
+                    {
                         let plan = plan(&config, train_with(dropout), steps, batch, &target);
                         let whole = is_whole(&plan);
                         seen_whole[usize::from(whole)] += 1;
                         let count = usize::from;
-                        let products = 1 + count(config.cell == Cell::Gru(Reset::BeforeProduct));
-                        let states = 1 + count(config.cell == Cell::Lstm);
-                        let (both, learned) =
-                            (config.directions == Directions::Bidirectional, config.learned_initial_state);
-                        let pools = config.read_out == ReadOut::Mean || (config.read_out == ReadOut::Last && both);
+                        let products = 1 + count(
+                            config.recurrent_layers().next().unwrap().cell == Cell::Gru(Reset::BeforeProduct),
+                        );
+                        let states = 1 + count(config.recurrent_layers().next().unwrap().cell == Cell::Lstm);
+                        let (both, learned) = (
+                            config.recurrent_layers().next().unwrap().directions == Directions::Bidirectional,
+                            config.recurrent_layers().next().unwrap().learned_initial_state,
+                        );
+                        let pools =
+                            config.pooling() == Some(Pool::Mean) || (config.pooling() == Some(Pool::Last) && both);
                         let (masks, between) = (dropout.hidden > 0.0, count(dropout.outputs > 0.0));
                         let masks_inputs = dropout.inputs > 0.0 && input == InputKind::Dense(7);
-                        let (layers, recurrence) = (config.layers, if whole { 1 } else { steps * products });
+                        let (layers, recurrence) =
+                            (config.recurrent_layers().count(), if whole { 1 } else { steps * products });
 
                         // U transposed; its mask; W; the steps; the reverse direction's final states, which of one
                         // sequence lie side by side.

@@ -9,7 +9,7 @@ use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
-use recurrent::{Config, Directions, Error, InputKind, ReadOut};
+use recurrent::{Config, Directions, Error, InputKind, Pool};
 
 use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
 
@@ -45,14 +45,14 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     for input in [InputKind::Tokens(1), InputKind::Tokens(65), InputKind::Dense(1), InputKind::Dense(7)] {
         for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
             for (number, cell) in CELLS.into_iter().enumerate() {
-                for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                     // Every option somewhere, not every combination of them.
-                    let config = Config::new(cell, input, hidden, outputs)
+                    let config = Config::of_cell(cell, input, hidden, outputs)
                         .with_layers(1 + number % 2)
                         .with_directions(if outputs == 3 { Directions::Bidirectional } else { Directions::Forward })
                         .with_bias(outputs != 65)
                         .with_learned_initial_state(outputs > 2)
-                        .with_read_out(read_out);
+                        .with_pool(read_out);
                     for purpose in &purposes {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
                             for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
@@ -161,7 +161,7 @@ fn a_tile_takes_no_more_memory_than_its_target_has() {
             let target = Target { workgroup_bytes, ..base };
             for cell in CELLS {
                 for (hidden, batch) in [(1, 1), (33, 300), (64, 5), (128, 1), (128, 2000), (256, 300), (1030, 33)] {
-                    let config = Config::new(cell, InputKind::Dense(3), hidden, 2);
+                    let config = Config::of_cell(cell, InputKind::Dense(3), hidden, 2);
                     let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
                     let (plan, _) = Plan::new(&config, purpose, 5, batch, &target).unwrap();
                     for command in lower(&plan).unwrap() {

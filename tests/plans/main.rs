@@ -20,9 +20,7 @@ use std::collections::BTreeSet;
 
 use recurrent::internals::plan::{Bytes, DType, Lifetime, METRICS_SLOTS, Op, Plan, Purpose, RecurrenceMode, Target};
 use recurrent::recipe::{Clip, Dropout, LearningRateSchedule, Loss, Optimizer, Recipe};
-use recurrent::{
-    Activation, Cell, Config, Device, Directions, Error, InputKind, Layout, Model, ReadOut, Reset, Trainer,
-};
+use recurrent::{Activation, Cell, Config, Device, Directions, Error, InputKind, Layout, Model, Pool, Reset, Trainer};
 
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
 const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
@@ -62,11 +60,11 @@ fn structures(input: InputKind, hidden: usize) -> Vec<Config> {
         [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)]
     {
         for directions in [Directions::Forward, Directions::Bidirectional] {
-            for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+            for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                 for (learned_initial_state, bias) in [(false, true), (true, false)] {
                     for layers in [1, 3] {
-                        let config = Config::new(cell, input, hidden, 5).with_layers(layers);
-                        let config = config.with_directions(directions).with_read_out(read_out);
+                        let config = Config::of_cell(cell, input, hidden, 5).with_layers(layers);
+                        let config = config.with_directions(directions).with_pool(read_out);
                         all.push(config.with_learned_initial_state(learned_initial_state).with_bias(bias));
                     }
                 }
@@ -147,7 +145,7 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
         + history /* masked_history */ + 2 * 2 * 8 /* pooled, and its excess */ + 2 * 6 /* outputs */ + 2 /* row_loss */
         + parameters /* one slice of gradients */ + 3 * parameters.div_ceil(2048) /* partials */;
     let config = Config::lstm(InputKind::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Bidirectional);
-    let config = config.with_learned_initial_state(true).with_read_out(ReadOut::Mean);
+    let config = config.with_learned_initial_state(true).pool(Pool::Mean);
     let recipe = Recipe::new(Loss::MeanSquared).with_dropout(of_all_kinds());
     let mut plan = plan(&config, Purpose::Train(recipe), 3, 2, &BY_STEPS);
     plan.keep_all();
@@ -184,18 +182,18 @@ fn growing(config: &Config, purpose: Purpose, target: &Target) -> BTreeSet<Strin
 fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_steps() {
     for target in [Target::cpu(), Target::webgpu(), BY_STEPS] {
         for config in structures(InputKind::Tokens(7), 33) {
-            let every_step = config.read_out == ReadOut::EveryStep;
+            let every_step = config.pooling().is_none();
             let mut infer = BTreeSet::from(["tokens".to_owned()]);
             infer.extend(every_step.then(|| "outputs".to_owned()));
             let mut evaluate = infer.clone();
             // Of the loss its inputs, and each position's part of it.
             let of_loss = ["targets", "loss_mask", "row_loss"].map(str::to_owned);
             evaluate.extend(of_loss.into_iter().filter(|_| every_step));
-            if config.directions == Directions::Bidirectional {
+            if config.recurrent_layers().next().unwrap().directions == Directions::Bidirectional {
                 // The second direction begins where the first ends. Two histories do, however many layers there are.
                 let mut layers = vec!["gates_l0", "history_l0"];
-                layers.extend((config.layers > 1).then_some("history_l1"));
-                layers.extend(match config.cell {
+                layers.extend((config.recurrent_layers().count() > 1).then_some("history_l1"));
+                layers.extend(match config.recurrent_layers().next().unwrap().cell {
                     Cell::Lstm => Some("cells_l0"),
                     Cell::Gru(Reset::AfterProduct) => Some("recurrent_l0"),
                     Cell::Gru(Reset::BeforeProduct) => Some("operand_l0"),
@@ -212,7 +210,9 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
 
 #[test]
 fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
-    for config in structures(InputKind::Tokens(7), 33).into_iter().filter(|config| config.layers == 3) {
+    for config in
+        structures(InputKind::Tokens(7), 33).into_iter().filter(|config| config.recurrent_layers().count() == 3)
+    {
         for target in [Target::cpu(), Target::webgpu(), BY_STEPS] {
             let bytes = |layers: usize| {
                 let config = config.clone().with_layers(layers);
@@ -252,13 +252,10 @@ fn inference_on_the_cpu_keeps_as_many_steps_as_a_cache_holds() {
 #[test]
 fn a_plan_prints_every_tensor_and_every_operation() {
     let with_all = [
-        plan(&text().with_read_out(ReadOut::Last), train(), 50, 32, &Target::webgpu()),
+        plan(&text().pool(Pool::Last), train(), 50, 32, &Target::webgpu()),
         plan(&Config::elman(InputKind::Dense(3), 4, 5), train(), 2, 2, &BY_STEPS),
         plan(
-            &text()
-                .with_directions(Directions::Bidirectional)
-                .with_learned_initial_state(true)
-                .with_read_out(ReadOut::Mean),
+            &text().with_directions(Directions::Bidirectional).with_learned_initial_state(true).pool(Pool::Mean),
             train_with(Dropout::variational(0.1, 0.2)),
             5,
             2,
@@ -394,7 +391,7 @@ fn a_tensor_beyond_the_adapters_limit_is_named_with_the_limit() {
     assert!(error.to_string().contains("134217728"), "{error}");
 
     // Every tensor fits by itself, but the inputs are uploaded together.
-    let config = Config::elman(InputKind::Dense(20), 1, 10).with_read_out(ReadOut::EveryStep);
+    let config = Config::elman(InputKind::Dense(20), 1, 10).with_pool(None);
     let target = Target { binding_bytes: 100_000, ..Target::webgpu() };
     let mean_squared = Purpose::Evaluate(Loss::MeanSquared);
     let error = Plan::new(&config, mean_squared, 100, 10, &target).unwrap_err();

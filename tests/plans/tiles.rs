@@ -40,7 +40,7 @@ fn a_workgroup_takes_more_sequences_where_there_are_more_than_fill_the_device() 
 
 #[test]
 fn a_tile_of_a_whole_sequence_fits_the_workgroup_s_memory() {
-    let config = Config::new(Cell::Lstm, InputKind::Dense(3), 128, 3);
+    let config = Config::of_cell(Cell::Lstm, InputKind::Dense(3), 128, 3);
     // H + 4·H numbers for a sequence forwards, 4·H + H backwards.
     assert_eq!(sequences(&config, 5000, &Target::webgpu()), [4, 4]);
     assert_eq!(sequences(&config, 5000, &Target { workgroup_bytes: 32 << 10, ..Target::webgpu() }), [8, 8]);

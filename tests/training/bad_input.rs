@@ -8,7 +8,7 @@ use recurrent::data::{HeldOutWindows, Windows};
 use recurrent::gpu::Gpu;
 use recurrent::{
     Batch, BatchShape, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer,
-    ReadOut, Recipe, Start, State, StreamingPredictor, Targets, Trainer,
+    Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 fn tokens() -> Config {
@@ -73,15 +73,59 @@ fn refused(config: &Config, loss: Loss, batch: Batch) -> String {
 }
 
 #[test]
+fn lists_that_cannot_work() {
+    let config = || Config::new(InputKind::Dense(3));
+    for (config, expected) in [
+        (config().outputs(2), "the number of recurrent layers (L) is 0, expected at least 1"),
+        (config().pool(Pool::Mean).outputs(2), "the number of recurrent layers (L) is 0, expected at least 1"),
+        (
+            config().pool(Pool::Last).layer(Recurrent::gru(4)).outputs(2),
+            "layer 1 (gru) reads steps, but layer 0 (pool) leaves one row for each sequence; \
+             expected it below the pool",
+        ),
+        (
+            config().layer(Recurrent::lstm(4)).pool(Pool::Last).pool(Pool::Mean).outputs(2),
+            "layer 2 (pool) reads steps, but layer 1 (pool) leaves one row for each sequence; \
+             expected it below the pool",
+        ),
+        (
+            config().layer(Recurrent::lstm(4)).layer(Recurrent::gru(4).with_forget_bias(1.0)).outputs(2),
+            "layer 1 (gru): a forget gate's bias is given, but a cell of kind gru has none",
+        ),
+        (
+            config().layer(Recurrent::lstm(4).with_forget_bias(f64::NAN)).outputs(2),
+            "layer 0 (lstm): the forget gate's bias is NaN, expected a finite number",
+        ),
+        (
+            config().layer(Recurrent::lstm(4)).with_layers(1025).outputs(2),
+            "the number of layers (L) is 1025, expected at most 1024",
+        ),
+    ] {
+        assert_eq!(words(Model::new(config)), format!("invalid configuration: {expected}"));
+    }
+    // A state of a list of another order has as many numbers, and is no state of it.
+    let [config, other] =
+        [[3, 5], [5, 3]].map(|[low, high]| config().layer(Recurrent::lstm(low)).layer(Recurrent::gru(high)).outputs(2));
+    let state = Model::new(other).unwrap().initial_state(1).unwrap();
+    let mut stream = StreamingPredictor::new(&Device::cpu(), &Model::new(config).unwrap(), 1).unwrap();
+    assert_eq!(
+        words(stream.set_state(&state)),
+        "state is h [1, 5] of layer 0, h [1, 3] of layer 1, c [1, 5] of layer 0; expected h [1, 3] of layer 0, \
+         h [1, 5] of layer 1, c [1, 3] of layer 0"
+    );
+}
+
+#[test]
 fn sizes_of_zero() {
     for (config, what) in [
-        (Config::elman(InputKind::Tokens(0), 8, 6), "inputs (I)"),
-        (Config::elman(InputKind::Dense(0), 8, 6), "inputs (I)"),
-        (Config::elman(InputKind::Tokens(5), 0, 6), "hidden units (H)"),
-        (Config::elman(InputKind::Tokens(5), 8, 0), "outputs (O)"),
+        (Config::elman(InputKind::Tokens(0), 8, 6), "the number of inputs (I)"),
+        (Config::elman(InputKind::Dense(0), 8, 6), "the number of inputs (I)"),
+        (Config::elman(InputKind::Tokens(5), 0, 6), "layer 0 (rnn): the number of hidden units (H)"),
+        (Config::elman(InputKind::Tokens(5), 8, 6).with_layers(0), "the number of recurrent layers (L)"),
+        (Config::elman(InputKind::Tokens(5), 8, 0), "the number of outputs (O)"),
     ] {
         let said = words(Model::new(config));
-        assert_eq!(said, format!("invalid configuration: the number of {what} is 0, expected at least 1"));
+        assert_eq!(said, format!("invalid configuration: {what} is 0, expected at least 1"));
     }
     let none = |what| format!("invalid configuration: the number of {what} is 0, expected at least 1");
     let (steps, sequences) = (none("steps (T)"), none("sequences in a batch (B)"));
@@ -101,7 +145,7 @@ fn sizes_of_zero() {
         ),
         sequences
     );
-    let last = tokens().with_read_out(ReadOut::Last);
+    let last = tokens().pool(Pool::Last);
     assert_eq!(
         refused(
             &last,
@@ -171,18 +215,18 @@ fn batches_of_another_shape() {
     assert_eq!(refused_tokens(short), "mask has shape [3], expected [8]");
     let one = State::new(&tokens(), 1, vec![0.0; 8]).unwrap();
     let short = good().with_start(Start::Given(one.clone()));
-    assert_eq!(refused_tokens(short), "start has shape [1, 1, 1, 8], expected [1, 1, 2, 8]");
+    assert_eq!(refused_tokens(short), "start has shape [1, 8], expected [2, 8]");
     // Labels at every step, for a network that is read out at the last.
-    let last = tokens().with_read_out(ReadOut::Last);
+    let last = tokens().pool(Pool::Last);
     let said = refused(&last, Loss::CrossEntropy, good());
-    let expected = "(one for each sequence, as the model's read-out is ReadOut::Last) has shape [8], expected [2]";
+    let expected = "(one for each sequence, as the network has a pool) has shape [8], expected [2]";
     assert_eq!(said, format!("targets {expected}"));
 
     assert_eq!(words(stream(&tokens()).step_tokens(&[1])), "inputs has shape [1], expected [1, 2]");
     assert_eq!(words(stream(&dense()).step(&[1.0; 5])), "inputs has shape [5], expected [1, 2, 3]");
     let said = words(stream(&dense()).set_state(&one));
-    assert_eq!(said, "state has shape [1, 1, 1, 8], expected [1, 1, 2, 8]");
-    assert_eq!(words(State::new(&dense(), 2, vec![1.0; 5])), "state has shape [5], expected [1, 1, 2, 8]");
+    assert_eq!(said, "state has shape [1, 8], expected [2, 8]");
+    assert_eq!(words(State::new(&dense(), 2, vec![1.0; 5])), "state has shape [5], expected [2, 8]");
 }
 
 #[test]

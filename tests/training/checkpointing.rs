@@ -7,13 +7,13 @@
 use recurrent::internals::plan::{Op, Phase, Plan, Purpose, Target};
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, InputKind, Layout, Model, ReadOut, Reset,
+    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, InputKind, Layout, Model, Pool, Reset,
     Start, Trainer,
 };
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Network, Window, random_parameters, step_into};
+use crate::common::network::{Network, Window, mixed, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
 
@@ -30,10 +30,12 @@ fn configs() -> Vec<Config> {
     let mut all = Vec::new();
     for cell in CELLS {
         for layers in [1, 2, 3] {
-            for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+            for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                 let number = all.len();
                 let input = if number % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
-                let config = Config::new(cell, input, 6, 3).with_layers(layers).with_read_out(read_out);
+                let config = Config::of_cell(cell, input, 6, 3).with_layers(layers).with_pool(read_out);
+                // Every fourth is a list of layers that differ.
+                let config = if number % 4 > 0 { config } else { mixed(config, &mut Random::new(9), &CELLS) };
                 all.push(config.with_learned_initial_state(number % 3 != 0).with_bias(number % 5 != 0));
             }
         }
@@ -43,7 +45,7 @@ fn configs() -> Vec<Config> {
 
 fn recipe(config: &Config, with_dropout: bool) -> Recipe {
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
-    let between = if config.layers > 1 { 0.4 } else { 0.0 };
+    let between = if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 };
     let dropout = Dropout::variational(0.2, 0.3).with_outputs(between);
     recipe.with_dropout(if with_dropout { dropout } else { Dropout::NONE })
 }
@@ -88,7 +90,7 @@ fn the_gradient_is_that_of_the_whole_window<E: Execute>(
         let window = Window::random(&mut random, config, true, STEPS, BATCH);
         let mut window = window.with_lengths(config, vec![1, 7, STEPS as u32]);
         for with_dropout in [false, true] {
-            window.fresh = config.learned_initial_state && with_dropout;
+            window.fresh = config.recurrent_layers().next().unwrap().learned_initial_state && with_dropout;
             let recipe = recipe(config, with_dropout);
             let want = step(recurrent::internals::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe, &window);
             for (target, checkpointing) in targets.iter().flat_map(|target| segments.iter().map(move |s| (target, s))) {
@@ -161,7 +163,8 @@ fn a_segment_s_history_is_kept_in_place_of_the_window_s() {
         let names = ["gates_l1", "history_l0", "cells_l1", "upstream_l0", "segment_states", "state_gradient"];
         (names.map(of), plan.bytes().scratch)
     });
-    let state = vec![2, 2, batch, 128];
+    // h and c of two layers.
+    let state = vec![2 * 2 * batch * 128];
     assert_eq!(whole.0[..4], [(100, 4), (101, 1), (101, 1), (101, 1)].map(|(t, g)| Some(vec![t, batch, g * 128])));
     assert_eq!(whole.0[4..], [None, None]);
     // Ten steps, and slots for the state before them and, of what gradients are carried by, for the one after.
@@ -170,7 +173,7 @@ fn a_segment_s_history_is_kept_in_place_of_the_window_s() {
     assert!(cut.1 * 2 < whole.1, "{} bytes in place of {}", cut.1, whole.1);
     // Of √T steps and √T states, the whole grows with √T.
     let scratch = |steps: usize, checkpointing| {
-        let plan = plan(&config.clone().with_read_out(ReadOut::Last), checkpointing, steps, batch, &Target::cpu());
+        let plan = plan(&config.clone().pool(Pool::Last), checkpointing, steps, batch, &Target::cpu());
         plan.bytes().scratch - plan.get(plan.find("gradient_slices").unwrap()).bytes()
     };
     let [short, long] = [100, 10_000].map(|steps| scratch(steps, GradientCheckpointing::Sqrt));

@@ -24,7 +24,8 @@ fn batch(input: f32, target: f32) -> Batch {
 
 /// Two rectified layers of one unit, no bias but a read-out of 0: W and U of the first, of the second, then V.
 fn model([w0, u0, w1, u1, v]: [f32; 5]) -> Model {
-    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(1), 1, 1).with_layers(2).with_bias(false);
+    let config =
+        Config::of_cell(Cell::Elman(Activation::Relu), InputKind::Dense(1), 1, 1).with_layers(2).with_bias(false);
     let values =
         [("weight_ih_l0", w0), ("weight_hh_l0", u0), ("weight_ih_l1", w1), ("weight_hh_l1", u1), ("weight", v)];
     let tensors = values.iter().map(|(name, value)| (*name, &[1, 1][..], std::slice::from_ref(value)));
@@ -119,7 +120,7 @@ fn a_parameter_that_an_update_threw_beyond_all_bounds_is_named() {
 #[test]
 fn a_gate_that_is_shut_passes_no_gradient_however_large_its_input() {
     for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
-        let config = Config::new(cell, InputKind::Dense(2), 5, 1).with_seed(3);
+        let config = Config::of_cell(cell, InputKind::Dense(2), 5, 1).with_seed(3);
         let model = Model::new(config).unwrap();
         let devices = devices();
         let norms = devices.iter().flat_map(|device| {

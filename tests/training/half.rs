@@ -14,7 +14,7 @@ use recurrent::internals::cpu;
 use recurrent::internals::plan::{DType, Plan, Purpose, StepParams, Target, UpdateLossScale};
 use recurrent::{
     Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error,
-    GradientCheckpointing, InputKind, Loss, Model, Optimizer, Precision, Predictor, ReadOut, Recipe, Reset,
+    GradientCheckpointing, InputKind, Loss, Model, Optimizer, Pool, Precision, Predictor, Recipe, Reset,
     StreamingPredictor, Targets, Trainer,
 };
 
@@ -41,19 +41,16 @@ fn in_half(target: Target) -> Target {
 /// Networks with every option somewhere, and recipes to train them by.
 fn networks() -> Vec<(Config, Recipe)> {
     let all = CELLS.into_iter().enumerate().flat_map(|(number, cell)| {
-        let tokens = Config::new(cell, InputKind::Tokens(7), 19, 5).with_layers(2).with_learned_initial_state(true);
-        let dense = Config::new(cell, InputKind::Dense(3), 33, 2).with_directions(Directions::Bidirectional);
-        let read_out = [ReadOut::Last, ReadOut::Mean, ReadOut::EveryStep][number % 3];
+        let tokens = Config::of_cell(cell, InputKind::Tokens(7), 19, 5).with_layers(2).with_learned_initial_state(true);
+        let dense = Config::of_cell(cell, InputKind::Dense(3), 33, 2).with_directions(Directions::Bidirectional);
+        let read_out = [Some(Pool::Last), Some(Pool::Mean), None][number % 3];
         let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.2).with_seed(number as u64);
         let plain = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None);
         [
             (tokens.clone(), plain),
-            (
-                tokens.clone().with_read_out(read_out),
-                plain.with_gradient_checkpointing(GradientCheckpointing::Steps(2)),
-            ),
+            (tokens.clone().with_pool(read_out), plain.with_gradient_checkpointing(GradientCheckpointing::Steps(2))),
             (tokens.with_bias(false), plain.with_dropout(dropout)),
-            (dense.with_read_out(read_out), Recipe::new(Loss::MeanSquared).with_clip(Clip::None)),
+            (dense.with_pool(read_out), Recipe::new(Loss::MeanSquared).with_clip(Clip::None)),
         ]
     });
     all.collect()
@@ -141,7 +138,7 @@ const STEPS: usize = 8;
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn a_task_is_learned_as_in_single_precision() {
     for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct)] {
-        let config = Config::new(cell, InputKind::Tokens(TOKENS), 24, TOKENS).with_read_out(ReadOut::Last).with_seed(3);
+        let config = Config::of_cell(cell, InputKind::Tokens(TOKENS), 24, TOKENS).pool(Pool::Last).with_seed(3);
         let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-2);
         for device in [whole::gpu(), half()] {
             let mut trainer = Trainer::new(&device, &Model::new(config.clone()).unwrap(), recipe).unwrap();
@@ -297,7 +294,7 @@ fn windows_of_one_step_share_a_scale() {
 #[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
 fn predictions_streams_and_evaluations_agree() {
     for cell in CELLS {
-        let config = Config::new(cell, InputKind::Dense(3), 21, 5).with_layers(2).with_seed(6);
+        let config = Config::of_cell(cell, InputKind::Dense(3), 21, 5).with_layers(2).with_seed(6);
         let model = Model::new(config.clone()).unwrap();
         let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 6, 3);
         let recurrent::Inputs::Dense(x) = &batch.sequences.inputs else { panic!("vectors") };

@@ -16,7 +16,7 @@ fn model(cell: Cell, init: Init) -> Model {
 }
 
 fn config(cell: Cell) -> Config {
-    let config = Config::new(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2).with_seed(9);
+    let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2).with_seed(9);
     config.with_directions(Directions::Bidirectional).with_learned_initial_state(true)
 }
 

@@ -9,8 +9,8 @@ use recurrent::internals::plan::{Cost, Op, Plan, Purpose, StepParams, Target};
 #[cfg(feature = "gpu")]
 use recurrent::wgpu;
 use recurrent::{
-    Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model, Optimizer,
-    Precision, Profile, ReadOut, Recipe, Reset, Trainer,
+    Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model, Optimizer, Pool,
+    Precision, Profile, Recipe, Reset, Trainer,
 };
 use serde_json::Value;
 
@@ -54,8 +54,8 @@ fn networks() -> Vec<(Config, Recipe)> {
     let gru = |reset| Config::gru(InputKind::Dense(4), 5, 6).with_cell(Cell::Gru(reset));
     vec![
         (small(), recipe()),
-        (gru(Reset::AfterProduct).with_layers(2).with_read_out(ReadOut::Mean), recipe()),
-        (gru(Reset::BeforeProduct).with_directions(Directions::Bidirectional).with_read_out(ReadOut::Last), recipe()),
+        (gru(Reset::AfterProduct).with_layers(2).pool(Pool::Mean), recipe()),
+        (gru(Reset::BeforeProduct).with_directions(Directions::Bidirectional).pool(Pool::Last), recipe()),
         (
             Config::elman(InputKind::Tokens(7), 5, 6).with_layers(2).with_learned_initial_state(true),
             recipe().with_dropout(dropout),

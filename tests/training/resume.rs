@@ -8,7 +8,7 @@ use crate::common::whole::{self, bytes};
 use recurrent::data::Windows;
 use recurrent::{
     Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, InputKind,
-    LearningRateSchedule, Loss, Model, Optimizer, Recipe, Reset, Start, Trainer,
+    LearningRateSchedule, Loss, Model, Optimizer, Recipe, Recurrent, Reset, Start, Trainer,
 };
 
 /// N. An epoch has fewer windows, so the second half begins in the middle of a carried state and passes a reset.
@@ -40,7 +40,9 @@ fn cases() -> Vec<Case> {
     let cosine = LearningRateSchedule::Cosine { warm_up: 20, total: 30, floor: 0.1 };
     let decay = LearningRateSchedule::StepDecay { after: 15, every: 4, factor: 0.3 };
     let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.25).with_seed(SEEDS[1]);
-    let both = Config::new(Cell::Gru(Reset::BeforeProduct), InputKind::Dense(3), 18, 2).with_layers(2);
+    let both = Config::of_cell(Cell::Gru(Reset::BeforeProduct), InputKind::Dense(3), 18, 2).with_layers(2);
+    let list = Config::new(input).layer(Recurrent::gru(7).with_learned_initial_state(true));
+    let list = list.layer(Recurrent::lstm(18)).layer(Recurrent::lstm(11)).outputs(5);
     vec![
         case("sgd", elman(), recipe(Optimizer::sgd(0.0), 0.3).with_clip(Clip::Norm(0.2))),
         case("momentum", elman(), recipe(Optimizer::sgd(0.9), 0.1).with_schedule(decay)),
@@ -56,6 +58,7 @@ fn cases() -> Vec<Case> {
             recipe(Optimizer::adam_w(0.1), 0.01).with_schedule(decay).with_clip(Clip::Normalize(0.5)),
         ),
         case("dropout", lstm(), adam.with_dropout(dropout)),
+        case("list", list, adam.with_dropout(dropout)),
         case("learned_initial_state", Config::gru(input, 18, 5).with_layers(2).with_learned_initial_state(true), adam),
         Case {
             windows: |step| vec![unequal(step)],
@@ -224,7 +227,7 @@ fn what_cannot_be_resumed_is_an_error() {
     let mut narrower = whole.clone();
     narrower.training.as_mut().unwrap().state = Some(other.initial_state(2).unwrap());
     let refused = Trainer::resume(&device, &narrower);
-    assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Data(_))), "{refused:?}");
 
     let mut last = whole;
     last.training.as_mut().unwrap().steps = u64::MAX;

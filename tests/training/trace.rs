@@ -4,7 +4,7 @@ use recurrent::internals::plan::{Phase, Plan, Purpose, Target};
 use recurrent::recipe::GradientCheckpointing;
 use recurrent::{
     Activation, Batch, BatchShape, Cell, Clip, Config, Device, Directions, Error, InputKind, Inputs, LayerTrace, Loss,
-    Model, NotFinite, Optimizer, Predictor, ReadOut, Recipe, Reset, Sequences, Start, State, Targets, Trace, Trainer,
+    Model, NotFinite, Optimizer, Pool, Predictor, Recipe, Reset, Sequences, Start, State, Targets, Trace, Trainer,
 };
 
 use crate::common::random::Random;
@@ -55,7 +55,7 @@ fn traced(device: &Device, model: &Model, recipe: Recipe, batches: &[Batch]) -> 
 #[test]
 fn a_linear_network_has_the_closed_form() {
     const STEPS: usize = 20;
-    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).with_read_out(ReadOut::Last);
+    let config = Config::of_cell(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).pool(Pool::Last);
     for rho in [0.5, 0.9, 1.0, 1.25] {
         let unit = (0..16).map(|i| if i % 5 == 0 { rho } else { 0.0 }).collect::<Vec<f32>>();
         let model = model(&config, &[("weight_hh_l0", &unit), ("weight_ih_l0", &[0.0; 4]), ("bias_ih_l0", &[1.0; 4])]);
@@ -85,7 +85,7 @@ fn a_linear_network_has_the_closed_form() {
 #[test]
 fn a_linear_network_that_reads_both_ways_has_the_closed_form() {
     const STEPS: usize = 12;
-    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).with_read_out(ReadOut::Last);
+    let config = Config::of_cell(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).pool(Pool::Last);
     let config = config.with_directions(Directions::Bidirectional);
     let unit = |rho: f32| (0..16).map(|i| if i % 5 == 0 { rho } else { 0.0 }).collect::<Vec<f32>>();
     let (forward, reverse) = (0.9, 0.7);
@@ -129,7 +129,7 @@ fn the_first_step_s_norm_is_that_of_differences() {
     const STEPS: usize = 6;
     const MOVE: f32 = 1e-2;
     for cell in CELLS {
-        let config = Config::new(cell, InputKind::Dense(3), 4, 2).with_read_out(ReadOut::Last).with_seed(2);
+        let config = Config::of_cell(cell, InputKind::Dense(3), 4, 2).pool(Pool::Last).with_seed(2);
         let model = Model::new(config.clone()).unwrap();
         let whole = batch(&config, STEPS, &[STEPS; 2], 9);
         let Inputs::Dense(inputs) = &whole.sequences.inputs else { panic!("vectors") };
@@ -164,11 +164,9 @@ fn the_first_step_s_norm_is_that_of_differences() {
 fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
     const STEPS: usize = 9;
     for (at, cell) in CELLS.into_iter().enumerate() {
-        for (directions, read_out) in
-            [(Directions::Forward, ReadOut::EveryStep), (Directions::Bidirectional, ReadOut::Mean)]
-        {
-            let config = Config::new(cell, InputKind::Dense(3), 5, 2).with_layers(2);
-            let config = config.with_directions(directions).with_read_out(read_out);
+        for (directions, read_out) in [(Directions::Forward, None), (Directions::Bidirectional, Some(Pool::Mean))] {
+            let config = Config::of_cell(cell, InputKind::Dense(3), 5, 2).with_layers(2);
+            let config = config.with_directions(directions).with_pool(read_out);
             let model = Model::new(config.clone()).unwrap();
             let batch = batch(&config, STEPS, &[STEPS, 4, 1], at as u64);
             let trace = |device: &Device, recipe| traced(device, &model, recipe, std::slice::from_ref(&batch));
@@ -242,7 +240,7 @@ fn parameters_norms_are_those_of_the_model_and_their_squares_add_up_to_the_metri
 
 #[test]
 fn what_is_not_finite_shows() {
-    let config = Config::new(Cell::Elman(Activation::Relu), InputKind::Dense(3), 5, 2);
+    let config = Config::of_cell(Cell::Elman(Activation::Relu), InputKind::Dense(3), 5, 2);
     let model = model(&config, &[("weight_hh_l0", &[1e30; 25]), ("bias_ih_l0", &[1.0; 5])]);
     for device in devices() {
         let trace = traced(&device, &model, still(Loss::MeanSquared), &[batch(&config, 6, &[6], 1)]);

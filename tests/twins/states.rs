@@ -48,7 +48,10 @@ pub fn start(random: &mut Random, [states, batch, width]: [usize; 3], fresh: boo
     let held = if fresh { nan(len) } else { random.reals(len, 1.0) };
     let learned = case.matrix("learned", states, width, learned);
     let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
-    let state = case.in_out("state", &[states, batch, width], held, vec![(0..len, EXACT)]);
+    // Other layers' lie before it and behind it, and stay.
+    let held = [random.reals(width, 1.0), held, random.reals(3, 1.0)].concat();
+    let state = case.in_out("state", &[held.len()], held, vec![(0..len + width + 3, EXACT)]);
+    let state = View::new(state, width, states * batch, width);
     case.with(Op::InitialState(InitialState { learned, fresh, state }))
 }
 

@@ -84,6 +84,11 @@ impl Work {
         Ok(Work { cell: cell.to_owned(), batch, steps, inputs, hidden, classes, config })
     }
 
+    /// G.
+    fn gates(&self) -> usize {
+        self.config.recurrent_layers().next().map_or(1, |layer| layer.cell.gates())
+    }
+
     /// How many steps of every sequence a phase is over.
     fn steps_of(&self, phase: Phase) -> usize {
         if phase == Phase::Stream { 1 } else { self.steps }
@@ -93,7 +98,7 @@ impl Work {
     /// else.
     pub fn flop(&self, phase: Phase) -> f64 {
         let [rows, inputs, hidden, classes, gates] =
-            [self.steps_of(phase) * self.batch, self.inputs, self.hidden, self.classes, self.config.cell.gates()]
+            [self.steps_of(phase) * self.batch, self.inputs, self.hidden, self.classes, self.gates()]
                 .map(|size| size as f64);
         let forward = 2.0 * rows * (gates * hidden * (inputs + hidden) + hidden * classes);
         if phase == Phase::Train { 3.0 * forward } else { forward }
@@ -125,7 +130,7 @@ impl Work {
         sum += 2.0 * x + 4.0 * gates + 5.0 * history;
         // Logits and their gradient, each written and read.
         sum += 4.0 * y + named("targets")?;
-        if self.config.cell.gates() > 1 {
+        if self.gates() > 1 {
             // What a gated cell keeps for its gradient, written and read: the gates' values, and a number more for
             // every unit, an LSTM's c or the recurrent part of a GRU's n.
             sum += 2.0 * gates + 2.0 * 4.0 * (steps * self.batch * self.hidden) as f64;

@@ -31,7 +31,7 @@ pub(super) static REMAINING_LENGTHS: Kernel = Kernel::new::<RemainingLengthsPara
     &[read("lengths"), write("left")],
 );
 
-params!(InitialStateParams { states: u32, batch: u32, columns: u32, learned_offset: u32 });
+params!(InitialStateParams { states: u32, batch: u32, columns: u32, learned_offset: u32, state_offset: u32 });
 
 pub(super) static INITIAL_STATE: Kernel = Kernel::new::<InitialStateParams>(
     "initial_state",
@@ -119,17 +119,17 @@ pub(super) fn remaining_lengths(plan: &Plan, op: &RemainingLengths) -> Result<Co
 
 pub(super) fn initial_state(plan: &Plan, op: &InitialState) -> Result<Command> {
     let [states, columns] = [op.learned.rows, op.learned.cols];
-    let len = tensor(plan, op.state)?.len();
-    let batch = len / (states * columns).max(1);
-    check_len(plan, op.state, &[states, batch, columns])?;
+    let batch = op.state.rows / states.max(1);
     check_len(plan, op.fresh, &[1])?;
     let params = InitialStateParams {
         states: to_u32(states)?,
         batch: to_u32(batch)?,
         columns: to_u32(columns)?,
         learned_offset: contiguous_offset(plan, "learned", &op.learned, [states, columns])?,
+        state_offset: contiguous_offset(plan, "state", &op.state, [states * batch, columns])?,
     };
-    dispatch(plan, &INITIAL_STATE, vec![op.learned.tensor, op.fresh, op.state], &params, tile_count(len, 256), 1)
+    let tensors = vec![op.learned.tensor, op.fresh, op.state.tensor];
+    dispatch(plan, &INITIAL_STATE, tensors, &params, tile_count(op.state.len(), 256), 1)
 }
 
 pub(super) fn initial_state_gradient(plan: &Plan, op: &InitialStateGradient, cut: Cut) -> Result<Vec<Command>> {

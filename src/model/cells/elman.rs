@@ -13,7 +13,7 @@ pub(crate) const RECORD: Record =
 /// ```
 /// use recurrent::{Activation, Cell, Config, InputKind};
 /// let config = Config::elman(InputKind::Dense(2), 8, 1).with_cell(Cell::Elman(Activation::Relu));
-/// # assert_eq!(config.cell, Cell::Elman(Activation::Relu));
+/// # assert_eq!(config.recurrent_layers().next().unwrap().cell, Cell::Elman(Activation::Relu));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -17,7 +17,7 @@ pub(crate) const RECORD: Record =
 /// ```
 /// use recurrent::{Cell, Config, InputKind, Reset};
 /// let config = Config::gru(InputKind::Dense(2), 8, 1).with_cell(Cell::Gru(Reset::BeforeProduct)); // Cho et al. 2014
-/// # assert_eq!(config.cell, Cell::Gru(Reset::BeforeProduct));
+/// # assert_eq!(config.recurrent_layers().next().unwrap().cell, Cell::Gru(Reset::BeforeProduct));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

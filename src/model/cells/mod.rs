@@ -16,7 +16,7 @@ pub use gru::Reset;
 ///
 /// ```
 /// use recurrent::{Cell, Config, InputKind};
-/// let config = Config::new(Cell::Lstm, InputKind::Dense(2), 8, 1);
+/// let config = Config::of_cell(Cell::Lstm, InputKind::Dense(2), 8, 1);
 /// assert_eq!(config, Config::lstm(InputKind::Dense(2), 8, 1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,14 +6,20 @@
 
 mod backward;
 mod forward;
+mod layer;
+mod pool;
+mod read_out;
+mod recurrent;
 
 use super::{
-    CopyView, DType, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase, Plan, PoolKind,
-    Purpose, Recurrence, StepMetrics, StepParams, Sum, Target, TensorId, View,
+    CopyView, DType, DropoutDraw, DropoutMask, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow,
+    Op, Phase, Plan, ProductTile, Purpose, StepMetrics, StepParams, Sum, Target, TensorId, View,
 };
 use crate::error::Result;
-use crate::model::{Config, Directions, Layout, ReadOut};
+use crate::model::{Config, Layout, StateShape};
 use crate::recipe::{Clip, Dropout, Loss, Precision, Recipe, TargetKind};
+use layer::{Done, Link, OpenLayer, Site};
+use pool::PoolLayer;
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +35,8 @@ pub struct PlanTensors {
     pub fresh: Option<TensorId>,
     /// `[R, O]`: the read-out. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
     pub outputs: TensorId,
-    /// `[S, L, B, D·H]`: the initial state of every layer before a run, the final state after it.
+    /// h `[B, D·H]` of every recurrent layer, then c of those that have one: the initial state before a run, the final
+    /// state after it.
     pub state: TensorId,
     /// The inputs of a loss.
     pub loss: Option<LossTensors>,
@@ -66,7 +73,7 @@ pub struct TrainingTensors {
     pub segment: usize,
     /// `[sites, 2]`: the keys of this step's dropout, where there is any.
     pub keys: Option<TensorId>,
-    /// `[L·D, T]`: the norm of dL/dh_t of every layer and direction, a row each, where the recipe traces them.
+    /// `[ΣD, T]`: the norm of dL/dh_t of every recurrent layer and direction, a row each, where the recipe traces them.
     pub trace: Option<TensorId>,
     /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](super::UpdateLossScale), which
     /// says what it holds before the first step.
@@ -85,10 +92,11 @@ struct Builder<'a> {
     segment: usize,
     /// T·B.
     rows: usize,
-    /// D·G·H.
-    gates: usize,
-    /// D·H.
-    width: usize,
+    /// Which states the network has.
+    state_shape: StateShape,
+    is_training: bool,
+    /// `[B]`: how many steps of each sequence are valid.
+    lengths: TensorId,
     /// θ, as the optimiser keeps them.
     parameters: TensorId,
     /// θ, as all products read them.
@@ -100,8 +108,12 @@ struct Builder<'a> {
     /// Disabled unless this is a training.
     dropout: Dropout,
     keys: Option<TensorId>,
-    /// `[L·D, T]`, of a training that traces its gradient.
+    /// `[ΣD, T]`, of a training that traces its gradient.
     trace: Option<TensorId>,
+    /// `[1]`: whether sequences start from the learned initial state.
+    fresh: Option<TensorId>,
+    /// Rows by token and where each token's begin, of a training that reads tokens.
+    rows_by_token: Option<(TensorId, TensorId)>,
     /// What operations are pushed to.
     phase: Phase,
 }
@@ -133,8 +145,7 @@ pub(super) fn build(
         }
         _ => None,
     };
-    let (rows, width) = (steps.saturating_mul(batch), config.output_width());
-    let gates = width.saturating_mul(config.cell.gates());
+    let is_training = matches!(purpose, Purpose::Train(_));
     let (dropout, segment) = match purpose {
         Purpose::Train(recipe) => (recipe.dropout, recipe.gradient_checkpointing.segment(steps)),
         Purpose::Infer | Purpose::Evaluate(_) => (Dropout::NONE, steps),
@@ -147,9 +158,10 @@ pub(super) fn build(
         steps,
         batch,
         segment,
-        rows,
-        gates,
-        width,
+        rows: steps.saturating_mul(batch),
+        state_shape: StateShape::new(config),
+        is_training,
+        lengths: parameters,
         parameters,
         rounded,
         storage_dtype,
@@ -157,6 +169,8 @@ pub(super) fn build(
         dropout,
         keys: None,
         trace: None,
+        fresh: None,
+        rows_by_token: None,
         phase: Phase::Forward,
     };
     let outputs = builder.build(purpose)?;
@@ -167,14 +181,18 @@ pub(super) fn build(
     Ok((builder.plan, outputs))
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
     fn build(&mut self, purpose: Purpose) -> Result<PlanTensors> {
         let forward = self.forward(purpose)?;
         let mut all = PlanTensors {
             parameters: self.parameters,
             inputs: forward.inputs,
             lengths: forward.lengths,
-            fresh: forward.fresh,
+            fresh: self.fresh,
             outputs: forward.outputs.tensor,
             state: forward.state,
             loss: None,
@@ -224,13 +242,71 @@ impl Builder<'_> {
         self.plan.tensor(name, shape, DType::U32, Lifetime::Input)
     }
 
-    /// D.
-    fn directions(&self) -> usize {
-        self.config.directions.count()
+    /// Where a state of a layer of the network starts in the state of all sequences.
+    fn state_offset(&self, layer: usize, kind: usize) -> usize {
+        let part = self.state_shape.find(layer, kind);
+        debug_assert!(part.is_some(), "no state {kind} of layer {layer}");
+        part.map_or(0, |part| part.before * self.batch)
     }
 
-    fn both(&self) -> bool {
-        self.config.directions == Directions::Bidirectional
+    /// ΣD of the recurrent layers below one.
+    fn directions_below(&self, layer: usize) -> usize {
+        let parts = self.state_shape.parts().iter();
+        parts.filter(|part| part.kind == 0 && part.layer < layer).map(|part| part.directions).sum()
+    }
+
+    /// A tensor that something before may have made already; where that has another shape, one of its own.
+    fn scratch(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<TensorId> {
+        match self.plan.find(name) {
+            None => self.plan.tensor(name, shape, dtype, Lifetime::Transient),
+            Some(known) if self.plan.get(known).shape == shape => Ok(known),
+            Some(_) => {
+                let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+                self.scratch(&format!("{name}_{}", sizes.join("x")), shape, dtype)
+            }
+        }
+    }
+
+    /// How dropout draws at a place, if it does there.
+    fn draw(&self, site: Site) -> Option<DropoutDraw> {
+        let Dropout { inputs, outputs, hidden, .. } = self.dropout;
+        let (site, rate) = match site {
+            Site::Inputs => (0, inputs),
+            Site::Outputs(layer) => (1 + 2 * layer, outputs),
+            Site::Hidden(layer) => (2 + 2 * layer, hidden),
+        };
+        self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })
+    }
+
+    /// `out = d·weight`: the gradient of what a product with `weight` read.
+    fn input_gradient(&mut self, d: View, weight: &str, out: View) -> Result<()> {
+        let b = self.weight(weight);
+        let tile = ProductTile::of(self.target, [out.rows, out.cols]);
+        self.product(MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile })
+    }
+
+    /// The gradient of what a layer has read, by way of the dropout on the way to it, to the layer that made it: of the
+    /// steps from `first` on.
+    fn pass_down(&mut self, d: View, weight: &str, below: Link<'_>, first: usize) -> Result<()> {
+        let out = below.tape.gradient(self)?;
+        let Some(draw) = below.draw else { return self.input_gradient(d, weight, out) };
+        // What the layer has read gives way to its gradient.
+        self.input_gradient(d, weight, below.rows)?;
+        let (first, period) = (first * self.batch, self.rows);
+        self.push(Op::Dropout(DropoutMask { input: Some(below.rows), out, draw, first, period }));
+        Ok(())
+    }
+
+    /// The rows of each token, an input that a segment before may have made already.
+    fn rows_by_token(&mut self) -> Result<(TensorId, TensorId)> {
+        if let Some(known) = self.rows_by_token {
+            return Ok(known);
+        }
+        let parts = self.steps.div_ceil(self.segment);
+        let order = self.id("order", &[self.rows])?;
+        let made = (order, self.id("starts", &[parts, self.config.input.size() + 1])?);
+        self.rows_by_token = Some(made);
+        Ok(made)
     }
 
     /// Where a parameter starts in the flat buffers, if the network has it.
@@ -350,43 +426,26 @@ pub(crate) struct SharedTensors {
 struct ForwardTensors {
     inputs: TensorId,
     lengths: TensorId,
-    fresh: Option<TensorId>,
     state: TensorId,
     outputs: View,
-    /// What was read out, `[B, D·H]`, unless it was every step.
-    read: View,
+    /// What was read out, `[B, ·]`, unless it was every step.
+    read: Option<View>,
     shared: SharedByChunks,
-    /// `[segments − 1, S, L, B, D·H]`: what the segments start from that are gone over again, where there are any.
+    pool: Option<PoolLayer>,
+    /// What the segments start from that are gone over again, where there are any: of all but the last the whole state.
     states: Option<TensorId>,
     /// Of the last chunk.
-    layers: Vec<Layer>,
+    layers: Vec<Done>,
 }
 
 /// What all chunks of a window share.
 struct SharedByChunks {
-    /// With the steps of a chunk.
-    layers: Vec<Recurrence>,
+    /// Those that read steps.
+    layers: Vec<Box<dyn OpenLayer>>,
     inputs: TensorId,
     /// `[T·B, I]`: what the first layer reads, unless that is tokens.
     dense: Option<View>,
     lengths: TensorId,
     /// `[B]`: lengths from a later chunk on.
     left: Option<TensorId>,
-}
-
-/// One layer over a window or a part of it.
-#[derive(Clone)]
-struct Layer {
-    recurrence: Recurrence,
-    /// `[T·B, ·]`: what it reads, unless that is tokens.
-    below: Option<View>,
-}
-
-/// How a read-out pools, unless it reads rows of the history as they stand.
-fn pool_kind(config: &Config) -> Option<PoolKind> {
-    match (config.read_out, config.directions) {
-        (ReadOut::Mean, _) => Some(PoolKind::Mean),
-        (ReadOut::Last, Directions::Bidirectional) => Some(PoolKind::Last),
-        (ReadOut::Last, Directions::Forward) | (ReadOut::EveryStep, _) => None,
-    }
 }

@@ -51,12 +51,12 @@ impl Operation for ZeroTensor {
 /// `state[b] = learned` for every sequence b where `fresh` is 1; else the state stays.
 #[derive(Clone, Debug)]
 pub struct InitialState {
-    /// `[S·L, D·H]`.
+    /// `[L, D·H]`: of one kind of L layers that lie side by side, or of more of the same width.
     pub learned: View,
     /// `[1]`: 0 or 1.
     pub fresh: TensorId,
-    /// `[S, L, B, D·H]`, written.
-    pub state: TensorId,
+    /// `[L·B, D·H]`: theirs in the state, written.
+    pub state: View,
 }
 
 impl Operation for InitialState {
@@ -65,7 +65,11 @@ impl Operation for InitialState {
     }
 
     fn operands(&self, plan: &Plan) -> Vec<Operand> {
-        vec![Operand::write((plan, self.state)), Operand::read(&self.learned), Operand::read((plan, self.fresh))]
+        vec![
+            Operand::write((self.state.tensor, self.state.len() as u64)),
+            Operand::read(&self.learned),
+            Operand::read((plan, self.fresh)),
+        ]
     }
 }
 

@@ -25,7 +25,7 @@ pub struct GradientNorms {
     pub row: usize,
     /// The column of the first step.
     pub first: usize,
-    /// `[L·D, steps of the window]`, in part written.
+    /// `[ΣD, steps of the window]`, in part written.
     pub out: TensorId,
 }
 

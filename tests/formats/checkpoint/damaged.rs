@@ -139,7 +139,7 @@ fn a_key_that_appears_twice_is_refused_at_any_level() {
 fn missing_and_unknown_tensors_are_all_listed() {
     let bytes = with_header(|header, _| {
         let header = header.as_object_mut().unwrap();
-        for (old, new) in [("bias", "bias_l0"), ("moments.1.weight", "moments.2.weight"), ("state", "states")] {
+        for (old, new) in [("bias", "bias_l0"), ("moments.1.weight", "moments.2.weight"), ("state.h.0", "states")] {
             let info = header.remove(old).unwrap();
             header.insert(new.to_owned(), info);
         }
@@ -166,7 +166,8 @@ fn a_tensor_of_another_type_is_refused() {
 
 #[test]
 fn a_value_that_is_not_finite_is_reported_with_its_place() {
-    for (name, bad) in [("weight_hh_l0", f32::NAN), ("moments.1.bias", f32::INFINITY), ("state", f32::NEG_INFINITY)] {
+    for (name, bad) in [("weight_hh_l0", f32::NAN), ("moments.1.bias", f32::INFINITY), ("state.h.0", f32::NEG_INFINITY)]
+    {
         let bytes = with_header(|header, data| {
             let at = offset(header, name) + 4;
             data[at..at + 4].copy_from_slice(&bad.to_le_bytes());
@@ -177,25 +178,25 @@ fn a_value_that_is_not_finite_is_reported_with_its_place() {
 
 #[test]
 fn a_state_of_another_size_is_refused() {
-    for shape in [json!([3, 2]), json!([6]), json!([1, 2, 1, 3]), json!([2, 1, 1, 3])] {
-        let bytes = with_header(|header, _| header["state"]["shape"] = shape.clone());
-        let given = format!("{:?}", serde_json::from_value::<Vec<usize>>(shape).unwrap());
-        assert_refused(&bytes, &["`state`", &given, "expected [1, 1, B, 3]"]);
+    for (shape, expected) in [([3, 2], "[3, 3]"), ([6, 1], "[6, 3]"), ([1, 6], "[1, 3]")] {
+        let bytes = with_header(|header, _| header["state.h.0"]["shape"] = json!(shape));
+        assert_refused(&bytes, &[&format!("`state.h.0` has shape {shape:?}, expected {expected}")]);
     }
+    assert_refused(&with_header(|header, _| header["state.h.0"]["shape"] = json!([6])), &["has shape [6]"]);
     let empty = with_header(|header, data| {
-        let at = offset(header, "state");
+        let at = offset(header, "state.h.0");
         data.drain(at..at + 24);
         for (name, info) in header.as_object_mut().unwrap() {
             for end in info.get_mut("data_offsets").and_then(Value::as_array_mut).into_iter().flatten() {
                 let after = end.as_u64().unwrap();
-                if after > at as u64 && name != "state" {
+                if after > at as u64 && name != "state.h.0" {
                     *end = (after - 24).into();
                 }
             }
         }
-        header["state"] = json!({"dtype": "F32", "shape": [1, 1, 0, 3], "data_offsets": [at, at]});
+        header["state.h.0"] = json!({"dtype": "F32", "shape": [0, 3], "data_offsets": [at, at]});
     });
-    assert_refused(&empty, &["`state`", "[1, 1, 0, 3]", "B at least 1"]);
+    assert_refused(&empty, &["a state of 0 sequences, expected at least 1"]);
 }
 
 #[test]
@@ -203,7 +204,7 @@ fn moments_unlike_the_optimisers_are_refused() {
     let bytes = with_metadata(|own| own["training"]["recipe"]["optimizer"] = json!({"sgd": {"momentum": 0.5}}));
     assert_refused(&bytes, &["unknown tensors moments.1.bias"]);
     let bytes = with_metadata(|own| own["training"] = Value::Null);
-    assert_refused(&bytes, &["unknown tensors moments.0.bias", "moments.1.weight", "state"]);
+    assert_refused(&bytes, &["unknown tensors moments.0.bias", "moments.1.weight", "state.h.0"]);
     let mut one = checkpoint();
     training(&mut one).recipe.optimizer = Optimizer::sgd(0.9);
     training(&mut one).moments.pop();
@@ -217,19 +218,17 @@ fn moments_unlike_the_optimisers_are_refused() {
 
 #[test]
 fn a_configuration_without_a_size_is_refused() {
-    for (field, zero, what) in [
-        ("input", json!({"tokens": 0}), "inputs (I) is 0"),
-        ("hidden", json!(0), "hidden units (H) is 0"),
-        ("outputs", json!(0), "outputs (O) is 0"),
-    ] {
-        assert_refused(&with_metadata(|own| own["config"][field] = zero), &[what]);
-    }
+    assert_refused(&with_metadata(|own| own["config"]["input"] = json!({"tokens": 0})), &["inputs (I) is 0"]);
+    let hidden = with_metadata(|own| own["config"]["layers"][0]["recurrent"]["hidden"] = json!(0));
+    assert_refused(&hidden, &["layer 0 (rnn): the number of hidden units (H) is 0"]);
+    assert_refused(&with_metadata(|own| own["config"]["outputs"] = json!(0)), &["outputs (O) is 0"]);
+    assert_refused(&with_metadata(|own| own["config"]["layers"] = json!([])), &["recurrent layers (L) is 0"]);
 }
 
 #[test]
 fn a_configuration_of_sizes_beyond_the_file_is_refused_before_they_are_allocated() {
     assert_refused(
-        &with_metadata(|own| own["config"]["hidden"] = json!(u64::MAX)),
+        &with_metadata(|own| own["config"]["layers"][0]["recurrent"]["hidden"] = json!(u64::MAX)),
         &["weight_ih_l0", "32-bit indices"],
     );
     assert_refused(&with_metadata(|own| own["config"]["outputs"] = json!(1u64 << 40)), &["weight", "32-bit indices"]);
@@ -240,7 +239,7 @@ fn a_configuration_of_sizes_beyond_the_file_is_refused_before_they_are_allocated
 
 #[test]
 fn metadata_that_this_version_does_not_know_is_refused() {
-    assert_refused(&with_metadata(|own| own["format"] = json!(1)), &["format 1", "reads formats 2 to 3"]);
+    assert_refused(&with_metadata(|own| own["format"] = json!(1)), &["format 1", "reads formats 2 to 4"]);
     let between = |own: &mut Value| own["training"]["recipe"]["dropout"]["outputs"] = json!(0.5);
     assert_refused(&with_metadata(between), &["dropout between layers is 0.5", "one layer"]);
     // Told apart before the rest is looked at, which may then be anything.
@@ -248,7 +247,11 @@ fn metadata_that_this_version_does_not_know_is_refused() {
     assert_refused(&with_metadata(|own| own["format"] = json!("one")), &["without the number `format`"]);
     assert_refused(&with_metadata(|own| *own = json!([1])), &["without the number `format`"]);
     assert_refused(&with_metadata(|own| own["config"]["dropout"] = json!(0.5)), &["metadata", "dropout"]);
-    assert_refused(&with_metadata(|own| own["config"]["cell"] = json!("transformer")), &["metadata", "transformer"]);
+    for (what, cell) in [("transformer", json!("transformer")), ("expected value", Value::Null)] {
+        let other = with_metadata(|own| own["config"]["layers"][0]["recurrent"]["cell"] = cell);
+        assert_refused(&other, &["metadata", what]);
+    }
+    assert_refused(&with_metadata(|own| own["config"]["layers"][0] = json!({"conv": 3})), &["metadata", "conv"]);
     assert_refused(&with_metadata(|own| own["training"]["steps"] = json!(-1)), &["metadata", "-1"]);
     assert_refused(&with_metadata(|own| own["notes"]["position"] = json!(17)), &["metadata", "17"]);
     let bytes = with_header(|header, _| header["__metadata__"]["recurrent"] = json!("hello"));

@@ -18,7 +18,7 @@ use recurrent::recipe::{
 };
 use recurrent::{
     Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, Directions, Error, Init, InputKind, Layout, Model,
-    ReadOut, Reset, State, Targets, Trainer,
+    Pool, Reset, Start, State, Targets, Trainer,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -149,15 +149,15 @@ fn configs() -> Vec<Config> {
     for (cell, layers) in cells.into_iter().flat_map(|cell| (1..=3).map(move |layers| (cell, layers))) {
         for directions in [Directions::Forward, Directions::Bidirectional] {
             for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
-                for read_out in [ReadOut::EveryStep, ReadOut::Last, ReadOut::Mean] {
+                for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                     let at = configs.len();
                     let input = [InputKind::Tokens(2), InputKind::Dense(7), InputKind::Dense(1)][at / 3 % 3];
-                    let config = Config::new(cell, input, 1 + at % 5, 1 + at % 2)
+                    let config = Config::of_cell(cell, input, 1 + at % 5, 1 + at % 2)
                         .with_layers(layers)
                         .with_directions(directions)
                         .with_bias(bias)
                         .with_learned_initial_state(learned_initial_state)
-                        .with_read_out(read_out)
+                        .with_pool(read_out)
                         .with_init(inits[at % 4])
                         .with_seed(u64::MAX - at as u64);
                     if cell == Cell::Lstm && bias {
@@ -190,11 +190,11 @@ fn recipes(config: &Config) -> Vec<Recipe> {
             .with_schedule(LearningRateSchedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 })
             .with_dropout(Dropout::variational(0.0, 0.7).with_seed(u64::MAX)),
     ];
-    if config.directions == Directions::Forward {
+    if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
         let all = [GradientCheckpointing::Sqrt, GradientCheckpointing::Steps(7)];
         recipes.extend(all.map(|checkpointing| recipe.with_gradient_checkpointing(checkpointing)));
     }
-    if config.layers > 1 {
+    if config.recurrent_layers().count() > 1 {
         recipes.push(recipe.with_dropout(Dropout::between_layers(0.5).with_seed(seed)));
         recipes.push(recipe.with_dropout(Dropout::variational(0.1, 0.2).with_outputs(0.3).with_seed(seed)));
     }
@@ -210,7 +210,7 @@ fn every_kind_of_configuration_and_recipe_survives() {
             // Nothing, all but the first, or the last, which may be a learned initial state.
             let names: Vec<String> = model.layout().parameters().iter().map(|p| p.name.clone()).collect();
             let frozen = [&[], &names[1..], &names[names.len() - 1..]][at % 3].to_vec();
-            let values = (1..=config.state_shape(2).iter().product()).map(|i| 1.0 / i as f32).collect();
+            let values = (1..=config.state_len(2)).map(|i| 1.0 / i as f32).collect();
             let state = Some(State::new(model.config(), 2, values).unwrap());
             let loss_scale = [None, Some([1.0 / 256.0, 1999.0]), Some([16_777_216.0, 0.0])][at % 3].map(scaling);
             let mut training = Training::new(recipe);
@@ -275,7 +275,7 @@ fn the_file_is_plain_safetensors_under_pytorchs_names() {
     assert_eq!(shape("weight_ih_l0"), [3, 4]);
     assert_eq!(shape("moments.1.bias_hh_l0"), [3]);
     assert_eq!(shape("weight"), [2, 3]);
-    assert_eq!(shape("state"), [1, 1, 2, 3]);
+    assert_eq!(shape("state.h.0"), [2, 3]);
     let weight = tensors.tensor("weight").unwrap();
     let values: Vec<u8> = model().parameter("weight").unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(weight.data(), values);
@@ -289,9 +289,9 @@ fn the_metadata_is_one_key_and_stays_readable() {
     assert_eq!(metadata.len(), 1, "more than one key has the order of a hash map");
     // Files that are out there are read by these names: changing one needs a new format number.
     let expected = concat!(
-        r#"{"format":3,"config":{"input":{"tokens":4},"cell":{"elman":"tanh"},"hidden":3,"layers":1,"#,
-        r#""directions":"forward","bias":true,"learned_initial_state":false,"outputs":2,"read_out":"every_step","#,
-        r#""init":"uniform","forget_bias":null,"seed":18446744073709551615},"training":null,"notes":{}}"#
+        r#"{"format":4,"config":{"input":{"tokens":4},"layers":[{"recurrent":{"cell":{"elman":"tanh"},"hidden":3,"#,
+        r#""directions":"forward","bias":true,"learned_initial_state":false,"forget_bias":null}}],"outputs":2,"#,
+        r#""init":"uniform","seed":18446744073709551615},"training":null,"notes":{}}"#
     );
     assert_eq!(metadata["recurrent"], expected);
 }
@@ -304,8 +304,8 @@ fn a_training_saved_in_format_2_goes_on() {
     let bytes = bytes.unwrap();
     let checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
     let config = checkpoint.model.config();
-    assert_eq!(config.directions, Directions::Bidirectional);
-    assert!(config.learned_initial_state);
+    assert_eq!(config.recurrent_layers().next().unwrap().directions, Directions::Bidirectional);
+    assert!(config.recurrent_layers().next().unwrap().learned_initial_state);
     let mut trainer = Trainer::resume(&Device::cpu(), &checkpoint).unwrap();
     let recipe = trainer.recipe();
     assert_eq!(recipe.decay_scope, DecayScope::All);
@@ -318,6 +318,26 @@ fn a_training_saved_in_format_2_goes_on() {
     for old in [r#"\"format\":2"#, "learnt_start", r#"\"both\""#, r#"\"decay\""#, r#"\"checkpointing\""#] {
         assert!(apart(&bytes).0.contains(old), "{old}");
         assert!(!header.contains(old), "{old}");
+    }
+}
+
+/// The same of format 3, of a network of two layers with a learned initial state, whose windows carry on.
+#[test]
+fn a_training_saved_in_format_3_goes_on() {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoints/format_3.safetensors"));
+    let checkpoint = Checkpoint::from_bytes(&bytes.unwrap()).unwrap();
+    let expected = Config::lstm(InputKind::Tokens(5), 3, 4).with_layers(2).with_learned_initial_state(true);
+    assert_eq!(*checkpoint.model.config(), expected.with_forget_bias(1.0).with_seed(3));
+    let state = checkpoint.training.as_ref().unwrap().state.as_ref().unwrap();
+    let c = [2.1880574, -1.4408599, 0.33556175, 2.0865264, -1.4029186, 0.34568667];
+    assert_eq!(state.c(1), Some(&c[..]));
+    // As it is written today, too.
+    for checkpoint in [Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), checkpoint] {
+        let mut trainer = Trainer::resume(&Device::cpu(), &checkpoint).unwrap();
+        let (inputs, targets) = (vec![0, 1, 2, 3, 4, 0], vec![1, 2, 3, 0, 1, 2]);
+        let batch = Batch::tokens(BatchShape { steps: 3, batch_size: 2 }, inputs, targets);
+        trainer.step(&batch.with_start(Start::Carry)).unwrap();
+        assert_eq!(trainer.metrics().unwrap()[0].loss, 1.337587833404541);
     }
 }
 

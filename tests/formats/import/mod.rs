@@ -90,7 +90,7 @@ fn every_config() -> Vec<Config> {
             for directions in [Directions::Forward, Directions::Bidirectional] {
                 for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
                     configs.push(
-                        Config::new(cell, InputKind::Tokens(5), 3, 2)
+                        Config::of_cell(cell, InputKind::Tokens(5), 3, 2)
                             .with_layers(layers)
                             .with_directions(directions)
                             .with_bias(bias)

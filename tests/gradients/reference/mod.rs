@@ -11,10 +11,10 @@ mod tape;
 
 use recurrent::BatchShape;
 use recurrent::recipe::Loss;
-use recurrent::{Activation, Cell, Config, InputKind, Layout, ReadOut, Reset};
+use recurrent::{Activation, Cell, Config, InputKind, Layout, Pool, Recurrent, Reset};
 
 use self::tape::{Number, Tape};
-use crate::common::network::{Inputs, Targets, Window};
+use crate::common::network::{Inputs, StatePart, Targets, Window, states};
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
@@ -24,7 +24,7 @@ pub struct Results {
     pub loss: f64,
     /// In the order of the parameters.
     pub gradients: Vec<f64>,
-    /// `[S, L, B, D·H]`, after the last step of each sequence.
+    /// After the last step of each sequence.
     pub state: Vec<f64>,
 }
 
@@ -122,7 +122,7 @@ fn input<'a>(tape: &'a Tape, config: &Config, window: &Window, t: usize, b: usiz
 /// What a network of these parameters, flat, makes of a window.
 pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> Results {
     let (layout, tape) = (Layout::new(config).unwrap(), Tape::default());
-    let (batch, hidden, width, outputs) = (window.batch, config.hidden, config.output_width(), config.outputs);
+    let (batch, outputs) = (window.batch, config.outputs);
     let labels = config.label_count(BatchShape { steps: window.steps, batch_size: batch });
     // The first numbers of the tape, so the first derivatives are theirs.
     let flat: Vec<Number> = parameters.iter().map(|value| tape.number(*value)).collect();
@@ -133,49 +133,61 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
         gradients: vec![0.0; flat.len()],
         state: vec![0.0; window.state.len()],
     };
-    let mut total = tape.number(0.0);
+    let parts = states(config);
+    // Of several modules the read-out has a name of its own.
+    let read_out = |name: &str| [parameter(name), parameter(&format!("head.0.{name}"))].concat();
+    let (mut total, mut ways) = (tape.number(0.0), 1);
     for b in 0..batch {
         let length = window.lengths[b] as usize;
         let mut sequence: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
-        for layer in 0..config.layers {
+        for layer in parts.iter().filter(|part| part.kind == 0) {
+            let StatePart { ref prefix, number, spec: Recurrent { cell, hidden, .. }, .. } = *layer;
             let mut above = vec![Vec::new(); length];
-            for way in 0..width / hidden {
-                let of = |name: &str| parameter(&format!("{name}_l{layer}{}", ["", "_reverse"][way]));
+            ways = layer.width() / hidden;
+            for way in 0..ways {
+                let of = |name: &str| parameter(&format!("{prefix}{name}_l{number}{}", ["", "_reverse"][way]));
                 let weights =
                     Weights { w: of("weight_ih"), u: of("weight_hh"), b_w: of("bias_ih"), b_u: of("bias_hh") };
-                // Of state s, h or c: where this sequence's begins in `[S, L, B, D·H]`.
-                let place = |s: usize| ((s * config.layers + layer) * batch + b) * width + way * hidden;
-                let start = |s: usize| match s < config.cell.states() {
-                    false => Vec::new(),
-                    true if window.fresh && config.learned_initial_state => {
-                        parameter(["h_0", "c_0"][s])[layer * width + way * hidden..][..hidden].to_vec()
-                    }
-                    true => window.state[place(s)..][..hidden].iter().map(|value| tape.number(*value)).collect(),
+                // Of state s, h or c, of which there may be none: where this sequence's begins.
+                let part = |s: usize| parts.iter().find(|part| part.layer == layer.layer && part.kind == s);
+                let place = |part: &StatePart| (part.before * batch + b * part.width()) + way * hidden;
+                let start = |s: usize| match part(s) {
+                    None => Vec::new(),
+                    Some(part) => match part.learned(&layout).filter(|_| window.fresh) {
+                        Some(learned) => flat[learned][way * hidden..][..hidden].to_vec(),
+                        None => window.state[place(part)..][..hidden].iter().map(|v| tape.number(*v)).collect(),
+                    },
                 };
                 let (mut h, mut c) = (start(0), start(1));
                 // The reverse direction reads from the last valid step to the first, and its outputs stand behind the
                 // forward direction's: Schuster & Paliwal, *Bidirectional Recurrent Neural Networks*, 1997.
                 for n in 0..length {
                     let t = if way == 0 { n } else { length - 1 - n };
-                    (h, c) = step(config.cell, &weights, (&sequence[t], &h, &c));
+                    (h, c) = step(cell, &weights, (&sequence[t], &h, &c));
                     above[t].extend(h.iter().copied());
                 }
-                for (s, last) in [h, c].iter().enumerate() {
-                    last.iter().enumerate().for_each(|(j, value)| results.state[place(s) + j] = value.value);
+                for (part, last) in [(part(0), h), (part(1), c)] {
+                    let Some(part) = part else { continue };
+                    last.iter().enumerate().for_each(|(j, value)| results.state[place(part) + j] = value.value);
                 }
             }
             sequence = above;
         }
+        let width = sequence[0].len();
         let mean = |j: usize| sequence.iter().map(|h| h[j]).reduce(|a, b| a + b).unwrap().times(1.0 / length as f64);
-        let read: Vec<Vec<Number>> = match config.read_out {
-            ReadOut::EveryStep => sequence,
+        let read: Vec<Vec<Number>> = match config.pooling() {
+            None => sequence,
             // Of either direction what it ends with.
-            ReadOut::Last => vec![[&sequence[length - 1][..hidden], &sequence[0][hidden..]].concat()],
+            Some(Pool::Last) => {
+                let forward = width / ways;
+                vec![[&sequence[length - 1][..forward], &sequence[0][forward..]].concat()]
+            }
             _ => vec![(0..width).map(mean).collect()],
         };
+        let (v, bias) = (read_out("weight"), read_out("bias"));
         for (t, features) in read.iter().enumerate() {
-            let (r, v, bias) = (t * batch + b, parameter("weight"), parameter("bias"));
-            let y: Vec<Number> = (0..outputs).map(|row| affine(v, features, bias, row)).collect();
+            let r = t * batch + b;
+            let y: Vec<Number> = (0..outputs).map(|row| affine(&v, features, &bias, row)).collect();
             y.iter().enumerate().for_each(|(k, y)| results.outputs[r * outputs + k] = y.value);
             total = total + loss(kind, &tape, &y, &window.targets, r).times(window.mask[r]);
         }

@@ -5,8 +5,7 @@
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Clip, Config, Init, InputKind, Loss, Optimizer, ReadOut, Recipe, Reset,
-    Targets,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Init, InputKind, Loss, Optimizer, Pool, Recipe, Reset, Targets,
 };
 
 use super::training::{HELD, train, with_memory};
@@ -42,8 +41,8 @@ fn adding(random: &mut ChaCha12Rng, size: usize) -> Batch {
 
 /// The mean squared error on sequences that were not trained on.
 fn error_after_training(cell: Cell, seed: u64) -> f64 {
-    let config = Config::new(cell, InputKind::Dense(2), HIDDEN, 1)
-        .with_read_out(ReadOut::Last)
+    let config = Config::of_cell(cell, InputKind::Dense(2), HIDDEN, 1)
+        .pool(Pool::Last)
         .with_init(Init::Orthogonal)
         .with_seed(seed);
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-2);

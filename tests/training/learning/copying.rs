@@ -46,7 +46,7 @@ fn copying(random: &mut ChaCha12Rng, size: usize) -> Batch {
 
 /// The part of right answers on sequences that were not trained on.
 fn accuracy_after_training(cell: Cell, seed: u64) -> f64 {
-    let config = Config::new(cell, InputKind::Tokens(TOKENS + 2), HIDDEN, TOKENS).with_seed(seed);
+    let config = Config::of_cell(cell, InputKind::Tokens(TOKENS + 2), HIDDEN, TOKENS).with_seed(seed);
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1.5e-2);
     let mut trainer = train(&with_memory(config, SPAN), recipe, copying, LIMIT, ENOUGH);
     let held = copying(&mut rng(2000 + seed), HELD);

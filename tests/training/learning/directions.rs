@@ -37,7 +37,8 @@ fn endings(random: &mut ChaCha12Rng, size: usize) -> Batch {
 }
 
 fn trained(cell: Cell, directions: Directions) -> Trainer {
-    let config = Config::new(cell, InputKind::Tokens(TOKENS), HIDDEN, TOKENS).with_directions(directions).with_seed(1);
+    let config =
+        Config::of_cell(cell, InputKind::Tokens(TOKENS), HIDDEN, TOKENS).with_directions(directions).with_seed(1);
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
     train(&recurrent::Model::new(config).unwrap(), recipe, endings, LIMIT, ENOUGH)
 }

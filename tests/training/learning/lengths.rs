@@ -7,8 +7,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use rand::seq::SliceRandom;
 use recurrent::{
-    Batch, BatchShape, Cell, Config, Device, InputKind, Inputs, Loss, Model, Optimizer, Predictor, ReadOut, Recipe,
-    Reset,
+    Batch, BatchShape, Cell, Config, Device, InputKind, Inputs, Loss, Model, Optimizer, Pool, Predictor, Recipe, Reset,
 };
 
 use super::training::{HELD, accuracy, train};
@@ -76,10 +75,10 @@ fn padded_otherwise(batch: &Batch) -> Batch {
     other
 }
 
-fn is_learned(read_out: ReadOut, sequence: Draw) {
+fn is_learned(pool: Option<Pool>, sequence: Draw) {
     let draw = |random: &mut ChaCha12Rng, size| batch(random, size, sequence);
     for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
-        let config = Config::new(cell, InputKind::Tokens(2 * KEYS), HIDDEN, KEYS).with_read_out(read_out).with_seed(1);
+        let config = Config::of_cell(cell, InputKind::Tokens(2 * KEYS), HIDDEN, KEYS).with_pool(pool).with_seed(1);
         let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
         let mut trainer = train(&Model::new(config).unwrap(), recipe, draw, LIMIT, ENOUGH);
         let (model, held) = (trainer.model().unwrap(), draw(&mut rng(2001), HELD));
@@ -88,7 +87,7 @@ fn is_learned(read_out: ReadOut, sequence: Draw) {
         let mut whole = held.clone();
         whole.sequences.lengths = None;
         let misled = accuracy(&model, &whole);
-        println!("{cell:?}, {read_out:?}: {:.1} % right, {:.1} % without lengths", 100.0 * right, 100.0 * misled);
+        println!("{cell:?}, {pool:?}: {:.1} % right, {:.1} % without lengths", 100.0 * right, 100.0 * misled);
         assert!(right > LEARNT, "{cell:?}: {right} of the answers are right");
         assert!(misled < MISLED, "{cell:?}: {misled} of the answers are right without lengths");
 
@@ -100,10 +99,10 @@ fn is_learned(read_out: ReadOut, sequence: Draw) {
 
 #[test]
 fn a_class_is_read_from_the_last_valid_state() {
-    is_learned(ReadOut::Last, last_key);
+    is_learned(Some(Pool::Last), last_key);
 }
 
 #[test]
 fn a_class_is_read_from_the_mean_over_valid_steps() {
-    is_learned(ReadOut::Mean, commonest_key);
+    is_learned(Some(Pool::Mean), commonest_key);
 }

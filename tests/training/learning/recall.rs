@@ -4,7 +4,7 @@
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
 use recurrent::{
-    Batch, BatchShape, Clip, Config, Device, Init, InputKind, Inputs, Loss, Model, Optimizer, ReadOut, Recipe,
+    Batch, BatchShape, Clip, Config, Device, Init, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe,
     StreamingPredictor, Targets, Trainer,
 };
 
@@ -31,7 +31,7 @@ fn recall(rng: &mut ChaCha12Rng, unroll: usize, size: usize) -> Batch {
 /// The part of wrong answers on 512 sequences that were not trained on.
 fn error_after_training(device: &Device, seed: u64, unroll: usize) -> f64 {
     let config = Config::elman(InputKind::Tokens(2 * TOKENS), 32, TOKENS)
-        .with_read_out(ReadOut::Last)
+        .pool(Pool::Last)
         .with_init(Init::Orthogonal)
         .with_seed(seed);
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 5e-3);

@@ -5,7 +5,7 @@
 
 use rand::RngExt;
 use rand::rngs::ChaCha12Rng;
-use recurrent::{Batch, Cell, Config, Device, Model, Predictor, ReadOut, Recipe, Targets, Trainer};
+use recurrent::{Batch, Cell, Config, Device, Model, Predictor, Recipe, Targets, Trainer};
 
 use crate::common::whole::rng;
 
@@ -21,7 +21,11 @@ pub const HELD: usize = 512;
 /// is ln u with u uniform in that range, the input gate's its negative, and a GRU's update gate, which keeps where it
 /// is open, has the forget gate's (Tallec & Ollivier 2018). A cell without gates is as drawn.
 pub fn with_memory(config: Config, span: f32) -> Model {
-    let (hidden, cell, mut random) = (config.hidden, config.cell, rng(config.seed));
+    let (hidden, cell, mut random) = (
+        config.recurrent_layers().next().unwrap().hidden,
+        config.recurrent_layers().next().unwrap().cell,
+        rng(config.seed),
+    );
     let drawn = Model::new(config.clone()).unwrap();
     let tensors: Vec<_> = drawn.tensors().map(|(name, shape, values)| (name, shape, values.to_vec())).collect();
     let tensors = tensors.into_iter().map(|(name, shape, mut values)| {
@@ -50,7 +54,7 @@ pub fn train(
     limit: usize,
     enough: f64,
 ) -> Trainer {
-    let (cell, seed) = (model.config().cell.name(), model.config().seed);
+    let (cell, seed) = (model.config().recurrent_layers().next().unwrap().cell.name(), model.config().seed);
     let mut trainer = Trainer::new(&Device::cpu(), model, recipe).unwrap();
     let (mut random, validation) = (rng(1000 + seed), draw(&mut rng(3000 + seed), VALIDATION));
     for step in 1..=limit {
@@ -68,9 +72,8 @@ pub fn accuracy(model: &Model, batch: &Batch) -> f64 {
     let Targets::Classes(targets) = &batch.targets else { panic!("classes") };
     let (size, lengths, config) = (batch.sequences.batch_size, &batch.sequences.lengths, model.config());
     let outputs = Predictor::new(&Device::cpu(), model).unwrap().run(&batch.sequences).unwrap().outputs;
-    let padding = |row: usize| {
-        config.read_out == ReadOut::EveryStep && lengths.as_ref().is_some_and(|l| row / size >= l[row % size])
-    };
+    let padding =
+        |row: usize| config.pooling().is_none() && lengths.as_ref().is_some_and(|l| row / size >= l[row % size]);
     let (mut right, mut count) = (0, 0);
     for (row, (y, target)) in outputs.chunks_exact(config.outputs).zip(targets).enumerate() {
         if !padding(row) && batch.loss_mask.as_ref().is_none_or(|mask| mask[row]) {

@@ -69,7 +69,7 @@ fn parts_are_the_whole(device: &Device) {
                 whole.step(&all).unwrap();
                 parts.step_accumulated(&windows).unwrap();
             }
-            let what = format!("{} {clip:?}", config.cell.name());
+            let what = format!("{} {clip:?}", config.recurrent_layers().next().unwrap().cell.name());
             let [want, got] = [&mut whole, &mut parts].map(|trainer| trainer.metrics().unwrap());
             assert_eq!((want.len(), got.len()), (3, 3));
             for (want, got) in want.iter().zip(&got) {

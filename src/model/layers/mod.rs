@@ -1,0 +1,88 @@
+//! The layers, each a record in a file of its own, with its checks and its parameters: what a network is a list of.
+//!
+//! The contract: a layer knows what it makes of the width of what it reads and nothing of its neighbours. How it
+//! becomes operations stands in `plan/builder`, in a file of the same name: a model is data and computes nothing.
+
+pub(crate) mod pool;
+pub(crate) mod recurrent;
+
+use serde::{Deserialize, Serialize};
+
+pub use pool::Pool;
+pub use recurrent::{Directions, Recurrent};
+
+use crate::error::Result;
+
+/// A layer of a network, which reads what the one below it makes.
+///
+/// ```
+/// use recurrent::{Config, InputKind, Layer, Pool, Recurrent};
+/// let config = Config::new(InputKind::Dense(6)).layer(Recurrent::lstm(64)).layer(Pool::Mean).outputs(10);
+/// assert_eq!(config.layers, [Layer::Recurrent(Recurrent::lstm(64)), Layer::Pool(Pool::Mean)]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// A recurrence over the steps.
+    Recurrent(Recurrent),
+    /// One row for each sequence in place of one for each step.
+    Pool(Pool),
+}
+
+impl Layer {
+    /// What it is called in names of parameters and in errors.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Layer::Recurrent(recurrent) => recurrent.kind(),
+            Layer::Pool(_) => "pool",
+        }
+    }
+
+    /// Checks it alone.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Layer::Recurrent(recurrent) => recurrent.check(),
+            Layer::Pool(_) => Ok(()),
+        }
+    }
+
+    /// The width of its rows, where those that it reads have this one.
+    pub(crate) fn width(&self, below: usize) -> usize {
+        match self {
+            Layer::Recurrent(recurrent) => recurrent.width(),
+            Layer::Pool(_) => below,
+        }
+    }
+
+    /// Its parameters, their names without the module's in front, as the layer of that number in its module.
+    pub(crate) fn parameters(&self, number: usize, below: usize) -> Vec<ParameterGroup> {
+        match self {
+            Layer::Recurrent(recurrent) => recurrent.parameters(number, below),
+            Layer::Pool(_) => Vec::new(),
+        }
+    }
+}
+
+/// Parameters of one shape that lie side by side, without a gap.
+#[derive(Clone, Debug)]
+pub(crate) struct ParameterGroup {
+    pub names: Vec<String>,
+    pub shape: Vec<usize>,
+    pub draw: Draw,
+}
+
+/// How a parameter is drawn, beside what an [`Init`](crate::Init) says of all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Draw {
+    /// A matrix that is a stack of so many; `fan` is what [`Init::Uniform`](crate::Init::Uniform) divides by.
+    Weight { blocks: usize, fan: usize },
+    /// The same, of square ones: U.
+    Recurrent { fan: usize },
+    /// A bias.
+    Bias { fan: usize },
+    /// A bias, of which a block of rows is set instead: where it starts, and to what.
+    Forget { fan: usize, start: usize, value: f32 },
+    /// Zero.
+    Zero,
+}

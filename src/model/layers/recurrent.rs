@@ -1,0 +1,177 @@
+//! A recurrence over the steps: a cell, its size, the ways it reads, its biases and what it starts from.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Draw, ParameterGroup};
+use crate::error::{Error, Result};
+use crate::model::cells::{Activation, Cell, Reset};
+use crate::model::shape::check_size;
+
+/// Which ways a recurrent layer reads its sequence.
+///
+/// ```
+/// use recurrent::{Config, Directions, InputKind};
+/// let config = Config::lstm(InputKind::Dense(13), 64, 10).with_directions(Directions::Bidirectional);
+/// assert_eq!(config.recurrent_layers().next().unwrap().width(), 2 * 64);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Directions {
+    /// From the first step to the last: a causal network, which a [`crate::StreamingPredictor`] can run.
+    #[default]
+    Forward,
+    /// That way and, with weights of its own, from the last valid step to the first; the outputs stand side by side
+    /// (Schuster & Paliwal 1997).
+    #[serde(alias = "both")]
+    Bidirectional,
+}
+
+impl Directions {
+    /// D, how many there are.
+    pub fn count(self) -> usize {
+        match self {
+            Directions::Forward => 1,
+            Directions::Bidirectional => 2,
+        }
+    }
+}
+
+/// A recurrent layer.
+///
+/// ```
+/// use recurrent::{Config, InputKind, Recurrent};
+/// // Layers of two cells and two sizes, the lower of them reading both ways.
+/// let config = Config::new(InputKind::Tokens(100))
+///     .layer(Recurrent::lstm(64).bidirectional())
+///     .layer(Recurrent::gru(32).with_learned_initial_state(true))
+///     .outputs(5);
+/// # assert_eq!(config.layers.len(), 2);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(deny_unknown_fields)]
+pub struct Recurrent {
+    /// The cell.
+    pub cell: Cell,
+    /// H, the number of hidden units.
+    pub hidden: usize,
+    /// Which ways it reads its sequence.
+    pub directions: Directions,
+    /// Whether it has the biases b_W and b_U.
+    pub bias: bool,
+    /// Whether its initial state is learned; otherwise it is zero unless one is given.
+    pub learned_initial_state: bool,
+    /// What the forget gate's two biases sum to before training, where that is not left to [`Init`](crate::Init): 1
+    /// lets an LSTM remember from the start (Jozefowicz, Zaremba & Sutskever 2015).
+    pub forget_bias: Option<f64>,
+}
+
+impl Recurrent {
+    /// A layer of H units of a cell, which reads forwards, with biases, from a state of zeros.
+    pub fn new(cell: Cell, hidden: usize) -> Self {
+        Recurrent {
+            cell,
+            hidden,
+            directions: Directions::Forward,
+            bias: true,
+            learned_initial_state: false,
+            forget_bias: None,
+        }
+    }
+
+    /// An Elman layer: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U).
+    pub fn elman(hidden: usize) -> Self {
+        Self::new(Cell::Elman(Activation::Tanh), hidden)
+    }
+
+    /// An LSTM.
+    pub fn lstm(hidden: usize) -> Self {
+        Self::new(Cell::Lstm, hidden)
+    }
+
+    /// A GRU, reset after the product.
+    pub fn gru(hidden: usize) -> Self {
+        Self::new(Cell::Gru(Reset::AfterProduct), hidden)
+    }
+
+    /// The same layer, reading both ways.
+    pub fn bidirectional(self) -> Self {
+        Recurrent { directions: Directions::Bidirectional, ..self }
+    }
+
+    /// The same layer with or without biases.
+    pub fn with_bias(self, bias: bool) -> Self {
+        Recurrent { bias, ..self }
+    }
+
+    /// The same layer, its initial state learned or not.
+    pub fn with_learned_initial_state(self, learned_initial_state: bool) -> Self {
+        Recurrent { learned_initial_state, ..self }
+    }
+
+    /// The same LSTM with its forget gates' biases set before training.
+    pub fn with_forget_bias(self, forget_bias: f64) -> Self {
+        Recurrent { forget_bias: Some(forget_bias), ..self }
+    }
+
+    /// Returns D·H, the width of its output: the directions side by side.
+    pub fn width(&self) -> usize {
+        self.directions.count().saturating_mul(self.hidden)
+    }
+
+    /// D·G·H, the width of its gates.
+    pub(crate) fn gates(&self) -> usize {
+        self.width().saturating_mul(self.cell.gates())
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self.cell {
+            Cell::Elman(_) => "rnn",
+            Cell::Lstm => "lstm",
+            Cell::Gru(_) => "gru",
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        check_size("hidden units (H)", self.hidden)?;
+        match self.forget_bias {
+            Some(value) if !(value as f32).is_finite() => {
+                Err(Error::Config(format!("the forget gate's bias is {value}, expected a finite number")))
+            }
+            Some(_) if self.cell.forget_gate().is_none() => Err(Error::Config(format!(
+                "a forget gate's bias is given, but a cell of kind {} has none",
+                self.cell.name()
+            ))),
+            Some(_) if !self.bias => {
+                Err(Error::Config("a forget gate's bias is given, but the layers have no biases".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Those of every step. What it starts from stands apart, as the whole module has it in one tensor.
+    pub(super) fn parameters(&self, number: usize, below: usize) -> Vec<ParameterGroup> {
+        let (hidden, gates) = (self.hidden, self.cell.gates());
+        let rows = hidden.saturating_mul(gates);
+        let ways = ["", "_reverse"].into_iter().take(self.directions.count());
+        let group = |name: &str, shape: Vec<usize>, draw| {
+            let names = ways.clone().map(|way| format!("{name}_l{number}{way}")).collect();
+            ParameterGroup { names, shape, draw }
+        };
+        let mut all = vec![
+            group("weight_ih", vec![rows, below], Draw::Weight { blocks: gates, fan: hidden }),
+            group("weight_hh", vec![rows, hidden], Draw::Recurrent { fan: hidden }),
+        ];
+        if self.bias {
+            // The sum stands in one of the two.
+            let draw = |sum: f64| match (self.forget_bias.map(|_| sum as f32), self.cell.forget_gate()) {
+                (Some(value), Some(gate)) => Draw::Forget { fan: hidden, start: gate * hidden, value },
+                _ => Draw::Bias { fan: hidden },
+            };
+            all.push(group("bias_ih", vec![rows], draw(self.forget_bias.unwrap_or(0.0))));
+            all.push(group("bias_hh", vec![rows], draw(0.0)));
+        }
+        all
+    }
+}

@@ -1,0 +1,70 @@
+//! The modules of a network: layers that PyTorch has one module for, and what their parameters are called.
+//!
+//! The contract: a network that is one stack of equal recurrent layers has PyTorch's names as they are, `weight_ih_l0`,
+//! and `weight` and `bias` of the read-out; in any other the module's name stands in front, `lstm.weight_ih_l0`, from
+//! the second of a kind on with a number, `lstm_1.weight_ih_l0`, and `head.0.` in front of the read-out's.
+
+use std::ops::Range;
+
+use super::config::Config;
+use super::layers::{Draw, Layer, ParameterGroup};
+
+/// Equal layers, one above the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Module {
+    /// What stands in front of the names of its parameters.
+    pub prefix: String,
+    /// Which layers of the network they are.
+    pub layers: Range<usize>,
+    pub layer: Layer,
+}
+
+/// The modules of all layers that have parameters, from the lowest up.
+pub(crate) fn modules(config: &Config) -> Vec<Module> {
+    let mut modules: Vec<Module> = Vec::new();
+    for (at, layer) in config.layers.iter().enumerate().filter(|(_, layer)| matches!(layer, Layer::Recurrent(_))) {
+        match modules.last_mut() {
+            Some(last) if last.layer == *layer && last.layers.end == at => last.layers.end = at + 1,
+            _ => modules.push(Module { prefix: String::new(), layers: at..at + 1, layer: *layer }),
+        }
+    }
+    if modules.len() > 1 {
+        for at in 0..modules.len() {
+            let kind = modules[at].layer.kind();
+            let before = modules[..at].iter().filter(|module| module.layer.kind() == kind).count();
+            modules[at].prefix = if before == 0 { format!("{kind}.") } else { format!("{kind}_{before}.") };
+        }
+    }
+    modules
+}
+
+/// All parameters in the order in which they lie and are drawn.
+pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
+    let (modules, widths) = (modules(config), config.widths());
+    let mut groups = Vec::new();
+    for module in &modules {
+        for (number, at) in module.layers.clone().enumerate() {
+            let mut own = module.layer.parameters(number, widths[at]);
+            own.iter_mut().flat_map(|group| &mut group.names).for_each(|name| name.insert_str(0, &module.prefix));
+            groups.extend(own);
+        }
+    }
+    let (width, head) = (widths[config.layers.len()], if modules.len() > 1 { "head.0." } else { "" });
+    let of_head = |name: &str, shape, draw| ParameterGroup { names: vec![format!("{head}{name}")], shape, draw };
+    groups.push(of_head("weight", vec![config.outputs, width], Draw::Weight { blocks: 1, fan: width }));
+    groups.push(of_head("bias", vec![config.outputs], Draw::Bias { fan: width }));
+    for Module { prefix, layers, layer } in &modules {
+        let Layer::Recurrent(recurrent) = layer else { continue };
+        if recurrent.learned_initial_state {
+            let names = ["h_0", "c_0"].into_iter().take(recurrent.cell.states());
+            let names = names.map(|name| format!("{prefix}{name}")).collect();
+            groups.push(ParameterGroup { names, shape: vec![layers.len(), recurrent.width()], draw: Draw::Zero });
+        }
+    }
+    groups
+}
+
+/// Whether a parameter of that name is of the read-out.
+pub(crate) fn is_read_out(name: &str) -> bool {
+    matches!(name.strip_prefix("head.0.").unwrap_or(name), "weight" | "bias")
+}

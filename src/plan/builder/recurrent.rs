@@ -1,0 +1,351 @@
+//! A recurrent layer: the products with W for all steps of a part at once and the recurrence, and both backwards.
+//!
+//! The contract: a layer is cut into parts of its steps without another bit in its results, and what one part leaves in
+//! the state the next starts from.
+
+use super::Builder;
+use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
+use crate::error::Result;
+use crate::model::{Layer, Module, Recurrent, Saved};
+use crate::plan::{
+    BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GatherGradient, GradientNorms, InitialStateGradient,
+    Lifetime, MatMul, Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way,
+    WeightGradient, tile::Work,
+};
+
+/// A recurrent layer of a window: what all parts of it share.
+pub(super) struct RecurrentLayer {
+    /// Which layer of the network it is.
+    layer: usize,
+    /// What its parameters are called: what stands in front, and its number in the module.
+    prefix: String,
+    number: usize,
+    /// Of as many steps as a part has at most.
+    recurrence: Recurrence,
+}
+
+/// A recurrent layer after it has run over a part.
+struct RecurrentTape {
+    layer: usize,
+    prefix: String,
+    number: usize,
+    recurrence: Recurrence,
+    below: Below,
+}
+
+/// The name of a layer's parameter.
+fn parameter(prefix: &str, name: &str, number: usize) -> String {
+    format!("{prefix}{name}_l{number}")
+}
+
+impl RecurrentLayer {
+    /// The tensors of a layer over `steps` steps. Only training needs those of every layer afterwards; else all layers
+    /// of the same sizes have the same gates, and every other one the same history.
+    pub(super) fn open(
+        builder: &mut Builder<'_>,
+        (layer, module, number): (usize, &Module, usize),
+        spec: &Recurrent,
+        steps: usize,
+        lengths: TensorId,
+    ) -> Result<Self> {
+        let Recurrent { cell, hidden, .. } = *spec;
+        let (directions, batch, prefix) = (spec.directions.count(), builder.batch, module.prefix.clone());
+        let training = builder.is_training;
+        let (slots, storage_dtype) = (steps.saturating_add(directions), builder.storage_dtype);
+        // One more for the gradient that one segment carries to the segment before it.
+        let of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
+        let (own, history) = if training { (layer, layer) } else { builder.alike(layer) };
+        let (gates, width) = (spec.gates(), spec.width());
+        let gates = builder.scratch(&format!("gates_l{own}"), &[steps, batch, gates], storage_dtype)?;
+        let history = builder.scratch(&format!("history_l{history}"), &[slots, batch, width], storage_dtype)?;
+        let saved = match cell.saved() {
+            Saved::None => None,
+            Saved::State => Some((format!("cells_l{own}"), [of_cells, batch, width], DType::F32)),
+            Saved::Recurrent => Some((format!("recurrent_l{own}"), [steps, batch, spec.gates()], storage_dtype)),
+            Saved::Operand => Some((format!("operand_l{own}"), [steps, batch, width], storage_dtype)),
+        };
+        let saved = match saved {
+            None => None,
+            Some((name, shape, dtype)) => Some(builder.scratch(&name, &shape, dtype)?),
+        };
+        let name = parameter(&prefix, "weight_hh", number);
+        let weight = builder.weight(&name);
+        let bias = builder.parameter(&parameter(&prefix, "bias_hh", number));
+        let work = work(spec, batch, Way::Forward);
+        let mut weight_transposed = None;
+        if Tile::whole_sequence(builder.target, steps, &work).is_some() {
+            let shape = [weight.cols, weight.rows];
+            let name = format!("{name}.transposed");
+            let transposed = builder.plan.tensor(&name, &shape, storage_dtype, Lifetime::Transient)?;
+            let transposed = View::new(transposed, 0, shape[0], shape[1]);
+            builder.push(Op::Transpose(Transpose { input: weight, out: transposed }));
+            weight_transposed = Some(transposed);
+        }
+        let mask = match builder.draw(Site::Hidden(layer)) {
+            None => None,
+            Some(draw) => {
+                let mask = builder.real(&format!("hidden_mask_l{layer}"), &[batch, width], Lifetime::Transient)?;
+                let out = View::new(mask, 0, batch, width);
+                builder.push(Op::Dropout(DropoutMask { input: None, out, draw, first: 0, period: batch }));
+                Some(mask)
+            }
+        };
+        let recurrence = Recurrence {
+            cell,
+            directions,
+            steps,
+            batch,
+            hidden,
+            lengths,
+            weight,
+            weight_transposed,
+            bias,
+            dropout_mask: mask,
+            gates,
+            history,
+            saved,
+            schedule: RecurrenceMode::PerStep,
+            tile: Tile::steps(builder.target, &work),
+        };
+        Ok(RecurrentLayer { layer, prefix, number, recurrence })
+    }
+
+    /// Its recurrence over a part.
+    fn part(&self, builder: &Builder<'_>, part: &Part) -> Recurrence {
+        let of_part = Recurrence { steps: part.steps, lengths: part.lengths, ..self.recurrence.clone() };
+        let tile = Tile::whole_sequence(builder.target, part.steps, &work_of(&of_part, Way::Forward));
+        match tile.filter(|_| of_part.weight_transposed.is_some()) {
+            Some(tile) => Recurrence { schedule: RecurrenceMode::WholeSequence, tile, ..of_part },
+            None => of_part,
+        }
+    }
+}
+
+impl OpenLayer for RecurrentLayer {
+    fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
+        let recurrence = self.part(builder, part);
+        let (batch, width, rows) = (builder.batch, recurrence.width(), recurrence.steps * builder.batch);
+        let slot = |tensor, slot: usize| View::new(tensor, slot * batch * width, batch, width);
+        // Each state by its place in the network's and its history.
+        let second = recurrence.saved.filter(|_| recurrence.cell.saved() == Saved::State);
+        let states = [Some(recurrence.history), second].into_iter().flatten().enumerate();
+        let (state, offset) = part.state;
+        let place = |kind| View::new(state, offset + builder.state_offset(self.layer, kind), batch, width);
+        let states: Vec<_> = states.map(|(kind, tensor)| (place(kind), tensor)).collect();
+        for (state, tensor) in &states {
+            // Both directions' at each end: nobody reads the half that is the other's.
+            for direction in 0..recurrence.directions {
+                let to = slot(*tensor, recurrence.slot(direction, None));
+                builder.push(Op::Copy(CopyView { from: *state, to }));
+            }
+        }
+
+        let weight = builder.weight(&parameter(&self.prefix, "weight_ih", self.number));
+        let bias = builder.parameter(&parameter(&self.prefix, "bias_ih", self.number));
+        let gates = recurrence.directions * recurrence.rows();
+        let out = View::new(recurrence.gates, 0, rows, gates);
+        match below {
+            Below::Tokens { ids, first } => {
+                let draw = builder.draw(Site::Inputs);
+                builder.push(Op::Gather(Gather { tokens: ids, first, weight, bias, draw, batch, out }));
+            }
+            Below::Rows(a) => {
+                let tile = ProductTile::of(builder.target, [out.rows, out.cols]);
+                builder.product(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile })?;
+            }
+        }
+        builder.push(Op::Forward(recurrence.clone()));
+
+        // Now, because the backward pass writes over a second state.
+        for (state, tensor) in states.into_iter().filter(|_| part.leaves) {
+            for direction in 0..recurrence.directions {
+                let last = slot(tensor, recurrence.slot(direction, Some(recurrence.steps - 1)));
+                // The first direction's with all columns, which is no dispatch; then the second's over its own.
+                let (column, cols) = if direction == 0 { (0, width) } else { (recurrence.hidden, recurrence.hidden) };
+                let (from, to) = (last.columns(column, cols), state.columns(column, cols));
+                builder.push(Op::Copy(CopyView { from, to }));
+            }
+        }
+        let outputs = View::new(recurrence.history, batch * width, rows, width);
+        let RecurrentLayer { layer, number, .. } = *self;
+        let prefix = self.prefix.clone();
+        Ok((outputs, Box::new(RecurrentTape { layer, prefix, number, recurrence, below })))
+    }
+}
+
+impl Tape for RecurrentTape {
+    fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
+        let (upstream, width) = (self.upstream(builder)?, self.recurrence.width());
+        Ok(View::new(upstream, builder.batch * width, self.recurrence.steps * builder.batch, width))
+    }
+
+    fn recurrence(&self) -> &Recurrence {
+        &self.recurrence
+    }
+
+    /// The recurrence, which turns the gates into their gradients; then U, W and their biases, the initial state, and
+    /// the upstream gradient of the layer below.
+    fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()> {
+        let (recurrence, upstream) = (&self.recurrence, self.upstream(builder)?);
+        let Segment { first, is_last, slices, step_params } = segment;
+        let learned = builder.parameter(&format!("{}h_0", self.prefix)).is_some();
+        let (to_start, carried) = (first > 0 || learned, !is_last);
+        if carried {
+            self.carry(builder, upstream, false)?;
+        }
+        let work = work_of(recurrence, Way::Backward);
+        let tile = match recurrence.schedule {
+            RecurrenceMode::PerStep => Tile::steps(builder.target, &work),
+            // What fits one way fits the other, or the schedule would not be this one.
+            RecurrenceMode::WholeSequence => Tile::whole(builder.target, &work).unwrap_or(recurrence.tile),
+        };
+        // Uᵀ is read forwards alone: what it lies in is free from there on.
+        let backward = Recurrence { tile, weight_transposed: None, ..recurrence.clone() };
+        builder.push(Op::Backward(BackwardRecurrence { recurrence: backward, upstream, to_start, carried }));
+        if let Some(out) = builder.trace {
+            let (directions, steps, lengths) = (recurrence.directions, recurrence.steps, recurrence.lengths);
+            let (row, loss_scale) = (builder.directions_below(self.layer), builder.loss_scale);
+            builder.push(Op::GradientNorms(GradientNorms {
+                upstream,
+                directions,
+                steps,
+                lengths,
+                loss_scale,
+                step_params,
+                row,
+                first,
+                out,
+            }));
+        }
+        if first > 0 {
+            self.carry(builder, upstream, true)?;
+        }
+        self.recurrent_gradients(builder, slices)?;
+        if let Some(fresh) = builder.fresh.filter(|_| first == 0) {
+            self.start_gradients(builder, (upstream, fresh, slices));
+        }
+
+        let rows = recurrence.steps * builder.batch;
+        let d = View::new(recurrence.gates, 0, rows, recurrence.directions * recurrence.rows());
+        let name = parameter(&self.prefix, "weight_ih", self.number);
+        let weight = builder.weight(&name).offset;
+        let bias = builder.offset(&parameter(&self.prefix, "bias_ih", self.number));
+        let x = match self.below {
+            Below::Rows(x) => x,
+            Below::Tokens { .. } => {
+                let (order, starts) = builder.rows_by_token()?;
+                let (draw, batch, part) = (builder.draw(Site::Inputs), builder.batch, first / builder.segment);
+                let op = GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch };
+                builder.push(Op::GatherGradient(op));
+                return Ok(());
+            }
+        };
+        let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
+        builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+        match below {
+            Some(below) => builder.pass_down(d, &name, below, first),
+            None => Ok(()),
+        }
+    }
+}
+
+impl RecurrentTape {
+    /// `[T+D, B, D·H]`: the gradient of its outputs, which the layer above it, or the read-out, has made; with one slot
+    /// more for what comes from a later segment.
+    fn upstream(&self, builder: &mut Builder<'_>) -> Result<TensorId> {
+        let more = self.recurrence.directions + usize::from(builder.segment < builder.steps);
+        let shape = [builder.segment.saturating_add(more), builder.batch, self.recurrence.width()];
+        builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)
+    }
+
+    /// The gradient of the state between two segments: from where the later one leaves it to `state_gradient`, or from
+    /// there to where the earlier one finds it.
+    fn carry(&self, builder: &mut Builder<'_>, upstream: TensorId, leaves: bool) -> Result<()> {
+        let recurrence = &self.recurrence;
+        let state = builder.scratch("state_gradient", &[builder.state_shape.width() * builder.batch], DType::F32)?;
+        let second = recurrence.saved.filter(|_| recurrence.cell.saved() == Saved::State);
+        // Of h the gradient lies at the initial state's own slot, of c at that of the first step.
+        for (kind, (tensor, left)) in [Some((upstream, 0)), second.map(|c| (c, 1))].into_iter().flatten().enumerate() {
+            let len = builder.batch * recurrence.width();
+            let between = View::new(state, builder.state_offset(self.layer, kind), 1, len);
+            let slot = if leaves { left } else { recurrence.steps + 1 };
+            let at = View::new(tensor, slot * len, 1, len);
+            let (from, to) = if leaves { (at, between) } else { (between, at) };
+            builder.push(Op::Copy(CopyView { from, to }));
+        }
+        Ok(())
+    }
+
+    /// U and b_U, by direction and product: what the sums were over is the history or, of a second product, the operand
+    /// that the cell made.
+    fn recurrent_gradients(&self, builder: &mut Builder<'_>, slices: TensorId) -> Result<()> {
+        let op = &self.recurrence;
+        let (hidden, rows, width, batch) = (op.hidden, op.rows(), op.width(), builder.batch);
+        let second = op.saved.filter(|_| op.cell.saved() == Saved::Operand);
+        let mut operands = vec![(op.history, op.directions, 0..op.cell.first_gates() * hidden)];
+        operands.extend(second.map(|operand| (operand, 0, op.cell.first_gates() * hidden..rows)));
+        for (mut operand, more, part) in operands {
+            let is_history = operand == op.history;
+            if let Some(draw) = builder.draw(Site::Hidden(self.layer)) {
+                let name = if is_history { "masked_history" } else { "masked_operand" };
+                let masked = builder.scratch(name, &[builder.segment + more, batch, width], builder.storage_dtype)?;
+                let slots = op.steps + more;
+                let [input, out] = [operand, masked].map(|t| View::new(t, 0, slots * batch, width));
+                let mask = DropoutMask { input: Some(input), out, draw, first: 0, period: batch };
+                builder.push(Op::Dropout(mask));
+                operand = masked;
+            }
+            for direction in 0..op.directions {
+                // From the slot before that of the first step in time; of the reverse direction that is the later one.
+                let first = if is_history { 2 * direction * batch } else { 0 };
+                let x = View::new(operand, first * width, op.steps * batch, width).columns(direction * hidden, hidden);
+                let d = View::new(op.recurrent_gradient(), 0, op.steps * batch, op.directions * rows);
+                let d = d.columns(direction * rows + part.start, part.len());
+                let weight = builder.weight(&parameter(&self.prefix, "weight_hh", self.number)).offset;
+                let weight = weight + (direction * rows + part.start) * hidden;
+                let bias = builder.offset(&parameter(&self.prefix, "bias_hh", self.number));
+                let bias = bias.map(|b| b + direction * rows + part.start);
+                let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
+                builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+            }
+        }
+        Ok(())
+    }
+
+    /// A learned initial state: of h its gradient lies at its own slot, of c at that of the first step.
+    fn start_gradients(&self, builder: &mut Builder<'_>, (upstream, fresh, slices): (TensorId, TensorId, TensorId)) {
+        let op = &self.recurrence;
+        let second = op.saved.filter(|_| op.cell.saved() == Saved::State);
+        let states = [("h_0", Some(upstream), None), ("c_0", second, Some(0))];
+        for (name, from, step) in states {
+            if let (Some(from), Some(offset)) = (from, builder.offset(&format!("{}{name}", self.prefix))) {
+                let slots = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
+                let weight = offset + self.number * op.width();
+                let op = InitialStateGradient { from, slots, fresh, slices, weight };
+                builder.push(Op::InitialStateGradient(op));
+            }
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Of a plan that is no training: the first layer that is like this one, whose gates it uses, and the one of the
+    /// first two such whose history it does, in turn.
+    fn alike(&self, layer: usize) -> (usize, usize) {
+        let sizes = |at: usize| match self.config.layers[at] {
+            Layer::Recurrent(Recurrent { cell, hidden, directions, .. }) => Some((cell, hidden, directions)),
+            Layer::Pool(_) => None,
+        };
+        let alike: Vec<usize> = (0..=layer).filter(|at| sizes(*at) == sizes(layer)).collect();
+        (alike[0], alike[(alike.len() - 1) % 2])
+    }
+}
+
+fn work(spec: &Recurrent, batch: usize, way: Way) -> Work {
+    let (gates, hidden, directions) = (spec.cell.gates(), spec.hidden, spec.directions.count());
+    Work { way, gates, hidden, batch, directions }
+}
+
+fn work_of(op: &Recurrence, way: Way) -> Work {
+    Work { way, gates: op.cell.gates(), hidden: op.hidden, batch: op.batch, directions: op.directions }
+}
