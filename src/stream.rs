@@ -6,7 +6,7 @@
 use crate::data::{Inputs, InputsRef, Span, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Config, Model, Pool, State, check_size};
+use crate::model::{Config, Directions, Layer, Model, Pool, State, check_size};
 use crate::session::{PlanCacheStats, Session};
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
@@ -63,18 +63,12 @@ impl StreamingPredictor {
     /// A stream of `batch_size` sequences, in the initial state: zero, or the learned one.
     ///
     /// # Errors
-    /// [`Error::Config`] for a batch of 0 and for a model that reads both ways, and so needs the end of a sequence
-    /// before its first output ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger than the device's
-    /// limits, and what a failing GPU returns.
+    /// [`Error::Config`] for a batch of 0 and for a model with a layer that needs the end of a sequence before its
+    /// first output, as it reads both ways or pools ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger
+    /// than the device's limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch_size: usize) -> Result<Self> {
         let config = model.config().clone();
-        if !config.is_causal() {
-            return Err(Error::Config(
-                "the model reads sequences both ways, so no output is known before the end of a sequence: a stream \
-                needs a model of one direction; a Predictor runs this one over whole sequences"
-                    .to_owned(),
-            ));
-        }
+        check_streamable(&config)?;
         // The read-out is linear: from the mean over the steps it is the mean of those at every step.
         let mean = (config.pooling() == Some(Pool::Mean)).then(Mean::default);
         let runs = if mean.is_some() { config.clone().with_pool(None) } else { config.clone() };
@@ -166,6 +160,31 @@ impl StreamingPredictor {
     pub fn plan_cache(&self) -> PlanCacheStats {
         self.session.plan_cache()
     }
+}
+
+/// Checks that a network knows its outputs step by step.
+fn check_streamable(config: &Config) -> Result<()> {
+    for (at, layer) in config.layers.iter().enumerate() {
+        let why = match layer {
+            Layer::Recurrent(layer) if layer.directions == Directions::Bidirectional => {
+                "reads sequences both ways, so no output is known before the end of a sequence: a stream needs a model \
+                 of one direction"
+            }
+            Layer::Pool(Pool::First | Pool::Max) => {
+                "pools a whole sequence: a stream needs a model without a pool, or with one of the last step"
+            }
+            Layer::Pool(Pool::Mean) if at + 1 < config.layers.len() => {
+                "is a mean over a whole sequence that other layers read: a stream needs a model without a pool, or \
+                 with a mean below the read-out"
+            }
+            _ => continue,
+        };
+        let kind = layer.kind();
+        return Err(Error::Config(format!(
+            "layer {at} ({kind}) {why}; a Predictor runs this one over whole sequences"
+        )));
+    }
+    Ok(())
 }
 
 /// The forms that keep the thread while they wait.

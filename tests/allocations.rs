@@ -65,7 +65,8 @@ fn configs() -> Vec<Config> {
     let dense = Config::elman(InputKind::Dense(4), 21, 2).with_seed(2);
     let deep = Config::lstm(InputKind::Tokens(5), 16, 5).with_layers(2);
     let before = Config::gru(InputKind::Dense(4), 16, 3).with_cell(Cell::Gru(Reset::BeforeProduct));
-    vec![tokens, dense, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
+    let list = deep.clone().dense(9, recurrent::Activation::Gelu);
+    vec![tokens, dense, list, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
 }
 
 /// At sizes that one thread computes: where several do, they need a list of who computes what.

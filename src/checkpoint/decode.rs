@@ -13,6 +13,7 @@ use super::{
     Checked, Checkpoint, FORMAT, Fault, Header, KEY, LISTS, OLDEST_FORMAT, Progress, Training, check_frozen,
     check_loss_scale, moments_prefix, short::ShortConfig, strict, text,
 };
+use crate::allocate::zeros;
 use crate::model::{Config, Layout, Model, State, StateShape};
 
 /// The checkpoint, or what is wrong with it.
@@ -39,9 +40,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
             let state = match saved_state(&file, header.format, &header.config) {
                 None => None,
                 Some(SavedState { batch_size, tensors }) => {
-                    let mut values = Vec::new();
-                    for (name, _) in tensors {
-                        values.append(&mut file.values(&name)?);
+                    let mut values = zeros(header.config.state_len(batch_size), "reading the state of a training")?;
+                    let mut rest = values.as_mut_slice();
+                    for (name, shape) in tensors {
+                        let (part, behind) = rest.split_at_mut(shape.iter().product());
+                        file.read(&name, part)?;
+                        rest = behind;
                     }
                     Some(State::of(&header.config, batch_size, values))
                 }

@@ -155,16 +155,8 @@ impl<'a> Tensors<'a> {
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
 
-    /// A tensor's values, each rounded to the nearest f32 where its type holds more than f32 does.
-    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, Fault> {
-        let elements = self.shape(name).map_or(0, |shape| shape.iter().product());
-        let mut values = zeros(elements, "reading a tensor")?;
-        self.read(name, &mut values)?;
-        Ok(values)
-    }
-
-    /// Fills a buffer of a tensor's length with its [`Tensors::values`].
-    fn read(&self, name: &str, out: &mut [f32]) -> Checked<()> {
+    /// Fills a buffer of a tensor's length with its values.
+    pub(super) fn read(&self, name: &str, out: &mut [f32]) -> Checked<()> {
         let info = self.header.info(name);
         let bytes = info.and_then(|info| self.data.get(info.data_offsets.0..info.data_offsets.1));
         let (Some(info), Some(bytes)) = (info, bytes) else { return Err(format!("lacks the tensors {name}")) };

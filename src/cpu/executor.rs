@@ -10,7 +10,7 @@
 //! tensors is a panic.
 
 use super::{
-    dropout, gather, gradient, gradient_norms, loss, matmul,
+    activation, dropout, gather, gradient, gradient_norms, loss, matmul, pool,
     real::Real,
     recurrence, state,
     tensors::{Buffer, Pack, Tensors},
@@ -254,13 +254,15 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::RemainingLengths(op) => state::remaining_lengths(op, memory),
         Op::Dropout(op) => dropout::dropout(op, memory),
         Op::Gather(op) => gather::gather(op, memory),
+        Op::Activate(op) => activation::activate(op, memory),
+        Op::ActivateGradient(op) => activation::activate_gradient(op, memory),
         Op::Transpose(op) => matmul::transpose(op, memory),
         Op::MatMul(op) => matmul::matmul(op, memory),
         Op::Forward(op) => recurrence::forward(op, memory),
         Op::Backward(op) => recurrence::backward(op, memory),
         Op::GradientNorms(op) => gradient_norms::gradient_norms(op, memory),
-        Op::Pool(op) => state::pool(op, memory),
-        Op::PoolGradient(op) => state::pool_gradient(op, memory),
+        Op::Pool(op) => pool::pool(op, memory),
+        Op::PoolGradient(op) => pool::pool_gradient(op, memory),
         Op::LossGradient(op) => loss::loss_gradient(op, memory),
         Op::WeightGradient(op) => gradient::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),

@@ -5,6 +5,7 @@
 //! replays the same plans. Every operation is a few plain loops, one file under its name; what the profile says is
 //! worth it stands beside them in vector instructions for f32 (`packed`, `vector`), tested against the plain loops.
 
+mod activation;
 mod cells;
 mod dropout;
 mod executor;
@@ -15,6 +16,7 @@ mod loss;
 mod matmul;
 mod matrix;
 mod packed;
+mod pool;
 mod real;
 mod recurrence;
 mod state;

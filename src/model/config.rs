@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::activation::Activation;
 use super::cells::Cell;
-use super::layers::{Directions, Layer, Pool, Recurrent};
+use super::layers::{Dense, Directions, Layer, Pool, Recurrent};
 use super::shape::{BatchShape, check_size};
 use crate::error::{Error, Result};
 
@@ -133,6 +134,11 @@ impl Config {
         self.layer(pool)
     }
 
+    /// The same network with a dense layer more, of so many units, with a bias.
+    pub fn dense(self, units: usize, activation: Activation) -> Self {
+        self.layer(Dense::new(units, activation))
+    }
+
     /// The same network with so many outputs.
     pub fn outputs(self, outputs: usize) -> Self {
         Config { outputs, ..self }
@@ -174,10 +180,11 @@ impl Config {
         self.with_recurrent(|layer| layer.forget_bias = Some(forget_bias))
     }
 
-    /// The same network with another pool than it has, or with none.
+    /// The same network with another pool in the place of the one that it has, else above the last layer; or with none.
     pub fn with_pool(mut self, pool: Option<Pool>) -> Self {
+        let at = self.pool_at().unwrap_or(self.layers.len());
         self.layers.retain(|layer| !matches!(layer, Layer::Pool(_)));
-        self.layers.extend(pool.map(Layer::Pool));
+        self.layers.splice(at..at, pool.map(Layer::Pool));
         self
     }
 
@@ -208,6 +215,11 @@ impl Config {
     /// Returns the pool, where there is one.
     pub fn pooling(&self) -> Option<Pool> {
         self.layers.iter().find_map(|layer| if let Layer::Pool(pool) = layer { Some(*pool) } else { None })
+    }
+
+    /// Which layer the pool is.
+    pub(crate) fn pool_at(&self) -> Option<usize> {
+        self.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)))
     }
 
     /// Returns how many labels a window of T steps and B sequences has: T·B, or B where there is a pool.
@@ -265,7 +277,7 @@ impl Config {
                         layer.kind()
                     )));
                 }
-                (Layer::Recurrent(_), None) => {}
+                (Layer::Recurrent(_), None) | (Layer::Dense(_), _) => {}
             }
         }
         check_size("outputs (O)", self.outputs)
@@ -275,6 +287,12 @@ impl Config {
 impl From<Recurrent> for Layer {
     fn from(layer: Recurrent) -> Self {
         Layer::Recurrent(layer)
+    }
+}
+
+impl From<Dense> for Layer {
+    fn from(layer: Dense) -> Self {
+        Layer::Dense(layer)
     }
 }
 

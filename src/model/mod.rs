@@ -4,6 +4,7 @@
 //!
 //! Symbols and shapes are those of [the vocabulary](crate::guide::vocabulary).
 
+mod activation;
 pub(crate) mod cells;
 mod config;
 mod init;
@@ -13,12 +14,13 @@ mod parameters;
 mod shape;
 mod state;
 
+pub use activation::Activation;
 #[cfg(feature = "gpu")]
 pub(crate) use cells::Record;
-pub use cells::{Activation, Cell, Reset};
+pub use cells::{Cell, Reset};
 pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init, InputKind};
-pub use layers::{Directions, Layer, Pool, Recurrent};
+pub use layers::{Dense, Directions, Layer, Pool, Recurrent};
 pub(crate) use modules::{Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};

@@ -1,8 +1,9 @@
 //! The modules of a network: layers that PyTorch has one module for, and what their parameters are called.
 //!
 //! The contract: a network that is one stack of equal recurrent layers has PyTorch's names as they are, `weight_ih_l0`,
-//! and `weight` and `bias` of the read-out; in any other the module's name stands in front, `lstm.weight_ih_l0`, from
-//! the second of a kind on with a number, `lstm_1.weight_ih_l0`, and `head.0.` in front of the read-out's.
+//! and `weight` and `bias` of the read-out; in any other the module's name stands in front, `lstm.weight_ih_l0` or
+//! `dense.weight`, from the second of a kind on with a number, `lstm_1.weight_ih_l0`, and `head.0.` in front of the
+//! read-out's.
 
 use std::ops::Range;
 
@@ -22,9 +23,11 @@ pub(crate) struct Module {
 /// The modules of all layers that have parameters, from the lowest up.
 pub(crate) fn modules(config: &Config) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
-    for (at, layer) in config.layers.iter().enumerate().filter(|(_, layer)| matches!(layer, Layer::Recurrent(_))) {
+    for (at, layer) in config.layers.iter().enumerate() {
+        let is_recurrent = matches!(layer, Layer::Recurrent(_));
         match modules.last_mut() {
-            Some(last) if last.layer == *layer && last.layers.end == at => last.layers.end = at + 1,
+            _ if matches!(layer, Layer::Pool(_)) => {}
+            Some(last) if is_recurrent && last.layer == *layer && last.layers.end == at => last.layers.end = at + 1,
             _ => modules.push(Module { prefix: String::new(), layers: at..at + 1, layer: *layer }),
         }
     }

@@ -53,15 +53,16 @@ impl Parameter {
 ///
 /// | name | shape | role |
 /// |---|---|---|
-/// | `weight_ih_l0` | `[G·H, I]` | W of the lowest layer, input to hidden; of those above `[G·H, D·H]` |
+/// | `weight_ih_l0` | `[G·H, I]` | W, input to hidden; of layers above `[G·H, ·]`, as wide as what they read |
 /// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
 /// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U, unless the layer has none |
 /// | `weight`, `bias` | `[O, D·H]`, `[O]` | V, the read-out |
 /// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learned |
 ///
-/// So they are called where all recurrent layers are equal. Other networks are several of PyTorch's modules: layers
-/// that stand one above the other and are equal are one, and the names begin with the module's, `rnn.`, `lstm.` or
-/// `gru.`, the second of a kind being `lstm_1.`, the read-out `head.0.`.
+/// So they are called where all layers are recurrent and equal. Other networks are several of PyTorch's modules:
+/// recurrent layers that stand one above the other and are equal are one, a dense layer is one with `weight` and
+/// `bias`, and the names begin with the module's, `rnn.`, `lstm.`, `gru.` or `dense.`, the second of a kind being
+/// `lstm_1.`, the read-out `head.0.`.
 ///
 /// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
 /// without a gap, so that one product with both reads them as one matrix of D·G·H rows.

@@ -2,8 +2,8 @@
 //!
 //! The contract: a network that reads one way does so a chunk of steps after the other, with the state carried between
 //! them on the device, so that neither plans nor memory grow with T; what comes of it is bit for bit what one plan over
-//! all T steps gives. A network that has to know all steps, as it reads both ways or is read out from the mean, has one
-//! plan for each T.
+//! all T steps gives. A network that has to know all steps, as it reads both ways or pools them, has one plan for each
+//! T.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{Carried, Session};
 use crate::data::{Span, Start};
 use crate::error::Result;
 use crate::executor::Readback;
-use crate::model::Pool;
+use crate::model::{Layer, Pool};
 use crate::plan::Purpose;
 
 /// How many chunks a device is given before it is waited for: each is held in the driver's memory until it is done.
@@ -21,7 +21,7 @@ impl Session {
     /// Makes the plan of a number of steps ready, so that it need not be made later; it holds the state until another
     /// has run.
     pub async fn prepare_reading(&mut self, steps: usize, batch: usize) -> Result<()> {
-        let steps = steps.min(self.chunk(batch).unwrap_or(steps));
+        let steps = steps.min(self.chunk(batch, false).unwrap_or(steps));
         let made = self.prepared(&Purpose::Infer, steps, batch).await?;
         if let Carried::Nowhere = self.carried {
             self.carried = Carried::Device(made);
@@ -33,7 +33,7 @@ impl Session {
     /// `out`: `[T, B, O]`, or `[B, O]` of a network that is read out once.
     pub async fn read(&mut self, sequences: Span<'_>, start: &Start, out: &mut Vec<f32>) -> Result<()> {
         let Span { steps, batch_size, .. } = sequences;
-        let chunk = self.chunk(batch_size).unwrap_or(steps);
+        let chunk = self.chunk(batch_size, sequences.lengths.is_some()).unwrap_or(steps);
         let every_step = self.config.pooling().is_none();
         let mut readback =
             Readback::new(if every_step { steps * batch_size } else { batch_size } * self.config.outputs);
@@ -69,8 +69,13 @@ impl Session {
     }
 
     /// How many steps one plan reads at most; `None` where it has to read all.
-    fn chunk(&self, batch: usize) -> Option<usize> {
-        let is_whole = self.config.pooling() == Some(Pool::Mean);
+    fn chunk(&self, batch: usize, has_lengths: bool) -> Option<usize> {
+        let is_whole = match self.config.pool_at().map(|at| self.config.layers.split_at(at)) {
+            None => false,
+            // A recurrence holds the last state of a sequence that has ended; of other rows it may lie in any chunk.
+            Some(([.., below], [Layer::Pool(Pool::Last), ..])) => has_lengths && !below.is_recurrent(),
+            Some(_) => true,
+        };
         (self.config.is_causal() && !is_whole).then(|| self.device.target().chunk(&self.config, batch))
     }
 }

@@ -20,6 +20,9 @@ use super::network::{Inputs, Network, Targets, Window, step_into};
 pub const MATRIX: [&str; 5] =
     ["matrix_elman_tanh", "matrix_elman_relu", "matrix_lstm", "matrix_gru", "matrix_gru_before"];
 
+/// The file of networks whose layers differ, by `scripts/list_fixtures.py`.
+pub const LISTS: &str = "lists";
+
 /// Where the files are.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -58,7 +61,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     // At a rate of 0 no parameter changes: what is tested here is the gradient, and where there are segments to be had,
     // that of segments as well.
     let mut trains = vec![train];
-    if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
+    if config.recurrent_layers().all(|layer| layer.directions == Directions::Forward) {
         let recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
         trains.push(network.prepare(Purpose::Train(recipe), steps, batch));
     }
@@ -173,10 +176,10 @@ impl Fixture {
         self.reals.get(tensor).unwrap_or_else(|| panic!("{}: no tensor {tensor}", self.name)).clone()
     }
 
-    /// `[S, L, B, D·H]`: h, and then c where the cell has one.
+    /// h `[B, D·H]` of all recurrent layers, then c of those that have one.
     pub fn state(&self, h: &str, c: &str) -> Vec<f64> {
         let mut state = self.real(h);
-        if self.choice("cell") == "lstm" {
+        if self.reals.contains_key(c) {
             state.extend(self.real(c));
         }
         state
@@ -194,14 +197,19 @@ impl Fixture {
         self.case[name].as_str().unwrap_or_else(|| panic!("{}: no {name}", self.name))
     }
 
-    /// Whether the setting is there and holds: the files of one case each leave it out.
+    /// Whether the setting is there and holds: the files of one case each, and of lists, leave it out.
     fn is(&self, name: &str) -> bool {
-        let of_one = self.case["name"].is_null() && self.case[name].is_null();
-        !of_one && self.case[name].as_bool().unwrap_or_else(|| panic!("{}: no {name}", self.name))
+        let of_others = self.case["name"].is_null() || !self.case["config"].is_null();
+        !(of_others && self.case[name].is_null())
+            && self.case[name].as_bool().unwrap_or_else(|| panic!("{}: no {name}", self.name))
     }
 
     /// The network.
     pub fn config(&self) -> Config {
+        if !self.case["config"].is_null() {
+            return serde_json::from_value(self.case["config"].clone())
+                .unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        }
         let input = match self.choice("input") {
             "tokens" => InputKind::Tokens(self.size("I")),
             "dense" => InputKind::Dense(self.size("I")),

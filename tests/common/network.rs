@@ -4,7 +4,7 @@
 //! what goes into an activation.
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{BatchShape, Cell, Config, Directions, InputKind, Layer, Layout, Recurrent};
+use recurrent::{Activation, BatchShape, Cell, Config, Dense, Directions, InputKind, Layer, Layout, Recurrent};
 
 use super::{executor::Execute, random::Random};
 
@@ -252,9 +252,27 @@ impl<E: Execute> Network<E> {
     }
 }
 
-/// The same network with recurrent layers that are drawn one by one: cell, size, directions, biases and whether the
-/// initial state is learned.
-pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell]) -> Config {
+/// What stands in front of the names of a dense layer's parameters.
+pub fn dense_prefix(config: &Config, at: usize) -> String {
+    match config.layers[..at].iter().filter(|layer| matches!(layer, Layer::Dense(_))).count() {
+        0 => "dense.".to_owned(),
+        before => format!("dense_{before}."),
+    }
+}
+
+/// The same network with a dense layer below all others, one above them and, where there is a pool, one below that.
+pub fn with_dense(mut config: Config) -> Config {
+    let pool = config.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)));
+    if let Some(at) = pool {
+        config.layers.insert(at, Dense::new(3, Activation::Gelu).into());
+    }
+    config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into());
+    config.dense(5, Activation::Softplus)
+}
+
+/// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions, biases and
+/// whether the initial state is learned, with dense layers anywhere among them.
+pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions: &[Activation]) -> Config {
     for layer in &mut config.layers {
         let Layer::Recurrent(layer) = layer else { continue };
         let drawn = random.ids(5, 1 << 16);
@@ -264,6 +282,13 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell]) -> Config 
             layer.directions = Directions::Forward;
         }
         (layer.bias, layer.learned_initial_state) = (!drawn[3].is_multiple_of(4), drawn[4].is_multiple_of(2));
+    }
+    for at in (0..=config.layers.len()).rev() {
+        let [inserts, units, function, bias] = random.ids(4, 1 << 16)[..] else { unreachable!() };
+        if inserts.is_multiple_of(3) {
+            let dense = Dense::new(1 + units as usize % 7, functions[function as usize % functions.len()]);
+            config.layers.insert(at, dense.with_bias(!bias.is_multiple_of(4)).into());
+        }
     }
     config
 }
@@ -308,7 +333,8 @@ pub fn states(config: &Config) -> Vec<StatePart> {
         };
         layers.push(StatePart { layer, number, prefix: String::new(), spec, kind: 0, before: 0 });
     }
-    if layers.iter().filter(|layer| layer.number == 0).count() > 1 {
+    let dense = config.layers.iter().filter(|layer| matches!(layer, Layer::Dense(_))).count();
+    if layers.iter().filter(|layer| layer.number == 0).count() + dense > 1 {
         let mut met = std::collections::HashMap::new();
         for at in 0..layers.len() {
             let kind = match layers[at].spec.cell {

@@ -15,7 +15,7 @@ use recurrent::{
 };
 
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Network, Prepared, Window, random_parameters, step_into};
+use crate::common::network::{Network, Prepared, Window, random_parameters, step_into, with_dense};
 use crate::common::random::Random;
 use crate::common::whole;
 
@@ -34,10 +34,14 @@ fn configs() -> Vec<Config> {
     for (number, cell) in CELLS.into_iter().enumerate() {
         for layers in [1, 3] {
             for directions in [Directions::Forward, Directions::Bidirectional] {
-                for (more, read_out) in [None, Some(Pool::Last), Some(Pool::Mean)].into_iter().enumerate() {
+                for (more, read_out) in [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)]
+                    .into_iter()
+                    .enumerate()
+                {
                     let input = if (number + more) % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
                     let config = Config::of_cell(cell, input, 5, 3).with_layers(layers).with_directions(directions);
-                    all.push(config.with_pool(read_out).with_learned_initial_state(more == layers % 3));
+                    let config = config.with_pool(read_out).with_learned_initial_state(more == layers % 3);
+                    all.push(if (number + more) % 3 == 1 { with_dense(config) } else { config });
                 }
             }
         }

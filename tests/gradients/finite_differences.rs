@@ -7,7 +7,7 @@
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{BackwardRecurrence, Op, Purpose, Recurrence, RecurrenceMode, Target};
 use recurrent::recipe::{Clip, Dropout, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Pool, Reset};
+use recurrent::{Activation, Cell, Config, Dense, Directions, InputKind, Pool, Recurrent, Reset};
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
 use crate::common::network::{Network, Prepared, Targets, Window, random_parameters, slices, step_into};
@@ -55,7 +55,32 @@ fn configs() -> Vec<Config> {
             }
         }
     }
+    configs.extend(lists());
     configs
+}
+
+/// Layers of every kind, function and pool: dense ones below, between and above recurrent ones of different sizes.
+fn lists() -> impl Iterator<Item = Config> {
+    let functions = [
+        [Activation::Tanh, Activation::Sigmoid],
+        [Activation::Gelu, Activation::Identity],
+        [Activation::Softplus, Activation::Gelu],
+    ];
+    let pools = [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)];
+    pools.into_iter().enumerate().map(move |(number, pool)| {
+        let [below, above] = functions[number % 3];
+        let input = if number % 2 == 0 { InputKind::Dense(INPUTS) } else { InputKind::Tokens(INPUTS) };
+        Config::new(input)
+            .dense(5, below)
+            .layer(Recurrent::lstm(HIDDEN))
+            .layer(Dense::new(3, above).with_bias(false))
+            .layer(Recurrent::gru(2))
+            .dense(4, below)
+            .with_pool(pool)
+            .dense(3, above)
+            .outputs(OUTPUTS)
+            .with_learned_initial_state(number % 2 == 0)
+    })
 }
 
 /// Every cell with both directions, with and without biases, over sequences of unequal length.

@@ -10,7 +10,7 @@ use recurrent::recipe::Optimizer;
 
 use crate::common::compare::{F32_NETWORK, F32_PARAMETERS, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::fixture::{Fixture, MATRIX, check_case, folder};
+use crate::common::fixture::{Fixture, LISTS, MATRIX, check_case, folder};
 use crate::common::network::{Network, step_into};
 use crate::common::whole;
 
@@ -99,7 +99,7 @@ fn every_fixture_is_tested() {
         .filter(|path| path.is_file())
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let mut named = [&CASES[..], &OPTIMIZERS[..], &MATRIX[..]].concat();
+    let mut named = [&CASES[..], &OPTIMIZERS[..], &MATRIX[..], &[LISTS]].concat();
     files.sort();
     named.sort();
     assert_eq!(files, named);

@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 
 use crate::common::compare::{EXACT, F32_NETWORK, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::fixture::{Fixture, MATRIX, check_case, folder};
+use crate::common::fixture::{Fixture, LISTS, MATRIX, check_case, folder};
 use crate::common::whole;
 
 #[test]
@@ -38,6 +38,27 @@ fn the_gpu_agrees_on_every_structure() {
     let whole = whole::gpu().target();
     for target in [whole, Target { workgroup_bytes: 0, ..whole }] {
         check_all(gpu, target, F32_NETWORK);
+    }
+}
+
+#[test]
+fn every_executor_agrees_on_every_list() {
+    let lists = Fixture::load_many(LISTS);
+    assert!(lists.len() > 10);
+    for fixture in &lists {
+        for target in [Target::cpu(), Target::webgpu()] {
+            check_case(cpu::Executor::<f64>::new, target, fixture, F64);
+            check_case(cpu::Executor::<f32>::new, target, fixture, F32_NETWORK);
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn the_gpu_agrees_on_every_list() {
+    let whole = whole::gpu().target();
+    for target in [whole, Target { workgroup_bytes: 0, ..whole }] {
+        Fixture::load_many(LISTS).iter().for_each(|fixture| check_case(gpu, target, fixture, F32_NETWORK));
     }
 }
 

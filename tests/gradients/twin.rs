@@ -12,11 +12,19 @@ use recurrent::recipe::{Clip, Loss, Optimizer, Recipe};
 use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, Pool, Reset};
 
 use crate::common::compare::{ORACLE, check_close};
-use crate::common::fixture::{Fixture, MATRIX};
+use crate::common::fixture::{Fixture, LISTS, MATRIX};
 use crate::common::network::{Network, Window, mixed, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::reference::{self, Results};
 
+const FUNCTIONS: [Activation; 6] = [
+    Activation::Tanh,
+    Activation::Relu,
+    Activation::Sigmoid,
+    Activation::Gelu,
+    Activation::Softplus,
+    Activation::Identity,
+];
 const CELLS: [Cell; 5] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
@@ -51,7 +59,7 @@ fn case(
     let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
     let mut random = Random::new(seed);
     // Every second case is a list of layers that differ.
-    let config = if seed.is_multiple_of(2) { mixed(config, &mut random, &CELLS) } else { config };
+    let config = if seed.is_multiple_of(2) { mixed(config, &mut random, &CELLS, &FUNCTIONS) } else { config };
     let parameters = random_parameters(&mut random, &Layout::new(&config).unwrap(), 0.9);
     let mut window = Window::random(&mut random, &config, !squared, steps, batch);
     if unequal {
@@ -64,7 +72,13 @@ fn case(
 
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1..=7usize, 1..=4usize, 1..=3usize, 1..=6usize, 1..=6usize, 1..=5usize);
-    let read_out = prop_oneof![Just(None), Just(Some(Pool::Last)), Just(Some(Pool::Mean))];
+    let read_out = prop_oneof![
+        Just(None),
+        Just(Some(Pool::Last)),
+        Just(Some(Pool::First)),
+        Just(Some(Pool::Mean)),
+        Just(Some(Pool::Max)),
+    ];
     let drawn = (0..CELLS.len(), sizes, read_out, any::<[bool; 7]>(), any::<u64>());
     drawn.prop_map(|(cell, sizes, read_out, options, seed)| case(CELLS[cell], sizes.into(), read_out, options, seed))
 }
@@ -124,7 +138,7 @@ fn the_f64_twin_computes_what_the_plain_oracle_computes() {
 
 #[test]
 fn the_plain_oracle_computes_what_pytorch_computed() {
-    for fixture in MATRIX.into_iter().flat_map(Fixture::load_many) {
+    for fixture in MATRIX.into_iter().chain([LISTS]).flat_map(Fixture::load_many) {
         let (config, loss, window) = (fixture.config(), fixture.loss(), fixture.window());
         let layout = Layout::new(&config).unwrap();
         let parameters = fixture.parameters(&layout, "");

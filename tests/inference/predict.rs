@@ -3,6 +3,7 @@
 //!
 //! What a predictor says is held against a stream that goes step by step, and against each sequence by itself.
 
+use crate::common::network::with_dense;
 use crate::common::whole::{self, assert_close, assert_same, rng};
 use recurrent::model::Activation;
 use recurrent::{
@@ -34,6 +35,7 @@ fn configs() -> Vec<Config> {
             .layer(Recurrent::lstm(5).with_learned_initial_state(true).with_bias(false))
             .outputs(4)
             .with_seed(5),
+        with_dense(dense(Cell::Lstm).with_seed(6)),
     ]
 }
 

@@ -21,7 +21,8 @@ fn configs() -> [Config; 4] {
     let relu = dense.clone().with_cell(Cell::Elman(Activation::Relu)).with_seed(3);
     let layer = |layer: Recurrent| layer.with_bias(false);
     let list = Config::new(InputKind::Dense(4)).layer(layer(Recurrent::lstm(5))).layer(Recurrent::gru(HIDDEN));
-    [tokens, dense, relu, list.layer(Recurrent::lstm(9)).outputs(3).with_seed(4)]
+    let list = list.layer(Recurrent::lstm(9)).dense(7, Activation::Gelu).outputs(3).with_seed(4);
+    [tokens, dense, relu, list]
 }
 
 fn open(device: &Device, config: &Config, batch: usize) -> StreamingPredictor {
@@ -208,6 +209,9 @@ fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
     for (config, what, instead) in [
         (both.clone(), "reads sequences both ways", "needs a model of one direction"),
         (both.pool(Pool::Mean), "reads sequences both ways", "needs a model of one direction"),
+        (config.clone().pool(Pool::Max), "layer 1 (pool) pools a whole sequence", "a model without a pool"),
+        (config.clone().dense(3, Activation::Relu).pool(Pool::First), "layer 2 (pool) pools", "a model without a pool"),
+        (config.clone().pool(Pool::Mean).dense(3, Activation::Relu), "layer 1 (pool) is a mean", "below the read-out"),
     ] {
         let message = message(config);
         assert!(message.contains(what) && message.contains(instead) && message.contains("a Predictor"), "{message}");

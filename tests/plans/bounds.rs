@@ -3,7 +3,7 @@
 
 use crate::common::compare::{Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Network, Window, random_parameters, step_into};
+use crate::common::network::{Network, Window, random_parameters, step_into, with_dense};
 use crate::common::random::Random;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{
@@ -94,7 +94,7 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
     for [steps, batch, inputs, hidden, outputs] in sizes {
         for (number, cell) in CELLS.into_iter().enumerate() {
             for directions in [Directions::Forward, Directions::Bidirectional] {
-                for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+                for read_out in [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)] {
                     let input = if number % 2 == 0 { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
                     let config = Config::of_cell(cell, input, hidden, outputs)
                         .with_layers(1 + number % 2)
@@ -102,6 +102,7 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
                         .with_bias(number != 1)
                         .with_learned_initial_state(number > 1)
                         .with_pool(read_out);
+                    let config = if hidden % 3 == 0 { with_dense(config) } else { config };
                     for purpose in purposes(read_out, directions) {
                         for target in [LARGE, SOFTWARE, HALF, WEAK] {
                             let what = format!("T={steps} B={batch} {config:?} {purpose:?} {target:?}");

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::common::network::with_dense;
 use recurrent::internals::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
 use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
@@ -45,7 +46,7 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     for input in [InputKind::Tokens(1), InputKind::Tokens(65), InputKind::Dense(1), InputKind::Dense(7)] {
         for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
             for (number, cell) in CELLS.into_iter().enumerate() {
-                for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+                for read_out in [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)] {
                     // Every option somewhere, not every combination of them.
                     let config = Config::of_cell(cell, input, hidden, outputs)
                         .with_layers(1 + number % 2)
@@ -53,6 +54,7 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         .with_bias(outputs != 65)
                         .with_learned_initial_state(outputs > 2)
                         .with_pool(read_out);
+                    let config = if hidden == 33 { with_dense(config) } else { config };
                     for purpose in &purposes {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
                             for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {

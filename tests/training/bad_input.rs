@@ -7,8 +7,8 @@ use recurrent::data::{HeldOutWindows, Windows};
 #[cfg(feature = "gpu")]
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Batch, BatchShape, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer,
-    Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets, Trainer,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss,
+    Model, Optimizer, Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 fn tokens() -> Config {
@@ -95,6 +95,18 @@ fn lists_that_cannot_work() {
         (
             config().layer(Recurrent::lstm(4).with_forget_bias(f64::NAN)).outputs(2),
             "layer 0 (lstm): the forget gate's bias is NaN, expected a finite number",
+        ),
+        (
+            config().layer(Recurrent::lstm(4)).dense(0, Activation::Relu).outputs(2),
+            "layer 1 (dense): the number of units is 0, expected at least 1",
+        ),
+        (
+            config().dense(4, Activation::Relu).outputs(2),
+            "the number of recurrent layers (L) is 0, expected at least 1",
+        ),
+        (
+            config().layer(Recurrent::new(Cell::Elman(Activation::Gelu), 4)).outputs(2),
+            "layer 0 (rnn): the activation of an Elman cell is Gelu, expected Tanh or Relu",
         ),
         (
             config().layer(Recurrent::lstm(4)).with_layers(1025).outputs(2),

@@ -35,7 +35,11 @@ fn configs() -> Vec<Config> {
                 let input = if number % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
                 let config = Config::of_cell(cell, input, 6, 3).with_layers(layers).with_pool(read_out);
                 // Every fourth is a list of layers that differ.
-                let config = if number % 4 > 0 { config } else { mixed(config, &mut Random::new(9), &CELLS) };
+                let config = if number % 4 > 0 {
+                    config
+                } else {
+                    mixed(config, &mut Random::new(9), &CELLS, &[Activation::Gelu, Activation::Tanh])
+                };
                 all.push(config.with_learned_initial_state(number % 3 != 0).with_bias(number % 5 != 0));
             }
         }

@@ -124,9 +124,9 @@ fn of_a_mean_over_steps() {
         let mut sums = Sums::new();
         let (history, out) = (sums.real(&[MANY + 1, 1, 1], term), sums.real(&[1], f32::NAN));
         let (lengths, excess) = (sums.ids(&[1], vec![MANY as u32]), sums.real(&[1, 1], f32::NAN));
-        let (kind, directions, steps, skipped) = (PoolKind::Mean, 1, MANY, 0);
-        let out_view = View::new(out, 0, 1, 1);
-        sums.push(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out: out_view, excess }));
+        let (kind, directions, skipped) = (PoolKind::Mean, 1, 0);
+        let (rows, out_view) = (View::new(history, 1, MANY, 1), View::new(out, 0, 1, 1));
+        sums.push(Op::Pool(Pool { kind, directions, skipped, rows, lengths, out: out_view, excess }));
         sums.check(cpu::Executor::<f32>::new(), out, &[term.into()]);
     }
 }
@@ -137,8 +137,9 @@ fn mean_over_chunks<E: Execute>(executor: E, term: f32) {
     let (history, out, excess) = (sums.real(&[2, 1, 1], term), sums.real(&[1], f32::NAN), sums.real(&[1, 1], f32::NAN));
     let lengths = sums.ids(&[1], vec![PARTS as u32]);
     for skipped in 0..PARTS {
-        let (kind, directions, steps, out) = (PoolKind::Mean, 1, 1, View::new(out, 0, 1, 1));
-        sums.push(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out, excess }));
+        let (kind, directions, out) = (PoolKind::Mean, 1, View::new(out, 0, 1, 1));
+        let rows = View::new(history, 1, 1, 1);
+        sums.push(Op::Pool(Pool { kind, directions, skipped, rows, lengths, out, excess }));
     }
     sums.check(executor, out, &[term.into()]);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::common::whole::{self, bytes};
 use recurrent::data::Windows;
 use recurrent::{
-    Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, InputKind,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, InputKind,
     LearningRateSchedule, Loss, Model, Optimizer, Recipe, Recurrent, Reset, Start, Trainer,
 };
 
@@ -42,7 +42,7 @@ fn cases() -> Vec<Case> {
     let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.25).with_seed(SEEDS[1]);
     let both = Config::of_cell(Cell::Gru(Reset::BeforeProduct), InputKind::Dense(3), 18, 2).with_layers(2);
     let list = Config::new(input).layer(Recurrent::gru(7).with_learned_initial_state(true));
-    let list = list.layer(Recurrent::lstm(18)).layer(Recurrent::lstm(11)).outputs(5);
+    let list = list.layer(Recurrent::lstm(18)).dense(13, Activation::Tanh).layer(Recurrent::lstm(11)).outputs(5);
     vec![
         case("sgd", elman(), recipe(Optimizer::sgd(0.0), 0.3).with_clip(Clip::Norm(0.2))),
         case("momentum", elman(), recipe(Optimizer::sgd(0.9), 0.1).with_schedule(decay)),

@@ -129,7 +129,7 @@ fn sums_that_are_cut_go_on_where_they_ended() {
             cut(states::start_gradient(&mut random, [3, 100, 7], &[0, 2], fresh), count);
         }
         for (directions, skipped) in [(1, 0), (2, 0), (1, 3)] {
-            for kind in [PoolKind::Mean, PoolKind::Last] {
+            for kind in [PoolKind::Last, PoolKind::Mean, PoolKind::LastRow, PoolKind::FirstRow, PoolKind::Max] {
                 let sizes = Pooling { kind, directions, steps: 60, batch: 3, hidden: 5, skipped, spare: 1 };
                 cut(states::pool(&mut random, sizes), count);
             }

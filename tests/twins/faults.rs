@@ -12,7 +12,7 @@ use crate::recurrences::{self, Options, Sizes};
 use crate::states::{self, Pooling};
 use crate::tiles::tiles;
 use crate::training::{self, Measured};
-use crate::{GRU, GRU_BEFORE, SCHEDULES, masks};
+use crate::{ACTIVATIONS, GRU, GRU_BEFORE, SCHEDULES, masks};
 
 /// The case passes as it is, and fails with the operation changed and with none.
 #[track_caller]
@@ -101,10 +101,26 @@ fn faults_in_masks_and_states_are_seen() {
     for directions in [1, 2] {
         let mean = Pooling { kind: PoolKind::Mean, directions, ..sizes };
         seen(&states::pool(&mut random, mean), fault!(Pool, op => op.skipped = 1));
-        seen(&states::pool(&mut random, mean), fault!(Pool, op => op.steps -= 1));
+        seen(&states::pool(&mut random, mean), fault!(Pool, op => op.rows.rows -= 3));
         seen(&states::pool(&mut random, mean), fault!(Pool, op => op.kind = PoolKind::Last));
-        seen(&states::pool_gradient(&mut random, mean), fault!(PoolGradient, op => op.steps -= 1));
+        seen(&states::pool_gradient(&mut random, mean), fault!(PoolGradient, op => op.rows.rows -= 3));
         seen(&states::pool_gradient(&mut random, mean), fault!(PoolGradient, op => op.kind = PoolKind::Last));
+    }
+    for kind in [PoolKind::LastRow, PoolKind::FirstRow, PoolKind::Max] {
+        let sizes = Pooling { kind, directions: 1, ..sizes };
+        for other in [PoolKind::Last, PoolKind::Mean] {
+            seen(&states::pool(&mut random, sizes), fault!(Pool, op => op.kind = other));
+            seen(&states::pool_gradient(&mut random, sizes), fault!(PoolGradient, op => op.kind = other));
+        }
+    }
+    for activation in ACTIVATIONS {
+        seen(
+            &products::activate(&mut random, activation, 40, 3e38),
+            fault!(Activate, op => op.activation = Activation::Identity),
+        );
+        let gradient = products::activate_gradient(&mut random, activation, 40, 3e38);
+        seen(&gradient, fault!(ActivateGradient, op => op.activation = Activation::Identity));
+        seen(&gradient, fault!(ActivateGradient, op => op.kept.offset += 1));
     }
     seen(&states::pool(&mut random, sizes), fault!(Pool, op => op.directions = 1));
     seen(&states::pool_gradient(&mut random, sizes), fault!(PoolGradient, op => op.directions = 1));

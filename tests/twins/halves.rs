@@ -17,7 +17,7 @@ use crate::products::{self, Gathering, Weighting};
 use crate::recurrences::{self, PAIRS, Sizes};
 use crate::states::{self, Pooling};
 use crate::tiles::tiles;
-use crate::{CELLS, PRODUCT_TILES, SCHEDULES, masks, training};
+use crate::{ACTIVATIONS, CELLS, PRODUCT_TILES, SCHEDULES, masks, training};
 
 /// Every choice of some of these groups of names.
 fn choices<'a>(groups: &[&[&'a str]]) -> Vec<Vec<&'a str>> {
@@ -98,7 +98,11 @@ fn states_in_half_precision() {
     for directions in [1, 2] {
         states::trace(&mut random, [5, 3, 37], directions, 1.0).in_half(&["upstream"], F16_ROUNDING).check();
     }
-    for kind in [PoolKind::Last, PoolKind::Mean] {
+    for activation in ACTIVATIONS {
+        products::activate(&mut random, activation, 300, 6e4).in_half(&["x"], F16_ROUNDING).check();
+        products::activate_gradient(&mut random, activation, 300, 6e4).in_half(&["kept", "d"], F16_ROUNDING).check();
+    }
+    for kind in [PoolKind::Last, PoolKind::Mean, PoolKind::LastRow, PoolKind::FirstRow, PoolKind::Max] {
         for (directions, steps, batch, hidden) in [(1, 1, 1, 1), (2, 5, 7, 37), (1, 37, 2, 5)] {
             let sizes = Pooling { kind, directions, steps, batch, hidden, skipped: 0, spare: 1 };
             states::pool(&mut random, sizes).in_half(&["history"], F16_ROUNDING).check();

@@ -42,6 +42,9 @@ const RELU: Cell = Cell::Elman(Activation::Relu);
 const GRU: Cell = Cell::Gru(Reset::AfterProduct);
 const GRU_BEFORE: Cell = Cell::Gru(Reset::BeforeProduct);
 const CELLS: [Cell; 5] = [TANH, RELU, Cell::Lstm, GRU, GRU_BEFORE];
+/// The functions of a dense layer that change anything.
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::Tanh, Activation::Relu, Activation::Sigmoid, Activation::Gelu, Activation::Softplus];
 /// More workgroups than one dimension of a grid has.
 const BEYOND_A_GRID: usize = 65_535 + 3;
 
@@ -229,9 +232,21 @@ fn traces() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn activations() {
+    let mut random = Random::new(23);
+    for activation in ACTIVATIONS.into_iter().chain([Activation::Identity]) {
+        for len in [1, 255, 256, 257, 1000] {
+            products::activate(&mut random, activation, len, 3e38).check();
+            products::activate_gradient(&mut random, activation, len, 3e38).check();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn pools() {
     let mut random = Random::new(18);
-    for kind in [PoolKind::Last, PoolKind::Mean] {
+    for kind in [PoolKind::Last, PoolKind::Mean, PoolKind::LastRow, PoolKind::FirstRow, PoolKind::Max] {
         for directions in [1, 2] {
             for (steps, batch, hidden) in [(1, 1, 1), (1, 3, 85), (2, 2, 64), (5, 7, 37), (37, 2, 5), (3, 255, 1)] {
                 for (skipped, spare) in [(0, 0), (0, 3), (4, 1)] {

@@ -1,11 +1,13 @@
 //! Products and gatherings: cases of any size.
 
+use recurrent::Activation;
 use recurrent::internals::plan::{
-    DropoutDraw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View, WeightGradient,
+    Activate, ActivateGradient, DropoutDraw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View,
+    WeightGradient,
 };
 
 use crate::case::Case;
-use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM};
+use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM, Tolerance};
 use crate::common::network::sort_by_token;
 use crate::common::random::Random;
 
@@ -33,6 +35,36 @@ pub fn transpose(random: &mut Random, m: usize, n: usize) -> Case {
     let input = case.matrix("input", m, n, random.reals(m * n, 1.0));
     let out = case.out_matrix("out", n, m, EXACT);
     case.with(Op::Transpose(Transpose { input, out }))
+}
+
+/// Numbers of every size up to the largest: most between ±20, where functions bend.
+fn of_all_sizes(random: &mut Random, len: usize, largest: f64) -> Vec<f64> {
+    let ends = [0.0, -0.0, 1e-30, -1e-30, 88.0, -88.0, 1e4, -1e4, largest, -largest];
+    let drawn = random.reals(len.saturating_sub(ends.len()), 20.0).into_iter();
+    ends.into_iter().chain(drawn).take(len).map(|x| f64::from(x as f32)).collect()
+}
+
+/// The function around a dense layer's sums, of `len` numbers.
+pub fn activate(random: &mut Random, activation: Activation, len: usize, largest: f64) -> Case {
+    let mut case = Case::new(format!("{activation:?} of {len}"));
+    let values = of_all_sizes(random, len, largest);
+    // Not against the largest: beside 3e38 all else would be right.
+    let tolerance = Tolerance { relative: 1e-5, floor: 0.0, least: 0.1 };
+    let held = [vec![f64::NAN; 3], values, vec![f64::NAN; 2]].concat();
+    let x = case.in_out("x", &[len + 5], held, vec![(3..3 + len, tolerance)]);
+    case.with(Op::Activate(Activate { activation, x: View::new(x, 3, len, 1) }))
+}
+
+/// Its gradient.
+pub fn activate_gradient(random: &mut Random, activation: Activation, len: usize, largest: f64) -> Case {
+    let mut case = Case::new(format!("slope of {activation:?} at {len}"));
+    let of_value = !matches!(activation, Activation::Gelu | Activation::Softplus);
+    // A value lies where the function's do.
+    let kept = if of_value { random.reals(len, 1.0) } else { of_all_sizes(random, len, largest) };
+    let kept = case.matrix("kept", len, 1, kept);
+    let tolerance = Tolerance { relative: 1e-5, floor: 0.0, least: 0.1 };
+    let d = case.in_out("d", &[len], random.reals(len, 1.0), vec![(0..len, tolerance)]);
+    case.with(Op::ActivateGradient(ActivateGradient { activation, kept, d: View::new(d, 0, len, 1) }))
 }
 
 /// What a gathering and its gradient may have or not.

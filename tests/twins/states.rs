@@ -97,7 +97,9 @@ impl Pooling {
     /// Whether slot t + 1 is part of what is made of column j of a sequence of that length.
     fn takes(&self, t: usize, j: usize, length: u32) -> bool {
         match self.kind {
-            PoolKind::Mean => t < (length as usize).saturating_sub(self.skipped),
+            PoolKind::Mean | PoolKind::Max => t < (length as usize).saturating_sub(self.skipped),
+            PoolKind::LastRow => self.skipped + t + 1 == length as usize,
+            PoolKind::FirstRow => self.skipped + t == 0,
             PoolKind::Last => t == if j / self.hidden == 0 { self.steps - 1 } else { 0 },
         }
     }
@@ -117,21 +119,27 @@ pub fn pool(random: &mut Random, sizes: Pooling) -> Case {
         }
     }
     let history = case.real("history", &[slots, batch, width], history);
+    let rows = View::new(history, batch * width, steps * batch, width);
     let lengths = case.ids("lengths", lengths);
     let len = batch * width;
-    let adds = kind == PoolKind::Mean && skipped > 0;
+    // What was made of the steps before these.
+    let adds = kind != PoolKind::Last && skipped > 0;
     let before = if adds { random.reals(len, 1.0) } else { vec![f64::NAN; len] };
     let tensor = case.in_out("out", &[len], before, vec![(0..len, F32_SUM)]);
     let out = recurrent::internals::plan::View::new(tensor, 0, batch, width);
     let excess = if adds { random.reals(len, 1e-3) } else { vec![f64::NAN; len] };
-    let excess = case.in_out("excess", &[batch, width], excess, Vec::new());
-    case.leave_free(excess, 0..len);
-    case.with(Op::Pool(Pool { kind, directions, steps, skipped, history, lengths, out, excess }))
+    // Of a maximum the step is kept exactly; what a mean lost is each executor's own.
+    let steps = if kind == PoolKind::Max { vec![(0..len, EXACT)] } else { Vec::new() };
+    let excess = case.in_out("excess", &[batch, width], excess, steps);
+    if kind != PoolKind::Max {
+        case.leave_free(excess, 0..len);
+    }
+    case.with(Op::Pool(Pool { kind, directions, skipped, rows, lengths, out, excess }))
 }
 
 /// Back to all steps.
 pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
-    let Pooling { kind, directions, steps, batch, hidden, spare, .. } = sizes;
+    let Pooling { kind, directions, steps, batch, hidden, skipped, spare } = sizes;
     let mut case = Case::new(format!("gradient of {sizes:?}"));
     let (width, slots) = (directions * hidden, steps + directions + spare);
     let d = case.matrix("d", batch, width, random.reals(batch * width, 1.0));
@@ -141,7 +149,10 @@ pub fn pool_gradient(random: &mut Random, sizes: Pooling) -> Case {
     // A quotient, which a driver may get wrong by a few roundings, but zeros are zeros.
     let tolerance = crate::common::compare::Tolerance { relative: 4.0 * F32_ROUNDING.relative, ..F32_ROUNDING };
     let upstream = case.out("upstream", &[slots, batch, width], [inner], tolerance);
-    case.with(Op::PoolGradient(PoolGradient { kind, directions, steps, skipped: 0, d, lengths, upstream }))
+    let rows = View::new(upstream, batch * width, steps * batch, width);
+    let of_steps = random.ids(batch * width, skipped + steps).into_iter().map(f64::from).collect();
+    let at = (kind == PoolKind::Max).then(|| case.real("at", &[batch, width], of_steps));
+    case.with(Op::PoolGradient(PoolGradient { kind, directions, skipped, d, lengths, at, rows }))
 }
 
 /// The norm of the gradient at each of `steps` steps from the second on of a window with two more; the first sequence
@@ -194,7 +205,8 @@ pub fn remaining<E: Execute>(mut executor: E, random: &mut Random, batch: usize,
     let left = plan.tensor("left", &[batch], DType::U32, Lifetime::Scratch).unwrap();
     plan.push(Phase::Forward, Op::RemainingLengths(RemainingLengths { lengths, skipped, out: left }));
     let (kind, out_view) = (PoolKind::Mean, View::new(out, 0, batch, 1));
-    let pool = Pool { kind, directions: 1, steps: STEPS, skipped: 0, history, lengths: left, out: out_view, excess };
+    let rows = View::new(history, batch, STEPS * batch, 1);
+    let pool = Pool { kind, directions: 1, skipped: 0, rows, lengths: left, out: out_view, excess };
     plan.push(Phase::Forward, Op::Pool(pool));
     let id = executor.prepare(plan);
     // The first step alone, so that the mean is one over what is left.

@@ -3,6 +3,7 @@
 //! The contract: a kernel is data and lowering is data, without a wgpu type; `tests/plans/border.rs` holds every kernel
 //! against its WGSL, and every lowered plan against the plan's own count of dispatches.
 
+mod activation;
 mod dropout;
 mod gather;
 mod gradient_norms;
@@ -11,6 +12,7 @@ mod loss;
 mod mark;
 mod matmul;
 mod optimizer;
+mod pool;
 mod recurrence;
 mod state;
 mod sum;
@@ -221,10 +223,12 @@ pub fn all() -> &'static [&'static Kernel] {
             &state::INITIAL_STATE,
             &state::INITIAL_STATE_GRADIENT,
             &gradient_norms::GRADIENT_NORMS,
-            &state::POOL,
-            &state::POOL_GRADIENT,
+            &pool::POOL,
+            &pool::POOL_GRADIENT,
             &sum::SUM,
             &mark::MARK,
+            &activation::ACTIVATE,
+            &activation::ACTIVATE_GRADIENT,
             &update::REDUCE_GRADIENTS,
             &update::REDUCE_GRADIENTS_SEGMENT,
             &update::STEP_METRICS,
@@ -271,13 +275,15 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::RemainingLengths(op) => state::remaining_lengths(plan, op).map(one),
         Op::Dropout(op) => dropout::dropout(plan, op).map(one),
         Op::Gather(op) => gather::gather(plan, op).map(one),
+        Op::Activate(op) => activation::activate(plan, op).map(one),
+        Op::ActivateGradient(op) => activation::activate_gradient(plan, op).map(one),
         Op::Transpose(op) => transpose::transpose(plan, op).map(one),
         Op::MatMul(op) => matmul::matmul(plan, op, cut),
         Op::Forward(op) => recurrence::forward(plan, op, cut),
         Op::Backward(op) => recurrence::backward(plan, op, cut),
         Op::GradientNorms(op) => gradient_norms::gradient_norms(plan, op, cut),
-        Op::Pool(op) => state::pool(plan, op, cut),
-        Op::PoolGradient(op) => state::pool_gradient(plan, op).map(one),
+        Op::Pool(op) => pool::pool(plan, op, cut),
+        Op::PoolGradient(op) => pool::pool_gradient(plan, op).map(one),
         Op::InitialStateGradient(op) => state::initial_state_gradient(plan, op, cut),
         Op::LossGradient(op) => loss::loss(plan, op).map(one),
         Op::WeightGradient(op) => matmul::weight_gradient(plan, op, cut),

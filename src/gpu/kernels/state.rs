@@ -1,19 +1,17 @@
-//! `copy.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl`, `initial_state_gradient.wgsl`, `pool.wgsl` and
-//! `pool_gradient.wgsl`: where sequences begin and end.
+//! `copy.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl` and `initial_state_gradient.wgsl`: where sequences begin
+//! and end.
 //!
 //! The contract: one thread an element, and every sum in a fixed order.
 
 use super::{
     Command, Kernel,
     launch::{
-        check_len, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader,
-        strided_offset, tensor, tile_count, to_u32, write,
+        check_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader, strided_offset,
+        tensor, tile_count, to_u32, write,
     },
 };
 use crate::error::{Error, Result};
-use crate::plan::{
-    CopyView, Cut, InitialState, InitialStateGradient, Plan, Pool, PoolGradient, PoolKind, RemainingLengths, TensorId,
-};
+use crate::plan::{CopyView, Cut, InitialState, InitialStateGradient, Plan, RemainingLengths, TensorId};
 
 params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
 
@@ -55,41 +53,6 @@ pub(super) static INITIAL_STATE_GRADIENT: Kernel = Kernel::new::<InitialStateGra
     "initial_state_gradient",
     &[shader!("initial_state_gradient.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
     &[read("source").of("Source"), read("fresh"), write("slices")],
-);
-
-params!(PoolParams {
-    kind: u32,
-    all: u32,
-    first: u32,
-    steps: u32,
-    skipped: u32,
-    batch: u32,
-    hidden: u32,
-    columns: u32,
-    out_offset: u32,
-    zero: u32,
-});
-
-pub(super) static POOL: Kernel = Kernel::new::<PoolParams>(
-    "pool",
-    &[shader!("pool.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    &[read("history").of("History"), read("lengths"), write("out"), write("excess")],
-);
-
-params!(PoolGradientParams {
-    kind: u32,
-    steps: u32,
-    skipped: u32,
-    batch: u32,
-    hidden: u32,
-    columns: u32,
-    d_offset: u32,
-});
-
-pub(super) static POOL_GRADIENT: Kernel = Kernel::new::<PoolGradientParams>(
-    "pool_gradient",
-    &[shader!("pool_gradient.wgsl"), shader!("math.wgsl")],
-    &[read("d"), read("lengths"), write("upstream").of("Upstream")],
 );
 
 pub(super) fn copy(plan: &Plan, CopyView { from, to }: &CopyView) -> Result<Command> {
@@ -165,54 +128,6 @@ pub(super) fn initial_state_gradient(plan: &Plan, op: &InitialStateGradient, cut
         )
     };
     parts(cut, batch).map(run).collect()
-}
-
-pub(super) fn pool(plan: &Plan, op: &Pool, cut: Cut) -> Result<Vec<Command>> {
-    let (batch, columns) = (op.out.rows, op.out.cols);
-    check_min_len(plan, op.history, op.steps.saturating_add(op.directions), &[batch, columns])?;
-    check_len(plan, op.lengths, &[batch])?;
-    check_len(plan, op.excess, &[batch, columns])?;
-    let params = PoolParams {
-        kind: kind(op.kind),
-        all: to_u32(op.steps)?,
-        skipped: to_u32(op.skipped)?,
-        batch: to_u32(batch)?,
-        hidden: to_u32(columns / op.directions.max(1))?,
-        columns: to_u32(columns)?,
-        out_offset: contiguous_offset(plan, "out", &op.out, [batch, columns])?,
-        ..PoolParams::default()
-    };
-    let run = |(first, steps): (usize, usize)| {
-        let params = PoolParams { first: to_u32(first)?, steps: to_u32(steps)?, ..params };
-        let tensors = vec![op.history, op.lengths, op.out.tensor, op.excess];
-        dispatch(plan, &POOL, tensors, &params, tile_count(batch * columns, 256), 1)
-    };
-    parts(cut, op.steps).map(run).collect()
-}
-
-pub(super) fn pool_gradient(plan: &Plan, op: &PoolGradient) -> Result<Command> {
-    let (batch, columns) = (op.d.rows, op.d.cols);
-    check_min_len(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, columns])?;
-    check_len(plan, op.lengths, &[batch])?;
-    let params = PoolGradientParams {
-        kind: kind(op.kind),
-        steps: to_u32(op.steps)?,
-        skipped: to_u32(op.skipped)?,
-        batch: to_u32(batch)?,
-        hidden: to_u32(columns / op.directions.max(1))?,
-        columns: to_u32(columns)?,
-        d_offset: contiguous_offset(plan, "d", &op.d, [batch, columns])?,
-    };
-    let tensors = vec![op.d.tensor, op.lengths, op.upstream];
-    dispatch(plan, &POOL_GRADIENT, tensors, &params, tile_count(op.steps * batch * columns, 256), 1)
-}
-
-/// As the shaders count them.
-fn kind(kind: PoolKind) -> u32 {
-    match kind {
-        PoolKind::Last => 0,
-        PoolKind::Mean => 1,
-    }
 }
 
 /// The sizes of a tensor of three dimensions.

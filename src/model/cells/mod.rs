@@ -9,8 +9,9 @@ pub(crate) mod lstm;
 
 use serde::{Deserialize, Serialize};
 
-pub use elman::Activation;
 pub use gru::Reset;
+
+use super::activation::Activation;
 
 /// The recurrent cell.
 ///

@@ -3,11 +3,13 @@
 //! The contract: a layer knows what it makes of the width of what it reads and nothing of its neighbours. How it
 //! becomes operations stands in `plan/builder`, in a file of the same name: a model is data and computes nothing.
 
+pub(crate) mod dense;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 
 use serde::{Deserialize, Serialize};
 
+pub use dense::Dense;
 pub use pool::Pool;
 pub use recurrent::{Directions, Recurrent};
 
@@ -26,6 +28,8 @@ use crate::error::Result;
 pub enum Layer {
     /// A recurrence over the steps.
     Recurrent(Recurrent),
+    /// A linear function of each row, and a function around it.
+    Dense(Dense),
     /// One row for each sequence in place of one for each step.
     Pool(Pool),
 }
@@ -35,14 +39,20 @@ impl Layer {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Layer::Recurrent(recurrent) => recurrent.kind(),
+            Layer::Dense(_) => "dense",
             Layer::Pool(_) => "pool",
         }
+    }
+
+    pub(crate) fn is_recurrent(&self) -> bool {
+        matches!(self, Layer::Recurrent(_))
     }
 
     /// Checks it alone.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
             Layer::Recurrent(recurrent) => recurrent.check(),
+            Layer::Dense(dense) => dense.check(),
             Layer::Pool(_) => Ok(()),
         }
     }
@@ -51,6 +61,7 @@ impl Layer {
     pub(crate) fn width(&self, below: usize) -> usize {
         match self {
             Layer::Recurrent(recurrent) => recurrent.width(),
+            Layer::Dense(dense) => dense.units,
             Layer::Pool(_) => below,
         }
     }
@@ -59,6 +70,7 @@ impl Layer {
     pub(crate) fn parameters(&self, number: usize, below: usize) -> Vec<ParameterGroup> {
         match self {
             Layer::Recurrent(recurrent) => recurrent.parameters(number, below),
+            Layer::Dense(dense) => dense.parameters(below),
             Layer::Pool(_) => Vec::new(),
         }
     }

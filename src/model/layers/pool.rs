@@ -14,9 +14,13 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
-    /// The last state of each direction: that is the output at the last valid step; of the reverse direction, which
-    /// ends at the first step, the output there.
+    /// The row of the last valid step. Of a recurrent layer it is the last state of each direction: of the reverse one,
+    /// which ends at the first step, the output there.
     Last,
-    /// The mean of the outputs over the valid steps.
+    /// The row of the first step.
+    First,
+    /// The mean over the valid steps.
     Mean,
+    /// The largest value of each column over the valid steps.
+    Max,
 }

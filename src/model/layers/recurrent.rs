@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draw, ParameterGroup};
 use crate::error::{Error, Result};
-use crate::model::cells::{Activation, Cell, Reset};
+use crate::model::activation::Activation;
+use crate::model::cells::{Cell, Reset};
 use crate::model::shape::check_size;
 
 /// Which ways a recurrent layer reads its sequence.
@@ -135,6 +136,13 @@ impl Recurrent {
 
     pub(super) fn check(&self) -> Result<()> {
         check_size("hidden units (H)", self.hidden)?;
+        if let Cell::Elman(activation) = self.cell
+            && !matches!(activation, Activation::Tanh | Activation::Relu)
+        {
+            return Err(Error::Config(format!(
+                "the activation of an Elman cell is {activation:?}, expected Tanh or Relu"
+            )));
+        }
         match self.forget_bias {
             Some(value) if !(value as f32).is_finite() => {
                 Err(Error::Config(format!("the forget gate's bias is {value}, expected a finite number")))

@@ -1,6 +1,7 @@
 //! The forward pass: layer above layer, for training over the whole window or one segment after another, else over one
 //! chunk of steps after another.
 
+use super::dense::DenseLayer;
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::recurrent::RecurrentLayer;
 use super::{Builder, ForwardTensors, PoolLayer, SharedByChunks};
@@ -9,6 +10,8 @@ use crate::model::{BatchShape, InputKind, Layer, modules};
 use crate::plan::{
     CopyView, DType, DropoutMask, InitialState, Lifetime, Op, Purpose, RemainingLengths, TensorId, View,
 };
+
+type OpenLayers = Vec<Box<dyn OpenLayer>>;
 
 impl Builder<'_> {
     pub(super) fn forward(&mut self, purpose: Purpose) -> Result<ForwardTensors> {
@@ -35,15 +38,18 @@ impl Builder<'_> {
         } else {
             self.steps
         };
-        let layers = self.open(chunk, lengths)?;
+        let (layers, tail) = self.open(chunk, lengths)?;
         let labels = self.config.label_count(BatchShape { steps: self.steps, batch_size: self.batch });
         // Of training nobody reads them.
         let lifetime = if self.is_training { Lifetime::Transient } else { Lifetime::Scratch };
         let outputs = self.real("outputs", &[labels, self.config.outputs], lifetime)?;
         let outputs = View::new(outputs, 0, labels, self.config.outputs);
-        let pool = match self.config.pooling() {
-            Some(pool) => Some(PoolLayer::open(self, pool, self.config.widths()[layers.len()])?),
-            None => None,
+        let pool = match self.config.layers.get(layers.len()..) {
+            Some([Layer::Pool(pool), ..]) => {
+                let (below, width) = (self.config.layers[layers.len() - 1], self.config.widths()[layers.len()]);
+                Some(PoolLayer::open(self, *pool, &below, width)?)
+            }
+            _ => None,
         };
         let dense = match self.config.input {
             InputKind::Tokens(_) => None,
@@ -64,6 +70,7 @@ impl Builder<'_> {
             None
         };
         let (mut done, mut read) = (Vec::new(), None);
+        let whole = Part { first: 0, steps: self.steps, lengths, state: (state, 0), leaves: true };
         for first in (0..self.steps).step_by(chunk) {
             let steps = chunk.min(self.steps - first);
             if let Some(states) = states.filter(|_| first + chunk < self.steps) {
@@ -71,7 +78,7 @@ impl Builder<'_> {
                 let to = View::new(states, first / chunk * len, 1, len);
                 self.push(Op::Copy(CopyView { from: View::new(state, 0, 1, len), to }));
             }
-            let part = Part { first, steps, lengths, state: (state, 0), leaves: true };
+            let part = Part { first, steps, ..whole };
             done = self.chunk(&shared, &part)?;
             let Some(top) = done.last() else { continue };
             match &pool {
@@ -86,27 +93,36 @@ impl Builder<'_> {
                 }
             }
         }
-        if let Some(read) = read {
+        let mut above = Vec::with_capacity(tail.len());
+        if let Some(mut read) = read {
+            for layer in &tail {
+                let (rows, tape) = layer.forward(self, &whole, Below::Rows(read))?;
+                above.push(Done { rows, tape, handed: rows, draw: None });
+                read = rows;
+            }
             self.read_out(read, outputs)?;
         }
-        Ok(ForwardTensors { inputs, lengths, state, outputs, read, shared, pool, states, layers: done })
+        Ok(ForwardTensors { inputs, lengths, state, outputs, shared, pool, states, layers: done, tail: above })
     }
 
-    /// The layers that read steps, with their tensors over so many.
-    fn open(&mut self, steps: usize, lengths: TensorId) -> Result<Vec<Box<dyn OpenLayer>>> {
-        let mut open: Vec<Box<dyn OpenLayer>> = Vec::new();
+    /// The layers with their tensors: those that read steps, so many at most at a time, and those above a pool.
+    fn open(&mut self, steps: usize, lengths: TensorId) -> Result<(OpenLayers, OpenLayers)> {
+        let (mut below, mut above): (OpenLayers, OpenLayers) = (Vec::new(), Vec::new());
         for module in modules(self.config) {
+            let is_above = self.config.pool_at().is_some_and(|pool| pool < module.layers.start);
+            let rows = if is_above { self.batch } else { steps.saturating_mul(self.batch) };
             for (number, layer) in module.layers.clone().enumerate() {
-                match module.layer {
+                let layer: Box<dyn OpenLayer> = match module.layer {
                     Layer::Recurrent(spec) => {
-                        let place = (layer, &module, number);
-                        open.push(Box::new(RecurrentLayer::open(self, place, &spec, steps, lengths)?));
+                        Box::new(RecurrentLayer::open(self, (layer, &module, number), &spec, steps, lengths)?)
                     }
-                    Layer::Pool(_) => {}
-                }
+                    Layer::Dense(spec) => Box::new(DenseLayer::open(self, (layer, &module.prefix), &spec, rows)?),
+                    Layer::Pool(_) => continue,
+                };
+                if is_above { above.push(layer) } else { below.push(layer) }
             }
         }
-        Ok(open)
+        Ok((below, above))
     }
 
     /// All layers over a part, of which `lengths` are those of the whole window.
@@ -125,7 +141,9 @@ impl Builder<'_> {
         for (at, layer) in shared.layers.iter().enumerate() {
             let (rows, tape) = layer.forward(self, &part, below)?;
             let (mut handed, mut draw) = (rows, None);
-            if at + 1 < shared.layers.len() {
+            // Between this layer and the next recurrent one.
+            let hands_on = self.config.layers[at + 1..].iter().any(Layer::is_recurrent);
+            if self.config.layers[at].is_recurrent() && hands_on {
                 draw = self.draw(Site::Outputs(at));
                 handed = self.drop_outputs(at, rows, first)?;
             }

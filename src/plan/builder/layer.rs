@@ -3,7 +3,7 @@
 
 use super::Builder;
 use crate::error::Result;
-use crate::plan::{DropoutDraw, Recurrence, TensorId, View};
+use crate::plan::{DropoutDraw, TensorId, View};
 
 /// A place of the network at which dropout draws.
 #[derive(Clone, Copy)]
@@ -74,8 +74,10 @@ pub(super) trait Tape {
     /// `below` nobody wants the latter.
     fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()>;
 
-    /// The recurrence that made the rows.
-    fn recurrence(&self) -> &Recurrence;
+    /// D of the recurrence that made the rows.
+    fn directions(&self) -> usize {
+        1
+    }
 }
 
 /// A layer after a part.

@@ -5,6 +5,7 @@
 //! however many there are.
 
 mod backward;
+mod dense;
 mod forward;
 mod layer;
 mod pool;
@@ -12,13 +13,14 @@ mod read_out;
 mod recurrent;
 
 use super::{
-    CopyView, DType, DropoutDraw, DropoutMask, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow,
-    Op, Phase, Plan, ProductTile, Purpose, StepMetrics, StepParams, Sum, Target, TensorId, View,
+    CopyView, DType, DropoutDraw, DropoutMask, GatherGradient, Lifetime, LossGradient, LossScale, METRICS_SLOTS,
+    MatMul, MetricsRow, Op, Phase, Plan, ProductTile, Purpose, StepMetrics, StepParams, Sum, Target, TensorId, View,
+    WeightGradient,
 };
 use crate::error::Result;
 use crate::model::{Config, Layout, StateShape};
 use crate::recipe::{Clip, Dropout, Loss, Precision, Recipe, TargetKind};
-use layer::{Done, Link, OpenLayer, Site};
+use layer::{Below, Done, Link, OpenLayer, Segment, Site};
 use pool::PoolLayer;
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
@@ -270,10 +272,11 @@ impl<'a> Builder<'a> {
     /// How dropout draws at a place, if it does there.
     fn draw(&self, site: Site) -> Option<DropoutDraw> {
         let Dropout { inputs, outputs, hidden, .. } = self.dropout;
+        let below = |layer: usize| self.config.layers[..layer].iter().filter(|layer| layer.is_recurrent()).count();
         let (site, rate) = match site {
             Site::Inputs => (0, inputs),
-            Site::Outputs(layer) => (1 + 2 * layer, outputs),
-            Site::Hidden(layer) => (2 + 2 * layer, hidden),
+            Site::Outputs(layer) => (1 + 2 * below(layer), outputs),
+            Site::Hidden(layer) => (2 + 2 * below(layer), hidden),
         };
         self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })
     }
@@ -283,6 +286,29 @@ impl<'a> Builder<'a> {
         let b = self.weight(weight);
         let tile = ProductTile::of(self.target, [out.rows, out.cols]);
         self.product(MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile })
+    }
+
+    /// The gradients of a weight and its bias, which lie so, from that of what a layer made of what it has read.
+    fn weight_gradient(
+        &mut self,
+        d: View,
+        below: Below,
+        (weight, bias): (usize, Option<usize>),
+        Segment { first, slices, .. }: Segment,
+    ) -> Result<()> {
+        match below {
+            Below::Rows(x) => {
+                let tile = ProductTile::of(self.target, [d.cols, x.cols]);
+                self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+            }
+            Below::Tokens { .. } => {
+                let (order, starts) = self.rows_by_token()?;
+                let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
+                let op = GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch };
+                self.push(Op::GatherGradient(op));
+            }
+        }
+        Ok(())
     }
 
     /// The gradient of what a layer has read, by way of the dropout on the way to it, to the layer that made it: of the
@@ -428,14 +454,14 @@ struct ForwardTensors {
     lengths: TensorId,
     state: TensorId,
     outputs: View,
-    /// What was read out, `[B, ·]`, unless it was every step.
-    read: Option<View>,
     shared: SharedByChunks,
     pool: Option<PoolLayer>,
     /// What the segments start from that are gone over again, where there are any: of all but the last the whole state.
     states: Option<TensorId>,
     /// Of the last chunk.
     layers: Vec<Done>,
+    /// Those above the pool.
+    tail: Vec<Done>,
 }
 
 /// What all chunks of a window share.

@@ -3,80 +3,115 @@
 //! The contract: it is filled part by part, and full after the last.
 
 use super::Builder;
-use super::layer::{Done, Part, Segment};
-use crate::error::Result;
-use crate::model::Pool;
+use super::layer::{Done, Link, Part, Segment, Tape};
+use crate::error::{Error, Result};
+use crate::model::{Directions, Layer, Pool};
 use crate::plan::{DType, Lifetime, Op, Pool as PoolRows, PoolGradient, PoolKind, TensorId, View, ZeroTensor};
+
+/// Numbers of steps are kept as f32, which holds all of them up to here.
+const MAX_STEPS: usize = 1 << 24;
 
 /// A pool of a window.
 #[derive(Clone, Copy)]
 pub(super) struct PoolLayer {
-    /// `[B, D·H]` and how they are made, unless they are rows of the history as they stand.
+    /// `[B, N]` and how it is made, unless the rows are those of the last step as they stand.
     pooled: Option<(PoolKind, View)>,
 }
 
 impl PoolLayer {
-    pub(super) fn open(builder: &mut Builder<'_>, pool: Pool, width: usize) -> Result<Self> {
-        let kind = match pool {
-            Pool::Mean => PoolKind::Mean,
-            Pool::Last if builder.config.is_causal() => return Ok(PoolLayer { pooled: None }),
-            Pool::Last => PoolKind::Last,
+    /// A pool of the rows, so many wide, of the layer below it.
+    pub(super) fn open(builder: &mut Builder<'_>, pool: Pool, below: &Layer, width: usize) -> Result<Self> {
+        let kind = match (pool, below) {
+            // A recurrent layer's rows hold the last state of a sequence that has ended.
+            (Pool::Last, Layer::Recurrent(layer)) if layer.directions == Directions::Forward => {
+                return Ok(PoolLayer { pooled: None });
+            }
+            (Pool::Last, Layer::Recurrent(_)) => PoolKind::Last,
+            (Pool::Last, _) => PoolKind::LastRow,
+            (Pool::First, _) => PoolKind::FirstRow,
+            (Pool::Mean, _) => PoolKind::Mean,
+            (Pool::Max, _) if builder.steps > MAX_STEPS => {
+                return Err(Error::Limit {
+                    what: "the steps of a window with Pool::Max".to_owned(),
+                    limit: "the steps that are told apart",
+                    asked: builder.steps as u64,
+                    allowed: MAX_STEPS as u64,
+                });
+            }
+            (Pool::Max, _) => PoolKind::Max,
         };
         let pooled = builder.real("pooled", &[builder.batch, width], Lifetime::Transient)?;
         Ok(PoolLayer { pooled: Some((kind, View::new(pooled, 0, builder.batch, width))) })
     }
 
+    /// `[B, N]`: what a mean lost to rounding so far, or which step a maximum is of.
+    fn excess(builder: &mut Builder<'_>, pooled: View) -> Result<TensorId> {
+        builder.scratch("pooled_excess", &[pooled.rows, pooled.cols], DType::F32)
+    }
+
     /// Takes in a part.
     pub(super) fn forward(&self, builder: &mut Builder<'_>, part: &Part, top: &Done, lengths: TensorId) -> Result<()> {
         let Some((kind, out)) = self.pooled else { return Ok(()) };
-        let (steps, skipped) = (part.steps, part.first);
-        let op = top.tape.recurrence();
-        let (directions, history) = (op.directions, op.history);
-        let excess = builder.scratch("pooled_excess", &[out.rows, out.cols], DType::F32)?;
-        builder.push(Op::Pool(PoolRows { kind, directions, steps, skipped, history, lengths, out, excess }));
+        let (skipped, rows, directions) = (part.first, top.rows, top.tape.directions());
+        let excess = Self::excess(builder, out)?;
+        builder.push(Op::Pool(PoolRows { kind, directions, skipped, rows, lengths, out, excess }));
         Ok(())
     }
 
-    /// `[B, D·H]`, after the last part.
+    /// `[B, N]`, after the last part.
     pub(super) fn rows(&self, builder: &Builder<'_>, top: &Done) -> View {
         match self.pooled {
             Some((_, pooled)) => pooled,
-            None => {
-                let (batch, width) = (builder.batch, top.rows.cols);
-                View { offset: top.rows.offset + top.rows.len() - batch * width, rows: batch, ..top.rows }
-            }
+            None => last(builder, top.rows),
         }
     }
 
-    /// Where whoever reads the rows puts their gradient, once nobody reads them any more.
-    pub(super) fn gradient(&self, builder: &mut Builder<'_>, top: &Done) -> Result<View> {
-        match self.pooled {
-            // What was read gives way to its gradient.
-            Some((_, pooled)) => Ok(pooled),
-            None => {
-                let all = self.zeros(builder, top)?;
-                let (batch, width) = (builder.batch, all.cols);
-                Ok(View { offset: all.offset + all.len() - batch * width, rows: batch, ..all })
-            }
-        }
-    }
-
-    /// The gradient of the steps that no row is made of, where rows are taken as they stand.
-    fn zeros(&self, builder: &mut Builder<'_>, top: &Done) -> Result<View> {
-        let all = top.tape.gradient(builder)?;
-        builder.push(Op::Zero(ZeroTensor { tensor: all.tensor }));
-        Ok(all)
+    /// The pool as what goes back to the layer below it.
+    pub(super) fn tape<'a>(&'a self, top: &'a Done) -> PoolTape<'a> {
+        PoolTape { pool: self, top }
     }
 
     /// From the gradient of the rows, which was `made` before or now, to that of a segment's steps.
     pub(super) fn backward(&self, builder: &mut Builder<'_>, segment: Segment, top: &Done, made: bool) -> Result<()> {
         let Some((kind, d)) = self.pooled else {
-            return if made { Ok(()) } else { self.zeros(builder, top).map(|_| ()) };
+            return if made { Ok(()) } else { zeros(builder, top).map(|_| ()) };
         };
-        let upstream = top.tape.gradient(builder)?.tensor;
-        let (directions, steps) = (top.tape.recurrence().directions, top.tape.recurrence().steps);
+        let (rows, directions) = (top.tape.gradient(builder)?, top.tape.directions());
         let (skipped, lengths) = (segment.first, builder.lengths);
-        builder.push(Op::PoolGradient(PoolGradient { kind, directions, steps, skipped, d, lengths, upstream }));
+        let at = if kind == PoolKind::Max { Some(Self::excess(builder, d)?) } else { None };
+        builder.push(Op::PoolGradient(PoolGradient { kind, directions, skipped, d, lengths, at, rows }));
         Ok(())
     }
+}
+
+/// A pool after the last part, for the layer above it.
+pub(super) struct PoolTape<'a> {
+    pool: &'a PoolLayer,
+    top: &'a Done,
+}
+
+impl Tape for PoolTape<'_> {
+    fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
+        match self.pool.pooled {
+            // What was read gives way to its gradient.
+            Some((_, pooled)) => Ok(pooled),
+            None => zeros(builder, self.top).map(|all| last(builder, all)),
+        }
+    }
+
+    fn backward(&self, builder: &mut Builder<'_>, segment: Segment, _: Option<Link<'_>>) -> Result<()> {
+        self.pool.backward(builder, segment, self.top, true)
+    }
+}
+
+/// The rows of the last step.
+fn last(builder: &Builder<'_>, all: View) -> View {
+    View { offset: all.offset + all.len() - builder.batch * all.cols, rows: builder.batch, ..all }
+}
+
+/// The gradient of all steps, none of which has any yet.
+fn zeros(builder: &mut Builder<'_>, top: &Done) -> Result<View> {
+    let all = top.tape.gradient(builder)?;
+    builder.push(Op::Zero(ZeroTensor { tensor: all.tensor }));
+    Ok(all)
 }

@@ -8,9 +8,8 @@ use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
 use crate::model::{Layer, Module, Recurrent, Saved};
 use crate::plan::{
-    BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GatherGradient, GradientNorms, InitialStateGradient,
-    Lifetime, MatMul, Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way,
-    WeightGradient, tile::Work,
+    BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GradientNorms, InitialStateGradient, Lifetime, MatMul,
+    Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient, tile::Work,
 };
 
 /// A recurrent layer of a window: what all parts of it share.
@@ -179,8 +178,8 @@ impl Tape for RecurrentTape {
         Ok(View::new(upstream, builder.batch * width, self.recurrence.steps * builder.batch, width))
     }
 
-    fn recurrence(&self) -> &Recurrence {
-        &self.recurrence
+    fn directions(&self) -> usize {
+        self.recurrence.directions
     }
 
     /// The recurrence, which turns the gates into their gradients; then U, W and their biases, the initial state, and
@@ -230,18 +229,7 @@ impl Tape for RecurrentTape {
         let name = parameter(&self.prefix, "weight_ih", self.number);
         let weight = builder.weight(&name).offset;
         let bias = builder.offset(&parameter(&self.prefix, "bias_ih", self.number));
-        let x = match self.below {
-            Below::Rows(x) => x,
-            Below::Tokens { .. } => {
-                let (order, starts) = builder.rows_by_token()?;
-                let (draw, batch, part) = (builder.draw(Site::Inputs), builder.batch, first / builder.segment);
-                let op = GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch };
-                builder.push(Op::GatherGradient(op));
-                return Ok(());
-            }
-        };
-        let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
-        builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+        builder.weight_gradient(d, self.below, (weight, bias), segment)?;
         match below {
             Some(below) => builder.pass_down(d, &name, below, first),
             None => Ok(()),
@@ -334,7 +322,7 @@ impl Builder<'_> {
     fn alike(&self, layer: usize) -> (usize, usize) {
         let sizes = |at: usize| match self.config.layers[at] {
             Layer::Recurrent(Recurrent { cell, hidden, directions, .. }) => Some((cell, hidden, directions)),
-            Layer::Pool(_) => None,
+            Layer::Dense(_) | Layer::Pool(_) => None,
         };
         let alike: Vec<usize> = (0..=layer).filter(|at| sizes(*at) == sizes(layer)).collect();
         (alike[0], alike[(alike.len() - 1) % 2])

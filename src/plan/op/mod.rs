@@ -4,20 +4,22 @@
 //!
 //! Unless a line says otherwise an operation assigns its outputs: it never adds to what was there.
 
+mod activation;
 mod dropout;
 mod loss;
+mod pool;
 mod product;
 mod recurrence;
 mod state;
 mod update;
 
+pub use activation::{Activate, ActivateGradient};
 pub use dropout::{DropoutDraw, DropoutMask};
 pub use loss::{LossGradient, Sum};
+pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, Transpose, WeightGradient};
 pub use recurrence::{BackwardRecurrence, Recurrence};
-pub use state::{
-    CopyView, InitialState, InitialStateGradient, Pool, PoolGradient, PoolKind, RemainingLengths, ZeroTensor,
-};
+pub use state::{CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
 pub use update::{GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale};
 
 use super::walk::Walk;
@@ -38,6 +40,10 @@ pub enum Op {
     Dropout(DropoutMask),
     /// Columns of W by token id.
     Gather(Gather),
+    /// The function around a dense layer's sums.
+    Activate(Activate),
+    /// Its gradient.
+    ActivateGradient(ActivateGradient),
     /// A matrix transposed.
     Transpose(Transpose),
     /// A matrix product.
@@ -48,9 +54,9 @@ pub enum Op {
     Backward(BackwardRecurrence),
     /// How large the gradient is at every step of a layer.
     GradientNorms(GradientNorms),
-    /// One vector for each sequence from the outputs of all steps.
+    /// One row for each sequence from those of its steps.
     Pool(Pool),
-    /// The gradient of the outputs from that of [`Op::Pool`].
+    /// The gradient of the steps' rows from that of [`Op::Pool`].
     PoolGradient(PoolGradient),
     /// Loss and the gradient of the outputs.
     LossGradient(LossGradient),
@@ -111,6 +117,8 @@ impl Op {
             Op::RemainingLengths(op) => op,
             Op::Dropout(op) => op,
             Op::Gather(op) => op,
+            Op::Activate(op) => op,
+            Op::ActivateGradient(op) => op,
             Op::Transpose(op) => op,
             Op::MatMul(op) => op,
             Op::Forward(op) => op,

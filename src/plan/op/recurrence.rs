@@ -231,8 +231,8 @@ fn pointwise(cell: Cell, way: Way) -> Pointwise {
         // x + r and its function.
         (Cell::Elman(_), Way::Forward) => [2, 1, 2, 0],
         // dh·(1 − h²), of relu a choice; dh and h read, dh written.
-        (Cell::Elman(Activation::Tanh), Way::Backward) => [3, 1, 3, 0],
         (Cell::Elman(Activation::Relu), Way::Backward) => [0, 1, 3, 0],
+        (Cell::Elman(_), Way::Backward) => [3, 1, 3, 0],
         // Four sums and their functions, f·c + i·g, o·tanh c; the gates read and left activated, c read and written.
         (Cell::Lstm, Way::Forward) => [13, 8, 2, 2],
         // tanh c, dc (5), each gate (4), dc·f; c_t, c_(t-1) and dc read, the gradient of c_(t-1) written.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::common::network::with_dense;
 use crate::common::whole;
 use proptest::prelude::*;
 use recurrent::checkpoint::{LossScaling, Training};
@@ -149,7 +150,7 @@ fn configs() -> Vec<Config> {
     for (cell, layers) in cells.into_iter().flat_map(|cell| (1..=3).map(move |layers| (cell, layers))) {
         for directions in [Directions::Forward, Directions::Bidirectional] {
             for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
-                for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
+                for read_out in [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)] {
                     let at = configs.len();
                     let input = [InputKind::Tokens(2), InputKind::Dense(7), InputKind::Dense(1)][at / 3 % 3];
                     let config = Config::of_cell(cell, input, 1 + at % 5, 1 + at % 2)
@@ -160,6 +161,12 @@ fn configs() -> Vec<Config> {
                         .with_pool(read_out)
                         .with_init(inits[at % 4])
                         .with_seed(u64::MAX - at as u64);
+                    // Lists of several modules, of all functions.
+                    let config = match at % 4 {
+                        0 => config.dense(1 + at % 3, FUNCTIONS[at / 4 % FUNCTIONS.len()]),
+                        1 => with_dense(config),
+                        _ => config,
+                    };
                     if cell == Cell::Lstm && bias {
                         configs.push(config.clone().with_forget_bias(0.1 + 0.2));
                     }
@@ -170,6 +177,16 @@ fn configs() -> Vec<Config> {
     }
     configs
 }
+
+/// Every function of a dense layer.
+const FUNCTIONS: [Activation; 6] = [
+    Activation::Tanh,
+    Activation::Relu,
+    Activation::Sigmoid,
+    Activation::Gelu,
+    Activation::Softplus,
+    Activation::Identity,
+];
 
 /// Every optimiser, clipping, schedule, decay, checkpointing and kind of dropout that a network can have.
 fn recipes(config: &Config) -> Vec<Recipe> {

@@ -2,8 +2,8 @@
 //! formulas; of the crate it uses configurations and the places of parameters, and no executor.
 //!
 //! The contract: it is obvious and never tuned. Only the way forward is written down, sequence by sequence and number
-//! by number; the gradient follows from it by the chain rule (`tape.rs`). It knows every cell, layers, directions,
-//! lengths, biases, given and learned initial states, tokens and vectors, the read-outs, the losses and the loss mask.
+//! by number; the gradient follows from it by the chain rule (`tape.rs`). It knows every layer and cell, directions,
+//! lengths, biases, given and learned initial states, tokens and vectors, the losses and the loss mask.
 //! It leaves to others: clipping, optimisers and the gradient of a given state (`pytorch.rs`), dropout
 //! (`finite_differences.rs`), segments of a window (`properties.rs`), carried states (`tests/training/`).
 
@@ -11,10 +11,10 @@ mod tape;
 
 use recurrent::BatchShape;
 use recurrent::recipe::Loss;
-use recurrent::{Activation, Cell, Config, InputKind, Layout, Pool, Recurrent, Reset};
+use recurrent::{Activation, Cell, Config, Dense, InputKind, Layer, Layout, Pool, Recurrent, Reset};
 
 use self::tape::{Number, Tape};
-use crate::common::network::{Inputs, StatePart, Targets, Window, states};
+use crate::common::network::{Inputs, StatePart, Targets, Window, dense_prefix, states};
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
@@ -93,6 +93,19 @@ fn step<'a>(
     }
 }
 
+/// The function around a dense layer's sum.
+fn function(activation: Activation, x: Number<'_>) -> Number<'_> {
+    match activation {
+        Activation::Tanh => x.tanh(),
+        Activation::Relu => x.relu(),
+        Activation::Sigmoid => x.sigmoid(),
+        Activation::Gelu => x.gelu(),
+        Activation::Softplus => x.softplus(),
+        Activation::Identity => x,
+        _ => panic!("a function that the reference does not know"),
+    }
+}
+
 /// −ln softmax(y)\[target\], or the mean of (y − target)² over the outputs, at position `r`.
 fn loss<'a>(kind: Loss, tape: &'a Tape, y: &[Number<'a>], targets: &Targets, r: usize) -> Number<'a> {
     let sum = |terms: Vec<Number<'a>>| terms.into_iter().reduce(|a, b| a + b).unwrap();
@@ -136,56 +149,77 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
     let parts = states(config);
     // Of several modules the read-out has a name of its own.
     let read_out = |name: &str| [parameter(name), parameter(&format!("head.0.{name}"))].concat();
-    let (mut total, mut ways) = (tape.number(0.0), 1);
+    let mut total = tape.number(0.0);
     for b in 0..batch {
         let length = window.lengths[b] as usize;
-        let mut sequence: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
-        for layer in parts.iter().filter(|part| part.kind == 0) {
-            let StatePart { ref prefix, number, spec: Recurrent { cell, hidden, .. }, .. } = *layer;
-            let mut above = vec![Vec::new(); length];
-            ways = layer.width() / hidden;
-            for way in 0..ways {
-                let of = |name: &str| parameter(&format!("{prefix}{name}_l{number}{}", ["", "_reverse"][way]));
-                let weights =
-                    Weights { w: of("weight_ih"), u: of("weight_hh"), b_w: of("bias_ih"), b_u: of("bias_hh") };
-                // Of state s, h or c, of which there may be none: where this sequence's begins.
-                let part = |s: usize| parts.iter().find(|part| part.layer == layer.layer && part.kind == s);
-                let place = |part: &StatePart| (part.before * batch + b * part.width()) + way * hidden;
-                let start = |s: usize| match part(s) {
-                    None => Vec::new(),
-                    Some(part) => match part.learned(&layout).filter(|_| window.fresh) {
-                        Some(learned) => flat[learned][way * hidden..][..hidden].to_vec(),
-                        None => window.state[place(part)..][..hidden].iter().map(|v| tape.number(*v)).collect(),
-                    },
-                };
-                let (mut h, mut c) = (start(0), start(1));
-                // The reverse direction reads from the last valid step to the first, and its outputs stand behind the
-                // forward direction's: Schuster & Paliwal, *Bidirectional Recurrent Neural Networks*, 1997.
-                for n in 0..length {
-                    let t = if way == 0 { n } else { length - 1 - n };
-                    (h, c) = step(cell, &weights, (&sequence[t], &h, &c));
-                    above[t].extend(h.iter().copied());
+        let mut rows: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
+        // Where the second direction's columns begin, of rows that hold a sequence's last state.
+        let mut ends = None;
+        for (at, layer) in config.layers.iter().enumerate() {
+            match *layer {
+                Layer::Recurrent(Recurrent { cell, hidden, .. }) => {
+                    let of_layer = parts.iter().find(|part| part.layer == at && part.kind == 0).unwrap();
+                    let StatePart { ref prefix, number, .. } = *of_layer;
+                    let mut above = vec![Vec::new(); length];
+                    let ways = of_layer.width() / hidden;
+                    for way in 0..ways {
+                        let of = |name: &str| parameter(&format!("{prefix}{name}_l{number}{}", ["", "_reverse"][way]));
+                        let weights =
+                            Weights { w: of("weight_ih"), u: of("weight_hh"), b_w: of("bias_ih"), b_u: of("bias_hh") };
+                        // Of state s, h or c, of which there may be none: where this sequence's begins.
+                        let part = |s: usize| parts.iter().find(|part| part.layer == at && part.kind == s);
+                        let place = |part: &StatePart| (part.before * batch + b * part.width()) + way * hidden;
+                        let start = |s: usize| match part(s) {
+                            None => Vec::new(),
+                            Some(part) => match part.learned(&layout).filter(|_| window.fresh) {
+                                Some(learned) => flat[learned][way * hidden..][..hidden].to_vec(),
+                                None => window.state[place(part)..][..hidden].iter().map(|v| tape.number(*v)).collect(),
+                            },
+                        };
+                        let (mut h, mut c) = (start(0), start(1));
+                        // The reverse direction reads from the last valid step to the first, and its outputs stand
+                        // behind the forward direction's: Schuster & Paliwal, *Bidirectional Recurrent Neural
+                        // Networks*, 1997.
+                        for n in 0..length {
+                            let t = if way == 0 { n } else { length - 1 - n };
+                            (h, c) = step(cell, &weights, (&rows[t], &h, &c));
+                            above[t].extend(h.iter().copied());
+                        }
+                        for (part, last) in [(part(0), h), (part(1), c)] {
+                            let Some(part) = part else { continue };
+                            last.iter().enumerate().for_each(|(j, value)| results.state[place(part) + j] = value.value);
+                        }
+                    }
+                    (rows, ends) = (above, Some(hidden));
                 }
-                for (part, last) in [(part(0), h), (part(1), c)] {
-                    let Some(part) = part else { continue };
-                    last.iter().enumerate().for_each(|(j, value)| results.state[place(part) + j] = value.value);
+                Layer::Dense(Dense { units, activation, .. }) => {
+                    let prefix = dense_prefix(config, at);
+                    let [w, bias] = ["weight", "bias"].map(|name| parameter(&format!("{prefix}{name}")));
+                    let dense = rows.iter().map(|x| (0..units).map(|row| affine(w, x, bias, row)));
+                    rows = dense.map(|row| row.map(|sum| function(activation, sum)).collect()).collect();
+                    ends = None;
                 }
+                Layer::Pool(pool) => {
+                    let width = rows[0].len();
+                    let column = |j: usize| rows.iter().map(move |row| row[j]);
+                    let mean = |j| column(j).reduce(|a, b| a + b).unwrap().times(1.0 / length as f64);
+                    let most = |j| column(j).reduce(|a, b| if b.value > a.value { b } else { a }).unwrap();
+                    let row = match (pool, ends) {
+                        // Of either direction what it ends with.
+                        (Pool::Last, Some(ends)) => [&rows[length - 1][..ends], &rows[0][ends..]].concat(),
+                        (Pool::Last, None) => rows[length - 1].clone(),
+                        (Pool::First, _) => rows[0].clone(),
+                        (Pool::Mean, _) => (0..width).map(mean).collect(),
+                        (Pool::Max, _) => (0..width).map(most).collect(),
+                        _ => panic!("a pool that the reference does not know"),
+                    };
+                    (rows, ends) = (vec![row], None);
+                }
+                _ => panic!("a layer that the reference does not know"),
             }
-            sequence = above;
         }
-        let width = sequence[0].len();
-        let mean = |j: usize| sequence.iter().map(|h| h[j]).reduce(|a, b| a + b).unwrap().times(1.0 / length as f64);
-        let read: Vec<Vec<Number>> = match config.pooling() {
-            None => sequence,
-            // Of either direction what it ends with.
-            Some(Pool::Last) => {
-                let forward = width / ways;
-                vec![[&sequence[length - 1][..forward], &sequence[0][forward..]].concat()]
-            }
-            _ => vec![(0..width).map(mean).collect()],
-        };
         let (v, bias) = (read_out("weight"), read_out("bias"));
-        for (t, features) in read.iter().enumerate() {
+        for (t, features) in rows.iter().enumerate() {
             let r = t * batch + b;
             let y: Vec<Number> = (0..outputs).map(|row| affine(&v, features, &bias, row)).collect();
             y.iter().enumerate().for_each(|(k, y)| results.outputs[r * outputs + k] = y.value);

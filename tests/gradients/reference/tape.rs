@@ -65,6 +65,25 @@ impl<'a> Number<'a> {
         self.function(self.value.max(0.0), if self.value > 0.0 { 1.0 } else { 0.0 })
     }
 
+    /// x·Φ(x): Hendrycks & Gimpel, *Gaussian Error Linear Units*, 2016; erf by its series of positive terms (Abramowitz
+    /// & Stegun 7.1.6).
+    pub fn gelu(self) -> Number<'a> {
+        let x = self.value;
+        let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let (mut term, mut sum) = (x, x);
+        for n in 1..400 {
+            term *= x * x / (2 * n + 1) as f64;
+            sum += term;
+        }
+        let normal = 0.5 + density * sum;
+        self.function(x * normal, normal + x * density)
+    }
+
+    /// ln(1 + eˣ).
+    pub fn softplus(self) -> Number<'a> {
+        self.function(self.value.exp().ln_1p(), 1.0 / (1.0 + (-self.value).exp()))
+    }
+
     pub fn exp(self) -> Number<'a> {
         self.function(self.value.exp(), self.value.exp())
     }

@@ -1,0 +1,281 @@
+"""Reference numbers from PyTorch, in f64, of networks that are lists of different layers.
+
+Writes tests/fixtures/lists.safetensors, made as those of fixtures.py, which says how to run
+it, what a case's tensors are and how a file of many cases is laid out. What is different:
+
+    config                    in `cases`: the network as the crate writes it, from which
+                              the modules are made; there are no cell, H and layers
+    lstm.weight_ih_l0 …       parameters by module: rnn, lstm, gru, dense and head.0, with
+                              a number from the second of a kind on
+    readout                   "every" [T,B,O], or "pooled" [B,O]
+    h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
+                              c of those that are LSTMs
+"""
+
+import json
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fixtures import SIZES, copies, draw_lengths, run_padded, write
+
+T, B, I, O = (SIZES[size] for size in "TBIO")
+# How near the sum under a max(0, x), or the second of a maximum, may come.
+KINK_MARGIN = 1e-3
+FUNCTIONS = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "gelu": functional.gelu,
+    "softplus": functional.softplus,
+    "identity": lambda x: x,
+}
+
+
+def recurrent(cell, hidden, both=False, bias=True):
+    kind = {"rnn": {"elman": "tanh"}, "lstm": "lstm", "gru": {"gru": "after_product"}}[cell]
+    return {
+        "recurrent": {
+            "cell": kind,
+            "hidden": hidden,
+            "directions": "bidirectional" if both else "forward",
+            "bias": bias,
+            "learned_initial_state": False,
+            "forget_bias": None,
+        }
+    }
+
+
+def dense(units, activation, bias=True):
+    return {"dense": {"units": units, "activation": activation, "bias": bias}}
+
+
+def pool(kind):
+    return {"pool": kind}
+
+
+# The name, the input, the loss, whether lengths are unequal, and the layers.
+CASES = [
+    ("sizes", "tokens", "cross_entropy", False, [recurrent("lstm", 8), recurrent("lstm", 3)]),
+    ("cells", "dense", "mse", True, [recurrent("gru", 4), recurrent("rnn", 5), recurrent("lstm", 3)]),
+    (
+        "stacks",
+        "tokens",
+        "mse",
+        True,
+        [recurrent("lstm", 3, True), recurrent("lstm", 3, True), recurrent("gru", 4, False, False), pool("last")],
+    ),
+    (
+        "both_ways_below_one",
+        "dense",
+        "cross_entropy",
+        True,
+        [recurrent("gru", 3, True), recurrent("lstm", 5), pool("mean"), dense(6, "relu")],
+    ),
+    ("head", "dense", "cross_entropy", False, [recurrent("rnn", 6), dense(5, "tanh"), dense(4, "sigmoid", False)]),
+    (
+        "below",
+        "dense",
+        "mse",
+        False,
+        [dense(5, "gelu"), recurrent("gru", 4), dense(3, "softplus"), recurrent("gru", 4)],
+    ),
+    ("embedding", "tokens", "cross_entropy", True, [dense(5, "identity", False), recurrent("lstm", 4)]),
+    (
+        "maximum",
+        "tokens",
+        "cross_entropy",
+        True,
+        [dense(4, "identity", False), recurrent("gru", 5, True), pool("max"), dense(6, "gelu")],
+    ),
+    ("first", "dense", "mse", True, [recurrent("lstm", 4, True), dense(5, "relu"), pool("first"), dense(3, "tanh")]),
+    ("last_row", "dense", "cross_entropy", True, [recurrent("gru", 4, True), dense(6, "softplus"), pool("last")]),
+    ("ends", "tokens", "mse", True, [recurrent("rnn", 4), recurrent("gru", 3, True), pool("last"), dense(4, "gelu")]),
+]
+
+
+def modules(config):
+    """The modules in their order: the name, the module and the record."""
+    width, made, kinds = I, [], {}
+    for layer in config["layers"]:
+        ((kind, record),) = layer.items()
+        if kind == "pool":
+            made.append((None, None, layer))
+            continue
+        if kind == "recurrent":
+            cell = record["cell"] if record["cell"] == "lstm" else next(iter(record["cell"]))
+            kind = "rnn" if cell == "elman" else cell
+        if made and made[-1][2] == layer and kind != "dense":
+            # One module of a layer more.
+            name, module, _ = made[-1]
+            made[-1] = (name, module[:-1] + (module[-1] + 1,), layer)
+            width = record["hidden"] * (1 + (record["directions"] == "bidirectional"))
+            continue
+        number = kinds.get(kind, 0)
+        kinds[kind] = number + 1
+        made.append((kind if number == 0 else f"{kind}_{number}", (kind, width, record, 1), layer))
+        if kind == "dense":
+            width = record["units"]
+        else:
+            width = record["hidden"] * (1 + (record["directions"] == "bidirectional"))
+    for at, (name, module, layer) in enumerate(made):
+        if module is None:
+            continue
+        kind, inputs, record, layers = module
+        if kind == "dense":
+            made[at] = (name, nn.Linear(inputs, record["units"], bias=record["bias"]), layer)
+        else:
+            make = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
+            both = record["directions"] == "bidirectional"
+            made[at] = (name, make(inputs, record["hidden"], layers, bias=record["bias"], bidirectional=both), layer)
+    return made, nn.Linear(width, O)
+
+
+def parameters_of(made, head):
+    named = [(name, module) for name, module, _ in made if module is not None] + [("head.0", head)]
+    return {f"{name}.{key}": value for name, module in named for key, value in module.named_parameters()}
+
+
+def build(seed, case):
+    generator = torch.Generator().manual_seed(seed)
+    made, head = modules(case["config"])
+    parameters = parameters_of(made, head)
+    for parameter in parameters.values():
+        nn.init.uniform_(parameter, -0.6, 0.6, generator=generator)
+    lengths = draw_lengths(case, generator) if case["unequal"] else torch.full((B,), T, dtype=torch.int32)
+    valid = torch.arange(T)[:, None] < lengths
+    batch = {"lengths": lengths}
+    if case["input"] == "tokens":
+        batch["tokens"] = torch.randint(I, (T, B), generator=generator, dtype=torch.int32)
+    else:
+        batch["x"] = torch.randn(T, B, I, generator=generator)
+    # What is started from: of each module [L·D, B, H], of the file side by side.
+    states = []
+    for _, module, _ in made:
+        if isinstance(module, nn.RNNBase):
+            shape = (module.num_layers * (1 + module.bidirectional), B, module.hidden_size)
+            kinds = 2 if isinstance(module, nn.LSTM) else 1
+            drawn = [nn.init.uniform_(torch.empty(shape), -1, 1, generator=generator) for _ in range(kinds)]
+            states.append([state.float().double().requires_grad_() for state in drawn])
+    positions = (T, B) if case["readout"] == "every" else (B,)
+    if case["loss"] == "cross_entropy":
+        batch["targets"] = torch.randint(O, positions, generator=generator, dtype=torch.int32)
+    else:
+        batch["targets"] = torch.randn(*positions, O, generator=generator)
+    mask = valid.double() if case["readout"] == "every" else torch.ones(positions)
+    mask.view(-1)[0] = 0
+    batch["mask"] = mask
+    for tensor in (*parameters.values(), *batch.values()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.float().double()
+    return made, head, parameters, states, batch
+
+
+def side_by_side(module, state):
+    """[L·D, B, H] as [L, B, D·H], flat."""
+    directions = 1 + module.bidirectional
+    return state.view(module.num_layers, directions, B, -1).transpose(1, 2).reshape(-1)
+
+
+def forward(case, made, head, states, batch):
+    """The logits, the final states, the loss and the distance to the nearest kink."""
+    lengths, margin = batch["lengths"].long(), float("inf")
+    valid = torch.arange(T)[:, None] < lengths
+    if case["input"] == "tokens":
+        rows = functional.one_hot(batch["tokens"].long(), I).double()
+    else:
+        rows = batch["x"]
+    given, finals, above = iter(states), [], None
+    for _, module, layer in made:
+        if isinstance(module, nn.RNNBase):
+            state = next(given)
+            start = tuple(state) if len(state) == 2 else state[0]
+            rows, last = run_padded(module, rows, start, batch["lengths"])
+            finals.append((module, last if isinstance(last, tuple) else (last,)))
+            above = module
+        elif isinstance(module, nn.Linear):
+            sums, activation = module(rows), layer["dense"]["activation"]
+            if activation == "relu":
+                counted = sums[valid] if sums.dim() == 3 else sums
+                margin = min(margin, counted.abs().min().item())
+            rows, above = FUNCTIONS[activation](sums), None
+        else:
+            last = rows[lengths - 1, torch.arange(B)]
+            if layer["pool"] == "last" and above is not None and above.bidirectional:
+                # Of either direction what it ends with.
+                last = torch.cat([last[:, : above.hidden_size], rows[0, :, above.hidden_size :]], -1)
+            hidden = rows.masked_fill(~valid[:, :, None], float("-inf"))
+            if layer["pool"] == "max":
+                two = hidden.topk(2, 0).values
+                margin = min(margin, (two[0] - two[1]).min().item())
+            rows = {
+                "last": lambda: last,
+                "first": lambda: rows[0],
+                "mean": lambda: torch.where(valid[:, :, None], rows, 0).sum(0) / lengths[:, None],
+                "max": lambda: hidden.amax(0),
+            }[layer["pool"]]()
+    logits = head(rows)
+    if case["readout"] == "every":
+        logits = torch.where(valid[:, :, None], logits, 0)
+    counted = batch["mask"] == 1
+    if case["loss"] == "cross_entropy":
+        loss = functional.cross_entropy(logits[counted], batch["targets"][counted].long())
+    else:
+        loss = functional.mse_loss(logits[counted], batch["targets"][counted])
+    return logits, finals, loss, margin
+
+
+def flat(of, kind):
+    """h, or c, of all modules one behind the other."""
+    parts = [side_by_side(module, states[kind]) for module, states in of if kind < len(states)]
+    return torch.cat(parts) if parts else None
+
+
+def tensors_of(seed, case):
+    while True:
+        made, head, parameters, states, batch = build(seed, case)
+        logits, finals, loss, margin = forward(case, made, head, states, batch)
+        if margin > KINK_MARGIN:
+            break
+        seed += 1000
+    loss.backward()
+    recurrences = [module for _, module, _ in made if isinstance(module, nn.RNNBase)]
+    given = list(zip(recurrences, states))
+    slopes = [(module, [state.grad for state in of]) for module, of in given]
+    tensors = copies(parameters) | copies(batch)
+    for kind, name in enumerate("hc"):
+        for prefix, of in ((f"{name}0", given), (f"{name}n", finals), (f"grad.{name}0", slopes)):
+            values = flat(of, kind)
+            if values is not None:
+                tensors |= copies({prefix: values})
+    tensors |= copies({"logits": logits, "loss": loss.reshape(1)})
+    tensors |= copies({key: value.grad for key, value in parameters.items()}, "grad.")
+    norm = nn.utils.clip_grad_norm_(parameters.values(), float("inf"))
+    return tensors | {"norm": norm.reshape(1)}
+
+
+def main():
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    tensors, cases = {}, []
+    for seed, (name, source, loss, unequal, layers) in enumerate(CASES):
+        pooled = any("pool" in layer for layer in layers)
+        config = {
+            "input": {source: I},
+            "layers": layers,
+            "outputs": O,
+            "init": "uniform",
+            "seed": 0,
+        }
+        case = {"name": name, "config": config, "input": source, "readout": "pooled" if pooled else "every"}
+        case |= {"loss": loss, "unequal": unequal, "T": T, "B": B, "I": I, "O": O}
+        tensors |= copies(tensors_of(300 + seed, case), name + "/")
+        cases.append(case)
+    assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
+    write("lists", tensors, {"cases": json.dumps(cases)})
+    print(f"{len(cases)} cases")
+
+
+if __name__ == "__main__":
+    main()
