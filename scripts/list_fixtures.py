@@ -5,8 +5,9 @@ it, what a case's tensors are and how a file of many cases is laid out. What is 
 
     config                    in `cases`: the network as the crate writes it, from which
                               the modules are made; there are no cell, H and layers
-    lstm.weight_ih_l0 …       parameters by module: rnn, lstm, gru, dense and head.0, with
-                              a number from the second of a kind on
+    lstm.weight_ih_l0 …       parameters by module: embedding, rnn, lstm, gru, dense and
+                              head.0, with a number from the second of a kind on; a head
+                              that is tied to the embedding has a bias alone
     readout                   "every" [T,B,O], or "pooled" [B,O]
     h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
                               c of those that are LSTMs
@@ -51,6 +52,10 @@ def dense(units, activation, bias=True):
     return {"dense": {"units": units, "activation": activation, "bias": bias}}
 
 
+def embedding(width, padding=None):
+    return {"embedding": {"width": width, "padding": padding}}
+
+
 def pool(kind):
     return {"pool": kind}
 
@@ -91,6 +96,9 @@ CASES = [
     ),
     ("first", "dense", "mse", True, [recurrent("lstm", 4, True), dense(5, "relu"), pool("first"), dense(3, "tanh")]),
     ("last_row", "dense", "cross_entropy", True, [recurrent("gru", 4, True), dense(6, "softplus"), pool("last")]),
+    ("table", "tokens", "cross_entropy", True, [embedding(5, 2), recurrent("gru", 4, True), pool("mean")]),
+    ("tied", "tokens", "cross_entropy", True, [embedding(3), recurrent("lstm", 5), recurrent("lstm", 3)]),
+    ("tied_above", "tokens", "mse", False, [embedding(4, 0), recurrent("gru", 5), dense(4, "tanh", False)]),
     ("ends", "tokens", "mse", True, [recurrent("rnn", 4), recurrent("gru", 3, True), pool("last"), dense(4, "gelu")]),
 ]
 
@@ -102,6 +110,10 @@ def modules(config):
         ((kind, record),) = layer.items()
         if kind == "pool":
             made.append((None, None, layer))
+            continue
+        if kind == "embedding":
+            width = record["width"]
+            made.append((kind, (kind, I, record, 1), layer))
             continue
         if kind == "recurrent":
             cell = record["cell"] if record["cell"] == "lstm" else next(iter(record["cell"]))
@@ -123,18 +135,26 @@ def modules(config):
         if module is None:
             continue
         kind, inputs, record, layers = module
-        if kind == "dense":
+        if kind == "embedding":
+            made[at] = (name, nn.Embedding(inputs, record["width"], record["padding"]), layer)
+        elif kind == "dense":
             made[at] = (name, nn.Linear(inputs, record["units"], bias=record["bias"]), layer)
         else:
             make = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
             both = record["directions"] == "bidirectional"
             made[at] = (name, make(inputs, record["hidden"], layers, bias=record["bias"], bidirectional=both), layer)
-    return made, nn.Linear(width, O)
+    head = nn.Linear(width, config["outputs"])
+    if config["tied"]:
+        head.weight = made[0][1].weight
+    return made, head
 
 
 def parameters_of(made, head):
     named = [(name, module) for name, module, _ in made if module is not None] + [("head.0", head)]
-    return {f"{name}.{key}": value for name, module in named for key, value in module.named_parameters()}
+    all_of = {f"{name}.{key}": value for name, module in named for key, value in module.named_parameters()}
+    if head.weight is all_of.get("embedding.weight"):
+        del all_of["head.0.weight"]
+    return all_of
 
 
 def build(seed, case):
@@ -158,11 +178,11 @@ def build(seed, case):
             kinds = 2 if isinstance(module, nn.LSTM) else 1
             drawn = [nn.init.uniform_(torch.empty(shape), -1, 1, generator=generator) for _ in range(kinds)]
             states.append([state.float().double().requires_grad_() for state in drawn])
-    positions = (T, B) if case["readout"] == "every" else (B,)
+    positions, outputs = (T, B) if case["readout"] == "every" else (B,), case["O"]
     if case["loss"] == "cross_entropy":
-        batch["targets"] = torch.randint(O, positions, generator=generator, dtype=torch.int32)
+        batch["targets"] = torch.randint(outputs, positions, generator=generator, dtype=torch.int32)
     else:
-        batch["targets"] = torch.randn(*positions, O, generator=generator)
+        batch["targets"] = torch.randn(*positions, outputs, generator=generator)
     mask = valid.double() if case["readout"] == "every" else torch.ones(positions)
     mask.view(-1)[0] = 0
     batch["mask"] = mask
@@ -194,6 +214,8 @@ def forward(case, made, head, states, batch):
             rows, last = run_padded(module, rows, start, batch["lengths"])
             finals.append((module, last if isinstance(last, tuple) else (last,)))
             above = module
+        elif isinstance(module, nn.Embedding):
+            rows, above = module(batch["tokens"].long()), None
         elif isinstance(module, nn.Linear):
             sums, activation = module(rows), layer["dense"]["activation"]
             if activation == "relu":
@@ -264,12 +286,13 @@ def main():
         config = {
             "input": {source: I},
             "layers": layers,
-            "outputs": O,
+            "outputs": I if "tied" in name else O,
+            "tied": "tied" in name,
             "init": "uniform",
             "seed": 0,
         }
         case = {"name": name, "config": config, "input": source, "readout": "pooled" if pooled else "every"}
-        case |= {"loss": loss, "unequal": unequal, "T": T, "B": B, "I": I, "O": O}
+        case |= {"loss": loss, "unequal": unequal, "T": T, "B": B, "I": I, "O": config["outputs"]}
         tensors |= copies(tensors_of(300 + seed, case), name + "/")
         cases.append(case)
     assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())

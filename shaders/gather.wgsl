@@ -1,7 +1,7 @@
 // gather: out[r, j] = weight[j, tokens[r]]·m(b, tokens[r]) + bias[j], which is W·x + b for one-hot x; assigns.
 //
 // in   tokens  [R] ids below I from first on; any other id gives the bias alone
-// in   weight  [N, I] at weight_offset
+// in   weight  [N, I] or, where by_rows is 1, [I, N], at weight_offset
 // in   bias    [N] at bias_offset, read where has_bias is 1
 // in   keys    [sites, 2]: m is what dropout draws at b·I + token, read where has_mask is 1; else m is 1
 // out  out     [R, N] at out_offset
@@ -23,6 +23,7 @@ struct Params {
     site: u32,
     threshold: u32,
     kept: f32,
+    by_rows: u32,
     first_workgroup: u32,
 }
 
@@ -48,7 +49,8 @@ fn main(
     let token = tokens[params.first + r];
     var value = 0.0;
     if token < params.vocabulary {
-        value = f32(weight[params.weight_offset + j * params.vocabulary + token]);
+        let at = select(j * params.vocabulary + token, token * params.columns + j, params.by_rows != 0u);
+        value = f32(weight[params.weight_offset + at]);
         if params.has_mask != 0u {
             let position = r % params.batch * params.vocabulary + token;
             value *= drawn(params.site, params.threshold, params.kept, position);

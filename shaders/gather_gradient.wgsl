@@ -1,11 +1,13 @@
 // gather_gradient: weight[j, v] = Σ d[r, j]·m(b, v) over the rows r whose token is v, and bias[j] = Σ_r d[r, j];
-// assigns every element of both in every slice, zeros where a token does not occur; adds where `skip` is not 0.
+// assigns every element of both in every slice, zeros where a token does not occur or is `padding`; adds where `skip`
+// or `adds` is not 0.
 //
 // in   d       [R, M] at d_offset
 // in   order   [places] row numbers, by token
 // in   starts  [I + 1] at starts_offset: the rows of token v are order[starts[v]..starts[v + 1]]
 // in   keys    [sites, 2]: m is what dropout draws at b·I + v, read where has_mask is 1; else m is 1
-// out  slices  [S, flat]: [M, I] at weight_offset and, where has_bias is 1, [M] at bias_offset of every slice
+// out  slices  [S, flat]: [M, I] or, where by_rows is 1, [I, M], at weight_offset and, where has_bias is 1, [M] at
+//      bias_offset of every slice
 //
 // Slice s takes elements ⌊n·s/S⌋ to ⌊n·(s+1)/S⌋ of a token's n rows, and of all R rows for the bias.
 // One workgroup a token (I stands for the bias), a block of 32 columns and a slice; 8 groups of threads share its
@@ -28,6 +30,9 @@ struct Params {
     site: u32,
     threshold: u32,
     kept: f32,
+    by_rows: u32,
+    adds: u32,
+    padding: u32,
     /// Of the rows that a slice of a token has, `count` from `skip` on.
     skip: u32,
     count: u32,
@@ -89,6 +94,7 @@ fn main(
         let at = params.starts_offset + v;
         first = min(starts[at], params.places);
         count = min(max(starts[at + 1u], first), params.places) - first;
+        count = select(count, 0u, v == params.padding);
     }
     let last = first + slice_start(count, slice + 1u, params.slices);
     let begin = min(first + slice_start(count, slice, params.slices) + params.skip, last);
@@ -118,10 +124,11 @@ fn main(
     if local.y == 0u && j < params.columns {
         var out = params.bias_offset + j;
         if !all_rows {
-            out = params.weight_offset + j * params.vocabulary + v;
+            let at = select(j * params.vocabulary + v, v * params.columns + j, params.by_rows != 0u);
+            out = params.weight_offset + at;
         }
         out += slice * params.slice_stride;
-        if params.skip > 0u {
+        if params.skip + params.adds > 0u {
             slices[out] += sums[local.x];
         } else {
             slices[out] = sums[local.x];

@@ -108,8 +108,8 @@ pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, Init, InputKind, Layer, Layout, Model, Pool, Recurrent,
-    Reset, State,
+    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, Init, InputKind, Layer, Layout, Model, Pool,
+    Recurrent, Reset, State,
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{

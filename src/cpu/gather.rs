@@ -11,18 +11,19 @@ const ELEMENTS_PER_TASK: usize = 1 << 17;
 pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     // Columns of W lie apart. Turned over once they are read as they lie, which pays if most are read.
-    let pack = (op.out.rows >= op.weight.cols).then(|| memory.pack(&op.weight, true));
+    let pack = (!op.by_rows && op.out.rows >= op.weight.cols).then(|| memory.pack(&op.weight, true));
     let transposed = pack.map(|pack| memory.panels(pack));
     let (weight, tokens) = (memory.view(&op.weight), &memory.ids(op.tokens)[op.first..]);
     let bias = op.bias.map(|bias| memory.view(&bias));
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
-    let vocabulary = op.weight.cols;
+    let (vocabulary, width) = (if op.by_rows { op.weight.rows } else { op.weight.cols }, op.out.cols);
     let fill = |(task, (rows, tokens)): (usize, (&mut [T], &[u32]))| {
         for (r, (row, token)) in rows.chunks_exact_mut(op.out.cols).zip(tokens).enumerate() {
             let (b, token) = ((task * ROWS_PER_TASK + r) % op.batch, *token as usize);
             let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * vocabulary + token));
             match transposed {
                 Some(transposed) => transposed.copy_row(token, row),
+                None if op.by_rows => row.copy_from_slice(&weight[token * width..][..width]),
                 None => row.iter_mut().enumerate().for_each(|(j, value)| *value = weight[j * vocabulary + token]),
             }
             if drawn.is_some() {
@@ -40,6 +41,55 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
 }
 
 pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
+    if op.by_rows { gradient_by_rows(op, memory) } else { gradient_by_columns(op, memory) }
+}
+
+/// Of a table with a row for each token, whose threads share the tokens.
+fn gradient_by_rows<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
+    let mut tensor = memory.take(op.slices);
+    let (mut sums, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
+    let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
+    let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
+    let ((cuts, flat), width) = (memory.matrix(op.slices), op.d.cols);
+    let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
+    let (vocabulary, starts) = (row - 1, &starts[op.part * row..][..row]);
+    let share = vocabulary.div_ceil(threads::shares((op.d.len() + vocabulary * width) / ELEMENTS_PER_TASK));
+    let shares = vocabulary.div_ceil(share);
+    sums.resize(shares * width, T::zero());
+    totals.resize(shares * width, 0.0);
+    for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
+        let table = slice[op.weight..op.weight + vocabulary * width].chunks_mut(share * width);
+        let parts = table.zip(sums.chunks_mut(width).zip(totals.chunks_mut(width))).enumerate();
+        threads::for_each(parts, |(number, (table, (sums, totals)))| {
+            let mut sums = ColumnSums::new(sums, totals);
+            for (token, out) in (number * share..).zip(table.chunks_exact_mut(width)) {
+                let of_token = &order[starts[token] as usize..starts[token + 1] as usize];
+                let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
+                if part.is_empty() || op.padding == Some(token) {
+                    if !op.adds {
+                        out.fill(T::zero());
+                    }
+                    continue;
+                }
+                sums.clear();
+                for &row in part {
+                    let row = row as usize;
+                    let factor =
+                        drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * vocabulary + token));
+                    sums.add(d[row * width..][..width].iter().map(|value| *value * factor));
+                }
+                for (value, sum) in out.iter_mut().zip(sums.finish()) {
+                    *value = if op.adds { *value + *sum } else { *sum };
+                }
+            }
+        });
+    }
+    (*memory.scratch, *memory.totals) = (sums, totals);
+    memory.put(op.slices, tensor);
+}
+
+/// Of W, whose threads share the columns of the gradient, and of its bias.
+fn gradient_by_columns<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.slices);
     let (mut sums, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     sums.resize(op.d.cols, T::zero());

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activation::Activation;
 use super::cells::Cell;
-use super::layers::{Dense, Directions, Layer, Pool, Recurrent};
+use super::layers::{Dense, Directions, Embedding, Layer, Pool, Recurrent};
 use super::shape::{BatchShape, check_size};
 use crate::error::{Error, Result};
 
@@ -88,6 +88,9 @@ pub struct Config {
     pub layers: Vec<Layer>,
     /// O, the number of outputs of the read-out V, which has a bias.
     pub outputs: usize,
+    /// Whether the read-out's V is the embedding's table: one tensor, with both gradients.
+    #[serde(default)]
+    pub tied: bool,
     /// How parameters are drawn.
     pub init: Init,
     /// Where the drawing starts.
@@ -100,7 +103,7 @@ impl Config {
 
     /// A network without layers and outputs yet: [`Config::layer`] and [`Config::outputs`] say them.
     pub fn new(input: InputKind) -> Self {
-        Config { input, layers: Vec::new(), outputs: 0, init: Init::Uniform, seed: 0 }
+        Config { input, layers: Vec::new(), outputs: 0, tied: false, init: Init::Uniform, seed: 0 }
     }
 
     /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
@@ -132,6 +135,16 @@ impl Config {
     /// The same network with a pool above the last layer, so that there is one label for each sequence.
     pub fn pool(self, pool: Pool) -> Self {
         self.layer(pool)
+    }
+
+    /// The same network with an embedding more, with a row of so many numbers for each token.
+    pub fn embedding(self, width: usize) -> Self {
+        self.layer(Embedding::new(width))
+    }
+
+    /// The same network, its read-out's V being the embedding's table (Press & Wolf 2017).
+    pub fn tied(self) -> Self {
+        Config { tied: true, ..self }
     }
 
     /// The same network with a dense layer more, of so many units, with a bias.
@@ -277,16 +290,51 @@ impl Config {
                         layer.kind()
                     )));
                 }
+                (Layer::Embedding(embedding), _) => self.check_embedding(at, embedding)?,
                 (Layer::Recurrent(_), None) | (Layer::Dense(_), _) => {}
             }
         }
-        check_size("outputs (O)", self.outputs)
+        check_size("outputs (O)", self.outputs)?;
+        if self.tied { self.check_tied() } else { Ok(()) }
+    }
+
+    fn check_embedding(&self, at: usize, embedding: &Embedding) -> Result<()> {
+        let fails = |what: String| Err(Error::Config(format!("layer {at} (embedding) {what}")));
+        match (at, self.input, embedding.padding) {
+            (0, InputKind::Tokens(tokens), Some(padding)) if padding >= tokens => {
+                fails(format!("has padding id {padding}, but the network has {tokens} tokens, counted from 0"))
+            }
+            (0, InputKind::Tokens(_), _) => Ok(()),
+            (0, input, _) => fails(format!("reads tokens, but the network reads {input:?}")),
+            _ => fails("reads tokens, but stands above another layer; expected it to be layer 0".to_owned()),
+        }
+    }
+
+    fn check_tied(&self) -> Result<()> {
+        let Some(Layer::Embedding(embedding)) = self.layers.first() else {
+            return Err(Error::Config("the read-out is tied to an embedding, but the network has none".to_owned()));
+        };
+        let ([given, read], tokens) = ([self.outputs, self.widths()[self.layers.len()]], self.input.size());
+        if [given, read] == [tokens, embedding.width] {
+            return Ok(());
+        }
+        let expected = embedding.width;
+        Err(Error::Config(format!(
+            "the read-out is tied to the embedding [{tokens}, {expected}], but has {given} outputs of rows of {read} \
+             numbers; expected {tokens} outputs of rows of {expected}"
+        )))
     }
 }
 
 impl From<Recurrent> for Layer {
     fn from(layer: Recurrent) -> Self {
         Layer::Recurrent(layer)
+    }
+}
+
+impl From<Embedding> for Layer {
+    fn from(layer: Embedding) -> Self {
+        Layer::Embedding(layer)
     }
 }
 

@@ -20,7 +20,12 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
     let mut rng = ChaCha12Rng::seed_from_u64(config.seed);
     let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
     let draws = parameter_groups(config).into_iter().flat_map(|group| vec![group.draw; group.names.len()]);
-    for (parameter, draw) in layout.parameters().iter().zip(draws) {
+    for (parameter, asked) in layout.parameters().iter().zip(draws) {
+        let draw = match asked {
+            Draw::Padded { width, tied: true, .. } => Draw::Weight { blocks: 1, fan: width },
+            Draw::Padded { tied: false, .. } => Draw::Normal,
+            other => other,
+        };
         let out = &mut values[parameter.range()];
         let is_uniform = config.init == Init::Uniform;
         match (draw, parameter.shape.as_slice()) {
@@ -31,6 +36,9 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
             {
                 uniform(&mut rng, 1.0 / (fan as f64).sqrt(), out)
             }
+            // As PyTorch draws a table, and otherwise as Keras does.
+            (Draw::Normal, _) if is_uniform => out.fill_with(|| gaussian(&mut rng) as f32),
+            (Draw::Normal, _) => uniform(&mut rng, 0.05, out),
             // One square block a gate.
             (Draw::Recurrent { .. }, &[_, n]) if config.init == Init::Orthogonal => {
                 out.chunks_mut(n * n).try_for_each(|u| orthogonal(&mut rng, n, u))?;
@@ -47,6 +55,9 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
         }
         if let Draw::Forget { fan, start, value } = draw {
             out[start..start + fan].fill(value);
+        }
+        if let Draw::Padded { row, width, .. } = asked {
+            out[row * width..(row + 1) * width].fill(0.0);
         }
     }
     Ok(values)

@@ -20,7 +20,7 @@ pub(crate) use cells::Record;
 pub use cells::{Cell, Reset};
 pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init, InputKind};
-pub use layers::{Dense, Directions, Layer, Pool, Recurrent};
+pub use layers::{Dense, Directions, Embedding, Layer, Pool, Recurrent};
 pub(crate) use modules::{Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
@@ -120,6 +120,33 @@ impl Model {
     /// The values of one parameter, row by row, or `None` where the model has none of that name.
     pub fn parameter(&self, name: &str) -> Option<&[f32]> {
         self.layout.get(name).map(|p| &self.values[p.range()])
+    }
+
+    /// Puts values in the place of those of one parameter, row by row: an embedding that was trained elsewhere, say.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Model, Recurrent};
+    /// let config = Config::new(InputKind::Tokens(3)).embedding(2).layer(Recurrent::gru(4)).outputs(1);
+    /// let mut model = Model::new(config)?;
+    /// model.set_parameter("embedding.weight", &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6])?;
+    /// # assert_eq!(model.parameter("embedding.weight").unwrap()[5], 0.6);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a name that the model has not and for a value that is not finite, [`Error::Shape`] for
+    /// another number of values. The model is then as it was.
+    pub fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let parameter =
+            self.layout.get(name).ok_or_else(|| Error::Data(format!("the model has no parameter `{name}`")))?;
+        if values.len() != parameter.len() {
+            return Err(Error::shape(name, &parameter.shape, &[values.len()]));
+        }
+        if let Some((at, value)) = find_not_finite(values) {
+            return Err(Error::Data(format!("parameter `{name}` holds {value} at element {at}")));
+        }
+        self.values[parameter.range()].copy_from_slice(values);
+        Ok(())
     }
 
     /// All parameters in order: name, shape, values.

@@ -10,6 +10,9 @@ use std::ops::Range;
 use super::config::Config;
 use super::layers::{Draw, Layer, ParameterGroup};
 
+/// The table of an embedding, of which a network has one at most.
+pub(crate) const EMBEDDING: &str = "embedding.weight";
+
 /// Equal layers, one above the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Module {
@@ -47,14 +50,16 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
     let mut groups = Vec::new();
     for module in &modules {
         for (number, at) in module.layers.clone().enumerate() {
-            let mut own = module.layer.parameters(number, widths[at]);
+            let mut own = module.layer.parameters(number, widths[at], config.tied);
             own.iter_mut().flat_map(|group| &mut group.names).for_each(|name| name.insert_str(0, &module.prefix));
             groups.extend(own);
         }
     }
     let (width, head) = (widths[config.layers.len()], if modules.len() > 1 { "head.0." } else { "" });
     let of_head = |name: &str, shape, draw| ParameterGroup { names: vec![format!("{head}{name}")], shape, draw };
-    groups.push(of_head("weight", vec![config.outputs, width], Draw::Weight { blocks: 1, fan: width }));
+    if !config.tied {
+        groups.push(of_head("weight", vec![config.outputs, width], Draw::Weight { blocks: 1, fan: width }));
+    }
     groups.push(of_head("bias", vec![config.outputs], Draw::Bias { fan: width }));
     for Module { prefix, layers, layer } in &modules {
         let Layer::Recurrent(recurrent) = layer else { continue };

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::config::Config;
-use super::modules::{is_read_out, parameter_groups};
+use super::modules::{EMBEDDING, is_read_out, parameter_groups};
 use crate::error::{Error, Result};
 
 /// Groups of tensors start at multiples of this many elements: 256 bytes, WebGPU's alignment of a binding.
@@ -129,7 +129,11 @@ impl Layout {
     /// The names of the read-out's weight and bias.
     pub(crate) fn read_out(&self) -> (&str, &str) {
         let mut names = self.parameters.iter().map(|p| p.name.as_str()).filter(|name| is_read_out(name));
-        (names.next().unwrap_or_default(), names.next().unwrap_or_default())
+        match (names.next(), names.next()) {
+            (Some(weight), Some(bias)) => (weight, bias),
+            // Tied to the embedding.
+            (bias, _) => (EMBEDDING, bias.unwrap_or_default()),
+        }
     }
 
     /// The length of a flat buffer, in elements, gaps included.

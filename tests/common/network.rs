@@ -4,7 +4,9 @@
 //! what goes into an activation.
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{Activation, BatchShape, Cell, Config, Dense, Directions, InputKind, Layer, Layout, Recurrent};
+use recurrent::{
+    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, InputKind, Layer, Layout, Recurrent,
+};
 
 use super::{executor::Execute, random::Random};
 
@@ -260,13 +262,17 @@ pub fn dense_prefix(config: &Config, at: usize) -> String {
     }
 }
 
-/// The same network with a dense layer below all others, one above them and, where there is a pool, one below that.
+/// The same network with a dense layer, or an embedding, below all others, a dense layer above them and, where there is
+/// a pool, one below that.
 pub fn with_dense(mut config: Config) -> Config {
     let pool = config.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)));
     if let Some(at) = pool {
         config.layers.insert(at, Dense::new(3, Activation::Gelu).into());
     }
-    config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into());
+    match config.input {
+        InputKind::Tokens(tokens) if tokens > 2 => config.layers.insert(0, Embedding::new(4).with_padding(1).into()),
+        _ => config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into()),
+    }
     config.dense(5, Activation::Softplus)
 }
 
@@ -288,6 +294,17 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
         if inserts.is_multiple_of(3) {
             let dense = Dense::new(1 + units as usize % 7, functions[function as usize % functions.len()]);
             config.layers.insert(at, dense.with_bias(!bias.is_multiple_of(4)).into());
+        }
+    }
+    let [embeds, width, pads, ties] = random.ids(4, 1 << 16)[..] else { unreachable!() };
+    if let (InputKind::Tokens(tokens), true) = (config.input, embeds.is_multiple_of(2)) {
+        let embedding = Embedding::new(1 + width as usize % 7);
+        let padding = pads as usize % tokens;
+        let embedding = if pads.is_multiple_of(2) { embedding.with_padding(padding) } else { embedding };
+        config.layers.insert(0, embedding.into());
+        if ties.is_multiple_of(3) {
+            // What the read-out reads has to be as wide as the table.
+            config = config.dense(embedding.width, functions[0]).outputs(tokens).tied();
         }
     }
     config
@@ -333,7 +350,7 @@ pub fn states(config: &Config) -> Vec<StatePart> {
         };
         layers.push(StatePart { layer, number, prefix: String::new(), spec, kind: 0, before: 0 });
     }
-    let dense = config.layers.iter().filter(|layer| matches!(layer, Layer::Dense(_))).count();
+    let dense = config.layers.iter().filter(|layer| matches!(layer, Layer::Dense(_) | Layer::Embedding(_))).count();
     if layers.iter().filter(|layer| layer.number == 0).count() + dense > 1 {
         let mut met = std::collections::HashMap::new();
         for at in 0..layers.len() {

@@ -56,6 +56,18 @@ fn configs() -> Vec<Config> {
         }
     }
     configs.extend(lists());
+    // Without padding, whose gradient is not the loss's.
+    let words = |width: usize| Config::new(InputKind::Tokens(OUTPUTS)).embedding(width).layer(Recurrent::lstm(HIDDEN));
+    configs.push(words(3).outputs(OUTPUTS));
+    configs.push(
+        words(2)
+            .layer(Recurrent::gru(3))
+            .dense(2, Activation::Tanh)
+            .outputs(OUTPUTS)
+            .tied()
+            .with_learned_initial_state(true),
+    );
+    configs.push(words(3).pool(Pool::Mean).dense(3, Activation::Gelu).outputs(OUTPUTS).tied());
     configs
 }
 

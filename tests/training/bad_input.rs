@@ -7,8 +7,9 @@ use recurrent::data::{HeldOutWindows, Windows};
 #[cfg(feature = "gpu")]
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss,
-    Model, Optimizer, Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets, Trainer,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Embedding, Error, InputKind, Inputs,
+    LearningRateSchedule, Loss, Model, Optimizer, Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets,
+    Trainer,
 };
 
 fn tokens() -> Config {
@@ -75,6 +76,7 @@ fn refused(config: &Config, loss: Loss, batch: Batch) -> String {
 #[test]
 fn lists_that_cannot_work() {
     let config = || Config::new(InputKind::Dense(3));
+    let tagged = || Config::new(InputKind::Tokens(5)).outputs(5);
     for (config, expected) in [
         (config().outputs(2), "the number of recurrent layers (L) is 0, expected at least 1"),
         (config().pool(Pool::Mean).outputs(2), "the number of recurrent layers (L) is 0, expected at least 1"),
@@ -101,6 +103,33 @@ fn lists_that_cannot_work() {
             "layer 1 (dense): the number of units is 0, expected at least 1",
         ),
         (
+            config().embedding(4).layer(Recurrent::gru(4)).outputs(2),
+            "layer 0 (embedding) reads tokens, but the network reads Dense(3)",
+        ),
+        (
+            Config::gru(InputKind::Tokens(5), 4, 2).embedding(4),
+            "layer 1 (embedding) reads tokens, but stands above another layer; expected it to be layer 0",
+        ),
+        (
+            tagged().embedding(0).layer(Recurrent::gru(4)),
+            "layer 0 (embedding): the number of columns is 0, expected at least 1",
+        ),
+        (
+            tagged().layer(Embedding::new(4).with_padding(5)).layer(Recurrent::gru(4)),
+            "layer 0 (embedding) has padding id 5, but the network has 5 tokens, counted from 0",
+        ),
+        (
+            tagged().embedding(4).layer(Recurrent::gru(3)).tied(),
+            "the read-out is tied to the embedding [5, 4], but has 5 outputs of rows of 3 numbers; expected 5 \
+             outputs of rows of 4",
+        ),
+        (
+            tagged().embedding(4).layer(Recurrent::gru(4)).outputs(6).tied(),
+            "the read-out is tied to the embedding [5, 4], but has 6 outputs of rows of 4 numbers; expected 5 \
+             outputs of rows of 4",
+        ),
+        (tagged().layer(Recurrent::gru(4)).tied(), "the read-out is tied to an embedding, but the network has none"),
+        (
             config().dense(4, Activation::Relu).outputs(2),
             "the number of recurrent layers (L) is 0, expected at least 1",
         ),
@@ -115,6 +144,14 @@ fn lists_that_cannot_work() {
     ] {
         assert_eq!(words(Model::new(config)), format!("invalid configuration: {expected}"));
     }
+    let mut model = Model::new(tagged().embedding(2).layer(Recurrent::gru(4))).unwrap();
+    let before = model.clone();
+    assert_eq!(words(model.set_parameter("weight", &[0.0])), "the model has no parameter `weight`");
+    let table = "embedding.weight";
+    assert_eq!(words(model.set_parameter(table, &[0.0; 9])), "embedding.weight has shape [9], expected [5, 2]");
+    let refused = words(model.set_parameter(table, &[f32::NAN; 10]));
+    assert_eq!(refused, "parameter `embedding.weight` holds NaN at element 0");
+    assert_eq!(model, before);
     // A state of a list of another order has as many numbers, and is no state of it.
     let [config, other] =
         [[3, 5], [5, 3]].map(|[low, high]| config().layer(Recurrent::lstm(low)).layer(Recurrent::gru(high)).outputs(2));

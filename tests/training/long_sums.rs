@@ -101,7 +101,20 @@ fn of_a_gathered_gradient() {
         let starts = sums.ids(&[1, 3], vec![0, MANY as u32 - 1, MANY as u32]);
         let (d, part, draw) = (View::new(d, 0, MANY, 1), 0, None);
         let (weight, bias, batch) = (0, Some(2), 1);
-        sums.push(Op::GatherGradient(GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch }));
+        sums.push(Op::GatherGradient(GatherGradient {
+            d,
+            order,
+            starts,
+            part,
+            slices,
+            weight,
+            by_rows: false,
+            adds: false,
+            padding: None,
+            bias,
+            draw,
+            batch,
+        }));
         let one = f64::from(term);
         sums.check(cpu::Executor::<f32>::new(), slices, &[many(term) - one, one, many(term)]);
     }

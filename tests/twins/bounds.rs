@@ -251,7 +251,20 @@ fn sums_of_ten_million_terms_are_exact_to_a_millionth() {
     let order = case.ids("order", (0..TERMS as u32).collect());
     let starts = case.ids("starts", vec![0, TERMS as u32]);
     let slices = case.out("slices", &[1, 2], std::iter::once(0..2), F32_SUM);
-    let op = GatherGradient { d, order, starts, part: 0, slices, weight: 0, bias: Some(1), draw: None, batch: 1 };
+    let op = GatherGradient {
+        d,
+        order,
+        starts,
+        part: 0,
+        slices,
+        weight: 0,
+        by_rows: false,
+        adds: false,
+        padding: None,
+        bias: Some(1),
+        draw: None,
+        batch: 1,
+    };
     let got = case.with(Op::GatherGradient(op)).run(gpu());
     near("columns of W", got[0][0], TERMS as f64 * term);
     near("their bias", got[0][1], TERMS as f64 * term);

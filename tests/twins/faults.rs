@@ -64,6 +64,13 @@ fn faults_in_products_are_seen() {
     seen(&weight_gradient, fault!(WeightGradient, op => op.bias = op.bias.map(|bias| bias + 1)));
     seen(&weight_gradient, fault!(WeightGradient, op => op.d.stride -= 2));
     let gather_gradient = products::gather_gradient(&mut random, [50, 5, 7], 2, drawn);
+    let rows = Gathering { padding: Some(3), adds: true, ..Gathering::ROWS };
+    let by_rows = products::gather_gradient(&mut random, [50, 5, 7], 2, rows);
+    seen(&by_rows, fault!(GatherGradient, op => op.by_rows = false));
+    seen(&by_rows, fault!(GatherGradient, op => op.adds = false));
+    seen(&by_rows, fault!(GatherGradient, op => op.padding = None));
+    let of_rows = products::gather(&mut random, [7, 5, 5], Gathering::ROWS);
+    seen(&of_rows, fault!(Gather, op => op.by_rows = false));
     seen(&gather_gradient, fault!(GatherGradient, op => op.weight += 1));
     seen(&gather_gradient, fault!(GatherGradient, op => op.draw = None));
     seen(&gather_gradient, fault!(GatherGradient, op => op.batch += 1));

@@ -57,7 +57,9 @@ fn gatherings_and_masks_in_half_precision() {
     let mut random = Random::new(32);
     for names in choices(&[&["weight", "bias"], &["out"]]) {
         for sizes in [[1, 1, 1], [1, 255, 2], [37, 31, 65], [13, 97, 101]] {
-            for options in [Gathering::PLAIN, Gathering { bias: false, draw: true, first: 1 }] {
+            for options in
+                [Gathering::PLAIN, Gathering { bias: false, draw: true, first: 1, ..Gathering::PLAIN }, Gathering::ROWS]
+            {
                 products::gather(&mut random, sizes, options).in_half(&names, F16_ROUNDING).check();
             }
         }

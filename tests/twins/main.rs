@@ -97,7 +97,8 @@ fn gather() {
     for sizes in [[1, 1, 1], [1, 255, 2], [1, 256, 3], [257, 1, 5], [37, 31, 65], [64, 32, 1], [13, 97, 101]] {
         products::gather(&mut random, sizes, Gathering::PLAIN).check();
         for (bias, draw, first) in [(false, false, 5), (true, true, 0), (false, true, 1)] {
-            products::gather(&mut random, sizes, Gathering { bias, draw, first }).check();
+            products::gather(&mut random, sizes, Gathering { bias, draw, first, ..Gathering::PLAIN }).check();
+            products::gather(&mut random, sizes, Gathering { draw, first, ..Gathering::ROWS }).check();
         }
     }
     // More rows than a thread of the twin takes, of a batch that does not divide them.
@@ -146,8 +147,12 @@ fn gather_gradient() {
             for slices in [1, 2, 3, 16] {
                 let sizes = [rows, width, tokens];
                 products::gather_gradient(&mut random, sizes, slices, Gathering::PLAIN).check();
-                let options = Gathering { bias: slices == 2, draw: slices != 1, first: 0 };
+                let options = Gathering { bias: slices == 2, draw: slices != 1, ..Gathering::PLAIN };
                 products::gather_gradient(&mut random, sizes, slices, options).check();
+                for (adds, padding) in [(false, None), (true, None), (false, Some(0)), (true, Some(tokens - 1))] {
+                    let options = Gathering { adds, padding, draw: slices == 2, ..Gathering::ROWS };
+                    products::gather_gradient(&mut random, sizes, slices, options).check();
+                }
             }
         }
     }

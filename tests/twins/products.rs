@@ -74,11 +74,19 @@ pub struct Gathering {
     pub draw: bool,
     /// Rows of the tokens before the first that is gathered.
     pub first: usize,
+    /// Whether a token has a row; without a bias.
+    pub by_rows: bool,
+    /// Whether a gradient is added to what is there, and which token has none; by rows.
+    pub adds: bool,
+    pub padding: Option<usize>,
 }
 
 impl Gathering {
     /// From the first token on, with a bias and without dropout.
-    pub const PLAIN: Gathering = Gathering { bias: true, draw: false, first: 0 };
+    pub const PLAIN: Gathering =
+        Gathering { bias: true, draw: false, first: 0, by_rows: false, adds: false, padding: None };
+    /// The same by rows.
+    pub const ROWS: Gathering = Gathering { bias: false, by_rows: true, ..Gathering::PLAIN };
 
     fn draw(self, random: &mut Random, case: &mut Case) -> Option<DropoutDraw> {
         // Two keys before it are another site's, one after it too.
@@ -96,12 +104,22 @@ pub fn gather(random: &mut Random, [rows, width, vocabulary]: [usize; 3], option
     let mut tokens = vec![u32::MAX; options.first];
     tokens.extend(random.ids(rows, vocabulary));
     let tokens = case.ids("tokens", tokens);
-    let weight = case.matrix("weight", width, vocabulary, random.reals(width * vocabulary, 1.0));
+    let [of, each] = if options.by_rows { [vocabulary, width] } else { [width, vocabulary] };
+    let weight = case.matrix("weight", of, each, random.reals(width * vocabulary, 1.0));
     let bias = options.bias.then(|| case.matrix("bias", 1, width, random.reals(width, 1.0)));
     let draw = options.draw(random, &mut case);
     // With dropout a product is rounded, and then its sum with the bias.
     let out = case.out_matrix("out", rows, width, if options.draw { F32_SUM } else { F32_ROUNDING });
-    case.with(Op::Gather(Gather { tokens, first: options.first, weight, bias, draw, batch: BATCH, out }))
+    case.with(Op::Gather(Gather {
+        tokens,
+        first: options.first,
+        weight,
+        by_rows: options.by_rows,
+        bias,
+        draw,
+        batch: BATCH,
+        out,
+    }))
 }
 
 /// A slice of the flat gradient: something else, a weight of `weight` elements, a gap, a bias of `bias`, which may be
@@ -172,7 +190,17 @@ pub fn gather_gradient(
     let starts = case.ids("starts", first);
     let draw = options.draw(random, &mut case);
     let at = Slices::new(count, m * vocabulary, if options.bias { m } else { 0 });
-    let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
+    let slices = if options.adds {
+        let mut held = vec![f64::NAN; count * at.flat];
+        at.assigned.iter().for_each(|range| held[range.clone()].copy_from_slice(&random.reals(range.len(), 1.0)));
+        let assigned = at.assigned.into_iter().map(|range| (range, F32_SUM)).collect();
+        case.in_out("slices", &[count, at.flat], held, assigned)
+    } else {
+        case.out("slices", &[count, at.flat], at.assigned, F32_SUM)
+    };
     let (weight, bias, batch) = (at.weight, options.bias.then_some(at.bias), BATCH);
-    case.with(Op::GatherGradient(GatherGradient { d, order, starts, part: 0, slices, weight, bias, draw, batch }))
+    let Gathering { by_rows, adds, padding, .. } = options;
+    let part = 0;
+    let op = GatherGradient { d, order, starts, part, slices, weight, by_rows, adds, padding, bias, draw, batch };
+    case.with(Op::GatherGradient(op))
 }

@@ -27,6 +27,7 @@ params!(GatherParams {
     site: u32,
     threshold: u32,
     kept: f32,
+    by_rows: u32,
 });
 
 pub(super) static GATHER: Kernel = Kernel::new::<GatherParams>(
@@ -52,6 +53,9 @@ params!(GradientParams {
     site: u32,
     threshold: u32,
     kept: f32,
+    by_rows: u32,
+    adds: u32,
+    padding: u32,
     skip: u32,
     count: u32,
     zero: u32,
@@ -68,7 +72,9 @@ pub(super) static GATHER_GRADIENT: Kernel = Kernel::new::<GradientParams>(
 const COLUMNS: usize = 32;
 
 pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
-    let (rows, columns, vocabulary) = (op.out.rows, op.out.cols, op.weight.cols);
+    let (rows, columns) = (op.out.rows, op.out.cols);
+    let vocabulary = if op.by_rows { op.weight.rows } else { op.weight.cols };
+    let shape = if op.by_rows { [vocabulary, columns] } else { [columns, vocabulary] };
     let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let params = GatherParams {
         rows: to_u32(rows)?,
@@ -76,7 +82,7 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
         vocabulary: to_u32(vocabulary)?,
         first: offset_in_bounds("tokens", op.first, [1, rows], tensor(plan, op.tokens)?.len())?,
         batch: to_u32(op.batch.max(1))?,
-        weight_offset: contiguous_offset(plan, "weight", &op.weight, [columns, vocabulary])?,
+        weight_offset: contiguous_offset(plan, "weight", &op.weight, shape)?,
         has_bias: u32::from(op.bias.is_some()),
         bias_offset: op.bias.map_or(Ok(0), |bias| contiguous_offset(plan, "bias", &bias, [1, columns]))?,
         out_offset: contiguous_offset(plan, "out", &op.out, [rows, columns])?,
@@ -84,6 +90,7 @@ pub(super) fn gather(plan: &Plan, op: &Gather) -> Result<Command> {
         site,
         threshold,
         kept,
+        by_rows: u32::from(op.by_rows),
     };
     // Something must be bound where there is no bias or dropout.
     let bias = op.bias.map_or(op.weight.tensor, |bias| bias.tensor);
@@ -120,6 +127,9 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
         site,
         threshold,
         kept,
+        by_rows: u32::from(op.by_rows),
+        adds: u32::from(op.adds),
+        padding: op.padding.map_or(Ok(u32::MAX), to_u32)?,
         ..GradientParams::default()
     };
     // One more group than there are tokens: that of the bias.

@@ -4,12 +4,14 @@
 //! becomes operations stands in `plan/builder`, in a file of the same name: a model is data and computes nothing.
 
 pub(crate) mod dense;
+pub(crate) mod embedding;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 
 use serde::{Deserialize, Serialize};
 
 pub use dense::Dense;
+pub use embedding::Embedding;
 pub use pool::Pool;
 pub use recurrent::{Directions, Recurrent};
 
@@ -26,6 +28,8 @@ use crate::error::Result;
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
+    /// A row of a table for each token.
+    Embedding(Embedding),
     /// A recurrence over the steps.
     Recurrent(Recurrent),
     /// A linear function of each row, and a function around it.
@@ -39,6 +43,7 @@ impl Layer {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Layer::Recurrent(recurrent) => recurrent.kind(),
+            Layer::Embedding(_) => "embedding",
             Layer::Dense(_) => "dense",
             Layer::Pool(_) => "pool",
         }
@@ -52,6 +57,7 @@ impl Layer {
     pub(crate) fn check(&self) -> Result<()> {
         match self {
             Layer::Recurrent(recurrent) => recurrent.check(),
+            Layer::Embedding(embedding) => embedding.check(),
             Layer::Dense(dense) => dense.check(),
             Layer::Pool(_) => Ok(()),
         }
@@ -61,15 +67,18 @@ impl Layer {
     pub(crate) fn width(&self, below: usize) -> usize {
         match self {
             Layer::Recurrent(recurrent) => recurrent.width(),
+            Layer::Embedding(embedding) => embedding.width,
             Layer::Dense(dense) => dense.units,
             Layer::Pool(_) => below,
         }
     }
 
-    /// Its parameters, their names without the module's in front, as the layer of that number in its module.
-    pub(crate) fn parameters(&self, number: usize, below: usize) -> Vec<ParameterGroup> {
+    /// Its parameters, their names without the module's in front, as the layer of that number in its module; `tied`
+    /// where the read-out has the embedding's.
+    pub(crate) fn parameters(&self, number: usize, below: usize, tied: bool) -> Vec<ParameterGroup> {
         match self {
             Layer::Recurrent(recurrent) => recurrent.parameters(number, below),
+            Layer::Embedding(embedding) => embedding.parameters(below, tied),
             Layer::Dense(dense) => dense.parameters(below),
             Layer::Pool(_) => Vec::new(),
         }
@@ -95,6 +104,10 @@ pub(crate) enum Draw {
     Bias { fan: usize },
     /// A bias, of which a block of rows is set instead: where it starts, and to what.
     Forget { fan: usize, start: usize, value: f32 },
+    /// A table's: normal, or small.
+    Normal,
+    /// The same, or of a read-out that is tied to it a weight's, with a row of zeros.
+    Padded { row: usize, width: usize, tied: bool },
     /// Zero.
     Zero,
 }

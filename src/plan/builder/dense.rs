@@ -63,7 +63,16 @@ impl OpenLayer for DenseLayer {
         match below {
             Below::Tokens { ids, first } => {
                 let (draw, batch) = (builder.draw(Site::Inputs), builder.batch);
-                builder.push(Op::Gather(Gather { tokens: ids, first, weight, bias, draw, batch, out: sums }));
+                builder.push(Op::Gather(Gather {
+                    tokens: ids,
+                    first,
+                    weight,
+                    by_rows: false,
+                    bias,
+                    draw,
+                    batch,
+                    out: sums,
+                }));
             }
             Below::Rows(a) => {
                 let tile = ProductTile::of(builder.target, [count, units]);

@@ -2,6 +2,7 @@
 //! chunk of steps after another.
 
 use super::dense::DenseLayer;
+use super::embedding::EmbeddingLayer;
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::recurrent::RecurrentLayer;
 use super::{Builder, ForwardTensors, PoolLayer, SharedByChunks};
@@ -115,6 +116,9 @@ impl Builder<'_> {
                 let layer: Box<dyn OpenLayer> = match module.layer {
                     Layer::Recurrent(spec) => {
                         Box::new(RecurrentLayer::open(self, (layer, &module, number), &spec, steps, lengths)?)
+                    }
+                    Layer::Embedding(spec) => {
+                        Box::new(EmbeddingLayer::open(self, (layer, &module.prefix), &spec, rows)?)
                     }
                     Layer::Dense(spec) => Box::new(DenseLayer::open(self, (layer, &module.prefix), &spec, rows)?),
                     Layer::Pool(_) => continue,

@@ -6,6 +6,7 @@
 
 mod backward;
 mod dense;
+mod embedding;
 mod forward;
 mod layer;
 mod pool;
@@ -294,21 +295,32 @@ impl<'a> Builder<'a> {
         d: View,
         below: Below,
         (weight, bias): (usize, Option<usize>),
-        Segment { first, slices, .. }: Segment,
+        segment: Segment,
     ) -> Result<()> {
         match below {
             Below::Rows(x) => {
-                let tile = ProductTile::of(self.target, [d.cols, x.cols]);
+                let (tile, slices) = (ProductTile::of(self.target, [d.cols, x.cols]), segment.slices);
                 self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
             }
             Below::Tokens { .. } => {
-                let (order, starts) = self.rows_by_token()?;
-                let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
-                let op = GatherGradient { d, order, starts, part, slices, weight, bias, draw, batch };
+                let op = self.gather_gradient(d, (weight, bias), segment)?;
                 self.push(Op::GatherGradient(op));
             }
         }
         Ok(())
+    }
+
+    /// The gradient of columns of a weight by token, and of its bias.
+    fn gather_gradient(
+        &mut self,
+        d: View,
+        (weight, bias): (usize, Option<usize>),
+        Segment { first, slices, .. }: Segment,
+    ) -> Result<GatherGradient> {
+        let (order, starts) = self.rows_by_token()?;
+        let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
+        let (by_rows, adds, padding) = (false, false, None);
+        Ok(GatherGradient { d, order, starts, part, slices, weight, by_rows, adds, padding, bias, draw, batch })
     }
 
     /// The gradient of what a layer has read, by way of the dropout on the way to it, to the layer that made it: of the

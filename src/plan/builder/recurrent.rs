@@ -146,7 +146,7 @@ impl OpenLayer for RecurrentLayer {
         match below {
             Below::Tokens { ids, first } => {
                 let draw = builder.draw(Site::Inputs);
-                builder.push(Op::Gather(Gather { tokens: ids, first, weight, bias, draw, batch, out }));
+                builder.push(Op::Gather(Gather { tokens: ids, first, weight, by_rows: false, bias, draw, batch, out }));
             }
             Below::Rows(a) => {
                 let tile = ProductTile::of(builder.target, [out.rows, out.cols]);
@@ -322,7 +322,7 @@ impl Builder<'_> {
     fn alike(&self, layer: usize) -> (usize, usize) {
         let sizes = |at: usize| match self.config.layers[at] {
             Layer::Recurrent(Recurrent { cell, hidden, directions, .. }) => Some((cell, hidden, directions)),
-            Layer::Dense(_) | Layer::Pool(_) => None,
+            _ => None,
         };
         let alike: Vec<usize> = (0..=layer).filter(|at| sizes(*at) == sizes(layer)).collect();
         (alike[0], alike[(alike.len() - 1) % 2])

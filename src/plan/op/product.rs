@@ -132,8 +132,10 @@ pub struct Gather {
     pub tokens: TensorId,
     /// Of which row of the tokens the first is.
     pub first: usize,
-    /// `[N, I]`.
+    /// `[N, I]`, or `[I, N]`.
     pub weight: View,
+    /// Whether a token's weights are a row of it.
+    pub by_rows: bool,
     /// `[1, N]`.
     pub bias: Option<View>,
     /// m, by b·I + token; without it m is 1. A token that is dropped is so at every step of the sequence (Gal &
@@ -153,7 +155,8 @@ impl Operation for Gather {
     fn operands(&self, _: &Plan) -> Vec<Operand> {
         let (r, n) = (self.out.rows as u64, self.out.cols as u64);
         // Of W no more columns than there are rows to gather.
-        let weight = Operand::read(&self.weight).of((self.weight.cols as u64).min(r) * n);
+        let tokens = if self.by_rows { self.weight.rows } else { self.weight.cols };
+        let weight = Operand::read(&self.weight).of((tokens as u64).min(r) * n);
         let operands = [Operand::write(&self.out), Operand::read((self.tokens, r)), weight].into_iter();
         operands.chain(self.bias.iter().map(Operand::read)).chain(self.draw.map(|draw| draw.operand())).collect()
     }
@@ -178,8 +181,14 @@ pub struct GatherGradient {
     pub part: usize,
     /// `[S, flat]`, written at `weight` and `bias` of every slice.
     pub slices: TensorId,
-    /// Where `[M, I]` starts in a slice.
+    /// Where `[M, I]`, or `[I, M]`, starts in a slice.
     pub weight: usize,
+    /// Whether a token's gradient is a row of it.
+    pub by_rows: bool,
+    /// Whether it is added to what is there; of no bias.
+    pub adds: bool,
+    /// A token whose gradient is zero.
+    pub padding: Option<usize>,
     /// Where `[M]` starts in a slice, if there is a bias.
     pub bias: Option<usize>,
     /// m, as in [`Gather`].
@@ -198,7 +207,11 @@ impl Operation for GatherGradient {
         let vocabulary = columns(plan, self.starts).saturating_sub(1);
         let bias = if self.bias.is_some() { m } else { 0 };
         let operands = [
-            Operand::write((self.slices, rows(plan, self.slices) * (m * vocabulary + bias))),
+            if self.adds {
+                Operand::update((self.slices, rows(plan, self.slices) * m * vocabulary))
+            } else {
+                Operand::write((self.slices, rows(plan, self.slices) * (m * vocabulary + bias)))
+            },
             Operand::read(&self.d),
             Operand::read((self.order, r)),
             Operand::read((self.starts, vocabulary + 1)),

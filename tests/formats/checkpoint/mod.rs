@@ -308,7 +308,7 @@ fn the_metadata_is_one_key_and_stays_readable() {
     let expected = concat!(
         r#"{"format":4,"config":{"input":{"tokens":4},"layers":[{"recurrent":{"cell":{"elman":"tanh"},"hidden":3,"#,
         r#""directions":"forward","bias":true,"learned_initial_state":false,"forget_bias":null}}],"outputs":2,"#,
-        r#""init":"uniform","seed":18446744073709551615},"training":null,"notes":{}}"#
+        r#""tied":false,"init":"uniform","seed":18446744073709551615},"training":null,"notes":{}}"#
     );
     assert_eq!(metadata["recurrent"], expected);
 }

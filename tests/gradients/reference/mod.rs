@@ -11,7 +11,7 @@ mod tape;
 
 use recurrent::BatchShape;
 use recurrent::recipe::Loss;
-use recurrent::{Activation, Cell, Config, Dense, InputKind, Layer, Layout, Pool, Recurrent, Reset};
+use recurrent::{Activation, Cell, Config, Dense, Embedding, InputKind, Layer, Layout, Pool, Recurrent, Reset};
 
 use self::tape::{Number, Tape};
 use crate::common::network::{Inputs, StatePart, Targets, Window, dense_prefix, states};
@@ -148,7 +148,10 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
     };
     let parts = states(config);
     // Of several modules the read-out has a name of its own.
-    let read_out = |name: &str| [parameter(name), parameter(&format!("head.0.{name}"))].concat();
+    let read_out = |name: &str| match name {
+        "weight" if config.tied => parameter("embedding.weight").to_vec(),
+        _ => [parameter(name), parameter(&format!("head.0.{name}"))].concat(),
+    };
     let mut total = tape.number(0.0);
     for b in 0..batch {
         let length = window.lengths[b] as usize;
@@ -191,6 +194,20 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                         }
                     }
                     (rows, ends) = (above, Some(hidden));
+                }
+                Layer::Embedding(Embedding { width, padding, .. }) => {
+                    // A row of zeros and ones picks the row of a token, whose gradient padding cuts off.
+                    let table = parameter("embedding.weight");
+                    let at = |t: usize| match &window.inputs {
+                        Inputs::Tokens(ids) => ids[t * batch + b] as usize,
+                        Inputs::Dense(_) => panic!("an embedding of vectors"),
+                    };
+                    let of = |t: usize, j: usize| {
+                        let element = table[at(t) * width + j];
+                        if padding == Some(at(t)) { tape.number(element.value) } else { element }
+                    };
+                    rows = (0..length).map(|t| (0..width).map(|j| of(t, j)).collect()).collect();
+                    ends = None;
                 }
                 Layer::Dense(Dense { units, activation, .. }) => {
                     let prefix = dense_prefix(config, at);
