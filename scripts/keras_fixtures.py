@@ -14,6 +14,9 @@ Bidirectional where the case says so, and Dense(O). Tensors of one case, F64:
     x [T,B,I]                     the input (Keras has the batch first)
     y                             the output: readout "every" [T,B,O], "last" [B,O]
 
+list_*.safetensors: models of different layers, from `config`, the network as the crate
+writes it; of those that read tokens x is [T,B], ids.
+
 Metadata: `case`, JSON with cell, activation (of SimpleRNN, else ""), readout,
 bidirectional, bias (use_bias of the recurrent layers), dense_bias, T, B, I, H, O, L.
 """
@@ -49,6 +52,53 @@ CASES = {
 }
 
 
+
+
+def recurrent(cell, hidden, both=False):
+    """A recurrent layer as the crate writes it."""
+    kind = {"lstm": "lstm", "gru": {"gru": "after_product"}}[cell]
+    directions = "bidirectional" if both else "forward"
+    record = {"cell": kind, "hidden": hidden, "directions": directions, "bias": True}
+    return {"recurrent": record | {"learned_initial_state": False, "forget_bias": None}}
+
+
+def dense(units, activation, bias=True):
+    return {"dense": {"units": units, "activation": activation, "bias": bias}}
+
+
+EMBEDDING = {"embedding": {"width": 5, "padding": None}}
+NORM = {"layer_norm": {"epsilon": 1e-3}}
+LISTS = {
+    "list_words": ("tokens", [EMBEDDING, recurrent("gru", 4, True), {"pool": "max"}, dense(6, "relu")]),
+    "list_sensors": ("dense", [dense(5, "tanh"), recurrent("lstm", 6), NORM, recurrent("gru", 3), dense(4, "gelu")]),
+    "list_mean": ("dense", [recurrent("lstm", 4), recurrent("lstm", 3), {"pool": "mean"}, NORM, dense(4, "softplus")]),
+}
+
+
+def build_list(case):
+    """The model of a list."""
+    config = case["config"]
+    tokens = "tokens" in config["input"]
+    layers = [keras.Input((case["T"],), dtype="int32") if tokens else keras.Input((case["T"], case["I"]))]
+    for layer in config["layers"]:
+        ((kind, record),) = layer.items()
+        if kind == "embedding":
+            layers.append(keras.layers.Embedding(case["I"], record["width"]))
+        elif kind == "layer_norm":
+            layers.append(keras.layers.LayerNormalization(epsilon=record["epsilon"]))
+        elif kind == "dense":
+            layers.append(keras.layers.Dense(record["units"], record["activation"], use_bias=record["bias"]))
+        elif kind == "pool":
+            pools = {"max": keras.layers.GlobalMaxPooling1D, "mean": keras.layers.GlobalAveragePooling1D}
+            layers.append(pools[record]())
+        else:
+            make = keras.layers.LSTM if record["cell"] == "lstm" else keras.layers.GRU
+            made = make(record["hidden"], return_sequences=True)
+            layers.append(keras.layers.Bidirectional(made) if record["directions"] == "bidirectional" else made)
+    layers.append(keras.layers.Dense(case["O"]))
+    return keras.Sequential(layers)
+
+
 def build(case):
     layers = [keras.Input((case["T"], case["I"]))]
     for layer in range(case["L"]):
@@ -68,15 +118,25 @@ def build(case):
 def main():
     keras.backend.set_floatx("float64")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for seed, (name, differs) in enumerate(CASES.items()):
-        case = dict(activation="", readout="every", bidirectional=False, bias=True, dense_bias=True, L=1)
-        case |= SIZES | differs
+    for seed, (name, differs) in enumerate((CASES | LISTS).items()):
+        if name in LISTS:
+            source, layers = differs
+            config = {"input": {source: SIZES["I"]}, "layers": layers, "outputs": SIZES["O"], "tied": False}
+            config |= {"init": "uniform", "seed": 0}
+            pooled = any("pool" in layer for layer in layers)
+            case = dict(config=config, readout="last" if pooled else "every") | SIZES
+        else:
+            case = dict(activation="", readout="every", bidirectional=False, bias=True, dense_bias=True, L=1)
+            case |= SIZES | differs
         random = np.random.default_rng(seed)
         # What an f32 holds, so that the outputs belong to the very weights that the crate takes.
         draw = lambda shape: random.uniform(-0.8, 0.8, shape).astype("float32").astype("float64")
-        model = build(case)
+        model = build_list(case) if name in LISTS else build(case)
         model.set_weights([draw(w.shape) for w in model.get_weights()])
-        x = draw((case["B"], case["T"], case["I"]))
+        if name in LISTS and source == "tokens":
+            x = random.integers(0, case["I"], (case["B"], case["T"])).astype("float64")
+        else:
+            x = draw((case["B"], case["T"], case["I"]))
         # A Dense layer without bias computes in f32 on torch, whatever the others do.
         y = keras.ops.convert_to_numpy(model(x)).astype("float64")
         # Some are views with the columns first, which safetensors writes as if they were not.

@@ -5,8 +5,8 @@ it, what a case's tensors are and how a file of many cases is laid out. What is 
 
     config                    in `cases`: the network as the crate writes it, from which
                               the modules are made; there are no cell, H and layers
-    lstm.weight_ih_l0 …       parameters by module: embedding, rnn, lstm, gru, dense and
-                              head.0, with a number from the second of a kind on; a head
+    lstm.weight_ih_l0 …       parameters by module: embedding, rnn, lstm, gru, dense,
+                              norm and head.0, with a number from the second of a kind on; a head
                               that is tied to the embedding has a bias alone
     readout                   "every" [T,B,O], or "pooled" [B,O]
     h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
@@ -56,6 +56,10 @@ def embedding(width, padding=None):
     return {"embedding": {"width": width, "padding": padding}}
 
 
+def norm(epsilon=1e-5):
+    return {"layer_norm": {"epsilon": epsilon}}
+
+
 def pool(kind):
     return {"pool": kind}
 
@@ -99,6 +103,13 @@ CASES = [
     ("table", "tokens", "cross_entropy", True, [embedding(5, 2), recurrent("gru", 4, True), pool("mean")]),
     ("tied", "tokens", "cross_entropy", True, [embedding(3), recurrent("lstm", 5), recurrent("lstm", 3)]),
     ("tied_above", "tokens", "mse", False, [embedding(4, 0), recurrent("gru", 5), dense(4, "tanh", False)]),
+    (
+        "norms",
+        "dense",
+        "cross_entropy",
+        True,
+        [norm(), recurrent("lstm", 5), norm(0.1), recurrent("gru", 4, True), pool("max"), norm(1e-3), dense(3, "gelu")],
+    ),
     ("ends", "tokens", "mse", True, [recurrent("rnn", 4), recurrent("gru", 3, True), pool("last"), dense(4, "gelu")]),
 ]
 
@@ -118,7 +129,9 @@ def modules(config):
         if kind == "recurrent":
             cell = record["cell"] if record["cell"] == "lstm" else next(iter(record["cell"]))
             kind = "rnn" if cell == "elman" else cell
-        if made and made[-1][2] == layer and kind != "dense":
+        if kind == "layer_norm":
+            kind = "norm"
+        if made and made[-1][2] == layer and kind not in ("dense", "norm"):
             # One module of a layer more.
             name, module, _ = made[-1]
             made[-1] = (name, module[:-1] + (module[-1] + 1,), layer)
@@ -129,7 +142,7 @@ def modules(config):
         made.append((kind if number == 0 else f"{kind}_{number}", (kind, width, record, 1), layer))
         if kind == "dense":
             width = record["units"]
-        else:
+        elif kind != "norm":
             width = record["hidden"] * (1 + (record["directions"] == "bidirectional"))
     for at, (name, module, layer) in enumerate(made):
         if module is None:
@@ -137,6 +150,8 @@ def modules(config):
         kind, inputs, record, layers = module
         if kind == "embedding":
             made[at] = (name, nn.Embedding(inputs, record["width"], record["padding"]), layer)
+        elif kind == "norm":
+            made[at] = (name, nn.LayerNorm(inputs, record["epsilon"]), layer)
         elif kind == "dense":
             made[at] = (name, nn.Linear(inputs, record["units"], bias=record["bias"]), layer)
         else:
@@ -216,6 +231,8 @@ def forward(case, made, head, states, batch):
             above = module
         elif isinstance(module, nn.Embedding):
             rows, above = module(batch["tokens"].long()), None
+        elif isinstance(module, nn.LayerNorm):
+            rows, above = module(rows), None
         elif isinstance(module, nn.Linear):
             sums, activation = module(rows), layer["dense"]["activation"]
             if activation == "relu":

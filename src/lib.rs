@@ -66,6 +66,7 @@
 //!
 //! | question | chapter |
 //! |---|---|
+//! | Which networks can be said, and how? | [`guide::networks`] |
 //! | How does my data get in? | [`guide::data`] |
 //! | How do long sequences, unequal lengths and large batches fit? | [`guide::long_sequences`] |
 //! | Which GPU is taken, and why? | [`guide::devices`] |
@@ -108,8 +109,8 @@ pub use data::{Batch, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, Init, InputKind, Layer, Layout, Model, Pool,
-    Recurrent, Reset, State,
+    Activation, BatchShape, Cell, Config, Dense, Directions, DropoutLayer, Embedding, Init, InputKind, Layer,
+    LayerNorm, Layout, Model, Pool, Recurrent, Reset, State,
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{

@@ -10,7 +10,7 @@
 //! tensors is a panic.
 
 use super::{
-    activation, dropout, gather, gradient, gradient_norms, loss, matmul, pool,
+    activation, dropout, gather, gradient, gradient_norms, loss, matmul, normalize, pool,
     real::Real,
     recurrence, state,
     tensors::{Buffer, Pack, Tensors},
@@ -256,6 +256,9 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::Gather(op) => gather::gather(op, memory),
         Op::Activate(op) => activation::activate(op, memory),
         Op::ActivateGradient(op) => activation::activate_gradient(op, memory),
+        Op::Normalize(op) => normalize::normalize(op, memory),
+        Op::NormalizeGradient(op) => normalize::normalize_gradient(op, memory),
+        Op::NormalizeWeightGradient(op) => normalize::normalize_weight_gradient(op, memory),
         Op::Transpose(op) => matmul::transpose(op, memory),
         Op::MatMul(op) => matmul::matmul(op, memory),
         Op::Forward(op) => recurrence::forward(op, memory),

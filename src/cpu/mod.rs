@@ -15,6 +15,7 @@ mod gradient_norms;
 mod loss;
 mod matmul;
 mod matrix;
+mod normalize;
 mod packed;
 mod pool;
 mod real;

@@ -16,13 +16,15 @@ struct Array {
     holds: Vec<String>,
     /// Which block of its columns each gate's rows come from.
     gates: &'static [usize],
+    /// Whether it stands the same way round.
+    as_it_is: bool,
 }
 
 impl Model {
     /// A network of a Keras model's arrays: shapes and values, row by row, in the order of the model's `get_weights()`.
     ///
-    /// The model is a stack of `SimpleRNN`, `LSTM` or `GRU` layers, each in a `Bidirectional` where both directions are
-    /// read, and a `Dense` layer without activation:
+    /// The model is a list of `Embedding`, `SimpleRNN`, `LSTM` and `GRU` layers, each in a `Bidirectional` where both
+    /// directions are read, `Dense` and `LayerNormalization` layers, and a last `Dense` layer without activation:
     ///
     /// | array | shape | becomes |
     /// |---|---|---|
@@ -30,8 +32,11 @@ impl Model {
     /// | `recurrent_kernel` | `[H, G·H]` | U, transposed |
     /// | `bias`, unless `use_bias=False` | `[G·H]` | b_W; b_U is zero |
     /// | `bias` of a GRU with `reset_after=True` | `[2, 3·H]` | b_W and b_U |
-    /// | `kernel` of the `Dense` layer | `[D·H, O]` | V, transposed |
-    /// | `bias` of the `Dense` layer | `[O]` | its bias; zero where the array is left out |
+    /// | `embeddings` of an `Embedding` | `[V, E]` | its table |
+    /// | `kernel`, `bias` of a `Dense` layer | `[·, units]`, `[units]` | W, transposed, and b |
+    /// | `gamma`, `beta` of a `LayerNormalization` | `[·]` each | its gain and bias |
+    /// | `kernel` of the last `Dense` layer | `[·, O]` | V, transposed |
+    /// | `bias` of the last `Dense` layer | `[O]` | its bias; zero where the array is left out |
     ///
     /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the
     /// forward layer's arrays first. What Keras has no array for, a learned initial state, is zero, as in a new model.
@@ -79,9 +84,9 @@ impl Model {
             )));
         }
         let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
-        for (Array { what, holds, gates }, (shape, given)) in arrays.iter().zip(weights) {
+        for (Array { what, holds, gates, as_it_is }, (shape, given)) in arrays.iter().zip(weights) {
             let parameters: Vec<&Parameter> = holds.iter().filter_map(|name| layout.get(name)).collect();
-            let expected = shape_in_keras(&parameters);
+            let expected = if *as_it_is { parameters[0].shape.clone() } else { shape_in_keras(&parameters) };
             if shape != expected {
                 return Err(Error::shape(what, &expected, shape));
             }
@@ -93,16 +98,22 @@ impl Model {
                 return Err(Error::Data(format!("{what} holds {value} at element {at}")));
             }
             for (parameter, given) in parameters.iter().zip(given.chunks(expected / parameters.len())) {
-                transpose(given, gates, parameter, &mut values[parameter.range()]);
+                let out = &mut values[parameter.range()];
+                if *as_it_is { out.copy_from_slice(given) } else { transpose(given, gates, parameter, out) }
             }
         }
         Ok(Model::from_flat(config, layout, values))
     }
 }
 
-/// The arrays of a stack of layers, in words.
+/// The arrays of a module, in words.
 fn describe(module: &Module) -> String {
-    let Layer::Recurrent(layer) = module.layer else { return String::new() };
+    let layer = match module.layer {
+        Layer::Recurrent(layer) => layer,
+        Layer::Embedding(_) => return "embeddings".to_owned(),
+        Layer::LayerNorm(_) => return "gamma and beta".to_owned(),
+        _ => return "kernel and bias".to_owned(),
+    };
     let arrays = match (layer.directions, layer.bias) {
         (Directions::Forward, true) => "kernel, recurrent_kernel and bias",
         (Directions::Forward, false) => "kernel and recurrent_kernel",
@@ -114,11 +125,32 @@ fn describe(module: &Module) -> String {
 
 /// What `get_weights()` of such a model returns, in its order.
 fn arrays(config: &Config) -> Result<Vec<Array>> {
+    if config.tied {
+        return Err(Error::Config("the read-out is tied to the embedding, which no Keras layer is".to_owned()));
+    }
     let mut arrays = Vec::new();
     for Module { prefix, layers, layer } in modules(config) {
-        let Layer::Recurrent(layer) = layer else { continue };
         for (number, at) in layers.enumerate() {
-            arrays.extend(of_layer(&layer, at, |name| format!("{prefix}{name}_l{number}"))?);
+            let own = |array: &str, name: &str, as_it_is| Array {
+                what: format!("{array} of Keras layer {at} ({})", layer.kind()),
+                holds: vec![format!("{prefix}{name}")],
+                gates: &[0],
+                as_it_is,
+            };
+            match layer {
+                Layer::Recurrent(layer) => {
+                    arrays.extend(of_layer(&layer, at, |name| format!("{prefix}{name}_l{number}"))?);
+                }
+                Layer::Embedding(_) => arrays.push(own("`embeddings`", "weight", true)),
+                Layer::LayerNorm(_) => {
+                    arrays.extend([own("`gamma`", "weight", false), own("`beta`", "bias", false)]);
+                }
+                Layer::Dense(dense) => {
+                    arrays.push(own("`kernel`", "weight", false));
+                    arrays.extend(dense.bias.then(|| own("`bias`", "bias", false)));
+                }
+                Layer::Dropout(_) | Layer::Pool(_) => {}
+            }
         }
     }
     let layout = Layout::new(config)?;
@@ -128,6 +160,7 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
             what: format!("{array} of the Keras Dense layer"),
             holds: vec![name.to_owned()],
             gates: &[0],
+            as_it_is: false,
         });
     }
     Ok(arrays)
@@ -151,7 +184,7 @@ fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Resu
     for (suffix, way) in ways {
         let mut push = |array: &str, holds: &[&str]| {
             let holds = holds.iter().map(|held| format!("{}{suffix}", name(held))).collect();
-            arrays.push(Array { what: format!("{array} of Keras layer {at}{way}"), holds, gates });
+            arrays.push(Array { what: format!("{array} of Keras layer {at}{way}"), holds, gates, as_it_is: false });
         };
         push("`kernel`", &["weight_ih"]);
         push("`recurrent_kernel`", &["weight_hh"]);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activation::Activation;
 use super::cells::Cell;
-use super::layers::{Dense, Directions, Embedding, Layer, Pool, Recurrent};
+use super::layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
 use super::shape::{BatchShape, check_size};
 use crate::error::{Error, Result};
 
@@ -152,6 +152,16 @@ impl Config {
         self.layer(Dense::new(units, activation))
     }
 
+    /// The same network with layer normalisation of what the last layer makes.
+    pub fn layer_norm(self) -> Self {
+        self.layer(LayerNorm::new())
+    }
+
+    /// The same network with dropout of what the last layer makes, of every element by itself, in training.
+    pub fn dropout(self, rate: f64) -> Self {
+        self.layer(DropoutLayer::new(rate))
+    }
+
     /// The same network with so many outputs.
     pub fn outputs(self, outputs: usize) -> Self {
         Config { outputs, ..self }
@@ -291,7 +301,16 @@ impl Config {
                     )));
                 }
                 (Layer::Embedding(embedding), _) => self.check_embedding(at, embedding)?,
-                (Layer::Recurrent(_), None) | (Layer::Dense(_), _) => {}
+                (Layer::LayerNorm(_) | Layer::Dropout(_), _)
+                    if at == 0 && matches!(self.input, InputKind::Tokens(_)) =>
+                {
+                    return Err(Error::Config(format!(
+                        "layer 0 ({}) reads numbers, but the network reads {:?}",
+                        layer.kind(),
+                        self.input
+                    )));
+                }
+                (Layer::Recurrent(_), None) | (Layer::Dense(_) | Layer::LayerNorm(_) | Layer::Dropout(_), _) => {}
             }
         }
         check_size("outputs (O)", self.outputs)?;
@@ -335,6 +354,18 @@ impl From<Recurrent> for Layer {
 impl From<Embedding> for Layer {
     fn from(layer: Embedding) -> Self {
         Layer::Embedding(layer)
+    }
+}
+
+impl From<LayerNorm> for Layer {
+    fn from(layer: LayerNorm) -> Self {
+        Layer::LayerNorm(layer)
+    }
+}
+
+impl From<DropoutLayer> for Layer {
+    fn from(layer: DropoutLayer) -> Self {
+        Layer::Dropout(layer)
     }
 }
 

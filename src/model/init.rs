@@ -31,6 +31,7 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
         match (draw, parameter.shape.as_slice()) {
             // A learned state starts where one that is not learned stays.
             (Draw::Zero, _) => {}
+            (Draw::One, _) => out.fill(1.0),
             (Draw::Weight { fan, .. } | Draw::Recurrent { fan } | Draw::Bias { fan } | Draw::Forget { fan, .. }, _)
                 if is_uniform =>
             {

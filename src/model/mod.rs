@@ -20,7 +20,7 @@ pub(crate) use cells::Record;
 pub use cells::{Cell, Reset};
 pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init, InputKind};
-pub use layers::{Dense, Directions, Embedding, Layer, Pool, Recurrent};
+pub use layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
 pub(crate) use modules::{Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};

@@ -29,7 +29,7 @@ pub(crate) fn modules(config: &Config) -> Vec<Module> {
     for (at, layer) in config.layers.iter().enumerate() {
         let is_recurrent = matches!(layer, Layer::Recurrent(_));
         match modules.last_mut() {
-            _ if matches!(layer, Layer::Pool(_)) => {}
+            _ if matches!(layer, Layer::Pool(_) | Layer::Dropout(_)) => {}
             Some(last) if is_recurrent && last.layer == *layer && last.layers.end == at => last.layers.end = at + 1,
             _ => modules.push(Module { prefix: String::new(), layers: at..at + 1, layer: *layer }),
         }

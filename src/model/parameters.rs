@@ -60,9 +60,9 @@ impl Parameter {
 /// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learned |
 ///
 /// So they are called where all layers are recurrent and equal. Other networks are several of PyTorch's modules:
-/// recurrent layers that stand one above the other and are equal are one, a dense layer is one with `weight` and
-/// `bias`, and the names begin with the module's, `rnn.`, `lstm.`, `gru.` or `dense.`, the second of a kind being
-/// `lstm_1.`, the read-out `head.0.`.
+/// recurrent layers that stand one above the other and are equal are one, an embedding is one with `weight`, a dense
+/// layer or a norm one with `weight` and `bias`, and the names begin with the module's, `rnn.`, `lstm.`, `gru.`,
+/// `embedding.`, `dense.` or `norm.`, the second of a kind being `lstm_1.`, the read-out `head.0.`.
 ///
 /// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
 /// without a gap, so that one product with both reads them as one matrix of D·G·H rows.

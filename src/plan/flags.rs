@@ -23,7 +23,10 @@ pub const NOT_DECAYED: u32 = 2;
 pub fn parameter_flags(scope: DecayScope, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
     let mut parameter_flags = zeros(layout.buffer_len(), "marking the parameters that are trained")?;
     for parameter in layout.parameters() {
-        let decays = scope == DecayScope::All || parameter.name.starts_with("weight");
+        // A norm's gain is called a weight, too, but is a vector.
+        let name = parameter.name.rsplit('.').next().unwrap_or_default();
+        let is_weight = name.starts_with("weight") && parameter.shape.len() == 2;
+        let decays = scope == DecayScope::All || is_weight;
         let decay = if decays { 0 } else { NOT_DECAYED };
         let update = if frozen.contains(&parameter.name) { FROZEN } else { 0 };
         parameter_flags[parameter.range()].fill(decay | update);

@@ -137,8 +137,8 @@ pub(crate) struct OptimizerRecord {
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum DecayScope {
-    /// The weights: neither biases nor learned initial states, which say where things lie and not how much inputs
-    /// count.
+    /// The weights and an embedding's table: neither biases nor learned initial states, which say where things lie and
+    /// not how much inputs count, nor a norm's gain.
     #[default]
     Weights,
     /// All of them, as PyTorch's AdamW does where nobody makes groups.

@@ -5,7 +5,7 @@
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
 use recurrent::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, InputKind, Layer, Layout, Recurrent,
+    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, InputKind, Layer, LayerNorm, Layout, Recurrent,
 };
 
 use super::{executor::Execute, random::Random};
@@ -254,16 +254,19 @@ impl<E: Execute> Network<E> {
     }
 }
 
-/// What stands in front of the names of a dense layer's parameters.
-pub fn dense_prefix(config: &Config, at: usize) -> String {
-    match config.layers[..at].iter().filter(|layer| matches!(layer, Layer::Dense(_))).count() {
-        0 => "dense.".to_owned(),
-        before => format!("dense_{before}."),
-    }
+/// What stands in front of the names of a dense layer's parameters, or a norm's.
+pub fn prefix_of(config: &Config, at: usize) -> String {
+    let is_dense = |layer: &Layer| matches!(layer, Layer::Dense(_));
+    let is_norm = |layer: &Layer| matches!(layer, Layer::LayerNorm(_));
+    let (kind, before) = match &config.layers[at] {
+        layer if is_dense(layer) => ("dense", config.layers[..at].iter().filter(|l| is_dense(l)).count()),
+        _ => ("norm", config.layers[..at].iter().filter(|l| is_norm(l)).count()),
+    };
+    if before == 0 { format!("{kind}.") } else { format!("{kind}_{before}.") }
 }
 
-/// The same network with a dense layer, or an embedding, below all others, a dense layer above them and, where there is
-/// a pool, one below that.
+/// The same network with a dense layer, or an embedding, below all others, dropout, a dense layer and a norm above
+/// them and, where there is a pool, a dense layer below that.
 pub fn with_dense(mut config: Config) -> Config {
     let pool = config.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)));
     if let Some(at) = pool {
@@ -273,11 +276,11 @@ pub fn with_dense(mut config: Config) -> Config {
         InputKind::Tokens(tokens) if tokens > 2 => config.layers.insert(0, Embedding::new(4).with_padding(1).into()),
         _ => config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into()),
     }
-    config.dense(5, Activation::Softplus)
+    config.dropout(0.2).dense(5, Activation::Softplus).layer(LayerNorm::new().with_epsilon(0.1))
 }
 
 /// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions, biases and
-/// whether the initial state is learned, with dense layers anywhere among them.
+/// whether the initial state is learned, with dense layers and norms anywhere among them.
 pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions: &[Activation]) -> Config {
     for layer in &mut config.layers {
         let Layer::Recurrent(layer) = layer else { continue };
@@ -291,6 +294,11 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
     }
     for at in (0..=config.layers.len()).rev() {
         let [inserts, units, function, bias] = random.ids(4, 1 << 16)[..] else { unreachable!() };
+        let is_above_tokens = at > 0 || matches!(config.input, InputKind::Dense(_));
+        if inserts % 5 == 1 && is_above_tokens {
+            // Not of the smallest ε: it would make much of rounding where the numbers of a row are nearly the same.
+            config.layers.insert(at, LayerNorm::new().with_epsilon(0.5).into());
+        }
         if inserts.is_multiple_of(3) {
             let dense = Dense::new(1 + units as usize % 7, functions[function as usize % functions.len()]);
             config.layers.insert(at, dense.with_bias(!bias.is_multiple_of(4)).into());
@@ -350,8 +358,9 @@ pub fn states(config: &Config) -> Vec<StatePart> {
         };
         layers.push(StatePart { layer, number, prefix: String::new(), spec, kind: 0, before: 0 });
     }
-    let dense = config.layers.iter().filter(|layer| matches!(layer, Layer::Dense(_) | Layer::Embedding(_))).count();
-    if layers.iter().filter(|layer| layer.number == 0).count() + dense > 1 {
+    let has_names = |layer: &&Layer| matches!(layer, Layer::Dense(_) | Layer::Embedding(_) | Layer::LayerNorm(_));
+    let others = config.layers.iter().filter(has_names).count();
+    if layers.iter().filter(|layer| layer.number == 0).count() + others > 1 {
         let mut met = std::collections::HashMap::new();
         for at in 0..layers.len() {
             let kind = match layers[at].spec.cell {

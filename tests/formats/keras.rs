@@ -30,6 +30,9 @@ const CAUSAL: [&str; 9] = [
 const BIDIRECTIONAL: [&str; 4] =
     ["simple_rnn_bidirectional", "lstm_bidirectional_l2", "gru_bidirectional_l2_last", "gru_before_bidirectional_l2"];
 
+/// Models of layers that differ.
+const LISTS: [&str; 3] = ["list_words", "list_sensors", "list_mean"];
+
 /// One file of Keras' numbers.
 struct Fixture {
     case: Value,
@@ -61,6 +64,9 @@ impl Fixture {
     }
 
     fn config(&self) -> Config {
+        if !self.case["config"].is_null() {
+            return serde_json::from_value(self.case["config"].clone()).unwrap();
+        }
         let cell = match (self.case["cell"].as_str().unwrap(), self.case["activation"].as_str().unwrap()) {
             ("elman", "tanh") => Cell::Elman(Activation::Tanh),
             ("elman", "relu") => Cell::Elman(Activation::Relu),
@@ -97,12 +103,15 @@ fn folder() -> PathBuf {
 
 #[test]
 fn a_converted_network_computes_what_keras_did() {
-    for name in CAUSAL.into_iter().chain(BIDIRECTIONAL) {
+    for name in CAUSAL.into_iter().chain(BIDIRECTIONAL).chain(LISTS) {
         let fixture = Fixture::load(name);
         let model = fixture.convert(fixture.config()).unwrap();
         let mut predictor = Predictor::new(&Device::cpu(), &model).unwrap();
-        let sequences =
-            Sequences::dense(BatchShape { steps: fixture.size("T"), batch_size: fixture.size("B") }, fixture.x.clone());
+        let shape = BatchShape { steps: fixture.size("T"), batch_size: fixture.size("B") };
+        let sequences = match model.config().input {
+            InputKind::Tokens(_) => Sequences::tokens(shape, fixture.x.iter().map(|id| *id as u32).collect()),
+            _ => Sequences::dense(shape, fixture.x.clone()),
+        };
         let outputs = predictor.run(&sequences).unwrap().outputs;
         let outputs: Vec<f64> = outputs.iter().map(|v| f64::from(*v)).collect();
         assert_close(name, &outputs, &fixture.y, F32_NETWORK);
@@ -242,7 +251,7 @@ fn every_fixture_is_tested() {
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let mut named = [&CAUSAL[..], &BIDIRECTIONAL[..]].concat();
+    let mut named = [&CAUSAL[..], &BIDIRECTIONAL[..], &LISTS[..]].concat();
     files.sort();
     named.sort();
     assert_eq!(files, named);

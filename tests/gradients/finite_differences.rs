@@ -7,7 +7,9 @@
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{BackwardRecurrence, Op, Purpose, Recurrence, RecurrenceMode, Target};
 use recurrent::recipe::{Clip, Dropout, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Dense, Directions, InputKind, Pool, Recurrent, Reset};
+use recurrent::{
+    Activation, Cell, Config, Dense, Directions, DropoutLayer, InputKind, Layer, LayerNorm, Pool, Recurrent, Reset,
+};
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
 use crate::common::network::{Network, Prepared, Targets, Window, random_parameters, slices, step_into};
@@ -74,8 +76,8 @@ fn configs() -> Vec<Config> {
 /// Layers of every kind, function and pool: dense ones below, between and above recurrent ones of different sizes.
 fn lists() -> impl Iterator<Item = Config> {
     let functions = [
-        [Activation::Tanh, Activation::Sigmoid],
-        [Activation::Gelu, Activation::Identity],
+        [Activation::Tanh, Activation::Identity],
+        [Activation::Gelu, Activation::Sigmoid],
         [Activation::Softplus, Activation::Gelu],
     ];
     let pools = [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)];
@@ -85,11 +87,13 @@ fn lists() -> impl Iterator<Item = Config> {
         Config::new(input)
             .dense(5, below)
             .layer(Recurrent::lstm(HIDDEN))
+            .layer(LayerNorm::new().with_epsilon(0.1))
             .layer(Dense::new(3, above).with_bias(false))
             .layer(Recurrent::gru(2))
             .dense(4, below)
             .with_pool(pool)
             .dense(3, above)
+            .layer(LayerNorm::new().with_epsilon(0.1))
             .outputs(OUTPUTS)
             .with_learned_initial_state(number % 2 == 0)
     })
@@ -129,6 +133,21 @@ fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
         // Both kinds at once would hide neither's fault.
         let kinds = [Dropout::between_layers(0.4), Dropout::variational(0.3, 0.4)];
         for dropout in kinds.into_iter().skip(usize::from(config.recurrent_layers().count() == 1)) {
+            let recipe = recipe(Loss::CrossEntropy).with_dropout(dropout);
+            check_case(&Case { recipe, lengths: Some(vec![6, 2, 5]), ..Case::of(&config, Loss::CrossEntropy, 6, 3) });
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_the_loss_with_layers_of_dropout_held_fixed() {
+    let below = || Config::new(InputKind::Dense(INPUTS)).dropout(0.2).layer(Recurrent::lstm(HIDDEN));
+    let between = || Config::new(InputKind::Tokens(INPUTS)).embedding(4).layer(DropoutLayer::new(0.3).over_time());
+    let between = || between().layer(Recurrent::gru(HIDDEN)).dropout(0.4).layer(Recurrent::lstm(2));
+    let above = || between().pool(Pool::Mean).dropout(0.3).dense(3, Activation::Tanh);
+    for config in [below(), between(), above()].map(|config| config.outputs(OUTPUTS)) {
+        let dropout = Dropout::between_layers(if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 });
+        for dropout in [Dropout::NONE, dropout] {
             let recipe = recipe(Loss::CrossEntropy).with_dropout(dropout);
             check_case(&Case { recipe, lengths: Some(vec![6, 2, 5]), ..Case::of(&config, Loss::CrossEntropy, 6, 3) });
         }
@@ -245,7 +264,9 @@ fn check_case(case: &Case<'_>) -> Prepared {
     let what = format!("{config:?}, {recipe:?}, T {steps}, B {batch}, {:?}, fresh {}", case.lengths, case.fresh);
     let (mut net, window, mut parameters) = draw(case);
     let train = net.prepare_kept(Purpose::Train(recipe), steps, batch);
-    let evaluate = if recipe.dropout == Dropout::NONE {
+    // What is dropped is so in training alone.
+    let drops = config.layers.iter().any(|layer| matches!(layer, Layer::Dropout(_)));
+    let evaluate = if recipe.dropout == Dropout::NONE && !drops {
         net.prepare(Purpose::Evaluate(recipe.loss), steps, batch)
     } else {
         net.prepare(Purpose::Train(recipe), steps, batch)

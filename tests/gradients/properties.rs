@@ -8,7 +8,7 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Purpose, StepParams, Target};
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
-use recurrent::{Activation, BatchShape, Cell, Config, Directions, InputKind, Model, Pool, Reset};
+use recurrent::{Activation, BatchShape, Cell, Config, Directions, DropoutLayer, InputKind, Layer, Model, Pool, Reset};
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
@@ -98,7 +98,16 @@ fn cases() -> impl Strategy<Value = Case> {
         let config = if relu || !seed.is_multiple_of(2) {
             config
         } else {
-            mixed(config, &mut Random::new(seed), &cells, &FUNCTIONS)
+            let mut config = mixed(config, &mut Random::new(seed), &cells, &FUNCTIONS);
+            // Above a recurrent layer there are no tokens.
+            let at = config.layers.iter().position(|layer| matches!(layer, Layer::Recurrent(_))).unwrap() + 1;
+            let at = at + seed as usize / 2 % (config.layers.len() + 1 - at);
+            if seed.is_multiple_of(4) {
+                let layer = DropoutLayer::new(0.3);
+                let layer = if seed.is_multiple_of(8) { layer.over_time() } else { layer };
+                config.layers.insert(at, layer.into());
+            }
+            config
         };
         let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
         let mut recipe = Recipe::new(loss).with_clip(clip).with_optimizer(optimizer, 0.02);
@@ -391,7 +400,8 @@ fn sequences_do_not_mix<E: Execute>(
     tolerance: Tolerance,
 ) -> Result<(), TestCaseError> {
     // Each sequence of a batch has masks of its own.
-    let case = Case { recipe: case.recipe.with_dropout(Dropout::NONE), ..case.clone() };
+    let mut case = Case { recipe: case.recipe.with_dropout(Dropout::NONE), ..case.clone() };
+    case.config.layers.retain(|layer| !matches!(layer, Layer::Dropout(_)));
     let window = case.window(&mut Random::new(case.seed));
     case.far_from_kinks(&window)?;
     let [loss, gradients, state, outputs] =

@@ -7,7 +7,7 @@ use recurrent::data::{HeldOutWindows, Windows};
 #[cfg(feature = "gpu")]
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Embedding, Error, InputKind, Inputs,
+    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Embedding, Error, InputKind, Inputs, LayerNorm,
     LearningRateSchedule, Loss, Model, Optimizer, Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets,
     Trainer,
 };
@@ -127,6 +127,18 @@ fn lists_that_cannot_work() {
             tagged().embedding(4).layer(Recurrent::gru(4)).outputs(6).tied(),
             "the read-out is tied to the embedding [5, 4], but has 6 outputs of rows of 4 numbers; expected 5 \
              outputs of rows of 4",
+        ),
+        (
+            config().layer(Recurrent::gru(4)).dropout(1.0).outputs(2),
+            "layer 1 (dropout): the rate is 1, expected at least 0 and, in f32, below 1",
+        ),
+        (
+            config().layer(LayerNorm::new().with_epsilon(0.0)).layer(Recurrent::gru(4)).outputs(2),
+            "layer 0 (norm): ε is 0, expected a number above 0 that f32 can hold",
+        ),
+        (
+            tagged().dropout(0.1).layer(Recurrent::gru(4)),
+            "layer 0 (dropout) reads numbers, but the network reads Tokens(5)",
         ),
         (tagged().layer(Recurrent::gru(4)).tied(), "the read-out is tied to an embedding, but the network has none"),
         (

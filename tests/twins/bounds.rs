@@ -125,6 +125,7 @@ fn sums_that_are_cut_go_on_where_they_ended() {
                 cut(products::gather_gradient(&mut random, [4000, 35, 3], slices, options), count);
             }
         }
+        cut(products::normalize_weight_gradient(&mut random, [4000, 37], 2), count);
         for fresh in [false, true] {
             cut(states::start_gradient(&mut random, [3, 100, 7], &[0, 2], fresh), count);
         }

@@ -120,6 +120,14 @@ fn faults_in_masks_and_states_are_seen() {
             seen(&states::pool_gradient(&mut random, sizes), fault!(PoolGradient, op => op.kind = other));
         }
     }
+    let norm = products::normalize(&mut random, [7, 5], 0.1);
+    seen(&norm, fault!(Normalize, op => op.epsilon = 0.2));
+    seen(&norm, fault!(Normalize, op => op.gain.offset += 1));
+    seen(&norm, fault!(Normalize, op => op.bias = op.gain));
+    let gradient = products::normalize_gradient(&mut random, [7, 5]);
+    seen(&gradient, fault!(NormalizeGradient, op => op.gain.offset -= 1));
+    let weights = products::normalize_weight_gradient(&mut random, [7, 5], 2);
+    seen(&weights, fault!(NormalizeWeightGradient, op => std::mem::swap(&mut op.gain, &mut op.bias)));
     for activation in ACTIVATIONS {
         seen(
             &products::activate(&mut random, activation, 40, 3e38),

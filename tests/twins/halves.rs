@@ -100,6 +100,11 @@ fn states_in_half_precision() {
     for directions in [1, 2] {
         states::trace(&mut random, [5, 3, 37], directions, 1.0).in_half(&["upstream"], F16_ROUNDING).check();
     }
+    for sizes in [[1, 1], [37, 65]] {
+        products::normalize(&mut random, sizes, 0.1).in_half(&["x", "weights", "out"], F16_RECURRENCE).check();
+        products::normalize_gradient(&mut random, sizes).in_half(&["x", "gain", "d"], F16_RECURRENCE).check();
+        products::normalize_weight_gradient(&mut random, sizes, 3).in_half(&["x", "d"], F16_RECURRENCE).check();
+    }
     for activation in ACTIVATIONS {
         products::activate(&mut random, activation, 300, 6e4).in_half(&["x"], F16_ROUNDING).check();
         products::activate_gradient(&mut random, activation, 300, 6e4).in_half(&["kept", "d"], F16_ROUNDING).check();

@@ -249,6 +249,21 @@ fn activations() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn norms() {
+    let mut random = Random::new(29);
+    for sizes in [[1, 1], [3, 2], [1, 63], [2, 64], [37, 65], [300, 33], [5, 257]] {
+        for epsilon in [1e-5, 0.1] {
+            products::normalize(&mut random, sizes, epsilon).check();
+        }
+        products::normalize_gradient(&mut random, sizes).check();
+        for slices in [1, 2, 16] {
+            products::normalize_weight_gradient(&mut random, sizes, slices).check();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn pools() {
     let mut random = Random::new(18);
     for kind in [PoolKind::Last, PoolKind::Mean, PoolKind::LastRow, PoolKind::FirstRow, PoolKind::Max] {

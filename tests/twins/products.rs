@@ -2,12 +2,12 @@
 
 use recurrent::Activation;
 use recurrent::internals::plan::{
-    Activate, ActivateGradient, DropoutDraw, Gather, GatherGradient, MatMul, Op, ProductTile, Transpose, View,
-    WeightGradient,
+    Activate, ActivateGradient, DropoutDraw, Gather, GatherGradient, MatMul, Normalize, NormalizeGradient,
+    NormalizeWeightGradient, Op, ProductTile, Transpose, View, WeightGradient,
 };
 
 use crate::case::Case;
-use crate::common::compare::{EXACT, F32_ROUNDING, F32_SUM, Tolerance};
+use crate::common::compare::{EXACT, F32_RECURRENCE, F32_ROUNDING, F32_SUM, Tolerance};
 use crate::common::network::sort_by_token;
 use crate::common::random::Random;
 
@@ -65,6 +65,54 @@ pub fn activate_gradient(random: &mut Random, activation: Activation, len: usize
     let tolerance = Tolerance { relative: 1e-5, floor: 0.0, least: 0.1 };
     let d = case.in_out("d", &[len], random.reals(len, 1.0), vec![(0..len, tolerance)]);
     case.with(Op::ActivateGradient(ActivateGradient { activation, kept, d: View::new(d, 0, len, 1) }))
+}
+
+/// μ and σ⁻¹ of the rows of a matrix.
+fn statistics(values: &[f64], columns: usize, epsilon: f64) -> Vec<f64> {
+    let of_row = |row: &[f64]| {
+        let mean = row.iter().sum::<f64>() / columns as f64;
+        let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / columns as f64;
+        [mean, 1.0 / (variance + epsilon).sqrt()].map(|value| f64::from(value as f32))
+    };
+    values.chunks_exact(columns).flat_map(of_row).collect()
+}
+
+/// Rows of `[rows, columns]` normalised, about a mean that is not zero.
+pub fn normalize(random: &mut Random, [rows, columns]: [usize; 2], epsilon: f64) -> Case {
+    let mut case = Case::new(format!("normalisation of {rows}×{columns}, ε {epsilon}"));
+    let values = random.reals(rows * columns, 1.0).iter().map(|x| f64::from((x + 0.5) as f32)).collect();
+    let x = case.matrix("x", rows, columns, values);
+    // Both in one tensor, as all parameters are.
+    let weights = case.matrix("weights", 2, columns, random.reals(2 * columns, 1.0));
+    let [gain, bias] = [0, columns].map(|at| View { offset: weights.offset + at, rows: 1, ..weights });
+    let statistics = case.out("statistics", &[rows + 1, 2], std::iter::once(0..2 * rows), F32_SUM);
+    let out = case.out_matrix("out", rows, columns, F32_RECURRENCE);
+    case.with(Op::Normalize(Normalize { x, gain, bias, epsilon, statistics, out }))
+}
+
+/// The gradient of what was normalised.
+pub fn normalize_gradient(random: &mut Random, [rows, columns]: [usize; 2]) -> Case {
+    let mut case = Case::new(format!("gradient of a normalisation of {rows}×{columns}"));
+    let values = random.reals(rows * columns, 1.0);
+    let statistics = case.real("statistics", &[rows, 2], statistics(&values, columns, 0.1));
+    let x = case.matrix("x", rows, columns, values);
+    let gain = case.matrix("gain", 1, columns, random.reals(columns, 1.0));
+    let len = rows * columns;
+    let d = case.in_out("d", &[len], random.reals(len, 1.0), vec![(0..len, F32_RECURRENCE)]);
+    case.with(Op::NormalizeGradient(NormalizeGradient { x, gain, statistics, d: View::new(d, 0, rows, columns) }))
+}
+
+/// The gradients of its gain and bias, in `count` slices.
+pub fn normalize_weight_gradient(random: &mut Random, [rows, columns]: [usize; 2], count: usize) -> Case {
+    let mut case = Case::new(format!("gradients of a norm from {rows}×{columns} in {count} slices"));
+    let values = random.reals(rows * columns, 1.0);
+    let statistics = case.real("statistics", &[rows, 2], statistics(&values, columns, 0.1));
+    let x = case.matrix("x", rows, columns, values);
+    let d = case.matrix("d", rows, columns, random.reals(rows * columns, 1.0));
+    let at = Slices::new(count, columns, columns);
+    let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
+    let (gain, bias) = (at.weight, at.bias);
+    case.with(Op::NormalizeWeightGradient(NormalizeWeightGradient { d, x, statistics, slices, gain, bias }))
 }
 
 /// What a gathering and its gradient may have or not.

@@ -11,6 +11,7 @@ mod launch;
 mod loss;
 mod mark;
 mod matmul;
+mod normalize;
 mod optimizer;
 mod pool;
 mod recurrence;
@@ -227,6 +228,9 @@ pub fn all() -> &'static [&'static Kernel] {
             &pool::POOL_GRADIENT,
             &sum::SUM,
             &mark::MARK,
+            &normalize::NORMALIZE,
+            &normalize::NORMALIZE_GRADIENT,
+            &normalize::NORMALIZE_WEIGHT_GRADIENT,
             &activation::ACTIVATE,
             &activation::ACTIVATE_GRADIENT,
             &update::REDUCE_GRADIENTS,
@@ -277,6 +281,9 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::Gather(op) => gather::gather(plan, op).map(one),
         Op::Activate(op) => activation::activate(plan, op).map(one),
         Op::ActivateGradient(op) => activation::activate_gradient(plan, op).map(one),
+        Op::Normalize(op) => normalize::normalize(plan, op).map(one),
+        Op::NormalizeGradient(op) => normalize::normalize_gradient(plan, op).map(one),
+        Op::NormalizeWeightGradient(op) => normalize::normalize_weight_gradient(plan, op, cut),
         Op::Transpose(op) => transpose::transpose(plan, op).map(one),
         Op::MatMul(op) => matmul::matmul(plan, op, cut),
         Op::Forward(op) => recurrence::forward(plan, op, cut),

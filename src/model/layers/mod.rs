@@ -4,14 +4,18 @@
 //! becomes operations stands in `plan/builder`, in a file of the same name: a model is data and computes nothing.
 
 pub(crate) mod dense;
+pub(crate) mod dropout;
 pub(crate) mod embedding;
+pub(crate) mod norm;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 
 use serde::{Deserialize, Serialize};
 
 pub use dense::Dense;
+pub use dropout::DropoutLayer;
 pub use embedding::Embedding;
+pub use norm::LayerNorm;
 pub use pool::Pool;
 pub use recurrent::{Directions, Recurrent};
 
@@ -34,6 +38,10 @@ pub enum Layer {
     Recurrent(Recurrent),
     /// A linear function of each row, and a function around it.
     Dense(Dense),
+    /// Layer normalisation of each row.
+    LayerNorm(LayerNorm),
+    /// Dropout, in training.
+    Dropout(DropoutLayer),
     /// One row for each sequence in place of one for each step.
     Pool(Pool),
 }
@@ -45,6 +53,8 @@ impl Layer {
             Layer::Recurrent(recurrent) => recurrent.kind(),
             Layer::Embedding(_) => "embedding",
             Layer::Dense(_) => "dense",
+            Layer::LayerNorm(_) => "norm",
+            Layer::Dropout(_) => "dropout",
             Layer::Pool(_) => "pool",
         }
     }
@@ -53,12 +63,18 @@ impl Layer {
         matches!(self, Layer::Recurrent(_))
     }
 
+    pub(crate) fn is_dropout(&self) -> bool {
+        matches!(self, Layer::Dropout(_))
+    }
+
     /// Checks it alone.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
             Layer::Recurrent(recurrent) => recurrent.check(),
             Layer::Embedding(embedding) => embedding.check(),
             Layer::Dense(dense) => dense.check(),
+            Layer::LayerNorm(norm) => norm.check(),
+            Layer::Dropout(dropout) => dropout.check(),
             Layer::Pool(_) => Ok(()),
         }
     }
@@ -69,7 +85,7 @@ impl Layer {
             Layer::Recurrent(recurrent) => recurrent.width(),
             Layer::Embedding(embedding) => embedding.width,
             Layer::Dense(dense) => dense.units,
-            Layer::Pool(_) => below,
+            Layer::LayerNorm(_) | Layer::Dropout(_) | Layer::Pool(_) => below,
         }
     }
 
@@ -80,7 +96,8 @@ impl Layer {
             Layer::Recurrent(recurrent) => recurrent.parameters(number, below),
             Layer::Embedding(embedding) => embedding.parameters(below, tied),
             Layer::Dense(dense) => dense.parameters(below),
-            Layer::Pool(_) => Vec::new(),
+            Layer::LayerNorm(norm) => norm.parameters(below),
+            Layer::Dropout(_) | Layer::Pool(_) => Vec::new(),
         }
     }
 }
@@ -110,4 +127,6 @@ pub(crate) enum Draw {
     Padded { row: usize, width: usize, tied: bool },
     /// Zero.
     Zero,
+    /// One.
+    One,
 }

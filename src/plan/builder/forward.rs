@@ -2,8 +2,10 @@
 //! chunk of steps after another.
 
 use super::dense::DenseLayer;
+use super::dropout::DropoutPlace;
 use super::embedding::EmbeddingLayer;
 use super::layer::{Below, Done, OpenLayer, Part, Site};
+use super::norm::NormLayer;
 use super::recurrent::RecurrentLayer;
 use super::{Builder, ForwardTensors, PoolLayer, SharedByChunks};
 use crate::error::Result;
@@ -24,8 +26,9 @@ impl Builder<'_> {
             InputKind::Tokens(_) => self.id("tokens", &[self.steps, self.batch])?,
             InputKind::Dense(size) => self.real("x", &[self.steps, self.batch, size], Lifetime::Input)?,
         };
-        if !self.dropout.is_none() {
-            let sites = 1 + 2 * self.config.recurrent_layers().count();
+        let dropout_layers = self.config.layers.iter().filter(|layer| layer.is_dropout()).count();
+        if self.is_training && (dropout_layers > 0 || !self.dropout.is_none()) {
+            let sites = 1 + 2 * self.config.recurrent_layers().count() + dropout_layers;
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
         // What an inference starts from is known to the host, which writes it.
@@ -109,22 +112,25 @@ impl Builder<'_> {
     /// The layers with their tensors: those that read steps, so many at most at a time, and those above a pool.
     fn open(&mut self, steps: usize, lengths: TensorId) -> Result<(OpenLayers, OpenLayers)> {
         let (mut below, mut above): (OpenLayers, OpenLayers) = (Vec::new(), Vec::new());
-        for module in modules(self.config) {
-            let is_above = self.config.pool_at().is_some_and(|pool| pool < module.layers.start);
+        let (modules, widths) = (modules(self.config), self.config.widths());
+        for (at, record) in self.config.layers.iter().enumerate() {
+            let is_above = self.config.pool_at().is_some_and(|pool| pool < at);
+            let all = if is_above { self.batch } else { self.rows };
             let rows = if is_above { self.batch } else { steps.saturating_mul(self.batch) };
-            for (number, layer) in module.layers.clone().enumerate() {
-                let layer: Box<dyn OpenLayer> = match module.layer {
-                    Layer::Recurrent(spec) => {
-                        Box::new(RecurrentLayer::open(self, (layer, &module, number), &spec, steps, lengths)?)
-                    }
-                    Layer::Embedding(spec) => {
-                        Box::new(EmbeddingLayer::open(self, (layer, &module.prefix), &spec, rows)?)
-                    }
-                    Layer::Dense(spec) => Box::new(DenseLayer::open(self, (layer, &module.prefix), &spec, rows)?),
-                    Layer::Pool(_) => continue,
-                };
-                if is_above { above.push(layer) } else { below.push(layer) }
-            }
+            let module = modules.iter().find(|module| module.layers.contains(&at));
+            let (prefix, first) = module.map_or(("", at), |module| (module.prefix.as_str(), module.layers.start));
+            let (place, sizes) = ((at, prefix), [rows, widths[at]]);
+            let layer: Box<dyn OpenLayer> = match record {
+                Layer::Embedding(spec) => Box::new(EmbeddingLayer::open(self, place, spec, rows)?),
+                Layer::Recurrent(spec) => {
+                    Box::new(RecurrentLayer::open(self, (at, prefix, at - first), spec, steps, lengths)?)
+                }
+                Layer::Dense(spec) => Box::new(DenseLayer::open(self, place, spec, rows)?),
+                Layer::LayerNorm(spec) => Box::new(NormLayer::open(self, place, spec, sizes)?),
+                Layer::Dropout(spec) => Box::new(DropoutPlace::open(self, at, spec, sizes, all)?),
+                Layer::Pool(_) => continue,
+            };
+            if is_above { above.push(layer) } else { below.push(layer) }
         }
         Ok((below, above))
     }

@@ -3,15 +3,19 @@
 
 use super::Builder;
 use crate::error::Result;
-use crate::plan::{DropoutDraw, TensorId, View};
+use crate::plan::{
+    CopyView, DropoutDraw, DropoutMask, GatherGradient, MatMul, Op, ProductTile, TensorId, View, WeightGradient,
+};
 
 /// A place of the network at which dropout draws.
 #[derive(Clone, Copy)]
 pub(super) enum Site {
     Inputs,
-    /// Between this layer and the next.
+    /// Between this recurrent layer and what reads it.
     Outputs(usize),
     Hidden(usize),
+    /// A layer of its own, at this rate.
+    Layer(usize, f64),
 }
 
 /// A part of the steps of a window: all of them, a chunk, or a segment.
@@ -87,4 +91,72 @@ pub(super) struct Done {
     /// What the next layer reads of it, by way of the dropout between them.
     pub handed: View,
     pub draw: Option<DropoutDraw>,
+}
+
+impl Builder<'_> {
+    /// `out = d·weight`: the gradient of what a product with `weight` read.
+    pub(super) fn input_gradient(&mut self, d: View, weight: &str, out: View) -> Result<()> {
+        let b = self.weight(weight);
+        let tile = ProductTile::of(self.target, [out.rows, out.cols]);
+        self.product(MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile })
+    }
+
+    /// The gradients of a weight and its bias, which lie so, from that of what a layer made of what it has read.
+    pub(super) fn weight_gradient(
+        &mut self,
+        d: View,
+        below: Below,
+        (weight, bias): (usize, Option<usize>),
+        segment: Segment,
+    ) -> Result<()> {
+        match below {
+            Below::Rows(x) => {
+                let (tile, slices) = (ProductTile::of(self.target, [d.cols, x.cols]), segment.slices);
+                self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
+            }
+            Below::Tokens { .. } => {
+                let op = self.gather_gradient(d, (weight, bias), segment)?;
+                self.push(Op::GatherGradient(op));
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of columns of a weight by token, and of its bias.
+    pub(super) fn gather_gradient(
+        &mut self,
+        d: View,
+        (weight, bias): (usize, Option<usize>),
+        Segment { first, slices, .. }: Segment,
+    ) -> Result<GatherGradient> {
+        let (order, starts) = self.rows_by_token()?;
+        let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
+        let (by_rows, adds, padding) = (false, false, None);
+        Ok(GatherGradient { d, order, starts, part, slices, weight, by_rows, adds, padding, bias, draw, batch })
+    }
+
+    /// The gradient of what a layer has read, by way of the dropout on the way to it, to the layer that made it: of the
+    /// steps from `first` on.
+    pub(super) fn pass_down(&mut self, d: View, weight: &str, below: Link<'_>, first: usize) -> Result<()> {
+        let out = below.tape.gradient(self)?;
+        let Some(draw) = below.draw else { return self.input_gradient(d, weight, out) };
+        // What the layer has read gives way to its gradient.
+        self.input_gradient(d, weight, below.rows)?;
+        let (first, period) = (first * self.batch, self.rows);
+        self.push(Op::Dropout(DropoutMask { input: Some(below.rows), out, draw, first, period }));
+        Ok(())
+    }
+
+    /// A gradient that is there to the layer that made what was read, by way of the dropout between them.
+    pub(super) fn hand_down(&mut self, d: View, below: Link<'_>, first: usize) -> Result<()> {
+        let out = below.tape.gradient(self)?;
+        match below.draw {
+            None => self.push(Op::Copy(CopyView { from: d, to: out })),
+            Some(draw) => {
+                let (first, period) = (first * self.batch, self.rows);
+                self.push(Op::Dropout(DropoutMask { input: Some(d), out, draw, first, period }));
+            }
+        }
+        Ok(())
+    }
 }

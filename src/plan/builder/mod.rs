@@ -6,22 +6,23 @@
 
 mod backward;
 mod dense;
+mod dropout;
 mod embedding;
 mod forward;
 mod layer;
+mod norm;
 mod pool;
 mod read_out;
 mod recurrent;
 
 use super::{
-    CopyView, DType, DropoutDraw, DropoutMask, GatherGradient, Lifetime, LossGradient, LossScale, METRICS_SLOTS,
-    MatMul, MetricsRow, Op, Phase, Plan, ProductTile, Purpose, StepMetrics, StepParams, Sum, Target, TensorId, View,
-    WeightGradient,
+    CopyView, DType, DropoutDraw, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase,
+    Plan, Purpose, StepMetrics, StepParams, Sum, Target, TensorId, View,
 };
 use crate::error::Result;
 use crate::model::{Config, Layout, StateShape};
 use crate::recipe::{Clip, Dropout, Loss, Precision, Recipe, TargetKind};
-use layer::{Below, Done, Link, OpenLayer, Segment, Site};
+use layer::{Done, OpenLayer, Site};
 use pool::PoolLayer;
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
@@ -273,66 +274,19 @@ impl<'a> Builder<'a> {
     /// How dropout draws at a place, if it does there.
     fn draw(&self, site: Site) -> Option<DropoutDraw> {
         let Dropout { inputs, outputs, hidden, .. } = self.dropout;
-        let below = |layer: usize| self.config.layers[..layer].iter().filter(|layer| layer.is_recurrent()).count();
+        let recurrent = |layer: usize| self.config.layers[..layer].iter().filter(|l| l.is_recurrent()).count();
+        let dropout = |layer: usize| self.config.layers[..layer].iter().filter(|l| l.is_dropout()).count();
         let (site, rate) = match site {
             Site::Inputs => (0, inputs),
-            Site::Outputs(layer) => (1 + 2 * below(layer), outputs),
-            Site::Hidden(layer) => (2 + 2 * below(layer), hidden),
+            Site::Outputs(layer) => (1 + 2 * recurrent(layer), outputs),
+            // Whatever its rate, it is a copy of what it reads.
+            Site::Layer(layer, rate) => {
+                let site = 1 + 2 * recurrent(self.config.layers.len()) + dropout(layer);
+                return self.keys.map(|keys| DropoutDraw { keys, site, rate });
+            }
+            Site::Hidden(layer) => (2 + 2 * recurrent(layer), hidden),
         };
         self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })
-    }
-
-    /// `out = d·weight`: the gradient of what a product with `weight` read.
-    fn input_gradient(&mut self, d: View, weight: &str, out: View) -> Result<()> {
-        let b = self.weight(weight);
-        let tile = ProductTile::of(self.target, [out.rows, out.cols]);
-        self.product(MatMul { a: d, transpose_a: false, b, transpose_b: false, bias: None, out, tile })
-    }
-
-    /// The gradients of a weight and its bias, which lie so, from that of what a layer made of what it has read.
-    fn weight_gradient(
-        &mut self,
-        d: View,
-        below: Below,
-        (weight, bias): (usize, Option<usize>),
-        segment: Segment,
-    ) -> Result<()> {
-        match below {
-            Below::Rows(x) => {
-                let (tile, slices) = (ProductTile::of(self.target, [d.cols, x.cols]), segment.slices);
-                self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
-            }
-            Below::Tokens { .. } => {
-                let op = self.gather_gradient(d, (weight, bias), segment)?;
-                self.push(Op::GatherGradient(op));
-            }
-        }
-        Ok(())
-    }
-
-    /// The gradient of columns of a weight by token, and of its bias.
-    fn gather_gradient(
-        &mut self,
-        d: View,
-        (weight, bias): (usize, Option<usize>),
-        Segment { first, slices, .. }: Segment,
-    ) -> Result<GatherGradient> {
-        let (order, starts) = self.rows_by_token()?;
-        let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
-        let (by_rows, adds, padding) = (false, false, None);
-        Ok(GatherGradient { d, order, starts, part, slices, weight, by_rows, adds, padding, bias, draw, batch })
-    }
-
-    /// The gradient of what a layer has read, by way of the dropout on the way to it, to the layer that made it: of the
-    /// steps from `first` on.
-    fn pass_down(&mut self, d: View, weight: &str, below: Link<'_>, first: usize) -> Result<()> {
-        let out = below.tape.gradient(self)?;
-        let Some(draw) = below.draw else { return self.input_gradient(d, weight, out) };
-        // What the layer has read gives way to its gradient.
-        self.input_gradient(d, weight, below.rows)?;
-        let (first, period) = (first * self.batch, self.rows);
-        self.push(Op::Dropout(DropoutMask { input: Some(below.rows), out, draw, first, period }));
-        Ok(())
     }
 
     /// The rows of each token, an input that a segment before may have made already.

@@ -6,7 +6,7 @@
 use super::Builder;
 use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
-use crate::model::{Layer, Module, Recurrent, Saved};
+use crate::model::{Layer, Recurrent, Saved};
 use crate::plan::{
     BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GradientNorms, InitialStateGradient, Lifetime, MatMul,
     Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient, tile::Work,
@@ -42,13 +42,13 @@ impl RecurrentLayer {
     /// of the same sizes have the same gates, and every other one the same history.
     pub(super) fn open(
         builder: &mut Builder<'_>,
-        (layer, module, number): (usize, &Module, usize),
+        (layer, prefix, number): (usize, &str, usize),
         spec: &Recurrent,
         steps: usize,
         lengths: TensorId,
     ) -> Result<Self> {
         let Recurrent { cell, hidden, .. } = *spec;
-        let (directions, batch, prefix) = (spec.directions.count(), builder.batch, module.prefix.clone());
+        let (directions, batch, prefix) = (spec.directions.count(), builder.batch, prefix.to_owned());
         let training = builder.is_training;
         let (slots, storage_dtype) = (steps.saturating_add(directions), builder.storage_dtype);
         // One more for the gradient that one segment carries to the segment before it.

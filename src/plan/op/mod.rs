@@ -7,6 +7,7 @@
 mod activation;
 mod dropout;
 mod loss;
+mod normalize;
 mod pool;
 mod product;
 mod recurrence;
@@ -16,6 +17,7 @@ mod update;
 pub use activation::{Activate, ActivateGradient};
 pub use dropout::{DropoutDraw, DropoutMask};
 pub use loss::{LossGradient, Sum};
+pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, Transpose, WeightGradient};
 pub use recurrence::{BackwardRecurrence, Recurrence};
@@ -44,6 +46,12 @@ pub enum Op {
     Activate(Activate),
     /// Its gradient.
     ActivateGradient(ActivateGradient),
+    /// Layer normalisation.
+    Normalize(Normalize),
+    /// Its gradient.
+    NormalizeGradient(NormalizeGradient),
+    /// Those of its gain and bias.
+    NormalizeWeightGradient(NormalizeWeightGradient),
     /// A matrix transposed.
     Transpose(Transpose),
     /// A matrix product.
@@ -119,6 +127,9 @@ impl Op {
             Op::Gather(op) => op,
             Op::Activate(op) => op,
             Op::ActivateGradient(op) => op,
+            Op::Normalize(op) => op,
+            Op::NormalizeGradient(op) => op,
+            Op::NormalizeWeightGradient(op) => op,
             Op::Transpose(op) => op,
             Op::MatMul(op) => op,
             Op::Forward(op) => op,

@@ -14,7 +14,7 @@ use recurrent::recipe::Loss;
 use recurrent::{Activation, Cell, Config, Dense, Embedding, InputKind, Layer, Layout, Pool, Recurrent, Reset};
 
 use self::tape::{Number, Tape};
-use crate::common::network::{Inputs, StatePart, Targets, Window, dense_prefix, states};
+use crate::common::network::{Inputs, StatePart, Targets, Window, prefix_of, states};
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
@@ -91,6 +91,16 @@ fn step<'a>(
         }
         _ => panic!("a cell that the reference does not know"),
     }
+}
+
+/// (x − μ) / √(σ² + ε) · gain + bias.
+fn normalized<'a>(x: &[Number<'a>], gain: &[Number<'a>], bias: &[Number<'a>], epsilon: Number<'a>) -> Vec<Number<'a>> {
+    let mean = |of: &[Number<'a>]| of.iter().copied().reduce(|a, b| a + b).unwrap().times(1.0 / of.len() as f64);
+    let center = mean(x);
+    let apart: Vec<_> = x.iter().map(|x| *x - center).collect();
+    let squares: Vec<_> = apart.iter().map(|a| *a * *a).collect();
+    let inverse = (mean(&squares) + epsilon).inverse_root();
+    (0..x.len()).map(|j| apart[j] * inverse * gain[j] + bias[j]).collect()
 }
 
 /// The function around a dense layer's sum.
@@ -210,10 +220,18 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                     ends = None;
                 }
                 Layer::Dense(Dense { units, activation, .. }) => {
-                    let prefix = dense_prefix(config, at);
+                    let prefix = prefix_of(config, at);
                     let [w, bias] = ["weight", "bias"].map(|name| parameter(&format!("{prefix}{name}")));
                     let dense = rows.iter().map(|x| (0..units).map(|row| affine(w, x, bias, row)));
                     rows = dense.map(|row| row.map(|sum| function(activation, sum)).collect()).collect();
+                    ends = None;
+                }
+                // Ba, Kiros & Hinton, *Layer Normalization*, 2016.
+                Layer::LayerNorm(norm) => {
+                    let prefix = prefix_of(config, at);
+                    let [gain, bias] = ["weight", "bias"].map(|name| parameter(&format!("{prefix}{name}")));
+                    let epsilon = tape.number(norm.epsilon);
+                    rows = rows.iter().map(|x| normalized(x, gain, bias, epsilon)).collect();
                     ends = None;
                 }
                 Layer::Pool(pool) => {

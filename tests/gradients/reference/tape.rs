@@ -65,6 +65,12 @@ impl<'a> Number<'a> {
         self.function(self.value.max(0.0), if self.value > 0.0 { 1.0 } else { 0.0 })
     }
 
+    /// a^(−1/2)
+    pub fn inverse_root(self) -> Number<'a> {
+        let y = 1.0 / self.value.sqrt();
+        self.function(y, -0.5 * y / self.value)
+    }
+
     /// x·Φ(x): Hendrycks & Gimpel, *Gaussian Error Linear Units*, 2016; erf by its series of positive terms (Abramowitz
     /// & Stegun 7.1.6).
     pub fn gelu(self) -> Number<'a> {

@@ -2,7 +2,10 @@
 
 use recurrent::internals::plan::parameter_flags;
 use recurrent::internals::plan::{FROZEN, NOT_DECAYED};
-use recurrent::{Batch, Checkpoint, Clip, DecayScope, Device, Error, Layout, Loss, Model, Optimizer, Recipe, Trainer};
+use recurrent::{
+    Activation, Batch, Checkpoint, Clip, Config, DecayScope, Device, Error, InputKind, LayerNorm, Layout, Loss, Model,
+    Optimizer, Recipe, Recurrent, Trainer,
+};
 
 use super::{batch, bytes, doubles, elman, lstm, plain, trainer, values};
 use crate::common::compare::{F32_STEP, assert_close};
@@ -166,6 +169,27 @@ fn biases_and_learned_states_are_exempt_from_decay() {
         assert_eq!(parameter_flags, want);
         assert_eq!(parameter_flags[layout.get("h_0").unwrap().offset], spared);
     }
+}
+
+#[test]
+fn of_a_list_the_weights_of_all_modules_decay_and_a_gain_does_not() {
+    let config = Config::new(InputKind::Tokens(5)).embedding(3).layer(Recurrent::lstm(4));
+    let config = config.layer(LayerNorm::new()).layer(Recurrent::gru(3)).dense(6, Activation::Relu).outputs(2);
+    let layout = Layout::new(&config).unwrap();
+    let flags = parameter_flags(DecayScope::Weights, &layout, &[]).unwrap();
+    let decayed = layout.parameters().iter().filter(|p| flags[p.offset] != NOT_DECAYED).map(|p| p.name.as_str());
+    assert_eq!(
+        decayed.collect::<Vec<_>>(),
+        [
+            "embedding.weight",
+            "lstm.weight_ih_l0",
+            "lstm.weight_hh_l0",
+            "gru.weight_ih_l0",
+            "gru.weight_hh_l0",
+            "dense.weight",
+            "head.0.weight"
+        ]
+    );
 }
 
 fn a_training_resumes_with_what_is_frozen(device: &Device) {
