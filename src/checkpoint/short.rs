@@ -35,7 +35,8 @@ impl ShortConfig {
     /// The same network; a list is made of no more layers than a network may have, which is found where it is checked.
     pub fn into_config(self) -> Config {
         let ShortConfig { cell, hidden, directions, bias, learned_initial_state, forget_bias, .. } = self;
-        let layer = Recurrent { cell, hidden, directions, bias, learned_initial_state, forget_bias };
+        let residual = false;
+        let layer = Recurrent { cell, hidden, directions, bias, learned_initial_state, forget_bias, residual };
         let pool = match self.read_out {
             ReadOut::EveryStep => None,
             ReadOut::Last => Some(Pool::Last),

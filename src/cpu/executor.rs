@@ -250,6 +250,7 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
     match op {
         Op::Copy(op) => state::copy(op, memory),
         Op::Zero(op) => state::zero(op, memory),
+        Op::Accumulate(op) => state::accumulate(op, memory),
         Op::InitialState(op) => state::initial_state(op, memory),
         Op::RemainingLengths(op) => state::remaining_lengths(op, memory),
         Op::Dropout(op) => dropout::dropout(op, memory),

@@ -1,7 +1,7 @@
 //! Where sequences begin and end: copies of states and learned initial states.
 
 use super::{real::Real, sums::sum, tensors::Tensors};
-use crate::plan::{CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
+use crate::plan::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
 
 pub(super) fn copy<T: Real>(CopyView { from, to }: &CopyView, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(to.tensor);
@@ -10,6 +10,12 @@ pub(super) fn copy<T: Real>(CopyView { from, to }: &CopyView, memory: &mut Tenso
         out[..to.cols].copy_from_slice(&from_values[row * from.stride..][..from.cols]);
     }
     memory.put(to.tensor, tensor);
+}
+
+pub(super) fn accumulate<T: Real>(Accumulate { x, y }: &Accumulate, memory: &mut Tensors<'_, T>) {
+    let mut tensor = memory.take(x.tensor);
+    tensor[x.range()].iter_mut().zip(memory.view(y)).for_each(|(x, y)| *x += *y);
+    memory.put(x.tensor, tensor);
 }
 
 pub(super) fn zero<T: Real>(op: &ZeroTensor, memory: &mut Tensors<'_, T>) {

@@ -288,9 +288,13 @@ impl Config {
             let most = Self::MAX_LAYERS;
             return Err(Error::Config(format!("the number of layers (L) is {count}, expected at most {most}")));
         }
-        let mut pool = None;
+        let (mut pool, mut below) = (None, self.input.size());
         for (at, layer) in self.layers.iter().enumerate() {
             layer.check().map_err(|error| error.inside(&format!("layer {at} ({})", layer.kind())))?;
+            if layer.is_residual() {
+                self.check_residual(at, layer, below)?;
+            }
+            below = layer.width(below);
             match (layer, pool) {
                 (Layer::Pool(_), None) => pool = Some(at),
                 (Layer::Pool(_) | Layer::Recurrent(_), Some(pool)) => {
@@ -315,6 +319,17 @@ impl Config {
         }
         check_size("outputs (O)", self.outputs)?;
         if self.tied { self.check_tied() } else { Ok(()) }
+    }
+
+    fn check_residual(&self, at: usize, layer: &Layer, below: usize) -> Result<()> {
+        let (kind, own) = (layer.kind(), layer.width(below));
+        let fails =
+            |what: String| Err(Error::Config(format!("layer {at} ({kind}) adds what it reads to its rows, {what}")));
+        match (at, self.input) {
+            (0, InputKind::Tokens(_)) => fails("but reads tokens".to_owned()),
+            _ if own != below => fails(format!("but reads rows of {below} numbers and has {own}; expected as many")),
+            _ => Ok(()),
+        }
     }
 
     fn check_embedding(&self, at: usize, embedding: &Embedding) -> Result<()> {

@@ -72,8 +72,9 @@ impl Session {
     fn chunk(&self, batch: usize, has_lengths: bool) -> Option<usize> {
         let is_whole = match self.config.pool_at().map(|at| self.config.layers.split_at(at)) {
             None => false,
-            // A recurrence holds the last state of a sequence that has ended; of other rows it may lie in any chunk.
-            Some(([.., below], [Layer::Pool(Pool::Last), ..])) => has_lengths && !below.is_recurrent(),
+            // A recurrence holds the last state of a sequence that has ended; the last of other rows may lie in any
+            // chunk.
+            Some(([.., below], [Layer::Pool(Pool::Last), ..])) => has_lengths && !below.holds_state(),
             Some(_) => true,
         };
         (self.config.is_causal() && !is_whole).then(|| self.device.target().chunk(&self.config, batch))

@@ -265,8 +265,8 @@ pub fn prefix_of(config: &Config, at: usize) -> String {
     if before == 0 { format!("{kind}.") } else { format!("{kind}_{before}.") }
 }
 
-/// The same network with a dense layer, or an embedding, below all others, dropout, a dense layer and a norm above
-/// them and, where there is a pool, a dense layer below that.
+/// The same network with a dense layer, or an embedding, below all others, dropout, a dense layer, a norm and a way
+/// past another dense layer above them and, where there is a pool, a dense layer below that.
 pub fn with_dense(mut config: Config) -> Config {
     let pool = config.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)));
     if let Some(at) = pool {
@@ -276,7 +276,8 @@ pub fn with_dense(mut config: Config) -> Config {
         InputKind::Tokens(tokens) if tokens > 2 => config.layers.insert(0, Embedding::new(4).with_padding(1).into()),
         _ => config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into()),
     }
-    config.dropout(0.2).dense(5, Activation::Softplus).layer(LayerNorm::new().with_epsilon(0.1))
+    let config = config.dropout(0.2).dense(5, Activation::Softplus).layer(LayerNorm::new().with_epsilon(0.1));
+    config.layer(Dense::new(5, Activation::Tanh).residual())
 }
 
 /// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions, biases and
@@ -303,6 +304,28 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
             let dense = Dense::new(1 + units as usize % 7, functions[function as usize % functions.len()]);
             config.layers.insert(at, dense.with_bias(!bias.is_multiple_of(4)).into());
         }
+    }
+    // The way past a layer, where what it reads is made as wide as what it makes.
+    let mut below = config.input.size();
+    for at in 0..config.layers.len() {
+        let drawn = random.ids(1, 1 << 16)[0].is_multiple_of(3);
+        let reads_rows = at > 0 || matches!(config.input, InputKind::Dense(_));
+        match &mut config.layers[at] {
+            Layer::Recurrent(layer)
+                if drawn && reads_rows && layer.directions == Directions::Forward && below <= 40 =>
+            {
+                (layer.hidden, layer.residual) = (below, true);
+            }
+            Layer::Dense(dense) if drawn && reads_rows && below <= 40 => {
+                (dense.units, dense.residual) = (below, true);
+            }
+            _ => {}
+        }
+        below = match &config.layers[at] {
+            Layer::Recurrent(layer) => layer.width(),
+            Layer::Dense(dense) => dense.units,
+            _ => below,
+        };
     }
     let [embeds, width, pads, ties] = random.ids(4, 1 << 16)[..] else { unreachable!() };
     if let (InputKind::Tokens(tokens), true) = (config.input, embeds.is_multiple_of(2)) {

@@ -7,9 +7,8 @@ use recurrent::data::{HeldOutWindows, Windows};
 #[cfg(feature = "gpu")]
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Clip, Config, Device, Embedding, Error, InputKind, Inputs, LayerNorm,
-    LearningRateSchedule, Loss, Model, Optimizer, Pool, Recipe, Recurrent, Start, State, StreamingPredictor, Targets,
-    Trainer,
+    Batch, BatchShape, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer,
+    Pool, Recipe, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 fn tokens() -> Config {
@@ -54,7 +53,7 @@ fn reading(batch: Batch, inputs: Inputs) -> Batch {
 
 /// The error's words.
 #[track_caller]
-fn words<T>(result: recurrent::Result<T>) -> String {
+pub fn words<T>(result: recurrent::Result<T>) -> String {
     match result {
         Ok(_) => panic!("this is a mistake, but it was accepted"),
         Err(error) => error.to_string(),
@@ -71,109 +70,6 @@ fn refused(config: &Config, loss: Loss, batch: Batch) -> String {
     assert_eq!((trainer.steps_done(), trainer.metrics().unwrap().len()), (0, 0));
     assert!(bytes(&mut trainer) == before);
     said
-}
-
-#[test]
-fn lists_that_cannot_work() {
-    let config = || Config::new(InputKind::Dense(3));
-    let tagged = || Config::new(InputKind::Tokens(5)).outputs(5);
-    for (config, expected) in [
-        (config().outputs(2), "the number of recurrent layers (L) is 0, expected at least 1"),
-        (config().pool(Pool::Mean).outputs(2), "the number of recurrent layers (L) is 0, expected at least 1"),
-        (
-            config().pool(Pool::Last).layer(Recurrent::gru(4)).outputs(2),
-            "layer 1 (gru) reads steps, but layer 0 (pool) leaves one row for each sequence; \
-             expected it below the pool",
-        ),
-        (
-            config().layer(Recurrent::lstm(4)).pool(Pool::Last).pool(Pool::Mean).outputs(2),
-            "layer 2 (pool) reads steps, but layer 1 (pool) leaves one row for each sequence; \
-             expected it below the pool",
-        ),
-        (
-            config().layer(Recurrent::lstm(4)).layer(Recurrent::gru(4).with_forget_bias(1.0)).outputs(2),
-            "layer 1 (gru): a forget gate's bias is given, but a cell of kind gru has none",
-        ),
-        (
-            config().layer(Recurrent::lstm(4).with_forget_bias(f64::NAN)).outputs(2),
-            "layer 0 (lstm): the forget gate's bias is NaN, expected a finite number",
-        ),
-        (
-            config().layer(Recurrent::lstm(4)).dense(0, Activation::Relu).outputs(2),
-            "layer 1 (dense): the number of units is 0, expected at least 1",
-        ),
-        (
-            config().embedding(4).layer(Recurrent::gru(4)).outputs(2),
-            "layer 0 (embedding) reads tokens, but the network reads Dense(3)",
-        ),
-        (
-            Config::gru(InputKind::Tokens(5), 4, 2).embedding(4),
-            "layer 1 (embedding) reads tokens, but stands above another layer; expected it to be layer 0",
-        ),
-        (
-            tagged().embedding(0).layer(Recurrent::gru(4)),
-            "layer 0 (embedding): the number of columns is 0, expected at least 1",
-        ),
-        (
-            tagged().layer(Embedding::new(4).with_padding(5)).layer(Recurrent::gru(4)),
-            "layer 0 (embedding) has padding id 5, but the network has 5 tokens, counted from 0",
-        ),
-        (
-            tagged().embedding(4).layer(Recurrent::gru(3)).tied(),
-            "the read-out is tied to the embedding [5, 4], but has 5 outputs of rows of 3 numbers; expected 5 \
-             outputs of rows of 4",
-        ),
-        (
-            tagged().embedding(4).layer(Recurrent::gru(4)).outputs(6).tied(),
-            "the read-out is tied to the embedding [5, 4], but has 6 outputs of rows of 4 numbers; expected 5 \
-             outputs of rows of 4",
-        ),
-        (
-            config().layer(Recurrent::gru(4)).dropout(1.0).outputs(2),
-            "layer 1 (dropout): the rate is 1, expected at least 0 and, in f32, below 1",
-        ),
-        (
-            config().layer(LayerNorm::new().with_epsilon(0.0)).layer(Recurrent::gru(4)).outputs(2),
-            "layer 0 (norm): ε is 0, expected a number above 0 that f32 can hold",
-        ),
-        (
-            tagged().dropout(0.1).layer(Recurrent::gru(4)),
-            "layer 0 (dropout) reads numbers, but the network reads Tokens(5)",
-        ),
-        (tagged().layer(Recurrent::gru(4)).tied(), "the read-out is tied to an embedding, but the network has none"),
-        (
-            config().dense(4, Activation::Relu).outputs(2),
-            "the number of recurrent layers (L) is 0, expected at least 1",
-        ),
-        (
-            config().layer(Recurrent::new(Cell::Elman(Activation::Gelu), 4)).outputs(2),
-            "layer 0 (rnn): the activation of an Elman cell is Gelu, expected Tanh or Relu",
-        ),
-        (
-            config().layer(Recurrent::lstm(4)).with_layers(1025).outputs(2),
-            "the number of layers (L) is 1025, expected at most 1024",
-        ),
-    ] {
-        assert_eq!(words(Model::new(config)), format!("invalid configuration: {expected}"));
-    }
-    let mut model = Model::new(tagged().embedding(2).layer(Recurrent::gru(4))).unwrap();
-    let before = model.clone();
-    assert_eq!(words(model.set_parameter("weight", &[0.0])), "the model has no parameter `weight`");
-    let table = "embedding.weight";
-    assert_eq!(words(model.set_parameter(table, &[0.0; 9])), "embedding.weight has shape [9], expected [5, 2]");
-    let refused = words(model.set_parameter(table, &[f32::NAN; 10]));
-    assert_eq!(refused, "parameter `embedding.weight` holds NaN at element 0");
-    assert_eq!(model, before);
-    // A state of a list of another order has as many numbers, and is no state of it.
-    let [config, other] =
-        [[3, 5], [5, 3]].map(|[low, high]| config().layer(Recurrent::lstm(low)).layer(Recurrent::gru(high)).outputs(2));
-    let state = Model::new(other).unwrap().initial_state(1).unwrap();
-    let mut stream = StreamingPredictor::new(&Device::cpu(), &Model::new(config).unwrap(), 1).unwrap();
-    assert_eq!(
-        words(stream.set_state(&state)),
-        "state is h [1, 5] of layer 0, h [1, 3] of layer 1, c [1, 5] of layer 0; expected h [1, 3] of layer 0, \
-         h [1, 5] of layer 1, c [1, 3] of layer 0"
-    );
 }
 
 #[test]

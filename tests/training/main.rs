@@ -13,6 +13,7 @@
 mod common;
 
 mod bad_input;
+mod bad_lists;
 mod checkpointing;
 mod divergence;
 #[cfg(feature = "gpu")]

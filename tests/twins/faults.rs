@@ -120,6 +120,7 @@ fn faults_in_masks_and_states_are_seen() {
             seen(&states::pool_gradient(&mut random, sizes), fault!(PoolGradient, op => op.kind = other));
         }
     }
+    seen(&states::accumulate(&mut random, 7, 5), fault!(Accumulate, op => op.y.offset -= 1));
     let norm = products::normalize(&mut random, [7, 5], 0.1);
     seen(&norm, fault!(Normalize, op => op.epsilon = 0.2));
     seen(&norm, fault!(Normalize, op => op.gain.offset += 1));

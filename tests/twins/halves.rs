@@ -100,6 +100,7 @@ fn states_in_half_precision() {
     for directions in [1, 2] {
         states::trace(&mut random, [5, 3, 37], directions, 1.0).in_half(&["upstream"], F16_ROUNDING).check();
     }
+    states::accumulate(&mut random, 37, 65).in_half(&["x", "y"], F16_ROUNDING).check();
     for sizes in [[1, 1], [37, 65]] {
         products::normalize(&mut random, sizes, 0.1).in_half(&["x", "weights", "out"], F16_RECURRENCE).check();
         products::normalize_gradient(&mut random, sizes).in_half(&["x", "gain", "d"], F16_RECURRENCE).check();

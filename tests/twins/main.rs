@@ -249,6 +249,15 @@ fn activations() {
 
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn accumulations() {
+    let mut random = Random::new(31);
+    for [m, n] in [[1, 1], [1, 255], [16, 16], [257, 3]] {
+        states::accumulate(&mut random, m, n).check();
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn norms() {
     let mut random = Random::new(29);
     for sizes in [[1, 1], [3, 2], [1, 63], [2, 64], [37, 65], [300, 33], [5, 257]] {

@@ -1,8 +1,8 @@
 //! Where sequences begin and end: copies, learned initial states and pooled outputs, as cases of any size.
 
 use recurrent::internals::plan::{
-    CopyView, DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, LossScale, Op, Phase, Plan, Pool,
-    PoolGradient, PoolKind, RemainingLengths, StepParams, View, ZeroTensor,
+    Accumulate, CopyView, DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, LossScale, Op, Phase,
+    Plan, Pool, PoolGradient, PoolKind, RemainingLengths, StepParams, View, ZeroTensor,
 };
 
 use crate::case::Case;
@@ -29,6 +29,15 @@ pub fn copy_columns(random: &mut Random, [m, n]: [usize; 2], before: usize, afte
     let to = case.out("to", &[2 + m * (n + after)], rows, EXACT);
     let to = recurrent::internals::plan::View::new(to, 2, m, n + after).columns(0, n);
     case.with(Op::Copy(CopyView { from, to }))
+}
+
+/// `[m, n]` added to another.
+pub fn accumulate(random: &mut Random, m: usize, n: usize) -> Case {
+    let mut case = Case::new(format!("accumulation of {m}×{n}"));
+    let y = case.matrix("y", m, n, random.reals(m * n, 1.0));
+    let held = [vec![f64::NAN; 3], random.reals(m * n, 1.0), vec![f64::NAN; 2]].concat();
+    let x = case.in_out("x", &[held.len()], held, vec![(3..3 + m * n, F32_SUM)]);
+    case.with(Op::Accumulate(Accumulate { x: View::new(x, 3, m, n), y }))
 }
 
 /// A tensor zeroed.

@@ -221,6 +221,7 @@ pub fn all() -> &'static [&'static Kernel] {
             &dropout::DROPOUT,
             &state::COPY,
             &state::REMAINING_LENGTHS,
+            &state::ACCUMULATE,
             &state::INITIAL_STATE,
             &state::INITIAL_STATE_GRADIENT,
             &gradient_norms::GRADIENT_NORMS,
@@ -275,6 +276,7 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
     match op {
         Op::Copy(op) => state::copy(plan, op).map(one),
         Op::Zero(op) => Ok(one(Command::Zero { tensor: op.tensor })),
+        Op::Accumulate(op) => state::accumulate(plan, op).map(one),
         Op::InitialState(op) => state::initial_state(plan, op).map(one),
         Op::RemainingLengths(op) => state::remaining_lengths(plan, op).map(one),
         Op::Dropout(op) => dropout::dropout(plan, op).map(one),

@@ -1,5 +1,5 @@
-//! `copy.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl` and `initial_state_gradient.wgsl`: where sequences begin
-//! and end.
+//! `copy.wgsl`, `accumulate.wgsl`, `remaining_lengths.wgsl`, `initial_state.wgsl` and `initial_state_gradient.wgsl`:
+//! copies and sums of rows, and where sequences begin and end.
 //!
 //! The contract: one thread an element, and every sum in a fixed order.
 
@@ -11,7 +11,7 @@ use super::{
     },
 };
 use crate::error::{Error, Result};
-use crate::plan::{CopyView, Cut, InitialState, InitialStateGradient, Plan, RemainingLengths, TensorId};
+use crate::plan::{Accumulate, CopyView, Cut, InitialState, InitialStateGradient, Plan, RemainingLengths, TensorId};
 
 params!(CopyParams { rows: u32, columns: u32, source_offset: u32, source_stride: u32, to_offset: u32, to_stride: u32 });
 
@@ -19,6 +19,14 @@ pub(super) static COPY: Kernel = Kernel::new::<CopyParams>(
     "copy",
     &[shader!("copy.wgsl"), shader!("math.wgsl")],
     &[read("source").of("Source"), write("to").of("To")],
+);
+
+params!(AccumulateParams { len: u32, y_offset: u32, x_offset: u32 });
+
+pub(super) static ACCUMULATE: Kernel = Kernel::new::<AccumulateParams>(
+    "accumulate",
+    &[shader!("accumulate.wgsl"), shader!("math.wgsl")],
+    &[read("y").of("Y"), write("x").of("X")],
 );
 
 params!(RemainingLengthsParams { batch: u32, skipped: u32 });
@@ -71,6 +79,16 @@ pub(super) fn copy(plan: &Plan, CopyView { from, to }: &CopyView) -> Result<Comm
         to_stride: to_u32(to.stride)?,
     };
     dispatch(plan, &COPY, vec![from.tensor, to.tensor], &params, tile_count(rows * columns, 256), 1)
+}
+
+pub(super) fn accumulate(plan: &Plan, Accumulate { x, y }: &Accumulate) -> Result<Command> {
+    let shape = [x.rows, x.cols];
+    let params = AccumulateParams {
+        len: to_u32(x.len())?,
+        y_offset: contiguous_offset(plan, "y", y, shape)?,
+        x_offset: contiguous_offset(plan, "x", x, shape)?,
+    };
+    dispatch(plan, &ACCUMULATE, vec![y.tensor, x.tensor], &params, tile_count(x.len(), 256), 1)
 }
 
 pub(super) fn remaining_lengths(plan: &Plan, op: &RemainingLengths) -> Result<Command> {

@@ -31,17 +31,25 @@ pub struct Dense {
     pub activation: Activation,
     /// Whether it has b.
     pub bias: bool,
+    /// Whether what it reads is added to its output (He et al. 2016), which then has to be as wide.
+    #[serde(default)]
+    pub residual: bool,
 }
 
 impl Dense {
     /// A dense layer with a bias.
     pub fn new(units: usize, activation: Activation) -> Self {
-        Dense { units, activation, bias: true }
+        Dense { units, activation, bias: true, residual: false }
     }
 
     /// The same layer with or without a bias.
     pub fn with_bias(self, bias: bool) -> Self {
         Dense { bias, ..self }
+    }
+
+    /// The same layer with what it reads added to its output.
+    pub fn residual(self) -> Self {
+        Dense { residual: true, ..self }
     }
 
     pub(super) fn check(&self) -> Result<()> {

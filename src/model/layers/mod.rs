@@ -63,6 +63,20 @@ impl Layer {
         matches!(self, Layer::Recurrent(_))
     }
 
+    /// Whether its rows behind the end of a sequence are those of the last step.
+    pub(crate) fn holds_state(&self) -> bool {
+        self.is_recurrent() && !self.is_residual()
+    }
+
+    /// Whether what it reads is added to its rows.
+    pub(crate) fn is_residual(&self) -> bool {
+        match self {
+            Layer::Recurrent(recurrent) => recurrent.residual,
+            Layer::Dense(dense) => dense.residual,
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_dropout(&self) -> bool {
         matches!(self, Layer::Dropout(_))
     }

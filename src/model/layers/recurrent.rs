@@ -66,6 +66,9 @@ pub struct Recurrent {
     /// What the forget gate's two biases sum to before training, where that is not left to [`Init`](crate::Init): 1
     /// lets an LSTM remember from the start (Jozefowicz, Zaremba & Sutskever 2015).
     pub forget_bias: Option<f64>,
+    /// Whether what it reads is added to its output (He et al. 2016), which then has to be as wide.
+    #[serde(default)]
+    pub residual: bool,
 }
 
 impl Recurrent {
@@ -78,6 +81,7 @@ impl Recurrent {
             bias: true,
             learned_initial_state: false,
             forget_bias: None,
+            residual: false,
         }
     }
 
@@ -114,6 +118,11 @@ impl Recurrent {
     /// The same LSTM with its forget gates' biases set before training.
     pub fn with_forget_bias(self, forget_bias: f64) -> Self {
         Recurrent { forget_bias: Some(forget_bias), ..self }
+    }
+
+    /// The same layer with what it reads added to its output.
+    pub fn residual(self) -> Self {
+        Recurrent { residual: true, ..self }
     }
 
     /// Returns D·H, the width of its output: the directions side by side.

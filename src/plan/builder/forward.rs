@@ -7,6 +7,7 @@ use super::embedding::EmbeddingLayer;
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::norm::NormLayer;
 use super::recurrent::RecurrentLayer;
+use super::residual::ResidualLayer;
 use super::{Builder, ForwardTensors, PoolLayer, SharedByChunks};
 use crate::error::Result;
 use crate::model::{BatchShape, InputKind, Layer, modules};
@@ -129,6 +130,10 @@ impl Builder<'_> {
                 Layer::LayerNorm(spec) => Box::new(NormLayer::open(self, place, spec, sizes)?),
                 Layer::Dropout(spec) => Box::new(DropoutPlace::open(self, at, spec, sizes, all)?),
                 Layer::Pool(_) => continue,
+            };
+            let layer = match record.is_residual() {
+                true => Box::new(ResidualLayer::open(self, at, layer, sizes)?),
+                false => layer,
             };
             if is_above { above.push(layer) } else { below.push(layer) }
         }

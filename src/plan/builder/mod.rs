@@ -14,6 +14,7 @@ mod norm;
 mod pool;
 mod read_out;
 mod recurrent;
+mod residual;
 
 use super::{
     CopyView, DType, DropoutDraw, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase,

@@ -2,6 +2,8 @@
 //!
 //! The contract: it is filled part by part, and full after the last.
 
+use std::cell::Cell;
+
 use super::Builder;
 use super::layer::{Done, Link, Part, Segment, Tape};
 use crate::error::{Error, Result};
@@ -22,11 +24,11 @@ impl PoolLayer {
     /// A pool of the rows, so many wide, of the layer below it.
     pub(super) fn open(builder: &mut Builder<'_>, pool: Pool, below: &Layer, width: usize) -> Result<Self> {
         let kind = match (pool, below) {
-            // A recurrent layer's rows hold the last state of a sequence that has ended.
-            (Pool::Last, Layer::Recurrent(layer)) if layer.directions == Directions::Forward => {
-                return Ok(PoolLayer { pooled: None });
-            }
-            (Pool::Last, Layer::Recurrent(_)) => PoolKind::Last,
+            // A recurrence's rows hold the last state of a sequence that has ended.
+            (Pool::Last, Layer::Recurrent(layer)) if below.holds_state() => match layer.directions {
+                Directions::Forward => return Ok(PoolLayer { pooled: None }),
+                Directions::Bidirectional => PoolKind::Last,
+            },
             (Pool::Last, _) => PoolKind::LastRow,
             (Pool::First, _) => PoolKind::FirstRow,
             (Pool::Mean, _) => PoolKind::Mean,
@@ -68,7 +70,7 @@ impl PoolLayer {
 
     /// The pool as what goes back to the layer below it.
     pub(super) fn tape<'a>(&'a self, top: &'a Done) -> PoolTape<'a> {
-        PoolTape { pool: self, top }
+        PoolTape { pool: self, top, is_open: Cell::new(false) }
     }
 
     /// From the gradient of the rows, which was `made` before or now, to that of a segment's steps.
@@ -88,6 +90,8 @@ impl PoolLayer {
 pub(super) struct PoolTape<'a> {
     pool: &'a PoolLayer,
     top: &'a Done,
+    /// Whether the steps' gradient was set to zero: once, as more than one may put theirs in.
+    is_open: Cell<bool>,
 }
 
 impl Tape for PoolTape<'_> {
@@ -95,6 +99,7 @@ impl Tape for PoolTape<'_> {
         match self.pool.pooled {
             // What was read gives way to its gradient.
             Some((_, pooled)) => Ok(pooled),
+            None if self.is_open.replace(true) => self.top.tape.gradient(builder).map(|all| last(builder, all)),
             None => zeros(builder, self.top).map(|all| last(builder, all)),
         }
     }

@@ -21,7 +21,7 @@ pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, Transpose, WeightGradient};
 pub use recurrence::{BackwardRecurrence, Recurrence};
-pub use state::{CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
+pub use state::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
 pub use update::{GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale};
 
 use super::walk::Walk;
@@ -34,6 +34,8 @@ pub enum Op {
     Copy(CopyView),
     /// A whole tensor set to zero.
     Zero(ZeroTensor),
+    /// A matrix added to another.
+    Accumulate(Accumulate),
     /// The initial state, where it is learned.
     InitialState(InitialState),
     /// The lengths of what is left of sequences.
@@ -121,6 +123,7 @@ impl Op {
         match self {
             Op::Copy(op) => op,
             Op::Zero(op) => op,
+            Op::Accumulate(op) => op,
             Op::InitialState(op) => op,
             Op::RemainingLengths(op) => op,
             Op::Dropout(op) => op,

@@ -27,6 +27,29 @@ impl Operation for CopyView {
     }
 }
 
+/// `x = x + y`.
+#[derive(Clone, Debug)]
+pub struct Accumulate {
+    /// `[R, N]`, read and written.
+    pub x: View,
+    /// `[R, N]`.
+    pub y: View,
+}
+
+impl Operation for Accumulate {
+    fn name(&self) -> String {
+        "accumulation".to_owned()
+    }
+
+    fn operands(&self, _: &Plan) -> Vec<Operand> {
+        vec![Operand::update(&self.x), Operand::read(&self.y)]
+    }
+
+    fn flops(&self, _: &Plan) -> u64 {
+        self.x.len() as u64
+    }
+}
+
 /// A whole tensor set to zero. Not a dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct ZeroTensor {

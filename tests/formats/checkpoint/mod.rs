@@ -307,7 +307,8 @@ fn the_metadata_is_one_key_and_stays_readable() {
     // Files that are out there are read by these names: changing one needs a new format number.
     let expected = concat!(
         r#"{"format":4,"config":{"input":{"tokens":4},"layers":[{"recurrent":{"cell":{"elman":"tanh"},"hidden":3,"#,
-        r#""directions":"forward","bias":true,"learned_initial_state":false,"forget_bias":null}}],"outputs":2,"#,
+        r#""directions":"forward","bias":true,"learned_initial_state":false,"forget_bias":null,"#,
+        r#""residual":false}}],"outputs":2,"#,
         r#""tied":false,"init":"uniform","seed":18446744073709551615},"training":null,"notes":{}}"#
     );
     assert_eq!(metadata["recurrent"], expected);

@@ -169,6 +169,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
         // Where the second direction's columns begin, of rows that hold a sequence's last state.
         let mut ends = None;
         for (at, layer) in config.layers.iter().enumerate() {
+            let read = rows.clone();
             match *layer {
                 Layer::Recurrent(Recurrent { cell, hidden, .. }) => {
                     let of_layer = parts.iter().find(|part| part.layer == at && part.kind == 0).unwrap();
@@ -251,6 +252,15 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                     (rows, ends) = (vec![row], None);
                 }
                 _ => panic!("a layer that the reference does not know"),
+            }
+            // He et al., *Deep Residual Learning for Image Recognition*, 2016.
+            if let Layer::Recurrent(Recurrent { residual: true, .. }) | Layer::Dense(Dense { residual: true, .. }) =
+                layer
+            {
+                for (row, read) in rows.iter_mut().zip(&read) {
+                    row.iter_mut().zip(read).for_each(|(value, read)| *value = *value + *read);
+                }
+                ends = None;
             }
         }
         let (v, bias) = (read_out("weight"), read_out("bias"));

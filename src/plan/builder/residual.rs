@@ -1,0 +1,77 @@
+//! A layer whose rows have what it read added to them.
+//!
+//! The contract: the layer inside is planned as it is without; its gradient and that of the way past it add up.
+
+use super::Builder;
+use super::layer::{Below, Link, OpenLayer, Part, Segment, Tape};
+use crate::error::Result;
+use crate::plan::{Accumulate, CopyView, DropoutMask, Op, TensorId, View};
+
+/// A layer of a window and the way past it.
+pub(super) struct ResidualLayer {
+    layer: usize,
+    inner: Box<dyn OpenLayer>,
+    /// `[R, N]`: both added up.
+    rows: TensorId,
+}
+
+/// The same after a part.
+struct ResidualTape {
+    layer: usize,
+    inner: Box<dyn Tape>,
+    rows: View,
+    /// R, of the longest part.
+    longest: usize,
+}
+
+impl ResidualLayer {
+    /// The tensors of a way past a layer of at most so many rows at a time.
+    pub(super) fn open(
+        builder: &mut Builder<'_>,
+        layer: usize,
+        inner: Box<dyn OpenLayer>,
+        shape: [usize; 2],
+    ) -> Result<Self> {
+        let rows = builder.scratch(&format!("residual_l{layer}"), &shape, builder.storage_dtype)?;
+        Ok(ResidualLayer { layer, inner, rows })
+    }
+}
+
+impl OpenLayer for ResidualLayer {
+    fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
+        let (own, inner) = self.inner.forward(builder, part, below)?;
+        let (longest, out) = (builder.plan.get(self.rows).shape[0], View::new(self.rows, 0, own.rows, own.cols));
+        builder.push(Op::Copy(CopyView { from: own, to: out }));
+        // It reads no tokens, which a configuration is checked for.
+        if let Below::Rows(y) = below {
+            builder.push(Op::Accumulate(Accumulate { x: out, y }));
+        }
+        Ok((out, Box::new(ResidualTape { layer: self.layer, inner, rows: out, longest })))
+    }
+}
+
+impl Tape for ResidualTape {
+    fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
+        let shape = [self.longest, self.rows.cols];
+        let name = format!("upstream_residual_l{}", self.layer);
+        let upstream = builder.scratch(&name, &shape, builder.storage_dtype)?;
+        Ok(View::new(upstream, 0, self.rows.rows, self.rows.cols))
+    }
+
+    fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()> {
+        let (d, own) = (self.gradient(builder)?, self.inner.gradient(builder)?);
+        builder.push(Op::Copy(CopyView { from: d, to: own }));
+        self.inner.backward(builder, segment, below)?;
+        let Some(below) = below else { return Ok(()) };
+        let x = below.tape.gradient(builder)?;
+        let Some(draw) = below.draw else {
+            builder.push(Op::Accumulate(Accumulate { x, y: d }));
+            return Ok(());
+        };
+        // What was read gives way to its gradient: the layer inside is done with it.
+        let (first, period, y) = (segment.first * builder.batch, builder.rows, below.rows);
+        builder.push(Op::Dropout(DropoutMask { input: Some(d), out: y, draw, first, period }));
+        builder.push(Op::Accumulate(Accumulate { x, y }));
+        Ok(())
+    }
+}
