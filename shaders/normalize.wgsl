@@ -5,7 +5,7 @@
 // out  statistics  [R, 2]: μ and σ⁻¹
 // out  out         [R, N] at out_offset
 //
-// One workgroup a row. X, Weights and Out are f32 or f16. row_sum.wgsl is appended.
+// One workgroup a row. X, Weights and Out are f32 or f16. reduce.wgsl is appended.
 
 struct Params {
     rows: u32,
@@ -24,6 +24,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> statistics: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<Out>;
 
+const THREADS: u32 = 64u;
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -39,13 +41,13 @@ fn main(
     for (var j = lid; j < params.columns; j += THREADS) {
         sum += f32(x[at + j]);
     }
-    let mean = row_sum(lid, sum) / f32(params.columns);
+    let mean = reduce_sum(lid, sum) / f32(params.columns);
     var squares = 0.0;
     for (var j = lid; j < params.columns; j += THREADS) {
         let apart = f32(x[at + j]) - mean;
         squares += apart * apart;
     }
-    let variance = row_sum(lid, squares) / f32(params.columns);
+    let variance = reduce_sum(lid, squares) / f32(params.columns);
     let inverse = 1.0 / sqrt(variance + params.epsilon);
     for (var j = lid; j < params.columns; j += THREADS) {
         let gain = f32(weights[params.gain_offset + j]);

@@ -5,7 +5,7 @@
 // in      statistics  [R, 2]: μ and σ⁻¹
 // in-out  d           [R, N] at d_offset
 //
-// One workgroup a row. X, Weights and D are f32 or f16. row_sum.wgsl is appended.
+// One workgroup a row. X, Weights and D are f32 or f16. reduce.wgsl is appended.
 
 struct Params {
     rows: u32,
@@ -21,6 +21,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<Weights>;
 @group(0) @binding(3) var<storage, read> statistics: array<f32>;
 @group(0) @binding(4) var<storage, read_write> d: array<D>;
+
+const THREADS: u32 = 64u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -43,8 +45,8 @@ fn main(
         sum += g;
         along += g * (f32(x[at + j]) - mean) * inverse;
     }
-    let mean_g = row_sum(lid, sum) / f32(params.columns);
-    let mean_along = row_sum(lid, along) / f32(params.columns);
+    let mean_g = reduce_sum(lid, sum) / f32(params.columns);
+    let mean_along = reduce_sum(lid, along) / f32(params.columns);
     for (var j = lid; j < params.columns; j += THREADS) {
         let g = f32(d[to + j]) * f32(weights[params.gain_offset + j]);
         let normal = (f32(x[at + j]) - mean) * inverse;

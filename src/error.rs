@@ -288,7 +288,7 @@ impl fmt::Display for Largest {
 pub enum NotFinite {
     /// A parameter, by its name: the updates before have grown beyond all bounds.
     Parameter(String),
-    /// The state of a layer, counted from 0, after the last step of the window.
+    /// The state of a layer, counted from 0 as in [`Config::layers`](crate::Config), after the last step of the window.
     State {
         /// The layer.
         layer: usize,

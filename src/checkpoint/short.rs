@@ -32,7 +32,7 @@ enum ReadOut {
 }
 
 impl ShortConfig {
-    /// The same network; a list is made of no more layers than a network may have, which is found where it is checked.
+    /// The same network.
     pub fn into_config(self) -> Config {
         let ShortConfig { cell, hidden, directions, bias, learned_initial_state, forget_bias, .. } = self;
         let residual = false;
@@ -42,7 +42,7 @@ impl ShortConfig {
             ReadOut::Last => Some(Pool::Last),
             ReadOut::Mean => Some(Pool::Mean),
         };
-        let config = Config::new(self.input).layer(layer).with_layers(self.layers.min(Config::MAX_LAYERS + 1));
+        let config = Config::new(self.input).layer(layer).with_layers(self.layers);
         config.with_pool(pool).outputs(self.outputs).with_init(self.init).with_seed(self.seed)
     }
 }

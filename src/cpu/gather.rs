@@ -1,7 +1,7 @@
 //! W·x and its gradient where x is a token: columns of W gathered, and gradients brought back to them.
 
 use super::{dropout::Drawn, matrix::Matrix, real::Real, sums::ColumnSums, tensors::Tensors, threads};
-use crate::plan::{Gather, GatherGradient};
+use crate::plan::{Gather, GatherGradient, TableGradient};
 
 /// Rows that are worth a thread's while.
 const ROWS_PER_TASK: usize = 256;
@@ -41,11 +41,15 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
 }
 
 pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
-    if op.by_rows { gradient_by_rows(op, memory) } else { gradient_by_columns(op, memory) }
+    match op.table {
+        Some(table) => gradient_by_rows(op, table, memory),
+        None => gradient_by_columns(op, memory),
+    }
 }
 
 /// Of a table with a row for each token, whose threads share the tokens.
-fn gradient_by_rows<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
+fn gradient_by_rows<T: Real>(op: &GatherGradient, table: TableGradient, memory: &mut Tensors<'_, T>) {
+    let TableGradient { adds, padding } = table;
     let mut tensor = memory.take(op.slices);
     let (mut sums, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
@@ -65,8 +69,8 @@ fn gradient_by_rows<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
             for (token, out) in (number * share..).zip(table.chunks_exact_mut(width)) {
                 let of_token = &order[starts[token] as usize..starts[token + 1] as usize];
                 let part = &of_token[of_token.len() * s / cuts..of_token.len() * (s + 1) / cuts];
-                if part.is_empty() || op.padding == Some(token) {
-                    if !op.adds {
+                if part.is_empty() || padding == Some(token) {
+                    if !adds {
                         out.fill(T::zero());
                     }
                     continue;
@@ -79,7 +83,7 @@ fn gradient_by_rows<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>) {
                     sums.add(d[row * width..][..width].iter().map(|value| *value * factor));
                 }
                 for (value, sum) in out.iter_mut().zip(sums.finish()) {
-                    *value = if op.adds { *value + *sum } else { *sum };
+                    *value = if adds { *value + *sum } else { *sum };
                 }
             }
         });

@@ -174,6 +174,8 @@ impl Config {
 
     /// The same network with this many recurrent layers, each as its first, where that stands.
     pub fn with_layers(mut self, layers: usize) -> Self {
+        // Of more than a network may have, one is enough for the error that says so.
+        let layers = layers.min(Self::MAX_LAYERS + 1);
         let recurrent = |layer: &Layer| matches!(layer, Layer::Recurrent(_));
         if let Some(at) = self.layers.iter().position(recurrent) {
             let layer = self.layers[at];
@@ -286,7 +288,9 @@ impl Config {
         let count = self.layers.len();
         if count > Self::MAX_LAYERS {
             let most = Self::MAX_LAYERS;
-            return Err(Error::Config(format!("the number of layers (L) is {count}, expected at most {most}")));
+            return Err(Error::Config(format!(
+                "the number of layers (L) is at least {count}, expected at most {most}"
+            )));
         }
         let (mut pool, mut below) = (None, self.input.size());
         for (at, layer) in self.layers.iter().enumerate() {

@@ -276,7 +276,8 @@ impl Recipe {
         if self.dropout.outputs > 0.0 && config.recurrent_layers().count() == 1 {
             let p = self.dropout.outputs;
             return Err(Error::Config(format!(
-                "dropout between layers is {p}, but the network has one layer; expected 0, or at least two layers"
+                "dropout between layers is {p}, but the network has one recurrent layer; expected 0, or at least \
+                two"
             )));
         }
         if self.gradient_checkpointing != GradientCheckpointing::None && !config.is_causal() {

@@ -58,7 +58,7 @@ pub struct Trace {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LayerTrace {
-    /// The layer, from 0.
+    /// The layer, counted from 0 as in [`Config::layers`](crate::Config).
     pub layer: usize,
     /// Whether it is the direction that reads from the last step to the first.
     pub reverse: bool,

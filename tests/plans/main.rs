@@ -351,7 +351,7 @@ fn dropout_between_the_layers_of_a_network_of_one_is_refused() {
     let by_trainer = Trainer::new(&Device::cpu(), &Model::new(text()).unwrap(), recipe).unwrap_err();
     for error in [by_plan, by_trainer] {
         assert!(matches!(error, Error::Config(_)), "{error:?}");
-        let words = "dropout between layers is 0.5, but the network has one layer";
+        let words = "dropout between layers is 0.5, but the network has one recurrent layer";
         assert!(error.to_string().contains(words), "{error}");
     }
     assert!(Plan::new(&text().with_layers(2), Purpose::Train(recipe), 2, 2, &Target::cpu()).is_ok());

@@ -92,7 +92,11 @@ fn lists_that_cannot_work() {
         ),
         (
             config().layer(Recurrent::lstm(4)).with_layers(1025).outputs(2),
-            "the number of layers (L) is 1025, expected at most 1024",
+            "the number of layers (L) is at least 1025, expected at most 1024",
+        ),
+        (
+            config().layer(Recurrent::lstm(4)).with_layers(usize::MAX).outputs(2),
+            "the number of layers (L) is at least 1025, expected at most 1024",
         ),
     ] {
         assert_eq!(words(Model::new(config)), format!("invalid configuration: {expected}"));

@@ -123,6 +123,8 @@ fn sums_that_are_cut_go_on_where_they_ended() {
             for draw in [false, true] {
                 let options = Gathering { draw, ..Gathering::PLAIN };
                 cut(products::gather_gradient(&mut random, [4000, 35, 3], slices, options), count);
+                let rows = Gathering { adds: slices > 1, padding: Some(1), ..Gathering::ROWS };
+                cut(products::gather_gradient(&mut random, [4000, 35, 3], slices, rows), count);
             }
         }
         cut(products::normalize_weight_gradient(&mut random, [4000, 37], 2), count);
@@ -259,9 +261,7 @@ fn sums_of_ten_million_terms_are_exact_to_a_millionth() {
         part: 0,
         slices,
         weight: 0,
-        by_rows: false,
-        adds: false,
-        padding: None,
+        table: None,
         bias: Some(1),
         draw: None,
         batch: 1,

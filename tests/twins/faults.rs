@@ -1,6 +1,8 @@
 //! Planted faults: a plan with one operation replaced by a wrong one is told from the right one by the same comparison.
 
-use recurrent::internals::plan::{BackwardRecurrence, CopyView, Op, PoolKind, ProductTile, Recurrence, ZeroTensor};
+use recurrent::internals::plan::{
+    BackwardRecurrence, CopyView, Op, PoolKind, ProductTile, Recurrence, TableGradient, ZeroTensor,
+};
 use recurrent::recipe::{Clip, Loss, Optimizer};
 use recurrent::{Activation, Cell};
 
@@ -66,9 +68,15 @@ fn faults_in_products_are_seen() {
     let gather_gradient = products::gather_gradient(&mut random, [50, 5, 7], 2, drawn);
     let rows = Gathering { padding: Some(3), adds: true, ..Gathering::ROWS };
     let by_rows = products::gather_gradient(&mut random, [50, 5, 7], 2, rows);
-    seen(&by_rows, fault!(GatherGradient, op => op.by_rows = false));
-    seen(&by_rows, fault!(GatherGradient, op => op.adds = false));
-    seen(&by_rows, fault!(GatherGradient, op => op.padding = None));
+    seen(&by_rows, fault!(GatherGradient, op => op.table = None));
+    seen(
+        &by_rows,
+        fault!(GatherGradient, op => op.table = op.table.map(|table| TableGradient { adds: false, ..table })),
+    );
+    seen(
+        &by_rows,
+        fault!(GatherGradient, op => op.table = op.table.map(|table| TableGradient { padding: None, ..table })),
+    );
     let of_rows = products::gather(&mut random, [7, 5, 5], Gathering::ROWS);
     seen(&of_rows, fault!(Gather, op => op.by_rows = false));
     seen(&gather_gradient, fault!(GatherGradient, op => op.weight += 1));

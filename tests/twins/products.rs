@@ -3,7 +3,7 @@
 use recurrent::Activation;
 use recurrent::internals::plan::{
     Activate, ActivateGradient, DropoutDraw, Gather, GatherGradient, MatMul, Normalize, NormalizeGradient,
-    NormalizeWeightGradient, Op, ProductTile, Transpose, View, WeightGradient,
+    NormalizeWeightGradient, Op, ProductTile, TableGradient, Transpose, View, WeightGradient,
 };
 
 use crate::case::Case;
@@ -247,8 +247,18 @@ pub fn gather_gradient(
         case.out("slices", &[count, at.flat], at.assigned, F32_SUM)
     };
     let (weight, bias, batch) = (at.weight, options.bias.then_some(at.bias), BATCH);
-    let Gathering { by_rows, adds, padding, .. } = options;
-    let part = 0;
-    let op = GatherGradient { d, order, starts, part, slices, weight, by_rows, adds, padding, bias, draw, batch };
-    case.with(Op::GatherGradient(op))
+    let Gathering { adds, padding, .. } = options;
+    let table = options.by_rows.then_some(TableGradient { adds, padding });
+    case.with(Op::GatherGradient(GatherGradient {
+        d,
+        order,
+        starts,
+        part: 0,
+        slices,
+        weight,
+        table,
+        bias,
+        draw,
+        batch,
+    }))
 }

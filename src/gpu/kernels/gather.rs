@@ -127,9 +127,9 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
         site,
         threshold,
         kept,
-        by_rows: u32::from(op.by_rows),
-        adds: u32::from(op.adds),
-        padding: op.padding.map_or(Ok(u32::MAX), to_u32)?,
+        by_rows: u32::from(op.table.is_some()),
+        adds: u32::from(op.table.is_some_and(|table| table.adds)),
+        padding: op.table.and_then(|table| table.padding).map_or(Ok(u32::MAX), to_u32)?,
         ..GradientParams::default()
     };
     // One more group than there are tokens: that of the bias.

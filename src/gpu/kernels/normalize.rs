@@ -24,7 +24,7 @@ params!(NormalizeParams {
 
 pub(super) static NORMALIZE: Kernel = Kernel::new::<NormalizeParams>(
     "normalize",
-    &[shader!("normalize.wgsl"), shader!("row_sum.wgsl"), shader!("math.wgsl")],
+    &[shader!("normalize.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     &[read("x").of("X"), read("weights").of("Weights"), write("statistics"), write("out").of("Out")],
 )
 .workgroup([64, 1, 1]);
@@ -33,7 +33,7 @@ params!(GradientParams { rows: u32, columns: u32, x_offset: u32, gain_offset: u3
 
 pub(super) static NORMALIZE_GRADIENT: Kernel = Kernel::new::<GradientParams>(
     "normalize_gradient",
-    &[shader!("normalize_gradient.wgsl"), shader!("row_sum.wgsl"), shader!("math.wgsl")],
+    &[shader!("normalize_gradient.wgsl"), shader!("reduce.wgsl"), shader!("math.wgsl")],
     &[read("x").of("X"), read("weights").of("Weights"), read("statistics"), write("d").of("D")],
 )
 .workgroup([64, 1, 1]);

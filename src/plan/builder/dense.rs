@@ -101,9 +101,7 @@ impl OpenLayer for DenseLayer {
 
 impl Tape for DenseTape {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
-        let shape = [self.longest, self.rows.cols];
-        let upstream = builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)?;
-        Ok(View::new(upstream, 0, self.rows.rows, self.rows.cols))
+        builder.upstream(&format!("upstream_l{}", self.layer), self.rows, self.longest)
     }
 
     fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()> {

@@ -46,11 +46,7 @@ impl DropoutPlace {
 
 impl OpenLayer for DropoutPlace {
     fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
-        // It reads no tokens, which a configuration is checked for.
-        let x = match below {
-            Below::Rows(x) => x,
-            Below::Tokens { ids, .. } => View::new(ids, 0, 0, 0),
-        };
+        let x = below.rows();
         let Some((tensor, draw)) = self.mask else {
             return Ok((x, Box::new(DropoutTape { layer: self.layer, rows: x, mask: None, longest: 0 })));
         };
@@ -63,9 +59,7 @@ impl OpenLayer for DropoutPlace {
 
 impl Tape for DropoutTape {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
-        let shape = [self.longest, self.rows.cols];
-        let upstream = builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)?;
-        Ok(View::new(upstream, 0, self.rows.rows, self.rows.cols))
+        builder.upstream(&format!("upstream_l{}", self.layer), self.rows, self.longest)
     }
 
     fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()> {

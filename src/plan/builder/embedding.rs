@@ -4,7 +4,7 @@ use super::Builder;
 use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
 use crate::model::Embedding;
-use crate::plan::{Gather, GatherGradient, Op, TensorId, View};
+use crate::plan::{Gather, GatherGradient, Op, TableGradient, TensorId, View};
 
 /// An embedding of a window.
 pub(super) struct EmbeddingLayer {
@@ -40,32 +40,27 @@ impl EmbeddingLayer {
 
 impl OpenLayer for EmbeddingLayer {
     fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
-        let (batch, EmbeddingLayer { layer, spec, .. }) = (builder.batch, self);
-        let (layer, spec) = (*layer, *spec);
+        let (batch, layer, spec) = (builder.batch, self.layer, self.spec);
         let longest = builder.plan.get(self.rows).shape[0];
         let out = View::new(self.rows, 0, part.steps * batch, spec.width);
-        // It is the lowest layer of a network that reads tokens, which a configuration is checked for.
-        if let Below::Tokens { ids: tokens, first } = below {
-            let (weight, draw) = (builder.weight(&format!("{}weight", self.prefix)), builder.draw(Site::Inputs));
-            builder.push(Op::Gather(Gather { tokens, first, weight, by_rows: true, bias: None, draw, batch, out }));
-        }
+        let Below::Tokens { ids: tokens, first } = below else { unreachable!("an embedding that reads no tokens") };
+        let (weight, draw) = (builder.weight(&format!("{}weight", self.prefix)), builder.draw(Site::Inputs));
+        builder.push(Op::Gather(Gather { tokens, first, weight, by_rows: true, bias: None, draw, batch, out }));
         Ok((out, Box::new(EmbeddingTape { layer, prefix: self.prefix.clone(), spec, rows: out, longest })))
     }
 }
 
 impl Tape for EmbeddingTape {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
-        let shape = [self.longest, self.rows.cols];
-        let upstream = builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)?;
-        Ok(View::new(upstream, 0, self.rows.rows, self.rows.cols))
+        builder.upstream(&format!("upstream_l{}", self.layer), self.rows, self.longest)
     }
 
     fn backward(&self, builder: &mut Builder<'_>, segment: Segment, _: Option<Link<'_>>) -> Result<()> {
         let (d, weight) = (self.gradient(builder)?, builder.weight(&format!("{}weight", self.prefix)).offset);
         let op = builder.gather_gradient(d, (weight, None), segment)?;
         // Of a table that the read-out shares its gradient is there already.
-        let (adds, padding) = (builder.config.tied, self.spec.padding);
-        builder.push(Op::GatherGradient(GatherGradient { by_rows: true, adds, padding, ..op }));
+        let table = Some(TableGradient { adds: builder.config.tied, padding: self.spec.padding });
+        builder.push(Op::GatherGradient(GatherGradient { table, ..op }));
         Ok(())
     }
 }

@@ -52,6 +52,14 @@ pub(super) enum Below {
     Rows(View),
 }
 
+impl Below {
+    /// The rows that a layer reads which a configuration lets stand over nothing else.
+    pub fn rows(self) -> View {
+        let Below::Rows(rows) = self else { unreachable!("a layer over tokens that reads rows") };
+        rows
+    }
+}
+
 /// What a layer reads that another has made: for its gradient's way back.
 #[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
@@ -94,6 +102,12 @@ pub(super) struct Done {
 }
 
 impl Builder<'_> {
+    /// The gradient of a layer's rows, of which the longest part has so many, in a tensor of that name.
+    pub(super) fn upstream(&mut self, name: &str, rows: View, longest: usize) -> Result<View> {
+        let upstream = self.scratch(name, &[longest, rows.cols], self.storage_dtype)?;
+        Ok(View::new(upstream, 0, rows.rows, rows.cols))
+    }
+
     /// `out = d·weight`: the gradient of what a product with `weight` read.
     pub(super) fn input_gradient(&mut self, d: View, weight: &str, out: View) -> Result<()> {
         let b = self.weight(weight);
@@ -131,8 +145,7 @@ impl Builder<'_> {
     ) -> Result<GatherGradient> {
         let (order, starts) = self.rows_by_token()?;
         let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
-        let (by_rows, adds, padding) = (false, false, None);
-        Ok(GatherGradient { d, order, starts, part, slices, weight, by_rows, adds, padding, bias, draw, batch })
+        Ok(GatherGradient { d, order, starts, part, slices, weight, table: None, bias, draw, batch })
     }
 
     /// The gradient of what a layer has read, by way of the dropout on the way to it, to the layer that made it: of the

@@ -45,11 +45,7 @@ impl NormLayer {
 impl OpenLayer for NormLayer {
     fn forward(&self, builder: &mut Builder<'_>, _: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
         let [longest, width] = [0, 1].map(|axis| builder.plan.get(self.rows).shape[axis]);
-        // It reads no tokens, which a configuration is checked for.
-        let x = match below {
-            Below::Rows(x) => x,
-            Below::Tokens { .. } => View::new(self.rows, 0, 0, width),
-        };
+        let x = below.rows();
         let out = View::new(self.rows, 0, x.rows, width);
         let [gain, bias] = ["weight", "bias"].map(|name| builder.weight(&format!("{}{name}", self.prefix)));
         let (epsilon, statistics) = (self.spec.epsilon, self.statistics);
@@ -61,23 +57,14 @@ impl OpenLayer for NormLayer {
 
 impl Tape for NormTape {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
-        let shape = [self.longest, self.rows.cols];
-        let upstream = builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)?;
-        Ok(View::new(upstream, 0, self.rows.rows, self.rows.cols))
+        builder.upstream(&format!("upstream_l{}", self.layer), self.rows, self.longest)
     }
 
     fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()> {
         let (d, x, statistics, slices) = (self.gradient(builder)?, self.x, self.statistics, segment.slices);
         let [gain, bias] = ["weight", "bias"].map(|name| builder.weight(&format!("{}{name}", self.prefix)));
-        let (at_gain, at_bias) = (gain.offset, bias.offset);
-        builder.push(Op::NormalizeWeightGradient(NormalizeWeightGradient {
-            d,
-            x,
-            statistics,
-            slices,
-            gain: at_gain,
-            bias: at_bias,
-        }));
+        let op = NormalizeWeightGradient { d, x, statistics, slices, gain: gain.offset, bias: bias.offset };
+        builder.push(Op::NormalizeWeightGradient(op));
         let Some(below) = below else { return Ok(()) };
         builder.push(Op::NormalizeGradient(NormalizeGradient { x, gain, statistics, d }));
         builder.hand_down(d, below, segment.first)

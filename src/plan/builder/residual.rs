@@ -42,20 +42,14 @@ impl OpenLayer for ResidualLayer {
         let (own, inner) = self.inner.forward(builder, part, below)?;
         let (longest, out) = (builder.plan.get(self.rows).shape[0], View::new(self.rows, 0, own.rows, own.cols));
         builder.push(Op::Copy(CopyView { from: own, to: out }));
-        // It reads no tokens, which a configuration is checked for.
-        if let Below::Rows(y) = below {
-            builder.push(Op::Accumulate(Accumulate { x: out, y }));
-        }
+        builder.push(Op::Accumulate(Accumulate { x: out, y: below.rows() }));
         Ok((out, Box::new(ResidualTape { layer: self.layer, inner, rows: out, longest })))
     }
 }
 
 impl Tape for ResidualTape {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
-        let shape = [self.longest, self.rows.cols];
-        let name = format!("upstream_residual_l{}", self.layer);
-        let upstream = builder.scratch(&name, &shape, builder.storage_dtype)?;
-        Ok(View::new(upstream, 0, self.rows.rows, self.rows.cols))
+        builder.upstream(&format!("upstream_residual_l{}", self.layer), self.rows, self.longest)
     }
 
     fn backward(&self, builder: &mut Builder<'_>, segment: Segment, below: Option<Link<'_>>) -> Result<()> {

@@ -183,18 +183,23 @@ pub struct GatherGradient {
     pub slices: TensorId,
     /// Where `[M, I]`, or `[I, M]`, starts in a slice.
     pub weight: usize,
-    /// Whether a token's gradient is a row of it.
-    pub by_rows: bool,
-    /// Whether it is added to what is there; of no bias.
-    pub adds: bool,
-    /// A token whose gradient is zero.
-    pub padding: Option<usize>,
+    /// Where a token's gradient is a row of the weight, without a bias, and not a column.
+    pub table: Option<TableGradient>,
     /// Where `[M]` starts in a slice, if there is a bias.
     pub bias: Option<usize>,
     /// m, as in [`Gather`].
     pub draw: Option<DropoutDraw>,
     /// B.
     pub batch: usize,
+}
+
+/// What a gradient of a table with a row for each token has beside that of W.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableGradient {
+    /// Whether it is added to what is there.
+    pub adds: bool,
+    /// A token whose gradient is zero.
+    pub padding: Option<usize>,
 }
 
 impl Operation for GatherGradient {
@@ -207,7 +212,7 @@ impl Operation for GatherGradient {
         let vocabulary = columns(plan, self.starts).saturating_sub(1);
         let bias = if self.bias.is_some() { m } else { 0 };
         let operands = [
-            if self.adds {
+            if self.table.is_some_and(|table| table.adds) {
                 Operand::update((self.slices, rows(plan, self.slices) * m * vocabulary))
             } else {
                 Operand::write((self.slices, rows(plan, self.slices) * (m * vocabulary + bias)))

@@ -241,7 +241,7 @@ fn a_configuration_of_sizes_beyond_the_file_is_refused_before_they_are_allocated
 fn metadata_that_this_version_does_not_know_is_refused() {
     assert_refused(&with_metadata(|own| own["format"] = json!(1)), &["format 1", "reads formats 2 to 4"]);
     let between = |own: &mut Value| own["training"]["recipe"]["dropout"]["outputs"] = json!(0.5);
-    assert_refused(&with_metadata(between), &["dropout between layers is 0.5", "one layer"]);
+    assert_refused(&with_metadata(between), &["dropout between layers is 0.5", "one recurrent layer"]);
     // Told apart before the rest is looked at, which may then be anything.
     assert_refused(&with_metadata(|own| *own = json!({"format": 7, "weights": []})), &["format 7"]);
     assert_refused(&with_metadata(|own| own["format"] = json!("one")), &["without the number `format`"]);
