@@ -98,7 +98,7 @@ fn an_option_that_makes_no_sense_is_named() {
         (&["--patience", "0"], "--patience is 0"),
         (&["--hidden", "0"], "hidden units (H) is 0"),
         (&["--learning-rate", "nan"], "the learning rate is NaN"),
-        (&["--layers", "1", "--dropout", "0.1"], "the network has one layer"),
+        (&["--layers", "1", "--dropout", "0.1"], "the network has one recurrent layer"),
         (&["--plot", "out/handwriting.safetensors"], "out/handwriting.safetensors is named twice"),
         (&["--plot", "."], "cannot write ."),
         (&["--learning-rate", "1e30"], "the learning rate is 1e30, expected at most 1e15"),
