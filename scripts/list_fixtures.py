@@ -9,6 +9,8 @@ it, what a case's tensors are and how a file of many cases is laid out. What is 
                               norm and head.0, with a number from the second of a kind on; a head
                               that is tied to the embedding has a bias alone
     readout                   "every" [T,B,O], or "pooled" [B,O]
+    targets.NAME, mask.NAME,  of a head of that name; its loss is in turn the mean squared error
+    logits.NAME               times 0.75 and the cross entropy times 1.5, and `loss` the sum of all
     h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
                               c of those that are LSTMs
 """
@@ -111,6 +113,23 @@ CASES = [
         [norm(), recurrent("lstm", 5), norm(0.1), recurrent("gru", 4, True), pool("max"), norm(1e-3), dense(3, "gelu")],
     ),
     ("ends", "tokens", "mse", True, [recurrent("rnn", 4), recurrent("gru", 3, True), pool("last"), dense(4, "gelu")]),
+    (
+        "heads_of_a_trunk",
+        "tokens",
+        "cross_entropy",
+        True,
+        [embedding(4), recurrent("lstm", 5), recurrent("lstm", 5), dense(4, "tanh")],
+        [("value", 4, 1), ("tag", 3, 3), ("low", 1, 2)],
+    ),
+    (
+        "heads_around_a_pool",
+        "dense",
+        "mse",
+        True,
+        [recurrent("gru", 4, True), dense(5, "gelu"), pool("mean"), norm(), dense(3, "tanh")],
+        [("tags", 1, 2), ("kind", 3, 4), ("below", 2, 1), ("norm", 4, 3)],
+    ),
+    ("heads_of_last", "dense", "mse", True, [recurrent("rnn", 4), pool("last")], [("pool", 2, 1), ("steps", 1, 3)]),
 ]
 
 
@@ -159,13 +178,24 @@ def modules(config):
             both = record["directions"] == "bidirectional"
             made[at] = (name, make(inputs, record["hidden"], layers, bias=record["bias"], bidirectional=both), layer)
     head = nn.Linear(width, config["outputs"])
+    # Behind which layer each stands, its width, its module and its loss.
+    heads = []
+    for at, record in enumerate(config.get("heads", [])):
+        below = I
+        for layer in config["layers"][: record["reads"]]:
+            ((kind, options),) = layer.items()
+            if kind == "recurrent":
+                below = options["hidden"] * (1 + (options["directions"] == "bidirectional"))
+            below = options["units"] if kind == "dense" else options["width"] if kind == "embedding" else below
+        heads.append((record, nn.Linear(below, record["outputs"]), [("mse", 0.75), ("cross_entropy", 1.5)][at % 2]))
     if config["tied"]:
         head.weight = made[0][1].weight
-    return made, head
+    return made, head, heads
 
 
-def parameters_of(made, head):
+def parameters_of(made, head, heads):
     named = [(name, module) for name, module, _ in made if module is not None] + [("head.0", head)]
+    named += [(f"head.{record['name']}", module) for record, module, _ in heads]
     all_of = {f"{name}.{key}": value for name, module in named for key, value in module.named_parameters()}
     if head.weight is all_of.get("embedding.weight"):
         del all_of["head.0.weight"]
@@ -174,8 +204,8 @@ def parameters_of(made, head):
 
 def build(seed, case):
     generator = torch.Generator().manual_seed(seed)
-    made, head = modules(case["config"])
-    parameters = parameters_of(made, head)
+    made, head, heads = modules(case["config"])
+    parameters = parameters_of(made, head, heads)
     for parameter in parameters.values():
         nn.init.uniform_(parameter, -0.6, 0.6, generator=generator)
     lengths = draw_lengths(case, generator) if case["unequal"] else torch.full((B,), T, dtype=torch.int32)
@@ -201,10 +231,22 @@ def build(seed, case):
     mask = valid.double() if case["readout"] == "every" else torch.ones(positions)
     mask.view(-1)[0] = 0
     batch["mask"] = mask
+    layers = case["config"]["layers"]
+    for record, _, (loss, _) in heads:
+        pooled = any("pool" in layer for layer in layers[: record["reads"]])
+        name, outputs, positions = record["name"], record["outputs"], (B,) if pooled else (T, B)
+        if loss == "cross_entropy":
+            targets = torch.randint(outputs, positions, generator=generator, dtype=torch.int32)
+        else:
+            targets = torch.randn(*positions, outputs, generator=generator)
+        batch[f"targets.{name}"] = targets
+        mask = torch.ones(positions) if pooled else valid.double()
+        mask.view(-1)[1] = 0
+        batch[f"mask.{name}"] = mask
     for tensor in (*parameters.values(), *batch.values()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.float().double()
-    return made, head, parameters, states, batch
+    return made, head, heads, parameters, states, batch
 
 
 def side_by_side(module, state):
@@ -213,7 +255,14 @@ def side_by_side(module, state):
     return state.view(module.num_layers, directions, B, -1).transpose(1, 2).reshape(-1)
 
 
-def forward(case, made, head, states, batch):
+def mean_loss(kind, logits, targets, mask):
+    counted = mask == 1
+    if kind == "cross_entropy":
+        return functional.cross_entropy(logits[counted], targets[counted].long())
+    return functional.mse_loss(logits[counted], targets[counted])
+
+
+def forward(case, made, head, heads, states, batch):
     """The logits, the final states, the loss and the distance to the nearest kink."""
     lengths, margin = batch["lengths"].long(), float("inf")
     valid = torch.arange(T)[:, None] < lengths
@@ -222,7 +271,9 @@ def forward(case, made, head, states, batch):
     else:
         rows = batch["x"]
     given, finals, above = iter(states), [], None
+    read, layers = {}, 0
     for _, module, layer in made:
+        layers += module.num_layers if isinstance(module, nn.RNNBase) else 1
         if isinstance(module, nn.RNNBase):
             state = next(given)
             start = tuple(state) if len(state) == 2 else state[0]
@@ -254,15 +305,19 @@ def forward(case, made, head, states, batch):
                 "mean": lambda: torch.where(valid[:, :, None], rows, 0).sum(0) / lengths[:, None],
                 "max": lambda: hidden.amax(0),
             }[layer["pool"]]()
+        # A module of several layers is read above the last alone.
+        read[layers] = rows
     logits = head(rows)
     if case["readout"] == "every":
         logits = torch.where(valid[:, :, None], logits, 0)
-    counted = batch["mask"] == 1
-    if case["loss"] == "cross_entropy":
-        loss = functional.cross_entropy(logits[counted], batch["targets"][counted].long())
-    else:
-        loss = functional.mse_loss(logits[counted], batch["targets"][counted])
-    return logits, finals, loss, margin
+    loss, all_logits = mean_loss(case["loss"], logits, batch["targets"], batch["mask"]), {"logits": logits}
+    for record, module, (kind, weight) in heads:
+        name, of_head = record["name"], module(read[record["reads"]])
+        loss = loss + weight * mean_loss(kind, of_head, batch[f"targets.{name}"], batch[f"mask.{name}"])
+        if of_head.dim() == 3:
+            of_head = torch.where(valid[:, :, None], of_head, 0)
+        all_logits[f"logits.{name}"] = of_head
+    return all_logits, finals, loss, margin
 
 
 def flat(of, kind):
@@ -273,8 +328,8 @@ def flat(of, kind):
 
 def tensors_of(seed, case):
     while True:
-        made, head, parameters, states, batch = build(seed, case)
-        logits, finals, loss, margin = forward(case, made, head, states, batch)
+        made, head, heads, parameters, states, batch = build(seed, case)
+        logits, finals, loss, margin = forward(case, made, head, heads, states, batch)
         if margin > KINK_MARGIN:
             break
         seed += 1000
@@ -288,7 +343,7 @@ def tensors_of(seed, case):
             values = flat(of, kind)
             if values is not None:
                 tensors |= copies({prefix: values})
-    tensors |= copies({"logits": logits, "loss": loss.reshape(1)})
+    tensors |= copies(logits | {"loss": loss.reshape(1)})
     tensors |= copies({key: value.grad for key, value in parameters.items()}, "grad.")
     norm = nn.utils.clip_grad_norm_(parameters.values(), float("inf"))
     return tensors | {"norm": norm.reshape(1)}
@@ -298,7 +353,7 @@ def main():
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     tensors, cases = {}, []
-    for seed, (name, source, loss, unequal, layers) in enumerate(CASES):
+    for seed, (name, source, loss, unequal, layers, *heads) in enumerate(CASES):
         pooled = any("pool" in layer for layer in layers)
         config = {
             "input": {source: I},
@@ -308,6 +363,9 @@ def main():
             "init": "uniform",
             "seed": 0,
         }
+        if heads:
+            named = ({"name": name, "reads": reads, "outputs": outputs} for name, reads, outputs in heads[0])
+            config["heads"] = list(named)
         case = {"name": name, "config": config, "input": source, "readout": "pooled" if pooled else "every"}
         case |= {"loss": loss, "unequal": unequal, "T": T, "B": B, "I": I, "O": config["outputs"]}
         tensors |= copies(tensors_of(300 + seed, case), name + "/")

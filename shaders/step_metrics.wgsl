@@ -1,13 +1,14 @@
-// step_metrics: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of the
-// metrics; assigns that row alone.
+// step_metrics: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of a table
+// of the metrics; assigns that row alone.
 //
 // carry.wgsl and records.wgsl are appended.
 //
-// in      row_loss     [R]: the loss is their sum, and what the row says already where the step accumulates
+// in      row_loss     [R]: the loss is their sum, and what the row says already where the step accumulates; not read
+//                      where there are `losses`, of which it is the sum
 // in      partials     [blocks] of NormPartial, from reduce_gradients; not read where blocks is 0: the norm is then 0
 //                      and the scale 1
 // in      step_params  StepParams: the row of the metrics, accumulate, more_windows
-// in-out  metrics      [slots] of MetricsRow
+// in-out  metrics      [1 + losses, slots] of MetricsRow, or more tables, of which the one from `first_slot` on is meant
 //
 // norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
 // Where the step has more windows to come the flag is 0: there is no update yet.
@@ -18,6 +19,8 @@ struct Params {
     rows: u32,
     blocks: u32,
     slots: u32,
+    first_slot: u32,
+    losses: u32,
     clip: u32,
     bound: f32,
     zero: u32,
@@ -79,11 +82,15 @@ fn main(@builtin(local_invocation_index) lid: u32) {
     let slot = u32(step_params.metrics_row);
     if lid == 0u && slot < params.slots {
         var loss = sum_of_rows;
-        if step_params.accumulate != 0.0 {
-            loss += metrics[slot].loss;
+        if params.losses > 0u {
+            for (var i = 1u; i <= params.losses; i += 1u) {
+                loss += metrics[i * params.slots + slot].loss;
+            }
+        } else if step_params.accumulate != 0.0 {
+            loss += metrics[params.first_slot + slot].loss;
         }
         let finite = any_broken == 0.0 && is_finite_bits(loss) && is_finite_bits(norm);
         let updates = select(0.0, 1.0, finite && step_params.more_windows == 0.0);
-        metrics[slot] = MetricsRow(loss, norm, clip_scale(norm, m), updates);
+        metrics[params.first_slot + slot] = MetricsRow(loss, norm, clip_scale(norm, m), updates);
     }
 }

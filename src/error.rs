@@ -235,8 +235,8 @@ impl Divergence {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Largest {
-    /// Which argument: `inputs` or `targets`.
-    pub argument: &'static str,
+    /// Which argument: `inputs`, `targets`, or those of a head.
+    pub argument: String,
     /// Where it is, in `[T, B, I]` or `[R, O]`.
     pub index: Vec<usize>,
     /// The number.
@@ -248,7 +248,7 @@ impl Largest {
     const FROM: f32 = 1e3;
 
     /// The one among the values of an argument, which are finite, if it is large enough to be reported.
-    pub(crate) fn of(argument: &'static str, values: &[f32], shape: &[usize]) -> Option<Self> {
+    pub(crate) fn of(argument: impl fmt::Display, values: &[f32], shape: &[usize]) -> Option<Self> {
         // Where it is is looked for only once it is known to be there: a loop that finds places is not made of vector
         // instructions.
         let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
@@ -260,7 +260,7 @@ impl Largest {
         for (index, size) in index.iter_mut().zip(shape).rev() {
             (*index, at) = (at % size, at / size);
         }
-        Some(Largest { argument, index, value })
+        Some(Largest { argument: argument.to_string(), index, value })
     }
 
     /// The larger of two.

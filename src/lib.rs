@@ -105,16 +105,17 @@ pub mod train;
 mod wait;
 
 pub use checkpoint::Checkpoint;
-pub use data::{Batch, Inputs, Sequences, Start, Targets};
+pub use data::{Batch, HeadTargets, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, DropoutLayer, Embedding, Init, InputKind, Layer,
+    Activation, BatchShape, Cell, Config, Dense, Directions, DropoutLayer, Embedding, Head, Init, InputKind, Layer,
     LayerNorm, Layout, Model, Pool, Recurrent, Reset, State,
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{
-    Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Precision, Recipe,
+    Clip, DecayScope, Dropout, GradientCheckpointing, HeadLoss, LearningRateSchedule, Loss, Optimizer, Precision,
+    Recipe,
 };
 pub use session::PlanCacheStats;
 pub use stream::{StreamingPredictor, sample};

@@ -5,8 +5,9 @@
 use crate::data::{Sequences, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Config, Model, State};
-use crate::session::{PlanCacheStats, Session};
+use crate::model::{Config, Model, Rows, State};
+use crate::plan::Purpose;
+use crate::session::{Outputs, PlanCacheStats, Session};
 
 /// Runs a model over sequences.
 ///
@@ -48,6 +49,47 @@ pub struct Prediction {
     pub outputs: Vec<f32>,
     /// Each sequence's state at its own end; of the reverse direction, after step 0.
     pub state: State,
+    /// What each head of the model made of them, in their order.
+    pub heads: Vec<HeadOutputs>,
+}
+
+/// What a head of a model made of some sequences.
+///
+/// ```
+/// use recurrent::{BatchShape, Config, Device, InputKind, Model, Predictor, Recurrent, Sequences};
+/// let config = Config::new(InputKind::Dense(1)).layer(Recurrent::gru(4)).head("value", 1).outputs(2);
+/// let mut predictor = Predictor::new(&Device::cpu(), &Model::new(config)?)?;
+/// let answer = predictor.run(&Sequences::dense(BatchShape { steps: 3, batch_size: 1 }, vec![0.1, 0.2, 0.3]))?;
+/// for head in &answer.heads {
+///     println!("{}: {:?}", head.name, head.outputs);
+/// }
+/// # assert_eq!((answer.heads[0].name.as_str(), answer.heads[0].outputs.len()), ("value", 3));
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HeadOutputs {
+    /// The head's name.
+    pub name: String,
+    /// `[T, B, O]`, zeros behind the end of a sequence; `[B, O]` of a head above a pool. Before any softmax.
+    pub outputs: Vec<f32>,
+}
+
+impl Prediction {
+    /// Returns what the head of that name made of the sequences.
+    ///
+    /// ```
+    /// use recurrent::{BatchShape, Config, Device, InputKind, Model, Pool, Predictor, Recurrent, Sequences};
+    /// let config = Config::new(InputKind::Tokens(4)).layer(Recurrent::gru(8)).head("tags", 3);
+    /// let model = Model::new(config.pool(Pool::Mean).outputs(2))?;
+    /// let mut predictor = Predictor::new(&Device::cpu(), &model)?;
+    /// let answer = predictor.run(&Sequences::tokens(BatchShape { steps: 5, batch_size: 1 }, vec![0, 1, 2, 3, 0]))?;
+    /// assert_eq!((answer.outputs.len(), answer.head("tags").map(<[f32]>::len)), (2, Some(5 * 3)));
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn head(&self, name: &str) -> Option<&[f32]> {
+        self.heads.iter().find(|head| head.name == name).map(|head| head.outputs.as_slice())
+    }
 }
 
 impl Predictor {
@@ -67,24 +109,58 @@ impl Predictor {
     /// Same as [`Sequences::check`]; [`Error::Data`] for sequences that carry on from a window before, of which there
     /// is none; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub async fn run_async(&mut self, sequences: &Sequences) -> Result<Prediction> {
+        self.check(sequences)?;
+        let mut read = Outputs::default();
+        self.session.read(Purpose::Infer, sequences.span(), &sequences.start, &mut read).await?;
+        let mut all = std::iter::once(read.own).chain(read.heads);
+        let (mut outputs, mut heads) = (all.next().unwrap_or_default(), Vec::new());
+        for (read_out, own) in self.config().read_outs().zip(std::iter::once(None).chain(all.map(Some))) {
+            match (own, read_out.name) {
+                (Some(mut of_head), Some(name)) => {
+                    clear_padding(&mut of_head, sequences, read_out.rows, read_out.outputs);
+                    heads.push(HeadOutputs { name: name.to_owned(), outputs: of_head });
+                }
+                _ => clear_padding(&mut outputs, sequences, read_out.rows, read_out.outputs),
+            }
+        }
+        let Some(state) = self.session.state().await? else { unreachable!("a run leaves a state") };
+        Ok(Prediction { outputs, state, heads })
+    }
+
+    /// Runs the layers up to one, numbered from 0, and returns its rows: of a recurrent layer the hidden states of all
+    /// steps `[T, B, D·H]`, zeros behind the end of a sequence; of a pool, or a layer above one, `[B, ·]`. So a network
+    /// is an encoder, and what a layer knows can be probed.
+    ///
+    /// ```
+    /// use recurrent::{BatchShape, Config, Device, InputKind, Model, Predictor, Recurrent, Sequences};
+    /// let config = Config::new(InputKind::Dense(3)).layer(Recurrent::lstm(8)).layer(Recurrent::gru(4)).outputs(1);
+    /// let mut predictor = Predictor::new(&Device::cpu(), &Model::new(config)?)?;
+    /// let sequences = Sequences::dense(BatchShape { steps: 5, batch_size: 1 }, vec![0.5; 5 * 3]);
+    /// assert_eq!(predictor.hidden(&sequences, 0)?.len(), 5 * 8);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Same as [`Predictor::run_async`]; [`Error::Config`] for a layer that the network has not.
+    pub async fn hidden_async(&mut self, sequences: &Sequences, layer: usize) -> Result<Vec<f32>> {
+        self.config().check_layer(layer)?;
+        self.check(sequences)?;
+        let mut read = Outputs::default();
+        self.session.read(Purpose::Observe(layer), sequences.span(), &sequences.start, &mut read).await?;
+        let (rows, width) = (self.config().rows_of(layer + 1), self.config().widths()[layer + 1]);
+        clear_padding(&mut read.own, sequences, rows, width);
+        Ok(read.own)
+    }
+
+    /// Checks sequences that are to be read.
+    fn check(&self, sequences: &Sequences) -> Result<()> {
         sequences.check(self.config())?;
         if sequences.start == Start::Carry {
             return Err(Error::Data(
                 "the sequences carry on from a window before, but a predictor keeps none: give it the state".to_owned(),
             ));
         }
-        let (size, mut outputs) = (sequences.batch_size, Vec::new());
-        self.session.read(sequences.span(), &sequences.start, &mut outputs).await?;
-        let config = self.session.config();
-        if config.pooling().is_none() {
-            for (row, out) in outputs.chunks_exact_mut(config.outputs).enumerate() {
-                if row / size >= sequences.length(row % size) {
-                    out.fill(0.0);
-                }
-            }
-        }
-        let Some(state) = self.session.state().await? else { unreachable!("a run leaves a state") };
-        Ok(Prediction { outputs, state })
+        Ok(())
     }
 
     /// Runs another model of the same structure from now on, whatever its `init` and its seed.
@@ -128,5 +204,25 @@ impl Predictor {
     /// Same as [`Predictor::run_async`].
     pub fn run(&mut self, sequences: &Sequences) -> Result<Prediction> {
         crate::wait::block_on(self.run_async(sequences))
+    }
+
+    /// Blocks until [`Predictor::hidden_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Predictor::hidden_async`].
+    pub fn hidden(&mut self, sequences: &Sequences, layer: usize) -> Result<Vec<f32>> {
+        crate::wait::block_on(self.hidden_async(sequences, layer))
+    }
+}
+
+/// Sets to zero what rows of each step say behind the end of a sequence.
+fn clear_padding(rows: &mut [f32], sequences: &Sequences, kind: Rows, width: usize) {
+    if kind == Rows::Sequences {
+        return;
+    }
+    for (row, out) in rows.chunks_exact_mut(width).enumerate() {
+        if row / sequences.batch_size >= sequences.length(row % sequences.batch_size) {
+            out.fill(0.0);
+        }
     }
 }

@@ -7,7 +7,8 @@ use crate::data::{Inputs, InputsRef, Span, Start};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Config, Directions, Layer, Model, Pool, State, check_size};
-use crate::session::{PlanCacheStats, Session};
+use crate::plan::Purpose;
+use crate::session::{Outputs, PlanCacheStats, Session};
 
 /// B sequences that a model reads side by side, one step at a time or many at once.
 ///
@@ -33,7 +34,7 @@ pub struct StreamingPredictor {
     start: State,
     /// Of a model that is read out from the mean.
     mean: Option<Mean>,
-    outputs: Vec<f32>,
+    outputs: Outputs,
 }
 
 /// The outputs of all steps since the initial state was set.
@@ -76,7 +77,7 @@ impl StreamingPredictor {
         session.prepare_reading(1, batch_size).await?;
         let start = model.initial_state(batch_size)?;
         session.set_state(&start)?;
-        Ok(StreamingPredictor { config, session, batch_size, start, mean, outputs: Vec::new() })
+        Ok(StreamingPredictor { config, session, batch_size, start, mean, outputs: Outputs::default() })
     }
 
     /// Reads one token of each sequence, `[B]`, and returns the outputs `[B, O]` (before any softmax).
@@ -112,11 +113,27 @@ impl StreamingPredictor {
         check_size("steps (T)", steps)?;
         inputs.check(&self.config, steps, self.batch_size)?;
         let span = Span { steps, batch_size: self.batch_size, inputs, lengths: None, before: 0 };
-        self.session.read(span, &Start::Carry, &mut self.outputs).await?;
+        self.session.read(Purpose::Infer, span, &Start::Carry, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
-            mean.take_in(&mut self.outputs, steps);
+            mean.take_in(&mut self.outputs.own, steps);
         }
-        Ok(&self.outputs)
+        Ok(&self.outputs.own)
+    }
+
+    /// Returns what the head of that name made of the last steps that were read: `[T, B, O]`, or `[B, O]` of a head
+    /// above a pool; empty before the first, and `None` where the model has no head of that name.
+    ///
+    /// ```
+    /// use recurrent::{Config, Device, InputKind, Model, Recurrent, StreamingPredictor};
+    /// let config = Config::new(InputKind::Dense(2)).layer(Recurrent::gru(8)).head("value", 1).outputs(4);
+    /// let mut stream = StreamingPredictor::new(&Device::cpu(), &Model::new(config)?, 1)?;
+    /// assert_eq!(stream.step(&[0.1, 0.2])?.len(), 4);
+    /// assert_eq!(stream.head("value").map(<[f32]>::len), Some(1));
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn head(&self, name: &str) -> Option<&[f32]> {
+        let at = self.config.heads.iter().position(|head| head.name == name)?;
+        Some(self.outputs.heads.get(at).map_or(&[], Vec::as_slice))
     }
 
     /// Back to the initial state.
@@ -182,6 +199,15 @@ fn check_streamable(config: &Config) -> Result<()> {
         let kind = layer.kind();
         return Err(Error::Config(format!(
             "layer {at} ({kind}) {why}; a Predictor runs this one over whole sequences"
+        )));
+    }
+    let pool = config.pool_at().filter(|_| config.pooling() == Some(Pool::Mean));
+    if let Some((pool, head)) = pool.and_then(|pool| Some((pool, config.heads.iter().find(|head| head.reads > pool)?)))
+    {
+        return Err(Error::Config(format!(
+            "layer {pool} (pool) is a mean over a whole sequence that head `{}` reads: a stream needs heads below it; a \
+             Predictor runs this one over whole sequences",
+            head.name
         )));
     }
     Ok(())

@@ -13,6 +13,7 @@ use std::cell::Cell as Counter;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use common::heads::{with_head_losses, with_heads};
 use common::whole::{self, rng};
 use recurrent::{
     Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Reset,
@@ -66,7 +67,8 @@ fn configs() -> Vec<Config> {
     let deep = Config::lstm(InputKind::Tokens(5), 16, 5).with_layers(2);
     let before = Config::gru(InputKind::Dense(4), 16, 3).with_cell(Cell::Gru(Reset::BeforeProduct));
     let list = deep.clone().dense(9, recurrent::Activation::Gelu);
-    vec![tokens, dense, list, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
+    let headed = with_heads(list.clone());
+    vec![tokens, dense, list, headed, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
 }
 
 /// At sizes that one thread computes: where several do, they need a list of who computes what.
@@ -113,7 +115,7 @@ fn a_step_of_training_allocates_nothing_after_the_first() {
             for read_out in [None, Some(Pool::Last)] {
                 let config = config.clone().with_pool(read_out);
                 let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 1e-3).with_clip(clip);
-                let recipe = recipe.with_dropout(dropout);
+                let recipe = with_head_losses(recipe.with_dropout(dropout), &config);
                 let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap();
                 let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 6, BATCH);
                 let mut step = || now(trainer.step_async(&batch)).unwrap();

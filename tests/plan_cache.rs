@@ -235,7 +235,7 @@ fn what_is_in_use_never_goes(device: &Device) {
             let batch = whole::batch(&mut rng(steps as u64), &config, Loss::CrossEntropy, steps, size);
             batch.with_start(start)
         };
-        let mut trainer = Trainer::new(&device, &model, recipe).unwrap();
+        let mut trainer = Trainer::new(&device, &model, recipe.clone()).unwrap();
         let mut said = Vec::new();
         for size in [2, 3] {
             trainer.step(&window(4, size, Start::Initial)).unwrap();

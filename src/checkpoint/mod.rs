@@ -329,8 +329,8 @@ fn encode<'a>(
         }
     }
     let progress = |t: &Training| {
-        let Training { recipe, steps, loss_scale, .. } = *t;
-        Progress { recipe, steps, frozen: t.frozen.clone(), loss_scale }
+        let Training { steps, loss_scale, .. } = *t;
+        Progress { recipe: t.recipe.clone(), steps, frozen: t.frozen.clone(), loss_scale }
     };
     let header =
         Header { format: FORMAT, config: config.clone(), training: training.map(progress), notes: notes.clone() };

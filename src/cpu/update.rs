@@ -6,8 +6,8 @@ use pulp::Arch;
 
 use super::{real::Real, sums::compensated, tensors::Tensors, threads};
 use crate::plan::{
-    FROZEN, LossScale, MetricsRow, NOT_DECAYED, NormPartial, ReduceGradients, StepMetrics, StepParams, Sum, Update,
-    UpdateLossScale,
+    FROZEN, LossScale, METRICS_SLOTS, MetricsRow, NOT_DECAYED, NormPartial, ReduceGradients, StepMetrics, StepParams,
+    Sum, Update, UpdateLossScale,
 };
 use crate::recipe::{Clip, Optimizer};
 
@@ -107,9 +107,16 @@ fn partial_norm<T: Real>(block: &[T]) -> NormPartial<T> {
 pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T>) {
     let mut metrics = memory.take(op.metrics);
     let step = StepParams::of(memory.real(op.step_params));
-    let row = &mut metrics[metrics_row(&step)];
-    let before = if step.accumulate.is_zero() { 0.0 } else { MetricsRow::of(row).loss.as_f64() };
-    let loss = before + memory.real(op.row_loss).iter().map(|l| l.as_f64()).sum::<f64>();
+    let table = METRICS_SLOTS * MetricsRow::LEN;
+    let of_table = |at: usize| at * table + metrics_row(&step).start..at * table + metrics_row(&step).end;
+    let loss_of = |at: usize| MetricsRow::of(&metrics[of_table(at)]).loss.as_f64();
+    let loss = match op.row_loss {
+        None => (1..metrics.len() / table).map(loss_of).sum::<f64>(),
+        Some(row_loss) => {
+            let before = if step.accumulate.is_zero() { 0.0 } else { loss_of(op.table) };
+            before + memory.real(row_loss).iter().map(|l| l.as_f64()).sum::<f64>()
+        }
+    };
     let (largest, norm, finite) = op.partials.map_or((0.0, 0.0, true), |partials| {
         let partials = memory.real(partials).chunks_exact(NormPartial::LEN).map(NormPartial::of);
         let partials = partials.map(|partial| partial.map(T::as_f64));
@@ -131,7 +138,7 @@ pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T
     let written = MetricsRow { loss, grad_norm: norm, clip_scale: scale, updates: 1.0 }.map(T::from_f64);
     let finite = finite && written.elements().iter().all(|v| v.is_finite());
     let updates = if finite && step.more_windows.is_zero() { T::one() } else { T::zero() };
-    row.copy_from_slice(&MetricsRow { updates, ..written }.elements());
+    metrics[of_table(op.table)].copy_from_slice(&MetricsRow { updates, ..written }.elements());
     memory.put(op.metrics, metrics);
 }
 

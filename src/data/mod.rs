@@ -4,6 +4,7 @@
 //! behind it looks at user data again; everything is laid out time outermost, `[T, B, ·]`.
 
 mod buckets;
+mod labels;
 mod padded;
 mod patches;
 mod scaler;
@@ -13,6 +14,7 @@ mod text;
 mod windows;
 
 pub use buckets::Buckets;
+pub use labels::HeadTargets;
 pub use padded::Example;
 pub use patches::patches;
 pub use scaler::StandardScaler;
@@ -27,7 +29,6 @@ use num_traits::Float;
 
 use crate::error::{Error, Largest, Result};
 use crate::model::{BatchShape, Config, InputKind, State};
-use crate::recipe::{Loss, TargetKind};
 
 /// What is read, time outermost.
 ///
@@ -249,24 +250,26 @@ pub struct Batch {
     pub targets: Targets,
     /// `[R]`: which positions count in the loss; `None`: all that are not padding.
     pub loss_mask: Option<Vec<bool>>,
+    /// What is expected of each of the network's heads.
+    pub heads: Vec<HeadTargets>,
 }
 
 impl Batch {
     /// `[T, B]` ids to read and `[R]` classes expected; every position counts.
     pub fn tokens(shape: BatchShape, tokens: Vec<u32>, targets: Vec<u32>) -> Self {
         let sequences = Sequences::tokens(shape, tokens);
-        Batch { sequences, targets: Targets::Classes(targets), loss_mask: None }
+        Self::new(sequences, Targets::Classes(targets))
     }
 
     /// `[T, B, I]` numbers to read, time outermost; every position counts. Of whole sequences one behind the other
     /// [`Batch::pad`] makes that.
     pub fn dense(shape: BatchShape, inputs: Vec<f32>, targets: impl Into<Targets>) -> Self {
-        Batch { sequences: Sequences::dense(shape, inputs), targets: targets.into(), loss_mask: None }
+        Self::new(Sequences::dense(shape, inputs), targets.into())
     }
 
     /// Sequences to read and what is expected of them; every position counts that is no padding.
     pub fn new(sequences: Sequences, targets: Targets) -> Self {
-        Batch { sequences, targets, loss_mask: None }
+        Batch { sequences, targets, loss_mask: None, heads: Vec::new() }
     }
 
     /// The same, with other targets.
@@ -289,80 +292,10 @@ impl Batch {
         Batch { loss_mask: Some(mask), ..self }
     }
 
-    /// Whether a network of this configuration can be trained on the batch with this loss.
-    ///
-    /// Targets that the mask leaves out, and those of padding, are held to the same rules: executors read them too.
-    ///
-    /// # Errors
-    /// Same as [`Sequences::check`]; [`Error::Shape`] for targets or a mask of another length; [`Error::Data`] for
-    /// targets of the wrong kind, an id out of range or a number that is not finite. A mask may leave nothing: that a
-    /// step or an evaluation has no label at all is seen there.
-    pub fn check(&self, config: &Config, loss: Loss) -> Result<()> {
-        self.sequences.check(config)?;
-        let size = self.sequences.batch_size;
-        let labels = config.label_count(self.sequences.shape());
-        match (&self.targets, loss.targets()) {
-            (Targets::Classes(ids), TargetKind::Classes) => {
-                check_labels("targets", self.sequences.shape(), config, None, ids.len())?;
-                let every_step = config.pooling().is_none();
-                check_ids(ids, config.outputs, "outputs", |r| match every_step {
-                    true => position("targets", r, size),
-                    false => format!("targets[{r}] (sequence {r})"),
-                })?;
-            }
-            (Targets::Values(values), TargetKind::Values) => {
-                check_labels("targets", self.sequences.shape(), config, Some(config.outputs), values.len())?;
-                check_finite("targets", values)?;
-            }
-            (Targets::Classes(_), _) => {
-                return Err(wrong_kind("loss needs real numbers as targets", "the batch has classes"));
-            }
-            (Targets::Values(_), _) => {
-                return Err(wrong_kind("loss needs classes as targets", "the batch has real numbers"));
-            }
-        }
-        self.loss_mask.as_ref().map_or(Ok(()), |mask| check_len("mask", &[labels], mask.len()))
-    }
-
-    /// How many positions are no padding, whatever the mask says.
-    pub(crate) fn valid(&self, config: &Config) -> usize {
-        let labels = config.label_count(self.sequences.shape());
-        (0..labels).filter(|&r| self.is_valid(config, r)).count()
-    }
-
-    /// The largest number that is read or expected, where it is large.
-    pub(crate) fn largest(&self, config: &Config) -> Option<Largest> {
-        let (steps, size) = (self.sequences.steps, self.sequences.batch_size);
-        let inputs = match &self.sequences.inputs {
-            Inputs::Tokens(_) => None,
-            Inputs::Dense(x) => Largest::of("inputs", x, &[steps, size, config.input.size()]),
-        };
-        let targets = match &self.targets {
-            Targets::Classes(_) => None,
-            Targets::Values(y) => {
-                Largest::of("targets", y, &[config.label_count(self.sequences.shape()), config.outputs])
-            }
-        };
-        Largest::or(inputs, targets)
-    }
-
-    /// How many positions of a batch that [`Batch::check`] passes count in the loss: those that are no padding and that
-    /// the mask, if there is one, leaves.
-    pub fn count(&self, config: &Config) -> usize {
-        self.counting(config).filter(|counts| *counts).count()
-    }
-
-    /// `[R]`: whether each position counts.
-    pub(crate) fn counting(&self, config: &Config) -> impl ExactSizeIterator<Item = bool> {
-        let left = |r| self.loss_mask.as_ref().is_none_or(|mask| mask.get(r) == Some(&true));
-        let labels = config.label_count(self.sequences.shape());
-        (0..labels).map(move |r| left(r) && self.is_valid(config, r))
-    }
-
-    /// Whether label `r` is not padding.
-    fn is_valid(&self, config: &Config, r: usize) -> bool {
-        let size = self.sequences.batch_size;
-        config.pooling().is_some() || r / size < self.sequences.length(r % size)
+    /// The same, with what is expected of a head.
+    pub fn with_head(mut self, head: HeadTargets) -> Self {
+        self.heads.push(head);
+        self
     }
 }
 
@@ -400,6 +333,14 @@ impl Sequences {
         }
     }
 
+    /// The largest number that is read, where it is large.
+    fn largest(&self, config: &Config) -> Option<Largest> {
+        match &self.inputs {
+            Inputs::Tokens(_) => None,
+            Inputs::Dense(x) => Largest::of("inputs", x, &[self.steps, self.batch_size, config.input.size()]),
+        }
+    }
+
     /// All steps.
     pub(crate) fn span(&self) -> Span<'_> {
         let (steps, batch_size, inputs) = (self.steps, self.batch_size, self.inputs.borrowed());
@@ -413,7 +354,7 @@ impl Sequences {
 }
 
 /// Element `at` of a `[T, B]` argument, as an error names it.
-fn position(argument: &str, at: usize, batch_size: usize) -> String {
+fn position(argument: impl Display, at: usize, batch_size: usize) -> String {
     format!("{argument}[{at}] (step {}, sequence {})", at / batch_size, at % batch_size)
 }
 
@@ -428,32 +369,13 @@ fn check_ids(ids: &[u32], allowed: usize, of: &str, place: impl Fn(usize) -> Str
     }
 }
 
-fn check_len(argument: &str, shape: &[usize], given: usize) -> Result<()> {
+fn check_len(argument: impl Display, shape: &[usize], given: usize) -> Result<()> {
     // An overflowing product is the length of nothing.
     let expected = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    if expected == Some(given) { Ok(()) } else { Err(Error::shape(argument, shape, &[given])) }
+    if expected == Some(given) { Ok(()) } else { Err(Error::shape(&argument.to_string(), shape, &[given])) }
 }
 
-/// Checks the number of labels, each of `width` numbers or an id; where it is that of another read-out, the error says
-/// which the model has.
-fn check_labels(argument: &str, shape: BatchShape, config: &Config, width: Option<usize>, given: usize) -> Result<()> {
-    let (labels, each) = (config.label_count(shape), width.unwrap_or(1));
-    if labels.checked_mul(each) == Some(given) {
-        return Ok(());
-    }
-    let BatchShape { steps, batch_size } = shape;
-    let every_step = config.pooling().is_none();
-    let other = if every_step { batch_size } else { steps.saturating_mul(batch_size) };
-    let expected: Vec<usize> = [labels].into_iter().chain(width).collect();
-    let argument = match (other.saturating_mul(each) == given, every_step) {
-        (true, true) => format!("{argument} (one for every step, as the network has no pool)"),
-        (true, false) => format!("{argument} (one for each sequence, as the network has a pool)"),
-        (false, _) => argument.to_owned(),
-    };
-    Err(Error::shape(&argument, &expected, &[given]))
-}
-
-fn check_finite<T: Float + Display>(argument: &str, values: &[T]) -> Result<()> {
+fn check_finite<T: Float + Display>(argument: impl Display, values: &[T]) -> Result<()> {
     match first_not_finite(values) {
         Some(at) => Err(Error::Data(format!("{argument}[{at}] is {}, expected a finite number", values[at]))),
         None => Ok(()),

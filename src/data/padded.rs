@@ -3,9 +3,12 @@
 //! The contract: what is padded here passes [`Batch::check`] with the loss that its targets are for; padding is id 0 or
 //! 0.0, of inputs and targets alike, and the lengths say where it begins.
 
-use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_labels, wrong_kind};
+use std::borrow::Cow;
+
+use super::labels::{HeadTargets, Labels, check_labels, check_names};
+use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
 use crate::error::{Error, Result};
-use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS};
+use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS, ReadOut};
 
 /// One sequence of T steps, with what is expected of it.
 ///
@@ -25,22 +28,41 @@ pub struct Example {
     pub inputs: Inputs,
     /// `[T]` ids or `[T, O]` numbers where every step is read out, else one id or `[O]` numbers.
     pub targets: Targets,
+    /// What is expected of each of the network's heads, in the same way; a mask is `[T]` or one.
+    pub heads: Vec<HeadTargets>,
 }
 
 impl Example {
     /// `[T]` ids to read, and the classes expected: `[T]`, or one.
     pub fn tokens(tokens: Vec<u32>, targets: Vec<u32>) -> Self {
-        Example { inputs: Inputs::Tokens(tokens), targets: Targets::Classes(targets) }
+        Self::new(Inputs::Tokens(tokens), Targets::Classes(targets))
     }
 
     /// What is read and what is expected.
     pub fn new(inputs: Inputs, targets: Targets) -> Self {
-        Example { inputs, targets }
+        Example { inputs, targets, heads: Vec::new() }
     }
 
     /// `[T, I]` numbers to read, and what is expected.
     pub fn dense(inputs: Vec<f32>, targets: impl Into<Targets>) -> Self {
-        Example { inputs: Inputs::Dense(inputs), targets: targets.into() }
+        Self::new(Inputs::Dense(inputs), targets.into())
+    }
+
+    /// The same, with what is expected of a head.
+    pub fn with_head(mut self, head: HeadTargets) -> Self {
+        self.heads.push(head);
+        self
+    }
+
+    /// What is expected of a read-out, where there is anything.
+    fn labels(&self, read_out: ReadOut<'_>) -> Option<Labels<'_>> {
+        match read_out.name {
+            None => Some(Labels { targets: &self.targets, loss_mask: None }),
+            Some(name) => {
+                let head = self.heads.iter().find(|head| head.name == name)?;
+                Some(Labels { targets: &head.targets, loss_mask: head.loss_mask.as_deref() })
+            }
+        }
     }
 }
 
@@ -86,7 +108,8 @@ impl Batch {
     ///
     /// # Errors
     /// Same as [`Sequences::pad`]; [`Error::Shape`] for targets of another length than the sequence asks for;
-    /// [`Error::Data`] for targets of two kinds, or with an id out of range or a number that is not finite.
+    /// [`Error::Data`] for targets of two kinds, or with an id out of range or a number that is not finite, and for
+    /// heads that are not those of the network.
     pub fn pad<'a>(examples: impl IntoIterator<Item = &'a Example>, config: &Config) -> Result<Self> {
         let examples: Vec<&Example> = examples.into_iter().collect();
         let longest = check_examples(&examples, config)?;
@@ -97,22 +120,44 @@ impl Batch {
     /// Lays checked examples side by side, padded to `steps`.
     pub(super) fn laid(examples: &[&Example], steps: usize, config: &Config) -> Self {
         let inputs: Vec<&Inputs> = examples.iter().map(|example| &example.inputs).collect();
-        let (mut classes, mut values) = (Vec::new(), Vec::new());
-        for example in examples {
-            match &example.targets {
-                Targets::Classes(ids) => classes.push(&ids[..]),
-                Targets::Values(reals) => values.push(&reals[..]),
-            }
-        }
-        // One label a sequence is a read-out of one step.
-        let labels = config.label_count(BatchShape { steps, batch_size: 1 });
-        let targets = if values.is_empty() {
-            Targets::Classes(side_by_side(&classes, labels, 1))
-        } else {
-            Targets::Values(side_by_side(&values, labels, config.outputs))
-        };
-        Batch { sequences: Sequences::laid(&inputs, steps, config), targets, loss_mask: None }
+        let sequences = Sequences::laid(&inputs, steps, config);
+        let (targets, loss_mask) = laid_labels(examples, steps, config.read_out());
+        let named = config.read_outs().filter_map(|read_out| Some((read_out.name?, read_out)));
+        let heads = named.map(|(name, read_out)| {
+            let (targets, loss_mask) = laid_labels(examples, steps, read_out);
+            HeadTargets { name: name.to_owned(), targets, loss_mask }
+        });
+        let heads = heads.collect();
+        Batch { sequences, targets, loss_mask, heads }
     }
+}
+
+/// The labels of a read-out side by side, padded to `steps`, and the mask where any has one.
+fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>) -> (Targets, Option<Vec<bool>>) {
+    let (mut classes, mut values, mut masks) = (Vec::new(), Vec::new(), Vec::new());
+    for labels in examples.iter().filter_map(|example| example.labels(read_out)) {
+        let count = match labels.targets {
+            Targets::Classes(ids) => {
+                classes.push(&ids[..]);
+                ids.len()
+            }
+            Targets::Values(reals) => {
+                values.push(&reals[..]);
+                reals.len() / read_out.outputs
+            }
+        };
+        masks.push(labels.loss_mask.map_or_else(|| Cow::Owned(vec![true; count]), Cow::Borrowed));
+    }
+    // One label a sequence is a read-out of one step.
+    let labels = read_out.rows.count(BatchShape { steps, batch_size: 1 });
+    let targets = if values.is_empty() {
+        Targets::Classes(side_by_side(&classes, labels, 1))
+    } else {
+        Targets::Values(side_by_side(&values, labels, read_out.outputs))
+    };
+    let is_masked = masks.iter().any(|mask| matches!(mask, Cow::Borrowed(_)));
+    let masks: Vec<&[bool]> = masks.iter().map(|mask| &mask[..]).collect();
+    (targets, is_masked.then(|| side_by_side(&masks, labels, 1)))
 }
 
 /// `[T_b, width]` each, to `[T, B, width]` with zeros behind the end of each.
@@ -141,19 +186,29 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
     for (b, example) in examples.iter().enumerate() {
         let steps = check_inputs(&format!("examples[{b}].inputs"), &example.inputs, config)?;
         longest = longest.max(steps);
-        let name = format!("examples[{b}].targets");
+        check_names(&example.heads, config, &format!("examples[{b}]"))?;
         let shape = BatchShape { steps, batch_size: 1 };
-        match (&example.targets, &examples[0].targets) {
-            (Targets::Classes(ids), Targets::Classes(_)) => {
-                check_labels(&name, shape, config, None, ids.len())?;
-                check_ids(ids, config.outputs, "outputs", |at| format!("{name}[{at}]"))?;
+        for read_out in config.read_outs() {
+            let (Some(labels), Some(first)) = (example.labels(read_out), examples[0].labels(read_out)) else {
+                continue;
+            };
+            let name = format!("examples[{b}].{}", read_out.argument("targets"));
+            match (labels.targets, first.targets) {
+                (Targets::Classes(ids), Targets::Classes(_)) => {
+                    check_labels(&name, shape, read_out, None, ids.len())?;
+                    check_ids(ids, read_out.outputs, "outputs", |at| format!("{name}[{at}]"))?;
+                }
+                (Targets::Values(reals), Targets::Values(_)) => {
+                    check_labels(&name, shape, read_out, Some(read_out.outputs), reals.len())?;
+                    check_finite(&name, reals)?;
+                }
+                (Targets::Classes(_), _) => return Err(two_kinds(&name, "classes", "real numbers")),
+                (Targets::Values(_), _) => return Err(two_kinds(&name, "real numbers", "classes")),
             }
-            (Targets::Values(reals), Targets::Values(_)) => {
-                check_labels(&name, shape, config, Some(config.outputs), reals.len())?;
-                check_finite(&name, reals)?;
+            if let Some(mask) = labels.loss_mask {
+                let name = format!("examples[{b}].{}", read_out.argument("mask"));
+                check_len(&name, &[read_out.rows.count(shape)], mask.len())?;
             }
-            (Targets::Classes(_), _) => return Err(two_kinds(&name, "classes", "real numbers")),
-            (Targets::Values(_), _) => return Err(two_kinds(&name, "real numbers", "classes")),
         }
     }
     Ok(longest)
@@ -199,8 +254,11 @@ pub(super) fn check_padded(steps: usize, size: usize, config: &Config) -> Result
         return Err(Error::Data("there are no sequences to pad, expected at least 1".to_owned()));
     }
     let features = if let InputKind::Dense(features) = config.input { features } else { 1 };
-    let read_outs = config.label_count(BatchShape { steps, batch_size: 1 });
-    for (what, steps, width) in [("inputs", steps, features), ("outputs", read_outs, config.outputs)] {
+    let shape = BatchShape { steps, batch_size: 1 };
+    let outputs = config
+        .read_outs()
+        .map(|read_out| (read_out.argument("outputs").to_string(), read_out.rows.count(shape), read_out.outputs));
+    for (what, steps, width) in std::iter::once(("inputs".to_owned(), steps, features)).chain(outputs) {
         let asked = [steps, size, width].iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
         if asked > MAX_ELEMENTS {
             return Err(Error::Limit {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::activation::Activation;
 use super::cells::Cell;
+use super::head::Head;
 use super::layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
-use super::shape::{BatchShape, check_size};
+use super::shape::{BatchShape, Rows, check_size};
 use crate::error::{Error, Result};
 
 /// What the network reads at every step.
@@ -91,6 +92,9 @@ pub struct Config {
     /// Whether the read-out's V is the embedding's table: one tensor, with both gradients.
     #[serde(default)]
     pub tied: bool,
+    /// Named read-outs of any layer's rows, beside V.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<Head>,
     /// How parameters are drawn.
     pub init: Init,
     /// Where the drawing starts.
@@ -103,7 +107,8 @@ impl Config {
 
     /// A network without layers and outputs yet: [`Config::layer`] and [`Config::outputs`] say them.
     pub fn new(input: InputKind) -> Self {
-        Config { input, layers: Vec::new(), outputs: 0, tied: false, init: Init::Uniform, seed: 0 }
+        let (layers, heads) = (Vec::new(), Vec::new());
+        Config { input, layers, outputs: 0, tied: false, heads, init: Init::Uniform, seed: 0 }
     }
 
     /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
@@ -167,18 +172,29 @@ impl Config {
         Config { outputs, ..self }
     }
 
+    /// The same network with a head: a read-out more, of so many outputs, of what the last layer makes.
+    pub fn head(mut self, name: impl Into<String>, outputs: usize) -> Self {
+        self.heads.push(Head { name: name.into(), reads: self.layers.len(), outputs });
+        self
+    }
+
     /// The same network, its recurrent layers of another cell.
     pub fn with_cell(self, cell: Cell) -> Self {
         self.with_recurrent(|layer| layer.cell = cell)
     }
 
-    /// The same network with this many recurrent layers, each as its first, where that stands.
+    /// The same network with this many recurrent layers, each as its first, where that stands. A head that reads a
+    /// recurrent layer reads the last of them.
     pub fn with_layers(mut self, layers: usize) -> Self {
         // Of more than a network may have, one is enough for the error that says so.
         let layers = layers.min(Self::MAX_LAYERS + 1);
         let recurrent = |layer: &Layer| matches!(layer, Layer::Recurrent(_));
         if let Some(at) = self.layers.iter().position(recurrent) {
             let layer = self.layers[at];
+            for head in self.heads.iter_mut().filter(|head| head.reads > at) {
+                let others = self.layers.iter().take(head.reads).skip(at).filter(|layer| !recurrent(layer)).count();
+                head.reads = at + layers + others;
+            }
             self.layers.retain(|layer| !recurrent(layer));
             self.layers.splice(at..at, std::iter::repeat_n(layer, layers));
         }
@@ -208,6 +224,10 @@ impl Config {
     /// The same network with another pool in the place of the one that it has, else above the last layer; or with none.
     pub fn with_pool(mut self, pool: Option<Pool>) -> Self {
         let at = self.pool_at().unwrap_or(self.layers.len());
+        let [had, has] = [self.pool_at().is_some(), pool.is_some()].map(usize::from);
+        for head in self.heads.iter_mut().filter(|head| head.reads > at) {
+            head.reads = head.reads - had + has;
+        }
         self.layers.retain(|layer| !matches!(layer, Layer::Pool(_)));
         self.layers.splice(at..at, pool.map(Layer::Pool));
         self
@@ -248,8 +268,18 @@ impl Config {
     }
 
     /// Returns how many labels a window of T steps and B sequences has: T·B, or B where there is a pool.
-    pub fn label_count(&self, BatchShape { steps, batch_size }: BatchShape) -> usize {
-        if self.pooling().is_none() { steps.saturating_mul(batch_size) } else { batch_size }
+    pub fn label_count(&self, shape: BatchShape) -> usize {
+        self.rows().count(shape)
+    }
+
+    /// What rows there are above so many layers.
+    pub(crate) fn rows_of(&self, layers: usize) -> Rows {
+        if self.pool_at().is_some_and(|pool| pool < layers) { Rows::Sequences } else { Rows::Steps }
+    }
+
+    /// What rows the network's own read-out reads.
+    pub(crate) fn rows(&self) -> Rows {
+        self.rows_of(self.layers.len())
     }
 
     /// Returns how many numbers the state of so many sequences has: of each recurrent layer h `[B, D·H]`, and c where
@@ -322,7 +352,41 @@ impl Config {
             }
         }
         check_size("outputs (O)", self.outputs)?;
+        self.check_heads()?;
         if self.tied { self.check_tied() } else { Ok(()) }
+    }
+
+    /// Checks that there is a layer of that number.
+    pub(crate) fn check_layer(&self, layer: usize) -> Result<()> {
+        let count = self.layers.len();
+        if layer < count {
+            Ok(())
+        } else {
+            Err(Error::Config(format!(
+                "layer {layer} is asked for, but the network's {count} layers are 0 to {}",
+                count - 1
+            )))
+        }
+    }
+
+    fn check_heads(&self) -> Result<()> {
+        let (count, most) = (self.heads.len(), Self::MAX_LAYERS);
+        if count > most {
+            return Err(Error::Config(format!("the number of heads is {count}, expected at most {most}")));
+        }
+        for (at, head) in self.heads.iter().enumerate() {
+            head.check()?;
+            let (name, reads, layers) = (&head.name, head.reads, self.layers.len());
+            if self.heads[..at].iter().any(|other| other.name == *name) {
+                return Err(Error::Config(format!("two heads are called `{name}`, expected a name for each")));
+            }
+            if !(1..=layers).contains(&reads) {
+                return Err(Error::Config(format!(
+                    "head `{name}` reads what {reads} layers make, expected 1 to the {layers} layers of the network"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn check_residual(&self, at: usize, layer: &Layer, below: usize) -> Result<()> {

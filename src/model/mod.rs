@@ -7,10 +7,12 @@
 mod activation;
 pub(crate) mod cells;
 mod config;
+mod head;
 mod init;
 mod layers;
 mod modules;
 mod parameters;
+mod read_outs;
 mod shape;
 mod state;
 
@@ -20,12 +22,14 @@ pub(crate) use cells::Record;
 pub use cells::{Cell, Reset};
 pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init, InputKind};
+pub use head::Head;
 pub use layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
 pub(crate) use modules::{Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
+pub(crate) use read_outs::ReadOut;
 pub use shape::BatchShape;
-pub(crate) use shape::check_size;
+pub(crate) use shape::{Rows, check_size};
 pub use state::State;
 pub(crate) use state::{StatePart, StateShape};
 

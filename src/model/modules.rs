@@ -2,8 +2,8 @@
 //!
 //! The contract: a network that is one stack of equal recurrent layers has PyTorch's names as they are, `weight_ih_l0`,
 //! and `weight` and `bias` of the read-out; in any other the module's name stands in front, `lstm.weight_ih_l0` or
-//! `dense.weight`, from the second of a kind on with a number, `lstm_1.weight_ih_l0`, and `head.0.` in front of the
-//! read-out's.
+//! `dense.weight`, from the second of a kind on with a number, `lstm_1.weight_ih_l0`, `head.0.` in front of the
+//! read-out's, and `head.tags.` in front of those of a head of that name.
 
 use std::ops::Range;
 
@@ -12,6 +12,9 @@ use super::layers::{Draw, Layer, ParameterGroup};
 
 /// The table of an embedding, of which a network has one at most.
 pub(crate) const EMBEDDING: &str = "embedding.weight";
+
+/// What stands in front of the names of the network's own read-out, among several modules.
+const OWN_HEAD: &str = "head.0.";
 
 /// Equal layers, one above the other.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ pub(crate) fn modules(config: &Config) -> Vec<Module> {
             _ => modules.push(Module { prefix: String::new(), layers: at..at + 1, layer: *layer }),
         }
     }
-    if modules.len() > 1 {
+    if modules.len() > 1 || !config.heads.is_empty() {
         for at in 0..modules.len() {
             let kind = modules[at].layer.kind();
             let before = modules[..at].iter().filter(|module| module.layer.kind() == kind).count();
@@ -55,12 +58,17 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
             groups.extend(own);
         }
     }
-    let (width, head) = (widths[config.layers.len()], if modules.len() > 1 { "head.0." } else { "" });
-    let of_head = |name: &str, shape, draw| ParameterGroup { names: vec![format!("{head}{name}")], shape, draw };
-    if !config.tied {
-        groups.push(of_head("weight", vec![config.outputs, width], Draw::Weight { blocks: 1, fan: width }));
+    let is_plain = modules.iter().all(|module| module.prefix.is_empty());
+    let own =
+        (if is_plain { "" } else { OWN_HEAD }.to_owned(), widths[config.layers.len()], config.outputs, config.tied);
+    let named = config.heads.iter().map(|head| (head.prefix(), widths[head.reads], head.outputs, false));
+    for (prefix, width, outputs, tied) in std::iter::once(own).chain(named) {
+        let of_head = |name: &str, shape, draw| ParameterGroup { names: vec![format!("{prefix}{name}")], shape, draw };
+        if !tied {
+            groups.push(of_head("weight", vec![outputs, width], Draw::Weight { blocks: 1, fan: width }));
+        }
+        groups.push(of_head("bias", vec![outputs], Draw::Bias { fan: width }));
     }
-    groups.push(of_head("bias", vec![config.outputs], Draw::Bias { fan: width }));
     for Module { prefix, layers, layer } in &modules {
         let Layer::Recurrent(recurrent) = layer else { continue };
         if recurrent.learned_initial_state {
@@ -72,7 +80,7 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
     groups
 }
 
-/// Whether a parameter of that name is of the read-out.
+/// Whether a parameter of that name is of the network's own read-out.
 pub(crate) fn is_read_out(name: &str) -> bool {
-    matches!(name.strip_prefix("head.0.").unwrap_or(name), "weight" | "bias")
+    matches!(name.strip_prefix(OWN_HEAD).unwrap_or(name), "weight" | "bias")
 }

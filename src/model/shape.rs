@@ -28,6 +28,23 @@ impl BatchShape {
     }
 }
 
+/// What rows a read-out reads: one for each step of each sequence, or behind a pool one for each sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    Steps,
+    Sequences,
+}
+
+impl Rows {
+    /// How many a window has.
+    pub fn count(self, BatchShape { steps, batch_size }: BatchShape) -> usize {
+        match self {
+            Rows::Steps => steps.saturating_mul(batch_size),
+            Rows::Sequences => batch_size,
+        }
+    }
+}
+
 pub(crate) fn check_size(what: &str, size: usize) -> Result<()> {
     if size == 0 { Err(Error::Config(format!("the number of {what} is 0, expected at least 1"))) } else { Ok(()) }
 }

@@ -31,7 +31,7 @@ use std::fmt;
 
 pub use bounds::{Bounds, Work};
 pub(crate) use builder::SharedTensors;
-pub use builder::{LossTensors, PlanTensors, TrainingTensors};
+pub use builder::{HeadTensors, LossTensors, PlanTensors, TrainingTensors};
 pub use cost::Cost;
 pub use cut::Cut;
 pub use flags::{FROZEN, NOT_DECAYED, parameter_flags};
@@ -44,7 +44,7 @@ pub use tile::{ProductTile, RecurrenceMode, Tile, Way};
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout};
-use crate::recipe::{Loss, Recipe};
+use crate::recipe::Recipe;
 
 /// A plan that an executor has prepared; that executor's alone, and good until it is told to free the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,13 +55,15 @@ pub const METRICS_SLOTS: usize = 1024;
 
 /// What one run of a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Purpose {
+pub enum Purpose<'a> {
     /// Outputs only.
     Infer,
-    /// Outputs and the loss against targets.
-    Evaluate(Loss),
-    /// Loss, gradients, clipping and the update of the parameters.
-    Train(Recipe),
+    /// The rows of this layer in the place of the outputs, and nothing of what stands above it.
+    Observe(usize),
+    /// Outputs and the losses against targets that a recipe names.
+    Evaluate(&'a Recipe),
+    /// Losses, gradients, clipping and the update of the parameters.
+    Train(&'a Recipe),
 }
 
 /// Which part of a step an operation belongs to.
@@ -138,7 +140,7 @@ impl Plan {
     /// [`Error::Limit`] for a tensor that the target cannot hold.
     pub fn new(
         config: &Config,
-        purpose: Purpose,
+        purpose: Purpose<'_>,
         steps: usize,
         batch: usize,
         target: &Target,
@@ -148,8 +150,11 @@ impl Plan {
                 return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
             }
         }
-        if let Purpose::Train(recipe) = purpose {
-            recipe.check_for(config)?;
+        match purpose {
+            Purpose::Infer => {}
+            Purpose::Observe(layer) => config.check_layer(layer)?,
+            Purpose::Evaluate(recipe) => recipe.check_heads(config)?,
+            Purpose::Train(recipe) => recipe.check_for(config)?,
         }
         target.check()?;
         let layout = Layout::new(config)?;
@@ -160,7 +165,7 @@ impl Plan {
     pub(crate) fn shared(config: &Config, recipe: Option<&Recipe>, target: &Target) -> Result<(Self, SharedTensors)> {
         recipe.map_or(Ok(()), |recipe| recipe.check_for(config))?;
         target.check()?;
-        builder::shared(&Layout::new(config)?, recipe, target)
+        builder::shared(config, &Layout::new(config)?, recipe, target)
     }
 
     /// Adds a tensor.

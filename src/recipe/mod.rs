@@ -168,6 +168,30 @@ pub enum Precision {
 /// The largest norm that a gradient is scaled up to: its square, and the optimiser's sums of them, are numbers of f32.
 const MAX_NORM: f64 = 1e15;
 
+/// What a head is trained by.
+///
+/// ```
+/// use recurrent::{Loss, Recipe};
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_head("value", Loss::MeanSquared, 0.5);
+/// assert_eq!((recipe.heads[0].name.as_str(), recipe.heads[0].weight), ("value", 0.5));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(deny_unknown_fields)]
+pub struct HeadLoss {
+    /// The head's.
+    pub name: String,
+    /// What is minimised: a mean over the head's positions that count.
+    pub loss: Loss,
+    /// By what it is multiplied in the sum of all losses: above 0, at most [`HeadLoss::MAX_WEIGHT`].
+    pub weight: f64,
+}
+
+impl HeadLoss {
+    /// The largest weight.
+    pub const MAX_WEIGHT: f64 = 1e6;
+}
+
 /// How a network is trained.
 ///
 /// ```
@@ -177,12 +201,15 @@ const MAX_NORM: f64 = 1e15;
 ///     .with_clip(Clip::Norm(1.0));
 /// assert_eq!(recipe.rate(1), 0.05);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What is minimised.
+    /// What is minimised, of the network's own read-out.
     pub loss: Loss,
+    /// What is added to it, of each head of the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadLoss>,
     /// What is done to the gradient.
     pub clip: Clip,
     /// The rule of the update.
@@ -214,6 +241,7 @@ impl Recipe {
     pub fn new(loss: Loss) -> Self {
         Recipe {
             loss,
+            heads: Vec::new(),
             clip: Clip::Norm(5.0),
             optimizer: Optimizer::adam(),
             learning_rate: 2e-3,
@@ -223,6 +251,12 @@ impl Recipe {
             gradient_checkpointing: GradientCheckpointing::None,
             trace: false,
         }
+    }
+
+    /// The same with the loss of a head of that name, times a weight, added to what is minimised.
+    pub fn with_head(mut self, name: impl Into<String>, loss: Loss, weight: f64) -> Self {
+        self.heads.push(HeadLoss { name: name.into(), loss, weight });
+        self
     }
 
     /// The same with other clipping.
@@ -273,6 +307,7 @@ impl Recipe {
     /// [`Recipe::check`], and whether a network has what is dropped.
     pub(crate) fn check_for(&self, config: &Config) -> Result<()> {
         self.check()?;
+        self.check_heads(config)?;
         if self.dropout.outputs > 0.0 && config.recurrent_layers().count() == 1 {
             let p = self.dropout.outputs;
             return Err(Error::Config(format!(
@@ -290,7 +325,42 @@ impl Recipe {
         Ok(())
     }
 
+    /// Checks that the network's heads are those that have a loss.
+    pub(crate) fn check_heads(&self, config: &Config) -> Result<()> {
+        for (at, HeadLoss { name, .. }) in self.heads.iter().enumerate() {
+            if self.heads[..at].iter().any(|other| other.name == *name) {
+                return Err(Error::Config(format!("the recipe has two losses of a head `{name}`, expected one")));
+            }
+            if !config.heads.iter().any(|head| head.name == *name) {
+                let heads: Vec<&str> = config.heads.iter().map(|head| head.name.as_str()).collect();
+                return Err(Error::Config(format!(
+                    "the recipe has a loss of a head `{name}`, but the network's heads are {heads:?}"
+                )));
+            }
+        }
+        match config.heads.iter().find(|head| self.head(&head.name).is_none()) {
+            None => Ok(()),
+            Some(head) => Err(Error::Config(format!(
+                "the network has a head `{}`, but the recipe has no loss of it; expected Recipe::with_head",
+                head.name
+            ))),
+        }
+    }
+
+    /// The weight of the loss of a read-out, the network's own or a head.
+    pub(crate) fn weight(&self, head: Option<&str>) -> f64 {
+        head.and_then(|name| self.head(name)).map_or(1.0, |head| head.weight)
+    }
+
+    /// The loss of a head.
+    pub(crate) fn head(&self, name: &str) -> Option<&HeadLoss> {
+        self.heads.iter().find(|head| head.name == name)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        for HeadLoss { name, weight, .. } in &self.heads {
+            at_most(&format!("the weight of the loss of head `{name}`"), *weight, HeadLoss::MAX_WEIGHT)?;
+        }
         at_most("the learning rate", self.learning_rate, Self::MAX_RATE)?;
         fraction("dropout between layers", self.dropout.outputs)?;
         fraction("dropout of inputs", self.dropout.inputs)?;

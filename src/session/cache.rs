@@ -54,14 +54,16 @@ pub(crate) struct PlanKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Infer,
+    Observe(usize),
     Evaluate,
     Train,
 }
 
 impl Kind {
-    pub fn of(purpose: &Purpose) -> Self {
+    pub fn of(purpose: &Purpose<'_>) -> Self {
         match purpose {
             Purpose::Infer => Kind::Infer,
+            Purpose::Observe(layer) => Kind::Observe(*layer),
             Purpose::Evaluate(_) => Kind::Evaluate,
             Purpose::Train(_) => Kind::Train,
         }

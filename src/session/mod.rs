@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub use cache::PlanCacheStats;
 pub(crate) use cache::{CachedPlan, Kind};
+pub(crate) use read::Outputs;
 
 use crate::data::{InputsRef, Span, Start};
 use crate::device::Device;
@@ -145,7 +146,7 @@ impl Session {
     }
 
     /// The plan of a purpose and a size, made if it is not in the cache.
-    pub async fn prepared(&mut self, purpose: &Purpose, steps: usize, batch: usize) -> Result<Arc<CachedPlan>> {
+    pub async fn prepared(&mut self, purpose: &Purpose<'_>, steps: usize, batch: usize) -> Result<Arc<CachedPlan>> {
         let (config, target) = (&self.config, self.device.target());
         let make = || Plan::new(config, *purpose, steps, batch, &target);
         let key = PlanKey { kind: Kind::of(purpose), steps, batch };

@@ -11,17 +11,28 @@ use super::{Carried, Session};
 use crate::data::{Span, Start};
 use crate::error::Result;
 use crate::executor::Readback;
-use crate::model::{Layer, Pool};
+use crate::model::{BatchShape, Layer, Pool, Rows};
 use crate::plan::Purpose;
 
 /// How many chunks a device is given before it is waited for: each is held in the driver's memory until it is done.
 const MAX_AHEAD: usize = 64;
 
+/// What a network made of some sequences. Kept from call to call for its memory.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    /// `[R, O]` of the network's own read-out, or the rows of a layer that is observed.
+    pub own: Vec<f32>,
+    /// `[R, O]` of each head.
+    pub heads: Vec<Vec<f32>>,
+    /// Chunk by chunk what all of them made of it, where there are heads.
+    chunks: Vec<f32>,
+}
+
 impl Session {
     /// Makes the plan of a number of steps ready, so that it need not be made later; it holds the state until another
     /// has run.
     pub async fn prepare_reading(&mut self, steps: usize, batch: usize) -> Result<()> {
-        let steps = steps.min(self.chunk(batch, false).unwrap_or(steps));
+        let steps = steps.min(self.chunk(&Purpose::Infer, batch, false).unwrap_or(steps));
         let made = self.prepared(&Purpose::Infer, steps, batch).await?;
         if let Carried::Nowhere = self.carried {
             self.carried = Carried::Device(made);
@@ -30,24 +41,41 @@ impl Session {
     }
 
     /// Reads sequences that were checked, from the state that `start` names, and puts what is read out in the place of
-    /// `out`: `[T, B, O]`, or `[B, O]` of a network that is read out once.
-    pub async fn read(&mut self, sequences: Span<'_>, start: &Start, out: &mut Vec<f32>) -> Result<()> {
+    /// `out`; or, where `purpose` is to observe a layer, its rows.
+    pub async fn read(
+        &mut self,
+        purpose: Purpose<'_>,
+        sequences: Span<'_>,
+        start: &Start,
+        out: &mut Outputs,
+    ) -> Result<()> {
         let Span { steps, batch_size, .. } = sequences;
-        let chunk = self.chunk(batch_size, sequences.lengths.is_some()).unwrap_or(steps);
-        let every_step = self.config.pooling().is_none();
-        let mut readback =
-            Readback::new(if every_step { steps * batch_size } else { batch_size } * self.config.outputs);
+        let chunk = self.chunk(&purpose, batch_size, sequences.lengths.is_some()).unwrap_or(steps);
+        let (config, shape) = (&self.config, BatchShape { steps, batch_size });
+        // Each chunk's are read where any has a row for each step; of the others the last are those that stay.
+        let (every_step, expected, has_heads) = match purpose {
+            Purpose::Observe(layer) => {
+                let rows = config.rows_of(layer + 1);
+                (rows == Rows::Steps, rows.count(shape) * config.widths()[layer + 1], false)
+            }
+            _ => {
+                let expected = config.read_outs().map(|of_one| of_one.rows.count(shape) * of_one.outputs).sum();
+                (config.read_outs().any(|of_one| of_one.rows == Rows::Steps), expected, !config.heads.is_empty())
+            }
+        };
+        let mut readback = Readback::new(expected);
+        let to = if has_heads { &mut out.chunks } else { &mut out.own };
         if *start != Start::Carry {
             // Nobody will want it again.
             self.carried = Carried::Nowhere;
         }
         // Both before anything is run, so that a plan which cannot be made leaves the state as it was.
-        let whole = if steps >= chunk { Some(self.prepared(&Purpose::Infer, chunk, batch_size).await?) } else { None };
+        let whole = if steps >= chunk { Some(self.prepared(&purpose, chunk, batch_size).await?) } else { None };
         let rest = match steps % chunk {
             0 => None,
-            rest => Some(self.prepared(&Purpose::Infer, rest, batch_size).await?),
+            rest => Some(self.prepared(&purpose, rest, batch_size).await?),
         };
-        out.clear();
+        to.clear();
         for (number, first) in (0..steps).step_by(chunk).enumerate() {
             let part = sequences.part(first, chunk.min(steps - first));
             let Some(plan) = (if part.steps == chunk { &whole } else { &rest }) else { continue };
@@ -56,7 +84,7 @@ impl Session {
             self.carried = carried;
             fed?;
             if every_step || first + chunk >= steps {
-                self.executor.run_and_read((plan.id, plan.tensors.outputs), &mut readback, out).await?;
+                self.executor.run_and_read((plan.id, plan.tensors.outputs), &mut readback, to).await?;
             } else {
                 self.executor.run(plan.id)?;
             }
@@ -65,12 +93,41 @@ impl Session {
                 self.executor.idle().await?;
             }
         }
-        self.executor.finish(&mut readback, out).await
+        self.executor.finish(&mut readback, to).await?;
+        if has_heads {
+            let begin = if every_step { 0 } else { (steps - 1) / chunk * chunk };
+            self.take_apart(sequences, (begin, chunk), out);
+        }
+        Ok(())
+    }
+
+    /// From what all read-outs made of one chunk after another, from step `begin` on, to what each made of all.
+    fn take_apart(
+        &self,
+        sequences: Span<'_>,
+        (begin, chunk): (usize, usize),
+        Outputs { own, heads, chunks }: &mut Outputs,
+    ) {
+        let Span { steps, batch_size, .. } = sequences;
+        heads.resize_with(self.config.heads.len(), Vec::new);
+        let mut rest = chunks.as_slice();
+        for first in (begin..steps).step_by(chunk) {
+            let shape = BatchShape { steps: chunk.min(steps - first), batch_size };
+            for (read_out, to) in self.config.read_outs().zip(std::iter::once(&mut *own).chain(heads.iter_mut())) {
+                let (of_chunk, after) = rest.split_at(read_out.rows.count(shape) * read_out.outputs);
+                if first == begin || read_out.rows == Rows::Sequences {
+                    to.clear();
+                }
+                to.extend_from_slice(of_chunk);
+                rest = after;
+            }
+        }
     }
 
     /// How many steps one plan reads at most; `None` where it has to read all.
-    fn chunk(&self, batch: usize, has_lengths: bool) -> Option<usize> {
-        let is_whole = match self.config.pool_at().map(|at| self.config.layers.split_at(at)) {
+    fn chunk(&self, purpose: &Purpose<'_>, batch: usize, has_lengths: bool) -> Option<usize> {
+        let is_run = |pool: &usize| !matches!(purpose, Purpose::Observe(layer) if layer < pool);
+        let is_whole = match self.config.pool_at().filter(is_run).map(|at| self.config.layers.split_at(at)) {
             None => false,
             // A recurrence holds the last state of a sequence that has ended; the last of other rows may lie in any
             // chunk.

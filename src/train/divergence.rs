@@ -32,7 +32,11 @@ impl Trainer {
     async fn largest(&mut self) -> Result<Option<Largest>> {
         let Some(last) = self.last.clone() else { return Ok(None) };
         let mut largest = None;
-        for (argument, tensor) in [("inputs", last.tensors.inputs), ("targets", last.loss().targets)] {
+        let named = self.config().read_outs().map(|read_out| read_out.argument("targets").to_string());
+        let losses = std::iter::once(Some(last.loss())).chain(last.tensors.heads.iter().map(|head| head.loss));
+        let targets = named.zip(losses).filter_map(|(argument, loss)| Some((argument, loss?.targets)));
+        let all: Vec<_> = std::iter::once(("inputs".to_owned(), last.tensors.inputs)).chain(targets).collect();
+        for (argument, tensor) in all {
             let Tensor { dtype, shape, .. } = self.session.executor.plan(last.id).get(tensor).clone();
             if dtype == DType::F32 {
                 let values = self.session.executor.read(last.id, tensor).await?;

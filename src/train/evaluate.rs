@@ -8,66 +8,125 @@ use std::sync::Arc;
 
 use super::Trainer;
 use super::feed::{nothing_counts, upload};
+use super::metrics::{HeadMetrics, table_row, tables};
 use crate::data::Batch;
 use crate::error::{Error, Largest, Result};
-use crate::plan::{METRICS_SLOTS, MetricsRow, Purpose, StepParams};
+use crate::model::Head;
+use crate::plan::{METRICS_SLOTS, Purpose, StepParams};
 use crate::session::{CachedPlan, Carried};
+
+/// The mean of a read-out's loss over windows, as it is added up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    /// Σ loss · count.
+    sum: f64,
+    /// Positions that count.
+    count: f64,
+}
+
+/// Windows of one plan whose losses are still on the device.
+#[derive(Default)]
+struct Waiting {
+    plan: Option<Arc<CachedPlan>>,
+    windows: usize,
+    /// How many positions of each window count, for each read-out.
+    counts: Vec<f64>,
+}
 
 impl Trainer {
     /// The mean loss over all positions of `batches` that count; of one batch, `[&batch]`. Neither the weights nor the
-    /// carried state of the training change.
+    /// carried state of the training change. Where the network has heads, that of its own read-out and of each head,
+    /// times its weight, added up.
     ///
     /// # Errors
     /// Same as [`Trainer::step_async`]; [`Error::Data`] without any batch and where no position of any batch counts;
     /// [`Error::LossNotFinite`].
     pub async fn evaluate_async<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
-        let (mut sum, mut count) = (0.0, 0.0);
+        let means = self.means(batches).await?;
+        let weights = self.config().read_outs().map(|read_out| self.recipe.weight(read_out.name));
+        // What counts nowhere has no loss.
+        let counted = means.iter().zip(weights).filter(|(mean, _)| mean.count > 0.0);
+        Ok(counted.map(|(mean, weight)| weight * mean.sum / mean.count).sum())
+    }
+
+    /// The mean losses that [`Trainer::evaluate_async`] adds up, each by itself: of the network's own read-out, called
+    /// `outputs`, and of each head. One none of whose positions counts is left out.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::evaluate_async`].
+    pub async fn evaluate_heads_async<I: IntoIterator<Item: Borrow<Batch>>>(
+        &mut self,
+        batches: I,
+    ) -> Result<Vec<HeadMetrics>> {
+        let means = self.means(batches).await?;
+        let counted = self.config().read_outs().zip(means).filter(|(_, mean)| mean.count > 0.0);
+        let metrics = counted.map(|(read_out, mean)| HeadMetrics {
+            name: read_out.name.unwrap_or(Head::OWN).to_owned(),
+            loss: mean.sum / mean.count,
+        });
+        Ok(metrics.collect())
+    }
+
+    /// Those of each read-out.
+    async fn means<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<Vec<Mean>> {
+        let mut means = vec![Mean::default(); self.config().read_outs().count()];
         let mut carried = Carried::Nowhere;
-        // Windows of one plan whose losses are still on the device: how many positions of each count.
-        let mut waiting: Vec<f64> = Vec::new();
-        let mut last: Option<Arc<CachedPlan>> = None;
+        let mut waiting = Waiting::default();
         let (mut largest, mut labels) = (None, 0);
         for batch in batches {
             let batch = batch.borrow();
-            batch.check(self.session.config(), self.recipe.loss)?;
+            batch.check(self.session.config(), &self.recipe)?;
             let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-            let prepared = self.session.prepared(&Purpose::Evaluate(self.recipe.loss), steps, size).await?;
-            if let Some(last) = last.filter(|last| last.id != prepared.id || waiting.len() == METRICS_SLOTS) {
-                sum += self.collect(&last, &waiting).await?;
-                waiting.clear();
+            let prepared = self.session.prepared(&Purpose::Evaluate(&self.recipe), steps, size).await?;
+            let is_other = waiting.plan.as_ref().is_some_and(|plan| plan.id != prepared.id);
+            if is_other || waiting.windows == METRICS_SLOTS {
+                self.collect(&mut waiting, &mut means).await?;
             }
-            let counting = batch.count(self.session.config());
-            let (metrics_row, positions) = (waiting.len() as f64, counting as f64);
-            let step_params = StepParams { metrics_row, positions, ..StepParams::default() };
-            upload(&mut self.session, &prepared, batch, (&carried, step_params), &mut self.rows_by_token)?;
+            let metrics_row = waiting.windows as f64;
+            let counts = self.session.config().read_outs().map(|read_out| batch.count_of(read_out) as f64);
+            waiting.counts.extend(counts);
+            let positions = &waiting.counts[waiting.windows * means.len()..];
+            let step_params = StepParams { metrics_row, ..StepParams::default() };
+            upload(&mut self.session, &prepared, batch, (&carried, step_params, positions), &mut self.rows_by_token)?;
             self.session.executor.run(prepared.id)?;
             carried = Carried::Device(Arc::clone(&prepared));
-            waiting.push(counting as f64);
-            count += counting as f64;
+            waiting.windows += 1;
             labels += batch.valid(self.session.config());
             largest = Largest::or(largest, batch.largest(self.session.config()));
-            last = Some(prepared);
+            waiting.plan = Some(prepared);
         }
-        let Some(last) = last else {
+        if waiting.plan.is_none() {
             return Err(Error::Data("there is no batch to evaluate".to_owned()));
-        };
-        if count == 0.0 {
+        }
+        self.collect(&mut waiting, &mut means).await?;
+        if means.iter().all(|mean| mean.count == 0.0) {
             return Err(nothing_counts(labels));
         }
-        sum += self.collect(&last, &waiting).await?;
-        let loss = sum / count;
-        if loss.is_finite() {
-            Ok(loss)
+        if means.iter().all(|mean| mean.sum.is_finite()) {
+            Ok(means)
         } else {
             let seen = Box::new(self.broken_evaluation(largest).await?);
             Err(Error::LossNotFinite { steps: self.steps, seen })
         }
     }
 
-    /// Σ loss · count over the windows of an evaluation's plan; a window without a label has no loss.
-    async fn collect(&mut self, prepared: &CachedPlan, counts: &[f64]) -> Result<f64> {
-        let rows = self.session.executor.read(prepared.id, prepared.loss().metrics).await?;
-        let losses = rows.chunks_exact(MetricsRow::LEN).map(|row| f64::from(MetricsRow::of(row).loss));
-        Ok(losses.zip(counts).filter(|(_, count)| **count > 0.0).map(|(loss, count)| loss * count).sum())
+    /// Adds up the losses of windows of an evaluation's plan, and forgets them; a window without a label has no loss.
+    async fn collect(&mut self, waiting: &mut Waiting, means: &mut [Mean]) -> Result<()> {
+        let Some(plan) = waiting.plan.take() else { return Ok(()) };
+        let rows = self.session.executor.read(plan.id, plan.loss().metrics).await?;
+        // Of several losses the first table is their sum.
+        let of_each = tables(&rows).skip(usize::from(means.len() > 1));
+        let each = means.len();
+        for (at, (mean, table)) in means.iter_mut().zip(of_each).enumerate() {
+            for (window, count) in waiting.counts.iter().skip(at).step_by(each).enumerate() {
+                if *count > 0.0 {
+                    mean.sum += f64::from(table_row(table, window).loss) * count;
+                    mean.count += count;
+                }
+            }
+        }
+        waiting.windows = 0;
+        waiting.counts.clear();
+        Ok(())
     }
 }

@@ -13,16 +13,16 @@ pub(super) fn nothing_counts(labels: usize) -> Error {
     Error::Data(format!("the mask leaves none of the {labels} positions to learn from"))
 }
 
-/// Writes everything that one run on a window reads.
+/// Writes everything that one run on a window reads; `positions` are those of each read-out, divided by its weight.
 pub(super) fn upload(
     session: &mut Session,
     plan: &CachedPlan,
     batch: &Batch,
-    (carried, step_params): (&Carried, StepParams<f64>),
+    (carried, step_params, positions): (&Carried, StepParams<f64>, &[f64]),
     rows: &mut RowsByToken,
 ) -> Result<()> {
     session.feed(plan, &batch.sequences.span(), &batch.sequences.start, carried)?;
-    let (id, loss) = (plan.id, plan.loss());
+    let id = plan.id;
     let (config, executor) = session.config_and_executor();
     let rows_by_token = plan.tensors.training.and_then(|training| Some((training.rows_by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (rows_by_token, &batch.sequences.inputs) {
@@ -30,12 +30,18 @@ pub(super) fn upload(
         executor.write_ids(id, order, &rows.order)?;
         executor.write_ids(id, starts, &rows.starts)?;
     }
-    match &batch.targets {
-        Targets::Classes(classes) => executor.write_ids(id, loss.targets, classes)?,
-        Targets::Values(values) => executor.write_f32(id, loss.targets, values)?,
+    let losses = std::iter::once(plan.loss()).chain(plan.tensors.heads.iter().filter_map(|head| head.loss));
+    for ((read_out, loss), positions) in config.read_outs().zip(losses).zip(positions) {
+        match batch.labels(read_out).map(|labels| labels.targets) {
+            Some(Targets::Classes(classes)) => executor.write_ids(id, loss.targets, classes)?,
+            Some(Targets::Values(values)) => executor.write_f32(id, loss.targets, values)?,
+            None => unreachable!("a batch that was checked"),
+        }
+        executor.write(id, loss.loss_mask, batch.counting(read_out).map(|counts| f64::from(u8::from(counts))))?;
+        let step_params = StepParams { positions: *positions, ..step_params };
+        executor.write(id, loss.step_params, step_params.elements().into_iter())?;
     }
-    executor.write(id, loss.loss_mask, batch.counting(config).map(|counts| f64::from(u8::from(counts))))?;
-    executor.write(id, loss.step_params, step_params.elements().into_iter())
+    Ok(())
 }
 
 /// The rows of each token in every part of a window: `order[starts[p, v]..starts[p, v + 1]]` are those of v in part p,

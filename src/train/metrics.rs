@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Trainer;
 use crate::error::{Error, Result};
+use crate::model::Head;
 use crate::plan::{LossScale, METRICS_SLOTS, MetricsRow};
 use crate::recipe::Precision;
 
@@ -31,12 +32,13 @@ const RECENT: usize = 8;
 /// }
 /// # Ok::<(), recurrent::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Metrics {
     /// The step, counted from 1.
     pub step: u64,
-    /// The mean loss over the positions that count: nats for cross-entropy.
+    /// The mean loss over the positions that count: nats for cross-entropy. Where the network has heads, that of its
+    /// own read-out and of each head, times its weight, added up.
     pub loss: f64,
     /// The global norm of the gradient before clipping.
     pub grad_norm: f64,
@@ -46,6 +48,36 @@ pub struct Metrics {
     /// Whether the step changed the weights. In half precision it does not where the scaled gradient overflowed
     /// f16; the norm is then that of the rest, and the loss scale is halved. See [`Trainer::loss_scale_async`].
     pub updated: bool,
+    /// Where the network has heads, the mean loss of its own read-out, called `outputs`, and of each head, by itself; 0
+    /// where none of its positions counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadMetrics>,
+}
+
+/// The loss of one read-out of a network that has several.
+///
+/// ```
+/// use recurrent::{
+///     Batch, BatchShape, Config, Device, HeadTargets, InputKind, Loss, Model, Recipe, Recurrent, Targets, Trainer,
+/// };
+/// let config = Config::new(InputKind::Tokens(3)).layer(Recurrent::gru(8)).head("value", 1).outputs(3);
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_head("value", Loss::MeanSquared, 0.5);
+/// let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config)?, recipe)?;
+/// let window = Batch::tokens(BatchShape { steps: 2, batch_size: 1 }, vec![0, 1], vec![1, 2]);
+/// trainer.step(&window.with_head(HeadTargets::new("value", Targets::Values(vec![0.1, 0.2]))))?;
+/// let metrics = &trainer.metrics()?[0];
+/// let [own, value] = &metrics.heads[..] else { panic!("two read-outs") };
+/// assert_eq!((own.name.as_str(), value.name.as_str()), ("outputs", "value"));
+/// assert!((own.loss + 0.5 * value.loss - metrics.loss).abs() < 1e-5);
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct HeadMetrics {
+    /// The head's name, or `outputs` of the network's own read-out.
+    pub name: String,
+    /// The mean over its positions that count, whatever its weight.
+    pub loss: f64,
 }
 
 /// How many steps there were whose metrics were read, and how many of them were clipped.
@@ -63,9 +95,10 @@ impl Trainer {
         if unread > 0 {
             let rows = self.session.read_shared(tensor).await?;
             for step in self.read..self.steps {
-                let first = (step % METRICS_SLOTS as u64) as usize * MetricsRow::LEN;
-                let row = MetricsRow::of(&rows[first..first + MetricsRow::LEN]);
+                let (mut tables, slot) = (tables(&rows), (step % METRICS_SLOTS as u64) as usize);
+                let Some(row) = tables.next().map(|table| table_row(table, slot)) else { continue };
                 self.metrics.push(row);
+                self.head_losses.extend(tables.map(|table| table_row(table, slot).loss));
                 self.clipped.clipped += u64::from(row.clip_scale < 1.0);
                 self.clipped.steps += 1;
             }
@@ -85,7 +118,8 @@ impl Trainer {
     pub async fn metrics_async(&mut self) -> Result<Vec<Metrics>> {
         self.drain().await?;
         let first = self.steps - self.metrics.len() as u64 + 1;
-        let rows = std::mem::take(&mut self.metrics);
+        let (rows, head_losses) = (std::mem::take(&mut self.metrics), std::mem::take(&mut self.head_losses));
+        let mut head_losses = head_losses.chunks(head_losses.len().div_ceil(rows.len().max(1)).max(1));
         let last = rows.last().copied().unwrap_or_default();
         let may_skip = if self.session.device().precision() == Precision::F16 { MAX_SKIPPED } else { 0 };
         let mut read = Vec::with_capacity(rows.len());
@@ -101,14 +135,24 @@ impl Trainer {
                 return Err(Error::Diverged { step, what, seen });
             }
             let [loss, grad_norm, clip_scale] = [loss, grad_norm, clip_scale].map(f64::from);
-            let metrics = Metrics { step, loss, grad_norm, clip_scale, updated };
+            let heads = head_losses.next().map_or_else(Vec::new, |losses| self.head_metrics(losses));
+            let metrics = Metrics { step, loss, grad_norm, clip_scale, updated, heads };
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back(metrics);
+            self.recent.push_back(metrics.clone());
             read.push(metrics);
         }
         Ok(read)
+    }
+
+    /// From losses times their weights, of the network's own read-out and of each head.
+    pub(super) fn head_metrics(&self, losses: &[f32]) -> Vec<HeadMetrics> {
+        let metrics = self.session.config().read_outs().zip(losses).map(|(read_out, loss)| {
+            let name = read_out.name.unwrap_or(Head::OWN).to_owned();
+            HeadMetrics { name, loss: f64::from(*loss) / self.recipe.weight(read_out.name) }
+        });
+        metrics.collect()
     }
 
     /// Returns the loss scale: the factor on the gradient of the next step's loss on its way through f16 tensors; 1 in
@@ -139,4 +183,14 @@ impl Trainer {
             None => Ok(None),
         }
     }
+}
+
+/// The tables of metrics: of the sum of all losses and, where there are several, of each.
+pub(super) fn tables(rows: &[f32]) -> impl Iterator<Item = &[f32]> {
+    rows.chunks_exact(METRICS_SLOTS * MetricsRow::LEN)
+}
+
+/// A row of one.
+pub(super) fn table_row(table: &[f32], slot: usize) -> MetricsRow {
+    MetricsRow::of(&table[slot * MetricsRow::LEN..][..MetricsRow::LEN])
 }

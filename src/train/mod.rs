@@ -16,7 +16,7 @@ mod waiting;
 pub use crate::clock::TimingSource;
 pub use crate::plan::Phase;
 pub use early_stopping::EarlyStopping;
-pub use metrics::Metrics;
+pub use metrics::{HeadMetrics, Metrics};
 pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, TensorStats, Trace};
 
@@ -64,6 +64,10 @@ pub struct Trainer {
     read: u64,
     /// Metrics read from the device but not yet by the caller.
     metrics: Vec<MetricsRow>,
+    /// The losses of the network's own read-out and of each head of the same steps, where it has heads.
+    head_losses: Vec<f32>,
+    /// The positions of a step that count for each read-out, divided by its weight. Kept for its memory.
+    positions: Vec<f64>,
     /// The last metrics that the caller read, oldest first.
     recent: VecDeque<Metrics>,
     /// Number of consecutive steps, up to the last whose metrics the caller read, that changed no weight.
@@ -93,6 +97,8 @@ impl Trainer {
             steps: 0,
             read: 0,
             metrics: Vec::new(),
+            head_losses: Vec::new(),
+            positions: Vec::new(),
             recent: VecDeque::new(),
             skipped: 0,
             last: None,
@@ -118,7 +124,7 @@ impl Trainer {
         if training.steps > u64::MAX / 2 {
             return Err(Error::Data(format!("the checkpoint counts {} steps, too many to go on", training.steps)));
         }
-        let mut trainer = Self::new_async(device, &checkpoint.model, training.recipe).await?;
+        let mut trainer = Self::new_async(device, &checkpoint.model, training.recipe.clone()).await?;
         let tensors = trainer.session.shared();
         let moments = training.recipe.optimizer.moment_count();
         if training.moments.len() != moments {
@@ -147,7 +153,7 @@ impl Trainer {
     /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
     pub async fn prepare_async(&mut self, shape: BatchShape) -> Result<()> {
         let BatchShape { steps, batch_size } = shape;
-        self.session.prepared(&Purpose::Train(self.recipe), steps, batch_size).await.map(drop)
+        self.session.prepared(&Purpose::Train(&self.recipe), steps, batch_size).await.map(drop)
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
@@ -186,25 +192,24 @@ impl Trainer {
 
     /// Where its runs are to be timed, that of the last window is left in `timed`.
     async fn step_windows(&mut self, batches: &[Batch], mut timed: Option<&mut Option<Timed>>) -> Result<()> {
-        let mut count = 0;
         let mut held = self.session.carried.batch_size();
         // All are in use until the step is done. What a dropped future left is not.
         self.windows.clear();
         for (at, batch) in batches.iter().enumerate() {
             let (start, steps, size) = (&batch.sequences.start, batch.sequences.steps, batch.sequences.batch_size);
-            let checked = batch.check(self.session.config(), self.recipe.loss);
+            let checked = batch.check(self.session.config(), &self.recipe);
             checked
                 .and_then(|()| check_start(start, size, held))
                 .map_err(|error| if batches.len() == 1 { error } else { error.inside(&format!("batches[{at}]")) })?;
-            let prepared = self.session.prepared(&Purpose::Train(self.recipe), steps, size).await?;
+            let prepared = self.session.prepared(&Purpose::Train(&self.recipe), steps, size).await?;
             self.windows.push(prepared);
             held = Some(size);
-            count += batch.count(self.session.config());
         }
         if batches.is_empty() {
             return Err(Error::Data("there is no batch to learn from".to_owned()));
         }
-        if count == 0 {
+        self.count(batches);
+        if self.positions.iter().all(|count| *count == 0.0) {
             return Err(nothing_counts(batches.iter().map(|batch| batch.valid(self.session.config())).sum()));
         }
         if self.steps - self.read == METRICS_SLOTS as u64 {
@@ -217,7 +222,6 @@ impl Trainer {
             first_correction,
             second_correction,
             metrics_row: (self.steps % METRICS_SLOTS as u64) as f64,
-            positions: count as f64,
             ..StepParams::default()
         };
         let windows = std::mem::take(&mut self.windows);
@@ -225,7 +229,13 @@ impl Trainer {
             let [accumulate, more_windows] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
             let step_params = StepParams { accumulate, more_windows, ..whole_step };
             let carried = self.session.carried.clone();
-            upload(&mut self.session, prepared, batch, (&carried, step_params), &mut self.rows_by_token)?;
+            upload(
+                &mut self.session,
+                prepared,
+                batch,
+                (&carried, step_params, &self.positions),
+                &mut self.rows_by_token,
+            )?;
             if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
                 let sites = self.session.executor.plan(prepared.id).get(keys).shape[0];
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
@@ -242,6 +252,16 @@ impl Trainer {
         self.windows.clear();
         self.steps = step;
         Ok(())
+    }
+
+    /// Counts the positions of a step for each read-out.
+    fn count(&mut self, batches: &[Batch]) {
+        self.positions.clear();
+        let (config, recipe) = (self.session.config(), &self.recipe);
+        self.positions.extend(config.read_outs().map(|read_out| {
+            let count: usize = batches.iter().map(|batch| batch.count_of(read_out)).sum();
+            count as f64 / recipe.weight(read_out.name)
+        }));
     }
 
     /// The model as it is now.
@@ -276,7 +296,7 @@ impl Trainer {
         let state = self.state_async().await?.filter(State::is_finite);
         let loss_scale = self.read_loss_scale().await?;
         let loss_scale = loss_scale.map(|LossScale { factor, finite_steps, .. }| LossScaling { factor, finite_steps });
-        let (recipe, steps, frozen) = (self.recipe, self.steps, self.frozen.clone());
+        let (recipe, steps, frozen) = (self.recipe.clone(), self.steps, self.frozen.clone());
         let training = Training { recipe, steps, frozen, moments, state, loss_scale };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }

@@ -96,7 +96,7 @@ impl Trainer {
         let mut timed = None;
         self.step_windows(std::slice::from_ref(batch), Some(&mut timed)).await?;
         let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-        let prepared = self.session.prepared(&Purpose::Train(self.recipe), steps, size).await?;
+        let prepared = self.session.prepared(&Purpose::Train(&self.recipe), steps, size).await?;
         let Some(timed) = timed else { unreachable!("a step runs its window") };
         let rows = rows(self.session.executor.plan(prepared.id), &timed);
         Ok(Profile {

@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 
-use super::{Metrics, Profile, Trace, Trainer};
+use super::{HeadMetrics, Metrics, Profile, Trace, Trainer};
 use crate::checkpoint::Checkpoint;
 use crate::data::Batch;
 use crate::device::Device;
@@ -92,6 +92,14 @@ impl Trainer {
     /// Same as [`Trainer::evaluate_async`].
     pub fn evaluate<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
         block_on(self.evaluate_async(batches))
+    }
+
+    /// Blocks until [`Trainer::evaluate_heads_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::evaluate_heads_async`].
+    pub fn evaluate_heads<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<Vec<HeadMetrics>> {
+        block_on(self.evaluate_heads_async(batches))
     }
 
     /// Blocks until [`Trainer::model_async`] is done.

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use recurrent::internals::plan::{MetricsRow, Purpose, Target};
 use recurrent::recipe::{Clip, GradientCheckpointing, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, Pool, Reset};
+use recurrent::{Activation, Cell, Config, Directions, Head, InputKind, Layout, Pool, Reset};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use super::compare::{EXACT, Tolerance, assert_close};
 use super::executor::Execute;
-use super::network::{Inputs, Network, Targets, Window, step_into};
+use super::heads::{HeadLabels, Targets, head_losses, with_head_losses};
+use super::network::{Inputs, Network, Window, step_into};
 
 /// The files that hold many small cases each.
 pub const MATRIX: [&str; 5] =
@@ -35,19 +36,20 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     let (steps, batch) = (window.steps, window.batch);
     let close = |what: &str, got: &[f64], want: &[f64]| assert_close(&format!("{name}: {what}"), got, want, tolerance);
     // What comes out behind the end of a sequence means nothing.
-    let outputs = |what: &str, got: &[f64]| close(what, &fixture.valid(got), &fixture.valid(&fixture.real("logits")));
+    let outputs = |what: &str, got: &[f64]| close(what, got, &fixture.outputs());
     let mut network = Network::new(executor(), &config, target);
     let parameters = fixture.parameters(&network.layout, "");
 
     let recipe = Recipe::new(loss).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
+    let recipe = with_head_losses(recipe, &config);
     let infer = network.prepare(Purpose::Infer, steps, batch);
-    let evaluate = network.prepare(Purpose::Evaluate(loss), steps, batch);
-    let train = network.prepare(Purpose::Train(recipe), steps, batch);
+    let evaluate = network.prepare(Purpose::Evaluate(&recipe), steps, batch);
+    let train = network.prepare(Purpose::Train(&recipe), steps, batch);
     network.write(&train, train.at.parameters, &parameters);
     let held = network.read(&train, train.at.parameters);
 
     network.run(&infer, &window, step_into(0));
-    outputs("outputs", &network.read(&infer, infer.at.outputs));
+    outputs("outputs", &network.outputs(&infer, &window));
     close("final state", &network.read(&infer, infer.at.state), &fixture.state("hn", "cn"));
 
     // Any slot of the metrics will do, so each run has its own.
@@ -55,15 +57,15 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
     let metrics = network.metrics(&evaluate, 3);
     close("loss in evaluation", &[metrics.loss], &fixture.real("loss"));
     assert_eq!(metrics, MetricsRow { grad_norm: 0.0, clip_scale: 1.0, updates: 1.0, ..metrics }, "{name}: evaluation");
-    outputs("outputs in evaluation", &network.read(&evaluate, evaluate.at.outputs));
+    outputs("outputs in evaluation", &network.outputs(&evaluate, &window));
     close("final state in evaluation", &network.read(&evaluate, evaluate.at.state), &fixture.state("hn", "cn"));
 
     // At a rate of 0 no parameter changes: what is tested here is the gradient, and where there are segments to be had,
     // that of segments as well.
     let mut trains = vec![train];
     if config.recurrent_layers().all(|layer| layer.directions == Directions::Forward) {
-        let recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
-        trains.push(network.prepare(Purpose::Train(recipe), steps, batch));
+        let recipe = recipe.clone().with_gradient_checkpointing(GradientCheckpointing::Sqrt);
+        trains.push(network.prepare(Purpose::Train(&recipe), steps, batch));
     }
     for train in trains {
         network.run(&train, &window, step_into(1023));
@@ -92,7 +94,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
             let place = learning.layout.get(&parameter.name).unwrap().range();
             all[place].copy_from_slice(&parameters[parameter.range()]);
         }
-        let train = learning.prepare_kept(Purpose::Train(recipe), steps, batch);
+        let train = learning.prepare_kept(Purpose::Train(&recipe), steps, batch);
         learning.write(&train, train.at.parameters, &all);
         learning.run(&train, &window, step_into(0));
         let got = learning.state_gradient(&train);
@@ -302,6 +304,7 @@ impl Fixture {
                 self.state("h0", "c0")
             },
             fresh: config.recurrent_layers().next().unwrap().learned_initial_state,
+            heads: self.heads(&config),
         }
     }
 
@@ -310,14 +313,30 @@ impl Fixture {
         if self.case["name"].is_null() { vec![self.size("T") as u32; self.size("B")] } else { self.id("lengths") }
     }
 
-    /// Of outputs `[T, B, O]` those of valid steps; of outputs `[B, O]` all.
-    pub fn valid(&self, outputs: &[f64]) -> Vec<f64> {
-        if self.choice("readout") != "every" {
-            return outputs.to_vec();
+    fn heads(&self, config: &Config) -> Vec<HeadLabels> {
+        let of_head = |(head, loss, _): (&Head, Loss, f64)| {
+            let name = &head.name;
+            let targets = match loss {
+                Loss::CrossEntropy => Targets::Classes(self.id(&format!("targets.{name}"))),
+                _ => Targets::Values(self.real(&format!("targets.{name}"))),
+            };
+            HeadLabels { targets, mask: self.real(&format!("mask.{name}")) }
+        };
+        head_losses(config).map(of_head).collect()
+    }
+
+    /// The outputs, the network's own and then each head's; zeros behind the end of a sequence.
+    pub fn outputs(&self) -> Vec<f64> {
+        let mut all = self.real("logits");
+        if self.choice("readout") == "every" {
+            let (lengths, batch) = (self.lengths(), self.size("B"));
+            let rows = all.chunks_mut(self.size("O")).enumerate();
+            rows.filter(|(row, _)| row / batch >= lengths[row % batch] as usize).for_each(|(_, row)| row.fill(0.0));
         }
-        let (lengths, batch) = (self.lengths(), self.size("B"));
-        let rows = outputs.chunks(self.size("O")).enumerate();
-        rows.filter(|(row, _)| row / batch < lengths[row % batch] as usize).flat_map(|(_, row)| row).copied().collect()
+        for head in &self.config().heads {
+            all.extend(self.real(&format!("logits.{}", head.name)));
+        }
+        all
     }
 
     /// The tensors named as the parameters, after `prefix`, in one flat vector.

@@ -5,10 +5,13 @@
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
 use recurrent::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, InputKind, Layer, LayerNorm, Layout, Recurrent,
+    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, InputKind, Layer, LayerNorm, Layout, Loss,
+    Recipe, Recurrent,
 };
 
-use super::{executor::Execute, random::Random};
+use super::executor::Execute;
+use super::heads::{HeadLabels, Targets, head_label_count, head_losses, is_of_steps, with_head_losses};
+use super::random::Random;
 
 /// What a network reads.
 #[derive(Clone, Debug)]
@@ -17,15 +20,6 @@ pub enum Inputs {
     Tokens(Vec<u32>),
     /// `[T, B, I]`.
     Dense(Vec<f64>),
-}
-
-/// What a loss compares with.
-#[derive(Clone, Debug)]
-pub enum Targets {
-    /// `[R]`.
-    Classes(Vec<u32>),
-    /// `[R, O]`.
-    Values(Vec<f64>),
 }
 
 /// One window of data.
@@ -41,6 +35,8 @@ pub struct Window {
     pub targets: Targets,
     /// `[R]` zeros and ones.
     pub mask: Vec<f64>,
+    /// What the outputs of each head are held against.
+    pub heads: Vec<HeadLabels>,
     /// `[B]`: how many steps of each sequence are valid.
     pub lengths: Vec<u32>,
     /// Before the first step: h `[B, D·H]` of all recurrent layers, then c of those that have one.
@@ -70,17 +66,30 @@ impl Window {
             lengths: vec![steps as u32; batch],
             state: random.reals(config.state_len(batch), 1.0),
             fresh: false,
+            heads: head_losses(config)
+                .map(|(head, loss, _)| {
+                    let labels = head_label_count(config, head, steps, batch);
+                    let targets = match loss {
+                        Loss::CrossEntropy => Targets::Classes(random.ids(labels, head.outputs)),
+                        _ => Targets::Values(random.reals(labels * head.outputs, 1.0)),
+                    };
+                    HeadLabels { targets, mask: random.mask(labels) }
+                })
+                .collect(),
         }
     }
 
     /// The same with sequences of these lengths; what lies behind them does not count.
     pub fn with_lengths(mut self, config: &Config, lengths: Vec<u32>) -> Self {
-        if config.pooling().is_none() {
-            let batch = self.batch;
-            let valid = |r: usize| r / batch < lengths[r % batch] as usize;
-            (0..self.mask.len()).filter(|&r| !valid(r)).for_each(|r| self.mask[r] = 0.0);
-            if self.mask.iter().all(|m| *m == 0.0) {
-                self.mask[0] = 1.0;
+        let batch = self.batch;
+        let heads = self.heads.iter_mut().zip(&config.heads).map(|(labels, head)| (&mut labels.mask, head.reads));
+        for (mask, layers) in std::iter::once((&mut self.mask, config.layers.len())).chain(heads) {
+            if is_of_steps(config, layers) {
+                let valid = |r: usize| r / batch < lengths[r % batch] as usize;
+                (0..mask.len()).filter(|&r| !valid(r)).for_each(|r| mask[r] = 0.0);
+                if mask.iter().all(|m| *m == 0.0) {
+                    mask[0] = 1.0;
+                }
             }
         }
         Window { lengths, ..self }
@@ -94,6 +103,27 @@ pub fn random_parameters(random: &mut Random, layout: &Layout, bound: f64) -> Ve
         flat[parameter.range()].copy_from_slice(&random.reals(parameter.len(), bound));
     }
     flat
+}
+
+/// A training by a recipe, which is kept for the rest of the test.
+pub fn training(recipe: Recipe) -> Purpose<'static> {
+    Purpose::Train(Box::leak(Box::new(recipe)))
+}
+
+/// An evaluation of a loss, in the same way.
+pub fn evaluation(loss: Loss) -> Purpose<'static> {
+    Purpose::Evaluate(Box::leak(Box::new(Recipe::new(loss))))
+}
+
+/// The same, with the losses of a network's heads.
+pub fn for_heads(purpose: Purpose<'_>, config: &Config) -> Purpose<'static> {
+    let kept = |recipe: &Recipe| -> &'static Recipe { Box::leak(Box::new(with_head_losses(recipe.clone(), config))) };
+    match purpose {
+        Purpose::Infer => Purpose::Infer,
+        Purpose::Observe(layer) => Purpose::Observe(layer),
+        Purpose::Evaluate(recipe) => Purpose::Evaluate(kept(recipe)),
+        Purpose::Train(recipe) => Purpose::Train(kept(recipe)),
+    }
 }
 
 /// A prepared plan and what is where in it.
@@ -128,13 +158,13 @@ impl<E: Execute> Network<E> {
     }
 
     /// Plans and allocates a run over windows of that size.
-    pub fn prepare(&mut self, purpose: Purpose, steps: usize, batch: usize) -> Prepared {
+    pub fn prepare(&mut self, purpose: Purpose<'_>, steps: usize, batch: usize) -> Prepared {
         let (plan, at) = Plan::new(&self.config, purpose, steps, batch, &self.target).expect("a plan");
         Prepared { id: self.executor.prepare(plan.clone()), plan, at }
     }
 
     /// The same with memory of its own for every tensor, so that all of them can be read after a run.
-    pub fn prepare_kept(&mut self, purpose: Purpose, steps: usize, batch: usize) -> Prepared {
+    pub fn prepare_kept(&mut self, purpose: Purpose<'_>, steps: usize, batch: usize) -> Prepared {
         let (mut plan, at) = Plan::new(&self.config, purpose, steps, batch, &self.target).expect("a plan");
         plan.keep_all();
         Prepared { id: self.executor.prepare(plan.clone()), plan, at }
@@ -173,13 +203,17 @@ impl<E: Execute> Network<E> {
             Inputs::Tokens(tokens) => executor.write_ids(*id, at.inputs, tokens),
             Inputs::Dense(x) => executor.write(*id, at.inputs, x),
         }
-        if let Some(loss) = at.loss {
-            match &window.targets {
+        let own = at.loss.map(|loss| (loss, &window.targets, &window.mask, 1.0));
+        let heads = at.heads.iter().zip(&window.heads).zip(head_losses(&self.config));
+        let heads = heads
+            .filter_map(|((head, labels), (_, _, weight))| Some((head.loss?, &labels.targets, &labels.mask, weight)));
+        for (loss, targets, mask, weight) in own.into_iter().chain(heads) {
+            match targets {
                 Targets::Classes(classes) => executor.write_ids(*id, loss.targets, classes),
                 Targets::Values(values) => executor.write(*id, loss.targets, values),
             }
-            executor.write(*id, loss.loss_mask, &window.mask);
-            let step_params = StepParams { positions: window.mask.iter().sum(), ..step_params };
+            executor.write(*id, loss.loss_mask, mask);
+            let step_params = StepParams { positions: mask.iter().sum::<f64>() / weight, ..step_params };
             executor.write(*id, loss.step_params, &step_params.elements());
         }
         let parts = at.training.and_then(|training| Some((training.rows_by_token?, training.segment * window.batch)));
@@ -199,6 +233,28 @@ impl<E: Execute> Network<E> {
     /// Reads a tensor of a plan.
     pub fn read(&mut self, prepared: &Prepared, tensor: TensorId) -> Vec<f64> {
         self.executor.read(prepared.id, tensor)
+    }
+
+    /// The outputs of an inference or an evaluation, the network's own and then each head's; zeros behind the end of a
+    /// sequence, where what comes out means nothing.
+    pub fn outputs(&mut self, prepared: &Prepared, window: &Window) -> Vec<f64> {
+        let mut all = self.read(prepared, prepared.at.outputs);
+        let mut rest = all.as_mut_slice();
+        let own = (self.config.layers.len(), self.config.outputs);
+        let heads = self.config.heads.iter().map(|head| (head.reads, head.outputs));
+        for (layers, outputs) in std::iter::once(own).chain(heads) {
+            let every_step = is_of_steps(&self.config, layers);
+            let labels = if every_step { window.steps * window.batch } else { window.batch };
+            let (of_one, after) = rest.split_at_mut(labels * outputs);
+            for (row, outputs) in of_one.chunks_exact_mut(outputs).enumerate() {
+                if every_step && row / window.batch >= window.lengths[row % window.batch] as usize {
+                    outputs.fill(0.0);
+                }
+            }
+            rest = after;
+        }
+        assert!(rest.is_empty(), "outputs of a read-out that there is not");
+        all
     }
 
     /// The row of the metrics at `slot`.
@@ -338,6 +394,15 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
             config = config.dense(embedding.width, functions[0]).outputs(tokens).tied();
         }
     }
+    for (number, drawn) in random.ids(4, 1 << 16).chunks(2).enumerate() {
+        let [has, outputs] = *drawn else { unreachable!() };
+        if has.is_multiple_of(3) {
+            let reads = 1 + has as usize / 3 % config.layers.len();
+            let mut below = config.clone().head(format!("number_{number}"), 1 + outputs as usize % 5);
+            below.heads.last_mut().unwrap().reads = reads;
+            config = below;
+        }
+    }
     config
 }
 
@@ -383,7 +448,7 @@ pub fn states(config: &Config) -> Vec<StatePart> {
     }
     let has_names = |layer: &&Layer| matches!(layer, Layer::Dense(_) | Layer::Embedding(_) | Layer::LayerNorm(_));
     let others = config.layers.iter().filter(has_names).count();
-    if layers.iter().filter(|layer| layer.number == 0).count() + others > 1 {
+    if layers.iter().filter(|layer| layer.number == 0).count() + others > 1 || !config.heads.is_empty() {
         let mut met = std::collections::HashMap::new();
         for at in 0..layers.len() {
             let kind = match layers[at].spec.cell {

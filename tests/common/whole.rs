@@ -10,9 +10,11 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 #[cfg(feature = "gpu")]
 use recurrent::wgpu;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, InputKind, Inputs, Loss, Model, Pool, Sequences,
-    Start, Targets, Trainer,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, HeadTargets, InputKind, Inputs, Loss, Model, Pool,
+    Sequences, Start, Targets, Trainer,
 };
+
+use super::heads::{head_label_count, head_losses};
 
 /// What an error says, with what its sources say.
 pub fn said(error: &dyn std::error::Error) -> String {
@@ -86,7 +88,7 @@ pub fn reals(rng: &mut ChaCha12Rng, count: usize, bound: f32) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-bound..=bound)).collect()
 }
 
-/// A batch of random data that fits the network and the loss, from a state of zeros.
+/// A batch of random data that fits the network and the loss, and its heads and theirs, from a state of zeros.
 pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, size: usize) -> Batch {
     let labels = config.label_count(BatchShape { steps, batch_size: size });
     let inputs = match config.input {
@@ -97,7 +99,15 @@ pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, s
         Loss::MeanSquared => Targets::Values(reals(rng, labels * config.outputs, 1.0)),
         _ => Targets::Classes(ids(rng, labels, config.outputs)),
     };
-    Batch::new(Sequences::new(BatchShape { steps, batch_size: size }, inputs), targets)
+    let batch = Batch::new(Sequences::new(BatchShape { steps, batch_size: size }, inputs), targets);
+    head_losses(config).fold(batch, |batch, (head, loss, _)| {
+        let labels = head_label_count(config, head, steps, size);
+        let targets = match loss {
+            Loss::CrossEntropy => Targets::Classes(ids(rng, labels, head.outputs)),
+            _ => Targets::Values(reals(rng, labels * head.outputs, 1.0)),
+        };
+        batch.with_head(HeadTargets::new(&head.name, targets))
+    })
 }
 
 /// The steps `range` of a batch that is read out at every step, as a window that carries on unless it is the first.

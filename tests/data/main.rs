@@ -16,7 +16,7 @@ use std::io::Write;
 use proptest::prelude::*;
 use recurrent::data::{Alphabet, HeldOutWindows, Windows, read_text};
 use recurrent::recipe::Loss;
-use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Pool, Sequences, Start, State, Targets};
+use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Pool, Recipe, Sequences, Start, State, Targets};
 
 fn tokens_config() -> Config {
     Config::elman(InputKind::Tokens(5), 3, 4)
@@ -44,7 +44,7 @@ fn reading(batch: Batch, inputs: Inputs) -> Batch {
 }
 
 fn refused(batch: &Batch, config: &Config, loss: Loss) -> Error {
-    batch.check(config, loss).expect_err("a bad batch passed the check")
+    batch.check(config, &Recipe::new(loss)).expect_err("a bad batch passed the check")
 }
 
 /// What an error says, with what its sources say.
@@ -62,14 +62,14 @@ fn assert_says(error: &Error, words: &[&str]) {
 
 #[test]
 fn good_batches_pass() {
-    tokens_batch().check(&tokens_config(), Loss::CrossEntropy).unwrap();
-    dense_batch().check(&dense_config(), Loss::MeanSquared).unwrap();
+    tokens_batch().check(&tokens_config(), &Recipe::new(Loss::CrossEntropy)).unwrap();
+    dense_batch().check(&dense_config(), &Recipe::new(Loss::MeanSquared)).unwrap();
     let given = tokens_batch()
         .with_start(Start::Given(State::new(&tokens_config(), 3, vec![0.1; 9]).unwrap()))
         .with_loss_mask(vec![true; 6]);
-    given.check(&tokens_config(), Loss::CrossEntropy).unwrap();
+    given.check(&tokens_config(), &Recipe::new(Loss::CrossEntropy)).unwrap();
     let last = tokens_batch().with_targets(Targets::Classes(vec![0, 1, 2]));
-    last.check(&tokens_config().pool(Pool::Last), Loss::CrossEntropy).unwrap();
+    last.check(&tokens_config().pool(Pool::Last), &Recipe::new(Loss::CrossEntropy)).unwrap();
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn positions_that_count_are_counted() {
 #[test]
 fn lengths_are_one_a_sequence_from_1_to_the_steps() {
     let config = tokens_config();
-    tokens_batch().with_lengths(vec![1, 2, 1]).check(&config, Loss::CrossEntropy).unwrap();
+    tokens_batch().with_lengths(vec![1, 2, 1]).check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
     for lengths in [vec![], vec![2; 2], vec![2; 4], vec![1; 6]] {
         let given = format!("[{}]", lengths.len());
         let error = refused(&tokens_batch().with_lengths(lengths), &config, Loss::CrossEntropy);
@@ -189,7 +189,7 @@ fn padding_is_held_to_the_same_rules() {
     let padded = |inputs, targets| {
         Batch::tokens(BatchShape { steps: 2, batch_size: 3 }, inputs, targets).with_lengths(vec![2, 1, 2])
     };
-    padded(vec![0; 6], vec![0; 6]).check(&config, Loss::CrossEntropy).unwrap();
+    padded(vec![0; 6], vec![0; 6]).check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
     let error = refused(&padded(vec![0, 0, 0, 0, 5, 0], vec![0; 6]), &config, Loss::CrossEntropy);
     assert_says(&error, &["inputs[4] (step 1, sequence 1)", "id 5"]);
     let error = refused(&padded(vec![0; 6], vec![0, 0, 0, 0, 4, 0]), &config, Loss::CrossEntropy);
@@ -208,17 +208,17 @@ fn neither_padding_nor_what_is_masked_counts() {
     assert_eq!(padded.count(&config), 4);
     // Of the valid positions 0, 1, 2 and 3 the mask leaves two; what it leaves of the padding is nothing.
     let masked = padded.clone().with_loss_mask(vec![true, false, false, true, true, true]);
-    masked.check(&config, Loss::CrossEntropy).unwrap();
+    masked.check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
     assert_eq!(masked.count(&config), 2);
     let nothing = padded.clone().with_loss_mask(vec![false, false, false, false, true, true]);
     // That is for the step to see, or the evaluation: other windows of it may have labels.
-    nothing.check(&config, Loss::CrossEntropy).unwrap();
+    nothing.check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
     assert_eq!(nothing.count(&config), 0);
     // One label a sequence counts however short the sequence is.
     for read_out in [Some(Pool::Last), Some(Pool::Mean)] {
         let config = config.clone().with_pool(read_out);
         let labels = padded.clone().with_targets(Targets::Classes(vec![0, 1, 2]));
-        labels.check(&config, Loss::CrossEntropy).unwrap();
+        labels.check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
         assert_eq!(labels.count(&config), 3);
         assert_eq!(labels.clone().with_loss_mask(vec![false, true, true]).count(&config), 2);
         let nothing = labels.with_loss_mask(vec![false; 3]);
@@ -367,7 +367,7 @@ proptest! {
         for one in &batches {
             prop_assert!(one.sequences.steps <= steps && one.sequences.batch_size <= batch);
             // So that no batch is masked altogether.
-            one.check(&config, Loss::CrossEntropy).unwrap();
+            one.check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
         }
         let counted: usize = batches.iter().map(|b| b.count(&config)).sum();
         prop_assert_eq!(counted, n as usize - 1);

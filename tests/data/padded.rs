@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use recurrent::data::{Buckets, Example};
-use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Loss, Pool, Sequences, Start, Targets};
+use recurrent::{Batch, BatchShape, Config, Error, InputKind, Inputs, Loss, Pool, Recipe, Sequences, Start, Targets};
 
 /// 10 tokens, 10 classes at every step.
 fn tokens() -> Config {
@@ -256,7 +256,7 @@ proptest! {
     fn padding_can_be_undone(lengths in prop::collection::vec(1usize..20, 1..20)) {
         let examples = examples(&lengths);
         let batch = Batch::pad(&examples, &reader()).unwrap();
-        batch.check(&reader(), Loss::CrossEntropy).unwrap();
+        batch.check(&reader(), &Recipe::new(Loss::CrossEntropy)).unwrap();
         prop_assert_eq!(batch.sequences.steps, *lengths.iter().max().unwrap());
         prop_assert_eq!(batch.count(&reader()), lengths.iter().sum::<usize>());
         prop_assert_eq!(batch.sequences.lengths.is_some(), lengths.iter().any(|length| *length != lengths[0]));
@@ -277,7 +277,7 @@ proptest! {
         prop_assert_eq!(batches.len(), announced);
         prop_assert!(batches.len() < lengths.len().div_ceil(batch) + count, "more batches than needed");
         for batch in &batches {
-            batch.check(&reader(), Loss::CrossEntropy).unwrap();
+            batch.check(&reader(), &Recipe::new(Loss::CrossEntropy)).unwrap();
         }
         let mut seen: Vec<Example> = batches.iter().flat_map(apart).collect();
         let first = |example: &Example| if let Inputs::Tokens(ids) = &example.inputs { ids[0] } else { u32::MAX };

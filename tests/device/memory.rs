@@ -15,7 +15,10 @@ use recurrent::{
 };
 
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Network, Prepared, Window, random_parameters, step_into, with_dense};
+use crate::common::heads::with_heads;
+use crate::common::network::{
+    Network, Prepared, Window, evaluation, for_heads, random_parameters, step_into, training, with_dense,
+};
 use crate::common::random::Random;
 use crate::common::whole;
 
@@ -41,7 +44,7 @@ fn configs() -> Vec<Config> {
                     let input = if (number + more) % 2 == 0 { InputKind::Tokens(5) } else { InputKind::Dense(4) };
                     let config = Config::of_cell(cell, input, 5, 3).with_layers(layers).with_directions(directions);
                     let config = config.with_pool(read_out).with_learned_initial_state(more == layers % 3);
-                    all.push(if (number + more) % 3 == 1 { with_dense(config) } else { config });
+                    all.push(if (number + more) % 3 == 1 { with_heads(with_dense(config)) } else { config });
                 }
             }
         }
@@ -49,21 +52,22 @@ fn configs() -> Vec<Config> {
     all
 }
 
-fn purposes(config: &Config) -> Vec<Purpose> {
+fn purposes(config: &Config) -> Vec<Purpose<'static>> {
     let dropout =
         Dropout::variational(0.2, 0.3).with_outputs(if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 });
     let recipe = Recipe::new(Loss::CrossEntropy);
     let mut all = vec![
         Purpose::Infer,
-        Purpose::Evaluate(Loss::CrossEntropy),
-        Purpose::Train(recipe),
-        Purpose::Train(recipe.with_dropout(dropout)),
+        Purpose::Observe(0),
+        evaluation(Loss::CrossEntropy),
+        training(recipe.clone()),
+        training(recipe.clone().with_dropout(dropout)),
     ];
     if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
         let checkpointing = GradientCheckpointing::Steps(2);
-        all.push(Purpose::Train(recipe.with_dropout(dropout).with_gradient_checkpointing(checkpointing)));
+        all.push(training(recipe.with_dropout(dropout).with_gradient_checkpointing(checkpointing)));
     }
-    all
+    all.into_iter().map(|purpose| for_heads(purpose, config)).collect()
 }
 
 /// When each tensor is bound, copied or cleared, by the commands that a GPU runs.
@@ -119,7 +123,7 @@ fn tensors_that_share_memory_never_live_at_once() {
 #[test]
 fn a_tensor_that_is_kept_shares_nothing() {
     let config = Config::lstm(InputKind::Dense(4), 5, 3).with_layers(3);
-    let train = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    let train = Purpose::Train(&Recipe::new(Loss::MeanSquared));
     let (mut plan, _) = Plan::new(&config, train, 7, 2, &Target::webgpu()).unwrap();
     let upstream = plan.find("upstream_l0").unwrap();
     let before = plan.bytes();
@@ -210,7 +214,7 @@ fn bytes_are_those_that_are_allocated() {
     for config in
         [Config::lstm(InputKind::Dense(40), 64, 50).with_layers(3), Config::gru(InputKind::Tokens(70), 33, 70)]
     {
-        for purpose in [Purpose::Infer, Purpose::Train(Recipe::new(Loss::CrossEntropy))] {
+        for purpose in [Purpose::Infer, Purpose::Train(&Recipe::new(Loss::CrossEntropy))] {
             for keep in [false, true] {
                 let (device, queue) = whole::open(|_| ());
                 // What a driver may round the size of a buffer up to, and where inputs start.

@@ -39,9 +39,9 @@ fn training(config: &Config, recipe: Recipe, batch: &Batch) -> (Vec<u8>, Vec<f32
 
 /// A training on one thread and on others.
 fn check(what: &str, config: &Config, recipe: Recipe, batch: &Batch, threads: &[usize]) {
-    let (alone, numbers) = on(1, || training(config, recipe, batch));
+    let (alone, numbers) = on(1, || training(config, recipe.clone(), batch));
     for &threads in threads {
-        let (bytes, others) = on(threads, || training(config, recipe, batch));
+        let (bytes, others) = on(threads, || training(config, recipe.clone(), batch));
         assert_same(&format!("{what} on {threads} threads"), &others, &numbers);
         assert!(bytes == alone, "{what} on {threads} threads: another checkpoint");
     }

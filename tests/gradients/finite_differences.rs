@@ -13,7 +13,8 @@ use recurrent::{
 };
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
-use crate::common::network::{Network, Prepared, Targets, Window, random_parameters, slices, step_into};
+use crate::common::heads::Targets;
+use crate::common::network::{Network, Prepared, Window, random_parameters, slices, step_into};
 use crate::common::random::Random;
 
 type Net = Network<cpu::Executor<f64>>;
@@ -199,7 +200,7 @@ fn how_a_plan_is_cut_does_not_change_its_numbers() {
         let window = Window::random(&mut random, &config, true, steps, batch);
         let [cpu, webgpu] = [Target::cpu(), Target::webgpu()].map(|target| {
             let mut net = Net::new(cpu::Executor::new(), &config, target);
-            let train = net.prepare(Purpose::Train(recipe(Loss::CrossEntropy)), steps, batch);
+            let train = net.prepare(Purpose::Train(&recipe(Loss::CrossEntropy)), steps, batch);
             let parameters = random_parameters(&mut Random::new(6), &net.layout, 0.6);
             net.write(&train, train.at.parameters, &parameters);
             net.run(&train, &window, step_into(SLOT));
@@ -229,7 +230,7 @@ fn positions_that_do_not_count_may_hold_anything() {
             }
             let [clean, dirty] = [clean, dirty].map(|window| {
                 let mut net = Net::new(cpu::Executor::new(), &config, Target::cpu());
-                let train = net.prepare(Purpose::Train(recipe(loss)), 7, 3);
+                let train = net.prepare(Purpose::Train(&recipe(loss)), 7, 3);
                 let parameters = random_parameters(&mut Random::new(9), &net.layout, 0.6);
                 net.write(&train, train.at.parameters, &parameters);
                 net.run(&train, &window, step_into(SLOT));
@@ -266,14 +267,14 @@ fn check(config: &Config, loss: Loss, steps: usize, batch: usize, target: Target
 /// Every element of every parameter and, where its gradient is there, of the initial state; gives the training run
 /// back.
 fn check_case(case: &Case<'_>) -> Prepared {
-    let Case { config, recipe, steps, batch, .. } = *case;
+    let Case { config, ref recipe, steps, batch, .. } = *case;
     let what = format!("{config:?}, {recipe:?}, T {steps}, B {batch}, {:?}, fresh {}", case.lengths, case.fresh);
     let (mut net, window, mut parameters) = draw(case);
     let train = net.prepare_kept(Purpose::Train(recipe), steps, batch);
     // What is dropped is so in training alone.
     let drops = config.layers.iter().any(|layer| matches!(layer, Layer::Dropout(_)));
     let evaluate = if recipe.dropout == Dropout::NONE && !drops {
-        net.prepare(Purpose::Evaluate(recipe.loss), steps, batch)
+        net.prepare(Purpose::Evaluate(recipe), steps, batch)
     } else {
         net.prepare(Purpose::Train(recipe), steps, batch)
     };
@@ -338,7 +339,7 @@ fn evaluated(net: &mut Net, evaluate: &Prepared, window: &Window) -> f64 {
 
 /// A network, data and parameters, drawn again until no pre-activation is near the kink of max(0, x).
 fn draw(case: &Case<'_>) -> (Net, Window, Vec<f64>) {
-    let Case { config, recipe, steps, batch, .. } = *case;
+    let Case { config, ref recipe, steps, batch, .. } = *case;
     for seed in 0..100 {
         let mut random = Random::new(seed);
         let mut net = Net::new(cpu::Executor::new(), config, case.target);

@@ -12,7 +12,8 @@ use recurrent::{Activation, BatchShape, Cell, Config, Directions, DropoutLayer, 
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Inputs, Network, Prepared, Targets, Window, mixed, states, step_into};
+use crate::common::heads::{Targets, head_label_count, with_head_losses};
+use crate::common::network::{Inputs, Network, Prepared, Window, mixed, states, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
 
@@ -118,6 +119,7 @@ fn cases() -> impl Strategy<Value = Case> {
         if !both {
             recipe = recipe.with_gradient_checkpointing(checkpointing);
         }
+        let recipe = with_head_losses(recipe, &config);
         Case { config, recipe, steps: small(steps), batch: small(batch), unequal, fresh, whole, seed }
     })
 }
@@ -199,7 +201,8 @@ fn compare<E: Execute>(case: &Case, executor: E, target: Target) -> Result<(), T
     case.far_from_kinks(&window)?;
     let mut twin = Network::new(cpu::Executor::<f64>::new(), &case.config, Target::cpu());
     // The twin keeps all steps, however few the executor does.
-    let whole = Case { recipe: case.recipe.with_gradient_checkpointing(GradientCheckpointing::None), ..case.clone() };
+    let whole =
+        Case { recipe: case.recipe.clone().with_gradient_checkpointing(GradientCheckpointing::None), ..case.clone() };
     let want = run(&mut twin, &whole, &window, &parameters);
     let got = run(&mut Network::new(executor, &case.config, case.target(target)), case, &window, &parameters);
     agree(&got, &want, F32_NETWORK)
@@ -219,7 +222,7 @@ fn agree(got: &Results, want: &Results, tolerance: Tolerance) -> Result<(), Test
 /// Everything that a run leaves, by name.
 fn run<E: Execute>(network: &mut Network<E>, case: &Case, window: &Window, parameters: &[f64]) -> Results {
     let mut all = Vec::new();
-    let train = network.prepare(Purpose::Train(case.recipe), case.steps, case.batch);
+    let train = network.prepare(Purpose::Train(&case.recipe), case.steps, case.batch);
     let training = train.at.training.unwrap();
     network.write(&train, train.at.parameters, parameters);
     for step in 1..=2 {
@@ -255,7 +258,7 @@ fn run<E: Execute>(network: &mut Network<E>, case: &Case, window: &Window, param
         }
     }
     all.push(("final state".to_owned(), network.read(&train, train.at.state)));
-    let evaluate = network.prepare(Purpose::Evaluate(case.recipe.loss), case.steps, case.batch);
+    let evaluate = network.prepare(Purpose::Evaluate(&case.recipe), case.steps, case.batch);
     network.run(&evaluate, window, step_into(0));
     all.push(("loss in evaluation".to_owned(), vec![network.metrics(&evaluate, 0).loss]));
     let infer = network.prepare(Purpose::Infer, case.steps, case.batch);
@@ -282,10 +285,17 @@ fn padded(random: &mut Random, config: &Config, window: &Window, extra: usize) -
     };
     let labels = config.label_count(BatchShape { steps, batch_size: batch });
     let mut longer = Window { steps, inputs, ..window.clone() };
-    longer.mask.resize(labels, 0.0);
-    match &mut longer.targets {
-        Targets::Classes(classes) => classes.resize(labels, u32::MAX),
-        Targets::Values(values) => values.resize(labels * config.outputs, f64::NAN),
+    let own = (&mut longer.targets, &mut longer.mask, labels, config.outputs);
+    let heads = longer.heads.iter_mut().zip(&config.heads).map(|(labels, head)| {
+        let count = head_label_count(config, head, steps, batch);
+        (&mut labels.targets, &mut labels.mask, count, head.outputs)
+    });
+    for (targets, mask, labels, outputs) in std::iter::once(own).chain(heads) {
+        mask.resize(labels, 0.0);
+        match targets {
+            Targets::Classes(classes) => classes.resize(labels, u32::MAX),
+            Targets::Values(values) => values.resize(labels * outputs, f64::NAN),
+        }
     }
     longer
 }
@@ -319,24 +329,22 @@ fn alone(config: &Config, window: &Window, b: usize) -> Window {
         lengths: vec![window.lengths[b]],
         state,
         fresh: window.fresh,
+        heads: Vec::new(),
     }
 }
 
 /// The outputs of an inference at the positions that are valid.
 fn outputs<E: Execute>(network: &mut Network<E>, infer: &Prepared, window: &Window) -> Vec<f64> {
     network.run(infer, window, step_into(0));
-    let outputs = network.read(infer, infer.at.outputs);
-    let every_step = network.config.pooling().is_none();
-    let valid = |row: usize| !every_step || row / window.batch < window.lengths[row % window.batch] as usize;
-    let rows = outputs.chunks_exact(network.config.outputs).enumerate();
-    rows.filter(|(row, _)| valid(*row)).flat_map(|(_, outputs)| outputs).copied().collect()
+    // No output of a row that is valid is exactly 0.
+    network.outputs(infer, window).into_iter().filter(|y| *y != 0.0).collect()
 }
 
 /// Loss, gradients and final state of one training step whose update is nothing, and the outputs of an inference.
 fn yields<E: Execute>(executor: E, target: Target, case: &Case, window: &Window) -> Results {
     let mut network = Network::new(executor, &case.config, target);
-    let recipe = case.recipe.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
-    let train = network.prepare(Purpose::Train(recipe), window.steps, window.batch);
+    let recipe = case.recipe.clone().with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
+    let train = network.prepare(Purpose::Train(&recipe), window.steps, window.batch);
     network.write(&train, train.at.parameters, &case.parameters());
     network.run(&train, window, step_into(0));
     let loss = network.metrics(&train, 0).loss;
@@ -400,8 +408,11 @@ fn sequences_do_not_mix<E: Execute>(
     tolerance: Tolerance,
 ) -> Result<(), TestCaseError> {
     // Each sequence of a batch has masks of its own.
-    let mut case = Case { recipe: case.recipe.with_dropout(Dropout::NONE), ..case.clone() };
+    let mut case = Case { recipe: case.recipe.clone().with_dropout(Dropout::NONE), ..case.clone() };
     case.config.layers.retain(|layer| !matches!(layer, Layer::Dropout(_)));
+    // The means of heads are over other numbers of positions.
+    case.config.heads.clear();
+    case.recipe.heads.clear();
     let window = case.window(&mut Random::new(case.seed));
     case.far_from_kinks(&window)?;
     let [loss, gradients, state, outputs] =

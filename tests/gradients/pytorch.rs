@@ -110,7 +110,7 @@ fn check_optimizer<E: Execute>(executor: E, target: Target, name: &str, toleranc
     let fixture = Fixture::load(name);
     let (recipe, window) = (fixture.recipe(), fixture.window());
     let mut network = Network::new(executor, &fixture.config(), target);
-    let train = network.prepare(Purpose::Train(recipe), window.steps, window.batch);
+    let train = network.prepare(Purpose::Train(&recipe), window.steps, window.batch);
     let start = fixture.parameters(&network.layout, "");
     network.write(&train, train.at.parameters, &start);
     for step in 1..=3 {

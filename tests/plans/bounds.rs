@@ -3,7 +3,10 @@
 
 use crate::common::compare::{Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
-use crate::common::network::{Network, Window, random_parameters, step_into, with_dense};
+use crate::common::heads::with_heads;
+use crate::common::network::{
+    Network, Window, evaluation, for_heads, random_parameters, step_into, training, with_dense,
+};
 use crate::common::random::Random;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{
@@ -56,18 +59,16 @@ fn check(what: &str, plan: &Plan) -> usize {
     cut
 }
 
-fn purposes(pool: Option<Pool>, directions: Directions) -> Vec<Purpose> {
+fn purposes(pool: Option<Pool>, directions: Directions) -> Vec<Purpose<'static>> {
     let recipe = Recipe::new(Loss::CrossEntropy);
     let mut all = vec![
         Purpose::Infer,
-        Purpose::Evaluate(Loss::MeanSquared),
-        Purpose::Train(recipe.with_dropout(Dropout::variational(0.1, 0.2)).with_trace()),
-        Purpose::Train(
-            Recipe::new(Loss::MeanSquared).with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::sgd(0.9), 0.1),
-        ),
+        evaluation(Loss::MeanSquared),
+        training(recipe.clone().with_dropout(Dropout::variational(0.1, 0.2)).with_trace()),
+        training(Recipe::new(Loss::MeanSquared).with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::sgd(0.9), 0.1)),
     ];
     if directions == Directions::Forward && pool != Some(Pool::Mean) {
-        all.push(Purpose::Train(recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt)));
+        all.push(training(recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt)));
     }
     all
 }
@@ -102,8 +103,9 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
                         .with_bias(number != 1)
                         .with_learned_initial_state(number > 1)
                         .with_pool(read_out);
-                    let config = if hidden % 3 == 0 { with_dense(config) } else { config };
+                    let config = if hidden % 3 == 0 { with_heads(with_dense(config)) } else { config };
                     for purpose in purposes(read_out, directions) {
+                        let purpose = for_heads(purpose, &config);
                         for target in [LARGE, SOFTWARE, HALF, WEAK] {
                             let what = format!("T={steps} B={batch} {config:?} {purpose:?} {target:?}");
                             match Plan::new(&config, purpose, steps, batch, &target) {
@@ -130,7 +132,7 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
 fn what_cannot_be_kept_to_is_an_error() {
     // Rows of a loss are not cut.
     let config = Config::elman(InputKind::Tokens(2), 1, 4_000_000);
-    let error = Plan::new(&config, Purpose::Evaluate(Loss::CrossEntropy), 1, 1, &LARGE).unwrap_err();
+    let error = Plan::new(&config, Purpose::Evaluate(&Recipe::new(Loss::CrossEntropy)), 1, 1, &LARGE).unwrap_err();
     assert!(matches!(error, Error::Limit { allowed: 32_768, .. }), "{error}");
     assert!(error.to_string().contains("cross entropy row_loss"), "{error}");
 }
@@ -144,7 +146,7 @@ fn compare_training(config: &Config, recipe: Recipe, steps: usize, batch: usize,
     let layout = Layout::new(config).unwrap();
     let parameters = random_parameters(&mut random, &layout, 0.3);
     let window = Window::random(&mut random, config, recipe.loss == Loss::CrossEntropy, steps, batch);
-    let purpose = Purpose::Train(recipe);
+    let purpose = Purpose::Train(&recipe);
     let [got, want] = [
         trained(Network::new(gpu(), config, target), purpose, &window, &parameters),
         trained(Network::new(cpu::Executor::<f64>::new(), config, Target::cpu()), purpose, &window, &parameters),
@@ -188,9 +190,9 @@ fn a_long_window_and_a_large_batch_train_as_on_the_cpu() {
     let whole = gpu().gpu().target();
     let recipe = Recipe::new(Loss::CrossEntropy);
     // Of each the adapter would end a loop in the middle.
-    compare_training(&Config::lstm(InputKind::Dense(16), 8, 3), recipe, 4096, 1, whole, LONG);
+    compare_training(&Config::lstm(InputKind::Dense(16), 8, 3), recipe.clone(), 4096, 1, whole, LONG);
     let gru = Config::gru(InputKind::Dense(2), 2, 3).pool(Pool::Last);
-    compare_training(&gru, recipe, 3, 70_000, whole, LONG);
+    compare_training(&gru, recipe.clone(), 3, 70_000, whole, LONG);
     let learned = Config::gru(InputKind::Dense(1), 2, 3).with_learned_initial_state(true).pool(Pool::Mean);
     compare_training(&learned, recipe, 3, 70_000, whole, LONG);
 }
@@ -204,14 +206,14 @@ fn every_cell_trains_over_a_long_window_as_on_the_cpu() {
         for directions in [Directions::Forward, Directions::Bidirectional] {
             let config = Config::of_cell(cell, InputKind::Tokens(5), 8, 3).with_directions(directions);
             let config = if number % 2 == 0 { config } else { config.pool(Pool::Mean) };
-            let dropped = recipe.with_dropout(Dropout::variational(0.1, 0.1));
-            compare_training(&config, if number % 2 == 0 { recipe } else { dropped }, 3000, 1, whole, LONG);
+            let dropped = recipe.clone().with_dropout(Dropout::variational(0.1, 0.1));
+            compare_training(&config, if number % 2 == 0 { recipe.clone() } else { dropped }, 3000, 1, whole, LONG);
         }
         // In segments that are long themselves.
         let config = Config::of_cell(cell, InputKind::Tokens(5), 8, 3);
         compare_training(
             &config,
-            recipe.with_gradient_checkpointing(GradientCheckpointing::Steps(3000)),
+            recipe.clone().with_gradient_checkpointing(GradientCheckpointing::Steps(3000)),
             3500,
             1,
             whole,
@@ -246,9 +248,9 @@ fn large_vocabularies_and_inputs_train_as_on_the_cpu() {
     // No division by a gradient's own size, which of the smallest is rounding.
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.0), 0.1);
     let dense = Config::elman(InputKind::Dense(120_000), 3, 2).pool(Pool::Last);
-    compare_training(&dense, recipe, 2, 2, whole, LONG);
+    compare_training(&dense, recipe.clone(), 2, 2, whole, LONG);
     let outputs = Config::elman(InputKind::Tokens(3), 3, 120_000).pool(Pool::Last);
-    compare_training(&outputs, recipe, 2, 2, whole, LONG);
+    compare_training(&outputs, recipe.clone(), 2, 2, whole, LONG);
     let tokens = Config::gru(InputKind::Tokens(120_000), 2, 3).pool(Pool::Last);
     compare_training(&tokens, recipe, 2, 2, whole, LONG);
 }

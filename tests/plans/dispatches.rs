@@ -110,7 +110,7 @@ fn dispatches_of_a_learned_start_and_of_a_mean() {
 fn dispatches_without_training() {
     let infer = plan(&text(), Purpose::Infer, 50, 32, &Target::webgpu());
     assert_eq!(dispatches(&infer), [4, 0, 0, 0]);
-    let evaluate = plan(&text(), Purpose::Evaluate(Loss::CrossEntropy), 50, 32, &Target::webgpu());
+    let evaluate = plan(&text(), Purpose::Evaluate(&Recipe::new(Loss::CrossEntropy)), 50, 32, &Target::webgpu());
     assert_eq!(dispatches(&evaluate), [4, 1, 0, 1]);
 }
 
@@ -182,6 +182,6 @@ fn dispatches_are_those_of_the_structure() {
 fn every_optimizer_is_one_dispatch() {
     for optimizer in [Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam()] {
         let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 0.1);
-        assert_eq!(plan(&text(), Purpose::Train(recipe), 5, 2, &BY_STEPS).dispatches(Phase::Update), 3);
+        assert_eq!(plan(&text(), Purpose::Train(&recipe), 5, 2, &BY_STEPS).dispatches(Phase::Update), 3);
     }
 }

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::network::with_dense;
+use crate::common::heads::with_heads;
+use crate::common::network::{evaluation, for_heads, training, with_dense};
 use recurrent::internals::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
 use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
@@ -26,23 +27,24 @@ fn half(target: Target) -> Target {
 pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     // More losses than one workgroup adds up.
     let long = Config::elman(InputKind::Tokens(1), 1, 1);
-    let (plan, _) = Plan::new(&long, Purpose::Evaluate(Loss::CrossEntropy), 70, 1000, &Target::webgpu()).unwrap();
+    let (plan, _) =
+        Plan::new(&long, Purpose::Evaluate(&Recipe::new(Loss::CrossEntropy)), 70, 1000, &Target::webgpu()).unwrap();
     check("a batch of 1000", &plan);
     let checkpointed = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(GradientCheckpointing::Sqrt);
-    let (plan, _) = Plan::new(&long, Purpose::Train(checkpointed), 70, 3, &Target::webgpu()).unwrap();
+    let (plan, _) = Plan::new(&long, Purpose::Train(&checkpointed), 70, 3, &Target::webgpu()).unwrap();
     check("a window in segments", &plan);
     let adam = Recipe::new(Loss::CrossEntropy);
     let recipes = [
-        adam,
-        adam.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
-        adam.with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1).with_trace(),
-        adam.with_clip(Clip::Normalize(1.0)).with_optimizer(Optimizer::adam_w(0.1), 0.1),
+        adam.clone(),
+        adam.clone().with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
+        adam.clone().with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1).with_trace(),
+        adam.clone().with_clip(Clip::Normalize(1.0)).with_optimizer(Optimizer::adam_w(0.1), 0.1),
         Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1),
         adam.with_dropout(Dropout::variational(0.1, 0.2)),
     ];
     let mut purposes =
-        vec![Purpose::Infer, Purpose::Evaluate(Loss::CrossEntropy), Purpose::Evaluate(Loss::MeanSquared)];
-    purposes.extend(recipes.map(Purpose::Train));
+        vec![Purpose::Infer, Purpose::Observe(0), evaluation(Loss::CrossEntropy), evaluation(Loss::MeanSquared)];
+    purposes.extend(recipes.map(training));
     for input in [InputKind::Tokens(1), InputKind::Tokens(65), InputKind::Dense(1), InputKind::Dense(7)] {
         for (hidden, outputs) in [(1, 1), (33, 3), (128, 65), (1030, 2)] {
             for (number, cell) in CELLS.into_iter().enumerate() {
@@ -54,11 +56,11 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         .with_bias(outputs != 65)
                         .with_learned_initial_state(outputs > 2)
                         .with_pool(read_out);
-                    let config = if hidden == 33 { with_dense(config) } else { config };
-                    for purpose in &purposes {
+                    let config = if hidden == 33 { with_heads(with_dense(config)) } else { config };
+                    for purpose in purposes.iter().map(|purpose| for_heads(*purpose, &config)) {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
                             for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
-                                let (plan, _) = Plan::new(&config, *purpose, steps, batch, &target).unwrap();
+                                let (plan, _) = Plan::new(&config, purpose, steps, batch, &target).unwrap();
                                 check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);
                             }
                         }
@@ -164,7 +166,7 @@ fn a_tile_takes_no_more_memory_than_its_target_has() {
             for cell in CELLS {
                 for (hidden, batch) in [(1, 1), (33, 300), (64, 5), (128, 1), (128, 2000), (256, 300), (1030, 33)] {
                     let config = Config::of_cell(cell, InputKind::Dense(3), hidden, 2);
-                    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+                    let purpose = Purpose::Train(&Recipe::new(Loss::MeanSquared));
                     let (plan, _) = Plan::new(&config, purpose, 5, batch, &target).unwrap();
                     for command in lower(&plan).unwrap() {
                         let Command::Dispatch(dispatch) = command else { continue };
@@ -181,7 +183,7 @@ fn a_tile_takes_no_more_memory_than_its_target_has() {
 #[test]
 fn a_tile_that_no_kernel_has_is_an_error() {
     let config = Config::elman(InputKind::Dense(2), 5, 3);
-    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    let purpose = Purpose::Train(&Recipe::new(Loss::MeanSquared));
     for steps in [3, 4] {
         let (plan, _) = Plan::new(&config, purpose, steps, 2, &Target::webgpu()).unwrap();
         let lowered = |change: &dyn Fn(&mut Tile), backward: bool| {
@@ -221,7 +223,7 @@ fn a_tile_that_no_kernel_has_is_an_error() {
 #[test]
 fn steps_are_walked_forwards_and_then_backwards() {
     let config = Config::elman(InputKind::Dense(2), 5, 3);
-    let purpose = Purpose::Train(Recipe::new(Loss::MeanSquared));
+    let purpose = Purpose::Train(&Recipe::new(Loss::MeanSquared));
     let (plan, _) = Plan::new(&config, purpose, 3, 2, &Target::webgpu()).unwrap();
     let steps_of = |name: &str| -> Vec<u32> {
         let commands = lower(&plan).unwrap();

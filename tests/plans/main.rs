@@ -22,15 +22,17 @@ use recurrent::internals::plan::{Bytes, DType, Lifetime, METRICS_SLOTS, Op, Plan
 use recurrent::recipe::{Clip, Dropout, LearningRateSchedule, Loss, Optimizer, Recipe};
 use recurrent::{Activation, Cell, Config, Device, Directions, Error, InputKind, Layout, Model, Pool, Reset, Trainer};
 
+use crate::common::network::training;
+
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
 const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
 
-fn train() -> Purpose {
-    Purpose::Train(Recipe::new(Loss::CrossEntropy))
+fn train() -> Purpose<'static> {
+    training(Recipe::new(Loss::CrossEntropy))
 }
 
-fn train_with(dropout: Dropout) -> Purpose {
-    Purpose::Train(Recipe::new(Loss::CrossEntropy).with_dropout(dropout))
+fn train_with(dropout: Dropout) -> Purpose<'static> {
+    training(Recipe::new(Loss::CrossEntropy).with_dropout(dropout))
 }
 
 /// Dropout wherever there is some.
@@ -147,7 +149,7 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
     let config = Config::lstm(InputKind::Dense(5), 4, 6).with_layers(2).with_directions(Directions::Bidirectional);
     let config = config.with_learned_initial_state(true).pool(Pool::Mean);
     let recipe = Recipe::new(Loss::MeanSquared).with_dropout(of_all_kinds());
-    let mut plan = plan(&config, Purpose::Train(recipe), 3, 2, &BY_STEPS);
+    let mut plan = plan(&config, Purpose::Train(&recipe), 3, 2, &BY_STEPS);
     plan.keep_all();
     assert_eq!(plan.bytes(), Bytes { shared: 4 * shared, inputs: 4 * inputs, scratch: 4 * scratch });
     assert_eq!(plan.get(plan.find("upstream_l1").unwrap()).shape, [3 + 2, 2, 8]);
@@ -203,7 +205,11 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
                 evaluate.extend(layers.iter().map(|name| name.to_string()));
             }
             assert_eq!(growing(&config, Purpose::Infer, &target), infer, "{config:?}");
-            assert_eq!(growing(&config, Purpose::Evaluate(Loss::CrossEntropy), &target), evaluate, "{config:?}");
+            assert_eq!(
+                growing(&config, Purpose::Evaluate(&Recipe::new(Loss::CrossEntropy)), &target),
+                evaluate,
+                "{config:?}"
+            );
         }
     }
 }
@@ -297,7 +303,7 @@ fn sizes_of_zero_are_named() {
         (dense(3, 0, 5), 1, 1, "hidden units (H)"),
         (dense(3, 4, 0), 1, 1, "outputs (O)"),
     ] {
-        for purpose in [Purpose::Infer, Purpose::Evaluate(Loss::MeanSquared), train()] {
+        for purpose in [Purpose::Infer, Purpose::Evaluate(&Recipe::new(Loss::MeanSquared)), train()] {
             let error = Plan::new(&config, purpose, steps, batch, &Target::cpu()).unwrap_err();
             assert!(matches!(error, Error::Config(_)), "{error:?}");
             assert!(error.to_string().contains(what), "{error}");
@@ -338,7 +344,7 @@ fn rates_out_of_their_range_are_named() {
         (recipe().with_dropout(Dropout::variational(0.0, 1.5)), "dropout of the hidden state is 1.5"),
     ];
     for (recipe, what) in bad {
-        let error = Plan::new(&text(), Purpose::Train(recipe), 2, 2, &Target::cpu()).unwrap_err();
+        let error = Plan::new(&text(), Purpose::Train(&recipe), 2, 2, &Target::cpu()).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
         assert!(error.to_string().contains(what), "{error}");
     }
@@ -347,16 +353,16 @@ fn rates_out_of_their_range_are_named() {
 #[test]
 fn dropout_between_the_layers_of_a_network_of_one_is_refused() {
     let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(Dropout::between_layers(0.5));
-    let by_plan = Plan::new(&text(), Purpose::Train(recipe), 2, 2, &Target::cpu()).unwrap_err();
-    let by_trainer = Trainer::new(&Device::cpu(), &Model::new(text()).unwrap(), recipe).unwrap_err();
+    let by_plan = Plan::new(&text(), Purpose::Train(&recipe), 2, 2, &Target::cpu()).unwrap_err();
+    let by_trainer = Trainer::new(&Device::cpu(), &Model::new(text()).unwrap(), recipe.clone()).unwrap_err();
     for error in [by_plan, by_trainer] {
         assert!(matches!(error, Error::Config(_)), "{error:?}");
         let words = "dropout between layers is 0.5, but the network has one recurrent layer";
         assert!(error.to_string().contains(words), "{error}");
     }
-    assert!(Plan::new(&text().with_layers(2), Purpose::Train(recipe), 2, 2, &Target::cpu()).is_ok());
+    assert!(Plan::new(&text().with_layers(2), Purpose::Train(&recipe), 2, 2, &Target::cpu()).is_ok());
     let zero = recipe.with_dropout(Dropout::between_layers(0.0));
-    assert!(Plan::new(&text(), Purpose::Train(zero), 2, 2, &Target::cpu()).is_ok());
+    assert!(Plan::new(&text(), Purpose::Train(&zero), 2, 2, &Target::cpu()).is_ok());
 }
 
 #[test]
@@ -393,7 +399,7 @@ fn a_tensor_beyond_the_adapters_limit_is_named_with_the_limit() {
     // Every tensor fits by itself, but the inputs are uploaded together.
     let config = Config::elman(InputKind::Dense(20), 1, 10).with_pool(None);
     let target = Target { binding_bytes: 100_000, ..Target::webgpu() };
-    let mean_squared = Purpose::Evaluate(Loss::MeanSquared);
+    let mean_squared = Purpose::Evaluate(&Recipe::new(Loss::MeanSquared));
     let error = Plan::new(&config, mean_squared, 100, 10, &target).unwrap_err();
     assert!(error.to_string().contains("all inputs"), "{error}");
 }

@@ -278,27 +278,30 @@ fn recipes_out_of_range() {
     };
     let recipe = Recipe::new(Loss::CrossEntropy);
     let adam = |beta1, beta2, epsilon, weight_decay| {
-        recipe.with_optimizer(Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, 0.1)
+        recipe.clone().with_optimizer(Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, 0.1)
     };
     for v in [f64::NAN, -0.1, 0.0, f64::INFINITY] {
         let positive = format!("is {v}, expected a number above 0 that f32 can hold");
-        assert_eq!(refused(recipe.with_optimizer(Optimizer::adam(), v)), format!("the learning rate {positive}"));
+        assert_eq!(
+            refused(recipe.clone().with_optimizer(Optimizer::adam(), v)),
+            format!("the learning rate {positive}")
+        );
         for clip in [Clip::Norm(v), Clip::Value(v), Clip::Normalize(v)] {
-            assert_eq!(refused(recipe.with_clip(clip)), format!("the clipping bound {positive}"));
+            assert_eq!(refused(recipe.clone().with_clip(clip)), format!("the clipping bound {positive}"));
         }
         assert_eq!(refused(adam(0.9, 0.9, v, 0.0)), format!("Adam's epsilon {positive}"));
         let rms_prop = Optimizer::RmsProp { alpha: 0.9, epsilon: v };
-        assert_eq!(refused(recipe.with_optimizer(rms_prop, 0.1)), format!("RMSprop's epsilon {positive}"));
+        assert_eq!(refused(recipe.clone().with_optimizer(rms_prop, 0.1)), format!("RMSprop's epsilon {positive}"));
         let decay = LearningRateSchedule::StepDecay { after: 1, every: 1, factor: v };
-        assert_eq!(refused(recipe.with_schedule(decay)), format!("the decay of the learning rate {positive}"));
+        assert_eq!(refused(recipe.clone().with_schedule(decay)), format!("the decay of the learning rate {positive}"));
     }
     for v in [f64::NAN, -0.1, 1.0, 1.5, f64::NEG_INFINITY, 1.0 - 1e-9] {
         let fraction = format!("is {v}, expected at least 0 and, in f32, below 1");
         assert_eq!(refused(adam(v, 0.9, 1e-8, 0.0)), format!("Adam's beta1 {fraction}"));
         assert_eq!(refused(adam(0.9, v, 1e-8, 0.0)), format!("Adam's beta2 {fraction}"));
-        assert_eq!(refused(recipe.with_optimizer(Optimizer::sgd(v), 0.1)), format!("momentum {fraction}"));
+        assert_eq!(refused(recipe.clone().with_optimizer(Optimizer::sgd(v), 0.1)), format!("momentum {fraction}"));
         let rms_prop = Optimizer::RmsProp { alpha: v, epsilon: 1e-8 };
-        assert_eq!(refused(recipe.with_optimizer(rms_prop, 0.1)), format!("RMSprop's alpha {fraction}"));
+        assert_eq!(refused(recipe.clone().with_optimizer(rms_prop, 0.1)), format!("RMSprop's alpha {fraction}"));
     }
     // Beyond what f32 holds, and beyond what takes a weight past zero.
     for v in [f64::NAN, -0.1, f64::INFINITY, 1e39, 11.0] {
@@ -306,13 +309,16 @@ fn recipes_out_of_range() {
             "expected at least 0 and, at a learning rate of 1e-1, at most 1e1: more would carry a weight past zero";
         assert_eq!(refused(adam(0.9, 0.9, 1e-8, v)), format!("weight decay is {v:e}, {expected}"));
     }
-    let steep = recipe.with_optimizer(Optimizer::adam(), 1e16);
+    let steep = recipe.clone().with_optimizer(Optimizer::adam(), 1e16);
     assert_eq!(refused(steep), "the learning rate is 1e16, expected at most 1e15");
-    let long = recipe.with_clip(Clip::Normalize(1e16));
+    let long = recipe.clone().with_clip(Clip::Normalize(1e16));
     assert_eq!(refused(long), "the clipping bound is 1e16, expected at most 1e15");
     for floor in [f64::NAN, -0.1, 1.1] {
         let cosine = LearningRateSchedule::Cosine { warm_up: 1, total: 2, floor };
-        assert_eq!(refused(recipe.with_schedule(cosine)), format!("the cosine's floor is {floor}, expected 0 to 1"));
+        assert_eq!(
+            refused(recipe.clone().with_schedule(cosine)),
+            format!("the cosine's floor is {floor}, expected 0 to 1")
+        );
     }
     let decay = LearningRateSchedule::StepDecay { after: 1, every: 0, factor: 0.5 };
     assert_eq!(refused(recipe.with_schedule(decay)), "the learning rate decays every 0 steps, expected at least 1");

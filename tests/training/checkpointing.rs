@@ -13,6 +13,7 @@ use recurrent::{
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
+use crate::common::heads::with_head_losses;
 use crate::common::network::{Network, Window, mixed, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
@@ -49,6 +50,7 @@ fn configs() -> Vec<Config> {
 
 fn recipe(config: &Config, with_dropout: bool) -> Recipe {
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
+    let recipe = with_head_losses(recipe, config);
     let between = if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 };
     let dropout = Dropout::variational(0.2, 0.3).with_outputs(between);
     recipe.with_dropout(if with_dropout { dropout } else { Dropout::NONE })
@@ -58,7 +60,7 @@ fn recipe(config: &Config, with_dropout: bool) -> Recipe {
 /// not be seen.
 fn step<E: Execute>(executor: E, config: &Config, target: Target, recipe: Recipe, window: &Window) -> [Vec<f64>; 3] {
     let mut network = Network::new(executor, config, target);
-    let train = network.prepare(Purpose::Train(recipe), window.steps, window.batch);
+    let train = network.prepare(Purpose::Train(&recipe), window.steps, window.batch);
     let parameters = random_parameters(&mut Random::new(3), &Layout::new(config).unwrap(), 0.7);
     let other: Vec<f64> = parameters.iter().map(|p| 2.0 * p).collect();
     for parameters in [other, parameters] {
@@ -96,10 +98,11 @@ fn the_gradient_is_that_of_the_whole_window<E: Execute>(
         for with_dropout in [false, true] {
             window.fresh = config.recurrent_layers().next().unwrap().learned_initial_state && with_dropout;
             let recipe = recipe(config, with_dropout);
-            let want = step(recurrent::internals::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe, &window);
+            let want =
+                step(recurrent::internals::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe.clone(), &window);
             for (target, checkpointing) in targets.iter().flat_map(|target| segments.iter().map(move |s| (target, s))) {
-                let recipe = recipe.with_gradient_checkpointing(*checkpointing);
-                let got = step(executor(), config, *target, recipe, &window);
+                let recipe = recipe.clone().with_gradient_checkpointing(*checkpointing);
+                let got = step(executor(), config, *target, recipe.clone(), &window);
                 for ((got, want), what) in got.iter().zip(&want).zip(["loss and norm", "final state", "gradients"]) {
                     assert_close(&format!("{what} of {config:?}, {recipe:?}, {target:?}"), got, want, tolerance);
                 }
@@ -123,7 +126,8 @@ fn the_gradient_is_that_of_the_whole_window_on_the_gpu() {
 
 fn plan(config: &Config, checkpointing: GradientCheckpointing, steps: usize, batch: usize, target: &Target) -> Plan {
     let recipe = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(checkpointing);
-    Plan::new(config, Purpose::Train(recipe), steps, batch, target).unwrap().0
+    let recipe = with_head_losses(recipe, config);
+    Plan::new(config, Purpose::Train(&recipe), steps, batch, target).unwrap().0
 }
 
 #[test]
@@ -225,7 +229,7 @@ fn a_training_is_the_same(device: &Device) {
         trainer.metrics().unwrap().iter().flat_map(|metrics| [metrics.loss, metrics.grad_norm]).collect::<Vec<_>>()
     };
     let model = Model::new(config.clone()).unwrap();
-    let mut plain = Trainer::new(device, &model, recipe).unwrap();
+    let mut plain = Trainer::new(device, &model, recipe.clone()).unwrap();
     let recipe = recipe.with_gradient_checkpointing(GradientCheckpointing::Sqrt);
     let mut cut = Trainer::new(device, &model, recipe).unwrap();
     let (want, got) = (run(&mut plain), run(&mut cut));
@@ -255,9 +259,9 @@ fn what_cannot_be_checkpointed_is_refused() {
         (&both, GradientCheckpointing::Steps(3), "(Steps(3)), but the network reads both ways"),
         (&config, GradientCheckpointing::Steps(0), "every 0 steps, expected at least 1"),
     ] {
-        let recipe = recipe.with_gradient_checkpointing(checkpointing);
+        let recipe = recipe.clone().with_gradient_checkpointing(checkpointing);
         for error in [
-            Plan::new(config, Purpose::Train(recipe), 5, 2, &Target::cpu()).unwrap_err(),
+            Plan::new(config, Purpose::Train(&recipe), 5, 2, &Target::cpu()).unwrap_err(),
             Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap_err(),
         ] {
             assert!(matches!(error, Error::Config(_)), "{error:?}");

@@ -47,8 +47,11 @@ fn networks() -> Vec<(Config, Recipe)> {
         let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.2).with_seed(number as u64);
         let plain = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None);
         [
-            (tokens.clone(), plain),
-            (tokens.clone().with_pool(read_out), plain.with_gradient_checkpointing(GradientCheckpointing::Steps(2))),
+            (tokens.clone(), plain.clone()),
+            (
+                tokens.clone().with_pool(read_out),
+                plain.clone().with_gradient_checkpointing(GradientCheckpointing::Steps(2)),
+            ),
             (tokens.with_bias(false), plain.with_dropout(dropout)),
             (dense.with_pool(read_out), Recipe::new(Loss::MeanSquared).with_clip(Clip::None)),
         ]
@@ -76,7 +79,7 @@ fn outputs_states_and_gradients_are_those_of_64_bits_up_to_rounding() {
         let mut infer = Vec::new();
         let step_params = step_into(0);
         {
-            let prepared = halves.prepare(Purpose::Train(recipe), steps, 3);
+            let prepared = halves.prepare(Purpose::Train(&recipe), steps, 3);
             halves.write(&prepared, prepared.at.parameters, &parameters);
             let training = prepared.at.training.unwrap();
             // Not the first of a training: some of these gradients are large.
@@ -87,7 +90,7 @@ fn outputs_states_and_gradients_are_those_of_64_bits_up_to_rounding() {
             train.push((vec![metrics.loss], vec![metrics.grad_norm], halves.read(&prepared, training.gradients)));
         }
         {
-            let prepared = oracle.prepare(Purpose::Train(recipe), steps, 3);
+            let prepared = oracle.prepare(Purpose::Train(&recipe), steps, 3);
             assert!(prepared.at.training.unwrap().loss_scale.is_none());
             oracle.write(&prepared, prepared.at.parameters, &parameters);
             oracle.run(&prepared, &window, step_params);
@@ -141,7 +144,7 @@ fn a_task_is_learned_as_in_single_precision() {
         let config = Config::of_cell(cell, InputKind::Tokens(TOKENS), 24, TOKENS).pool(Pool::Last).with_seed(3);
         let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-2);
         for device in [whole::gpu(), half()] {
-            let mut trainer = Trainer::new(&device, &Model::new(config.clone()).unwrap(), recipe).unwrap();
+            let mut trainer = Trainer::new(&device, &Model::new(config.clone()).unwrap(), recipe.clone()).unwrap();
             let mut random = rng(17);
             for _ in 0..250 {
                 trainer.step(&recall(&mut random, 32)).unwrap();
@@ -180,7 +183,7 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
     let window = Batch::dense(BatchShape { steps: 8, batch_size: 1 }, vec![1.0; 8], Targets::Values(vec![1e-7; 8]));
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 1e5);
     let moved = [whole::gpu(), half()].map(|device| {
-        let mut trainer = Trainer::new(&device, &tiny(0.0, 1.0), recipe).unwrap();
+        let mut trainer = Trainer::new(&device, &tiny(0.0, 1.0), recipe.clone()).unwrap();
         trainer.step(&window).unwrap();
         assert!(trainer.metrics().unwrap()[0].updated);
         weight(&mut trainer)
@@ -193,7 +196,7 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
     let executor = gpu();
     let target = in_half(executor.gpu().target());
     let mut network = Network::new(executor, &config, target);
-    let prepared = network.prepare(Purpose::Train(recipe), 8, 1);
+    let prepared = network.prepare(Purpose::Train(&recipe), 8, 1);
     let gradient = |network: &mut Network<recurrent::internals::gpu::Executor>, scale: f64| {
         network.write(
             &prepared,
@@ -229,7 +232,7 @@ fn a_step_beyond_16_bits_changes_nothing_and_the_scale_goes_down() {
         trainer.step(&window).unwrap();
         assert_eq!(trainer.loss_scale().unwrap(), scale);
         assert_eq!(trainer.model().unwrap() != before, updated);
-        let metrics = trainer.metrics().unwrap()[0];
+        let metrics = trainer.metrics().unwrap()[0].clone();
         assert!(metrics.updated == updated && metrics.loss == 1.0, "{metrics:?}");
     }
     // The bias of the outputs and W have a gradient of 2 each, the bias of W and U too: divided by the scale.
@@ -255,7 +258,7 @@ fn a_gradient_that_no_scale_holds_is_a_divergence() {
     // 2·1e9·V, and the least scale is 1/256.
     let window = Batch::dense(BatchShape { steps: 1, batch_size: 1 }, vec![1.0], Targets::Values(vec![1e9]));
     let recipe = Recipe::new(Loss::MeanSquared).with_clip(Clip::Norm(1.0));
-    let mut trainer = Trainer::new(&half(), &tiny(0.0, 1.0), recipe).unwrap();
+    let mut trainer = Trainer::new(&half(), &tiny(0.0, 1.0), recipe.clone()).unwrap();
     for _ in 0..24 {
         trainer.step(&window).unwrap();
     }
@@ -280,7 +283,7 @@ fn windows_of_one_step_share_a_scale() {
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.0), 0.5);
     let batches = [0, 1].map(|seed| whole::batch(&mut rng(seed), &config, Loss::CrossEntropy, 5, 3));
     let after = [whole::gpu(), half()].map(|device| {
-        let mut trainer = Trainer::new(&device, &model, recipe).unwrap();
+        let mut trainer = Trainer::new(&device, &model, recipe.clone()).unwrap();
         trainer.step_accumulated(&batches).unwrap();
         assert!(trainer.metrics().unwrap()[0].updated);
         let moved = trainer.model().unwrap();
@@ -336,7 +339,7 @@ fn what_is_large_takes_half_the_memory() {
     let plan = |purpose: Purpose, target: Target| {
         Plan::new(&config, purpose, steps as usize, batch as usize, &target).unwrap().0
     };
-    let [single, half] = [Target::webgpu(), in_half(Target::webgpu())].map(|t| plan(Purpose::Train(recipe), t));
+    let [single, half] = [Target::webgpu(), in_half(Target::webgpu())].map(|t| plan(Purpose::Train(&recipe), t));
     for (name, elements) in [
         ("gates_l0", steps * batch * 3 * hidden),
         ("recurrent_l0", steps * batch * 3 * hidden),

@@ -43,13 +43,13 @@ fn a_window_that_carries_on_leaves_the_learned_start_alone(device: &Device) {
     let mut told = start(&model);
     told.step(&carried.clone().with_start(Start::Given(held))).unwrap();
     assert_same("the weights, told the state", &flat(&mut told), want.values());
-    let same = told.metrics().unwrap()[0];
+    let same = told.metrics().unwrap()[0].clone();
     assert_eq!((same.loss, same.grad_norm), (metrics[1].loss, metrics[1].grad_norm));
 
     // From the learned state the same window is another.
     let mut fresh = start(&model);
     fresh.step(&carried.clone().with_start(Start::Initial)).unwrap();
-    let (moved, other) = (fresh.model().unwrap(), fresh.metrics().unwrap()[0]);
+    let (moved, other) = (fresh.model().unwrap(), fresh.metrics().unwrap()[0].clone());
     assert!(
         (other.loss - metrics[1].loss).abs() > 1e-3,
         "the start must matter: {} and {}",
@@ -108,7 +108,7 @@ fn a_frozen_start_is_read_and_stays(device: &Device) {
         trainer.step_accumulated(&windows).unwrap();
         trainer.model().unwrap()
     };
-    let [mut free, mut frozen] = [(); 2].map(|()| Trainer::new(device, &model, recipe).unwrap());
+    let [mut free, mut frozen] = [(); 2].map(|()| Trainer::new(device, &model, recipe.clone()).unwrap());
     frozen.freeze(&["h_0"]).unwrap();
     let (moved, stayed) = (run(&mut free), run(&mut frozen));
     for (name, _, before) in model.tensors() {

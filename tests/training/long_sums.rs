@@ -217,7 +217,14 @@ fn loss(loss: Loss, rows: usize, term: f32, expected: f64) {
         gradient,
         loss_scale,
     }));
-    sums.push(Op::StepMetrics(StepMetrics { row_loss, partials: None, clip: Clip::None, step_params, metrics }));
+    sums.push(Op::StepMetrics(StepMetrics {
+        row_loss: Some(row_loss),
+        partials: None,
+        clip: Clip::None,
+        step_params,
+        metrics,
+        table: 0,
+    }));
     sums.check(cpu::Executor::<f32>::new(), metrics, &[expected]);
 }
 
@@ -257,7 +264,14 @@ fn of_a_norm() {
             partials,
         }));
         let (partials, clip) = (Some(partials), Clip::None);
-        sums.push(Op::StepMetrics(StepMetrics { row_loss, partials, clip, step_params, metrics }));
+        sums.push(Op::StepMetrics(StepMetrics {
+            row_loss: Some(row_loss),
+            partials,
+            clip,
+            step_params,
+            metrics,
+            table: 0,
+        }));
         let norm = f64::from(term).abs() * (MANY as f64).sqrt();
         sums.check(cpu::Executor::<f32>::new(), metrics, &[1.0, norm]);
     }

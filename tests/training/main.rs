@@ -18,6 +18,7 @@ mod checkpointing;
 mod divergence;
 #[cfg(feature = "gpu")]
 mod half;
+mod heads;
 mod initialisation;
 mod learned_initial_state;
 mod learning;
@@ -85,7 +86,7 @@ fn assert_near(what: &str, got: f64, want: f64, relative: f64) {
 
 fn agree_for_fifty_steps(config: &Config, recipe: Recipe, batches: impl Fn(usize) -> Batch) {
     let run = |device: &Device| -> Vec<Metrics> {
-        let mut trainer = trainer(device, config, recipe);
+        let mut trainer = trainer(device, config, recipe.clone());
         for step in 0..50 {
             trainer.step(&batches(step)).unwrap();
         }
@@ -141,7 +142,7 @@ fn one_step(device: &Device, clip: Clip) -> (Vec<f32>, Metrics) {
     let before = flat(&mut trainer);
     trainer.step(&whole::batch(&mut rng(8), &config, Loss::MeanSquared, 5, 4)).unwrap();
     let after = flat(&mut trainer);
-    (before.iter().zip(&after).map(|(before, after)| before - after).collect(), trainer.metrics().unwrap()[0])
+    (before.iter().zip(&after).map(|(before, after)| before - after).collect(), trainer.metrics().unwrap()[0].clone())
 }
 
 fn norm(step: &[f32]) -> f64 {
@@ -225,7 +226,7 @@ fn steps_beyond_the_slots_lose_no_metrics(device: &Device) {
     let config = Config::elman(InputKind::Tokens(3), 4, 3);
     let windows = Windows::new(whole::ids(&mut rng(4), 90, 3), BatchShape { steps: 2, batch_size: 2 }).unwrap();
     let recipe = Recipe::new(Loss::CrossEntropy);
-    let (mut late, mut early) = (trainer(device, &config, recipe), trainer(device, &config, recipe));
+    let (mut late, mut early) = (trainer(device, &config, recipe.clone()), trainer(device, &config, recipe));
     let mut want = Vec::new();
     let mut got = Vec::new();
     let total = 2 * METRICS_SLOTS + 100;

@@ -70,7 +70,7 @@ fn networks() -> Vec<(Config, Recipe)> {
 fn every_operation_is_in_a_row(device: &Device) {
     for (config, recipe) in networks() {
         let (steps, size) = (9, 2);
-        let (plan, _) = Plan::new(&config, Purpose::Train(recipe), steps, size, &device.target()).unwrap();
+        let (plan, _) = Plan::new(&config, Purpose::Train(&recipe), steps, size, &device.target()).unwrap();
         let mut trainer = trainer(device, &config, recipe);
         let profile = trainer.profile(&batch(&config, steps, size)).unwrap();
         assert_eq!((profile.device.as_str(), profile.steps, profile.batch), (device.name().as_str(), steps, size));
@@ -100,7 +100,7 @@ fn every_operation_is_in_a_row(device: &Device) {
 fn weights_are_those_of_a_step(device: &Device) {
     for (config, recipe) in networks() {
         let batch = batch(&config, 9, 2);
-        let [mut plain, mut timed] = [(); 2].map(|()| trainer(device, &config, recipe));
+        let [mut plain, mut timed] = [(); 2].map(|()| trainer(device, &config, recipe.clone()));
         plain.step(&batch).unwrap();
         let first = bytes(&mut plain);
         plain.step(&batch).unwrap();
@@ -186,7 +186,7 @@ fn a_step_of_hand_computed_operations(device: &Device) {
     assert_eq!(moved, 4 * (by_dispatch + 3 * (80 + 20 + 40)));
     // dᵀ·x over 6 rows, and the sums of d for the bias; one result for each slice.
     let slices = profile.rows.iter().find(|row| row.op == "reduce gradients").unwrap();
-    let (plan, _) = Plan::new(&small(), Purpose::Train(recipe()), 3, 2, &device.target()).unwrap();
+    let (plan, _) = Plan::new(&small(), Purpose::Train(&recipe()), 3, 2, &device.target()).unwrap();
     let shape = |name: &str| plan.get(plan.find(name).unwrap()).shape.clone();
     let [cut, flat] = shape("gradient_slices")[..] else { panic!("two dimensions") };
     let [cut, flat] = [cut, flat].map(|size| size as u64);
@@ -239,11 +239,11 @@ fn more_operations_than_a_query_set_holds_are_timed() {
         Config::elman(InputKind::Dense(2), 3, 2),
         recipe().with_gradient_checkpointing(GradientCheckpointing::Steps(1)),
     );
-    let (plan, _) = Plan::new(&config, Purpose::Train(recipe), 300, 1, &device.target()).unwrap();
+    let (plan, _) = Plan::new(&config, Purpose::Train(&recipe), 300, 1, &device.target()).unwrap();
     let operations = plan.stages().len();
     assert!(2 * operations > wgpu::QUERY_SET_MAX_QUERIES as usize, "{operations} operations fit one set");
     let batch = batch(&config, 300, 1);
-    let [mut plain, mut timed] = [(); 2].map(|()| trainer(&device, &config, recipe));
+    let [mut plain, mut timed] = [(); 2].map(|()| trainer(&device, &config, recipe.clone()));
     plain.step(&batch).unwrap();
     let profile = timed.profile(&batch).unwrap();
     assert_eq!(profile.rows.iter().map(|row| row.operations).sum::<usize>(), operations);
@@ -266,7 +266,7 @@ fn cost_of(plan: &Plan, is: impl Fn(&Op) -> bool) -> [u64; 2] {
 fn tokens_and_two_products_are_counted() {
     // B 2, T 3, 4 tokens, H 5, O 6, by steps on the CPU.
     let tokens = Config::gru(InputKind::Tokens(4), 5, 6).with_cell(Cell::Gru(Reset::BeforeProduct));
-    let (plan, _) = Plan::new(&tokens, Purpose::Train(recipe()), 3, 2, &Target::cpu()).unwrap();
+    let (plan, _) = Plan::new(&tokens, Purpose::Train(&recipe()), 3, 2, &Target::cpu()).unwrap();
     // Of 6 rows the sum with b_W; tokens, W whole as there are fewer tokens than rows, b_W and the gates.
     assert_eq!(cost_of(&plan, |op| matches!(op, Op::Gather(_))), [6 * 15, 4 * (6 + 60 + 15 + 90)]);
     // The first product of [2, 5]·[5, 10], the second of [2, 5]·[5, 5], at 3 steps in 6 dispatches.
@@ -286,7 +286,7 @@ fn tokens_and_two_products_are_counted() {
 fn half_precision_moves_half_the_bytes_of_what_it_stores() {
     let target = Target { precision: recurrent::Precision::F16, has_f16: true, ..Target::webgpu() };
     let of = |target: &Target| {
-        let (plan, _) = Plan::new(&small(), Purpose::Train(recipe()), 3, 2, target).unwrap();
+        let (plan, _) = Plan::new(&small(), Purpose::Train(&recipe()), 3, 2, target).unwrap();
         let matmul = |op: &Op| matches!(op, Op::MatMul(o) if plan.get(o.out.tensor).name == "gates_l0");
         cost_of(&plan, matmul)
     };

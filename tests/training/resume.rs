@@ -51,15 +51,19 @@ fn cases() -> Vec<Case> {
             lstm(),
             recipe(Optimizer::rms_prop(), 0.01).with_schedule(cosine).with_clip(Clip::Value(0.02)),
         ),
-        case("adam", elman(), adam.with_schedule(cosine)),
+        case("adam", elman(), adam.clone().with_schedule(cosine)),
         case(
             "adam_w",
             elman(),
             recipe(Optimizer::adam_w(0.1), 0.01).with_schedule(decay).with_clip(Clip::Normalize(0.5)),
         ),
-        case("dropout", lstm(), adam.with_dropout(dropout)),
-        case("list", list, adam.with_dropout(dropout)),
-        case("learned_initial_state", Config::gru(input, 18, 5).with_layers(2).with_learned_initial_state(true), adam),
+        case("dropout", lstm(), adam.clone().with_dropout(dropout)),
+        case("list", list, adam.clone().with_dropout(dropout)),
+        case(
+            "learned_initial_state",
+            Config::gru(input, 18, 5).with_layers(2).with_learned_initial_state(true),
+            adam.clone(),
+        ),
         Case {
             windows: |step| vec![unequal(step)],
             ..case(
@@ -101,7 +105,7 @@ fn unequal(step: usize) -> Batch {
 }
 
 fn start(device: &Device, case: &Case) -> Trainer {
-    Trainer::new(device, &Model::new(case.config.clone()).unwrap(), case.recipe).unwrap()
+    Trainer::new(device, &Model::new(case.config.clone()).unwrap(), case.recipe.clone()).unwrap()
 }
 
 /// Trains from step `from` on, and says what the losses were.
@@ -120,7 +124,7 @@ fn second_half(device: &Device, folder: &Path) {
     for case in cases() {
         let mut checkpoint = Checkpoint::load(folder.join(case.name)).unwrap();
         let mut trainer = Trainer::resume(device, &checkpoint).unwrap();
-        assert_eq!((*trainer.recipe(), trainer.steps_done()), (case.recipe, HALF as u64));
+        assert_eq!((trainer.recipe(), trainer.steps_done()), (&case.recipe, HALF as u64));
         let losses = train(&mut trainer, &case, HALF);
         checkpoint = trainer.checkpoint().unwrap();
         checkpoint.notes.insert("losses".to_owned(), losses);
@@ -184,7 +188,7 @@ fn a_checkpoint_moves_between_devices_unchanged() {
 fn dropout_is_drawn_from_its_seed(device: &Device) {
     for case in cases().into_iter().filter(|case| case.recipe.dropout != Dropout::NONE) {
         let run = |seed| {
-            let recipe = case.recipe.with_dropout(case.recipe.dropout.with_seed(seed));
+            let recipe = case.recipe.clone().with_dropout(case.recipe.dropout.with_seed(seed));
             let case = Case { config: case.config.clone(), recipe, ..case };
             let mut trainer = start(device, &case);
             let losses = train(&mut trainer, &case, 0);

@@ -174,10 +174,11 @@ fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
             if directions == Directions::Forward {
                 recipes.push(still(Loss::MeanSquared).with_gradient_checkpointing(GradientCheckpointing::Steps(4)));
             }
-            let want = trace(&Device::cpu(), recipes[0]);
+            let want = trace(&Device::cpu(), recipes[0].clone());
             assert_eq!(want.layers.len(), 2 * directions.count());
             assert!(want.layers.iter().all(|layer| layer.norms.iter().all(|norm| *norm > 0.0)), "{want:?}");
-            for (device, recipe) in devices().iter().flat_map(|device| recipes.iter().map(move |r| (device, *r))) {
+            for (device, recipe) in devices().iter().flat_map(|device| recipes.iter().map(move |r| (device, r.clone())))
+            {
                 let got = trace(device, recipe);
                 assert_eq!((got.layers.len(), got.parameters.len()), (want.layers.len(), want.parameters.len()));
                 for (got, want) in got.layers.iter().zip(&want.layers) {
@@ -258,8 +259,8 @@ fn what_is_not_finite_shows() {
 fn a_recipe_without_a_trace_has_the_same_plan_as_ever_and_says_so_when_asked() {
     let config = Config::lstm(InputKind::Dense(3), 5, 2).with_layers(2);
     let recipe = Recipe::new(Loss::MeanSquared);
-    let plan = |recipe| Plan::new(&config, Purpose::Train(recipe), 7, 2, &Target::webgpu()).unwrap().0;
-    let (without, with) = (plan(recipe), plan(recipe.with_trace()));
+    let plan = |recipe| Plan::new(&config, Purpose::Train(&recipe), 7, 2, &Target::webgpu()).unwrap().0;
+    let (without, with) = (plan(recipe.clone()), plan(recipe.clone().with_trace()));
     assert!(without.find("trace").is_none() && with.find("trace").is_some());
     assert_eq!(with.dispatches(Phase::Backward), without.dispatches(Phase::Backward) + 2);
     let lines = with.to_string();
@@ -267,7 +268,7 @@ fn a_recipe_without_a_trace_has_the_same_plan_as_ever_and_says_so_when_asked() {
     assert_eq!(left, without.to_string().lines().collect::<Vec<_>>());
 
     let model = Model::new(config.clone()).unwrap();
-    let error = Trainer::new(&Device::cpu(), &model, recipe).unwrap().trace().unwrap_err();
+    let error = Trainer::new(&Device::cpu(), &model, recipe.clone()).unwrap().trace().unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("Recipe::with_trace")), "{error}");
     let error = Trainer::new(&Device::cpu(), &model, recipe.with_trace()).unwrap().trace().unwrap_err();
     assert!(matches!(&error, Error::Data(what) if what.contains("no step yet")), "{error}");

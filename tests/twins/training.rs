@@ -201,7 +201,7 @@ pub fn measure_onto(name: &str, given: Measured, loss: Option<f64>, more: bool) 
     let compared = compared.map(|at| (at..at + 1, F32_POINTWISE)).collect();
     let metrics = case.in_out("metrics", &[METRICS_SLOTS, MetricsRow::LEN], rows, compared);
     case.leave_free(metrics, row);
-    case.with(Op::StepMetrics(StepMetrics { row_loss, partials, clip, step_params, metrics }))
+    case.with(Op::StepMetrics(StepMetrics { row_loss: Some(row_loss), partials, clip, step_params, metrics, table: 0 }))
 }
 
 /// Partials of `blocks` blocks with magnitudes up to `largest`.

@@ -110,7 +110,7 @@ impl Work {
     /// # Errors
     /// Same as [`Plan::new`]: the sizes are those of a training's tensors.
     pub fn bytes(&self, phase: Phase) -> Result<f64> {
-        let (steps, purpose) = (self.steps_of(phase), Purpose::Train(recipe()));
+        let (steps, purpose) = (self.steps_of(phase), Purpose::Train(&recipe()));
         let (plan, tensors) = Plan::new(&self.config, purpose, steps, self.batch, &Target::cpu())?;
         let bytes = |tensor| plan.get(tensor).bytes() as f64;
         let named = |name| Ok::<_, anyhow::Error>(bytes(plan.find(name).with_context(|| format!("no `{name}`"))?));

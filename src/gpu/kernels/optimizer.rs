@@ -5,7 +5,7 @@
 
 use super::{
     Command, Kernel,
-    launch::{check_len, dispatch, params, read, shader, tensor, tile_count, to_u32, write},
+    launch::{check_len, check_min_len, dispatch, params, read, shader, tensor, tile_count, to_u32, write},
     update::positive,
 };
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ pub(super) static KERNELS: [&Kernel; 3] = [&SGD, &RMS_PROP, &ADAM];
 pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let len = tensor(plan, op.parameters)?.len();
     check_len(plan, op.step_params, &[StepParams::LEN])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
+    check_min_len(plan, op.metrics, METRICS_SLOTS, &[MetricsRow::LEN])?;
     for flat in op.moments.iter().chain([&op.gradients, &op.parameter_flags]) {
         check_len(plan, *flat, &[len])?;
     }

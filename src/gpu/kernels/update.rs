@@ -5,7 +5,10 @@
 
 use super::{
     Command, Kernel,
-    launch::{check_len, dispatch, matrix, params, read, shader, tensor, tile_count, to_u32, write},
+    launch::{
+        check_len, check_min_len, dispatch, matrix, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32,
+        write,
+    },
 };
 use crate::error::Result;
 use crate::plan::{
@@ -56,7 +59,16 @@ pub(super) static REDUCE_GRADIENTS_SEGMENT: Kernel = Kernel {
     ..REDUCE_GRADIENTS
 };
 
-params!(StepMetricsParams { rows: u32, blocks: u32, slots: u32, clip: u32, bound: f32, zero: u32 });
+params!(StepMetricsParams {
+    rows: u32,
+    blocks: u32,
+    slots: u32,
+    first_slot: u32,
+    losses: u32,
+    clip: u32,
+    bound: f32,
+    zero: u32,
+});
 
 pub(super) static STEP_METRICS: Kernel = Kernel::new::<StepMetricsParams>(
     "step_metrics",
@@ -118,7 +130,12 @@ pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Comm
 
 pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
     check_len(plan, op.step_params, &[StepParams::LEN])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
+    check_min_len(plan, op.metrics, METRICS_SLOTS, &[MetricsRow::LEN])?;
+    let [all_slots, _] = matrix(plan, op.metrics)?;
+    let first_slot =
+        offset_in_bounds("a table of the metrics", op.table * METRICS_SLOTS, [1, METRICS_SLOTS], all_slots)?;
+    let rows = op.row_loss.map_or(Ok(0), |row_loss| tensor(plan, row_loss).map(|rows| rows.len()))?;
+    let losses = if op.row_loss.is_none() { all_slots / METRICS_SLOTS - 1 } else { 0 };
     let blocks = op.partials.map_or(Ok(0), |partials| matrix(plan, partials).map(|[blocks, _]| blocks))?;
     op.partials.map_or(Ok(()), |partials| check_len(plan, partials, &[blocks, NormPartial::LEN]))?;
     let (clip, bound) = match op.clip {
@@ -128,21 +145,24 @@ pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
         Clip::Value(bound) => (3, positive(bound)),
     };
     let params = StepMetricsParams {
-        rows: to_u32(tensor(plan, op.row_loss)?.len())?,
+        rows: to_u32(rows)?,
         blocks: to_u32(blocks)?,
         slots: to_u32(METRICS_SLOTS)?,
+        first_slot,
+        losses: to_u32(losses)?,
         clip,
         bound,
         zero: 0,
     };
-    // Something must be bound where there are no partials.
-    let tensors = vec![op.row_loss, op.partials.unwrap_or(op.step_params), op.step_params, op.metrics];
+    // Something must be bound where there are no rows or partials.
+    let [rows, partials] = [op.row_loss, op.partials].map(|tensor| tensor.unwrap_or(op.step_params));
+    let tensors = vec![rows, partials, op.step_params, op.metrics];
     dispatch(plan, &STEP_METRICS, tensors, &params, 1, 1)
 }
 
 pub(super) fn update_loss_scale(plan: &Plan, op: &UpdateLossScale) -> Result<Command> {
     check_len(plan, op.step_params, &[StepParams::LEN])?;
-    check_len(plan, op.metrics, &[METRICS_SLOTS, MetricsRow::LEN])?;
+    check_min_len(plan, op.metrics, METRICS_SLOTS, &[MetricsRow::LEN])?;
     check_len(plan, op.loss_scale, &[LossScale::LEN])?;
     let params = UpdateLossScaleParams {
         slots: to_u32(METRICS_SLOTS)?,

@@ -1,12 +1,12 @@
 //! Back-propagation through time, from the gradient of the outputs to that of every parameter, and the update.
 
 use super::layer::{Link, Part, Segment};
+use super::loss::RowLoss;
 use super::{Builder, ForwardTensors, LossTensors, MOMENTS, TrainingTensors};
 use crate::error::Result;
 use crate::model::modules;
 use crate::plan::{
-    DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId, Update, UpdateLossScale,
-    ZeroTensor,
+    DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, Update, UpdateLossScale, ZeroTensor,
 };
 use crate::recipe::Recipe;
 
@@ -14,10 +14,12 @@ impl Builder<'_> {
     pub(super) fn train(
         &mut self,
         forward: &ForwardTensors,
-        recipe: Recipe,
-        loss: LossTensors,
-        row_loss: TensorId,
+        recipe: &Recipe,
+        losses: &[RowLoss],
     ) -> Result<TrainingTensors> {
+        let [RowLoss { inputs: LossTensors { step_params, metrics, .. }, .. }, ..] = *losses else {
+            unreachable!("a training without a loss")
+        };
         self.phase = Phase::Backward;
         let flat = self.layout.buffer_len();
         let rows = self.segment * self.batch;
@@ -59,17 +61,18 @@ impl Builder<'_> {
                 // Not every segment has a gradient of every parameter.
                 self.push(Op::Zero(ZeroTensor { tensor: slices }));
             }
-            let segment = Segment { first, is_last, slices, step_params: loss.step_params };
+            let segment = Segment { first, is_last, slices, step_params };
             self.read_out_gradient(forward, layers, segment)?;
             for (at, layer) in layers.iter().enumerate().rev() {
                 let below = at.checked_sub(1).map(|below| &layers[below]);
+                self.head_rows(&forward.shared.heads, at, &*layer.tape, segment)?;
                 let below = below.map(|below| Link { tape: &*below.tape, rows: below.handed, draw: below.draw });
                 layer.tape.backward(self, segment, below)?;
             }
             if first == 0 {
                 self.phase = Phase::Update;
             }
-            let (step_params, loss_scale) = (loss.step_params, self.loss_scale);
+            let loss_scale = self.loss_scale;
             let combined = excess.map(|excess| GradientSegment { excess, adds: !is_last });
             self.push(Op::ReduceGradients(ReduceGradients {
                 slices,
@@ -81,7 +84,7 @@ impl Builder<'_> {
                 partials,
             }));
         }
-        self.measure(loss, row_loss, Some((partials, recipe)))?;
+        self.measure(losses, Some((partials, recipe.clip)))?;
         let mut moments = Vec::new();
         for name in MOMENTS.iter().take(recipe.optimizer.moment_count()) {
             moments.push(self.real(name, &[flat], Lifetime::Shared)?);
@@ -104,8 +107,8 @@ impl Builder<'_> {
             Op::Update(Update {
                 optimizer: recipe.optimizer,
                 clip: recipe.clip,
-                step_params: loss.step_params,
-                metrics: loss.metrics,
+                step_params,
+                metrics,
                 gradients,
                 parameter_flags,
                 parameters: self.parameters,
@@ -113,7 +116,6 @@ impl Builder<'_> {
             }),
         );
         if let Some(loss_scale) = loss_scale {
-            let (step_params, metrics) = (loss.step_params, loss.metrics);
             self.plan.push(Phase::Update, Op::UpdateLossScale(UpdateLossScale { loss_scale, step_params, metrics }));
         }
         Ok(training)

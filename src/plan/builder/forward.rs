@@ -8,7 +8,7 @@ use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::norm::NormLayer;
 use super::recurrent::RecurrentLayer;
 use super::residual::ResidualLayer;
-use super::{Builder, ForwardTensors, PoolLayer, SharedByChunks};
+use super::{Builder, ForwardTensors, HeadPlan, PoolLayer, SharedByChunks};
 use crate::error::Result;
 use crate::model::{BatchShape, InputKind, Layer, modules};
 use crate::plan::{
@@ -18,7 +18,7 @@ use crate::plan::{
 type OpenLayers = Vec<Box<dyn OpenLayer>>;
 
 impl Builder<'_> {
-    pub(super) fn forward(&mut self, purpose: Purpose) -> Result<ForwardTensors> {
+    pub(super) fn forward(&mut self, purpose: Purpose<'_>) -> Result<ForwardTensors> {
         let state_len = self.state_shape.width().saturating_mul(self.batch);
         let state = self.real("state", &[state_len], Lifetime::Scratch)?;
         let lengths = self.id("lengths", &[self.batch])?;
@@ -33,7 +33,7 @@ impl Builder<'_> {
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
         // What an inference starts from is known to the host, which writes it.
-        if purpose != Purpose::Infer {
+        if !matches!(purpose, Purpose::Infer | Purpose::Observe(_)) {
             self.start(state)?;
         }
         let chunk = if self.is_training {
@@ -44,12 +44,9 @@ impl Builder<'_> {
             self.steps
         };
         let (layers, tail) = self.open(chunk, lengths)?;
-        let labels = self.config.label_count(BatchShape { steps: self.steps, batch_size: self.batch });
-        // Of training nobody reads them.
-        let lifetime = if self.is_training { Lifetime::Transient } else { Lifetime::Scratch };
-        let outputs = self.real("outputs", &[labels, self.config.outputs], lifetime)?;
-        let outputs = View::new(outputs, 0, labels, self.config.outputs);
-        let pool = match self.config.layers.get(layers.len()..) {
+        let observed = if let Purpose::Observe(layer) = purpose { Some(layer) } else { None };
+        let (outputs, heads) = self.outputs(observed)?;
+        let pool = match self.config.layers[..self.depth].get(layers.len()..) {
             Some([Layer::Pool(pool), ..]) => {
                 let (below, width) = (self.config.layers[layers.len() - 1], self.config.widths()[layers.len()]);
                 Some(PoolLayer::open(self, *pool, &below, width)?)
@@ -66,7 +63,7 @@ impl Builder<'_> {
         } else {
             None
         };
-        let shared = SharedByChunks { layers, inputs, dense, lengths, left };
+        let shared = SharedByChunks { layers, inputs, dense, lengths, left, heads };
         // The states that training starts the segments from, all but the last, which it does not go over again.
         let states = if self.is_training && chunk < self.steps {
             let count = self.steps.div_ceil(chunk);
@@ -94,27 +91,59 @@ impl Builder<'_> {
                 None => {
                     let rows = steps * self.batch;
                     let out = View { offset: first * self.batch * outputs.cols, rows, ..outputs };
-                    self.read_out(top.rows, out)?;
+                    self.read_top(observed, top.rows, out)?;
                 }
             }
         }
         let mut above = Vec::with_capacity(tail.len());
         if let Some(mut read) = read {
-            for layer in &tail {
+            let pool = shared.layers.len();
+            self.read_heads(&shared.heads, pool, read, 0)?;
+            for (at, layer) in (pool + 1..).zip(&tail) {
                 let (rows, tape) = layer.forward(self, &whole, Below::Rows(read))?;
                 above.push(Done { rows, tape, handed: rows, draw: None });
+                self.read_heads(&shared.heads, at, rows, 0)?;
                 read = rows;
             }
-            self.read_out(read, outputs)?;
+            self.read_top(observed, read, outputs)?;
         }
         Ok(ForwardTensors { inputs, lengths, state, outputs, shared, pool, states, layers: done, tail: above })
+    }
+
+    /// Where the read-outs are, the network's own and the heads', or the rows of the layer that is observed.
+    fn outputs(&mut self, observed: Option<usize>) -> Result<(View, Vec<HeadPlan>)> {
+        let (config, shape) = (self.config, BatchShape { steps: self.steps, batch_size: self.batch });
+        let own = match observed {
+            Some(layer) => [config.rows_of(layer + 1).count(shape), config.widths()[layer + 1]],
+            None => [config.rows().count(shape), config.outputs],
+        };
+        let heads = if observed.is_some() { &[] } else { config.heads.as_slice() };
+        let sizes: Vec<_> = heads.iter().map(|head| [config.rows_of(head.reads).count(shape), head.outputs]).collect();
+        // All in one tensor, so that all are read back at once.
+        let len = |sizes: [usize; 2]| sizes[0].saturating_mul(sizes[1]);
+        let all = sizes.iter().fold(len(own), |sum: usize, of_head| sum.saturating_add(len(*of_head)));
+        // Of training nobody reads them.
+        let lifetime = if self.is_training { Lifetime::Transient } else { Lifetime::Scratch };
+        let outputs = if heads.is_empty() {
+            self.real("outputs", &own, lifetime)?
+        } else {
+            self.real("outputs", &[all], lifetime)?
+        };
+        let mut end = len(own);
+        let heads = heads.iter().zip(sizes).map(|(head, [rows, width])| {
+            let outputs = View::new(outputs, end, rows, width);
+            end += rows * width;
+            HeadPlan { name: head.name.clone(), prefix: head.prefix(), layer: head.reads - 1, outputs }
+        });
+        let heads = heads.collect();
+        Ok((View::new(outputs, 0, own[0], own[1]), heads))
     }
 
     /// The layers with their tensors: those that read steps, so many at most at a time, and those above a pool.
     fn open(&mut self, steps: usize, lengths: TensorId) -> Result<(OpenLayers, OpenLayers)> {
         let (mut below, mut above): (OpenLayers, OpenLayers) = (Vec::new(), Vec::new());
         let (modules, widths) = (modules(self.config), self.config.widths());
-        for (at, record) in self.config.layers.iter().enumerate() {
+        for (at, record) in self.config.layers.iter().enumerate().take(self.depth) {
             let is_above = self.config.pool_at().is_some_and(|pool| pool < at);
             let all = if is_above { self.batch } else { self.rows };
             let rows = if is_above { self.batch } else { steps.saturating_mul(self.batch) };
@@ -155,6 +184,10 @@ impl Builder<'_> {
         let mut done = Vec::with_capacity(shared.layers.len());
         for (at, layer) in shared.layers.iter().enumerate() {
             let (rows, tape) = layer.forward(self, &part, below)?;
+            // Not where a segment is gone over once more.
+            if leaves {
+                self.read_heads(&shared.heads, at, rows, first * self.batch)?;
+            }
             let (mut handed, mut draw) = (rows, None);
             // Between this layer and the next recurrent one.
             let hands_on = self.config.layers[at + 1..].iter().any(Layer::is_recurrent);
@@ -193,6 +226,18 @@ impl Builder<'_> {
             self.push(Op::InitialState(InitialState { learned, fresh, state }));
         }
         Ok(())
+    }
+
+    /// What the plan is to leave of the top layer's rows: what the network reads out of them or, where the layer is
+    /// observed, the rows.
+    fn read_top(&mut self, observed: Option<usize>, rows: View, out: View) -> Result<()> {
+        match observed {
+            None => self.read_out(rows, out),
+            Some(_) => {
+                self.push(Op::Copy(CopyView { from: rows, to: out }));
+                Ok(())
+            }
+        }
     }
 
     /// The inputs as the first layer reads them: one mask for all steps.

@@ -10,6 +10,7 @@ mod dropout;
 mod embedding;
 mod forward;
 mod layer;
+mod loss;
 mod norm;
 mod pool;
 mod read_out;
@@ -17,17 +18,17 @@ mod recurrent;
 mod residual;
 
 use super::{
-    CopyView, DType, DropoutDraw, Lifetime, LossGradient, LossScale, METRICS_SLOTS, MatMul, MetricsRow, Op, Phase,
-    Plan, Purpose, StepMetrics, StepParams, Sum, Target, TensorId, View,
+    CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, Purpose, Target, TensorId, View,
 };
 use crate::error::Result;
 use crate::model::{Config, Layout, StateShape};
-use crate::recipe::{Clip, Dropout, Loss, Precision, Recipe, TargetKind};
+use crate::recipe::{Dropout, Precision, Recipe};
 use layer::{Done, OpenLayer, Site};
+use loss::metrics_shape;
 use pool::PoolLayer;
 
 /// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PlanTensors {
     /// `[flat]`: all parameters; of an inference in half precision these are [`DType::F16`].
     pub parameters: TensorId,
@@ -38,8 +39,11 @@ pub struct PlanTensors {
     /// `[1]`: 1 where the sequences start from the learned initial state, 0 where from `state`; if there is
     /// one; of an inference the host writes `state` in both cases.
     pub fresh: Option<TensorId>,
-    /// `[R, O]`: the read-out. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
+    /// `[R, O]`: the read-out, or the rows that are [observed](Purpose::Observe); behind it those of the heads, where
+    /// there are any. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
     pub outputs: TensorId,
+    /// The network's heads, in their order, where they are read out.
+    pub heads: Vec<HeadTensors>,
     /// h `[B, D·H]` of every recurrent layer, then c of those that have one: the initial state before a run, the final
     /// state after it.
     pub state: TensorId,
@@ -49,6 +53,15 @@ pub struct PlanTensors {
     pub training: Option<TrainingTensors>,
 }
 
+/// What a head reads and leaves, as the network's own read-out does.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadTensors {
+    /// `[R, O]`, of the plan's `outputs`.
+    pub outputs: View,
+    /// The inputs of its loss, whose `positions` are divided by its weight.
+    pub loss: Option<LossTensors>,
+}
+
 /// The inputs of a loss and its result.
 #[derive(Clone, Copy, Debug)]
 pub struct LossTensors {
@@ -56,9 +69,10 @@ pub struct LossTensors {
     pub targets: TensorId,
     /// `[R]`, 0 or 1.
     pub loss_mask: TensorId,
-    /// [`StepParams`].
+    /// [`StepParams`](super::StepParams).
     pub step_params: TensorId,
-    /// `[METRICS_SLOTS]` of [`MetricsRow`].
+    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow); where the network has heads, of the sum of all losses, and behind it as many
+    /// of the network's own read-out and of each head.
     pub metrics: TensorId,
 }
 
@@ -91,6 +105,8 @@ struct Builder<'a> {
     config: &'a Config,
     layout: &'a Layout,
     target: &'a Target,
+    /// How many layers are run: all, unless one below is observed.
+    depth: usize,
     steps: usize,
     batch: usize,
     /// How many steps are kept for the backward pass at a time; T, unless this is a training with checkpoints.
@@ -126,7 +142,7 @@ struct Builder<'a> {
 pub(super) fn build(
     config: &Config,
     layout: &Layout,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     steps: usize,
     batch: usize,
     target: &Target,
@@ -134,7 +150,7 @@ pub(super) fn build(
     let mut plan = Plan::empty().within(target.bounds);
     let storage_dtype = storage_dtype(target);
     // Inference has them in one precision; else they are rounded once a run.
-    let dtype = if purpose == Purpose::Infer { storage_dtype } else { DType::F32 };
+    let dtype = if matches!(purpose, Purpose::Infer | Purpose::Observe(_)) { storage_dtype } else { DType::F32 };
     let parameters = plan.tensor(parameters_of(dtype), &[layout.buffer_len()], dtype, Lifetime::Shared)?;
     let rounded = if dtype == storage_dtype {
         parameters
@@ -153,13 +169,15 @@ pub(super) fn build(
     let is_training = matches!(purpose, Purpose::Train(_));
     let (dropout, segment) = match purpose {
         Purpose::Train(recipe) => (recipe.dropout, recipe.gradient_checkpointing.segment(steps)),
-        Purpose::Infer | Purpose::Evaluate(_) => (Dropout::NONE, steps),
+        Purpose::Infer | Purpose::Observe(_) | Purpose::Evaluate(_) => (Dropout::NONE, steps),
     };
+    let depth = if let Purpose::Observe(layer) = purpose { layer + 1 } else { config.layers.len() };
     let mut builder = Builder {
         plan,
         config,
         layout,
         target,
+        depth,
         steps,
         batch,
         segment,
@@ -191,29 +209,31 @@ impl<'a> Builder<'a> {
         self.layout
     }
 
-    fn build(&mut self, purpose: Purpose) -> Result<PlanTensors> {
+    fn build(&mut self, purpose: Purpose<'_>) -> Result<PlanTensors> {
         let forward = self.forward(purpose)?;
+        let heads = forward.shared.heads.iter().map(|head| HeadTensors { outputs: head.outputs, loss: None });
         let mut all = PlanTensors {
             parameters: self.parameters,
             inputs: forward.inputs,
             lengths: forward.lengths,
             fresh: self.fresh,
             outputs: forward.outputs.tensor,
+            heads: heads.collect(),
             state: forward.state,
             loss: None,
             training: None,
         };
         match purpose {
-            Purpose::Infer => {}
-            Purpose::Evaluate(loss) => {
-                let (inputs, row_loss) = self.loss(loss, forward.outputs, false)?;
-                self.measure(inputs, row_loss, None)?;
-                all.loss = Some(inputs);
+            Purpose::Infer | Purpose::Observe(_) => {}
+            Purpose::Evaluate(recipe) => {
+                let losses = self.losses(recipe, &forward, false)?;
+                self.measure(&losses, None)?;
+                all.take(&losses);
             }
             Purpose::Train(recipe) => {
-                let (inputs, row_loss) = self.loss(recipe.loss, forward.outputs, true)?;
-                all.loss = Some(inputs);
-                all.training = Some(self.train(&forward, recipe, inputs, row_loss)?);
+                let losses = self.losses(recipe, &forward, true)?;
+                all.training = Some(self.train(&forward, recipe, &losses)?);
+                all.take(&losses);
             }
         }
         Ok(all)
@@ -323,42 +343,6 @@ impl<'a> Builder<'a> {
         debug_assert!(weight.is_some(), "no parameter {name}");
         weight.unwrap_or_else(|| View::new(self.rounded, 0, 0, 0))
     }
-
-    fn loss(&mut self, loss: Loss, outputs: View, gradient: bool) -> Result<(LossTensors, TensorId)> {
-        let targets = match loss.targets() {
-            TargetKind::Classes => self.id("targets", &[outputs.rows])?,
-            TargetKind::Values => self.real("targets", &[outputs.rows, outputs.cols], Lifetime::Input)?,
-        };
-        let loss_mask = self.real("loss_mask", &[outputs.rows], Lifetime::Input)?;
-        let step_params = self.real("step_params", &[StepParams::LEN], Lifetime::Input)?;
-        // The metrics of training are those of one run of steps, whatever windows these have; an evaluation has its
-        // own.
-        let lifetime = if gradient { Lifetime::Shared } else { Lifetime::Scratch };
-        let metrics = self.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], lifetime)?;
-        let row_loss = self.real("row_loss", &[outputs.rows], Lifetime::Transient)?;
-        let loss_scale = self.loss_scale;
-        let op = LossGradient { loss, outputs, targets, loss_mask, step_params, row_loss, gradient, loss_scale };
-        self.plan.push(Phase::Loss, Op::LossGradient(op));
-        Ok((LossTensors { targets, loss_mask, step_params, metrics }, row_loss))
-    }
-
-    fn measure(&mut self, inputs: LossTensors, row_loss: TensorId, gradient: Option<(TensorId, Recipe)>) -> Result<()> {
-        let (partials, clip) = match gradient {
-            Some((partials, recipe)) => (Some(partials), recipe.clip),
-            None => (None, Clip::None),
-        };
-        let rows = self.plan.get(row_loss).len();
-        let row_loss = if self.target.parallel && rows > Sum::LONGEST {
-            let to = self.real("block_loss", &[rows.div_ceil(Sum::BLOCK)], Lifetime::Transient)?;
-            self.plan.push(Phase::Update, Op::Sum(Sum { from: row_loss, to }));
-            to
-        } else {
-            row_loss
-        };
-        let op = StepMetrics { row_loss, partials, clip, step_params: inputs.step_params, metrics: inputs.metrics };
-        self.plan.push(Phase::Update, Op::StepMetrics(op));
-        Ok(())
-    }
 }
 
 /// What the elements of large tensors are.
@@ -376,7 +360,12 @@ fn parameters_of(dtype: DType) -> &'static str {
 
 /// The tensors that all plans of a training share, or those of an inference where there is no recipe, and no
 /// operations: for an executor to hold them before any window.
-pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) -> Result<(Plan, SharedTensors)> {
+pub(super) fn shared(
+    config: &Config,
+    layout: &Layout,
+    recipe: Option<&Recipe>,
+    target: &Target,
+) -> Result<(Plan, SharedTensors)> {
     let mut plan = Plan::empty().within(target.bounds);
     let mut shared = |name: &str, shape: &[usize], dtype| plan.tensor(name, shape, dtype, Lifetime::Shared);
     let dtype = if recipe.is_some() { DType::F32 } else { storage_dtype(target) };
@@ -387,7 +376,7 @@ pub(super) fn shared(layout: &Layout, recipe: Option<&Recipe>, target: &Target) 
         for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moment_count()) {
             *slot = Some(shared(name, &[layout.buffer_len()], DType::F32)?);
         }
-        all.metrics = Some(shared("metrics", &[METRICS_SLOTS, MetricsRow::LEN], DType::F32)?);
+        all.metrics = Some(shared("metrics", &metrics_shape(config), DType::F32)?);
         all.parameter_flags = Some(shared("parameter_flags", &[layout.buffer_len()], DType::U32)?);
         if storage_dtype(target) == DType::F16 {
             all.loss_scale = Some(shared("loss_scale", &[LossScale::LEN], DType::F32)?);
@@ -407,7 +396,7 @@ pub(crate) struct SharedTensors {
     pub parameters: TensorId,
     /// `[flat]` each.
     pub moments: [Option<TensorId>; 2],
-    /// `[METRICS_SLOTS]` of [`MetricsRow`].
+    /// Tables of `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow), as [`LossTensors`] has them.
     pub metrics: Option<TensorId>,
     /// `[flat]`.
     pub parameter_flags: Option<TensorId>,
@@ -431,6 +420,17 @@ struct ForwardTensors {
     tail: Vec<Done>,
 }
 
+/// A head of a window.
+struct HeadPlan {
+    name: String,
+    /// What its parameters' names begin with.
+    prefix: String,
+    /// Which layer it reads.
+    layer: usize,
+    /// `[R, O]`.
+    outputs: View,
+}
+
 /// What all chunks of a window share.
 struct SharedByChunks {
     /// Those that read steps.
@@ -441,4 +441,5 @@ struct SharedByChunks {
     lengths: TensorId,
     /// `[B]`: lengths from a later chunk on.
     left: Option<TensorId>,
+    heads: Vec<HeadPlan>,
 }

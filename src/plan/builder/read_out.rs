@@ -1,14 +1,31 @@
-//! The read-out: a linear function of the rows of the last layer.
+//! Read-outs: linear functions of a layer's rows, the network's own of those of the last layer, and the heads'.
+//!
+//! The contract: what reads a layer adds its gradient to that of the layer above it, which is there before; and reads
+//! the rows before their gradient takes their place.
 
-use super::Builder;
-use super::ForwardTensors;
 use super::layer::{Below, Done, Link, Segment, Tape};
+use super::{Builder, ForwardTensors, HeadPlan};
 use crate::error::Result;
-use crate::plan::{MatMul, ProductTile, View};
+use crate::model::Rows;
+use crate::plan::{Accumulate, MatMul, Op, ProductTile, View};
 
 impl Builder<'_> {
+    /// The network's own read-out of the rows `a`.
     pub(super) fn read_out(&mut self, a: View, out: View) -> Result<()> {
         let (weight, bias) = self.layout().read_out();
+        self.linear((weight, bias), a, out)
+    }
+
+    /// Those of all heads of a layer, of its rows from `first` on.
+    pub(super) fn read_heads(&mut self, heads: &[HeadPlan], layer: usize, rows: View, first: usize) -> Result<()> {
+        for HeadPlan { prefix, outputs, .. } in heads.iter().filter(|head| head.layer == layer) {
+            let out = View { offset: outputs.offset + first * outputs.cols, rows: rows.rows, ..*outputs };
+            self.linear((&format!("{prefix}weight"), &format!("{prefix}bias")), rows, out)?;
+        }
+        Ok(())
+    }
+
+    fn linear(&mut self, (weight, bias): (&str, &str), a: View, out: View) -> Result<()> {
         let (b, bias) = (self.weight(weight), self.parameter(bias));
         let tile = ProductTile::of(self.target, [out.rows, out.cols]);
         self.product(MatMul { a, transpose_a: false, b, transpose_b: true, bias, out, tile })
@@ -23,6 +40,10 @@ impl Builder<'_> {
         segment: Segment,
     ) -> Result<()> {
         let Some(top) = layers.last() else { return Ok(()) };
+        let heads = &forward.shared.heads;
+        for (at, layer) in layers.iter().enumerate() {
+            self.head_weights(heads, at, layer.rows, segment)?;
+        }
         let Some(pool) = &forward.pool else {
             let offset = forward.outputs.offset + segment.first * self.batch * forward.outputs.cols;
             let d = View { offset, rows: top.rows.rows, ..forward.outputs };
@@ -31,18 +52,24 @@ impl Builder<'_> {
         // What is read once is gone back over once, with the last steps.
         if segment.is_last {
             let (d, pooled, tail) = (forward.outputs, pool.rows(self, top), &forward.tail);
-            let tape = pool.tape(top);
+            let (tape, at_pool) = (pool.tape(top), layers.len());
+            self.head_weights(heads, at_pool, pooled, segment)?;
+            for (at, layer) in (at_pool + 1..).zip(tail) {
+                self.head_weights(heads, at, layer.rows, segment)?;
+            }
             match tail.last() {
                 None => self.of_read_out(d, pooled, &tape, segment)?,
                 Some(last) => self.of_read_out(d, last.rows, &*last.tape, segment)?,
             }
             for (at, layer) in tail.iter().enumerate().rev() {
+                self.head_rows(heads, at_pool + 1 + at, &*layer.tape, segment)?;
                 let below = match at.checked_sub(1) {
                     Some(below) => Link { tape: &*tail[below].tape, rows: tail[below].handed, draw: tail[below].draw },
                     None => Link { tape: &tape, rows: pooled, draw: None },
                 };
                 layer.tape.backward(self, segment, Some(below))?;
             }
+            self.head_rows(heads, at_pool, &tape, segment)?;
         }
         pool.backward(self, segment, top, segment.is_last)
     }
@@ -54,5 +81,47 @@ impl Builder<'_> {
         self.weight_gradient(d, Below::Rows(rows), (weight, bias), segment)?;
         let out = tape.gradient(self)?;
         self.input_gradient(d, name, out)
+    }
+
+    /// The gradients of the weights of all heads of a layer, whose rows these are.
+    fn head_weights(&mut self, heads: &[HeadPlan], layer: usize, rows: View, segment: Segment) -> Result<()> {
+        for head in heads.iter().filter(|head| head.layer == layer) {
+            let prefix = &head.prefix;
+            let weight = self.weight(&format!("{prefix}weight")).offset;
+            let bias = self.offset(&format!("{prefix}bias"));
+            let d = self.head_gradient(head, rows.rows, segment);
+            self.weight_gradient(d, Below::Rows(rows), (weight, bias), segment)?;
+        }
+        Ok(())
+    }
+
+    /// What all heads of a layer add to the gradient of its rows, where that of the layer above them is.
+    pub(super) fn head_rows(
+        &mut self,
+        heads: &[HeadPlan],
+        layer: usize,
+        tape: &dyn Tape,
+        segment: Segment,
+    ) -> Result<()> {
+        for head in heads.iter().filter(|head| head.layer == layer) {
+            let x = tape.gradient(self)?;
+            // Of as many rows as the longest segment has.
+            let longest = if self.is_of_steps(head) { self.segment * self.batch } else { self.batch };
+            let y = self.upstream("upstream_head", x, longest)?;
+            let d = self.head_gradient(head, x.rows, segment);
+            self.input_gradient(d, &format!("{}weight", head.prefix), y)?;
+            self.push(Op::Accumulate(Accumulate { x, y }));
+        }
+        Ok(())
+    }
+
+    /// The gradient of a head's outputs over a segment.
+    fn head_gradient(&self, head: &HeadPlan, rows: usize, segment: Segment) -> View {
+        let first = if self.is_of_steps(head) { segment.first * self.batch } else { 0 };
+        View { offset: head.outputs.offset + first * head.outputs.cols, rows, ..head.outputs }
+    }
+
+    fn is_of_steps(&self, head: &HeadPlan) -> bool {
+        self.config.rows_of(head.layer + 1) == Rows::Steps
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Operand, Operation, columns, rows};
 use crate::plan::walk::{REDUCE, Walk};
-use crate::plan::{LossScale, Plan, TensorId};
+use crate::plan::{LossScale, METRICS_SLOTS, Plan, TensorId};
 use crate::recipe::{Clip, Optimizer};
 
 /// `out[row + d, first + t] = ‖dL/dh_t‖` of direction d, over the sequences that have a step t: what vanishes or
@@ -134,14 +134,15 @@ impl Operation for ReduceGradients {
     }
 }
 
-/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of the metrics; the loss is
-/// added to the slot's where the step accumulates, and the flag is 0 where it has more windows to come.
+/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of a table of the metrics; the
+/// flag is 0 where the step has more windows to come. The loss is a sum over rows, added to the slot's where the step
+/// accumulates; or, where there are several, the sum of those of the tables behind the first.
 ///
 /// The norm is √Σg² without overflow: the partials carry their largest magnitude apart.
 #[derive(Clone, Debug)]
 pub struct StepMetrics {
-    /// `[R]`.
-    pub row_loss: TensorId,
+    /// `[R]`, or `None` for the sum of several losses.
+    pub row_loss: Option<TensorId>,
     /// `[blocks]` of [`NormPartial`](crate::plan::NormPartial), where there is a gradient; else the norm is 0 and the
     /// scale
     /// 1.
@@ -150,9 +151,12 @@ pub struct StepMetrics {
     pub clip: Clip,
     /// [`StepParams`](crate::plan::StepParams).
     pub step_params: TensorId,
-    /// `[METRICS_SLOTS]` of [`MetricsRow`](crate::plan::MetricsRow), one row written, whose loss is read where the step
-    /// accumulates.
+    /// Tables of `[METRICS_SLOTS]` of [`MetricsRow`](crate::plan::MetricsRow): one, and where there are several losses
+    /// one for each of them behind it. One row of one table is written; its loss is read where the step accumulates, or
+    /// those of the tables behind.
     pub metrics: TensorId,
+    /// Which table is written.
+    pub table: usize,
 }
 
 impl Operation for StepMetrics {
@@ -161,25 +165,41 @@ impl Operation for StepMetrics {
     }
 
     fn operands(&self, plan: &Plan) -> Vec<Operand> {
-        let operands =
-            [Operand::write((self.metrics, columns(plan, self.metrics))), Operand::read((plan, self.row_loss))];
-        let read = self.partials.into_iter().chain([self.step_params]);
-        operands.into_iter().chain(read.map(|tensor| Operand::read((plan, tensor)))).collect()
+        let written = match self.row_loss {
+            Some(_) => Operand::write((self.metrics, columns(plan, self.metrics))),
+            None => Operand::update((self.metrics, columns(plan, self.metrics))),
+        };
+        let read = self.row_loss.into_iter().chain(self.partials).chain([self.step_params]);
+        std::iter::once(written).chain(read.map(|tensor| Operand::read((plan, tensor)))).collect()
     }
 
     fn flops(&self, plan: &Plan) -> u64 {
         // A block's part of the norm: its maximum over the largest, squared, times its sum, added.
-        plan.get(self.row_loss).len() as u64 + 4 * self.partials.map_or(0, |partials| rows(plan, partials))
+        (self.rows(plan) + self.losses(plan)) as u64 + 4 * self.partials.map_or(0, |partials| rows(plan, partials))
     }
 
     fn walk(&self, plan: &Plan) -> Walk {
         let blocks = self.partials.map_or(0, |partials| plan.get(partials).shape[0]);
-        let rounds = plan.get(self.row_loss).len().div_ceil(256) + 2 * blocks.div_ceil(256);
+        let rounds = self.rows(plan).div_ceil(256) + self.losses(plan) + 2 * blocks.div_ceil(256);
         Walk::once(rounds as u64 + 4 * REDUCE)
     }
 
     fn note(&self) -> String {
-        format!(", {:?}", self.clip)
+        let table = if self.table > 0 { format!(", table {}", self.table) } else { String::new() };
+        format!(", {:?}{table}", self.clip)
+    }
+}
+
+impl StepMetrics {
+    /// R, of a sum over rows.
+    fn rows(&self, plan: &Plan) -> usize {
+        self.row_loss.map_or(0, |row_loss| plan.get(row_loss).len())
+    }
+
+    /// How many losses are added up, of a sum of several.
+    fn losses(&self, plan: &Plan) -> usize {
+        let tables = rows(plan, self.metrics) as usize / METRICS_SLOTS;
+        if self.row_loss.is_none() { tables } else { 0 }
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::common::heads::{with_head_losses, with_heads};
 use crate::common::network::with_dense;
 use crate::common::whole;
 use proptest::prelude::*;
@@ -164,7 +165,7 @@ fn configs() -> Vec<Config> {
                     // Lists of several modules, of all functions.
                     let config = match at % 4 {
                         0 => config.dense(1 + at % 3, FUNCTIONS[at / 4 % FUNCTIONS.len()]),
-                        1 => with_dense(config),
+                        1 => with_heads(with_dense(config)),
                         _ => config,
                     };
                     if cell == Cell::Lstm && bias {
@@ -194,13 +195,15 @@ fn recipes(config: &Config) -> Vec<Recipe> {
     let seed = (1 << 53) + 1;
     let mut recipes = vec![
         Recipe::new(Loss::CrossEntropy),
-        recipe.with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
+        recipe.clone().with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1),
         recipe
+            .clone()
             .with_clip(Clip::Value(0.1))
             .with_optimizer(Optimizer::rms_prop(), 0.3)
             .with_schedule(LearningRateSchedule::StepDecay { after: 3, every: u64::MAX, factor: 0.97 })
             .with_dropout(Dropout::variational(0.1 + 0.2, 0.0).with_seed(seed)),
         recipe
+            .clone()
             .with_clip(Clip::Normalize(1.0))
             .with_optimizer(Optimizer::adam_w(0.01), 1e-3)
             .with_decay_scope(DecayScope::All)
@@ -209,13 +212,13 @@ fn recipes(config: &Config) -> Vec<Recipe> {
     ];
     if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
         let all = [GradientCheckpointing::Sqrt, GradientCheckpointing::Steps(7)];
-        recipes.extend(all.map(|checkpointing| recipe.with_gradient_checkpointing(checkpointing)));
+        recipes.extend(all.map(|checkpointing| recipe.clone().with_gradient_checkpointing(checkpointing)));
     }
     if config.recurrent_layers().count() > 1 {
-        recipes.push(recipe.with_dropout(Dropout::between_layers(0.5).with_seed(seed)));
+        recipes.push(recipe.clone().with_dropout(Dropout::between_layers(0.5).with_seed(seed)));
         recipes.push(recipe.with_dropout(Dropout::variational(0.1, 0.2).with_outputs(0.3).with_seed(seed)));
     }
-    recipes
+    recipes.into_iter().map(|recipe| with_head_losses(recipe, config)).collect()
 }
 
 #[test]
@@ -388,7 +391,7 @@ proptest! {
         let optimizer = Optimizer::Adam { beta1: beta, beta2: 1.0 - beta / 2.0 - 1e-7, epsilon, weight_decay: -0.0 };
         let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(rate));
         let recipe = recipe.with_optimizer(optimizer, rate.min(Recipe::MAX_RATE));
-        training(&mut saved).recipe = recipe;
+        training(&mut saved).recipe = recipe.clone();
         let mut loaded = Checkpoint::from_bytes(&saved.to_bytes().unwrap()).unwrap();
         // Debug prints the shortest number that reads back the same, and the sign of zero.
         prop_assert_eq!(format!("{:?}", training(&mut loaded).recipe), format!("{recipe:?}"));

@@ -14,13 +14,14 @@ use recurrent::recipe::Loss;
 use recurrent::{Activation, Cell, Config, Dense, Embedding, InputKind, Layer, Layout, Pool, Recurrent, Reset};
 
 use self::tape::{Number, Tape};
-use crate::common::network::{Inputs, StatePart, Targets, Window, prefix_of, states};
+use crate::common::heads::{Targets, head_label_count, head_losses};
+use crate::common::network::{Inputs, StatePart, Window, prefix_of, states};
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
-    /// `[T, B, O]` or `[B, O]`; zeros behind the end of a sequence.
+    /// `[T, B, O]` or `[B, O]`, the network's own and then each head's; zeros behind the end of a sequence.
     pub outputs: Vec<f64>,
-    /// The mean over the positions that count.
+    /// The mean over the positions that count, and each head's, times its weight, added up.
     pub loss: f64,
     /// In the order of the parameters.
     pub gradients: Vec<f64>,
@@ -131,6 +132,25 @@ fn loss<'a>(kind: Loss, tape: &'a Tape, y: &[Number<'a>], targets: &Targets, r: 
     }
 }
 
+/// What is read out of the rows of sequence b, to where the outputs are, and the sum of the losses that count.
+fn read_rows<'a>(
+    tape: &'a Tape,
+    rows: &[Vec<Number<'a>>],
+    (v, bias, outputs): (&[Number<'a>], &[Number<'a>], usize),
+    (kind, (targets, mask)): (Loss, (&Targets, &[f64])),
+    (b, batch): (usize, usize),
+    to: &mut [f64],
+) -> Number<'a> {
+    let mut total = tape.number(0.0);
+    for (t, features) in rows.iter().enumerate() {
+        let r = t * batch + b;
+        let y: Vec<Number> = (0..outputs).map(|row| affine(v, features, bias, row)).collect();
+        y.iter().enumerate().for_each(|(k, y)| to[r * outputs + k] = y.value);
+        total = total + loss(kind, tape, &y, targets, r).times(mask[r]);
+    }
+    total
+}
+
 /// x_t of sequence b; a token is a one-hot vector.
 fn input<'a>(tape: &'a Tape, config: &Config, window: &Window, t: usize, b: usize) -> Vec<Number<'a>> {
     let (at, size) = (t * window.batch + b, config.input.size());
@@ -147,11 +167,17 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
     let (layout, tape) = (Layout::new(config).unwrap(), Tape::default());
     let (batch, outputs) = (window.batch, config.outputs);
     let labels = config.label_count(BatchShape { steps: window.steps, batch_size: batch });
+    // Where each head's outputs begin, and their end.
+    let mut begins = vec![labels * outputs];
+    for head in &config.heads {
+        let labels = head_label_count(config, head, window.steps, batch);
+        begins.push(begins[begins.len() - 1] + labels * head.outputs);
+    }
     // The first numbers of the tape, so the first derivatives are theirs.
     let flat: Vec<Number> = parameters.iter().map(|value| tape.number(*value)).collect();
     let parameter = |name: &str| layout.get(name).map_or(&[][..], |parameter| &flat[parameter.range()]);
     let mut results = Results {
-        outputs: vec![0.0; labels * outputs],
+        outputs: vec![0.0; begins[begins.len() - 1]],
         loss: 0.0,
         gradients: vec![0.0; flat.len()],
         state: vec![0.0; window.state.len()],
@@ -162,7 +188,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
         "weight" if config.tied => parameter("embedding.weight").to_vec(),
         _ => [parameter(name), parameter(&format!("head.0.{name}"))].concat(),
     };
-    let mut total = tape.number(0.0);
+    let mut totals = vec![tape.number(0.0); 1 + config.heads.len()];
     for b in 0..batch {
         let length = window.lengths[b] as usize;
         let mut rows: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
@@ -262,16 +288,26 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                 }
                 ends = None;
             }
+            for (number, ((head, kind, _), labels)) in head_losses(config).zip(&window.heads).enumerate() {
+                if head.reads == at + 1 {
+                    let of_head = |name: &str| parameter(&format!("head.{}.{name}", head.name));
+                    let read = (of_head("weight"), of_head("bias"), head.outputs);
+                    let to = &mut results.outputs[begins[number]..begins[number + 1]];
+                    let labels = (&labels.targets, labels.mask.as_slice());
+                    totals[number + 1] =
+                        totals[number + 1] + read_rows(&tape, &rows, read, (kind, labels), (b, batch), to);
+                }
+            }
         }
         let (v, bias) = (read_out("weight"), read_out("bias"));
-        for (t, features) in rows.iter().enumerate() {
-            let r = t * batch + b;
-            let y: Vec<Number> = (0..outputs).map(|row| affine(&v, features, &bias, row)).collect();
-            y.iter().enumerate().for_each(|(k, y)| results.outputs[r * outputs + k] = y.value);
-            total = total + loss(kind, &tape, &y, &window.targets, r).times(window.mask[r]);
-        }
+        let labels = (&window.targets, window.mask.as_slice());
+        let to = &mut results.outputs[..begins[0]];
+        totals[0] = totals[0] + read_rows(&tape, &rows, (&v, &bias, outputs), (kind, labels), (b, batch), to);
     }
-    let mean = total.times(1.0 / window.mask.iter().sum::<f64>());
+    let mut mean = totals[0].times(1.0 / window.mask.iter().sum::<f64>());
+    for ((total, labels), (_, _, weight)) in totals[1..].iter().zip(&window.heads).zip(head_losses(config)) {
+        mean = mean + total.times(weight / labels.mask.iter().sum::<f64>());
+    }
     results.loss = mean.value;
     results.gradients.copy_from_slice(&mean.gradient()[..flat.len()]);
     results

@@ -34,7 +34,7 @@ fn echo(random: &mut ChaCha12Rng, size: usize) -> Batch {
 fn is_learned(cell: Cell, dropout: Dropout) {
     let config = Config::of_cell(cell, InputKind::Tokens(TOKENS), HIDDEN, TOKENS).with_layers(2).with_seed(1);
     let plain = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam(), 1e-2);
-    let mut trainer = train(&Model::new(config).unwrap(), plain.with_dropout(dropout), echo, LIMIT, ENOUGH);
+    let mut trainer = train(&Model::new(config).unwrap(), plain.clone().with_dropout(dropout), echo, LIMIT, ENOUGH);
     let (model, held) = (trainer.model().unwrap(), echo(&mut rng(2001), HELD));
     let right = accuracy(&model, &held);
     println!("{cell:?}, {dropout:?}: {:.1} % right", 100.0 * right);

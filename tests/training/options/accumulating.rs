@@ -57,7 +57,7 @@ fn parts_are_the_whole(device: &Device) {
         // Momentum adds the gradients up, so that what is wrong with one of them shows in the next steps too.
         let recipe = Recipe::new(loss_of(&config)).with_optimizer(Optimizer::sgd(0.9), 0.2);
         for clip in [Clip::None, Clip::Norm(0.05), Clip::Value(0.01)] {
-            let [mut whole, mut parts] = [(); 2].map(|()| trainer(device, &config, recipe.with_clip(clip)));
+            let [mut whole, mut parts] = [(); 2].map(|()| trainer(device, &config, recipe.clone().with_clip(clip)));
             let mut random = Random::new(1);
             for _ in 0..3 {
                 let all = batch(&mut random, &config, 6, 7);
@@ -92,7 +92,7 @@ fn parts_are_the_whole(device: &Device) {
 fn one_part_is_a_step(device: &Device) {
     let config = elman();
     let recipe = Recipe::new(Loss::CrossEntropy);
-    let [mut one, mut other] = [(); 2].map(|()| trainer(device, &config, recipe));
+    let [mut one, mut other] = [(); 2].map(|()| trainer(device, &config, recipe.clone()));
     let mut random = Random::new(2);
     for _ in 0..3 {
         let window = batch(&mut random, &config, 5, 3);
@@ -110,7 +110,7 @@ fn parts_carry_on_from_each_other(device: &Device) {
     windows[1..].iter_mut().for_each(|window| window.sequences.start = Start::Carry);
     // So small a rate that no weight changes.
     let recipe = plain(Loss::CrossEntropy, 1e-30);
-    let [mut apart, mut together] = [(); 2].map(|()| trainer(device, &config, recipe));
+    let [mut apart, mut together] = [(); 2].map(|()| trainer(device, &config, recipe.clone()));
     windows.iter().for_each(|window| apart.step(window).unwrap());
     together.step_accumulated(&windows[..2]).unwrap();
     together.step_accumulated(&windows[2..]).unwrap();
@@ -136,7 +136,7 @@ fn windows_without_a_label_are_none_of_the_loss(device: &Device) {
         };
         let [burn_in, labelled] = [(); 2].map(|()| batch(&mut random, &config, 6, 3).with_start(Start::Initial));
         let recipe = plain(loss_of(&config), 0.1);
-        let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe));
+        let [mut together, mut apart] = [(); 2].map(|()| trainer(device, &config, recipe.clone()));
         let mut lone = trainer(device, &config, plain(loss_of(&config), 1e-30));
         lone.step(
             &burn_in.clone().with_loss_mask(

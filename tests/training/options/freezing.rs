@@ -23,7 +23,7 @@ whole::on_both!(
 fn optimizers() -> [Recipe; 4] {
     let recipe = Recipe::new(Loss::CrossEntropy).with_decay_scope(DecayScope::All);
     [Optimizer::sgd(0.0), Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam_w(0.1)]
-        .map(|optimizer| recipe.with_optimizer(optimizer, 0.01))
+        .map(|optimizer| recipe.clone().with_optimizer(optimizer, 0.01))
 }
 
 /// Whether a parameter and its moments moved between two checkpoints.
@@ -41,7 +41,7 @@ fn frozen_parameters_do_not_move(device: &Device) {
     let mut random = Random::new(6);
     let windows: Vec<Batch> = (0..3).map(|_| batch(&mut random, &config, 5, 3)).collect();
     for recipe in optimizers() {
-        let mut trainer = trainer(device, &config, recipe);
+        let mut trainer = trainer(device, &config, recipe.clone());
         let run = |trainer: &mut Trainer| {
             let before = trainer.checkpoint().unwrap();
             trainer.step(&windows[0]).unwrap();
@@ -107,7 +107,7 @@ fn frozen_parameters_have_no_part_in_the_norm(device: &Device) {
                 (name.to_owned(), b.iter().zip(a).map(|(b, a)| f64::from(*b) - f64::from(*a)).collect())
             })
             .collect();
-        (differences, trainer.metrics().unwrap()[0])
+        (differences, trainer.metrics().unwrap()[0].clone())
     };
     let norm = |step: &[(String, Vec<f64>)], without: &[&str]| {
         let counted = step.iter().filter(|(name, _)| !without.contains(&name.as_str()));
