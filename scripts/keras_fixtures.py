@@ -19,17 +19,24 @@ writes it; of those that read tokens x is [T,B], ids.
 
 Metadata: `case`, JSON with cell, activation (of SimpleRNN, else ""), readout,
 bidirectional, bias (use_bias of the recurrent layers), dense_bias, T, B, I, H, O, L.
+
+`python scripts/keras_fixtures.py --check-export FOLDER` writes nothing. It hands the arrays
+that the crate wrote, FOLDER/keras/<name>.safetensors, to the models: those of a case here
+have to be the fixture's, and to give its outputs; folded_* come with x, with y, the outputs
+that the crate computed in f32, and with a `case` of their own.
 """
 
 import json
 import os
+import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "keras"
 SIZES = dict(T=5, B=3, I=4, H=6, O=3)
@@ -88,12 +95,20 @@ def build_list(case):
             layers.append(keras.layers.LayerNormalization(epsilon=record["epsilon"]))
         elif kind == "dense":
             layers.append(keras.layers.Dense(record["units"], record["activation"], use_bias=record["bias"]))
+        elif kind == "dropout":
+            layers.append(keras.layers.Dropout(record["rate"]))
         elif kind == "pool":
             pools = {"max": keras.layers.GlobalMaxPooling1D, "mean": keras.layers.GlobalAveragePooling1D}
             layers.append(pools[record]())
         else:
-            make = keras.layers.LSTM if record["cell"] == "lstm" else keras.layers.GRU
-            made = make(record["hidden"], return_sequences=True)
+            options = dict(return_sequences=True, use_bias=record["bias"])
+            if record["cell"] == "lstm":
+                made = keras.layers.LSTM(record["hidden"], **options)
+            elif "elman" in record["cell"]:
+                made = keras.layers.SimpleRNN(record["hidden"], record["cell"]["elman"], **options)
+            else:
+                options["reset_after"] = record["cell"]["gru"] == "after_product"
+                made = keras.layers.GRU(record["hidden"], **options)
             layers.append(keras.layers.Bidirectional(made) if record["directions"] == "bidirectional" else made)
     layers.append(keras.layers.Dense(case["O"]))
     return keras.Sequential(layers)
@@ -115,8 +130,47 @@ def build(case):
     return keras.Sequential(layers)
 
 
+def arrays_of(tensors):
+    return [tensors[name] for name in sorted(tensors) if name.startswith("weights.")]
+
+
+def check_export(folder):
+    """Arrays that the crate wrote, in Keras' models."""
+    count = 0
+    for path in sorted((folder / "keras").glob("*.safetensors")):
+        exported = load_file(path)
+        arrays, given, tolerance = arrays_of(exported), exported, 2e-6
+        if path.stem in CASES | LISTS:
+            given = load_file(FOLDER / path.name)
+            with safe_open(FOLDER / path.name, "np") as file:
+                case = json.loads(file.metadata()["case"])
+            if not case.get("dense_bias", True):
+                assert not arrays.pop().any(), f"{path}: the bias of the Dense layer is not zero"
+            else:
+                # See below.
+                tolerance = 1e-12
+            for got, want in zip(arrays, arrays_of(given), strict=True):
+                assert np.array_equal(got.astype("float64"), want), f"{path}: other arrays than the fixture's"
+        else:
+            with safe_open(path, "np") as file:
+                case = json.loads(file.metadata()["case"])
+        model = build_list(case) if "config" in case else build(case)
+        model.set_weights(arrays)
+        y = keras.ops.convert_to_numpy(model(given["x"].swapaxes(0, 1)))
+        y = y.swapaxes(0, 1) if case["readout"] == "every" else y
+        np.testing.assert_allclose(y, given["y"], rtol=0, atol=tolerance, err_msg=str(path))
+        count += 1
+    assert count == len(CASES | LISTS) + 5, f"{count} files in {folder / 'keras'}"
+    print(f"{count} exported models agree")
+
+
 def main():
     keras.backend.set_floatx("float64")
+    if sys.argv[1:]:
+        if len(sys.argv) != 3 or sys.argv[1] != "--check-export":
+            sys.exit("usage: keras_fixtures.py [--check-export FOLDER]")
+        check_export(Path(sys.argv[2]))
+        return
     FOLDER.mkdir(parents=True, exist_ok=True)
     for seed, (name, differs) in enumerate((CASES | LISTS).items()):
         if name in LISTS:

@@ -13,11 +13,25 @@ it, what a case's tensors are and how a file of many cases is laid out. What is 
     logits.NAME               times 0.75 and the cross entropy times 1.5, and `loss` the sum of all
     h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
                               c of those that are LSTMs
+
+Writes tests/fixtures/modules/sequential.safetensors as well: the state_dict of an nn.Sequential with
+the parameters of some of these cases, in f32, under the case's name and a slash. Functions,
+dropout and pools are modules of it, too. Metadata: `cases`, a JSON list of name and config,
+which is that of the case and has the dropout.
+
+`python scripts/list_fixtures.py --check-export FOLDER` writes nothing. It loads what the
+crate exported of every case, strictly, into modules of those names and compares the values
+and the outputs: FOLDER/lists/<case>.safetensors; <case>.sequential.safetensors into an
+nn.Sequential; <case>.no_bias.safetensors, whose read-out's bias was set to zero and left
+out, with an nn.Linear that has none.
 """
 
 import json
+import sys
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
@@ -34,6 +48,7 @@ FUNCTIONS = {
     "softplus": functional.softplus,
     "identity": lambda x: x,
 }
+FUNCTION_MODULES = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "softplus": nn.Softplus}
 
 
 def recurrent(cell, hidden, both=False, bias=True):
@@ -64,6 +79,10 @@ def norm(epsilon=1e-5):
 
 def pool(kind):
     return {"pool": kind}
+
+
+def dropout(rate):
+    return {"dropout": {"rate": rate, "over_time": False}}
 
 
 # The name, the input, the loss, whether lengths are unequal, and the layers.
@@ -132,13 +151,16 @@ CASES = [
     ("heads_of_last", "dense", "mse", True, [recurrent("rnn", 4), pool("last")], [("pool", 2, 1), ("steps", 1, 3)]),
 ]
 
+# Where dropout stands in an nn.Sequential of a case: above so many of its layers.
+SEQUENTIAL = {"stacks": [2, 4], "below": [1], "table": [1, 3], "tied": [], "norms": [1, 7]}
+
 
 def modules(config):
     """The modules in their order: the name, the module and the record."""
     width, made, kinds = I, [], {}
     for layer in config["layers"]:
         ((kind, record),) = layer.items()
-        if kind == "pool":
+        if kind in ("pool", "dropout"):
             made.append((None, None, layer))
             continue
         if kind == "embedding":
@@ -326,13 +348,19 @@ def flat(of, kind):
     return torch.cat(parts) if parts else None
 
 
-def tensors_of(seed, case):
+def draw(seed, case):
+    """What `build` makes and what `forward` makes of it, away from kinks."""
     while True:
-        made, head, heads, parameters, states, batch = build(seed, case)
-        logits, finals, loss, margin = forward(case, made, head, heads, states, batch)
+        built = build(seed, case)
+        made, head, heads, _, states, batch = built
+        *results, margin = forward(case, made, head, heads, states, batch)
         if margin > KINK_MARGIN:
-            break
+            return *built, *results
         seed += 1000
+
+
+def tensors_of(seed, case):
+    made, _, _, parameters, states, batch, logits, finals, loss = draw(seed, case)
     loss.backward()
     recurrences = [module for _, module, _ in made if isinstance(module, nn.RNNBase)]
     given = list(zip(recurrences, states))
@@ -349,10 +377,93 @@ def tensors_of(seed, case):
     return tensors | {"norm": norm.reshape(1)}
 
 
+class Pool(nn.Module):
+    """A module without parameters, in the place of the pool."""
+
+
+def sequential(made, head, heads=()):
+    """An nn.Sequential as people write it, with a module for everything."""
+    stack = []
+    for _, module, layer in made:
+        ((kind, record),) = layer.items()
+        stack.append(module or (nn.Dropout(record["rate"]) if kind == "dropout" else Pool()))
+        if kind == "dense" and record["activation"] != "identity":
+            stack.append(FUNCTION_MODULES[record["activation"]]())
+    stack = nn.Sequential(*stack, head)
+    if heads:
+        stack.head = nn.ModuleDict({record["name"]: module for record, module, _ in heads})
+    return stack
+
+
+def named(made, head, heads=()):
+    """A module that has them under the crate's names."""
+    whole = nn.Module()
+    for name, module, _ in made:
+        if module is not None:
+            whole.add_module(name, module)
+    whole.head = nn.ModuleDict({"0": head} | {record["name"]: module for record, module, _ in heads})
+    return whole
+
+
+def write_sequential(cases):
+    tensors, written = {}, []
+    for seed, case in cases:
+        above = SEQUENTIAL.get(case["name"])
+        if above is None:
+            continue
+        layers = list(case["config"]["layers"])
+        for at in reversed(above):
+            layers.insert(at, dropout(0.25))
+        config = case["config"] | {"layers": layers}
+        made, head, _ = modules(config)
+        drawn = draw(seed, case)[3]
+        with torch.no_grad():
+            for name, parameter in parameters_of(made, head, []).items():
+                parameter.copy_(drawn[name])
+        state = {f"{case['name']}/{name}": t.float() for name, t in sequential(made, head).state_dict().items()}
+        tensors |= copies(state)
+        written.append({"name": case["name"], "config": config})
+    write("modules/sequential", tensors, {"cases": json.dumps(written)})
+
+
+def check_export(folder, cases):
+    """Parameters that the crate exported, in PyTorch's modules."""
+    count = 0
+    for seed, case in cases:
+        made, head, heads, parameters, states, batch, logits, finals, _ = draw(seed, case)
+        drawn = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+        def check(kind, make, head, logits):
+            path = folder / "lists" / f"{case['name']}{kind}.safetensors"
+            exported = load_file(path)
+            assert all(tensor.dtype == torch.float32 for tensor in exported.values()), path
+            for parameter in parameters_of(made, head, heads).values():
+                nn.init.constant_(parameter, float("nan"))
+            make(made, head, heads).load_state_dict(exported, strict=True)
+            for name, parameter in parameters_of(made, head, heads).items():
+                assert torch.equal(parameter, drawn[name]), f"{path}: {name} is not the fixture's"
+            got, ends, *_ = forward(case, made, head, heads, states, batch)
+            for name, want in logits.items():
+                torch.testing.assert_close(got[name], want, rtol=1e-12, atol=1e-12)
+            for (_, got), (_, want) in zip(ends, finals, strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+        check("", named, head, logits)
+        check(".sequential", sequential, head, logits)
+        nn.init.zeros_(head.bias)
+        logits = forward(case, made, head, heads, states, batch)[0]
+        bare = nn.Linear(head.in_features, head.out_features, bias=False)
+        if case["config"]["tied"]:
+            bare.weight = head.weight
+        check(".no_bias", named, bare, logits)
+        count += 1
+    print(f"{count} exported cases agree")
+
+
 def main():
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    tensors, cases = {}, []
+    cases = []
     for seed, (name, source, loss, unequal, layers, *heads) in enumerate(CASES):
         pooled = any("pool" in layer for layer in layers)
         config = {
@@ -368,10 +479,18 @@ def main():
             config["heads"] = list(named)
         case = {"name": name, "config": config, "input": source, "readout": "pooled" if pooled else "every"}
         case |= {"loss": loss, "unequal": unequal, "T": T, "B": B, "I": I, "O": config["outputs"]}
-        tensors |= copies(tensors_of(300 + seed, case), name + "/")
-        cases.append(case)
+        cases.append((300 + seed, case))
+    if sys.argv[1:]:
+        if len(sys.argv) != 3 or sys.argv[1] != "--check-export":
+            sys.exit("usage: list_fixtures.py [--check-export FOLDER]")
+        check_export(Path(sys.argv[2]), cases)
+        return
+    tensors = {}
+    for seed, case in cases:
+        tensors |= copies(tensors_of(seed, case), case["name"] + "/")
     assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
-    write("lists", tensors, {"cases": json.dumps(cases)})
+    write("lists", tensors, {"cases": json.dumps([case for _, case in cases])})
+    write_sequential(cases)
     print(f"{len(cases)} cases")
 
 

@@ -35,8 +35,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use encode::Tensor;
-pub(crate) use encode::{Encoded, named_tensors};
+pub(crate) use encode::{Encoded, Tensor, named_tensors};
 pub use lock::Lock;
 pub(crate) use tensors::{METADATA, Tensors};
 

@@ -156,7 +156,7 @@ impl<'a> Tensors<'a> {
     }
 
     /// Fills a buffer of a tensor's length with its values.
-    pub(super) fn read(&self, name: &str, out: &mut [f32]) -> Checked<()> {
+    pub(crate) fn read(&self, name: &str, out: &mut [f32]) -> Checked<()> {
         let info = self.header.info(name);
         let bytes = info.and_then(|info| self.data.get(info.data_offsets.0..info.data_offsets.1));
         let (Some(info), Some(bytes)) = (info, bytes) else { return Err(format!("lacks the tensors {name}")) };

@@ -1,7 +1,7 @@
-//! A network from the arrays of a Keras model: kernels stand the other way round, gates in another order.
+//! A network from the arrays of a Keras model, and back: kernels stand the other way round, gates in another order.
 //!
-//! The contract: every array is held against the configuration by its shape, and what comes out computes what the Keras
-//! model does.
+//! The contract: every array is held against the configuration by its shape, and what comes out, on either side,
+//! computes what went in does.
 
 use crate::allocate::zeros;
 use crate::error::{Error, Result};
@@ -14,6 +14,8 @@ use crate::model::{
 struct Array {
     what: String,
     holds: Vec<String>,
+    /// A bias that Keras adds up with the one that it holds: zero on the way in, folded on the way out.
+    folds: Option<String>,
     /// Which block of its columns each gate's rows come from.
     gates: &'static [usize],
     /// Whether it stands the same way round.
@@ -43,8 +45,8 @@ impl Model {
     ///
     /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`], the others
     /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it),
-    /// `merge_mode="concat"`. All but the last layer have `return_sequences=True`; the last has it where the read-out
-    /// is at every step.
+    /// `merge_mode="concat"`; a `LayerNormalization` has the configuration's `epsilon`, which by default is another.
+    /// All but the last layer have `return_sequences=True`; the last has it where the read-out is at every step.
     ///
     /// On Keras' torch backend some of the arrays are views with the columns first, which `safetensors.numpy` writes as
     /// if they were not: hand it `numpy.ascontiguousarray(w)`.
@@ -84,9 +86,10 @@ impl Model {
             )));
         }
         let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
-        for (Array { what, holds, gates, as_it_is }, (shape, given)) in arrays.iter().zip(weights) {
-            let parameters: Vec<&Parameter> = holds.iter().filter_map(|name| layout.get(name)).collect();
-            let expected = if *as_it_is { parameters[0].shape.clone() } else { shape_in_keras(&parameters) };
+        for (array, (shape, given)) in arrays.iter().zip(weights) {
+            let Array { what, gates, as_it_is, .. } = array;
+            let parameters = array.parameters(&layout);
+            let expected = array.shape(&parameters);
             if shape != expected {
                 return Err(Error::shape(what, &expected, shape));
             }
@@ -103,6 +106,93 @@ impl Model {
             }
         }
         Ok(Model::from_flat(config, layout, values))
+    }
+
+    /// The arrays of a Keras model that computes what this network does, shapes and values, row by row, for its
+    /// `set_weights()`: the way back of [`Model::from_keras`], which has the table.
+    ///
+    /// They are in the order of `get_weights()`, with the last `Dense` layer's bias: where the model has
+    /// `use_bias=False` there, that array is all zeros, and to be left out. The model's options have to be those of the
+    /// configuration, `epsilon` of a `LayerNormalization` among them; a way past a layer (`residual`) is an `Add` of
+    /// Keras', without arrays.
+    ///
+    /// Where Keras has one bias for a gate it is b_W + b_U, rounded to f32: both are added to the same sum in an
+    /// Elman cell, an LSTM and a GRU reset before the product. A GRU reset after it has both in Keras, too. Where b_U
+    /// is zero, what is written comes back bit for bit.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Model};
+    /// let config = Config::gru(InputKind::Dense(3), 2, 1);
+    /// let arrays = Model::new(config.clone())?.to_keras()?;
+    /// let shapes: Vec<&[usize]> = arrays.iter().map(|(shape, _)| shape.as_slice()).collect();
+    /// assert_eq!(shapes, [&[3, 6][..], &[2, 6], &[2, 6], &[2, 1], &[1]]);
+    /// let again = Model::from_keras(config.clone(), arrays.iter().map(|(shape, values)| (&shape[..], &values[..])))?;
+    /// assert_eq!(again, Model::new(config)?);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a read-out that is tied to the embedding and for heads; [`Error::Data`] for a learned
+    /// initial state that is not zero, which no Keras layer has, for two biases whose sum f32 cannot hold, and for a
+    /// value that is not finite; [`Error::OutOfMemory`].
+    pub fn to_keras(&self) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
+        let (layout, arrays) = (self.layout(), arrays(self.config())?);
+        for (name, _, values) in self.tensors() {
+            let is_state = name.rsplit('.').next().is_some_and(|own| matches!(own, "h_0" | "c_0"));
+            if let Some((at, value)) = values.iter().enumerate().find(|(_, value)| is_state && **value != 0.0) {
+                return Err(Error::Data(format!(
+                    "the learned initial state `{name}` holds {value} at element {at}, expected zeros: no Keras layer \
+                    learns one"
+                )));
+            }
+        }
+        let mut all = Vec::with_capacity(arrays.len());
+        for array in &arrays {
+            let parameters = array.parameters(layout);
+            let mut values = zeros(parameters.iter().map(|p| p.len()).sum(), WRITING)?;
+            let len = values.len() / parameters.len();
+            for (parameter, out) in parameters.iter().zip(values.chunks_mut(len)) {
+                let own = &self.values()[parameter.range()];
+                if array.as_it_is { out.copy_from_slice(own) } else { transpose_back(own, array.gates, parameter, out) }
+            }
+            if let Some((at, value)) = find_not_finite(&values) {
+                return Err(Error::Data(format!("{} holds {value} at element {at}", array.what)));
+            }
+            if let Some(folded) = array.folds.as_ref().and_then(|name| layout.get(name)) {
+                let mut second = zeros(folded.len(), WRITING)?;
+                transpose_back(&self.values()[folded.range()], array.gates, folded, &mut second);
+                fold(array, &mut values, &second)?;
+            }
+            all.push((array.shape(&parameters), values));
+        }
+        Ok(all)
+    }
+}
+
+const WRITING: &str = "writing the arrays of a Keras model";
+
+/// Adds b_U to b_W. Zeros of b_U leave the sign of b_W's.
+fn fold(Array { what, folds, .. }: &Array, bias: &mut [f32], second: &[f32]) -> Result<()> {
+    for (at, (bias, second)) in bias.iter_mut().zip(second).enumerate().filter(|(_, (_, second))| **second != 0.0) {
+        let sum = *bias + *second;
+        if !sum.is_finite() {
+            return Err(Error::Data(format!(
+                "{what} is the sum of two biases, {bias} and, of `{}`, {second} at element {at}, which f32 cannot hold",
+                folds.as_deref().unwrap_or_default()
+            )));
+        }
+        *bias = sum;
+    }
+    Ok(())
+}
+
+impl Array {
+    fn parameters<'a>(&self, layout: &'a Layout) -> Vec<&'a Parameter> {
+        self.holds.iter().filter_map(|name| layout.get(name)).collect()
+    }
+
+    fn shape(&self, parameters: &[&Parameter]) -> Vec<usize> {
+        if self.as_it_is { parameters[0].shape.clone() } else { shape_in_keras(parameters) }
     }
 }
 
@@ -125,6 +215,12 @@ fn describe(module: &Module) -> String {
 
 /// What `get_weights()` of such a model returns, in its order.
 fn arrays(config: &Config) -> Result<Vec<Array>> {
+    if let Some(head) = config.heads.first() {
+        return Err(Error::Config(format!(
+            "the network has a head `{}`, but a list of Keras layers has one read-out",
+            head.name
+        )));
+    }
     if config.tied {
         return Err(Error::Config("the read-out is tied to the embedding, which no Keras layer is".to_owned()));
     }
@@ -134,6 +230,7 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
             let own = |array: &str, name: &str, as_it_is| Array {
                 what: format!("{array} of Keras layer {at} ({})", layer.kind()),
                 holds: vec![format!("{prefix}{name}")],
+                folds: None,
                 gates: &[0],
                 as_it_is,
             };
@@ -159,6 +256,7 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
         arrays.push(Array {
             what: format!("{array} of the Keras Dense layer"),
             holds: vec![name.to_owned()],
+            folds: None,
             gates: &[0],
             as_it_is: false,
         });
@@ -182,14 +280,20 @@ fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Resu
     };
     let mut arrays = Vec::new();
     for (suffix, way) in ways {
-        let mut push = |array: &str, holds: &[&str]| {
-            let holds = holds.iter().map(|held| format!("{}{suffix}", name(held))).collect();
-            arrays.push(Array { what: format!("{array} of Keras layer {at}{way}"), holds, gates, as_it_is: false });
+        let mut push = |array: &str, holds: &[&str], folds: Option<&str>| {
+            let of = |held: &str| format!("{}{suffix}", name(held));
+            arrays.push(Array {
+                what: format!("{array} of Keras layer {at}{way}"),
+                holds: holds.iter().map(|held| of(held)).collect(),
+                folds: folds.map(of),
+                gates,
+                as_it_is: false,
+            });
         };
-        push("`kernel`", &["weight_ih"]);
-        push("`recurrent_kernel`", &["weight_hh"]);
+        push("`kernel`", &["weight_ih"], None);
+        push("`recurrent_kernel`", &["weight_hh"], None);
         if layer.bias {
-            push(bias, holds);
+            push(bias, holds, Some("bias_hh").filter(|second| !holds.contains(second)));
         }
     }
     Ok(arrays)
@@ -204,14 +308,30 @@ fn shape_in_keras(parameters: &[&Parameter]) -> Vec<usize> {
     shape
 }
 
+/// Which of Keras' columns a row is.
+fn column(row: usize, rows: usize, gates: &[usize]) -> usize {
+    let block = rows / gates.len();
+    gates[row / block] * block + row % block
+}
+
 /// From Keras' `[n, G·H]` to `[G·H, n]`, a block of rows for every gate; a bias is a matrix of n = 1.
 fn transpose(given: &[f32], gates: &[usize], parameter: &Parameter, out: &mut [f32]) {
     let rows = parameter.shape[0];
-    let (columns, block) = (parameter.len() / rows, rows / gates.len());
-    for (row, out) in out.chunks_mut(columns).enumerate() {
-        let from = gates[row / block] * block + row % block;
+    for (row, out) in out.chunks_mut(parameter.len() / rows).enumerate() {
+        let from = column(row, rows, gates);
         for (out, given) in out.iter_mut().zip(given.chunks(rows)) {
             *out = given[from];
+        }
+    }
+}
+
+/// From `[G·H, n]` to Keras' `[n, G·H]`.
+fn transpose_back(values: &[f32], gates: &[usize], parameter: &Parameter, out: &mut [f32]) {
+    let rows = parameter.shape[0];
+    for (row, values) in values.chunks(parameter.len() / rows).enumerate() {
+        let to = column(row, rows, gates);
+        for (out, value) in out.chunks_mut(rows).zip(values) {
+            out[to] = *value;
         }
     }
 }

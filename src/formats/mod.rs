@@ -5,6 +5,7 @@
 
 mod family;
 mod keras;
+mod names;
 mod pytorch;
 
-pub use pytorch::Names;
+pub use names::Names;

@@ -24,7 +24,7 @@ pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init, InputKind};
 pub use head::Head;
 pub use layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
-pub(crate) use modules::{Module, is_read_out, modules};
+pub(crate) use modules::{HEAD, Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};
 pub(crate) use read_outs::ReadOut;

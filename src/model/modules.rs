@@ -14,7 +14,7 @@ use super::layers::{Draw, Layer, ParameterGroup};
 pub(crate) const EMBEDDING: &str = "embedding.weight";
 
 /// What stands in front of the names of the network's own read-out, among several modules.
-const OWN_HEAD: &str = "head.0.";
+pub(crate) const HEAD: &str = "head.0.";
 
 /// Equal layers, one above the other.
 #[derive(Clone, Debug)]
@@ -59,8 +59,7 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
         }
     }
     let is_plain = modules.iter().all(|module| module.prefix.is_empty());
-    let own =
-        (if is_plain { "" } else { OWN_HEAD }.to_owned(), widths[config.layers.len()], config.outputs, config.tied);
+    let own = (if is_plain { "" } else { HEAD }.to_owned(), widths[config.layers.len()], config.outputs, config.tied);
     let named = config.heads.iter().map(|head| (head.prefix(), widths[head.reads], head.outputs, false));
     for (prefix, width, outputs, tied) in std::iter::once(own).chain(named) {
         let of_head = |name: &str, shape, draw| ParameterGroup { names: vec![format!("{prefix}{name}")], shape, draw };
@@ -82,5 +81,5 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
 
 /// Whether a parameter of that name is of the network's own read-out.
 pub(crate) fn is_read_out(name: &str) -> bool {
-    matches!(name.strip_prefix(OWN_HEAD).unwrap_or(name), "weight" | "bias")
+    matches!(name.strip_prefix(HEAD).unwrap_or(name), "weight" | "bias")
 }

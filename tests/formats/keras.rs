@@ -2,16 +2,19 @@
 //! place.
 //!
 //! `scripts/keras_fixtures.py` made the files and documents their tensors; a file or a tensor that is missing fails the
-//! test.
+//! test. Its `--check-export target/tmp/export` lets Keras compute with the arrays that are written here.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use recurrent::{
-    Activation, BatchShape, Cell, Config, Device, Directions, Error, InputKind, Model, Pool, Predictor, Reset, Result,
-    Sequences,
+    Activation, BatchShape, Cell, Config, Dense, Device, Directions, Embedding, Error, InputKind, Model, Pool,
+    Predictor, Recurrent, Reset, Result, Sequences,
 };
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::compare::{F32_NETWORK, assert_close};
 
@@ -187,6 +190,176 @@ fn what_keras_has_no_array_for_is_zero() {
     for name in ["bias_hh_l0", "h_0", "c_0"] {
         assert!(model.parameter(name).unwrap().iter().all(|v| *v == 0.0), "{name}");
     }
+}
+
+type Arrays = Vec<(Vec<usize>, Vec<f32>)>;
+
+/// `==` would take −0 for 0.
+fn bits(arrays: &Arrays) -> Vec<(&[usize], Vec<u32>)> {
+    arrays.iter().map(|(shape, values)| (shape.as_slice(), values.iter().map(|v| v.to_bits()).collect())).collect()
+}
+
+fn read(config: &Config, arrays: &Arrays) -> Model {
+    Model::from_keras(config.clone(), arrays.iter().map(|(shape, values)| (&shape[..], &values[..]))).unwrap()
+}
+
+/// Writes arrays, and what else there is, to where Keras looks for them.
+fn hand_over(name: &str, arrays: &Arrays, others: &[(&str, Vec<usize>, Vec<f32>)], case: Option<Value>) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("export").join("keras");
+    fs::create_dir_all(&folder).unwrap();
+    let arrays = arrays.iter().enumerate().map(|(k, (shape, values))| (format!("weights.{k:02}"), shape, values));
+    let others = others.iter().map(|(name, shape, values)| (String::from(*name), shape, values));
+    let tensors: Vec<(String, &Vec<usize>, Vec<u8>)> = arrays
+        .chain(others)
+        .map(|(name, shape, v)| (name, shape, v.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let views = tensors.iter().map(|(name, shape, v)| (name, TensorView::new(Dtype::F32, shape.to_vec(), v).unwrap()));
+    let metadata = case.map(|case| HashMap::from([("case".to_owned(), case.to_string())]));
+    fs::write(folder.join(format!("{name}.safetensors")), safetensors::serialize(views, metadata).unwrap()).unwrap();
+}
+
+#[test]
+fn what_keras_made_goes_back_as_it_came() {
+    for name in CAUSAL.into_iter().chain(BIDIRECTIONAL).chain(LISTS) {
+        let fixture = Fixture::load(name);
+        let mut want = fixture.weights.clone();
+        if name == "gru_no_bias" {
+            // The Dense layer's.
+            want.push((vec![3], vec![0.0; 3]));
+        }
+        let got = fixture.convert(fixture.config()).unwrap().to_keras().unwrap();
+        assert_eq!(bits(&got), bits(&want), "{name}");
+        hand_over(name, &got, &[], None);
+    }
+}
+
+/// Networks whose two biases Keras adds up, and of a GRU that is reset after the product has both of.
+#[test]
+fn a_network_with_two_biases_computes_the_same_in_keras() {
+    let (steps, batch_size) = (5, 3);
+    let layer = |cell: Cell| Recurrent::new(cell, 4);
+    let before = layer(Cell::Gru(Reset::BeforeProduct));
+    let dense = InputKind::Dense(4);
+    for (name, config) in [
+        ("folded_elman", Config::new(dense).layer(layer(Cell::Elman(Activation::Relu))).outputs(3)),
+        (
+            "folded_lstm",
+            Config::new(dense).layer(layer(Cell::Lstm).bidirectional()).layer(layer(Cell::Lstm)).outputs(3),
+        ),
+        (
+            "folded_gru_before",
+            Config::new(dense).layer(before).layer(before.bidirectional()).pool(Pool::Mean).outputs(3),
+        ),
+        ("folded_gru", Config::new(dense).layer(Recurrent::gru(3)).layer(before).outputs(3)),
+        (
+            "folded_words",
+            Config::new(InputKind::Tokens(4))
+                .layer(Embedding::new(5).with_padding(1))
+                .layer(Recurrent::elman(3).bidirectional())
+                .dropout(0.4)
+                .layer(Recurrent::lstm(4).with_bias(false))
+                .layer_norm()
+                .pool(Pool::Max)
+                .layer(Dense::new(6, Activation::Sigmoid).with_bias(false))
+                .outputs(3),
+        ),
+    ] {
+        let model = Model::new(config.clone().with_seed(5)).unwrap();
+        let folded: Vec<f32> =
+            model.tensors().filter(|(name, ..)| name.contains("bias_hh")).flat_map(|(_, _, v)| v).copied().collect();
+        assert!(!folded.is_empty() && folded.iter().all(|value| *value != 0.0), "{name}: nothing to fold");
+        let shape = BatchShape { steps, batch_size };
+        let ids: Vec<u32> = (0..steps * batch_size).map(|k| (k * k % 4) as u32).collect();
+        let x: Vec<f32> = (0..steps * batch_size * 4).map(|k| (k as f32 * 0.7).sin()).collect();
+        let (sequences, x) = match config.input {
+            InputKind::Tokens(_) => {
+                let x = ids.iter().map(|id| *id as f32).collect();
+                (Sequences::tokens(shape, ids), ("x", vec![steps, batch_size], x))
+            }
+            _ => (Sequences::dense(shape, x.clone()), ("x", vec![steps, batch_size, 4], x)),
+        };
+        let run = |model: &Model| Predictor::new(&Device::cpu(), model).unwrap().run(&sequences).unwrap().outputs;
+        let (arrays, y) = (model.to_keras().unwrap(), run(&model));
+        let real = |y: Vec<f32>| y.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+        assert_close(name, &real(run(&read(&config, &arrays))), &real(y.clone()), F32_NETWORK);
+
+        let every = config.pooling().is_none();
+        let y_shape = if every { vec![steps, batch_size, 3] } else { vec![batch_size, 3] };
+        let case =
+            json!({"config": config, "readout": if every { "every" } else { "last" }, "T": steps, "I": 4, "O": 3});
+        hand_over(name, &arrays, &[x, ("y", y_shape, y)], Some(case));
+    }
+}
+
+#[test]
+fn what_needs_no_folding_comes_back_bit_for_bit() {
+    let dense = InputKind::Dense(3);
+    for config in [
+        Config::elman(dense, 4, 2).with_layers(2),
+        Config::lstm(dense, 4, 2).with_directions(Directions::Bidirectional),
+        Config::gru(dense, 4, 2).with_cell(Cell::Gru(Reset::BeforeProduct)).with_learned_initial_state(true),
+        Config::new(dense)
+            .layer(Recurrent::gru(3))
+            .dense(4, Activation::Tanh)
+            .layer(Recurrent::lstm(4).residual())
+            .outputs(1),
+    ] {
+        let mut model = Model::new(config.clone()).unwrap();
+        let names: Vec<String> = model.layout().parameters().iter().map(|p| p.name.clone()).collect();
+        for name in names {
+            let len = model.parameter(&name).unwrap().len();
+            if name.contains("bias_hh") && !name.starts_with("gru.") {
+                model.set_parameter(&name, &vec![0.0; len]).unwrap();
+            } else if name.contains("bias_ih") {
+                let awkward = [-0.0, f32::from_bits(1), f32::MAX].into_iter().chain((0..).map(|k| k as f32 / 7.0));
+                model.set_parameter(&name, &awkward.take(len).collect::<Vec<_>>()).unwrap();
+            }
+        }
+        let arrays = model.to_keras().unwrap();
+        let again = read(&config, &arrays);
+        let of = |model: &Model| model.values().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(of(&again), of(&model), "{config:?}");
+        assert_eq!(bits(&again.to_keras().unwrap()), bits(&arrays));
+    }
+}
+
+#[test]
+fn what_keras_cannot_have_is_not_written() {
+    let start = Config::lstm(InputKind::Dense(3), 2, 1).with_layers(2).with_learned_initial_state(true);
+    let mut model = Model::new(start).unwrap();
+    model.to_keras().unwrap();
+    model.set_parameter("c_0", &[0.0, 0.0, -0.5, 0.0]).unwrap();
+    let mut large =
+        Model::new(Config::lstm(InputKind::Dense(3), 1, 1).with_directions(Directions::Bidirectional)).unwrap();
+    for name in ["bias_ih_l0_reverse", "bias_hh_l0_reverse"] {
+        large.set_parameter(name, &[0.0, 2e38, 0.0, 0.0]).unwrap();
+    }
+    for (model, words) in [
+        (
+            model,
+            "the learned initial state `c_0` holds -0.5 at element 2, expected zeros: no Keras layer learns one"
+                .to_owned(),
+        ),
+        (
+            large,
+            format!(
+                "`bias` of Keras layer 0, backward is the sum of two biases, {0} and, of `bias_hh_l0_reverse`, {0} at \
+                 element 1, which f32 cannot hold",
+                2e38f32
+            ),
+        ),
+    ] {
+        let error = model.to_keras().unwrap_err();
+        assert!(matches!(error, Error::Data(_)), "{error:?}");
+        assert_eq!(error.to_string(), words);
+    }
+    let headed = Config::gru(InputKind::Dense(3), 2, 1).head("tag", 2);
+    let error = Model::new(headed.clone()).unwrap().to_keras().unwrap_err();
+    assert!(matches!(&error, Error::Config(what) if what.contains("a head `tag`")), "{error:?}");
+    assert!(Model::from_keras(headed, []).is_err());
+    let tied = Config::new(InputKind::Tokens(3)).embedding(2).layer(Recurrent::gru(2)).outputs(3).tied();
+    let error = Model::new(tied).unwrap().to_keras().unwrap_err();
+    assert!(matches!(&error, Error::Config(what) if what.contains("tied to the embedding")), "{error:?}");
 }
 
 #[test]

@@ -112,6 +112,18 @@ fn files_of_other_programs() {
 }
 
 #[test]
+fn lists_of_other_programs() {
+    let names = Names::sequential().ignore_others();
+    fuzz("import_list", &valid::exported_lists(), |input| match Model::import_bytes(input, valid::list(), &names) {
+        Ok(model) => {
+            assert!(model.values().iter().all(|value| value.is_finite()));
+            true
+        }
+        Err(_) => false,
+    });
+}
+
+#[test]
 fn recordings() {
     fuzz_file("wav", &valid::recordings(), |path| match sound::read(path) {
         Ok((samples, _)) => {

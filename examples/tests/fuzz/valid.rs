@@ -8,7 +8,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use recurrent::checkpoint::Training;
 use recurrent::formats::Names;
 use recurrent::recipe::Optimizer;
-use recurrent::{Checkpoint, Config, InputKind, Loss, Model, Recipe, State};
+use recurrent::{Activation, Checkpoint, Config, Dense, InputKind, Loss, Model, Recipe, Recurrent, State};
 
 /// I = 3, H = 2, O = 2.
 pub fn config() -> Config {
@@ -34,6 +34,21 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
 pub fn exports() -> Vec<Vec<u8>> {
     let names = Names::new().recurrent("rnn.").read_out("head.");
     vec![Model::new(config()).unwrap().export_bytes(&names).unwrap()]
+}
+
+/// Modules of several kinds, the read-out tied to the embedding.
+pub fn list() -> Config {
+    let config = Config::new(InputKind::Tokens(4)).embedding(2).layer(Recurrent::gru(3).bidirectional()).dropout(0.1);
+    config.layer_norm().layer(Dense::new(2, Activation::Tanh).with_bias(false)).outputs(4).tied()
+}
+
+/// In PyTorch's numbers: the table twice, and once beside a stranger.
+pub fn exported_lists() -> Vec<Vec<u8>> {
+    let twice = Model::new(list()).unwrap().export_bytes(&Names::sequential()).unwrap();
+    let mut once = twice.clone();
+    let at = once.windows(10).position(|bytes| bytes == b"\"0.weight\"").unwrap();
+    once[at + 1] = b'x';
+    vec![twice, once]
 }
 
 pub fn recordings() -> Vec<Vec<u8>> {

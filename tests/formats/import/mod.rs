@@ -1,6 +1,7 @@
 //! Parameters in files of other programs: read under their names and in their types, written so that they come back bit
 //! for bit, and refused with every reason at once.
 
+mod lists;
 mod names;
 mod numbers;
 
