@@ -11,6 +11,7 @@ mod scaler;
 mod seasonal;
 mod series;
 mod text;
+mod vocabulary;
 mod windows;
 
 pub use buckets::Buckets;
@@ -21,6 +22,7 @@ pub use scaler::StandardScaler;
 pub use seasonal::SeasonalMean;
 pub use series::{Series, Split};
 pub use text::{Alphabet, read_text};
+pub use vocabulary::Vocabulary;
 pub use windows::{HeldOutWindows, Windows};
 
 use std::fmt::Display;

@@ -10,6 +10,7 @@
 
 mod padded;
 mod preparing;
+mod vocabulary;
 
 use std::io::Write;
 
