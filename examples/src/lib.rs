@@ -13,6 +13,7 @@ pub mod device;
 pub mod files;
 pub mod fit;
 pub mod gallery;
+pub mod kneser_ney;
 pub mod options;
 pub mod program;
 pub mod readers;

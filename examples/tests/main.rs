@@ -9,6 +9,7 @@ mod ends;
 mod gradients;
 mod handwriting;
 mod image_patches;
+mod kneser_ney;
 mod longterm;
 mod speech;
 mod step_time;
