@@ -15,10 +15,13 @@ pub const CHECKPOINT: &str = "out/text.safetensors";
 /// Where training leaves the plot of its losses.
 pub const PLOT: &str = "out/text.svg";
 
-/// A character-level network: Elman, LSTM or GRU layers that learn a text by truncated back-propagation through time,
-/// and write more of it.
+/// A network of characters or, with --words, of words: Elman, LSTM or GRU layers that learn a text by truncated
+/// back-propagation through time, and write more of it.
 ///
 /// Without a subcommand it trains; without --data it learns the source of this very crate.
+///
+/// A word is a run of letters, digits and underscores, in upper or lower case as it is written; punctuation marks and
+/// line ends are words of their own. What --vocabulary leaves out is read as <unk>, and never written.
 #[derive(Parser)]
 #[command(name = "text", max_term_width = 100)]
 pub struct Cli {
@@ -57,16 +60,23 @@ pub struct TrainArgs {
     /// A UTF-8 text to learn [default: the source of this crate]
     #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
-    /// Hidden units [default: 256]
+    /// Learn words in place of characters; the read-out is tied to an embedding, as wide as the hidden units
+    #[arg(long)]
+    pub words: bool,
+    /// Of --words: how many the network knows at most, the most frequent ones that the training part has twice or more
+    /// [default: 10000]
+    #[arg(long, value_name = "WORDS")]
+    pub vocabulary: Option<usize>,
+    /// Hidden units [default: 256, of words 192]
     #[arg(long)]
     pub hidden: Option<usize>,
-    /// Steps of a window: how far the gradient reaches back [default: 50]
+    /// Steps of a window: how far the gradient reaches back [default: 50, of words 35]
     #[arg(long)]
     pub seq_length: Option<usize>,
-    /// Places of the text that are read side by side [default: 32]
+    /// Places of the text that are read side by side [default: 32, of words 16]
     #[arg(long)]
     pub batch_size: Option<usize>,
-    /// How often the text is read, counted from the first training [default: 18]
+    /// How often the text is read, counted from the first training [default: 18, of words 12]
     #[arg(long)]
     pub epochs: Option<u64>,
     /// Stop after this many consecutive validations without improvement [default: 5]
@@ -75,10 +85,11 @@ pub struct TrainArgs {
     /// [default: 0.003]
     #[arg(long, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
-    /// What the learning rate is multiplied by after an epoch; 1 keeps it [default: 0.9]
+    /// What the learning rate is multiplied by after an epoch; 1 keeps it [default: 0.9, of words
+    /// 0.75]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub learning_rate_decay: Option<f64>,
-    /// Epochs at the full learning rate, before it decays [default: 8]
+    /// Epochs at the full learning rate, before it decays [default: 8, of words 5]
     #[arg(long, value_name = "EPOCHS")]
     pub learning_rate_decay_after: Option<u64>,
     /// [default: adam]
@@ -98,16 +109,18 @@ pub struct TrainArgs {
     /// The share after it that is measured after every epoch; the rest is the test's [default: 0.05]
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub validation_fraction: Option<f64>,
-    /// [default: elman]
+    /// [default: elman, of words lstm]
     #[arg(long)]
     pub cell: Option<CellName>,
     /// Layers of cells, each reading the one below [default: 1]
     #[arg(long)]
     pub layers: Option<usize>,
-    /// The probability that what a layer hands to the next is left out in training [default: 0]
+    /// The probability that what a layer hands to the next, of words also to the read-out, is left out in training
+    /// [default: 0, of words 0.4]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
-    /// The same of the characters that the first layer reads, one choice a window [default: 0]
+    /// The same of the characters, or of the elements of a word's embedding, that the first layer reads, one choice a
+    /// window [default: 0, of words 0.2]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout_inputs: Option<f64>,
     /// The same of the hidden state where it meets U, one choice a window [default: 0]
@@ -156,16 +169,16 @@ pub struct SampleArgs {
     /// The trained network
     #[arg(long, value_name = "FILE", default_value = CHECKPOINT)]
     pub checkpoint: PathBuf,
-    /// Below 1 more cautious, above 1 wilder; 0 always takes the likeliest character
+    /// Below 1 more cautious, above 1 wilder; 0 always takes the likeliest
     #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     pub temperature: f64,
-    /// The text to continue
+    /// The text to continue; a network of words reads what it does not know as <unk>
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub prime: String,
-    /// Characters to write
-    #[arg(long, default_value_t = 500)]
-    pub length: usize,
-    /// What the characters are drawn from
+    /// Characters or words to write [default: 500, of words 120]
+    #[arg(long)]
+    pub length: Option<usize>,
+    /// What they are drawn from
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }
@@ -175,7 +188,7 @@ pub struct EvalArgs {
     /// The trained network
     #[arg(long, value_name = "FILE", default_value = CHECKPOINT)]
     pub checkpoint: PathBuf,
-    /// A UTF-8 text of characters that the network knows [default: the text that was learned]
+    /// A UTF-8 text, of characters that the network knows [default: the text that was learned]
     #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
     /// Which part of the text, divided as for training

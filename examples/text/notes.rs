@@ -1,17 +1,20 @@
-//! What this program keeps in a checkpoint besides the network: the alphabet, the settings and the progress.
+//! What this program keeps in a checkpoint besides the network: its characters or words, the settings and the progress.
 //!
 //! The contract: what [`Notes::write`] wrote, [`Notes::read`] returns; a checkpoint of another program is an error.
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use recurrent::{Checkpoint, data::Alphabet};
+use recurrent::{
+    Checkpoint,
+    data::{Alphabet, Vocabulary},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{progress::Progress, settings::Settings};
+use crate::{progress::Progress, settings::Settings, text::count, tokenizer::Tokenizer};
 
 pub struct Notes {
-    pub alphabet: Alphabet,
+    pub tokenizer: Tokenizer,
     /// Of the text that is learned.
     pub fingerprint: String,
     pub settings: Settings,
@@ -21,25 +24,37 @@ pub struct Notes {
 impl Notes {
     pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
         let notes = &checkpoint.notes;
-        let alphabet = Alphabet::from_characters(get(notes, "alphabet")?)?;
-        let (characters, config) = (alphabet.len(), checkpoint.model.config());
+        let settings: Settings = parse(notes, "settings")?;
+        let tokenizer = if settings.vocabulary.is_some() {
+            let words: Vec<String> = parse(notes, "vocabulary")?;
+            Tokenizer::Words(Vocabulary::from_words(words)?)
+        } else {
+            Tokenizer::Characters(Alphabet::from_characters(get(notes, "alphabet")?)?)
+        };
+        let (tokens, config) = (tokenizer.len(), checkpoint.model.config());
         ensure!(
-            config.input.size() == characters && config.outputs == characters,
-            "its alphabet has {characters} characters, but its network {} inputs and {} outputs",
+            config.input.size() == tokens && config.outputs == tokens,
+            "its {} has {}, but its network {} inputs and {} outputs",
+            tokenizer.list(),
+            count(tokens, tokenizer.unit().name()),
             config.input.size(),
             config.outputs
         );
         Ok(Notes {
-            alphabet,
+            tokenizer,
             fingerprint: get(notes, "text")?.to_owned(),
-            settings: parse(notes, "settings")?,
+            settings,
             progress: parse(notes, "progress")?,
         })
     }
 
     pub fn write(&self) -> Result<BTreeMap<String, String>> {
+        let tokens = match &self.tokenizer {
+            Tokenizer::Characters(alphabet) => alphabet.characters(),
+            Tokenizer::Words(vocabulary) => json(&vocabulary.words())?,
+        };
         let entries = [
-            ("alphabet", self.alphabet.characters()),
+            (self.tokenizer.list(), tokens),
             ("text", self.fingerprint.clone()),
             ("settings", json(&self.settings)?),
             ("progress", json(&self.progress)?),

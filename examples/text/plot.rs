@@ -9,14 +9,17 @@ use anyhow::Result;
 use plotters::prelude::*;
 use recurrent_examples::svg::{self, Area, Drawn, FONT, GRID, HELD, INK, TRAIN};
 
-use crate::progress::{Point, Progress};
+use crate::{
+    progress::{Point, Progress},
+    tokenizer::Unit,
+};
 
 const SIZE: (u32, u32) = (960, 560);
 /// More points than this cannot be told apart at that size.
 const POINTS: usize = 600;
 
 /// Draws the losses of a run whose epochs have `epoch` steps; nothing where there is no loss yet.
-pub fn write(path: &Path, title: &str, progress: &Progress, epoch: u64) -> Result<()> {
+pub fn write(path: &Path, (title, unit): (&str, Unit), progress: &Progress, epoch: u64) -> Result<()> {
     let (train, validation) = (curve(&progress.train, epoch), curve(&progress.validation, epoch));
     let mut all = train.iter().chain(&validation);
     let Some(&(_, first)) = all.next() else { return Ok(()) };
@@ -25,11 +28,12 @@ pub fn write(path: &Path, title: &str, progress: &Progress, epoch: u64) -> Resul
     let margin = ((high - low) * 0.06).max(0.01);
     let range = (low - margin).max(0.0)..high + margin;
     let best = progress.best().map(|p| (p.step as f64 / epoch as f64, p.nats));
-    svg::write(path, SIZE, title, |area| draw(area, (0.0..end, range), &train, &validation, best))
+    svg::write(path, SIZE, title, |area| draw(area, unit, (0.0..end, range), &train, &validation, best))
 }
 
 fn draw(
     area: &Area,
+    unit: Unit,
     (x, y): (Range<f64>, Range<f64>),
     train: &[(f64, f64)],
     validation: &[(f64, f64)],
@@ -40,7 +44,7 @@ fn draw(
     chart
         .configure_mesh()
         .x_desc("epochs")
-        .y_desc("loss (nats per character)")
+        .y_desc(format!("loss (nats per {})", unit.name()))
         .x_label_formatter(&|x| format!("{}", (x * 100.0).round() / 100.0))
         .axis_desc_style((FONT, 16).into_font().color(&INK))
         .label_style((FONT, 14).into_font().color(&INK))

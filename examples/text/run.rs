@@ -15,12 +15,14 @@ use recurrent_examples::{device, files, report::Report, sibling_path::sibling_pa
 
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
-    events::thousands,
+    events::{thousands, unknown},
+    ngram::Ngram,
     notes::{self, Notes},
     plot,
     progress::Progress,
     settings::Settings,
     text::{self, Text},
+    tokenizer::{Tokenizer, Unit},
 };
 
 pub struct Run {
@@ -28,8 +30,10 @@ pub struct Run {
     pub windows: Windows,
     /// `None` where no text is kept for validation.
     pub held: Option<HeldOutWindows>,
-    /// What is tested at the end, and its characters; `None` where too little text is left.
-    pub test: Option<(HeldOutWindows, usize)>,
+    /// What is tested at the end, cut and as it is; `None` where too little text is left.
+    pub test: Option<(HeldOutWindows, Vec<u32>)>,
+    /// What an n-gram model of the same words reaches.
+    pub ngram: Ngram,
     pub trainer: Trainer,
     /// Keeps the network of the best validation.
     pub stopping: EarlyStopping,
@@ -57,7 +61,7 @@ impl Run {
             BatchShape { steps: notes.settings.seq_length, batch_size: notes.settings.batch_size },
         )
         .ok();
-        let test = test.map(|held| (held, left.len()));
+        let test = test.map(|held| (held, left.to_vec()));
         let stopping = EarlyStopping::resume(notes.settings.patience, best, notes.progress.since_best())?;
         check_progress(&checkpoint, &notes, windows.len() as u64, &stopping)?;
         let path = args.checkpoint.as_deref().or(args.resume.as_deref()).unwrap_or(Path::new(CHECKPOINT)).to_owned();
@@ -70,8 +74,10 @@ impl Run {
         } else {
             Trainer::new(&device, &checkpoint.model, notes.settings.recipe(windows.len() as u64))?
         };
-        report.line(&describe(&text, &notes.settings, &checkpoint.model, &windows))?;
-        Ok(Run { notes, windows, held, test, trainer, stopping, checkpoint: path, plot, _lock: lock })
+        report.line(&describe(&text, &notes.settings, &checkpoint.model, &windows)?)?;
+        let ngram = Ngram::measure(&text, &notes.settings)?;
+        ngram.tell(report)?;
+        Ok(Run { notes, windows, held, test, ngram, trainer, stopping, checkpoint: path, plot, _lock: lock })
     }
 
     /// Whether all epochs are done, or none better is to be expected.
@@ -84,8 +90,13 @@ impl Run {
         self.windows.len() as u64
     }
 
-    /// Characters in a step.
-    pub fn characters(&self) -> u64 {
+    /// What is read one by one.
+    pub fn unit(&self) -> Unit {
+        self.notes.tokenizer.unit()
+    }
+
+    /// Characters or words in a step.
+    pub fn tokens(&self) -> u64 {
         self.notes.settings.seq_length as u64 * self.notes.settings.batch_size as u64
     }
 
@@ -106,7 +117,7 @@ impl Run {
             checkpoint.save(&path)?;
         }
         let title = text::name(self.notes.settings.data.as_deref());
-        plot::write(&self.plot, &title, &self.notes.progress, self.epoch())
+        plot::write(&self.plot, (&title, self.unit()), &self.notes.progress, self.epoch())
     }
 }
 
@@ -135,17 +146,17 @@ fn load(path: &Path) -> Result<(Checkpoint, Notes, Best)> {
 
 fn fresh(args: &TrainArgs) -> Result<(Checkpoint, Notes, Text, Best)> {
     let settings = Settings::fresh(args)?;
-    let text = Text::load(settings.data.as_deref())?;
-    let model = Model::new(settings.config(text.alphabet.len()))?;
-    let (alphabet, fingerprint) = (text.alphabet.clone(), text.fingerprint.clone());
-    let notes = Notes { alphabet, fingerprint, settings, progress: Progress::default() };
+    let text = Text::load(&settings)?;
+    let model = Model::new(settings.config(text.tokenizer.len()))?;
+    let (tokenizer, fingerprint) = (text.tokenizer.clone(), text.fingerprint.clone());
+    let notes = Notes { tokenizer, fingerprint, settings, progress: Progress::default() };
     Ok((Checkpoint::from(model), notes, text, None))
 }
 
 fn resumed(args: &TrainArgs, notes: Notes) -> Result<(Notes, Text)> {
     let settings = notes.settings.resumed(args)?;
-    let text = Text::load(settings.data.as_deref())?;
-    text.check_alphabet(&notes.alphabet)?;
+    let text = Text::load(&settings)?;
+    text.check_tokenizer(&notes.tokenizer)?;
     let name = text::name(settings.data.as_deref());
     ensure!(text.fingerprint == notes.fingerprint, "{name} is not, or no longer, the text that the checkpoint learns");
     Ok((Notes { settings, ..notes }, text))
@@ -158,7 +169,7 @@ fn cut(text: &Text, settings: &Settings) -> Result<(Windows, Option<HeldOutWindo
         Windows::new(train.to_vec(), BatchShape { steps, batch_size: batch }).map_err(|error| match error {
             Error::Data(_) => anyhow::Error::new(error).context(format!(
                 "the text is too short: {} to train on, of {} in all; lower --seq-length or --batch-size",
-                text::count(train.len(), "character"),
+                text::count(train.len(), text.tokenizer.unit().name()),
                 text.ids.len()
             )),
             error => error.into(),
@@ -191,14 +202,29 @@ fn check_progress(checkpoint: &Checkpoint, notes: &Notes, epoch: u64, stopping: 
     Ok(())
 }
 
-fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) -> String {
+fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) -> Result<String> {
     let parameters: usize = model.layout().parameters().iter().map(|p| p.len()).sum();
-    format!(
-        "text: {}, {} characters over {} characters\n\
-         network: {}, {} of {} hidden units, {} parameters; an epoch is {} steps of {} × {} characters",
+    let (unit, tokens) = (text.tokenizer.unit().name(), text.tokenizer.len());
+    let over = match &text.tokenizer {
+        Tokenizer::Characters(_) => text::count(tokens, unit),
+        Tokenizer::Words(_) => {
+            let share = |split| {
+                let part = text.part(split, settings)?;
+                Ok::<_, anyhow::Error>(unknown(part) as f64 * 100.0 / part.len().max(1) as f64)
+            };
+            let (train, test) = (share(Split::Train)?, share(Split::Test)?);
+            format!(
+                "a vocabulary of {} (marks and line ends count), which lacks {train:.1} % of the training part and \
+                 {test:.1} % of the test part",
+                thousands(tokens)
+            )
+        }
+    };
+    Ok(format!(
+        "text: {}, {} {unit}s over {over}\n\
+         network: {}, {} of {} hidden units, {} parameters; an epoch is {} steps of {} × {} {unit}s",
         text::name(settings.data.as_deref()),
         thousands(text.ids.len()),
-        text.alphabet.len(),
         settings.cell().name(),
         text::count(settings.layers, "layer"),
         settings.hidden,
@@ -206,5 +232,5 @@ fn describe(text: &Text, settings: &Settings, model: &Model, windows: &Windows) 
         windows.len(),
         settings.batch_size,
         settings.seq_length,
-    )
+    ))
 }

@@ -5,7 +5,8 @@
 
 use anyhow::{Result, bail, ensure};
 use recurrent::{
-    Activation, Cell, Clip, Config, Dropout, Init, InputKind, LearningRateSchedule, Loss, Optimizer, Recipe, Reset,
+    Activation, Cell, Clip, Config, Dropout, DropoutLayer, Init, InputKind, LearningRateSchedule, Loss, Optimizer,
+    Recipe, Recurrent, Reset,
 };
 use recurrent_examples::cell::CellName;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::args::{OptimizerName, TrainArgs};
 pub struct Settings {
     /// A file, or `None` for the embedded source.
     pub data: Option<String>,
+    /// How many words at most are known; `None` where characters are learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<usize>,
     pub hidden: usize,
     pub seq_length: usize,
     pub batch_size: usize,
@@ -45,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             data: None,
+            vocabulary: None,
             hidden: 256,
             seq_length: 50,
             batch_size: 32,
@@ -72,13 +77,34 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The defaults where words are learned.
+    fn of_words() -> Self {
+        Settings {
+            vocabulary: Some(10_000),
+            hidden: 192,
+            seq_length: 35,
+            batch_size: 16,
+            epochs: 12,
+            learning_rate_decay: 0.75,
+            learning_rate_decay_after: 5,
+            cell: CellName::Lstm,
+            dropout: 0.4,
+            dropout_inputs: 0.2,
+            ..Settings::default()
+        }
+    }
+
     /// Those of a fresh run.
     pub fn fresh(args: &TrainArgs) -> Result<Self> {
-        Settings::default().with(args)
+        if args.words { Settings::of_words() } else { Settings::default() }.with(args)
     }
 
     /// Those of a run that goes on; it may be longer, and its text may have moved.
     pub fn resumed(self, args: &TrainArgs) -> Result<Self> {
+        ensure!(
+            !args.words || self.vocabulary.is_some(),
+            "--words contradicts the checkpoint, whose network is of characters: leave it out to resume"
+        );
         let asked = self.clone().with(args)?;
         let had = self.lasting_as_long_as(&asked);
         let (asked_fields, had_fields) = (serde_json::to_value(&asked)?, serde_json::to_value(&had)?);
@@ -106,6 +132,7 @@ impl Settings {
     fn with(self, args: &TrainArgs) -> Result<Self> {
         let settings = Settings {
             data: args.data.clone().or(self.data),
+            vocabulary: self.vocabulary.map(|size| args.vocabulary.unwrap_or(size)),
             hidden: args.hidden.unwrap_or(self.hidden),
             seq_length: args.seq_length.unwrap_or(self.seq_length),
             batch_size: args.batch_size.unwrap_or(self.batch_size),
@@ -137,19 +164,38 @@ impl Settings {
         ensure!(args.momentum.is_none() || settings.optimizer == sgd, "--momentum is an option of --optimizer sgd");
         let decays = args.weight_decay.is_some();
         ensure!(!decays || settings.optimizer == adam_w, "--weight-decay is an option of --optimizer adamw");
-        let between = settings.dropout == 0.0 || settings.layers > 1;
+        let is_of_words = settings.vocabulary.is_some();
+        ensure!(args.vocabulary.is_none() || is_of_words, "--vocabulary is an option of --words");
+        let size = settings.vocabulary.unwrap_or(2);
+        ensure!(size >= 2, "--vocabulary is {size}, expected at least 2: the unknown word and another");
+        ensure!(!is_of_words || settings.layers > 0, "--layers is 0, expected at least 1");
+        let between = settings.dropout == 0.0 || settings.layers > 1 || is_of_words;
         ensure!(between, "--dropout acts between layers, and there is one layer: ask for more with --layers");
         let elman = settings.cell == CellName::Elman;
         ensure!(args.activation.is_none() || elman, "--activation is an option of --cell elman");
         Ok(settings)
     }
 
-    /// The network for an alphabet of this many characters.
-    pub fn config(&self, characters: usize) -> Config {
-        Config::of_cell(self.cell(), InputKind::Tokens(characters), self.hidden, characters)
-            .with_layers(self.layers)
-            .with_init(self.init)
-            .with_seed(self.seed)
+    /// The network for this many characters or words.
+    pub fn config(&self, tokens: usize) -> Config {
+        let (cell, input) = (self.cell(), InputKind::Tokens(tokens));
+        let config = match self.vocabulary {
+            None => Config::of_cell(cell, input, self.hidden, tokens).with_layers(self.layers),
+            Some(_) => {
+                let embedded = Config::new(input).embedding(self.hidden);
+                let read = match self.dropout_inputs {
+                    0.0 => embedded,
+                    rate => embedded.layer(DropoutLayer::new(rate).over_time()),
+                };
+                // Of more than a network may have, some are enough for the error that says so.
+                let layers = (0..self.layers.min(10_000)).fold(read, |config, _| {
+                    let config = config.layer(Recurrent::new(cell, self.hidden));
+                    if self.dropout == 0.0 { config } else { config.dropout(self.dropout) }
+                });
+                layers.outputs(tokens).tied()
+            }
+        };
+        config.with_init(self.init).with_seed(self.seed)
     }
 
     /// The cell of every layer.
@@ -172,8 +218,10 @@ impl Settings {
         let after = self.learning_rate_decay_after.saturating_mul(epoch);
         let decay = LearningRateSchedule::StepDecay { after, every: epoch, factor: self.learning_rate_decay };
         let schedule = if self.learning_rate_decay == 1.0 { LearningRateSchedule::Constant } else { decay };
-        let variational = Dropout::variational(self.dropout_inputs, self.dropout_hidden);
-        let dropout = variational.with_outputs(self.dropout).with_seed(self.seed);
+        // Of words the rest is layers of the network.
+        let (inputs, outputs) =
+            if self.vocabulary.is_some() { (0.0, 0.0) } else { (self.dropout_inputs, self.dropout) };
+        let dropout = Dropout::variational(inputs, self.dropout_hidden).with_outputs(outputs).with_seed(self.seed);
         Recipe::new(Loss::CrossEntropy)
             .with_dropout(dropout)
             .with_clip(self.clip)

@@ -11,10 +11,11 @@ use recurrent_examples::{program, report::Report, signals};
 use crate::{
     args::{Common, TrainArgs},
     eval,
-    events::{self, Event, finite, loss, thousands},
+    events::{self, Epoch, Event, finite},
     progress::Progress,
     run::Run,
     sample::{self, Style},
+    tokenizer::perplexity,
 };
 
 pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
@@ -39,11 +40,12 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::from(code));
     }
     report.line(&format!("saved in {}, plotted in {}\n", run.checkpoint.display(), run.plot.display()))?;
-    let style = Style { prime: "", temperature: 0.8, length: 500, seed: run.notes.settings.seed };
+    let unit = run.unit();
+    let style = Style { prime: "", temperature: 0.8, length: sample::length(unit), seed: run.notes.settings.seed };
     let (model, device) = (run.network()?, run.trainer.device());
-    sample::print(device, &model, &run.notes.alphabet, &style, (common, &report))?;
+    sample::print(device, &model, &run.notes.tokenizer, &style, (common, &report))?;
     report.line("")?;
-    let Some((held, characters)) = run.test else {
+    let Some((held, part)) = run.test else {
         report.line("\ntoo little text is left for a test")?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -52,9 +54,14 @@ pub fn run(args: &TrainArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::from(code));
     }
     let (nats, seconds) = (nats?, since.elapsed().as_secs_f64());
-    let count = thousands(characters);
-    report.line(&format!("\ntest part: {} over {count} characters, after {seconds:.0} s", loss(nats)))?;
-    report.event(&Event::Test { nats, characters, seconds })?;
+    let extent = events::extent(unit, &part);
+    let mut line = format!("\ntest part: {} over {extent}, after {seconds:.0} s", unit.loss(nats));
+    if let Some(nats) = run.ngram.test {
+        line += &format!("; by n-grams {}", unit.loss(nats));
+    }
+    report.line(&line)?;
+    let (measured, ngram_perplexity) = (events::measured(unit, &part, nats), run.ngram.test.map(perplexity));
+    report.event(&Event::Test { nats, measured, ngram_perplexity, seconds })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,9 +96,9 @@ fn learn(run: &mut Run, report: &mut Report) -> Result<Option<u8>> {
 fn drain(run: &mut Run, report: &Report, clock: &mut TimingSource) -> Result<()> {
     let epoch = run.epoch();
     let metrics = run.trainer.metrics()?;
-    let speed = clock.characters_per_second(run);
+    let (unit, speed) = (run.unit(), clock.tokens_per_second(run));
     for means in run.notes.progress.record(&metrics, epoch) {
-        events::train(report, &means, (means.step - 1) / epoch + 1, speed)?;
+        events::train(report, &means, (means.step - 1) / epoch + 1, unit, speed)?;
     }
     Ok(())
 }
@@ -114,8 +121,8 @@ fn end_epoch(run: &mut Run, report: &Report) -> Result<()> {
     let train = run.notes.progress.end_epoch(run.epoch(), validation);
     run.save()?;
     let is_best = run.stopping.since_best() == 0;
-    let (epoch, of) = (run.notes.progress.epochs, run.notes.settings.epochs);
-    events::epoch(report, epoch, of, train, validation, is_best)?;
+    let (number, of) = (run.notes.progress.epochs, run.notes.settings.epochs);
+    Epoch { number, of, train, validation, is_best }.tell(report, run.unit())?;
     if !run.stopping.should_continue() {
         let patience = run.notes.settings.patience;
         report.line(&format!("{patience} consecutive validations were no better than the best: training ends"))?;
@@ -135,10 +142,10 @@ impl TimingSource {
     }
 
     /// Since the last call.
-    fn characters_per_second(&mut self, run: &Run) -> f64 {
+    fn tokens_per_second(&mut self, run: &Run) -> f64 {
         let before = std::mem::replace(self, TimingSource::start(run));
         let seconds = before.since.elapsed().as_secs_f64().max(1e-9);
-        ((self.steps - before.steps) * run.characters()) as f64 / seconds
+        ((self.steps - before.steps) * run.tokens()) as f64 / seconds
     }
 }
 

@@ -7,6 +7,7 @@ mod output;
 mod refusals;
 mod resumption;
 mod training;
+mod words;
 
 use std::{
     fs,
