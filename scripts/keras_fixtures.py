@@ -8,7 +8,9 @@ torch 2.15.0 on a CPU. From the repository root:
     python scripts/keras_fixtures.py
 
 Seeds are fixed. A model is L layers of SimpleRNN, LSTM or GRU of H units, each in a
-Bidirectional where the case says so, and Dense(O). Tensors of one case, F64:
+Bidirectional where the case says so (`merge`: its merge_mode; `gates`: recurrent_activation), and Dense(O). `backwards` are layers with
+go_backwards=True, their outputs turned round to the order of the steps. Tensors of one
+case, F64:
 
     weights.00, weights.01, ...   the arrays of model.get_weights(), in that order
     x [T,B,I]                     the input (Keras has the batch first)
@@ -56,6 +58,18 @@ CASES = {
     "gru_bidirectional_l2_last": dict(cell="gru", bidirectional=True, L=2, readout="last"),
     "gru_before": dict(cell="gru", reset="before"),
     "gru_before_bidirectional_l2": dict(cell="gru", reset="before", bidirectional=True, L=2),
+}
+# Added later: their seeds follow those of all others.
+MORE = {
+    "gru_backwards_l2": dict(cell="gru", backwards=True, L=2),
+    "lstm_backwards_last": dict(cell="lstm", backwards=True, readout="last"),
+    "gru_sum_l2": dict(cell="gru", bidirectional=True, merge="sum", L=2),
+    "lstm_sum_last": dict(cell="lstm", bidirectional=True, merge="sum", readout="last"),
+    "lstm_ave_l2_last": dict(cell="lstm", bidirectional=True, merge="ave", L=2, readout="last"),
+    "simple_rnn_mul": dict(cell="elman", activation="tanh", bidirectional=True, merge="mul"),
+    "lstm_hard_l2": dict(cell="lstm", gates="hard_sigmoid", L=2),
+    "gru_hard_bidirectional": dict(cell="gru", gates="hard_sigmoid", bidirectional=True),
+    "gru_before_hard_last": dict(cell="gru", reset="before", gates="hard_sigmoid", readout="last"),
 }
 
 
@@ -119,13 +133,20 @@ def build(case):
     for layer in range(case["L"]):
         last = layer == case["L"] - 1
         options = dict(use_bias=case["bias"], return_sequences=case["readout"] == "every" or not last)
+        if "gates" in case:
+            options |= dict(recurrent_activation=case["gates"])
+        options |= dict(go_backwards=case.get("backwards", False))
         if case["cell"] == "elman":
             recurrent = keras.layers.SimpleRNN(case["H"], activation=case["activation"], **options)
         elif case["cell"] == "gru":
             recurrent = keras.layers.GRU(case["H"], reset_after=case.get("reset") != "before", **options)
         else:
             recurrent = keras.layers.LSTM(case["H"], **options)
-        layers.append(keras.layers.Bidirectional(recurrent) if case["bidirectional"] else recurrent)
+        if case["bidirectional"]:
+            recurrent = keras.layers.Bidirectional(recurrent, merge_mode=case.get("merge", "concat"))
+        layers.append(recurrent)
+        if case.get("backwards") and options["return_sequences"]:
+            layers.append(keras.layers.Lambda(lambda y: keras.ops.flip(y, axis=1)))
     layers.append(keras.layers.Dense(case["O"], use_bias=case["dense_bias"]))
     return keras.Sequential(layers)
 
@@ -172,7 +193,7 @@ def main():
         check_export(Path(sys.argv[2]))
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for seed, (name, differs) in enumerate((CASES | LISTS).items()):
+    for seed, (name, differs) in enumerate((CASES | LISTS | MORE).items()):
         if name in LISTS:
             source, layers = differs
             config = {"input": {source: SIZES["I"]}, "layers": layers, "outputs": SIZES["O"], "tied": False}

@@ -10,8 +10,8 @@ const PASSES_H: bool = true;
 @group(0) @binding(7) var<storage, read_write> saved: array<Stored>;
 
 fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, u: array<f32, GATES>, h_before: f32) -> f32 {
-    let r = sigmoid(x[0] + u[0]);
-    let z = sigmoid(x[1] + u[1]);
+    let r = gate_of(x[0] + u[0]);
+    let z = gate_of(x[1] + u[1]);
     let n = safe_tanh(x[2] + r * u[2]);
     gates[at.gate] = Stored(r);
     gates[at.gate + at.hidden] = Stored(z);
@@ -27,8 +27,8 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let z = f32(gates[at.gate + at.hidden]);
     let n = f32(gates[at.gate + 2u * at.hidden]);
     let dn = dh * (1.0 - z) * (1.0 - n * n);
-    let dr = dn * f32(saved[at.gate + 2u * at.hidden]) * r * (1.0 - r);
-    let dz = dh * (f32(history[at.before]) - n) * z * (1.0 - z);
+    let dr = through_gate(dn * f32(saved[at.gate + 2u * at.hidden]), r);
+    let dz = through_gate(dh * (f32(history[at.before]) - n), z);
     gates[at.gate] = Stored(dr);
     gates[at.gate + at.hidden] = Stored(dz);
     gates[at.gate + 2u * at.hidden] = Stored(dn);

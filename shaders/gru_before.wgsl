@@ -13,9 +13,9 @@ const PASSES_H: bool = true;
 
 /// r and z, and what the sums of n are over.
 fn cell_operand(variant: u32, at: UnitIndex, x: array<f32, GATES>, u: array<f32, GATES>, h_before: f32) -> f32 {
-    let r = sigmoid(x[0] + u[0]);
+    let r = gate_of(x[0] + u[0]);
     gates[at.gate] = Stored(r);
-    gates[at.gate + at.hidden] = Stored(sigmoid(x[1] + u[1]));
+    gates[at.gate + at.hidden] = Stored(gate_of(x[1] + u[1]));
     let operand = r * h_before;
     saved[at.unit] = Stored(operand);
     return operand;
@@ -32,7 +32,7 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let z = f32(gates[at.gate + at.hidden]);
     let n = f32(gates[at.gate + 2u * at.hidden]);
     let dn = dh * (1.0 - z) * (1.0 - n * n);
-    let dz = dh * (f32(history[at.before]) - n) * z * (1.0 - z);
+    let dz = through_gate(dh * (f32(history[at.before]) - n), z);
     gates[at.gate + at.hidden] = Stored(dz);
     gates[at.gate + 2u * at.hidden] = Stored(dn);
     return Gradient(array<f32, GATES>(0.0, dz, dn), dh * z);
@@ -40,7 +40,7 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
 
 fn cell_operand_backward(variant: u32, at: UnitIndex, d_operand: f32) -> Gradient {
     let r = f32(gates[at.gate]);
-    let dr = d_operand * f32(history[at.before]) * r * (1.0 - r);
+    let dr = through_gate(d_operand * f32(history[at.before]), r);
     gates[at.gate] = Stored(dr);
     return Gradient(array<f32, GATES>(dr, 0.0, 0.0), d_operand * r);
 }

@@ -10,10 +10,10 @@ const PASSES_H: bool = false;
 
 fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32, GATES>, h_before: f32) -> f32 {
     // At a step that does not count c = c_(t-1), and backwards its gradient goes where it came from.
-    let i = select(0.0, sigmoid(x[0] + r[0]), at.counts);
-    let f = select(1.0, sigmoid(x[1] + r[1]), at.counts);
+    let i = select(0.0, gate_of(x[0] + r[0]), at.counts);
+    let f = select(1.0, gate_of(x[1] + r[1]), at.counts);
     let g = select(0.0, safe_tanh(x[2] + r[2]), at.counts);
-    let o = select(0.0, sigmoid(x[3] + r[3]), at.counts);
+    let o = select(0.0, gate_of(x[3] + r[3]), at.counts);
     let c = f * saved[at.before] + i * g;
     gates[at.gate] = Stored(i);
     gates[at.gate + at.hidden] = Stored(f);
@@ -34,10 +34,10 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
         dc += saved[at.next];
     }
     let gradient = array<f32, GATES>(
-        dc * g * i * (1.0 - i),
-        dc * saved[at.before] * f * (1.0 - f),
+        through_gate(dc * g, i),
+        through_gate(dc * saved[at.before], f),
         dc * i * (1.0 - g * g),
-        dh * tanh_c * o * (1.0 - o),
+        through_gate(dh * tanh_c, o),
     );
     gates[at.gate] = Stored(gradient[0]);
     gates[at.gate + at.hidden] = Stored(gradient[1]);

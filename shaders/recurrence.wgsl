@@ -1,9 +1,10 @@
 // What the drivers of a recurrence (step_*.wgsl, sequence_*.wgsl) share: their parameters, where one unit of one
 // sequence lies at one step, and what a driver hears of a cell's gradient.
 //
-// D directions run side by side: the first from step 0 in time to step T - 1, the second the other way. A step counts
-// from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H] is the state after the step at time t; the
-// initial state is in slot 0 or, of the second direction, in slot T + 1.
+// D directions run side by side: from step 0 in time to step T - 1, but one of them, `reverse`, the other way: the
+// second or the only one. A step counts from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H], of a
+// single reverse direction [T+2, B, H], is the state after the step at time t; the initial state is in slot 0 or, of
+// the reverse direction, in slot T + 1.
 //
 // Stored is f32 or f16: what U, gates, h, its gradient and most of what a cell keeps are kept in. All sums are made in
 // f32.
@@ -12,6 +13,10 @@
 const MAX_SEQUENCES: u32 = 8u;
 const MAX_UNITS: u32 = 4u;
 const DEPTH: u32 = 4u;
+
+/// What a gate is of its sums: 0 is σ, 1 and 2 are straight lines between 0 and 1, of a slope of 1/6 and of 1/5. A
+/// constant, so that a cell's functions have no branch of it.
+override GATE_ACTIVATION: u32 = 0u;
 
 struct Params {
     /// Of a driver of one step; backwards, 2^32 - 1 for the initial state before step 0.
@@ -22,6 +27,8 @@ struct Params {
     batch: u32,
     hidden: u32,
     directions: u32,
+    /// Which direction is from the last step to the first: 1, or 0 where it is the only one.
+    reverse: u32,
     variant: u32,
     weight_offset: u32,
     bias_offset: u32,
@@ -30,7 +37,7 @@ struct Params {
     /// Whether a driver of a whole sequence goes on to the initial state, backwards, which is where `begin` is 0.
     to_start: u32,
     /// Backwards, whether the gradient of the last state comes from further on: of h it lies one slot behind the last
-    /// of upstream's, of a second state one behind the last of its history. For one direction.
+    /// of upstream's, of a second state one behind the last of its history. For one direction, which is not `reverse`.
     carried: u32,
     /// The steps that a driver of a whole sequence takes, from `begin` to before `end`.
     begin: u32,
@@ -65,12 +72,12 @@ struct Gradient {
 
 /// When in time a step of direction d is.
 fn time_of(step: u32, d: u32) -> u32 {
-    return select(step, params.steps - 1u - step, d == 1u);
+    return select(step, params.steps - 1u - step, d == params.reverse);
 }
 
 /// The slot of the state after a step of direction d; of the initial state for step 2^32 - 1.
 fn slot_of(step: u32, d: u32) -> u32 {
-    return select(step + 1u, params.steps - step, d == 1u);
+    return select(step + 1u, params.steps - step, d == params.reverse);
 }
 
 /// The first unit of direction d of sequence b, at row t of [·, B, D·H].
@@ -104,4 +111,26 @@ fn mask_at(b: u32, d: u32, j: u32) -> f32 {
         return 1.0;
     }
     return dropout_mask[units_at(0u, b, d) + j];
+}
+
+/// A gate of its sums.
+fn gate_of(x: f32) -> f32 {
+    if GATE_ACTIVATION == 0u {
+        return sigmoid(x);
+    }
+    let y = x * gate_slope() + 0.5;
+    // Not clamp(y, 0, 1): that may turn NaN into a number and hide a divergence.
+    return select(select(y, 1.0, y >= 1.0), 0.0, y <= 0.0);
+}
+
+/// The gradient of a gate's sums, from the gate and its own.
+fn through_gate(d: f32, gate: f32) -> f32 {
+    if GATE_ACTIVATION == 0u {
+        return d * gate * (1.0 - gate);
+    }
+    return select(0.0, d * gate_slope(), gate > 0.0 && gate < 1.0);
+}
+
+fn gate_slope() -> f32 {
+    return select(1.0 / 6.0, 0.2, GATE_ACTIVATION == 2u);
 }

@@ -65,7 +65,7 @@ impl StreamingPredictor {
     ///
     /// # Errors
     /// [`Error::Config`] for a batch of 0 and for a model with a layer that needs the end of a sequence before its
-    /// first output, as it reads both ways or pools ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger
+    /// first output, as it reads from the end or pools ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger
     /// than the device's limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch_size: usize) -> Result<Self> {
         let config = model.config().clone();
@@ -183,16 +183,18 @@ impl StreamingPredictor {
 fn check_streamable(config: &Config) -> Result<()> {
     for (at, layer) in config.layers.iter().enumerate() {
         let why = match layer {
-            Layer::Recurrent(layer) if layer.directions == Directions::Bidirectional => {
-                "reads sequences both ways, so no output is known before the end of a sequence: a stream needs a model \
-                 of one direction"
-            }
+            Layer::Recurrent(layer) if layer.directions != Directions::Forward => format!(
+                "reads sequences {}, so no output is known before the end of a sequence: a stream needs layers that \
+                 read forwards",
+                layer.directions.describe()
+            ),
             Layer::Pool(Pool::First | Pool::Max) => {
-                "pools a whole sequence: a stream needs a model without a pool, or with one of the last step"
+                "pools a whole sequence: a stream needs a model without a pool, or with one of the last step".to_owned()
             }
             Layer::Pool(Pool::Mean) if at + 1 < config.layers.len() => {
                 "is a mean over a whole sequence that other layers read: a stream needs a model without a pool, or \
                  with a mean below the read-out"
+                    .to_owned()
             }
             _ => continue,
         };

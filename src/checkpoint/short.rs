@@ -35,8 +35,8 @@ impl ShortConfig {
     /// The same network.
     pub fn into_config(self) -> Config {
         let ShortConfig { cell, hidden, directions, bias, learned_initial_state, forget_bias, .. } = self;
-        let residual = false;
-        let layer = Recurrent { cell, hidden, directions, bias, learned_initial_state, forget_bias, residual };
+        let plain = Recurrent::new(cell, hidden);
+        let layer = Recurrent { directions, bias, learned_initial_state, forget_bias, ..plain };
         let pool = match self.read_out {
             ReadOut::EveryStep => None,
             ReadOut::Last => Some(Pool::Last),

@@ -2,7 +2,7 @@
 
 use super::{real::Real, tensors::Tensors, threads};
 use crate::plan::{
-    DropoutDraw, DropoutMask,
+    DropoutDraw, DropoutMask, MaskSlices,
     random::{kept, threefry, threshold},
 };
 
@@ -58,4 +58,18 @@ pub(super) fn dropout<T: Real>(op: &DropoutMask, memory: &mut Tensors<'_, T>) {
     }
     *memory.scratch = factors;
     memory.put(op.out.tensor, tensor);
+}
+
+pub(super) fn mask_slices<T: Real>(op: &MaskSlices, memory: &mut Tensors<'_, T>) {
+    let mut slices = memory.take(op.slices);
+    let (drawn, flat) = (Drawn::new(&op.draw, memory), memory.plan.get(op.slices).shape[1]);
+    for slice in slices.chunks_exact_mut(flat) {
+        let parts = slice[op.weight..][..op.len].chunks_mut(ELEMENTS_PER_TASK).enumerate();
+        threads::for_each(parts, |(task, part)| {
+            for (j, value) in part.iter_mut().enumerate() {
+                *value = *value * drawn.factor(task * ELEMENTS_PER_TASK + j);
+            }
+        });
+    }
+    memory.put(op.slices, slices);
 }

@@ -10,7 +10,7 @@
 //! tensors is a panic.
 
 use super::{
-    activation, dropout, gather, gradient, gradient_norms, loss, matmul, normalize, pool,
+    activation, dropout, gather, gradient, gradient_norms, join, loss, matmul, normalize, pool,
     real::Real,
     recurrence, state,
     tensors::{Buffer, Pack, Tensors},
@@ -251,6 +251,9 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::Copy(op) => state::copy(op, memory),
         Op::Zero(op) => state::zero(op, memory),
         Op::Accumulate(op) => state::accumulate(op, memory),
+        Op::MaskSlices(op) => dropout::mask_slices(op, memory),
+        Op::Join(op) => join::join(op, memory),
+        Op::JoinGradient(op) => join::join_gradient(op, memory),
         Op::InitialState(op) => state::initial_state(op, memory),
         Op::RemainingLengths(op) => state::remaining_lengths(op, memory),
         Op::Dropout(op) => dropout::dropout(op, memory),

@@ -12,6 +12,7 @@ mod executor;
 mod gather;
 mod gradient;
 mod gradient_norms;
+mod join;
 mod loss;
 mod matmul;
 mod matrix;

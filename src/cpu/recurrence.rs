@@ -50,6 +50,7 @@ impl<'a, T: Real> Inputs<'a, T> {
 /// One direction of a band at one step.
 struct At {
     direction: usize,
+    is_reverse: bool,
     time: usize,
     /// The slot of the state after the step; the state before it and the one after the next are in those beside it.
     slot: usize,
@@ -60,12 +61,13 @@ struct At {
 impl At {
     fn new(op: &Recurrence, direction: usize, step: usize) -> Self {
         let slot = op.slot(direction, Some(step));
-        At { direction, time: slot - 1, slot, is_last: step + 1 == op.steps }
+        let (is_reverse, is_last) = (op.is_reverse(direction), step + 1 == op.steps);
+        At { direction, is_reverse, time: slot - 1, slot, is_last }
     }
 
     /// The slots before and after in the order of reading, from those below and above.
     fn ordered<S>(&self, below: S, above: S) -> (S, S) {
-        if self.direction == 0 { (below, above) } else { (above, below) }
+        if self.is_reverse { (above, below) } else { (below, above) }
     }
 }
 
@@ -170,6 +172,7 @@ fn forward_step<T: Real>(
             ),
             operand: part_mut(operand, units.clone()),
             counts,
+            gate_activation: op.gate_activation,
         };
         if is_done {
             cells::forward(op.cell, this);
@@ -187,7 +190,7 @@ pub(super) fn backward<T: Real>(
     memory: &mut Tensors<'_, T>,
 ) {
     let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
-    debug_assert!(!carried || op.directions == 1, "gradients are carried to a recurrence of one direction");
+    debug_assert!(!carried || !op.is_reverse(op.directions - 1), "gradients are carried to a forward recurrence");
     let mut tensors = Owned::take(op, upstream, memory);
     let packs = pack(op, false, memory);
     let inputs = Inputs::of(op, memory);
@@ -310,6 +313,7 @@ fn backward_step<T: Real>(
             recurrent: part_mut(recurrent, gates + columns.start..gates + columns.end),
             d_operand: part(band.scratch, row * hidden..(row + 1) * hidden),
             dh_before: &mut dh_before[units],
+            gate_activation: op.gate_activation,
         };
         if is_first {
             cells::backward(op.cell, this);

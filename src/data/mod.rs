@@ -326,12 +326,14 @@ impl Sequences {
         }
         match &self.start {
             Start::Given(state) => state.check("start", config, self.batch_size),
-            Start::Carry if !config.is_causal() => Err(Error::Data(
-                "the sequences carry on from the window before, but the network reads them both ways: what it knows of \
-                 the other end is not in that window, so give it whole sequences"
-                    .to_owned(),
-            )),
-            Start::Carry | Start::Initial => Ok(()),
+            Start::Carry => match config.read_from_end() {
+                None => Ok(()),
+                Some(layer) => Err(Error::Data(format!(
+                    "the sequences carry on from the window before, but {layer}: what it knows of the other end is \
+                     not in that window, so give it whole sequences"
+                ))),
+            },
+            Start::Initial => Ok(()),
         }
     }
 

@@ -103,7 +103,12 @@ impl Family {
             is_bidirectional |= member.is_reverse;
             has_bias |= member.kind.starts_with("bias");
         }
-        let directions = if is_bidirectional { Directions::Bidirectional } else { Directions::Forward };
+        // No name tells which way one direction reads.
+        let directions = match layer.directions {
+            _ if is_bidirectional => Directions::Bidirectional,
+            Directions::Bidirectional => Directions::Forward,
+            one => one,
+        };
         let learned_initial_state = members.iter().any(Member::is_state);
         let fields = [
             differ("layers", depth.to_string(), self.layers.to_string()),

@@ -30,7 +30,7 @@ impl Model {
     ///
     /// | array | shape | becomes |
     /// |---|---|---|
-    /// | `kernel` | `[I, G·H]`, above layer 0 `[D·H, G·H]` | W, transposed |
+    /// | `kernel` | `[I, G·H]`, above layer 0 `[D·H, G·H]`, where directions are joined `[H, G·H]` | W, transposed |
     /// | `recurrent_kernel` | `[H, G·H]` | U, transposed |
     /// | `bias`, unless `use_bias=False` | `[G·H]` | b_W; b_U is zero |
     /// | `bias` of a GRU with `reset_after=True` | `[2, 3·H]` | b_W and b_U |
@@ -43,10 +43,16 @@ impl Model {
     /// Keras' gates are i, f, c, o and z, r, h; this crate's are i, f, g, o and r, z, n. A `Bidirectional` has the
     /// forward layer's arrays first. What Keras has no array for, a learned initial state, is zero, as in a new model.
     ///
-    /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`], the others
-    /// Keras 3's defaults, tanh and the logistic function (but relu in a `SimpleRNN`, where the configuration has it),
-    /// `merge_mode="concat"`; a `LayerNormalization` has the configuration's `epsilon`, which by default is another.
-    /// All but the last layer have `return_sequences=True`; the last has it where the read-out is at every step.
+    /// A layer with `go_backwards=True` is one of [`Directions::Reverse`]. Keras hands its outputs on in the order in
+    /// which it has read, the last step's first, this crate each at its own step: above such a layer a Keras model
+    /// turns them round (`keras.ops.flip`), unless it is the last and has `return_sequences=False`.
+    ///
+    /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`],
+    /// `merge_mode` that of its [`Join`](crate::Join), `recurrent_activation` that of its
+    /// [`GateActivation`](crate::GateActivation), the others Keras 3's defaults, tanh and the logistic function (but
+    /// relu in a `SimpleRNN`, where the configuration has it); a `LayerNormalization` has the configuration's `epsilon`,
+    /// which by default is another. All but the last layer have `return_sequences=True`; the last has it where the
+    /// read-out is at every step.
     ///
     /// On Keras' torch backend some of the arrays are views with the columns first, which `safetensors.numpy` writes as
     /// if they were not: hand it `numpy.ascontiguousarray(w)`.
@@ -205,8 +211,8 @@ fn describe(module: &Module) -> String {
         _ => return "kernel and bias".to_owned(),
     };
     let arrays = match (layer.directions, layer.bias) {
-        (Directions::Forward, true) => "kernel, recurrent_kernel and bias",
-        (Directions::Forward, false) => "kernel and recurrent_kernel",
+        (Directions::Forward | Directions::Reverse, true) => "kernel, recurrent_kernel and bias",
+        (Directions::Forward | Directions::Reverse, false) => "kernel and recurrent_kernel",
         (Directions::Bidirectional, true) => "kernel, recurrent_kernel and bias, forward and then backward,",
         (Directions::Bidirectional, false) => "kernel and recurrent_kernel, forward and then backward,",
     };
@@ -275,7 +281,7 @@ fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Resu
         other => return Err(Error::Config(format!("Keras has no layer of the cell {}", other.name()))),
     };
     let ways: &[(&str, &str)] = match layer.directions {
-        Directions::Forward => &[("", "")],
+        Directions::Forward | Directions::Reverse => &[("", "")],
         Directions::Bidirectional => &[("", ", forward"), ("_reverse", ", backward")],
     };
     let mut arrays = Vec::new();

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::activation::Activation;
-use super::cells::Cell;
+use super::cells::{Cell, GateActivation};
 use super::head::Head;
-use super::layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
+use super::layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent};
 use super::shape::{BatchShape, Rows, check_size};
 use crate::error::{Error, Result};
 
@@ -206,6 +206,16 @@ impl Config {
         self.with_recurrent(|layer| layer.directions = directions)
     }
 
+    /// The same network, the gates of its recurrent layers being this function of their sums.
+    pub fn with_gate_activation(self, gate_activation: GateActivation) -> Self {
+        self.with_recurrent(|layer| layer.gate_activation = gate_activation)
+    }
+
+    /// The same network, both directions of its recurrent layers joined so.
+    pub fn with_join(self, join: Join) -> Self {
+        self.with_recurrent(|layer| layer.join = join)
+    }
+
     /// The same network, its recurrent layers with or without biases.
     pub fn with_bias(self, bias: bool) -> Self {
         self.with_recurrent(|layer| layer.bias = bias)
@@ -286,7 +296,8 @@ impl Config {
     /// its cell has one.
     pub fn state_len(&self, batch_size: usize) -> usize {
         let layers = self.recurrent_layers();
-        let of_one = layers.fold(0, |sum: usize, l| sum.saturating_add(l.width().saturating_mul(l.cell.states())));
+        let of_one =
+            layers.fold(0, |sum: usize, l| sum.saturating_add(l.state_width().saturating_mul(l.cell.states())));
         of_one.saturating_mul(batch_size)
     }
 
@@ -298,7 +309,17 @@ impl Config {
 
     /// Whether no step waits for a later one.
     pub(crate) fn is_causal(&self) -> bool {
-        self.recurrent_layers().all(|layer| layer.directions == Directions::Forward)
+        self.read_from_end().is_none()
+    }
+
+    /// The first layer that reads sequences from their end, in words: which, and how it reads them.
+    pub(crate) fn read_from_end(&self) -> Option<String> {
+        self.layers.iter().enumerate().find_map(|(at, layer)| match layer {
+            Layer::Recurrent(recurrent) if recurrent.directions != Directions::Forward => {
+                Some(format!("layer {at} ({}) reads sequences {}", layer.kind(), recurrent.directions.describe()))
+            }
+            _ => None,
+        })
     }
 
     /// The width of what each layer reads, and behind them of what the read-out does.

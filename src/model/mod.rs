@@ -19,11 +19,11 @@ mod state;
 pub use activation::Activation;
 #[cfg(feature = "gpu")]
 pub(crate) use cells::Record;
-pub use cells::{Cell, Reset};
+pub use cells::{Cell, GateActivation, Reset};
 pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init, InputKind};
 pub use head::Head;
-pub use layers::{Dense, Directions, DropoutLayer, Embedding, Layer, LayerNorm, Pool, Recurrent};
+pub use layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent};
 pub(crate) use modules::{HEAD, Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};

@@ -73,7 +73,7 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
         if recurrent.learned_initial_state {
             let names = ["h_0", "c_0"].into_iter().take(recurrent.cell.states());
             let names = names.map(|name| format!("{prefix}{name}")).collect();
-            groups.push(ParameterGroup { names, shape: vec![layers.len(), recurrent.width()], draw: Draw::Zero });
+            groups.push(ParameterGroup { names, shape: vec![layers.len(), recurrent.state_width()], draw: Draw::Zero });
         }
     }
     groups

@@ -76,7 +76,7 @@ impl StateShape {
         let of_kind = move |kind| {
             config.layers.iter().enumerate().filter_map(move |(layer, record)| {
                 let Layer::Recurrent(recurrent) = record else { return None };
-                let (directions, width) = (recurrent.directions.count(), recurrent.width());
+                let (directions, width) = (recurrent.directions.count(), recurrent.state_width());
                 let part = StatePart { layer, kind, directions, width, before: 0 };
                 (kind < recurrent.cell.states()).then_some(part)
             })

@@ -62,13 +62,17 @@ pub struct Dropout {
     pub inputs: f64,
     /// Of h_(t-1) where it is multiplied with U, with one mask for all steps of a window (Gal & Ghahramani 2016).
     pub hidden: f64,
+    /// Of the elements of U, with one mask for all steps of a window: DropConnect (Wan et al. 2013) of recurrent weights,
+    /// the weight drop of an AWD-LSTM (Merity, Keskar & Socher 2018).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weights: f64,
     /// Where the drawing starts.
     pub seed: u64,
 }
 
 impl Dropout {
     /// Nothing is left out.
-    pub const NONE: Dropout = Dropout { outputs: 0.0, inputs: 0.0, hidden: 0.0, seed: 0 };
+    pub const NONE: Dropout = Dropout { outputs: 0.0, inputs: 0.0, hidden: 0.0, weights: 0.0, seed: 0 };
 
     /// Between layers, with this probability.
     pub fn between_layers(p: f64) -> Self {
@@ -85,9 +89,20 @@ impl Dropout {
         Dropout { outputs: p, ..self }
     }
 
+    /// The same, and of the elements of U with this probability.
+    ///
+    /// ```
+    /// use recurrent::Dropout;
+    /// let awd = Dropout::variational(0.4, 0.0).with_outputs(0.25).with_weights(0.5);
+    /// # assert_eq!((awd.weights, awd.inputs), (0.5, 0.4));
+    /// ```
+    pub fn with_weights(self, p: f64) -> Self {
+        Dropout { weights: p, ..self }
+    }
+
     /// Whether anything is left out.
     pub(crate) fn is_none(&self) -> bool {
-        [self.outputs, self.inputs, self.hidden] == [0.0; 3]
+        [self.outputs, self.inputs, self.hidden, self.weights] == [0.0; 4]
     }
 
     /// The same, drawn from another seed.
@@ -315,11 +330,13 @@ impl Recipe {
                 two"
             )));
         }
-        if self.gradient_checkpointing != GradientCheckpointing::None && !config.is_causal() {
+        if self.gradient_checkpointing != GradientCheckpointing::None
+            && let Some(layer) = config.read_from_end()
+        {
             let asked = self.gradient_checkpointing;
             return Err(Error::Config(format!(
-                "gradients are checkpointed ({asked:?}), but the network reads both ways: the second direction starts \
-                where the last segment ends; expected GradientCheckpointing::None, or a network of one direction"
+                "gradients are checkpointed ({asked:?}), but {layer}, and starts where the last segment ends; \
+                expected GradientCheckpointing::None, or layers that read forwards"
             )));
         }
         Ok(())
@@ -365,6 +382,7 @@ impl Recipe {
         fraction("dropout between layers", self.dropout.outputs)?;
         fraction("dropout of inputs", self.dropout.inputs)?;
         fraction("dropout of the hidden state", self.dropout.hidden)?;
+        fraction("dropout of the recurrent weights", self.dropout.weights)?;
         if self.gradient_checkpointing == GradientCheckpointing::Steps(0) {
             return Err(Error::Config("gradients are checkpointed every 0 steps, expected at least 1".to_owned()));
         }
@@ -376,6 +394,11 @@ impl Recipe {
         self.optimizer.check(self.learning_rate)?;
         self.schedule.check()
     }
+}
+
+/// What a file leaves out.
+fn is_zero(v: &f64) -> bool {
+    *v == 0.0
 }
 
 /// Checks that a number is above 0, in f32 too, where one that is too small becomes 0 and one that is too large

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Trainer;
 use super::metrics::ClipCount;
 use crate::error::{Error, Result};
-use crate::model::StateShape;
+use crate::model::{Directions, Layer, StateShape};
 use crate::recipe::Clip;
 
 /// The gradient of the last step of a training whose recipe [traces](crate::Recipe::with_trace) it.
@@ -179,9 +179,13 @@ impl Trainer {
         let parts = shape.parts().iter().filter(|part| part.kind == 0);
         let rows: Vec<(usize, usize)> =
             parts.flat_map(|part| (0..part.directions).map(|direction| (part.layer, direction))).collect();
+        let is_reversed = |at: usize| match self.session.config().layers[at] {
+            Layer::Recurrent(layer) => layer.directions == Directions::Reverse,
+            _ => false,
+        };
         let layers = rows.iter().zip(norms.chunks_exact(norms.len() / rows.len())).map(|(row, norms)| LayerTrace {
             layer: row.0,
-            reverse: row.1 == 1,
+            reverse: row.1 == 1 || is_reversed(row.0),
             norms: norms.iter().map(|norm| f64::from(*norm)).collect(),
         });
         let parameters = self.layout.parameters().iter().map(|parameter| ParameterTrace {

@@ -5,8 +5,8 @@
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
 use recurrent::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, InputKind, Layer, LayerNorm, Layout, Loss,
-    Recipe, Recurrent,
+    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, GateActivation, InputKind, Join, Layer,
+    LayerNorm, Layout, Loss, Recipe, Recurrent,
 };
 
 use super::executor::Execute;
@@ -275,14 +275,14 @@ impl<E: Execute> Network<E> {
             let name = format!("{name}{}", ["", "_reverse"][direction]);
             self.layout.get(&name).map(|parameter| &parameters[parameter.range()])
         };
-        let (hidden, width) = (
-            self.config.recurrent_layers().next().unwrap().hidden,
-            self.config.recurrent_layers().next().unwrap().width(),
-        );
+        let spec = self.config.recurrent_layers().next().unwrap();
+        let (hidden, width) = (spec.hidden, spec.directions.count() * spec.hidden);
         let sum = |(at, gate): (usize, &f64)| {
             let (row, direction, j) = (at / width, at % width / hidden, at % hidden);
             // In the slot before the step's, or of the reverse direction after it.
-            let h = &history[(row + 2 * direction * window.batch) * width + direction * hidden..][..hidden];
+            let is_reverse = direction == 1 || spec.directions == Directions::Reverse;
+            let h =
+                &history[(row + 2 * usize::from(is_reverse) * window.batch) * width + direction * hidden..][..hidden];
             let u = &of("weight_hh_l0", direction).expect("U")[j * hidden..][..hidden];
             let recurrent: f64 = h.iter().zip(u).map(|(h, u)| h * u).sum();
             gate + recurrent + of("bias_hh_l0", direction).map_or(0.0, |bias| bias[j])
@@ -303,7 +303,8 @@ impl<E: Execute> Network<E> {
             let (width, hidden) = (part.width(), part.spec.hidden);
             let tensor = prepared.plan.find(&format!("{name}_l{}", part.layer)).expect("gradients of a state");
             let values = self.read(prepared, tensor);
-            let at = |b: usize, j: usize| values[(slots[j / hidden] * batch + b) * width + j];
+            let reverse = usize::from(part.spec.directions == Directions::Reverse);
+            let at = |b: usize, j: usize| values[(slots[reverse + j / hidden] * batch + b) * width + j];
             gradient.extend((0..batch * width).map(|i| at(i / width, i % width)));
         }
         gradient
@@ -336,16 +337,27 @@ pub fn with_dense(mut config: Config) -> Config {
     config.layer(Dense::new(5, Activation::Tanh).residual())
 }
 
-/// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions, biases and
-/// whether the initial state is learned, with dense layers and norms anywhere among them.
+/// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions and how they are
+/// joined, biases and whether the initial state is learned, with dense layers and norms anywhere among them.
 pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions: &[Activation]) -> Config {
     for layer in &mut config.layers {
         let Layer::Recurrent(layer) = layer else { continue };
         let drawn = random.ids(5, 1 << 16);
         layer.cell = cells[drawn[0] as usize % cells.len()];
         layer.hidden = 1 + drawn[1] as usize % (2 * layer.hidden);
-        if layer.directions == Directions::Bidirectional && drawn[2].is_multiple_of(2) {
-            layer.directions = Directions::Forward;
+        if layer.directions == Directions::Bidirectional {
+            layer.directions =
+                [Directions::Forward, Directions::Bidirectional, Directions::Reverse][drawn[2] as usize % 3];
+        }
+        layer.gate_activation = match (layer.cell, drawn[1] as usize / 16 % 4) {
+            (Cell::Elman(_), _) | (_, 0 | 1) => GateActivation::Sigmoid,
+            (_, 2) => GateActivation::HardSigmoid,
+            _ => GateActivation::SteepHardSigmoid,
+        };
+        layer.join = Join::Concat;
+        if layer.directions == Directions::Bidirectional {
+            let joins = [Join::Concat, Join::Sum, Join::Concat, Join::Mean, Join::Concat, Join::Product];
+            layer.join = joins[drawn[2] as usize / 3 % 6];
         }
         (layer.bias, layer.learned_initial_state) = (!drawn[3].is_multiple_of(4), drawn[4].is_multiple_of(2));
     }
@@ -367,9 +379,7 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
         let drawn = random.ids(1, 1 << 16)[0].is_multiple_of(3);
         let reads_rows = at > 0 || matches!(config.input, InputKind::Dense(_));
         match &mut config.layers[at] {
-            Layer::Recurrent(layer)
-                if drawn && reads_rows && layer.directions == Directions::Forward && below <= 40 =>
-            {
+            Layer::Recurrent(layer) if drawn && reads_rows && layer.width() == layer.hidden && below <= 40 => {
                 (layer.hidden, layer.residual) = (below, true);
             }
             Layer::Dense(dense) if drawn && reads_rows && below <= 40 => {

@@ -36,7 +36,7 @@ fn configs() -> Vec<Config> {
     let mut all = Vec::new();
     for (number, cell) in CELLS.into_iter().enumerate() {
         for layers in [1, 3] {
-            for directions in [Directions::Forward, Directions::Bidirectional] {
+            for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
                 for (more, read_out) in [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)]
                     .into_iter()
                     .enumerate()
@@ -53,8 +53,9 @@ fn configs() -> Vec<Config> {
 }
 
 fn purposes(config: &Config) -> Vec<Purpose<'static>> {
-    let dropout =
-        Dropout::variational(0.2, 0.3).with_outputs(if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 });
+    let dropout = Dropout::variational(0.2, 0.3)
+        .with_weights(0.1)
+        .with_outputs(if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 });
     let recipe = Recipe::new(Loss::CrossEntropy);
     let mut all = vec![
         Purpose::Infer,

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use recurrent::{
-    Activation, BatchShape, Cell, Config, Dense, Device, Directions, Embedding, Error, InputKind, Model, Pool,
-    Predictor, Recurrent, Reset, Result, Sequences,
+    Activation, BatchShape, Cell, Config, Dense, Device, Directions, Embedding, Error, GateActivation, InputKind, Join,
+    Model, Pool, Predictor, Recurrent, Reset, Result, Sequences,
 };
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -32,6 +32,15 @@ const CAUSAL: [&str; 9] = [
 
 const BIDIRECTIONAL: [&str; 4] =
     ["simple_rnn_bidirectional", "lstm_bidirectional_l2", "gru_bidirectional_l2_last", "gru_before_bidirectional_l2"];
+
+/// Models of layers that read from the end alone.
+const BACKWARDS: [&str; 2] = ["gru_backwards_l2", "lstm_backwards_last"];
+
+/// Models of two directions that are joined.
+const JOINED: [&str; 4] = ["gru_sum_l2", "lstm_sum_last", "lstm_ave_l2_last", "simple_rnn_mul"];
+
+/// Models whose gates are made of straight lines.
+const HARD: [&str; 3] = ["lstm_hard_l2", "gru_hard_bidirectional", "gru_before_hard_last"];
 
 /// Models of layers that differ.
 const LISTS: [&str; 3] = ["list_words", "list_sensors", "list_mean"];
@@ -78,12 +87,28 @@ impl Fixture {
             ("gru", "") => Cell::Gru(Reset::AfterProduct),
             other => panic!("{other:?}"),
         };
-        let directions =
-            if self.case["bidirectional"].as_bool().unwrap() { Directions::Bidirectional } else { Directions::Forward };
+        let directions = match (self.case["bidirectional"].as_bool().unwrap(), self.case["backwards"] == true) {
+            (true, _) => Directions::Bidirectional,
+            (false, true) => Directions::Reverse,
+            (false, false) => Directions::Forward,
+        };
         let read_out = if self.case["readout"] == "every" { None } else { Some(Pool::Last) };
+        let join = match self.case["merge"].as_str() {
+            None => Join::Concat,
+            Some("sum") => Join::Sum,
+            Some("ave") => Join::Mean,
+            Some("mul") => Join::Product,
+            other => panic!("{other:?}"),
+        };
         Config::of_cell(cell, InputKind::Dense(self.size("I")), self.size("H"), self.size("O"))
             .with_layers(self.size("L"))
             .with_directions(directions)
+            .with_join(join)
+            .with_gate_activation(match self.case["gates"].as_str() {
+                None => GateActivation::Sigmoid,
+                Some("hard_sigmoid") => GateActivation::HardSigmoid,
+                other => panic!("{other:?}"),
+            })
             .with_bias(self.case["bias"].as_bool().unwrap())
             .with_pool(read_out)
     }
@@ -106,7 +131,7 @@ fn folder() -> PathBuf {
 
 #[test]
 fn a_converted_network_computes_what_keras_did() {
-    for name in CAUSAL.into_iter().chain(BIDIRECTIONAL).chain(LISTS) {
+    for name in CAUSAL.into_iter().chain(BIDIRECTIONAL).chain(BACKWARDS).chain(JOINED).chain(HARD).chain(LISTS) {
         let fixture = Fixture::load(name);
         let model = fixture.convert(fixture.config()).unwrap();
         let mut predictor = Predictor::new(&Device::cpu(), &model).unwrap();
@@ -424,7 +449,7 @@ fn every_fixture_is_tested() {
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let mut named = [&CAUSAL[..], &BIDIRECTIONAL[..], &LISTS[..]].concat();
+    let mut named = [&CAUSAL[..], &BIDIRECTIONAL[..], &BACKWARDS[..], &JOINED[..], &HARD[..], &LISTS[..]].concat();
     files.sort();
     named.sort();
     assert_eq!(files, named);

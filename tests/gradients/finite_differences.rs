@@ -8,8 +8,8 @@ use recurrent::internals::cpu;
 use recurrent::internals::plan::{BackwardRecurrence, Op, Purpose, Recurrence, RecurrenceMode, Target};
 use recurrent::recipe::{Clip, Dropout, Loss, Optimizer, Recipe};
 use recurrent::{
-    Activation, Cell, Config, Dense, Directions, DropoutLayer, InputKind, Layer, LayerNorm, Layout, Pool, Recurrent,
-    Reset,
+    Activation, Cell, Config, Dense, Directions, DropoutLayer, GateActivation, InputKind, Join, Layer, LayerNorm,
+    Layout, Pool, Recurrent, Reset,
 };
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
@@ -101,12 +101,18 @@ fn lists() -> impl Iterator<Item = Config> {
     })
 }
 
-/// Every cell with both directions, with and without biases, over sequences of unequal length.
+/// Every cell with one direction, both and the other, with and without biases, over sequences of unequal length.
 fn structures() -> Vec<Config> {
     let mut configs = configs();
     for (number, config) in configs.iter_mut().enumerate() {
-        let directions = if number % 3 == 0 { Directions::Forward } else { Directions::Bidirectional };
-        let both = config.clone().with_directions(directions).with_bias(number % 4 < 2);
+        let directions = [Directions::Forward, Directions::Bidirectional, Directions::Reverse][number % 3];
+        let mut both = config.clone().with_directions(directions).with_bias(number % 4 < 2);
+        if directions == Directions::Bidirectional {
+            // A product of two relus may be zero whatever the initial state is.
+            let relu = config.recurrent_layers().any(|layer| layer.cell == Cell::Elman(Activation::Relu));
+            let product = if relu { Join::Sum } else { Join::Product };
+            both = both.with_join([Join::Sum, Join::Concat, Join::Mean, product][number / 3 % 4]);
+        }
         // Of a way past a layer both ends have to be as wide.
         if Layout::new(&both).is_ok() {
             *config = both;
@@ -129,6 +135,20 @@ fn gradients_are_those_of_the_loss_in_every_structure() {
     }
 }
 
+/// Gates on both sides of the ends of the straight lines; none of the draws has one so near an end that a difference
+/// goes across.
+#[test]
+fn gradients_are_those_of_the_loss_with_gates_of_straight_lines() {
+    let gates = [GateActivation::HardSigmoid, GateActivation::SteepHardSigmoid];
+    for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
+        for (gate, directions) in gates.into_iter().zip([Directions::Forward, Directions::Bidirectional]) {
+            let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_directions(directions);
+            let config = config.with_gate_activation(gate).with_learned_initial_state(true);
+            check_case(&Case { lengths: Some(vec![4, 2]), ..Case::of(&config, Loss::CrossEntropy, 4, 2) });
+        }
+    }
+}
+
 #[test]
 fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
     // Not of relu: its kinks are looked for without dropout.
@@ -137,7 +157,8 @@ fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
         .filter(|config| config.recurrent_layers().next().unwrap().cell != Cell::Elman(Activation::Relu))
     {
         // Both kinds at once would hide neither's fault.
-        let kinds = [Dropout::between_layers(0.4), Dropout::variational(0.3, 0.4)];
+        let weights = Dropout::NONE.with_weights(0.4);
+        let kinds = [Dropout::between_layers(0.4), Dropout::variational(0.3, 0.4), weights];
         for dropout in kinds.into_iter().skip(usize::from(config.recurrent_layers().count() == 1)) {
             let recipe = recipe(Loss::CrossEntropy).with_dropout(dropout);
             check_case(&Case { recipe, lengths: Some(vec![6, 2, 5]), ..Case::of(&config, Loss::CrossEntropy, 6, 3) });

@@ -16,3 +16,4 @@ mod pytorch;
 mod pytorch_matrix;
 mod reference;
 mod twin;
+mod weight_dropout;

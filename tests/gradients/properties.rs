@@ -8,7 +8,9 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Purpose, StepParams, Target};
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
-use recurrent::{Activation, BatchShape, Cell, Config, Directions, DropoutLayer, InputKind, Layer, Model, Pool, Reset};
+use recurrent::{
+    Activation, BatchShape, Cell, Config, Directions, DropoutLayer, InputKind, Join, Layer, Model, Pool, Reset,
+};
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
@@ -41,6 +43,7 @@ const LARGEST_WITH_KINKS: usize = 12;
 /// Those without a kink, which rounding might be on either side of; nor is there a maximum among the pools.
 const FUNCTIONS: [Activation; 5] =
     [Activation::Tanh, Activation::Sigmoid, Activation::Gelu, Activation::Softplus, Activation::Identity];
+const JOINS: [Join; 4] = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
 /// How near is near: some hundred roundings of f32.
 const KINK_MARGIN: f64 = 1e-5;
 
@@ -52,6 +55,7 @@ fn cases() -> impl Strategy<Value = Case> {
         2 => Just(Dropout::NONE),
         1 => (0.05..0.5).prop_map(Dropout::between_layers),
         1 => (0.0..0.5, 0.0..0.5).prop_map(|(inputs, hidden)| Dropout::variational(inputs, hidden)),
+        1 => (0.0..0.5, 0.05..0.5).prop_map(|(hidden, weights)| Dropout::variational(0.0, hidden).with_weights(weights)),
     ];
     let tanh = Cell::Elman(Activation::Tanh);
     // Of relu one layer: the kinks of a second are not looked for.
@@ -88,7 +92,13 @@ fn cases() -> impl Strategy<Value = Case> {
         let input = if tokens { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
         let config = Config::of_cell(cell, input, small(hidden), outputs)
             .with_layers(layers)
-            .with_directions(if both { Directions::Bidirectional } else { Directions::Forward })
+            .with_directions(match both {
+                false => Directions::Forward,
+                // Of a list each layer is drawn.
+                true if seed % 4 == 1 => Directions::Reverse,
+                true => Directions::Bidirectional,
+            })
+            .with_join(JOINS[if both && seed % 4 == 3 { seed as usize / 4 % 4 } else { 0 }])
             .with_bias(bias)
             .with_learned_initial_state(learned_initial_state)
             .with_pool(read_out)

@@ -9,7 +9,7 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Purpose, Target};
 use recurrent::recipe::{Clip, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, InputKind, Layout, Pool, Reset};
+use recurrent::{Activation, Cell, Config, Directions, InputKind, Join, Layout, Pool, Reset};
 
 use crate::common::compare::{ORACLE, check_close};
 use crate::common::fixture::{Fixture, LISTS, MATRIX};
@@ -34,6 +34,8 @@ const CELLS: [Cell; 5] = [
     Cell::Gru(Reset::BeforeProduct),
 ];
 
+const JOINS: [Join; 4] = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
+
 /// A network with its parameters, and what it is trained on.
 #[derive(Clone, Debug)]
 struct Case {
@@ -53,7 +55,13 @@ fn case(
     let input = if tokens { InputKind::Tokens(inputs) } else { InputKind::Dense(inputs) };
     let config = Config::of_cell(cell, input, hidden, outputs)
         .with_layers(layers)
-        .with_directions(if both { Directions::Bidirectional } else { Directions::Forward })
+        .with_directions(match both {
+            false => Directions::Forward,
+            // Of a list each layer is drawn.
+            true if seed % 4 == 1 => Directions::Reverse,
+            true => Directions::Bidirectional,
+        })
+        .with_join(JOINS[if both && seed % 4 == 3 { seed as usize / 4 % 4 } else { 0 }])
         .with_bias(bias)
         .with_learned_initial_state(learned)
         .with_pool(pool);

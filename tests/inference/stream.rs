@@ -201,14 +201,16 @@ fn a_learned_state_is_where_a_stream_begins(device: &Device) {
 fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
     let config = configs()[1].clone();
     let both = config.clone().with_directions(Directions::Bidirectional);
+    let reverse = config.clone().with_directions(Directions::Reverse);
     let message = |config: Config| {
         let error = StreamingPredictor::new(device, &Model::new(config).unwrap(), 1).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
         error.to_string()
     };
     for (config, what, instead) in [
-        (both.clone(), "reads sequences both ways", "needs a model of one direction"),
-        (both.pool(Pool::Mean), "reads sequences both ways", "needs a model of one direction"),
+        (both.clone(), "layer 0 (rnn) reads sequences both ways", "needs layers that read forwards"),
+        (both.pool(Pool::Mean), "layer 0 (rnn) reads sequences both ways", "needs layers that read forwards"),
+        (reverse, "layer 0 (rnn) reads sequences from their end", "needs layers that read forwards"),
         (config.clone().pool(Pool::Max), "layer 1 (pool) pools a whole sequence", "a model without a pool"),
         (config.clone().dense(3, Activation::Relu).pool(Pool::First), "layer 2 (pool) pools", "a model without a pool"),
         (config.clone().pool(Pool::Mean).dense(3, Activation::Relu), "layer 1 (pool) is a mean", "below the read-out"),

@@ -82,6 +82,8 @@ fn dispatches_of_dropout() {
     assert_eq!(extra(&config, Dropout::variational(0.5, 0.0)), [1, 0]);
     // A mask for each layer; backwards the masked history, which dU's sums are over.
     assert_eq!(extra(&config, Dropout::variational(0.0, 0.5)), [2, 2]);
+    // U masked once, and its gradient.
+    assert_eq!(extra(&config, Dropout::NONE.with_weights(0.5)), [2, 2]);
     assert_eq!(extra(&config, Dropout::NONE), [0, 0]);
     // Tokens are dropped as they are gathered.
     let tokens = dispatches(&plan(&text(), train_with(Dropout::variational(0.5, 0.0)), 50, 32, &BY_STEPS));
@@ -139,8 +141,13 @@ fn dispatches_are_those_of_the_structure() {
                             config.recurrent_layers().next().unwrap().directions == Directions::Bidirectional,
                             config.recurrent_layers().next().unwrap().learned_initial_state,
                         );
-                        let pools =
-                            config.pooling() == Some(Pool::Mean) || (config.pooling() == Some(Pool::Last) && both);
+                        // The last state of one that reads forwards is in the last rows as they stand.
+                        let forwards = config.recurrent_layers().next().unwrap().directions == Directions::Forward;
+                        let pools = match config.pooling() {
+                            Some(Pool::Mean) => true,
+                            Some(Pool::Last) => !forwards,
+                            _ => false,
+                        };
                         let (masks, between) = (dropout.hidden > 0.0, count(dropout.outputs > 0.0));
                         let masks_inputs = dropout.inputs > 0.0 && input == InputKind::Dense(7);
                         let (layers, recurrence) =
@@ -165,7 +172,7 @@ fn dispatches_are_those_of_the_structure() {
                         assert_eq!(dispatches(&plan), [forward, 1, backward, 3], "{what}");
 
                         if layers == 1 {
-                            let plain = !both && !learned && !pools && !masks && products == 1;
+                            let plain = forwards && !learned && !pools && !masks && products == 1;
                             let recurrence = if whole { 0 } else { recurrence };
                             let most = if plain { [4, 8] } else { [9, 13] };
                             assert!(forward <= recurrence + most[0] && backward <= recurrence + most[1], "{what}");

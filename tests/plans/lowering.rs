@@ -11,7 +11,7 @@ use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
-use recurrent::{Config, Directions, Error, InputKind, Pool};
+use recurrent::{Cell, Config, Directions, Error, GateActivation, InputKind, Join, Pool};
 
 use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
 
@@ -40,7 +40,7 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
         adam.clone().with_clip(Clip::Value(1.0)).with_optimizer(Optimizer::rms_prop(), 0.1).with_trace(),
         adam.clone().with_clip(Clip::Normalize(1.0)).with_optimizer(Optimizer::adam_w(0.1), 0.1),
         Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1),
-        adam.with_dropout(Dropout::variational(0.1, 0.2)),
+        adam.with_dropout(Dropout::variational(0.1, 0.2).with_weights(0.3)),
     ];
     let mut purposes =
         vec![Purpose::Infer, Purpose::Observe(0), evaluation(Loss::CrossEntropy), evaluation(Loss::MeanSquared)];
@@ -56,6 +56,11 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         .with_bias(outputs != 65)
                         .with_learned_initial_state(outputs > 2)
                         .with_pool(read_out);
+                    let gated = hidden == 128 && !matches!(cell, Cell::Elman(_));
+                    let gate = if gated { GateActivation::HardSigmoid } else { GateActivation::Sigmoid };
+                    let config = config.with_gate_activation(gate);
+                    let joins = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
+                    let config = config.with_join(if outputs == 3 { joins[number % 4] } else { Join::Concat });
                     let config = if hidden == 33 { with_heads(with_dense(config)) } else { config };
                     for purpose in purposes.iter().map(|purpose| for_heads(*purpose, &config)) {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {

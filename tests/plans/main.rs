@@ -61,7 +61,7 @@ fn structures(input: InputKind, hidden: usize) -> Vec<Config> {
     for cell in
         [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)]
     {
-        for directions in [Directions::Forward, Directions::Bidirectional] {
+        for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
             for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                 for (learned_initial_state, bias) in [(false, true), (true, false)] {
                     for layers in [1, 3] {
@@ -191,7 +191,7 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
             // Of the loss its inputs, and each position's part of it.
             let of_loss = ["targets", "loss_mask", "row_loss"].map(str::to_owned);
             evaluate.extend(of_loss.into_iter().filter(|_| every_step));
-            if config.recurrent_layers().next().unwrap().directions == Directions::Bidirectional {
+            if config.recurrent_layers().next().unwrap().directions != Directions::Forward {
                 // The second direction begins where the first ends. Two histories do, however many layers there are.
                 let mut layers = vec!["gates_l0", "history_l0"];
                 layers.extend((config.recurrent_layers().count() > 1).then_some("history_l1"));
@@ -342,6 +342,7 @@ fn rates_out_of_their_range_are_named() {
         (recipe().with_dropout(Dropout::between_layers(f64::NAN)), "dropout between layers is NaN"),
         (recipe().with_dropout(Dropout::variational(-0.1, 0.0)), "dropout of inputs is -0.1"),
         (recipe().with_dropout(Dropout::variational(0.0, 1.5)), "dropout of the hidden state is 1.5"),
+        (recipe().with_dropout(Dropout::NONE.with_weights(1.0)), "dropout of the recurrent weights is 1"),
     ];
     for (recipe, what) in bad {
         let error = Plan::new(&text(), Purpose::Train(&recipe), 2, 2, &Target::cpu()).unwrap_err();

@@ -7,8 +7,8 @@ use recurrent::data::{HeldOutWindows, Windows};
 #[cfg(feature = "gpu")]
 use recurrent::gpu::Gpu;
 use recurrent::{
-    Batch, BatchShape, Clip, Config, Device, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model, Optimizer,
-    Pool, Recipe, Start, State, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Clip, Config, Device, Directions, Error, InputKind, Inputs, LearningRateSchedule, Loss, Model,
+    Optimizer, Pool, Recipe, Start, State, StreamingPredictor, Targets, Trainer,
 };
 
 fn tokens() -> Config {
@@ -268,6 +268,11 @@ fn carrying_on_from_nothing_or_from_another_batch() {
     let fresh = wider.clone().with_start(Start::Initial);
     assert_eq!(words(trainer.evaluate([good(), wider])), "the carried state's batch has shape [2], expected [3]");
     assert!(trainer.step(&fresh).is_ok(), "training goes on");
+    for (directions, how) in [(Directions::Bidirectional, "both ways"), (Directions::Reverse, "from their end")] {
+        let config = tokens().with_directions(directions);
+        let said = refused(&config, Loss::CrossEntropy, good().with_start(Start::Carry));
+        assert!(said.contains(&format!("but layer 0 (rnn) reads sequences {how}: what it knows")), "{said}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Networks that cannot be: an error where they are made, which names the layer by its number and kind.
 
 use recurrent::{
-    Activation, Cell, Config, Device, Embedding, InputKind, LayerNorm, Model, Pool, Recurrent, StreamingPredictor,
+    Activation, Cell, Config, Device, Embedding, GateActivation, InputKind, Join, LayerNorm, Model, Pool, Recurrent,
+    StreamingPredictor,
 };
 
 use crate::bad_input::words;
@@ -30,6 +31,21 @@ fn lists_that_cannot_work() {
         (
             config().layer(Recurrent::lstm(4).with_forget_bias(f64::NAN)).outputs(2),
             "layer 0 (lstm): the forget gate's bias is NaN, expected a finite number",
+        ),
+        (
+            config().layer(Recurrent::lstm(4)).layer(Recurrent::gru(4).with_join(Join::Sum)).outputs(2),
+            "layer 1 (gru): its directions are joined by Sum, but it reads sequences forwards; expected Join::Concat, \
+             or both ways",
+        ),
+        (
+            config().layer(Recurrent::gru(4).reversed().with_join(Join::Mean)).outputs(2),
+            "layer 0 (gru): its directions are joined by Mean, but it reads sequences from their end; expected \
+             Join::Concat, or both ways",
+        ),
+        (
+            config().layer(Recurrent::elman(4).with_gate_activation(GateActivation::HardSigmoid)).outputs(2),
+            "layer 0 (rnn): its gates are to be HardSigmoid of their sums, but a cell of kind elman has none; expected \
+             GateActivation::Sigmoid",
         ),
         (
             config().layer(Recurrent::lstm(4)).dense(0, Activation::Relu).outputs(2),

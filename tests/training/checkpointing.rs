@@ -7,8 +7,8 @@
 use recurrent::internals::plan::{Op, Phase, Plan, Purpose, Target};
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
 use recurrent::{
-    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, InputKind, Layout, Model, Pool, Reset,
-    Start, Trainer,
+    Activation, Batch, Cell, Checkpoint, Config, Device, Directions, Error, InputKind, Layout, Model, Pool, Recurrent,
+    Reset, Start, Trainer,
 };
 
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, assert_close};
@@ -253,10 +253,12 @@ whole::on_both!(a_training_is_the_same);
 fn what_cannot_be_checkpointed_is_refused() {
     let config = Config::lstm(InputKind::Tokens(5), 4, 5);
     let both = config.clone().with_directions(Directions::Bidirectional);
+    let reverse = config.clone().layer(Recurrent::gru(3).reversed());
     let recipe = Recipe::new(Loss::CrossEntropy);
     for (config, checkpointing, what) in [
-        (&both, GradientCheckpointing::Sqrt, "(Sqrt), but the network reads both ways"),
-        (&both, GradientCheckpointing::Steps(3), "(Steps(3)), but the network reads both ways"),
+        (&both, GradientCheckpointing::Sqrt, "(Sqrt), but layer 0 (lstm) reads sequences both ways"),
+        (&both, GradientCheckpointing::Steps(3), "(Steps(3)), but layer 0 (lstm) reads sequences both ways"),
+        (&reverse, GradientCheckpointing::Sqrt, "(Sqrt), but layer 1 (gru) reads sequences from their end"),
         (&config, GradientCheckpointing::Steps(0), "every 0 steps, expected at least 1"),
     ] {
         let recipe = recipe.clone().with_gradient_checkpointing(checkpointing);

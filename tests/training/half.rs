@@ -14,7 +14,7 @@ use recurrent::internals::cpu;
 use recurrent::internals::plan::{DType, Plan, Purpose, StepParams, Target, UpdateLossScale};
 use recurrent::{
     Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error,
-    GradientCheckpointing, InputKind, Loss, Model, Optimizer, Pool, Precision, Predictor, Recipe, Reset,
+    GradientCheckpointing, InputKind, Join, Loss, Model, Optimizer, Pool, Precision, Predictor, Recipe, Reset,
     StreamingPredictor, Targets, Trainer,
 };
 
@@ -44,8 +44,9 @@ fn networks() -> Vec<(Config, Recipe)> {
         let tokens = Config::of_cell(cell, InputKind::Tokens(7), 19, 5).with_layers(2).with_learned_initial_state(true);
         let dense = Config::of_cell(cell, InputKind::Dense(3), 33, 2).with_directions(Directions::Bidirectional);
         let read_out = [Some(Pool::Last), Some(Pool::Mean), None][number % 3];
-        let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.2).with_seed(number as u64);
+        let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.2).with_weights(0.2).with_seed(number as u64);
         let plain = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None);
+        let dense = dense.with_join([Join::Sum, Join::Concat, Join::Product, Join::Mean][number % 4]);
         [
             (tokens.clone(), plain.clone()),
             (

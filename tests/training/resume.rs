@@ -39,7 +39,7 @@ fn cases() -> Vec<Case> {
     let adam = recipe(Optimizer::adam(), 0.01);
     let cosine = LearningRateSchedule::Cosine { warm_up: 20, total: 30, floor: 0.1 };
     let decay = LearningRateSchedule::StepDecay { after: 15, every: 4, factor: 0.3 };
-    let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.25).with_seed(SEEDS[1]);
+    let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.25).with_weights(0.2).with_seed(SEEDS[1]);
     let both = Config::of_cell(Cell::Gru(Reset::BeforeProduct), InputKind::Dense(3), 18, 2).with_layers(2);
     let list = Config::new(input).layer(Recurrent::gru(7).with_learned_initial_state(true));
     let list = list.layer(Recurrent::lstm(18)).dense(13, Activation::Tanh).layer(Recurrent::lstm(11)).outputs(5);

@@ -89,6 +89,11 @@ fn a_linear_network_that_reads_both_ways_has_the_closed_form() {
     let config = config.with_directions(Directions::Bidirectional);
     let unit = |rho: f32| (0..16).map(|i| if i % 5 == 0 { rho } else { 0.0 }).collect::<Vec<f32>>();
     let (forward, reverse) = (0.9, 0.7);
+    let alone = Config::of_cell(Cell::Elman(Activation::Relu), InputKind::Dense(1), 4, 2).pool(Pool::Last);
+    let alone = alone.with_directions(Directions::Reverse);
+    let of_alone: [(&str, &[f32]); 3] =
+        [("weight_hh_l0", &unit(reverse)), ("weight_ih_l0", &[0.0; 4]), ("bias_ih_l0", &[1.0; 4])];
+    let from_end = model(&alone, &of_alone);
     let model = model(
         &config,
         &[
@@ -106,6 +111,13 @@ fn a_linear_network_that_reads_both_ways_has_the_closed_form() {
             let trace = traced(&device, &model, still(Loss::MeanSquared), std::slice::from_ref(&batch));
             let [there, back] = &trace.layers[..] else { panic!("{trace:?}") };
             assert_eq!([there.reverse, back.reverse], [false, true]);
+            let trace = traced(&device, &from_end, still(Loss::MeanSquared), std::slice::from_ref(&batch));
+            let [only] = &trace.layers[..] else { panic!("{trace:?}") };
+            assert!(only.reverse);
+            for t in 0..STEPS {
+                let want = if t < length { only.norms[0] * f64::from(reverse).powi(t as i32) } else { 0.0 };
+                assert!((only.norms[t] - want).abs() <= 1e-5 * want && only.norms[0] > 0.0, "{only:?}, not {want}");
+            }
             for t in 0..STEPS {
                 let wants = [
                     there.norms[length - 1] * f64::from(forward).powi(length as i32 - 1 - t as i32),

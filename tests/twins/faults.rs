@@ -4,7 +4,7 @@ use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, Op, PoolKind, ProductTile, Recurrence, TableGradient, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Loss, Optimizer};
-use recurrent::{Activation, Cell};
+use recurrent::{Activation, Cell, GateActivation, Join};
 
 use crate::case::Case;
 use crate::common::executor::gpu;
@@ -93,6 +93,10 @@ fn faults_in_masks_and_states_are_seen() {
     seen(&mask, fault!(Dropout, op => op.draw.rate = 0.5));
     seen(&mask, fault!(Dropout, op => op.period = 6));
     seen(&mask, fault!(Dropout, op => op.input = None));
+    let slices = masks::mask_slices(&mut random, 2, 40, 0.4);
+    seen(&slices, fault!(MaskSlices, op => op.weight += 1));
+    seen(&slices, fault!(MaskSlices, op => op.draw.site = 0));
+    seen(&slices, fault!(MaskSlices, op => op.len -= 1));
     let columns = states::copy_columns(&mut random, [3, 5], 5, 5);
     // The columns of the other direction.
     seen(&columns, |op| {
@@ -127,6 +131,11 @@ fn faults_in_masks_and_states_are_seen() {
             seen(&states::pool(&mut random, sizes), fault!(Pool, op => op.kind = other));
             seen(&states::pool_gradient(&mut random, sizes), fault!(PoolGradient, op => op.kind = other));
         }
+    }
+    for (join, other) in [(Join::Sum, Join::Mean), (Join::Mean, Join::Sum), (Join::Product, Join::Sum)] {
+        seen(&states::join(&mut random, join, 7, 5), fault!(Join, op => op.join = other));
+        let gradient = states::join_gradient(&mut random, join, 7, 5);
+        seen(&gradient, fault!(JoinGradient, op => (op.join, op.rows) = (other, None)));
     }
     seen(&states::accumulate(&mut random, 7, 5), fault!(Accumulate, op => op.y.offset -= 1));
     let norm = products::normalize(&mut random, [7, 5], 0.1);
@@ -202,23 +211,31 @@ fn faults_in_a_recurrence_s_options_are_seen() {
     let mut random = Random::new(24);
     for schedule in SCHEDULES {
         for cell in [Cell::Elman(Activation::Tanh), Cell::Lstm, GRU, GRU_BEFORE] {
-            for directions in [1, 2] {
-                let options =
-                    Options { directions, unequal: true, mask: true, to_start: true, skipped: 1, ..Options::PLAIN };
+            for (directions, reverse) in [(1, false), (2, false), (1, true)] {
+                let options = Options { directions, reverse, unequal: true, mask: true, ..Options::PLAIN };
+                let options = Options { to_start: true, skipped: 1, ..options };
                 let sizes = Sizes { steps: 4, batch: 3, hidden: 17, cell, schedule, tile: tiles(schedule)[1], options };
                 let forward = recurrences::forward(&mut random, sizes);
                 seen(&forward, fault!(Forward, op => op.dropout_mask = None));
                 seen(&forward, fault!(Forward, op => op.bias = None));
+                let backward = recurrences::backward(&mut random, sizes);
+                if cell.gates() > 1 {
+                    seen(&forward, fault!(Forward, op => op.gate_activation = GateActivation::HardSigmoid));
+                    seen(&backward, recurrence(|op| op.gate_activation = GateActivation::HardSigmoid));
+                }
                 let longer = forward.find("longer");
                 seen(&forward, fault!(Forward, op => op.lengths = longer));
                 // The second direction from a step too early.
                 seen(&forward, fault!(Forward, op => op.steps -= 1));
+                if directions == 1 && reverse {
+                    seen(&forward, fault!(Forward, op => op.reverse = false));
+                }
                 let backward = recurrences::backward(&mut random, sizes);
                 seen(&backward, recurrence(|op| op.dropout_mask = None));
                 let longer = backward.find("longer");
                 seen(&backward, recurrence(move |op| op.lengths = longer));
                 seen(&backward, fault_to_start);
-                if directions == 1 {
+                if directions == 1 && !reverse {
                     let options = Options { carried: true, ..options };
                     seen(&recurrences::backward(&mut random, Sizes { options, ..sizes }), |op| {
                         let Op::Backward(BackwardRecurrence { carried, .. }) = op else { panic!("{op:?}") };

@@ -17,7 +17,7 @@ use crate::products::{self, Gathering, Weighting};
 use crate::recurrences::{self, PAIRS, Sizes};
 use crate::states::{self, Pooling};
 use crate::tiles::tiles;
-use crate::{ACTIVATIONS, CELLS, PRODUCT_TILES, SCHEDULES, masks, training};
+use crate::{ACTIVATIONS, CELLS, JOINS, PRODUCT_TILES, SCHEDULES, masks, training};
 
 /// Every choice of some of these groups of names.
 fn choices<'a>(groups: &[&[&'a str]]) -> Vec<Vec<&'a str>> {
@@ -101,6 +101,14 @@ fn states_in_half_precision() {
         states::trace(&mut random, [5, 3, 37], directions, 1.0).in_half(&["upstream"], F16_ROUNDING).check();
     }
     states::accumulate(&mut random, 37, 65).in_half(&["x", "y"], F16_ROUNDING).check();
+    for join in JOINS {
+        for names in choices(&[&["rows"], &["out"]]) {
+            states::join(&mut random, join, 37, 31).in_half(&names, F16_ROUNDING).check();
+        }
+        for names in choices(&[&["d"], &["out"]]) {
+            states::join_gradient(&mut random, join, 37, 31).in_half(&names, F16_ROUNDING).check();
+        }
+    }
     for sizes in [[1, 1], [37, 65]] {
         products::normalize(&mut random, sizes, 0.1).in_half(&["x", "weights", "out"], F16_RECURRENCE).check();
         products::normalize_gradient(&mut random, sizes).in_half(&["x", "gain", "d"], F16_RECURRENCE).check();

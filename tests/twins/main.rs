@@ -22,7 +22,7 @@ mod training;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Op, PoolKind, ProductTile, RecurrenceMode};
 use recurrent::recipe::{Clip, Loss, Optimizer};
-use recurrent::{Activation, Cell, Reset};
+use recurrent::{Activation, Cell, Join, Reset};
 
 use common::executor::gpu;
 use common::random::Random;
@@ -253,6 +253,20 @@ fn accumulations() {
     let mut random = Random::new(31);
     for [m, n] in [[1, 1], [1, 255], [16, 16], [257, 3]] {
         states::accumulate(&mut random, m, n).check();
+    }
+}
+
+const JOINS: [Join; 3] = [Join::Sum, Join::Mean, Join::Product];
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn joins() {
+    let mut random = Random::new(37);
+    for join in JOINS {
+        for [m, n] in [[1, 1], [1, 127], [1, 128], [1, 129], [1, 255], [16, 16], [257, 3], [37, 31]] {
+            states::join(&mut random, join, m, n).check();
+            states::join_gradient(&mut random, join, m, n).check();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Dropout: cases of any size, and what the masks are like that it draws.
 
 use recurrent::internals::cpu;
-use recurrent::internals::plan::{DType, DropoutDraw, DropoutMask, Lifetime, Op, Phase, Plan, View};
+use recurrent::internals::plan::{DType, DropoutDraw, DropoutMask, Lifetime, MaskSlices, Op, Phase, Plan, View};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_ROUNDING};
@@ -17,6 +17,16 @@ pub fn mask(random: &mut Random, [rows, columns]: [usize; 2], period: usize, rat
     let out = case.out_matrix("out", rows, columns, if with_input { F32_ROUNDING } else { EXACT });
     let draw = DropoutDraw { keys, site: 1, rate };
     case.with(Op::Dropout(DropoutMask { input, out, draw, first: 0, period }))
+}
+
+/// `len` elements of each slice masked alike, from a place in the slice on; what lies around them stays.
+pub fn mask_slices(random: &mut Random, slices: usize, len: usize, rate: f64) -> Case {
+    let mut case = Case::new(format!("{slices} slices masked, {len} of each, p {rate}"));
+    let (weight, flat) = (3, len + 5);
+    let keys = case.ids("keys", random.ids(6, 1 << 32));
+    let held = random.reals(slices * flat, 1.0);
+    let slices = case.in_out("slices", &[slices, flat], held, vec![(0..slices * flat, F32_ROUNDING)]);
+    case.with(Op::MaskSlices(MaskSlices { slices, weight, len, draw: DropoutDraw { keys, site: 1, rate } }))
 }
 
 /// As the twin in f64 says, and as the twin in f32 says to the last bit.
@@ -75,6 +85,32 @@ fn a_mask_drops_its_share_of_all_elements_and_of_every_row_and_column() {
         }
     }
     assert!(drawn([7, 9], [ROWS, COLUMNS], 0.0).iter().all(|m| *m == 1.0), "p 0 drops nothing");
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn slices_are_masked_as_the_matrix_was() {
+    let mut random = Random::new(41);
+    for slices in [1, 2, 16] {
+        for len in [1, 255, 256, 257, 1000] {
+            check_bits(&mask_slices(&mut random, slices, len, 0.4));
+        }
+    }
+    // A matrix of ones, masked, has the mask of its gradient.
+    let key = [7, 11];
+    let mut plan = Plan::empty();
+    let keys = plan.tensor("keys", &[1, 2], DType::U32, Lifetime::Input).unwrap();
+    let slices = plan.tensor("slices", &[2, 15], DType::F32, Lifetime::Scratch).unwrap();
+    let draw = DropoutDraw { keys, site: 0, rate: 0.5 };
+    plan.push(Phase::Backward, Op::MaskSlices(MaskSlices { slices, weight: 1, len: 12, draw }));
+    let mut executor = cpu::Executor::<f64>::new();
+    let id = Execute::prepare(&mut executor, plan);
+    Execute::write_ids(&mut executor, id, keys, &key);
+    Execute::write(&mut executor, id, slices, &[1.0; 30]);
+    Execute::run(&mut executor, id);
+    let mask = drawn(key, [4, 3], 0.5);
+    let slice = [vec![1.0], mask, vec![1.0; 2]].concat();
+    assert_eq!(Execute::read(&mut executor, id, slices), slice.repeat(2));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use recurrent::internals::plan::{BackwardRecurrence, Op, Recurrence, RecurrenceMode, TensorId, Tile};
-use recurrent::{Activation, Cell, Reset};
+use recurrent::{Activation, Cell, GateActivation, Reset};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_RECURRENCE, Tolerance};
@@ -24,8 +24,12 @@ pub struct Sizes {
 /// What a recurrence may have or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// What gates are of their sums.
+    pub gate: GateActivation,
     /// D.
     pub directions: usize,
+    /// Whether the one direction is from the last step to the first.
+    pub reverse: bool,
     /// Whether the sequences have lengths of their own: of 1, of all steps, and between.
     pub unequal: bool,
     pub bias: bool,
@@ -43,7 +47,9 @@ pub struct Options {
 impl Options {
     /// One direction of sequences of one length, with biases.
     pub const PLAIN: Options = Options {
+        gate: GateActivation::Sigmoid,
         directions: 1,
+        reverse: false,
         unequal: false,
         bias: true,
         mask: false,
@@ -55,10 +61,12 @@ impl Options {
 }
 
 /// Options such that every two of them meet in every combination.
-pub const PAIRS: [Options; 7] = [
+pub const PAIRS: [Options; 11] = [
     Options::PLAIN,
     Options {
+        gate: GateActivation::Sigmoid,
         directions: 2,
+        reverse: false,
         unequal: true,
         bias: false,
         mask: true,
@@ -68,7 +76,9 @@ pub const PAIRS: [Options; 7] = [
         carried: false,
     },
     Options {
+        gate: GateActivation::Sigmoid,
         directions: 1,
+        reverse: false,
         unequal: true,
         bias: false,
         mask: false,
@@ -78,7 +88,9 @@ pub const PAIRS: [Options; 7] = [
         carried: true,
     },
     Options {
+        gate: GateActivation::Sigmoid,
         directions: 2,
+        reverse: false,
         unequal: false,
         bias: true,
         mask: false,
@@ -88,7 +100,9 @@ pub const PAIRS: [Options; 7] = [
         carried: false,
     },
     Options {
+        gate: GateActivation::Sigmoid,
         directions: 1,
+        reverse: false,
         unequal: false,
         bias: false,
         mask: true,
@@ -98,7 +112,9 @@ pub const PAIRS: [Options; 7] = [
         carried: true,
     },
     Options {
+        gate: GateActivation::Sigmoid,
         directions: 2,
+        reverse: false,
         unequal: true,
         bias: true,
         mask: false,
@@ -108,7 +124,9 @@ pub const PAIRS: [Options; 7] = [
         carried: false,
     },
     Options {
+        gate: GateActivation::Sigmoid,
         directions: 1,
+        reverse: false,
         unequal: true,
         bias: true,
         mask: true,
@@ -117,6 +135,10 @@ pub const PAIRS: [Options; 7] = [
         spare: 0,
         carried: true,
     },
+    Options { reverse: true, mask: true, ..Options::PLAIN },
+    Options { gate: GateActivation::HardSigmoid, unequal: true, ..Options::PLAIN },
+    Options { gate: GateActivation::SteepHardSigmoid, directions: 2, bias: false, mask: true, ..Options::PLAIN },
+    Options { reverse: true, unequal: true, bias: false, to_start: true, spare: 1, ..Options::PLAIN },
 ];
 
 impl Sizes {
@@ -152,11 +174,13 @@ impl Sizes {
         self.slot()..(self.steps + 1) * self.slot()
     }
 
-    /// Where the initial states lie in a history: slot 0 and, of the second direction, slot T + 1. Nobody reads the
+    /// Where the initial states lie in a history: slot 0 and, of the reverse direction, slot T + 1. Nobody reads the
     /// halves that are the other direction's.
     fn initial(&self) -> Vec<Range<usize>> {
-        if self.options.directions == 1 {
-            return std::iter::once(0..self.slot()).collect();
+        let Options { directions, reverse, .. } = self.options;
+        if directions == 1 {
+            let slot = if reverse { self.steps + 1 } else { 0 };
+            return std::iter::once(slot * self.slot()..(slot + 1) * self.slot()).collect();
         }
         let half = |slot: usize, d: usize| {
             (0..self.batch).map(move |b| {
@@ -169,8 +193,8 @@ impl Sizes {
 
     /// The shape of a history.
     fn history(&self) -> [usize; 3] {
-        let Options { directions, spare, carried, .. } = self.options;
-        [self.steps + directions + usize::from(carried) + spare, self.batch, self.width()]
+        let Options { directions, reverse, spare, carried, .. } = self.options;
+        [self.steps + if reverse { 2 } else { directions } + usize::from(carried) + spare, self.batch, self.width()]
     }
 
     /// Where the gradient of a last state lies that comes from further on.
@@ -215,7 +239,9 @@ impl Sizes {
         let lengths = case.ids("lengths", lengths);
         Recurrence {
             cell,
+            gate_activation: options.gate,
             directions: options.directions,
+            reverse: options.reverse,
             steps,
             batch,
             hidden,
@@ -267,7 +293,9 @@ fn from_initial(case: &mut Case, name: &str, random: &mut Random, sizes: &Sizes,
 
 /// h_1 to h_T, and what the cell keeps, from the state before and W·x + b_W.
 pub fn forward(random: &mut Random, sizes: Sizes) -> Case {
-    let gates = random.reals(sizes.gates(), 1.0);
+    // Hard ones reach both ends.
+    let largest = if sizes.options.gate == GateActivation::Sigmoid { 1.0 } else { 4.0 };
+    let gates = random.reals(sizes.gates(), largest);
     let weights = recurrent_weights(random, &sizes);
     forward_of(random, sizes, gates, weights, F32_RECURRENCE)
 }
@@ -367,7 +395,7 @@ fn history_backwards(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
         Cell::Gru(_) => {
             let mut slots = drawn_in(random, len, &[sizes.initial(), vec![inner]].concat());
             let last = |at: usize| match at % sizes.width() / sizes.hidden {
-                0 => at / slot == steps,
+                0 if !sizes.options.reverse => at / slot == steps,
                 _ => at / slot == 1,
             };
             (0..len).filter(|at| last(*at)).for_each(|at| slots[at] = f64::NAN);

@@ -1,8 +1,9 @@
 //! Where sequences begin and end: copies, learned initial states and pooled outputs, as cases of any size.
 
+use recurrent::Join;
 use recurrent::internals::plan::{
-    Accumulate, CopyView, DType, GradientNorms, InitialState, InitialStateGradient, Lifetime, LossScale, Op, Phase,
-    Plan, Pool, PoolGradient, PoolKind, RemainingLengths, StepParams, View, ZeroTensor,
+    Accumulate, CopyView, DType, GradientNorms, InitialState, InitialStateGradient, JoinDirections, JoinGradient,
+    Lifetime, LossScale, Op, Phase, Plan, Pool, PoolGradient, PoolKind, RemainingLengths, StepParams, View, ZeroTensor,
 };
 
 use crate::case::Case;
@@ -38,6 +39,23 @@ pub fn accumulate(random: &mut Random, m: usize, n: usize) -> Case {
     let held = [vec![f64::NAN; 3], random.reals(m * n, 1.0), vec![f64::NAN; 2]].concat();
     let x = case.in_out("x", &[held.len()], held, vec![(3..3 + m * n, F32_SUM)]);
     case.with(Op::Accumulate(Accumulate { x: View::new(x, 3, m, n), y }))
+}
+
+/// Both halves of `[m, 2·n]` made one.
+pub fn join(random: &mut Random, join: Join, m: usize, n: usize) -> Case {
+    let mut case = Case::new(format!("{join:?} of {m}×2·{n}"));
+    let rows = case.matrix("rows", m, 2 * n, random.reals(2 * m * n, 1.0));
+    let out = case.out_matrix("out", m, n, F32_SUM);
+    case.with(Op::Join(JoinDirections { join, rows, out }))
+}
+
+/// The gradient of both.
+pub fn join_gradient(random: &mut Random, join: Join, m: usize, n: usize) -> Case {
+    let mut case = Case::new(format!("gradient of {join:?} of {m}×2·{n}"));
+    let d = case.matrix("d", m, n, random.reals(m * n, 1.0));
+    let rows = (join == Join::Product).then(|| case.matrix("rows", m, 2 * n, random.reals(2 * m * n, 1.0)));
+    let out = case.out_matrix("out", m, 2 * n, F32_SUM);
+    case.with(Op::JoinGradient(JoinGradient { join, d, rows, out }))
 }
 
 /// A tensor zeroed.

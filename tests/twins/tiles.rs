@@ -2,7 +2,7 @@
 
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{RecurrenceMode, Tile, Way};
-use recurrent::{Cell, Error};
+use recurrent::{Cell, Error, GateActivation};
 
 use crate::common::compare::{EXACT, Tolerance};
 use crate::common::executor::gpu;
@@ -114,15 +114,21 @@ fn recurrence_with_every_option() {
     let mut random = Random::new(19);
     for schedule in SCHEDULES {
         for cell in CELLS {
-            for number in 0..16 {
-                let [both, unequal, bias, mask] = [1, 2, 4, 8].map(|bit| number & bit != 0);
-                let directions = if both { 2 } else { 1 };
-                let options = Options { directions, unequal, bias, mask, ..Options::PLAIN };
+            for number in 0..24 {
+                let [unequal, bias, mask] = [1, 2, 4].map(|bit| number & bit != 0);
+                let (directions, reverse) = [(1, false), (2, false), (1, true)][number / 8];
+                let options = Options { directions, reverse, unequal, bias, mask, ..Options::PLAIN };
                 let sizes = Sizes { steps: 4, batch: 3, hidden: 18, cell, schedule, tile: tiles(schedule)[0], options };
                 recurrences::forward(&mut random, sizes).check();
-                for (to_start, carried) in [(false, false), (true, false), (false, !both), (true, !both)] {
+                let carries = directions == 1 && !reverse;
+                for (to_start, carried) in [(false, false), (true, false), (false, carries), (true, carries)] {
                     let options = Options { to_start, carried, ..options };
                     recurrences::backward(&mut random, Sizes { options, ..sizes }).check();
+                }
+                for gate in [GateActivation::HardSigmoid, GateActivation::SteepHardSigmoid] {
+                    let sizes = Sizes { options: Options { gate, ..options }, ..sizes };
+                    recurrences::forward(&mut random, sizes).check();
+                    recurrences::backward(&mut random, sizes).check();
                 }
             }
         }

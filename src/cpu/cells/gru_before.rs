@@ -1,6 +1,6 @@
 //! The pointwise functions of the GRU that is reset before the product; their twin is `shaders/gru_before.wgsl`.
 
-use super::{Backward, Forward, Pointwise, split};
+use super::{Backward, Forward, Pointwise, gates, split, through_lines, through_sigmoid};
 use crate::cpu::real::Real;
 use crate::model::Cell;
 
@@ -9,11 +9,11 @@ pub(super) struct Functions;
 impl Pointwise for Functions {
     /// r and z, and r ⊙ h_(t-1).
     #[inline(always)]
-    fn operand<T: Real>(Forward { x, r: u, h_before, operand, .. }: Forward<'_, T>) {
+    fn operand<T: Real>(Forward { x, r: u, h_before, operand, gate_activation, .. }: Forward<'_, T>) {
         let n = h_before.len();
         let rz = &mut x[..2 * n];
         rz.iter_mut().zip(u).for_each(|(x, u)| *x += *u);
-        T::sigmoid_slice(rz);
+        gates(gate_activation, rz);
         for ((operand, r), h_before) in operand.iter_mut().zip(&*rz).zip(h_before) {
             *operand = *r * *h_before;
         }
@@ -32,25 +32,44 @@ impl Pointwise for Functions {
 
     /// z and n; r waits for the operand's gradient.
     #[inline(always)]
-    fn backward<T: Real>(_cell: Cell, Backward { dh, gates, h_before, dh_before, .. }: Backward<'_, T>) {
-        let n = dh.len();
-        let one = T::one();
-        let ([_, z, candidate], h_before, dh_before) = (split(gates, n), &h_before[..n], &mut dh_before[..n]);
-        for j in 0..n {
-            dh_before[j] += dh[j] * z[j];
-            let dz = dh[j] * (h_before[j] - candidate[j]) * z[j] * (one - z[j]);
-            candidate[j] = dh[j] * (one - z[j]) * (one - candidate[j] * candidate[j]);
-            z[j] = dz;
+    fn backward<T: Real>(_cell: Cell, row: Backward<'_, T>) {
+        match row.gate_activation.slope() {
+            None => backward(row, through_sigmoid),
+            Some(slope) => backward(row, through_lines(slope)),
         }
     }
 
     #[inline(always)]
-    fn operand_backward<T: Real>(Backward { gates, h_before, d_operand, dh_before, .. }: Backward<'_, T>) {
-        let n = h_before.len();
-        let (r, d_operand, dh_before) = (&mut gates[..n], &d_operand[..n], &mut dh_before[..n]);
-        for j in 0..n {
-            dh_before[j] += d_operand[j] * r[j];
-            r[j] = d_operand[j] * h_before[j] * r[j] * (T::one() - r[j]);
+    fn operand_backward<T: Real>(row: Backward<'_, T>) {
+        match row.gate_activation.slope() {
+            None => operand_backward(row, through_sigmoid),
+            Some(slope) => operand_backward(row, through_lines(slope)),
         }
+    }
+}
+
+#[inline(always)]
+fn backward<T: Real>(Backward { dh, gates, h_before, dh_before, .. }: Backward<'_, T>, through: impl Fn(T, T) -> T) {
+    let n = dh.len();
+    let one = T::one();
+    let ([_, z, candidate], h_before, dh_before) = (split(gates, n), &h_before[..n], &mut dh_before[..n]);
+    for j in 0..n {
+        dh_before[j] += dh[j] * z[j];
+        let dz = through(dh[j] * (h_before[j] - candidate[j]), z[j]);
+        candidate[j] = dh[j] * (one - z[j]) * (one - candidate[j] * candidate[j]);
+        z[j] = dz;
+    }
+}
+
+#[inline(always)]
+fn operand_backward<T: Real>(
+    Backward { gates, h_before, d_operand, dh_before, .. }: Backward<'_, T>,
+    through: impl Fn(T, T) -> T,
+) {
+    let n = h_before.len();
+    let (r, d_operand, dh_before) = (&mut gates[..n], &d_operand[..n], &mut dh_before[..n]);
+    for j in 0..n {
+        dh_before[j] += d_operand[j] * r[j];
+        r[j] = through(d_operand[j] * h_before[j], r[j]);
     }
 }

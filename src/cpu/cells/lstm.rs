@@ -1,6 +1,6 @@
 //! The LSTM's two pointwise functions; their twin is `shaders/lstm.wgsl`.
 
-use super::{Backward, Forward, Pointwise, split};
+use super::{Backward, Forward, Pointwise, gates, split, through_lines, through_sigmoid};
 use crate::cpu::real::Real;
 use crate::model::Cell;
 
@@ -8,12 +8,12 @@ pub(super) struct Functions;
 
 impl Pointwise for Functions {
     #[inline(always)]
-    fn forward<T: Real>(_cell: Cell, Forward { x, r, h, c_before, c, counts, .. }: Forward<'_, T>) {
+    fn forward<T: Real>(_cell: Cell, Forward { x, r, h, c_before, c, counts, gate_activation, .. }: Forward<'_, T>) {
         x.iter_mut().zip(r).for_each(|(x, r)| *x += *r);
         let n = h.len();
-        T::sigmoid_slice(&mut x[..2 * n]);
+        gates(gate_activation, &mut x[..2 * n]);
         T::tanh_slice(&mut x[2 * n..3 * n]);
-        T::sigmoid_slice(&mut x[3 * n..]);
+        gates(gate_activation, &mut x[3 * n..]);
         if !counts {
             // c_t = c_(t-1), and backwards its gradient goes where it came from.
             x.fill(T::zero());
@@ -29,21 +29,29 @@ impl Pointwise for Functions {
     }
 
     #[inline(always)]
-    fn backward<T: Real>(_cell: Cell, Backward { dh, gates, c_before, c, dc, .. }: Backward<'_, T>) {
-        let n = dh.len();
-        let one = T::one();
-        // tanh(c_t) takes c_t's place, and then the gradient of c_(t-1).
-        T::tanh_slice(c);
-        let ([i, f, g, o], c_before, dc, c) = (split(gates, n), &c_before[..n], &dc[..n], &mut c[..n]);
-        for j in 0..n {
-            let dc = dc[j] + dh[j] * o[j] * (one - c[j] * c[j]);
-            [i[j], f[j], g[j], o[j], c[j]] = [
-                dc * g[j] * i[j] * (one - i[j]),
-                dc * c_before[j] * f[j] * (one - f[j]),
-                dc * i[j] * (one - g[j] * g[j]),
-                dh[j] * c[j] * o[j] * (one - o[j]),
-                dc * f[j],
-            ];
+    fn backward<T: Real>(_cell: Cell, row: Backward<'_, T>) {
+        match row.gate_activation.slope() {
+            None => backward(row, through_sigmoid),
+            Some(slope) => backward(row, through_lines(slope)),
         }
+    }
+}
+
+#[inline(always)]
+fn backward<T: Real>(Backward { dh, gates, c_before, c, dc, .. }: Backward<'_, T>, through: impl Fn(T, T) -> T) {
+    let n = dh.len();
+    let one = T::one();
+    // tanh(c_t) takes c_t's place, and then the gradient of c_(t-1).
+    T::tanh_slice(c);
+    let ([i, f, g, o], c_before, dc, c) = (split(gates, n), &c_before[..n], &dc[..n], &mut c[..n]);
+    for j in 0..n {
+        let dc = dc[j] + dh[j] * o[j] * (one - c[j] * c[j]);
+        [i[j], f[j], g[j], o[j], c[j]] = [
+            through(dc * g[j], i[j]),
+            through(dc * c_before[j], f[j]),
+            dc * i[j] * (one - g[j] * g[j]),
+            through(dh[j] * c[j], o[j]),
+            dc * f[j],
+        ];
     }
 }

@@ -8,7 +8,7 @@ mod lstm;
 use pulp::Arch;
 
 use super::real::Real;
-use crate::model::{Cell, table};
+use crate::model::{Cell, GateActivation, table};
 
 /// One sequence at one step, forwards. `x` holds W·x_t + b_W and is where a cell leaves what its gradient needs; `r`
 /// holds U·h_(t-1) + b_U; both are `[G·H]`, the others `[H]`.
@@ -26,6 +26,7 @@ pub(super) struct Forward<'a, T> {
     pub operand: &'a mut [T],
     /// Whether the step is valid. If not, h is put back to what it was, but a second state is for the cell to hold.
     pub counts: bool,
+    pub gate_activation: GateActivation,
 }
 
 /// One sequence at one step, backwards.
@@ -47,6 +48,33 @@ pub(super) struct Backward<'a, T> {
     pub d_operand: &'a [T],
     /// The gradient of h_(t-1) so far, to which a GRU adds its direct path.
     pub dh_before: &'a mut [T],
+    pub gate_activation: GateActivation,
+}
+
+/// Gates, in the place of their sums.
+#[inline(always)]
+fn gates<T: Real>(function: GateActivation, sums: &mut [T]) {
+    let Some(slope) = function.slope() else { return T::sigmoid_slice(sums) };
+    let (slope, half, one) = (T::from_f64(slope), T::from_f64(0.5), T::one());
+    for x in sums {
+        let y = *x * slope + half;
+        // Not clamped by max and min: these turn NaN into a number and hide a divergence.
+        *x = if y <= T::zero() { T::zero() } else { y };
+        *x = if *x >= one { one } else { *x };
+    }
+}
+
+/// The gradient of a gate's sums, from its own and the gate: of σ.
+#[inline(always)]
+fn through_sigmoid<T: Real>(d: T, gate: T) -> T {
+    d * gate * (T::one() - gate)
+}
+
+/// The same of straight lines of this slope.
+#[inline(always)]
+fn through_lines<T: Real>(slope: f64) -> impl Fn(T, T) -> T + Copy {
+    let slope = T::from_f64(slope);
+    move |d, gate| if gate > T::zero() && gate < T::one() { d * slope } else { T::zero() }
 }
 
 /// A cell's functions, under the names that its shader has for them.

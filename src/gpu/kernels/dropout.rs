@@ -1,13 +1,15 @@
-//! `dropout.wgsl`: dropout, and what the other kernels that draw need of it.
+//! `dropout.wgsl` and `mask_slices.wgsl`: dropout, its mask on the gradient of weights, and what the other kernels that draw need of it.
 //!
 //! The contract: which elements are dropped is a function of key and position alone, the same bits as the twin's.
 
 use super::{
     Command, Kernel,
-    launch::{contiguous_offset, dispatch, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32, write},
+    launch::{
+        contiguous_offset, dispatch, matrix, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32, write,
+    },
 };
 use crate::error::Result;
-use crate::plan::{DropoutDraw, DropoutMask, Plan, random};
+use crate::plan::{DropoutDraw, DropoutMask, MaskSlices, Plan, random};
 
 params!(Params {
     rows: u32,
@@ -26,6 +28,22 @@ pub(super) static DROPOUT: Kernel = Kernel::new::<Params>(
     "dropout",
     &[shader!("dropout.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
     &[read("input").of("Input"), read("keys"), write("out").of("Out")],
+);
+
+params!(MaskSlicesParams {
+    slices: u32,
+    flat: u32,
+    weight_offset: u32,
+    len: u32,
+    site: u32,
+    threshold: u32,
+    kept: f32,
+});
+
+pub(super) static MASK_SLICES: Kernel = Kernel::new::<MaskSlicesParams>(
+    "mask_slices",
+    &[shader!("mask_slices.wgsl"), shader!("random.wgsl"), shader!("math.wgsl")],
+    &[read("keys"), write("slices")],
 );
 
 /// A draw as the shaders know it.
@@ -61,4 +79,20 @@ pub(super) fn dropout(plan: &Plan, op: &DropoutMask) -> Result<Command> {
     // Something must be bound where there is no input.
     let input = op.input.map_or(op.draw.keys, |input| input.tensor);
     dispatch(plan, &DROPOUT, vec![input, op.draw.keys, op.out.tensor], &params, tile_count(rows * columns, 256), 1)
+}
+
+pub(super) fn mask_slices(plan: &Plan, op: &MaskSlices) -> Result<Command> {
+    let Drawn { site, threshold, kept, .. } = drawn(plan, Some(&op.draw))?;
+    let [slices, flat] = matrix(plan, op.slices)?;
+    let params = MaskSlicesParams {
+        slices: to_u32(slices)?,
+        flat: to_u32(flat)?,
+        weight_offset: offset_in_bounds("weight", op.weight, [1, op.len], flat)?,
+        len: to_u32(op.len)?,
+        site,
+        threshold,
+        kept,
+    };
+    let elements = slices.saturating_mul(op.len);
+    dispatch(plan, &MASK_SLICES, vec![op.draw.keys, op.slices], &params, tile_count(elements, 256), 1)
 }

@@ -7,6 +7,7 @@ mod activation;
 mod dropout;
 mod gather;
 mod gradient_norms;
+mod join;
 mod launch;
 mod loss;
 mod mark;
@@ -222,6 +223,9 @@ pub fn all() -> &'static [&'static Kernel] {
             &state::COPY,
             &state::REMAINING_LENGTHS,
             &state::ACCUMULATE,
+            &dropout::MASK_SLICES,
+            &join::JOIN,
+            &join::JOIN_GRADIENT,
             &state::INITIAL_STATE,
             &state::INITIAL_STATE_GRADIENT,
             &gradient_norms::GRADIENT_NORMS,
@@ -277,6 +281,9 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::Copy(op) => state::copy(plan, op).map(one),
         Op::Zero(op) => Ok(one(Command::Zero { tensor: op.tensor })),
         Op::Accumulate(op) => state::accumulate(plan, op).map(one),
+        Op::MaskSlices(op) => dropout::mask_slices(plan, op).map(one),
+        Op::Join(op) => join::join(plan, op).map(one),
+        Op::JoinGradient(op) => join::join_gradient(plan, op).map(one),
         Op::InitialState(op) => state::initial_state(plan, op).map(one),
         Op::RemainingLengths(op) => state::remaining_lengths(plan, op).map(one),
         Op::Dropout(op) => dropout::dropout(plan, op).map(one),

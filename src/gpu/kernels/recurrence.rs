@@ -21,6 +21,7 @@ params!(Params {
     batch: u32,
     hidden: u32,
     directions: u32,
+    reverse: u32,
     variant: u32,
     weight_offset: u32,
     bias_offset: u32,
@@ -83,9 +84,9 @@ macro_rules! driver {
 pub(super) const THREADS: &str = "THREADS";
 pub(super) const FLOATS: &str = "FLOATS";
 /// The constants of a driver.
-const CONSTANTS: [&str; 5] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS];
+const CONSTANTS: [&str; 6] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION"];
 /// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
-const MASKED_CONSTANTS: [&str; 6] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED"];
+const MASKED_CONSTANTS: [&str; 7] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED", "GATE_ACTIVATION"];
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
 /// always.
@@ -167,8 +168,11 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
             "a recurrence has {directions} directions and {steps} steps, expected 1 or 2 and at least 1"
         )));
     }
+    if op.reverse && op.directions == 2 {
+        return Err(Error::Config("a reverse recurrence has 2 directions, expected 1".to_owned()));
+    }
     let (gates, width) = (op.directions.saturating_mul(op.rows()), op.width());
-    let slots = op.steps.saturating_add(op.directions);
+    let slots = op.slots();
     check_min_len(plan, op.gates, op.steps, &[op.batch, gates])?;
     check_min_len(plan, op.history, slots, &[op.batch, width])?;
     check_len(plan, op.lengths, &[op.batch])?;
@@ -188,6 +192,7 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         batch: to_u32(op.batch)?,
         hidden: to_u32(op.hidden)?,
         directions: to_u32(op.directions)?,
+        reverse: if op.reverse { 0 } else { 1 },
         variant: op.cell.variant(),
         has_mask: u32::from(op.dropout_mask.is_some()),
         ..Params::default()
@@ -200,7 +205,7 @@ fn products(op: &Recurrence) -> std::ops::Range<u32> {
 }
 
 /// The constants of a dispatch one way, and its workgroups.
-fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
+fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 6], u64)> {
     let Tile { threads, sequences, units, split } = op.tile;
     let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
     if !known || split == 0 || threads == 0 || threads % split != 0 {
@@ -212,7 +217,7 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 5], u64)> {
         RecurrenceMode::WholeSequence => 1,
     };
     let workgroups = op.directions as u64 * tile_count(op.batch, sequences as usize) * across;
-    Ok(([threads, sequences, units, split, floats], workgroups))
+    Ok(([threads, sequences, units, split, floats, op.gate_activation.variant()], workgroups))
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
@@ -230,8 +235,8 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
     let (constants, workgroups) = tiled(op, Way::Forward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {
-            let [threads, sequences, units, split, floats] = constants;
-            let constants = [threads, sequences, units, split, floats, params.has_mask];
+            let [threads, sequences, units, split, floats, gate_activation] = constants;
+            let constants = [threads, sequences, units, split, floats, params.has_mask, gate_activation];
             let weight_offset = contiguous_offset(plan, "weight", &op.weight, [rows, op.hidden])?;
             let run = |step, product| {
                 let params = Params { step, product, weight_offset, ..params };
@@ -268,13 +273,15 @@ pub(super) fn backward(
 ) -> Result<Vec<Command>> {
     let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
     let params = check(plan, op)?;
-    let slots = op.steps.saturating_add(op.directions).saturating_add(usize::from(carried));
+    let slots = op.slots().saturating_add(usize::from(carried));
     check_min_len(plan, upstream, slots, &[op.batch, op.width()])?;
     if let (Saved::State, Some(c)) = (op.cell.saved(), op.saved) {
         check_min_len(plan, c, slots, &[op.batch, op.width()])?;
     }
-    if carried && op.directions != 1 {
-        return Err(Error::Config("gradients are carried to a recurrence of one direction, this one has 2".to_owned()));
+    if carried && op.is_reverse(op.directions - 1) {
+        return Err(Error::Config(
+            "gradients are carried to a recurrence that reads forwards, this one has a reverse direction".to_owned(),
+        ));
     }
     let weight_offset = contiguous_offset(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
     let params = Params { weight_offset, carried: u32::from(carried), ..params };

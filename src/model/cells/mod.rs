@@ -3,12 +3,14 @@
 //! A cell's arithmetic is a few pointwise functions, in `cpu/cells` and in `shaders/`, in files of the record's name.
 
 pub(crate) mod elman;
+mod gates;
 pub(crate) mod gru;
 pub(crate) mod gru_before;
 pub(crate) mod lstm;
 
 use serde::{Deserialize, Serialize};
 
+pub use gates::GateActivation;
 pub use gru::Reset;
 
 use super::activation::Activation;
@@ -92,6 +94,11 @@ impl Cell {
     #[cfg(feature = "gpu")]
     pub(crate) fn variant(self) -> u32 {
         if let Cell::Elman(activation) = self { activation.variant() } else { 0 }
+    }
+
+    /// Whether it has gates, beside what it computes of its sums.
+    pub(crate) fn is_gated(self) -> bool {
+        !matches!(self, Cell::Elman(_))
     }
 
     pub(crate) fn saved(self) -> Saved {

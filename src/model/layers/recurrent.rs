@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draw, ParameterGroup};
 use crate::error::{Error, Result};
 use crate::model::activation::Activation;
-use crate::model::cells::{Cell, Reset};
+use crate::model::cells::{Cell, GateActivation, Reset};
 use crate::model::shape::check_size;
 
 /// Which ways a recurrent layer reads its sequence.
@@ -26,15 +26,59 @@ pub enum Directions {
     /// (Schuster & Paliwal 1997).
     #[serde(alias = "both")]
     Bidirectional,
+    /// From the last valid step of each sequence to the first: the output at a step is the state after all steps from
+    /// the end to there, at its own step as that of a reverse direction is. Its parameters have the names of a layer
+    /// that reads forwards, `weight_ih_l0`, whose weights over sequences turned round are its own.
+    Reverse,
 }
 
 impl Directions {
     /// D, how many there are.
     pub fn count(self) -> usize {
         match self {
-            Directions::Forward => 1,
+            Directions::Forward | Directions::Reverse => 1,
             Directions::Bidirectional => 2,
         }
+    }
+
+    /// How it reads sequences, in words.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Directions::Forward => "forwards",
+            Directions::Bidirectional => "both ways",
+            Directions::Reverse => "from their end",
+        }
+    }
+}
+
+/// What a layer that reads both ways makes of what its directions say at a step.
+///
+/// ```
+/// use recurrent::{Config, InputKind, Join, Model, Recurrent};
+/// let lstm = Recurrent::lstm(64).bidirectional().with_join(Join::Sum);
+/// let model = Model::new(Config::new(InputKind::Dense(6)).layer(lstm).outputs(2))?;
+/// assert_eq!(model.layout().get("weight").unwrap().shape, [2, 64]); // as wide as one direction
+/// # Ok::<(), recurrent::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// Both, side by side, `[2·H]`: PyTorch's way, and Keras' `merge_mode="concat"`.
+    #[default]
+    Concat,
+    /// Their sum, `[H]`: Keras' "sum".
+    Sum,
+    /// Their mean, `[H]`: Keras' "ave".
+    Mean,
+    /// Their product, element by element, `[H]`: Keras' "mul".
+    Product,
+}
+
+impl Join {
+    /// Whether both stay as they are; a file says nothing of it then.
+    fn is_concat(&self) -> bool {
+        *self == Join::Concat
     }
 }
 
@@ -69,6 +113,12 @@ pub struct Recurrent {
     /// Whether what it reads is added to its output (He et al. 2016), which then has to be as wide.
     #[serde(default)]
     pub residual: bool,
+    /// How what both directions say is joined.
+    #[serde(default, skip_serializing_if = "Join::is_concat")]
+    pub join: Join,
+    /// What its gates are of their sums; the candidate, g or n, is tanh.
+    #[serde(default, skip_serializing_if = "GateActivation::is_sigmoid")]
+    pub gate_activation: GateActivation,
 }
 
 impl Recurrent {
@@ -82,6 +132,8 @@ impl Recurrent {
             learned_initial_state: false,
             forget_bias: None,
             residual: false,
+            join: Join::Concat,
+            gate_activation: GateActivation::Sigmoid,
         }
     }
 
@@ -105,6 +157,18 @@ impl Recurrent {
         Recurrent { directions: Directions::Bidirectional, ..self }
     }
 
+    /// The same layer, reading from the end alone.
+    ///
+    /// ```
+    /// use recurrent::{Config, Directions, InputKind, Recurrent};
+    /// // What comes after each step, and nothing of what came before.
+    /// let config = Config::new(InputKind::Dense(6)).layer(Recurrent::gru(32).reversed()).outputs(2);
+    /// # assert_eq!(config.recurrent_layers().next().unwrap().directions, Directions::Reverse);
+    /// ```
+    pub fn reversed(self) -> Self {
+        Recurrent { directions: Directions::Reverse, ..self }
+    }
+
     /// The same layer with or without biases.
     pub fn with_bias(self, bias: bool) -> Self {
         Recurrent { bias, ..self }
@@ -125,14 +189,29 @@ impl Recurrent {
         Recurrent { residual: true, ..self }
     }
 
-    /// Returns D·H, the width of its output: the directions side by side.
+    /// The same layer, its gates being this function of their sums.
+    pub fn with_gate_activation(self, gate_activation: GateActivation) -> Self {
+        Recurrent { gate_activation, ..self }
+    }
+
+    /// The same layer, its two directions joined so.
+    pub fn with_join(self, join: Join) -> Self {
+        Recurrent { join, ..self }
+    }
+
+    /// Returns the width of its output: D·H where the directions stand side by side, H where they are joined.
     pub fn width(&self) -> usize {
+        if self.join.is_concat() { self.state_width() } else { self.hidden }
+    }
+
+    /// D·H, the width of its states.
+    pub(crate) fn state_width(&self) -> usize {
         self.directions.count().saturating_mul(self.hidden)
     }
 
     /// D·G·H, the width of its gates.
     pub(crate) fn gates(&self) -> usize {
-        self.width().saturating_mul(self.cell.gates())
+        self.state_width().saturating_mul(self.cell.gates())
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -145,11 +224,24 @@ impl Recurrent {
 
     pub(super) fn check(&self) -> Result<()> {
         check_size("hidden units (H)", self.hidden)?;
+        if !self.join.is_concat() && self.directions != Directions::Bidirectional {
+            let (join, directions) = (self.join, self.directions.describe());
+            return Err(Error::Config(format!(
+                "its directions are joined by {join:?}, but it reads sequences {directions}; expected Join::Concat, or both ways"
+            )));
+        }
         if let Cell::Elman(activation) = self.cell
             && !matches!(activation, Activation::Tanh | Activation::Relu)
         {
             return Err(Error::Config(format!(
                 "the activation of an Elman cell is {activation:?}, expected Tanh or Relu"
+            )));
+        }
+        if !self.gate_activation.is_sigmoid() && !self.cell.is_gated() {
+            let (function, cell) = (self.gate_activation, self.cell.name());
+            return Err(Error::Config(format!(
+                "its gates are to be {function:?} of their sums, but a cell of kind {cell} has none; expected \
+                 GateActivation::Sigmoid"
             )));
         }
         match self.forget_bias {

@@ -4,6 +4,7 @@
 use super::dense::DenseLayer;
 use super::dropout::DropoutPlace;
 use super::embedding::EmbeddingLayer;
+use super::join::{self, JoinLayer};
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::norm::NormLayer;
 use super::recurrent::RecurrentLayer;
@@ -29,7 +30,9 @@ impl Builder<'_> {
         };
         let dropout_layers = self.config.layers.iter().filter(|layer| layer.is_dropout()).count();
         if self.is_training && (dropout_layers > 0 || !self.dropout.is_none()) {
-            let sites = 1 + 2 * self.config.recurrent_layers().count() + dropout_layers;
+            let recurrent = self.config.recurrent_layers().count();
+            let weights = if self.dropout.weights > 0.0 { recurrent } else { 0 };
+            let sites = 1 + 2 * recurrent + dropout_layers + weights;
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
         // What an inference starts from is known to the host, which writes it.
@@ -153,7 +156,11 @@ impl Builder<'_> {
             let layer: Box<dyn OpenLayer> = match record {
                 Layer::Embedding(spec) => Box::new(EmbeddingLayer::open(self, place, spec, rows)?),
                 Layer::Recurrent(spec) => {
-                    Box::new(RecurrentLayer::open(self, (at, prefix, at - first), spec, steps, lengths)?)
+                    let layer = Box::new(RecurrentLayer::open(self, (at, prefix, at - first), spec, steps, lengths)?);
+                    match join::of_rows(self.config, at, spec) {
+                        Some(join) => Box::new(JoinLayer::open(self, (at, join), layer, [rows, spec.width()])?),
+                        None => layer,
+                    }
                 }
                 Layer::Dense(spec) => Box::new(DenseLayer::open(self, place, spec, rows)?),
                 Layer::LayerNorm(spec) => Box::new(NormLayer::open(self, place, spec, sizes)?),

@@ -14,6 +14,8 @@ pub(super) enum Site {
     /// Between this recurrent layer and what reads it.
     Outputs(usize),
     Hidden(usize),
+    /// U of this recurrent layer.
+    Weights(usize),
     /// A layer of its own, at this rate.
     Layer(usize, f64),
 }

@@ -9,6 +9,7 @@ mod dense;
 mod dropout;
 mod embedding;
 mod forward;
+mod join;
 mod layer;
 mod loss;
 mod norm;
@@ -294,7 +295,7 @@ impl<'a> Builder<'a> {
 
     /// How dropout draws at a place, if it does there.
     fn draw(&self, site: Site) -> Option<DropoutDraw> {
-        let Dropout { inputs, outputs, hidden, .. } = self.dropout;
+        let Dropout { inputs, outputs, hidden, weights, .. } = self.dropout;
         let recurrent = |layer: usize| self.config.layers[..layer].iter().filter(|l| l.is_recurrent()).count();
         let dropout = |layer: usize| self.config.layers[..layer].iter().filter(|l| l.is_dropout()).count();
         let (site, rate) = match site {
@@ -306,6 +307,12 @@ impl<'a> Builder<'a> {
                 return self.keys.map(|keys| DropoutDraw { keys, site, rate });
             }
             Site::Hidden(layer) => (2 + 2 * recurrent(layer), hidden),
+            // Behind all others, which keep their keys.
+            Site::Weights(layer) => {
+                let all = self.config.layers.len();
+                let before = 1 + 2 * recurrent(all) + dropout(all);
+                (before + recurrent(layer), weights)
+            }
         };
         self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })
     }

@@ -5,9 +5,10 @@
 use std::cell::Cell;
 
 use super::Builder;
+use super::join;
 use super::layer::{Done, Link, Part, Segment, Tape};
 use crate::error::{Error, Result};
-use crate::model::{Directions, Layer, Pool};
+use crate::model::{Directions, Join, Layer, Pool};
 use crate::plan::{DType, Lifetime, Op, Pool as PoolRows, PoolGradient, PoolKind, TensorId, View, ZeroTensor};
 
 /// Numbers of steps are kept as f32, which holds all of them up to here.
@@ -18,6 +19,8 @@ const MAX_STEPS: usize = 1 << 24;
 pub(super) struct PoolLayer {
     /// `[B, N]` and how it is made, unless the rows are those of the last step as they stand.
     pooled: Option<(PoolKind, View)>,
+    /// How both directions' last states are joined, if they are, and to what, `[B, H]`.
+    joined: Option<(Join, View)>,
 }
 
 impl PoolLayer {
@@ -26,8 +29,10 @@ impl PoolLayer {
         let kind = match (pool, below) {
             // A recurrence's rows hold the last state of a sequence that has ended.
             (Pool::Last, Layer::Recurrent(layer)) if below.holds_state() => match layer.directions {
-                Directions::Forward => return Ok(PoolLayer { pooled: None }),
+                Directions::Forward => return Ok(PoolLayer { pooled: None, joined: None }),
                 Directions::Bidirectional => PoolKind::Last,
+                // Where it ends.
+                Directions::Reverse => PoolKind::FirstRow,
             },
             (Pool::Last, _) => PoolKind::LastRow,
             (Pool::First, _) => PoolKind::FirstRow,
@@ -42,8 +47,17 @@ impl PoolLayer {
             }
             (Pool::Max, _) => PoolKind::Max,
         };
-        let pooled = builder.real("pooled", &[builder.batch, width], Lifetime::Transient)?;
-        Ok(PoolLayer { pooled: Some((kind, View::new(pooled, 0, builder.batch, width))) })
+        let (batch, join) = (builder.batch, join::of_pool(below, Some(&Layer::Pool(pool))));
+        let sides = if join.is_some() { 2 * width } else { width };
+        let pooled = builder.real("pooled", &[batch, sides], Lifetime::Transient)?;
+        let joined = match join {
+            None => None,
+            Some(join) => {
+                let joined = builder.real("pooled_joined", &[batch, width], Lifetime::Transient)?;
+                Some((join, View::new(joined, 0, batch, width)))
+            }
+        };
+        Ok(PoolLayer { pooled: Some((kind, View::new(pooled, 0, batch, sides))), joined })
     }
 
     /// `[B, N]`: what a mean lost to rounding so far, or which step a maximum is of.
@@ -57,14 +71,18 @@ impl PoolLayer {
         let (skipped, rows, directions) = (part.first, top.rows, top.tape.directions());
         let excess = Self::excess(builder, out)?;
         builder.push(Op::Pool(PoolRows { kind, directions, skipped, rows, lengths, out, excess }));
+        if let Some((join, joined)) = self.joined {
+            builder.join(join, out, joined);
+        }
         Ok(())
     }
 
     /// `[B, N]`, after the last part.
     pub(super) fn rows(&self, builder: &Builder<'_>, top: &Done) -> View {
-        match self.pooled {
-            Some((_, pooled)) => pooled,
-            None => last(builder, top.rows),
+        match (self.joined, self.pooled) {
+            (Some((_, joined)), _) => joined,
+            (None, Some((_, pooled))) => pooled,
+            (None, None) => last(builder, top.rows),
         }
     }
 
@@ -75,9 +93,16 @@ impl PoolLayer {
 
     /// From the gradient of the rows, which was `made` before or now, to that of a segment's steps.
     pub(super) fn backward(&self, builder: &mut Builder<'_>, segment: Segment, top: &Done, made: bool) -> Result<()> {
-        let Some((kind, d)) = self.pooled else {
+        let Some((kind, mut d)) = self.pooled else {
             return if made { Ok(()) } else { zeros(builder, top).map(|_| ()) };
         };
+        if let Some((join, joined)) = self.joined {
+            // Beside what was pooled, which a product reads again.
+            let out = builder.scratch("pooled_gradient", &[d.rows, d.cols], DType::F32)?;
+            let out = View::new(out, 0, d.rows, d.cols);
+            builder.join_gradient(join, joined, d, out);
+            d = out;
+        }
         let (rows, directions) = (top.tape.gradient(builder)?, top.tape.directions());
         let (skipped, lengths) = (segment.first, builder.lengths);
         let at = if kind == PoolKind::Max { Some(Self::excess(builder, d)?) } else { None };
@@ -98,7 +123,7 @@ impl Tape for PoolTape<'_> {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
         match self.pool.pooled {
             // What was read gives way to its gradient.
-            Some((_, pooled)) => Ok(pooled),
+            Some(_) => Ok(self.pool.rows(builder, self.top)),
             None if self.is_open.replace(true) => self.top.tape.gradient(builder).map(|all| last(builder, all)),
             None => zeros(builder, self.top).map(|all| last(builder, all)),
         }

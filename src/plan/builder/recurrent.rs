@@ -6,10 +6,11 @@
 use super::Builder;
 use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
-use crate::model::{Layer, Recurrent, Saved};
+use crate::model::{Directions, Layer, Recurrent, Saved};
 use crate::plan::{
-    BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GradientNorms, InitialStateGradient, Lifetime, MatMul,
-    Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient, tile::Work,
+    BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GradientNorms, InitialStateGradient, Lifetime,
+    MaskSlices, MatMul, Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way,
+    WeightGradient, tile::Work,
 };
 
 /// A recurrent layer of a window: what all parts of it share.
@@ -47,14 +48,15 @@ impl RecurrentLayer {
         steps: usize,
         lengths: TensorId,
     ) -> Result<Self> {
-        let Recurrent { cell, hidden, .. } = *spec;
+        let Recurrent { cell, gate_activation, hidden, .. } = *spec;
         let (directions, batch, prefix) = (spec.directions.count(), builder.batch, prefix.to_owned());
         let training = builder.is_training;
-        let (slots, storage_dtype) = (steps.saturating_add(directions), builder.storage_dtype);
+        let (reverse, storage_dtype) = (spec.directions == Directions::Reverse, builder.storage_dtype);
+        let slots = steps.saturating_add(if reverse { 2 } else { directions });
         // One more for the gradient that one segment carries to the segment before it.
         let of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
         let (own, history) = if training { (layer, layer) } else { builder.alike(layer) };
-        let (gates, width) = (spec.gates(), spec.width());
+        let (gates, width) = (spec.gates(), spec.state_width());
         let gates = builder.scratch(&format!("gates_l{own}"), &[steps, batch, gates], storage_dtype)?;
         let history = builder.scratch(&format!("history_l{history}"), &[slots, batch, width], storage_dtype)?;
         let saved = match cell.saved() {
@@ -68,7 +70,19 @@ impl RecurrentLayer {
             Some((name, shape, dtype)) => Some(builder.scratch(&name, &shape, dtype)?),
         };
         let name = parameter(&prefix, "weight_hh", number);
-        let weight = builder.weight(&name);
+        let weight = match builder.draw(Site::Weights(layer)) {
+            None => builder.weight(&name),
+            // One mask for all products of the window.
+            Some(draw) => {
+                let input = builder.weight(&name);
+                let shape = [input.rows, input.cols];
+                let masked =
+                    builder.plan.tensor(&format!("{name}.masked"), &shape, storage_dtype, Lifetime::Transient)?;
+                let out = View::new(masked, 0, shape[0], shape[1]);
+                builder.push(Op::Dropout(DropoutMask { input: Some(input), out, draw, first: 0, period: shape[0] }));
+                out
+            }
+        };
         let bias = builder.parameter(&parameter(&prefix, "bias_hh", number));
         let work = work(spec, batch, Way::Forward);
         let mut weight_transposed = None;
@@ -91,7 +105,9 @@ impl RecurrentLayer {
         };
         let recurrence = Recurrence {
             cell,
+            gate_activation,
             directions,
+            reverse,
             steps,
             batch,
             hidden,
@@ -241,7 +257,7 @@ impl RecurrentTape {
     /// `[T+D, B, D·H]`: the gradient of its outputs, which the layer above it, or the read-out, has made; with one slot
     /// more for what comes from a later segment.
     fn upstream(&self, builder: &mut Builder<'_>) -> Result<TensorId> {
-        let more = self.recurrence.directions + usize::from(builder.segment < builder.steps);
+        let more = self.recurrence.slots() - self.recurrence.steps + usize::from(builder.segment < builder.steps);
         let shape = [builder.segment.saturating_add(more), builder.batch, self.recurrence.width()];
         builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)
     }
@@ -270,7 +286,7 @@ impl RecurrentTape {
         let op = &self.recurrence;
         let (hidden, rows, width, batch) = (op.hidden, op.rows(), op.width(), builder.batch);
         let second = op.saved.filter(|_| op.cell.saved() == Saved::Operand);
-        let mut operands = vec![(op.history, op.directions, 0..op.cell.first_gates() * hidden)];
+        let mut operands = vec![(op.history, op.slots() - op.steps, 0..op.cell.first_gates() * hidden)];
         operands.extend(second.map(|operand| (operand, 0, op.cell.first_gates() * hidden..rows)));
         for (mut operand, more, part) in operands {
             let is_history = operand == op.history;
@@ -285,7 +301,7 @@ impl RecurrentTape {
             }
             for direction in 0..op.directions {
                 // From the slot before that of the first step in time; of the reverse direction that is the later one.
-                let first = if is_history { 2 * direction * batch } else { 0 };
+                let first = if is_history && op.is_reverse(direction) { 2 * batch } else { 0 };
                 let x = View::new(operand, first * width, op.steps * batch, width).columns(direction * hidden, hidden);
                 let d = View::new(op.recurrent_gradient(), 0, op.steps * batch, op.directions * rows);
                 let d = d.columns(direction * rows + part.start, part.len());
@@ -296,6 +312,11 @@ impl RecurrentTape {
                 let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
                 builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
             }
+        }
+        if let Some(draw) = builder.draw(Site::Weights(self.layer)) {
+            let View { offset: weight, rows, cols, .. } =
+                builder.weight(&parameter(&self.prefix, "weight_hh", self.number));
+            builder.push(Op::MaskSlices(MaskSlices { slices, weight, len: rows * cols, draw }));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Dropout: elements left out at random, the same ones wherever the numbers of a draw are the same.
 
-use super::{Operand, Operation};
+use super::{Operand, Operation, rows};
 use crate::plan::{Plan, TensorId, View};
 
 /// Which elements a dropout keeps: those whose number is not among the lowest part `rate` of 32 bits. An element's
@@ -53,5 +53,37 @@ impl Operation for DropoutMask {
 
     fn note(&self) -> String {
         format!(", site {}, p {}", self.draw.site, self.draw.rate)
+    }
+}
+
+/// `slices[s, weight + j] = slices[s, weight + j]·m(j)` for every slice s: the gradient of a matrix of which
+/// [`DropoutMask`] left some elements out, m being its mask.
+#[derive(Clone, Debug)]
+pub struct MaskSlices {
+    /// `[S, flat]`, read and written from `weight` on.
+    pub slices: TensorId,
+    /// Where the matrix starts in a slice.
+    pub weight: usize,
+    /// How many elements it has.
+    pub len: usize,
+    /// The position of an element is its place in the matrix.
+    pub draw: DropoutDraw,
+}
+
+impl Operation for MaskSlices {
+    fn name(&self) -> String {
+        "masked gradient".to_owned()
+    }
+
+    fn operands(&self, plan: &Plan) -> Vec<Operand> {
+        vec![Operand::update((self.slices, self.flops(plan))), self.draw.operand()]
+    }
+
+    fn flops(&self, plan: &Plan) -> u64 {
+        rows(plan, self.slices) * self.len as u64
+    }
+
+    fn note(&self) -> String {
+        format!(" at {}, site {}, p {}", self.weight, self.draw.site, self.draw.rate)
     }
 }

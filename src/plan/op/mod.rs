@@ -6,6 +6,7 @@
 
 mod activation;
 mod dropout;
+mod join;
 mod loss;
 mod normalize;
 mod pool;
@@ -15,7 +16,8 @@ mod state;
 mod update;
 
 pub use activation::{Activate, ActivateGradient};
-pub use dropout::{DropoutDraw, DropoutMask};
+pub use dropout::{DropoutDraw, DropoutMask, MaskSlices};
+pub use join::{JoinDirections, JoinGradient};
 pub use loss::{LossGradient, Sum};
 pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
@@ -36,6 +38,12 @@ pub enum Op {
     Zero(ZeroTensor),
     /// A matrix added to another.
     Accumulate(Accumulate),
+    /// A dropout's mask on the gradient of weights.
+    MaskSlices(MaskSlices),
+    /// Both directions of a layer made one.
+    Join(JoinDirections),
+    /// The same, backwards.
+    JoinGradient(JoinGradient),
     /// The initial state, where it is learned.
     InitialState(InitialState),
     /// The lengths of what is left of sequences.
@@ -124,6 +132,9 @@ impl Op {
             Op::Copy(op) => op,
             Op::Zero(op) => op,
             Op::Accumulate(op) => op,
+            Op::MaskSlices(op) => op,
+            Op::Join(op) => op,
+            Op::JoinGradient(op) => op,
             Op::InitialState(op) => op,
             Op::RemainingLengths(op) => op,
             Op::Dropout(op) => op,

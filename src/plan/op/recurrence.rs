@@ -1,20 +1,24 @@
 //! The recurrence of a window, forwards and backwards: one record for all cells and both ways of sharing it out.
 
 use super::{Operand, Operation};
-use crate::model::{Activation, Cell, Reset, Saved};
+use crate::model::{Activation, Cell, GateActivation, Reset, Saved};
 use crate::plan::walk::Walk;
 use crate::plan::{Plan, RecurrenceMode, TensorId, Tile, View, Way};
 
 /// The recurrence over T steps; forwards it fills the history, backwards it turns the gates into their gradients.
 ///
-/// D directions run side by side, the second from the last step to the first. A sequence that is shorter holds its
+/// D directions run side by side, the second, or the only one of a reverse recurrence, from the last step to the first. A sequence that is shorter holds its
 /// state while the others go on, so its final state is its last one, and the reverse direction starts at its own end.
 #[derive(Clone, Debug)]
 pub struct Recurrence {
     /// The cell.
     pub cell: Cell,
+    /// What its gates are of their sums.
+    pub gate_activation: GateActivation,
     /// D, 1 or 2.
     pub directions: usize,
+    /// Whether the one direction is from the last step to the first.
+    pub reverse: bool,
     /// T.
     pub steps: usize,
     /// B.
@@ -34,9 +38,9 @@ pub struct Recurrence {
     /// `[T, B, D·G·H]`. Forwards: W·x + b_W, read; a cell that needs them later leaves its activated gates in their
     /// place. Backwards: the gradient of W·x + b_W, written.
     pub gates: TensorId,
-    /// h `[T+D, B, D·H]`. Of the forward direction slot 0 is the initial state and slot t + 1 is h after step t; of the
-    /// reverse direction slot T+1 is the initial state, and slot t + 1 again is h after step t. Forwards: slots 1 to T
-    /// are written. Backwards: read.
+    /// h `[T+D, B, D·H]`, of a reverse recurrence `[T+2, B, H]`. Of the forward direction slot 0 is the initial state
+    /// and slot t + 1 is h after step t; of the reverse direction slot T+1 is the initial state, and slot t + 1 again
+    /// is h after step t. Forwards: slots 1 to T are written. Backwards: read.
     pub history: TensorId,
     /// What the cell keeps beside gates and h: c `[T+D, B, D·H]` of an LSTM (slots as in the history; backwards the
     /// gradient of the c before it takes a c's place), U·h + b_U `[T, B, D·G·H]` of a GRU (backwards its gradient), or
@@ -71,7 +75,17 @@ impl Recurrence {
     /// with `None`.
     pub(crate) fn slot(&self, direction: usize, step: Option<usize>) -> usize {
         let done = step.map_or(0, |step| step + 1);
-        if direction == 0 { done } else { self.steps + 1 - done }
+        if self.is_reverse(direction) { self.steps + 1 - done } else { done }
+    }
+
+    /// Whether a direction is from the last step to the first.
+    pub(crate) fn is_reverse(&self, direction: usize) -> bool {
+        self.reverse || direction == 1
+    }
+
+    /// The slots of a history.
+    pub(crate) fn slots(&self) -> usize {
+        self.steps.saturating_add(if self.reverse { 2 } else { self.directions })
     }
 }
 
@@ -86,7 +100,7 @@ pub struct BackwardRecurrence {
     /// Whether the gradient of the initial state is wanted; else part of it is left at its slot.
     pub to_start: bool,
     /// Whether the steps go on after these, and the gradient of the last state comes from there: of h it lies in slot
-    /// T+1 of `upstream`, of a second state in slot T+1 of its history. For one direction.
+    /// T+1 of `upstream`, of a second state in slot T+1 of its history. For one direction, which is forward.
     pub carried: bool,
 }
 

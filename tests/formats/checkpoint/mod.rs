@@ -19,8 +19,8 @@ use recurrent::recipe::{
     Clip, DecayScope, Dropout, GradientCheckpointing, LearningRateSchedule, Loss, Optimizer, Recipe,
 };
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, Directions, Error, Init, InputKind, Layout, Model,
-    Pool, Reset, Start, State, Targets, Trainer,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Config, Device, Directions, Error, GateActivation, Init,
+    InputKind, Join, Layout, Model, Pool, Reset, Start, State, Targets, Trainer,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -149,7 +149,7 @@ fn configs() -> Vec<Config> {
     let inits = [Init::Uniform, Init::Glorot, Init::Orthogonal, Init::Identity];
     let mut configs = Vec::new();
     for (cell, layers) in cells.into_iter().flat_map(|cell| (1..=3).map(move |layers| (cell, layers))) {
-        for directions in [Directions::Forward, Directions::Bidirectional] {
+        for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
             for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
                 for read_out in [None, Some(Pool::Last), Some(Pool::First), Some(Pool::Mean), Some(Pool::Max)] {
                     let at = configs.len();
@@ -157,6 +157,7 @@ fn configs() -> Vec<Config> {
                     let config = Config::of_cell(cell, input, 1 + at % 5, 1 + at % 2)
                         .with_layers(layers)
                         .with_directions(directions)
+                        .with_join(if directions == Directions::Bidirectional { JOINS[at % 4] } else { Join::Concat })
                         .with_bias(bias)
                         .with_learned_initial_state(learned_initial_state)
                         .with_pool(read_out)
@@ -168,6 +169,9 @@ fn configs() -> Vec<Config> {
                         1 => with_heads(with_dense(config)),
                         _ => config,
                     };
+                    if cell.gates() > 1 && at % 3 == 0 {
+                        configs.push(config.clone().with_gate_activation(GateActivation::HardSigmoid));
+                    }
                     if cell == Cell::Lstm && bias {
                         configs.push(config.clone().with_forget_bias(0.1 + 0.2));
                     }
@@ -178,6 +182,8 @@ fn configs() -> Vec<Config> {
     }
     configs
 }
+
+const JOINS: [Join; 4] = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
 
 /// Every function of a dense layer.
 const FUNCTIONS: [Activation; 6] = [
@@ -208,7 +214,7 @@ fn recipes(config: &Config) -> Vec<Recipe> {
             .with_optimizer(Optimizer::adam_w(0.01), 1e-3)
             .with_decay_scope(DecayScope::All)
             .with_schedule(LearningRateSchedule::Cosine { warm_up: 10, total: 1000, floor: 0.0 })
-            .with_dropout(Dropout::variational(0.0, 0.7).with_seed(u64::MAX)),
+            .with_dropout(Dropout::variational(0.0, 0.7).with_weights(0.3).with_seed(u64::MAX)),
     ];
     if config.recurrent_layers().next().unwrap().directions == Directions::Forward {
         let all = [GradientCheckpointing::Sqrt, GradientCheckpointing::Steps(7)];

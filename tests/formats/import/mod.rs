@@ -88,7 +88,7 @@ fn every_config() -> Vec<Config> {
         [Cell::Elman(Activation::Tanh), Cell::Elman(Activation::Relu), Cell::Lstm, Cell::Gru(Reset::AfterProduct)]
     {
         for layers in [1, 3] {
-            for directions in [Directions::Forward, Directions::Bidirectional] {
+            for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
                 for (bias, learned_initial_state) in [(true, true), (true, false), (false, true), (false, false)] {
                     configs.push(
                         Config::of_cell(cell, InputKind::Tokens(5), 3, 2)

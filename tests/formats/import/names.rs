@@ -113,6 +113,12 @@ fn a_network_is_taken_whole_or_not_at_all() {
             "fit a configuration with `layers` 2 (given: 1), `directions` Bidirectional (given: Forward), \
              `bias` true (given: false)",
         ),
+        // One direction has the same names whichever it is.
+        (
+            gru().with_layers(2),
+            gru().with_directions(Directions::Reverse),
+            "fit a configuration with `layers` 2 (given: 1)",
+        ),
         // The other way round tensors are missing, and the advice is the same.
         (gru(), both(), "fit a configuration with `layers` 1 (given: 2), `directions` Forward (given: Bidirectional)"),
     ] {

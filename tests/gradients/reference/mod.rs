@@ -11,7 +11,10 @@ mod tape;
 
 use recurrent::BatchShape;
 use recurrent::recipe::Loss;
-use recurrent::{Activation, Cell, Config, Dense, Embedding, InputKind, Layer, Layout, Pool, Recurrent, Reset};
+use recurrent::{
+    Activation, Cell, Config, Dense, Directions, Embedding, GateActivation, InputKind, Join, Layer, Layout, Pool,
+    Recurrent, Reset,
+};
 
 use self::tape::{Number, Tape};
 use crate::common::heads::{Targets, head_label_count, head_losses};
@@ -48,7 +51,7 @@ fn affine<'a>(m: &[Number<'a>], v: &[Number<'a>], b: &[Number<'a>], row: usize) 
 
 /// h_t, and c_t of an LSTM, from x_t, h_(t-1) and c_(t-1).
 fn step<'a>(
-    cell: Cell,
+    (cell, gate): (Cell, GateActivation),
     Weights { w, u, b_w, b_u }: &Weights<'_, 'a>,
     (x, h, c): (&[Number<'a>], &[Number<'a>], &[Number<'a>]),
 ) -> (Vec<Number<'a>>, Vec<Number<'a>>) {
@@ -57,6 +60,13 @@ fn step<'a>(
     let of_x = |k: usize, j: usize| affine(w, x, b_w, k * h.len() + j);
     let of_h = |k: usize, j: usize| affine(u, h, b_u, k * h.len() + j);
     let sum = |k: usize, j: usize| of_x(k, j) + of_h(k, j);
+    // The function around a gate's sum: `hard_sigmoid` of Keras 3, and of Keras 2.
+    let gate = |sum: Number<'a>| match gate {
+        GateActivation::Sigmoid => sum.sigmoid(),
+        GateActivation::HardSigmoid => sum.hard_sigmoid(1.0 / 6.0),
+        GateActivation::SteepHardSigmoid => sum.hard_sigmoid(0.2),
+        _ => panic!("a function that the reference does not know"),
+    };
     match cell {
         // h_t = f(W·x_t + b_W + U·h_(t-1) + b_U): Elman, *Finding Structure in Time*, 1990.
         Cell::Elman(Activation::Tanh) => (units.map(|j| sum(0, j).tanh()).collect(), Vec::new()),
@@ -66,7 +76,7 @@ fn step<'a>(
         Cell::Lstm => {
             let (mut h_t, mut c_t) = (Vec::new(), Vec::new());
             for j in units {
-                let (i, f, g, o) = (sum(0, j).sigmoid(), sum(1, j).sigmoid(), sum(2, j).tanh(), sum(3, j).sigmoid());
+                let (i, f, g, o) = (gate(sum(0, j)), gate(sum(1, j)), sum(2, j).tanh(), gate(sum(3, j)));
                 c_t.push(f * c[j] + i * g);
                 h_t.push(o * c_t[j].tanh());
             }
@@ -75,7 +85,7 @@ fn step<'a>(
         // h_t = (1 - z) ⊙ n + z ⊙ h_(t-1), gates in the order r, z, n: Cho et al., *Learning Phrase Representations
         // using RNN Encoder-Decoder for Statistical Machine Translation*, 2014.
         Cell::Gru(reset) => {
-            let r: Vec<_> = units.clone().map(|j| sum(0, j).sigmoid()).collect();
+            let r: Vec<_> = units.clone().map(|j| gate(sum(0, j))).collect();
             let r_h: Vec<_> = units.clone().map(|j| r[j] * h[j]).collect();
             let unit = |j: usize| {
                 let recurrent = match reset {
@@ -85,7 +95,7 @@ fn step<'a>(
                     Reset::BeforeProduct => affine(u, &r_h, b_u, 2 * h.len() + j),
                     _ => panic!("a reset that the reference does not know"),
                 };
-                let (z, n) = (sum(1, j).sigmoid(), (of_x(2, j) + recurrent).tanh());
+                let (z, n) = (gate(sum(1, j)), (of_x(2, j) + recurrent).tanh());
                 n - z * n + z * h[j]
             };
             (units.map(unit).collect(), Vec::new())
@@ -102,6 +112,19 @@ fn normalized<'a>(x: &[Number<'a>], gain: &[Number<'a>], bias: &[Number<'a>], ep
     let squares: Vec<_> = apart.iter().map(|a| *a * *a).collect();
     let inverse = (mean(&squares) + epsilon).inverse_root();
     (0..x.len()).map(|j| apart[j] * inverse * gain[j] + bias[j]).collect()
+}
+
+/// What both directions say at a step made one: Keras' `Bidirectional`, `merge_mode`.
+fn joined<'a>(join: Join, row: Vec<Number<'a>>) -> Vec<Number<'a>> {
+    let (forward, reverse) = row.split_at(row.len() / 2);
+    let pairs = forward.iter().zip(reverse);
+    match join {
+        Join::Concat => row,
+        Join::Sum => pairs.map(|(a, b)| *a + *b).collect(),
+        Join::Mean => pairs.map(|(a, b)| (*a + *b).times(0.5)).collect(),
+        Join::Product => pairs.map(|(a, b)| *a * *b).collect(),
+        _ => panic!("a way of joining that the reference does not know"),
+    }
 }
 
 /// The function around a dense layer's sum.
@@ -192,12 +215,12 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
     for b in 0..batch {
         let length = window.lengths[b] as usize;
         let mut rows: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
-        // Where the second direction's columns begin, of rows that hold a sequence's last state.
-        let mut ends = None;
+        // The last states of a recurrent layer, where these are its rows.
+        let mut ends: Option<Vec<Number>> = None;
         for (at, layer) in config.layers.iter().enumerate() {
             let read = rows.clone();
             match *layer {
-                Layer::Recurrent(Recurrent { cell, hidden, .. }) => {
+                Layer::Recurrent(Recurrent { cell, hidden, directions, join, gate_activation, .. }) => {
                     let of_layer = parts.iter().find(|part| part.layer == at && part.kind == 0).unwrap();
                     let StatePart { ref prefix, number, .. } = *of_layer;
                     let mut above = vec![Vec::new(); length];
@@ -219,10 +242,11 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                         let (mut h, mut c) = (start(0), start(1));
                         // The reverse direction reads from the last valid step to the first, and its outputs stand
                         // behind the forward direction's: Schuster & Paliwal, *Bidirectional Recurrent Neural
-                        // Networks*, 1997.
+                        // Networks*, 1997. A layer may have it alone.
                         for n in 0..length {
-                            let t = if way == 0 { n } else { length - 1 - n };
-                            (h, c) = step(cell, &weights, (&rows[t], &h, &c));
+                            let is_reverse = way == 1 || directions == Directions::Reverse;
+                            let t = if is_reverse { length - 1 - n } else { n };
+                            (h, c) = step((cell, gate_activation), &weights, (&rows[t], &h, &c));
                             above[t].extend(h.iter().copied());
                         }
                         for (part, last) in [(part(0), h), (part(1), c)] {
@@ -230,7 +254,11 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                             last.iter().enumerate().for_each(|(j, value)| results.state[place(part) + j] = value.value);
                         }
                     }
-                    (rows, ends) = (above, Some(hidden));
+                    // Of either direction what it ends with.
+                    let reverse_from = if directions == Directions::Reverse { 0 } else { hidden };
+                    let last = [&above[length - 1][..reverse_from], &above[0][reverse_from..]].concat();
+                    ends = Some(joined(join, last));
+                    rows = above.into_iter().map(|row| joined(join, row)).collect();
                 }
                 Layer::Embedding(Embedding { width, padding, .. }) => {
                     // A row of zeros and ones picks the row of a token, whose gradient padding cuts off.
@@ -266,9 +294,8 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                     let column = |j: usize| rows.iter().map(move |row| row[j]);
                     let mean = |j| column(j).reduce(|a, b| a + b).unwrap().times(1.0 / length as f64);
                     let most = |j| column(j).reduce(|a, b| if b.value > a.value { b } else { a }).unwrap();
-                    let row = match (pool, ends) {
-                        // Of either direction what it ends with.
-                        (Pool::Last, Some(ends)) => [&rows[length - 1][..ends], &rows[0][ends..]].concat(),
+                    let row = match (pool, ends.take()) {
+                        (Pool::Last, Some(ends)) => ends,
                         (Pool::Last, None) => rows[length - 1].clone(),
                         (Pool::First, _) => rows[0].clone(),
                         (Pool::Mean, _) => (0..width).map(mean).collect(),

@@ -60,6 +60,12 @@ impl<'a> Number<'a> {
         self.function(y, y * (1.0 - y))
     }
 
+    /// min(max(a·slope + 1/2, 0), 1)
+    pub fn hard_sigmoid(self, slope: f64) -> Number<'a> {
+        let y = self.value * slope + 0.5;
+        self.function(y.clamp(0.0, 1.0), if y > 0.0 && y < 1.0 { slope } else { 0.0 })
+    }
+
     /// max(0, a)
     pub fn relu(self) -> Number<'a> {
         self.function(self.value.max(0.0), if self.value > 0.0 { 1.0 } else { 0.0 })
