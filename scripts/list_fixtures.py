@@ -11,6 +11,7 @@ it, what a case's tensors are and how a file of many cases is laid out. What is 
     readout                   "every" [T,B,O], or "pooled" [B,O]
     targets.NAME, mask.NAME,  of a head of that name; its loss is in turn the mean squared error
     logits.NAME               times 0.75 and the cross entropy times 1.5, and `loss` the sum of all
+    column.NAME               what is read of a column: [T,B], or [T,B,·] numbers
     h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
                               c of those that are LSTMs
 
@@ -29,6 +30,7 @@ out, with an nn.Linear that has none.
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -75,6 +77,14 @@ def embedding(width, padding=None):
 
 def norm(epsilon=1e-5):
     return {"layer_norm": {"epsilon": epsilon}}
+
+
+def tokens_beside(name, count, width, padding=None):
+    return {"name": name, "input": {"tokens": count}, "embedding": {"width": width, "padding": padding}}
+
+
+def numbers_beside(name, count):
+    return {"name": name, "input": {"dense": count}, "embedding": None}
 
 
 def pool(kind):
@@ -149,22 +159,56 @@ CASES = [
         [("tags", 1, 2), ("kind", 3, 4), ("below", 2, 1), ("norm", 4, 3)],
     ),
     ("heads_of_last", "dense", "mse", True, [recurrent("rnn", 4), pool("last")], [("pool", 2, 1), ("steps", 1, 3)]),
+    (
+        "beside_words",
+        "tokens",
+        "cross_entropy",
+        True,
+        [embedding(4, 1), norm(), recurrent("gru", 5, True)],
+        [("low", 1, 2)],
+        [tokens_beside("kind", 6, 3, 2), numbers_beside("shape", 2), tokens_beside("end", 9, 2)],
+    ),
+    (
+        "beside_numbers",
+        "dense",
+        "mse",
+        True,
+        [recurrent("lstm", 5), pool("max")],
+        [],
+        [numbers_beside("more", 3), tokens_beside("key", 4, 2)],
+    ),
 ]
 
 # Where dropout stands in an nn.Sequential of a case: above so many of its layers.
 SEQUENTIAL = {"stacks": [2, 4], "below": [1], "table": [1, 3], "tied": [], "norms": [1, 7]}
 
 
+class Sides(NamedTuple):
+    """What stands beside the list: heads (the record, the module, the loss and its weight) and columns' tables."""
+
+    heads: list
+    tables: dict
+
+
+def column_width(record):
+    return record["embedding"]["width"] if record["embedding"] else record["input"]["dense"]
+
+
 def modules(config):
     """The modules in their order: the name, the module and the record."""
-    width, made, kinds = I, [], {}
+    beside, tables = sum(column_width(record) for record in config.get("columns", [])), {}
+    for record in config.get("columns", []):
+        if record["embedding"]:
+            count, table = record["input"]["tokens"], record["embedding"]
+            tables[record["name"]] = nn.Embedding(count, table["width"], table["padding"])
+    width, made, kinds = I + (beside if "dense" in config["input"] else 0), [], {}
     for layer in config["layers"]:
         ((kind, record),) = layer.items()
         if kind in ("pool", "dropout"):
             made.append((None, None, layer))
             continue
         if kind == "embedding":
-            width = record["width"]
+            width = record["width"] + beside
             made.append((kind, (kind, I, record, 1), layer))
             continue
         if kind == "recurrent":
@@ -203,21 +247,24 @@ def modules(config):
     # Behind which layer each stands, its width, its module and its loss.
     heads = []
     for at, record in enumerate(config.get("heads", [])):
-        below = I
+        below = I + (beside if "dense" in config["input"] else 0)
         for layer in config["layers"][: record["reads"]]:
             ((kind, options),) = layer.items()
             if kind == "recurrent":
                 below = options["hidden"] * (1 + (options["directions"] == "bidirectional"))
-            below = options["units"] if kind == "dense" else options["width"] if kind == "embedding" else below
+            if kind == "embedding":
+                below = options["width"] + beside
+            below = options["units"] if kind == "dense" else below
         heads.append((record, nn.Linear(below, record["outputs"]), [("mse", 0.75), ("cross_entropy", 1.5)][at % 2]))
     if config["tied"]:
         head.weight = made[0][1].weight
-    return made, head, heads
+    return made, head, Sides(heads, tables)
 
 
-def parameters_of(made, head, heads):
+def parameters_of(made, head, sides):
     named = [(name, module) for name, module, _ in made if module is not None] + [("head.0", head)]
-    named += [(f"head.{record['name']}", module) for record, module, _ in heads]
+    named += [(f"head.{record['name']}", module) for record, module, _ in sides.heads]
+    named += [(f"column.{name}", module) for name, module in sides.tables.items()]
     all_of = {f"{name}.{key}": value for name, module in named for key, value in module.named_parameters()}
     if head.weight is all_of.get("embedding.weight"):
         del all_of["head.0.weight"]
@@ -226,8 +273,8 @@ def parameters_of(made, head, heads):
 
 def build(seed, case):
     generator = torch.Generator().manual_seed(seed)
-    made, head, heads = modules(case["config"])
-    parameters = parameters_of(made, head, heads)
+    made, head, sides = modules(case["config"])
+    parameters = parameters_of(made, head, sides)
     for parameter in parameters.values():
         nn.init.uniform_(parameter, -0.6, 0.6, generator=generator)
     lengths = draw_lengths(case, generator) if case["unequal"] else torch.full((B,), T, dtype=torch.int32)
@@ -254,7 +301,13 @@ def build(seed, case):
     mask.view(-1)[0] = 0
     batch["mask"] = mask
     layers = case["config"]["layers"]
-    for record, _, (loss, _) in heads:
+    for record in case["config"].get("columns", []):
+        name, kind = f"column.{record['name']}", record["input"]
+        if "tokens" in kind:
+            batch[name] = torch.randint(kind["tokens"], (T, B), generator=generator, dtype=torch.int32)
+        else:
+            batch[name] = torch.randn(T, B, kind["dense"], generator=generator)
+    for record, _, (loss, _) in sides.heads:
         pooled = any("pool" in layer for layer in layers[: record["reads"]])
         name, outputs, positions = record["name"], record["outputs"], (B,) if pooled else (T, B)
         if loss == "cross_entropy":
@@ -268,7 +321,7 @@ def build(seed, case):
     for tensor in (*parameters.values(), *batch.values()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.float().double()
-    return made, head, heads, parameters, states, batch
+    return made, head, sides, parameters, states, batch
 
 
 def side_by_side(module, state):
@@ -284,14 +337,22 @@ def mean_loss(kind, logits, targets, mask):
     return functional.mse_loss(logits[counted], targets[counted])
 
 
-def forward(case, made, head, heads, states, batch):
+def forward(case, made, head, sides, states, batch):
     """The logits, the final states, the loss and the distance to the nearest kink."""
     lengths, margin = batch["lengths"].long(), float("inf")
     valid = torch.arange(T)[:, None] < lengths
+
+    def beside(rows):
+        columns = []
+        for record in case["config"].get("columns", []):
+            read, table = batch[f"column.{record['name']}"], sides.tables.get(record["name"])
+            columns.append(read if table is None else table(read.long()))
+        return torch.cat([rows, *columns], -1)
+
     if case["input"] == "tokens":
         rows = functional.one_hot(batch["tokens"].long(), I).double()
     else:
-        rows = batch["x"]
+        rows = beside(batch["x"])
     given, finals, above = iter(states), [], None
     read, layers = {}, 0
     for _, module, layer in made:
@@ -303,7 +364,7 @@ def forward(case, made, head, heads, states, batch):
             finals.append((module, last if isinstance(last, tuple) else (last,)))
             above = module
         elif isinstance(module, nn.Embedding):
-            rows, above = module(batch["tokens"].long()), None
+            rows, above = beside(module(batch["tokens"].long())), None
         elif isinstance(module, nn.LayerNorm):
             rows, above = module(rows), None
         elif isinstance(module, nn.Linear):
@@ -333,7 +394,7 @@ def forward(case, made, head, heads, states, batch):
     if case["readout"] == "every":
         logits = torch.where(valid[:, :, None], logits, 0)
     loss, all_logits = mean_loss(case["loss"], logits, batch["targets"], batch["mask"]), {"logits": logits}
-    for record, module, (kind, weight) in heads:
+    for record, module, (kind, weight) in sides.heads:
         name, of_head = record["name"], module(read[record["reads"]])
         loss = loss + weight * mean_loss(kind, of_head, batch[f"targets.{name}"], batch[f"mask.{name}"])
         if of_head.dim() == 3:
@@ -352,8 +413,8 @@ def draw(seed, case):
     """What `build` makes and what `forward` makes of it, away from kinks."""
     while True:
         built = build(seed, case)
-        made, head, heads, _, states, batch = built
-        *results, margin = forward(case, made, head, heads, states, batch)
+        made, head, sides, _, states, batch = built
+        *results, margin = forward(case, made, head, sides, states, batch)
         if margin > KINK_MARGIN:
             return *built, *results
         seed += 1000
@@ -381,7 +442,7 @@ class Pool(nn.Module):
     """A module without parameters, in the place of the pool."""
 
 
-def sequential(made, head, heads=()):
+def sequential(made, head, sides):
     """An nn.Sequential as people write it, with a module for everything."""
     stack = []
     for _, module, layer in made:
@@ -390,18 +451,21 @@ def sequential(made, head, heads=()):
         if kind == "dense" and record["activation"] != "identity":
             stack.append(FUNCTION_MODULES[record["activation"]]())
     stack = nn.Sequential(*stack, head)
-    if heads:
-        stack.head = nn.ModuleDict({record["name"]: module for record, module, _ in heads})
+    if sides.heads:
+        stack.head = nn.ModuleDict({record["name"]: module for record, module, _ in sides.heads})
+    if sides.tables:
+        stack.column = nn.ModuleDict(sides.tables)
     return stack
 
 
-def named(made, head, heads=()):
+def named(made, head, sides):
     """A module that has them under the crate's names."""
     whole = nn.Module()
     for name, module, _ in made:
         if module is not None:
             whole.add_module(name, module)
-    whole.head = nn.ModuleDict({"0": head} | {record["name"]: module for record, module, _ in heads})
+    whole.head = nn.ModuleDict({"0": head} | {record["name"]: module for record, module, _ in sides.heads})
+    whole.column = nn.ModuleDict(sides.tables)
     return whole
 
 
@@ -415,12 +479,12 @@ def write_sequential(cases):
         for at in reversed(above):
             layers.insert(at, dropout(0.25))
         config = case["config"] | {"layers": layers}
-        made, head, _ = modules(config)
+        made, head, sides = modules(config)
         drawn = draw(seed, case)[3]
         with torch.no_grad():
-            for name, parameter in parameters_of(made, head, []).items():
+            for name, parameter in parameters_of(made, head, sides).items():
                 parameter.copy_(drawn[name])
-        state = {f"{case['name']}/{name}": t.float() for name, t in sequential(made, head).state_dict().items()}
+        state = {f"{case['name']}/{name}": t.float() for name, t in sequential(made, head, sides).state_dict().items()}
         tensors |= copies(state)
         written.append({"name": case["name"], "config": config})
     write("modules/sequential", tensors, {"cases": json.dumps(written)})
@@ -430,19 +494,19 @@ def check_export(folder, cases):
     """Parameters that the crate exported, in PyTorch's modules."""
     count = 0
     for seed, case in cases:
-        made, head, heads, parameters, states, batch, logits, finals, _ = draw(seed, case)
+        made, head, sides, parameters, states, batch, logits, finals, _ = draw(seed, case)
         drawn = {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
         def check(kind, make, head, logits):
             path = folder / "lists" / f"{case['name']}{kind}.safetensors"
             exported = load_file(path)
             assert all(tensor.dtype == torch.float32 for tensor in exported.values()), path
-            for parameter in parameters_of(made, head, heads).values():
+            for parameter in parameters_of(made, head, sides).values():
                 nn.init.constant_(parameter, float("nan"))
-            make(made, head, heads).load_state_dict(exported, strict=True)
-            for name, parameter in parameters_of(made, head, heads).items():
+            make(made, head, sides).load_state_dict(exported, strict=True)
+            for name, parameter in parameters_of(made, head, sides).items():
                 assert torch.equal(parameter, drawn[name]), f"{path}: {name} is not the fixture's"
-            got, ends, *_ = forward(case, made, head, heads, states, batch)
+            got, ends, *_ = forward(case, made, head, sides, states, batch)
             for name, want in logits.items():
                 torch.testing.assert_close(got[name], want, rtol=1e-12, atol=1e-12)
             for (_, got), (_, want) in zip(ends, finals, strict=True):
@@ -451,7 +515,7 @@ def check_export(folder, cases):
         check("", named, head, logits)
         check(".sequential", sequential, head, logits)
         nn.init.zeros_(head.bias)
-        logits = forward(case, made, head, heads, states, batch)[0]
+        logits = forward(case, made, head, sides, states, batch)[0]
         bare = nn.Linear(head.in_features, head.out_features, bias=False)
         if case["config"]["tied"]:
             bare.weight = head.weight
@@ -464,7 +528,7 @@ def main():
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     cases = []
-    for seed, (name, source, loss, unequal, layers, *heads) in enumerate(CASES):
+    for seed, (name, source, loss, unequal, layers, *sides) in enumerate(CASES):
         pooled = any("pool" in layer for layer in layers)
         config = {
             "input": {source: I},
@@ -474,9 +538,12 @@ def main():
             "init": "uniform",
             "seed": 0,
         }
+        heads, columns = (*sides, [], [])[:2]
         if heads:
-            named = ({"name": name, "reads": reads, "outputs": outputs} for name, reads, outputs in heads[0])
-            config["heads"] = list(named)
+            records = ({"name": name, "reads": reads, "outputs": outputs} for name, reads, outputs in heads)
+            config["heads"] = list(records)
+        if columns:
+            config["columns"] = columns
         case = {"name": name, "config": config, "input": source, "readout": "pooled" if pooled else "every"}
         case |= {"loss": loss, "unequal": unequal, "T": T, "B": B, "I": I, "O": config["outputs"]}
         cases.append((300 + seed, case))

@@ -4,7 +4,7 @@
 // in   weight  [N, I] or, where by_rows is 1, [I, N], at weight_offset
 // in   bias    [N] at bias_offset, read where has_bias is 1
 // in   keys    [sites, 2]: m is what dropout draws at b·I + token, read where has_mask is 1; else m is 1
-// out  out     [R, N] at out_offset
+// out  out     [R, N] at out_offset, rows out_stride apart
 //
 // Row r is of sequence b = r mod batch. One thread an element; random.wgsl is appended. Weight and Out are f32 or
 // f16.
@@ -19,6 +19,7 @@ struct Params {
     has_bias: u32,
     bias_offset: u32,
     out_offset: u32,
+    out_stride: u32,
     has_mask: u32,
     site: u32,
     threshold: u32,
@@ -59,5 +60,5 @@ fn main(
     if params.has_bias != 0u {
         value += f32(bias[params.bias_offset + j]);
     }
-    out[params.out_offset + i] = Out(value);
+    out[params.out_offset + r * params.out_stride + j] = Out(value);
 }

@@ -2,7 +2,7 @@
 // assigns every element of both in every slice, zeros where a token does not occur or is `padding`; adds where `skip`
 // or `adds` is not 0.
 //
-// in   d       [R, M] at d_offset
+// in   d       [R, M] at d_offset, rows d_stride apart
 // in   order   [places] row numbers, by token
 // in   starts  [I + 1] at starts_offset: the rows of token v are order[starts[v]..starts[v + 1]]
 // in   keys    [sites, 2]: m is what dropout draws at b·I + v, read where has_mask is 1; else m is 1
@@ -22,6 +22,7 @@ struct Params {
     places: u32,
     starts_offset: u32,
     d_offset: u32,
+    d_stride: u32,
     weight_offset: u32,
     has_bias: u32,
     bias_offset: u32,
@@ -65,7 +66,7 @@ fn element(place: u32, end: u32, j: u32, v: u32) -> f32 {
     if row >= params.rows {
         return 0.0;
     }
-    var value = f32(d[params.d_offset + row * params.columns + j]);
+    var value = f32(d[params.d_offset + row * params.d_stride + j]);
     if params.has_mask != 0u && !all_rows {
         value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.vocabulary + v);
     }

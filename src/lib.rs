@@ -105,12 +105,12 @@ pub mod train;
 mod wait;
 
 pub use checkpoint::Checkpoint;
-pub use data::{Batch, HeadTargets, Inputs, Sequences, Start, Targets};
+pub use data::{Batch, HeadTargets, InputColumn, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, DropoutLayer, Embedding, GateActivation, Head, Init,
-    InputKind, Join, Layer, LayerNorm, Layout, Model, Pool, Recurrent, Reset, State,
+    Activation, BatchShape, Cell, Column, Config, Dense, Directions, DropoutLayer, Embedding, GateActivation, Head,
+    Init, InputKind, Join, Layer, LayerNorm, Layout, Model, Pool, Recurrent, Reset, State,
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{

@@ -3,7 +3,7 @@
 //! No tensor, buffer or pipeline is made in a step after the first. On the CPU a step of one sequence allocates nothing
 //! at all and starts no thread; with many sequences, sharing the work among threads allocates.
 
-use crate::data::{Inputs, InputsRef, Span, Start};
+use crate::data::{InputColumn, Inputs, InputsRef, Span, SpanColumns, Start, check_columns};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Config, Directions, Layer, Model, Pool, State, check_size};
@@ -86,7 +86,7 @@ impl StreamingPredictor {
     /// [`Error::Shape`] for another number of tokens, [`Error::Data`] for an id out of range or a model that reads
     /// dense inputs, [`Error::DeviceLost`].
     pub async fn step_tokens_async(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.run(1, InputsRef::Tokens(ids)).await
+        self.run(1, InputsRef::Tokens(ids), &[]).await
     }
 
     /// Reads one vector of each sequence, `[B, I]`, and returns the outputs `[B, O]`.
@@ -95,7 +95,7 @@ impl StreamingPredictor {
     /// [`Error::Shape`] for another length, [`Error::Data`] for a number that is not finite or a model that reads
     /// tokens, [`Error::DeviceLost`].
     pub async fn step_async(&mut self, x: &[f32]) -> Result<&[f32]> {
-        self.run(1, InputsRef::Dense(x)).await
+        self.run(1, InputsRef::Dense(x), &[]).await
     }
 
     /// Reads `steps` steps at once, `[T, B]` tokens or `[T, B, I]` numbers, and returns the outputs `[T, B, O]`, or
@@ -106,13 +106,38 @@ impl StreamingPredictor {
     /// Same as [`StreamingPredictor::step_tokens_async`] and [`StreamingPredictor::step_async`]; [`Error::Config`] for
     /// no steps at all.
     pub async fn sequence_async(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
-        self.run(steps, inputs.borrowed()).await
+        self.run(steps, inputs.borrowed(), &[]).await
     }
 
-    async fn run(&mut self, steps: usize, inputs: InputsRef<'_>) -> Result<&[f32]> {
+    /// [`StreamingPredictor::sequence_async`] of a network that reads columns beside its inputs; in each, as in these,
+    /// are so many steps.
+    ///
+    /// ```
+    /// use recurrent::{Config, Device, InputColumn, InputKind, Inputs, Model, Recurrent, StreamingPredictor};
+    /// let config = Config::new(InputKind::Dense(2)).token_column("key", 5, 3).layer(Recurrent::gru(8)).outputs(1);
+    /// let mut stream = StreamingPredictor::new(&Device::cpu(), &Model::new(config)?, 1)?;
+    /// let key = InputColumn::new("key", Inputs::Tokens(vec![4]));
+    /// assert_eq!(stream.sequence_with_columns(1, &Inputs::Dense(vec![0.1, 0.2]), &[key])?.len(), 1);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Same as [`StreamingPredictor::sequence_async`]; [`Error::Data`] for columns that are not the network's.
+    pub async fn sequence_with_columns_async(
+        &mut self,
+        steps: usize,
+        inputs: &Inputs,
+        columns: &[InputColumn],
+    ) -> Result<&[f32]> {
+        self.run(steps, inputs.borrowed(), columns).await
+    }
+
+    async fn run(&mut self, steps: usize, inputs: InputsRef<'_>, columns: &[InputColumn]) -> Result<&[f32]> {
         check_size("steps (T)", steps)?;
         inputs.check(&self.config, steps, self.batch_size)?;
-        let span = Span { steps, batch_size: self.batch_size, inputs, lengths: None, before: 0 };
+        check_columns(columns, &self.config, steps, self.batch_size)?;
+        let columns = SpanColumns { columns, first: 0, all: steps };
+        let span = Span { steps, batch_size: self.batch_size, inputs, columns, lengths: None, before: 0 };
         self.session.read(Purpose::Infer, span, &Start::Carry, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
             mean.take_in(&mut self.outputs.own, steps);
@@ -207,8 +232,8 @@ fn check_streamable(config: &Config) -> Result<()> {
     if let Some((pool, head)) = pool.and_then(|pool| Some((pool, config.heads.iter().find(|head| head.reads > pool)?)))
     {
         return Err(Error::Config(format!(
-            "layer {pool} (pool) is a mean over a whole sequence that head `{}` reads: a stream needs heads below it; a \
-             Predictor runs this one over whole sequences",
+            "layer {pool} (pool) is a mean over a whole sequence that head `{}` reads: a stream needs heads below it; \
+             a Predictor runs this one over whole sequences",
             head.name
         )));
     }
@@ -248,6 +273,14 @@ impl StreamingPredictor {
     /// Same as [`StreamingPredictor::sequence_async`].
     pub fn sequence(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
         crate::wait::block_on(self.sequence_async(steps, inputs))
+    }
+
+    /// Blocks until [`StreamingPredictor::sequence_with_columns_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`StreamingPredictor::sequence_with_columns_async`].
+    pub fn sequence_with_columns(&mut self, steps: usize, inputs: &Inputs, columns: &[InputColumn]) -> Result<&[f32]> {
+        crate::wait::block_on(self.sequence_with_columns_async(steps, inputs, columns))
     }
 
     /// Blocks until [`StreamingPredictor::state_async`] is done.

@@ -18,7 +18,8 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
     let drawn = op.draw.map(|draw| Drawn::new(&draw, memory));
     let (vocabulary, width) = (if op.by_rows { op.weight.rows } else { op.weight.cols }, op.out.cols);
     let fill = |(task, (rows, tokens)): (usize, (&mut [T], &[u32]))| {
-        for (r, (row, token)) in rows.chunks_exact_mut(op.out.cols).zip(tokens).enumerate() {
+        for (r, (row, token)) in rows.chunks_mut(op.out.stride).zip(tokens).enumerate() {
+            let row = &mut row[..width];
             let (b, token) = ((task * ROWS_PER_TASK + r) % op.batch, *token as usize);
             let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(b * vocabulary + token));
             match transposed {
@@ -35,7 +36,7 @@ pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
         }
     };
     let (out, tokens) = (&mut tensor[op.out.range()], &tokens[..op.out.rows]);
-    let tasks = out.chunks_mut(ROWS_PER_TASK * op.out.cols).zip(tokens.chunks(ROWS_PER_TASK));
+    let tasks = out.chunks_mut(ROWS_PER_TASK * op.out.stride).zip(tokens.chunks(ROWS_PER_TASK));
     threads::for_each(tasks.enumerate(), fill);
     memory.put(op.out.tensor, tensor);
 }
@@ -80,7 +81,7 @@ fn gradient_by_rows<T: Real>(op: &GatherGradient, table: TableGradient, memory: 
                     let row = row as usize;
                     let factor =
                         drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * vocabulary + token));
-                    sums.add(d[row * width..][..width].iter().map(|value| *value * factor));
+                    sums.add(d[row * op.d.stride..][..width].iter().map(|value| *value * factor));
                 }
                 for (value, sum) in out.iter_mut().zip(sums.finish()) {
                     *value = if adds { *value + *sum } else { *sum };
@@ -117,7 +118,7 @@ fn gradient_by_columns<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>
                     let row = row as usize;
                     let factor =
                         drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * vocabulary + token));
-                    sums.add(d[row * width + first_column..].iter().map(|value| *value * factor));
+                    sums.add(d[row * op.d.stride + first_column..].iter().map(|value| *value * factor));
                 }
                 for (row, value) in weight.chunks_exact_mut(vocabulary).zip(sums.finish()) {
                     row[token] = *value;
@@ -133,7 +134,7 @@ fn gradient_by_columns<T: Real>(op: &GatherGradient, memory: &mut Tensors<'_, T>
         if let Some(bias) = op.bias {
             let (first, end) = (rows * s / cuts, rows * (s + 1) / cuts);
             let mut sums = ColumnSums::new(&mut slice[bias..bias + width], &mut totals);
-            sums.add_rows(Matrix::new(&d[first * width..], width), end - first);
+            sums.add_rows(Matrix::new(&d[first * op.d.stride..], op.d.stride), end - first);
             sums.finish();
         }
     }

@@ -3,7 +3,9 @@
 //! The contract: [`Batch::check`] passes only what every executor can run, lengths, ids and numbers alike, so nothing
 //! behind it looks at user data again; everything is laid out time outermost, `[T, B, ·]`.
 
+mod beside;
 mod buckets;
+mod columns;
 mod labels;
 mod padded;
 mod patches;
@@ -15,6 +17,8 @@ mod vocabulary;
 mod windows;
 
 pub use buckets::Buckets;
+pub use columns::InputColumn;
+pub(crate) use columns::{check_columns, of_network};
 pub use labels::HeadTargets;
 pub use padded::Example;
 pub use patches::patches;
@@ -29,7 +33,7 @@ use std::fmt::Display;
 
 use num_traits::Float;
 
-use crate::error::{Error, Largest, Result};
+use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, InputKind, State};
 
 /// What is read, time outermost.
@@ -121,6 +125,8 @@ pub struct Sequences {
     pub batch_size: usize,
     /// What is read.
     pub inputs: Inputs,
+    /// What is read beside it, of each of the network's columns.
+    pub columns: Vec<InputColumn>,
     /// `[B]`: how many steps of each sequence are valid, from 1 to T; `None` where all are. What lies behind them is
     /// padding: it must have the form of an input, and nothing comes of it.
     pub lengths: Option<Vec<usize>>,
@@ -141,7 +147,7 @@ impl Sequences {
 
     /// `[T, B]` ids or `[T, B, I]` numbers to read, every step of them, from the network's initial state.
     pub fn new(BatchShape { steps, batch_size }: BatchShape, inputs: Inputs) -> Self {
-        Sequences { steps, batch_size, inputs, lengths: None, start: Start::Initial }
+        Sequences { steps, batch_size, inputs, columns: Vec::new(), lengths: None, start: Start::Initial }
     }
 
     /// Returns T and B.
@@ -181,22 +187,52 @@ impl Inputs {
     }
 }
 
-impl InputsRef<'_> {
+impl<'a> InputsRef<'a> {
+    /// Of so many steps, `steps` from `first` on.
+    fn part(self, all: usize, first: usize, steps: usize) -> Self {
+        let range = |len: usize| first * (len / all)..(first + steps) * (len / all);
+        match self {
+            InputsRef::Tokens(ids) => InputsRef::Tokens(&ids[range(ids.len())]),
+            InputsRef::Dense(x) => InputsRef::Dense(&x[range(x.len())]),
+        }
+    }
+
     /// Checks that a network of this configuration can read them as `steps` steps of `batch_size` sequences.
     pub(crate) fn check(self, config: &Config, steps: usize, batch_size: usize) -> Result<()> {
         match (self, config.input) {
-            (InputsRef::Tokens(ids), InputKind::Tokens(vocabulary)) => {
-                check_len("inputs", &[steps, batch_size], ids.len())?;
-                check_ids(ids, vocabulary, "tokens", |at| position("inputs", at, batch_size))
+            (InputsRef::Tokens(_), InputKind::Dense(_)) => {
+                Err(wrong_kind("model reads dense inputs", "the inputs are tokens"))
             }
-            (InputsRef::Dense(values), InputKind::Dense(features)) => {
-                check_len("inputs", &[steps, batch_size, features], values.len())?;
-                check_finite("inputs", values)
+            (InputsRef::Dense(_), InputKind::Tokens(_)) => {
+                Err(wrong_kind("model reads tokens", "the inputs are dense"))
             }
-            (InputsRef::Tokens(_), _) => Err(wrong_kind("model reads dense inputs", "the inputs are tokens")),
-            (InputsRef::Dense(_), _) => Err(wrong_kind("model reads tokens", "the inputs are dense")),
+            (inputs, input) => inputs.check_as("inputs", input, steps, batch_size),
         }
     }
+
+    /// Checks the values of an argument of the right kind.
+    fn check_as(self, argument: impl Display + Copy, input: InputKind, steps: usize, batch_size: usize) -> Result<()> {
+        match self {
+            InputsRef::Tokens(ids) => {
+                check_len(argument, &[steps, batch_size], ids.len())?;
+                check_ids(ids, input.size(), "tokens", |at| position(argument, at, batch_size))
+            }
+            InputsRef::Dense(values) => {
+                check_len(argument, &[steps, batch_size, input.size()], values.len())?;
+                check_finite(argument, values)
+            }
+        }
+    }
+}
+
+/// The columns of sequences, of which a span is a part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpanColumns<'a> {
+    pub columns: &'a [InputColumn],
+    /// The first step.
+    pub first: usize,
+    /// The steps that there are.
+    pub all: usize,
 }
 
 /// Some steps of B sequences, one after the other: what one run of a plan reads.
@@ -208,6 +244,8 @@ pub(crate) struct Span<'a> {
     pub batch_size: usize,
     /// `[T, B]` or `[T, B, I]`: those of these steps.
     pub inputs: InputsRef<'a>,
+    /// Those of all steps, of which these begin at `first` and `all` are there.
+    pub columns: SpanColumns<'a>,
     /// `[B]`: of the whole sequences.
     pub lengths: Option<&'a [usize]>,
     /// How many steps of the sequences come before these.
@@ -217,12 +255,13 @@ pub(crate) struct Span<'a> {
 impl<'a> Span<'a> {
     /// `steps` of these steps, from `first` on.
     pub fn part(self, first: usize, steps: usize) -> Self {
-        let range = |len: usize| first * (len / self.steps)..(first + steps) * (len / self.steps);
-        let inputs = match self.inputs {
-            InputsRef::Tokens(ids) => InputsRef::Tokens(&ids[range(ids.len())]),
-            InputsRef::Dense(x) => InputsRef::Dense(&x[range(x.len())]),
-        };
-        Span { steps, inputs, before: self.before + first, ..self }
+        let columns = SpanColumns { first: self.columns.first + first, ..self.columns };
+        Span { steps, inputs: self.inputs.part(self.steps, first, steps), columns, before: self.before + first, ..self }
+    }
+
+    /// What of a column's inputs, which are those of all steps, are of these.
+    pub fn of_column(&self, inputs: &'a Inputs) -> InputsRef<'a> {
+        inputs.borrowed().part(self.columns.all, self.columns.first, self.steps)
     }
 
     /// How many of these steps of sequence `b` are valid.
@@ -314,6 +353,7 @@ impl Sequences {
         self.shape().check()?;
         // Inputs come first: once their length is right, T·B cannot overflow.
         self.inputs.borrowed().check(config, self.steps, self.batch_size)?;
+        check_columns(&self.columns, config, self.steps, self.batch_size)?;
         if let Some(lengths) = &self.lengths {
             check_len("lengths", &[self.batch_size], lengths.len())?;
             let steps = 1..=self.steps;
@@ -337,18 +377,11 @@ impl Sequences {
         }
     }
 
-    /// The largest number that is read, where it is large.
-    fn largest(&self, config: &Config) -> Option<Largest> {
-        match &self.inputs {
-            Inputs::Tokens(_) => None,
-            Inputs::Dense(x) => Largest::of("inputs", x, &[self.steps, self.batch_size, config.input.size()]),
-        }
-    }
-
     /// All steps.
     pub(crate) fn span(&self) -> Span<'_> {
         let (steps, batch_size, inputs) = (self.steps, self.batch_size, self.inputs.borrowed());
-        Span { steps, batch_size, inputs, lengths: self.lengths.as_deref(), before: 0 }
+        let columns = SpanColumns { columns: &self.columns, first: 0, all: steps };
+        Span { steps, batch_size, inputs, columns, lengths: self.lengths.as_deref(), before: 0 }
     }
 
     /// How many steps of sequence `b` are valid.

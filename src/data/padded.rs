@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::beside::{inputs_side_by_side, side_by_side};
+use super::columns::{self, InputColumn};
 use super::labels::{HeadTargets, Labels, check_labels, check_names};
 use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
 use crate::error::{Error, Result};
@@ -26,6 +28,8 @@ use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS, ReadOut};
 pub struct Example {
     /// `[T]` ids or `[T, I]` numbers.
     pub inputs: Inputs,
+    /// What is read beside it, of each of the network's columns.
+    pub columns: Vec<InputColumn>,
     /// `[T]` ids or `[T, O]` numbers where every step is read out, else one id or `[O]` numbers.
     pub targets: Targets,
     /// What is expected of each of the network's heads, in the same way; a mask is `[T]` or one.
@@ -40,7 +44,7 @@ impl Example {
 
     /// What is read and what is expected.
     pub fn new(inputs: Inputs, targets: Targets) -> Self {
-        Example { inputs, targets, heads: Vec::new() }
+        Example { inputs, columns: Vec::new(), targets, heads: Vec::new() }
     }
 
     /// `[T, I]` numbers to read, and what is expected.
@@ -51,6 +55,12 @@ impl Example {
     /// The same, with what is expected of a head.
     pub fn with_head(mut self, head: HeadTargets) -> Self {
         self.heads.push(head);
+        self
+    }
+
+    /// The same, with what is read of a column beside the inputs: `[T]` ids or `[T, ·]` numbers.
+    pub fn with_column(mut self, name: impl Into<String>, inputs: Inputs) -> Self {
+        self.columns.push(InputColumn::new(name, inputs));
         self
     }
 
@@ -87,16 +97,11 @@ impl Sequences {
     /// Lays checked inputs side by side, padded to `steps`.
     fn laid(inputs: &[&Inputs], steps: usize, config: &Config) -> Self {
         let lengths: Vec<usize> = inputs.iter().map(|inputs| length(inputs, config)).collect();
-        let ids =
-            inputs.iter().filter_map(|inputs| if let Inputs::Tokens(ids) = inputs { Some(&ids[..]) } else { None });
-        let reals = inputs.iter().filter_map(|inputs| if let Inputs::Dense(x) = inputs { Some(&x[..]) } else { None });
         Sequences {
             steps,
             batch_size: inputs.len(),
-            inputs: match config.input {
-                InputKind::Tokens(_) => Inputs::Tokens(side_by_side(&ids.collect::<Vec<_>>(), steps, 1)),
-                InputKind::Dense(features) => Inputs::Dense(side_by_side(&reals.collect::<Vec<_>>(), steps, features)),
-            },
+            inputs: inputs_side_by_side(inputs, steps, config.input),
+            columns: Vec::new(),
             lengths: lengths.iter().any(|&length| length < steps).then_some(lengths),
             start: Start::Initial,
         }
@@ -120,7 +125,8 @@ impl Batch {
     /// Lays checked examples side by side, padded to `steps`.
     pub(super) fn laid(examples: &[&Example], steps: usize, config: &Config) -> Self {
         let inputs: Vec<&Inputs> = examples.iter().map(|example| &example.inputs).collect();
-        let sequences = Sequences::laid(&inputs, steps, config);
+        let columns = laid_columns(examples, steps, config);
+        let sequences = Sequences { columns, ..Sequences::laid(&inputs, steps, config) };
         let (targets, loss_mask) = laid_labels(examples, steps, config.read_out());
         let named = config.read_outs().filter_map(|read_out| Some((read_out.name?, read_out)));
         let heads = named.map(|(name, read_out)| {
@@ -160,17 +166,6 @@ fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>) -> (T
     (targets, is_masked.then(|| side_by_side(&masks, labels, 1)))
 }
 
-/// `[T_b, width]` each, to `[T, B, width]` with zeros behind the end of each.
-fn side_by_side<V: Copy + Default>(sequences: &[&[V]], steps: usize, width: usize) -> Vec<V> {
-    let mut laid = vec![V::default(); steps * sequences.len() * width];
-    for (b, sequence) in sequences.iter().enumerate() {
-        for (t, row) in sequence.chunks_exact(width).enumerate() {
-            laid[(t * sequences.len() + b) * width..][..width].copy_from_slice(row);
-        }
-    }
-    laid
-}
-
 /// The steps of checked inputs.
 pub(super) fn length(inputs: &Inputs, config: &Config) -> usize {
     match inputs {
@@ -186,6 +181,7 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
     for (b, example) in examples.iter().enumerate() {
         let steps = check_inputs(&format!("examples[{b}].inputs"), &example.inputs, config)?;
         longest = longest.max(steps);
+        check_columns(example, config, b, steps)?;
         check_names(&example.heads, config, &format!("examples[{b}]"))?;
         let shape = BatchShape { steps, batch_size: 1 };
         for read_out in config.read_outs() {
@@ -270,4 +266,25 @@ pub(super) fn check_padded(steps: usize, size: usize, config: &Config) -> Result
         }
     }
     Ok(())
+}
+
+/// Checks the columns of an example of so many steps.
+fn check_columns(example: &Example, config: &Config, b: usize, steps: usize) -> Result<()> {
+    columns::check_names(&example.columns, config, &format!("examples[{b}] has"))?;
+    for (column, inputs) in columns::of_network(&example.columns, config) {
+        columns::check_column(column, inputs, steps, 1).map_err(|error| error.inside(&format!("examples[{b}]")))?;
+    }
+    Ok(())
+}
+
+/// The columns of checked examples side by side, padded to `steps`.
+fn laid_columns(examples: &[&Example], steps: usize, config: &Config) -> Vec<InputColumn> {
+    let laid = config.columns.iter().map(|column| {
+        let of_column = |example: &&'_ Example| {
+            example.columns.iter().find(|given| given.name == column.name).map(|given| given.inputs.clone())
+        };
+        let all: Vec<Inputs> = examples.iter().filter_map(of_column).collect();
+        InputColumn::new(&column.name, inputs_side_by_side(&all.iter().collect::<Vec<_>>(), steps, column.input))
+    });
+    laid.collect()
 }

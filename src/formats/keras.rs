@@ -138,7 +138,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] for a read-out that is tied to the embedding and for heads; [`Error::Data`] for a learned
+    /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns; [`Error::Data`] for a learned
     /// initial state that is not zero, which no Keras layer has, for two biases whose sum f32 cannot hold, and for a
     /// value that is not finite; [`Error::OutOfMemory`].
     pub fn to_keras(&self) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
@@ -221,6 +221,12 @@ fn describe(module: &Module) -> String {
 
 /// What `get_weights()` of such a model returns, in its order.
 fn arrays(config: &Config) -> Result<Vec<Array>> {
+    if let Some(column) = config.columns.first() {
+        return Err(Error::Config(format!(
+            "the network has a column `{}`, but a list of Keras layers reads one input",
+            column.name
+        )));
+    }
     if let Some(head) = config.heads.first() {
         return Err(Error::Config(format!(
             "the network has a head `{}`, but a list of Keras layers has one read-out",

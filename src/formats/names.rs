@@ -7,7 +7,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 use crate::checkpoint::{Checked, METADATA};
-use crate::model::{Activation, Config, HEAD, Head, Layer, Layout, is_read_out, modules};
+use crate::model::{Activation, Column, Config, HEAD, Head, Layer, Layout, is_read_out, modules};
 
 /// What a network's parameters are called in a file of another program.
 ///
@@ -112,7 +112,7 @@ impl Names {
 
     /// What stands before the names of one module's parameters, dot included, in the place of its own name or number
     /// and of what [`Names::recurrent`] says: `decoder.rnn.` of `lstm_1` for `decoder.rnn.weight_ih_l0`. [`Layout`]
-    /// says what modules are called; a head called tags is `head.tags`, which has no number. One that the model lacks is
+    /// says what modules are called; a head called tags is `head.tags`, a column `column.tags`, and neither has a number. One that the model lacks is
     /// an error when the names are used.
     pub fn module(mut self, module: impl Into<String>, prefix: impl Into<String>) -> Self {
         self.modules.insert(module.into(), prefix.into());
@@ -209,9 +209,10 @@ impl Names {
 
     fn prefixes(&self, config: &Config) -> Checked<Prefixes> {
         let (modules, numbers) = (modules(config), self.sequential.then(|| numbers(config)));
-        let heads: Vec<String> = config.heads.iter().map(Head::prefix).collect();
+        let sides = config.heads.iter().map(Head::prefix).chain(config.columns.iter().map(Column::prefix));
+        let sides: Vec<String> = sides.collect();
         let own: Vec<&str> = modules.iter().map(|module| module.prefix.as_str()).collect();
-        let all: Vec<&str> = own.iter().copied().chain(heads.iter().map(String::as_str)).collect();
+        let all: Vec<&str> = own.iter().copied().chain(sides.iter().map(String::as_str)).collect();
         let mut unknown = self.modules.keys().filter(|name| !all.contains(&format!("{name}.").as_str())).peekable();
         if unknown.peek().is_some() {
             let names: Vec<&str> = all.iter().filter_map(|prefix| prefix.strip_suffix('.')).collect();
@@ -228,7 +229,7 @@ impl Names {
         let in_file = |(at, own): (usize, &&str)| {
             let given = own.strip_suffix('.').and_then(|name| self.modules.get(name)).cloned();
             let prefix = given.unwrap_or_else(|| match &numbers {
-                // No prefix and no number is a head's.
+                // No prefix and no number is a head's or a column's.
                 _ if at >= modules.len() => (*own).to_owned(),
                 Some((numbers, _)) => format!("{}{}.", self.recurrent, numbers[at]),
                 None => format!("{}{own}", self.recurrent),

@@ -5,36 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::activation::Activation;
 use super::cells::{Cell, GateActivation};
 use super::head::Head;
+use super::input::{Column, InputKind};
 use super::layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent};
-use super::shape::{BatchShape, Rows, check_size};
-use crate::error::{Error, Result};
-
-/// What the network reads at every step.
-///
-/// ```
-/// use recurrent::{Config, InputKind};
-/// let of_text = Config::gru(InputKind::Tokens(65), 128, 65); // ids below 65
-/// let of_sensors = Config::gru(InputKind::Dense(6), 32, 2); // six numbers a step
-/// # assert_ne!(of_text, of_sensors);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum InputKind {
-    /// One of this many tokens, by its id. W·x is then the gathering of a column of W; no one-hot vector exists.
-    Tokens(usize),
-    /// A vector of this many real numbers.
-    Dense(usize),
-}
-
-impl InputKind {
-    /// I: the number of tokens or of features.
-    pub fn size(self) -> usize {
-        match self {
-            InputKind::Tokens(n) | InputKind::Dense(n) => n,
-        }
-    }
-}
+use super::shape::{BatchShape, Rows};
 
 /// How parameters are drawn before training.
 ///
@@ -85,6 +58,9 @@ pub enum Init {
 pub struct Config {
     /// What is read at every step.
     pub input: InputKind,
+    /// What is read beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<Column>,
     /// The layers, each reading the one below; at most 1024.
     pub layers: Vec<Layer>,
     /// O, the number of outputs of the read-out V, which has a bias.
@@ -107,8 +83,8 @@ impl Config {
 
     /// A network without layers and outputs yet: [`Config::layer`] and [`Config::outputs`] say them.
     pub fn new(input: InputKind) -> Self {
-        let (layers, heads) = (Vec::new(), Vec::new());
-        Config { input, layers, outputs: 0, tied: false, heads, init: Init::Uniform, seed: 0 }
+        let (columns, layers, heads) = (Vec::new(), Vec::new(), Vec::new());
+        Config { input, columns, layers, outputs: 0, tied: false, heads, init: Init::Uniform, seed: 0 }
     }
 
     /// An Elman network: h_t = tanh(W·x_t + b_W + U·h_(t-1) + b_U), with a linear read-out V at every step.
@@ -134,6 +110,19 @@ impl Config {
     /// The same network with one layer more, which reads the last.
     pub fn layer(mut self, layer: impl Into<Layer>) -> Self {
         self.layers.push(layer.into());
+        self
+    }
+
+    /// The same network with a token more to read at every step, one of so many, each of which has a row of a table.
+    pub fn token_column(mut self, name: impl Into<String>, tokens: usize, width: usize) -> Self {
+        let embedding = Some(Embedding::new(width));
+        self.columns.push(Column { name: name.into(), input: InputKind::Tokens(tokens), embedding });
+        self
+    }
+
+    /// The same network with so many numbers more to read at every step.
+    pub fn dense_column(mut self, name: impl Into<String>, features: usize) -> Self {
+        self.columns.push(Column { name: name.into(), input: InputKind::Dense(features), embedding: None });
         self
     }
 
@@ -324,163 +313,20 @@ impl Config {
 
     /// The width of what each layer reads, and behind them of what the read-out does.
     pub(crate) fn widths(&self) -> Vec<usize> {
-        let mut widths = vec![self.input.size()];
-        let mut width = self.input.size();
+        let columns = self.columns.iter().fold(0, |sum: usize, column| sum.saturating_add(column.width()));
+        let mut width = match self.input {
+            InputKind::Tokens(tokens) => tokens,
+            InputKind::Dense(features) => features.saturating_add(columns),
+        };
+        let mut widths = vec![width];
         widths.extend(self.layers.iter().map(|layer| {
             width = layer.width(width);
+            // Beside tokens they stand beside the rows of their table.
+            if matches!(layer, Layer::Embedding(_)) {
+                width = width.saturating_add(columns);
+            }
             width
         }));
         widths
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        check_size("inputs (I)", self.input.size())?;
-        check_size("recurrent layers (L)", self.recurrent_layers().count())?;
-        let count = self.layers.len();
-        if count > Self::MAX_LAYERS {
-            let most = Self::MAX_LAYERS;
-            return Err(Error::Config(format!(
-                "the number of layers (L) is at least {count}, expected at most {most}"
-            )));
-        }
-        let (mut pool, mut below) = (None, self.input.size());
-        for (at, layer) in self.layers.iter().enumerate() {
-            layer.check().map_err(|error| error.inside(&format!("layer {at} ({})", layer.kind())))?;
-            if layer.is_residual() {
-                self.check_residual(at, layer, below)?;
-            }
-            below = layer.width(below);
-            match (layer, pool) {
-                (Layer::Pool(_), None) => pool = Some(at),
-                (Layer::Pool(_) | Layer::Recurrent(_), Some(pool)) => {
-                    return Err(Error::Config(format!(
-                        "layer {at} ({}) reads steps, but layer {pool} (pool) leaves one row for each sequence; \
-                         expected it below the pool",
-                        layer.kind()
-                    )));
-                }
-                (Layer::Embedding(embedding), _) => self.check_embedding(at, embedding)?,
-                (Layer::LayerNorm(_) | Layer::Dropout(_), _)
-                    if at == 0 && matches!(self.input, InputKind::Tokens(_)) =>
-                {
-                    return Err(Error::Config(format!(
-                        "layer 0 ({}) reads numbers, but the network reads {:?}",
-                        layer.kind(),
-                        self.input
-                    )));
-                }
-                (Layer::Recurrent(_), None) | (Layer::Dense(_) | Layer::LayerNorm(_) | Layer::Dropout(_), _) => {}
-            }
-        }
-        check_size("outputs (O)", self.outputs)?;
-        self.check_heads()?;
-        if self.tied { self.check_tied() } else { Ok(()) }
-    }
-
-    /// Checks that there is a layer of that number.
-    pub(crate) fn check_layer(&self, layer: usize) -> Result<()> {
-        let count = self.layers.len();
-        if layer < count {
-            Ok(())
-        } else {
-            Err(Error::Config(format!(
-                "layer {layer} is asked for, but the network's {count} layers are 0 to {}",
-                count - 1
-            )))
-        }
-    }
-
-    fn check_heads(&self) -> Result<()> {
-        let (count, most) = (self.heads.len(), Self::MAX_LAYERS);
-        if count > most {
-            return Err(Error::Config(format!("the number of heads is {count}, expected at most {most}")));
-        }
-        for (at, head) in self.heads.iter().enumerate() {
-            head.check()?;
-            let (name, reads, layers) = (&head.name, head.reads, self.layers.len());
-            if self.heads[..at].iter().any(|other| other.name == *name) {
-                return Err(Error::Config(format!("two heads are called `{name}`, expected a name for each")));
-            }
-            if !(1..=layers).contains(&reads) {
-                return Err(Error::Config(format!(
-                    "head `{name}` reads what {reads} layers make, expected 1 to the {layers} layers of the network"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_residual(&self, at: usize, layer: &Layer, below: usize) -> Result<()> {
-        let (kind, own) = (layer.kind(), layer.width(below));
-        let fails =
-            |what: String| Err(Error::Config(format!("layer {at} ({kind}) adds what it reads to its rows, {what}")));
-        match (at, self.input) {
-            (0, InputKind::Tokens(_)) => fails("but reads tokens".to_owned()),
-            _ if own != below => fails(format!("but reads rows of {below} numbers and has {own}; expected as many")),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_embedding(&self, at: usize, embedding: &Embedding) -> Result<()> {
-        let fails = |what: String| Err(Error::Config(format!("layer {at} (embedding) {what}")));
-        match (at, self.input, embedding.padding) {
-            (0, InputKind::Tokens(tokens), Some(padding)) if padding >= tokens => {
-                fails(format!("has padding id {padding}, but the network has {tokens} tokens, counted from 0"))
-            }
-            (0, InputKind::Tokens(_), _) => Ok(()),
-            (0, input, _) => fails(format!("reads tokens, but the network reads {input:?}")),
-            _ => fails("reads tokens, but stands above another layer; expected it to be layer 0".to_owned()),
-        }
-    }
-
-    fn check_tied(&self) -> Result<()> {
-        let Some(Layer::Embedding(embedding)) = self.layers.first() else {
-            return Err(Error::Config("the read-out is tied to an embedding, but the network has none".to_owned()));
-        };
-        let ([given, read], tokens) = ([self.outputs, self.widths()[self.layers.len()]], self.input.size());
-        if [given, read] == [tokens, embedding.width] {
-            return Ok(());
-        }
-        let expected = embedding.width;
-        Err(Error::Config(format!(
-            "the read-out is tied to the embedding [{tokens}, {expected}], but has {given} outputs of rows of {read} \
-             numbers; expected {tokens} outputs of rows of {expected}"
-        )))
-    }
-}
-
-impl From<Recurrent> for Layer {
-    fn from(layer: Recurrent) -> Self {
-        Layer::Recurrent(layer)
-    }
-}
-
-impl From<Embedding> for Layer {
-    fn from(layer: Embedding) -> Self {
-        Layer::Embedding(layer)
-    }
-}
-
-impl From<LayerNorm> for Layer {
-    fn from(layer: LayerNorm) -> Self {
-        Layer::LayerNorm(layer)
-    }
-}
-
-impl From<DropoutLayer> for Layer {
-    fn from(layer: DropoutLayer) -> Self {
-        Layer::Dropout(layer)
-    }
-}
-
-impl From<Dense> for Layer {
-    fn from(layer: Dense) -> Self {
-        Layer::Dense(layer)
-    }
-}
-
-impl From<Pool> for Layer {
-    fn from(pool: Pool) -> Self {
-        Layer::Pool(pool)
     }
 }

@@ -6,9 +6,11 @@
 
 mod activation;
 pub(crate) mod cells;
+mod check;
 mod config;
 mod head;
 mod init;
+mod input;
 mod layers;
 mod modules;
 mod parameters;
@@ -21,8 +23,9 @@ pub use activation::Activation;
 pub(crate) use cells::Record;
 pub use cells::{Cell, GateActivation, Reset};
 pub(crate) use cells::{Saved, table};
-pub use config::{Config, Init, InputKind};
+pub use config::{Config, Init};
 pub use head::Head;
+pub use input::{Column, InputKind};
 pub use layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent};
 pub(crate) use modules::{HEAD, Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;

@@ -3,7 +3,8 @@
 //! The contract: a network that is one stack of equal recurrent layers has PyTorch's names as they are, `weight_ih_l0`,
 //! and `weight` and `bias` of the read-out; in any other the module's name stands in front, `lstm.weight_ih_l0` or
 //! `dense.weight`, from the second of a kind on with a number, `lstm_1.weight_ih_l0`, `head.0.` in front of the
-//! read-out's, and `head.tags.` in front of those of a head of that name.
+//! read-out's, `head.tags.` in front of those of a head of that name, and `column.tags.` in
+//! front of a column's table.
 
 use std::ops::Range;
 
@@ -37,7 +38,7 @@ pub(crate) fn modules(config: &Config) -> Vec<Module> {
             _ => modules.push(Module { prefix: String::new(), layers: at..at + 1, layer: *layer }),
         }
     }
-    if modules.len() > 1 || !config.heads.is_empty() {
+    if modules.len() > 1 || !config.heads.is_empty() || !config.columns.is_empty() {
         for at in 0..modules.len() {
             let kind = modules[at].layer.kind();
             let before = modules[..at].iter().filter(|module| module.layer.kind() == kind).count();
@@ -57,6 +58,12 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
             own.iter_mut().flat_map(|group| &mut group.names).for_each(|name| name.insert_str(0, &module.prefix));
             groups.extend(own);
         }
+    }
+    for column in &config.columns {
+        let Some(embedding) = column.embedding else { continue };
+        let mut own = embedding.parameters(column.input.size(), false);
+        own.iter_mut().flat_map(|group| &mut group.names).for_each(|name| name.insert_str(0, &column.prefix()));
+        groups.extend(own);
     }
     let is_plain = modules.iter().all(|module| module.prefix.is_empty());
     let own = (if is_plain { "" } else { HEAD }.to_owned(), widths[config.layers.len()], config.outputs, config.tied);

@@ -62,8 +62,8 @@ impl Parameter {
 /// So they are called where all layers are recurrent and equal. Other networks are several of PyTorch's modules:
 /// recurrent layers that stand one above the other and are equal are one, an embedding is one with `weight`, a dense
 /// layer or a norm one with `weight` and `bias`, and the names begin with the module's, `rnn.`, `lstm.`, `gru.`,
-/// `embedding.`, `dense.` or `norm.`, the second of a kind being `lstm_1.`, the read-out `head.0.`, and a head called
-/// tags `head.tags.`; so they do where there is a head.
+/// `embedding.`, `dense.` or `norm.`, the second of a kind being `lstm_1.`, the read-out `head.0.`, a head called
+/// tags `head.tags.`, and a column's table `column.tags.`; so they do where there is a head or a column.
 ///
 /// The reverse direction's are those of a layer with `_reverse` behind the name. They follow the forward direction's
 /// without a gap, so that one product with both reads them as one matrix of D·G·H rows.

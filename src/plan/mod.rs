@@ -31,7 +31,7 @@ use std::fmt;
 
 pub use bounds::{Bounds, Work};
 pub(crate) use builder::SharedTensors;
-pub use builder::{HeadTensors, LossTensors, PlanTensors, TrainingTensors};
+pub use builder::{ColumnTensors, HeadTensors, LossTensors, PlanTensors, TrainingTensors};
 pub use cost::Cost;
 pub use cut::Cut;
 pub use flags::{FROZEN, NOT_DECAYED, parameter_flags};

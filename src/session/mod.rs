@@ -14,7 +14,7 @@ pub use cache::PlanCacheStats;
 pub(crate) use cache::{CachedPlan, Kind};
 pub(crate) use read::Outputs;
 
-use crate::data::{InputsRef, Span, Start};
+use crate::data::{InputsRef, Span, Start, of_network};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
@@ -174,17 +174,12 @@ impl Session {
         if let Some(fresh) = to.fresh {
             executor.write(id, fresh, std::iter::once(f64::from(u8::from(*start == Start::Initial))))?;
         }
-        match span.inputs {
-            InputsRef::Tokens(tokens) => executor.write_ids(id, to.inputs, tokens),
-            InputsRef::Dense(x) if span.lengths.is_none() => executor.write_f32(id, to.inputs, x),
-            // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
-            InputsRef::Dense(x) => {
-                let row = (x.len() / (span.steps * span.batch_size)).max(1);
-                let valid = |at: usize| span.length(at / row % span.batch_size) > at / row / span.batch_size;
-                let values = x.iter().enumerate().map(|(at, v)| if valid(at) { f64::from(*v) } else { 0.0 });
-                executor.write(id, to.inputs, values)
-            }
+        write_inputs(executor, (id, to.inputs), span, span.inputs)?;
+        let columns = of_network(span.columns.columns, &self.config);
+        for ((_, inputs), to) in columns.zip(&plan.tensors.columns) {
+            write_inputs(executor, (id, to.input), span, span.of_column(inputs))?;
         }
+        Ok(())
     }
 
     /// The state that the last run left, or `None` before the first.
@@ -207,6 +202,26 @@ impl Session {
                 self.carried = Carried::Host(state.clone());
                 Ok(())
             }
+        }
+    }
+}
+
+/// Writes inputs, or those of a column, of the steps of a span.
+fn write_inputs(
+    executor: &mut Executor,
+    (id, to): (PlanId, TensorId),
+    span: &Span<'_>,
+    inputs: InputsRef<'_>,
+) -> Result<()> {
+    match inputs {
+        InputsRef::Tokens(tokens) => executor.write_ids(id, to, tokens),
+        InputsRef::Dense(x) if span.lengths.is_none() => executor.write_f32(id, to, x),
+        // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
+        InputsRef::Dense(x) => {
+            let row = (x.len() / (span.steps * span.batch_size)).max(1);
+            let valid = |at: usize| span.length(at / row % span.batch_size) > at / row / span.batch_size;
+            let values = x.iter().enumerate().map(|(at, v)| if valid(at) { f64::from(*v) } else { 0.0 });
+            executor.write(id, to, values)
         }
     }
 }

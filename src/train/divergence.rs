@@ -35,7 +35,10 @@ impl Trainer {
         let named = self.config().read_outs().map(|read_out| read_out.argument("targets").to_string());
         let losses = std::iter::once(Some(last.loss())).chain(last.tensors.heads.iter().map(|head| head.loss));
         let targets = named.zip(losses).filter_map(|(argument, loss)| Some((argument, loss?.targets)));
-        let all: Vec<_> = std::iter::once(("inputs".to_owned(), last.tensors.inputs)).chain(targets).collect();
+        let columns = self.config().columns.iter().zip(&last.tensors.columns);
+        let columns = columns.map(|(column, to)| (format!("inputs of column `{}`", column.name), to.input));
+        let all = std::iter::once(("inputs".to_owned(), last.tensors.inputs)).chain(columns).chain(targets);
+        let all: Vec<_> = all.collect();
         for (argument, tensor) in all {
             let Tensor { dtype, shape, .. } = self.session.executor.plan(last.id).get(tensor).clone();
             if dtype == DType::F32 {

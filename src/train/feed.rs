@@ -3,7 +3,7 @@
 //!
 //! The contract: nothing here waits for the device.
 
-use crate::data::{Batch, Inputs, Targets};
+use crate::data::{Batch, Inputs, Targets, of_network};
 use crate::error::{Error, Result};
 use crate::plan::StepParams;
 use crate::session::{CachedPlan, Carried, Session};
@@ -24,11 +24,19 @@ pub(super) fn upload(
     session.feed(plan, &batch.sequences.span(), &batch.sequences.start, carried)?;
     let id = plan.id;
     let (config, executor) = session.config_and_executor();
+    let segment = plan.tensors.training.map(|training| training.segment);
     let rows_by_token = plan.tensors.training.and_then(|training| Some((training.rows_by_token?, training.segment)));
     if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (rows_by_token, &batch.sequences.inputs) {
         rows.sort(tokens, segment * batch.sequences.batch_size, config.input.size());
         executor.write_ids(id, order, &rows.order)?;
         executor.write_ids(id, starts, &rows.starts)?;
+    }
+    for ((column, inputs), to) in of_network(&batch.sequences.columns, config).zip(&plan.tensors.columns) {
+        if let (Some((order, starts)), Inputs::Tokens(tokens), Some(segment)) = (to.rows_by_token, inputs, segment) {
+            rows.sort(tokens, segment * batch.sequences.batch_size, column.input.size());
+            executor.write_ids(id, order, &rows.order)?;
+            executor.write_ids(id, starts, &rows.starts)?;
+        }
     }
     let losses = std::iter::once(plan.loss()).chain(plan.tensors.heads.iter().filter_map(|head| head.loss));
     for ((read_out, loss), positions) in config.read_outs().zip(losses).zip(positions) {

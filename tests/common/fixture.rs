@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use recurrent::internals::plan::{MetricsRow, Purpose, Target};
 use recurrent::recipe::{Clip, GradientCheckpointing, Loss, Optimizer, Recipe};
-use recurrent::{Activation, Cell, Config, Directions, Head, InputKind, Layout, Pool, Reset};
+use recurrent::{Activation, Cell, Column, Config, Directions, Head, InputKind, Layout, Pool, Reset};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -294,6 +294,7 @@ impl Fixture {
         Window {
             steps: self.size("T"),
             batch: self.size("B"),
+            columns: self.columns(&config),
             inputs: if dense { Inputs::Dense(self.real("x")) } else { Inputs::Tokens(self.id("tokens")) },
             lengths: self.lengths(),
             targets: if classes { Targets::Classes(self.id("targets")) } else { Targets::Values(self.real("targets")) },
@@ -311,6 +312,14 @@ impl Fixture {
     /// `[B]`: the valid steps of each sequence; in the files of one case each all are.
     fn lengths(&self) -> Vec<u32> {
         if self.case["name"].is_null() { vec![self.size("T") as u32; self.size("B")] } else { self.id("lengths") }
+    }
+
+    fn columns(&self, config: &Config) -> Vec<Inputs> {
+        let of = |column: &Column| match column.input {
+            InputKind::Tokens(_) => Inputs::Tokens(self.id(&format!("column.{}", column.name))),
+            _ => Inputs::Dense(self.real(&format!("column.{}", column.name))),
+        };
+        config.columns.iter().map(of).collect()
     }
 
     fn heads(&self, config: &Config) -> Vec<HeadLabels> {

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod executor;
 pub mod fixture;
 pub mod heads;
+pub mod lists;
 pub mod network;
 pub mod random;
 pub mod whole;

@@ -4,10 +4,7 @@
 //! what goes into an activation.
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{
-    Activation, BatchShape, Cell, Config, Dense, Directions, Embedding, GateActivation, InputKind, Join, Layer,
-    LayerNorm, Layout, Loss, Recipe, Recurrent,
-};
+use recurrent::{BatchShape, Cell, Config, Directions, InputKind, Layer, Layout, Loss, Recipe, Recurrent};
 
 use super::executor::Execute;
 use super::heads::{HeadLabels, Targets, head_label_count, head_losses, is_of_steps, with_head_losses};
@@ -22,6 +19,17 @@ pub enum Inputs {
     Dense(Vec<f64>),
 }
 
+impl Inputs {
+    /// Random data of so many rows.
+    fn random(random: &mut Random, input: InputKind, rows: usize) -> Self {
+        match input {
+            InputKind::Tokens(tokens) => Inputs::Tokens(random.ids(rows, tokens)),
+            InputKind::Dense(size) => Inputs::Dense(random.reals(rows * size, 1.0)),
+            _ => unreachable!("an input that the tests do not know"),
+        }
+    }
+}
+
 /// One window of data.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -31,6 +39,8 @@ pub struct Window {
     pub batch: usize,
     /// What is read.
     pub inputs: Inputs,
+    /// Of each column, in the network's order.
+    pub columns: Vec<Inputs>,
     /// What the outputs are held against.
     pub targets: Targets,
     /// `[R]` zeros and ones.
@@ -52,11 +62,8 @@ impl Window {
         Window {
             steps,
             batch,
-            inputs: match config.input {
-                InputKind::Tokens(tokens) => Inputs::Tokens(random.ids(steps * batch, tokens)),
-                InputKind::Dense(size) => Inputs::Dense(random.reals(steps * batch * size, 1.0)),
-                _ => unreachable!("an input that the tests do not know"),
-            },
+            inputs: Inputs::random(random, config.input, steps * batch),
+            columns: config.columns.iter().map(|c| Inputs::random(random, c.input, steps * batch)).collect(),
             targets: if classes {
                 Targets::Classes(random.ids(labels, config.outputs))
             } else {
@@ -199,9 +206,25 @@ impl<E: Execute> Network<E> {
             let len = plan.get(keys).len() as u32;
             executor.write_ids(*id, keys, &(0..len).map(|i| i.wrapping_mul(0x9e37_79b9)).collect::<Vec<_>>());
         }
-        match &window.inputs {
-            Inputs::Tokens(tokens) => executor.write_ids(*id, at.inputs, tokens),
-            Inputs::Dense(x) => executor.write(*id, at.inputs, x),
+        let rows = at.training.and_then(|training| training.rows_by_token);
+        let main = (&window.inputs, at.inputs, rows);
+        let columns = window.columns.iter().zip(&at.columns).map(|(of, to)| (of, to.input, to.rows_by_token));
+        let segment = at.training.map(|training| training.segment * window.batch);
+        for (inputs, to, rows) in std::iter::once(main).chain(columns) {
+            match inputs {
+                Inputs::Tokens(tokens) => executor.write_ids(*id, to, tokens),
+                Inputs::Dense(x) => executor.write(*id, to, x),
+            }
+            if let (Some((order, starts)), Some(part), Inputs::Tokens(tokens)) = (rows, segment, inputs) {
+                let (mut rows_by_token, mut first) = (Vec::new(), Vec::new());
+                for tokens in tokens.chunks(part) {
+                    let (rows, firsts) = sort_by_token(tokens, plan.get(starts).shape[1] - 1);
+                    first.extend(firsts.iter().map(|first| rows_by_token.len() as u32 + first));
+                    rows_by_token.extend(rows);
+                }
+                executor.write_ids(*id, order, &rows_by_token);
+                executor.write_ids(*id, starts, &first);
+            }
         }
         let own = at.loss.map(|loss| (loss, &window.targets, &window.mask, 1.0));
         let heads = at.heads.iter().zip(&window.heads).zip(head_losses(&self.config));
@@ -215,17 +238,6 @@ impl<E: Execute> Network<E> {
             executor.write(*id, loss.loss_mask, mask);
             let step_params = StepParams { positions: mask.iter().sum::<f64>() / weight, ..step_params };
             executor.write(*id, loss.step_params, &step_params.elements());
-        }
-        let parts = at.training.and_then(|training| Some((training.rows_by_token?, training.segment * window.batch)));
-        if let (Some(((order, starts), part)), Inputs::Tokens(tokens)) = (parts, &window.inputs) {
-            let (mut rows_by_token, mut first) = (Vec::new(), Vec::new());
-            for tokens in tokens.chunks(part) {
-                let (rows, firsts) = sort_by_token(tokens, plan.get(starts).shape[1] - 1);
-                first.extend(firsts.iter().map(|first| rows_by_token.len() as u32 + first));
-                rows_by_token.extend(rows);
-            }
-            executor.write_ids(*id, order, &rows_by_token);
-            executor.write_ids(*id, starts, &first);
         }
         executor.run(*id);
     }
@@ -311,111 +323,6 @@ impl<E: Execute> Network<E> {
     }
 }
 
-/// What stands in front of the names of a dense layer's parameters, or a norm's.
-pub fn prefix_of(config: &Config, at: usize) -> String {
-    let is_dense = |layer: &Layer| matches!(layer, Layer::Dense(_));
-    let is_norm = |layer: &Layer| matches!(layer, Layer::LayerNorm(_));
-    let (kind, before) = match &config.layers[at] {
-        layer if is_dense(layer) => ("dense", config.layers[..at].iter().filter(|l| is_dense(l)).count()),
-        _ => ("norm", config.layers[..at].iter().filter(|l| is_norm(l)).count()),
-    };
-    if before == 0 { format!("{kind}.") } else { format!("{kind}_{before}.") }
-}
-
-/// The same network with a dense layer, or an embedding, below all others, dropout, a dense layer, a norm and a way
-/// past another dense layer above them and, where there is a pool, a dense layer below that.
-pub fn with_dense(mut config: Config) -> Config {
-    let pool = config.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)));
-    if let Some(at) = pool {
-        config.layers.insert(at, Dense::new(3, Activation::Gelu).into());
-    }
-    match config.input {
-        InputKind::Tokens(tokens) if tokens > 2 => config.layers.insert(0, Embedding::new(4).with_padding(1).into()),
-        _ => config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into()),
-    }
-    let config = config.dropout(0.2).dense(5, Activation::Softplus).layer(LayerNorm::new().with_epsilon(0.1));
-    config.layer(Dense::new(5, Activation::Tanh).residual())
-}
-
-/// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions and how they are
-/// joined, biases and whether the initial state is learned, with dense layers and norms anywhere among them.
-pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions: &[Activation]) -> Config {
-    for layer in &mut config.layers {
-        let Layer::Recurrent(layer) = layer else { continue };
-        let drawn = random.ids(5, 1 << 16);
-        layer.cell = cells[drawn[0] as usize % cells.len()];
-        layer.hidden = 1 + drawn[1] as usize % (2 * layer.hidden);
-        if layer.directions == Directions::Bidirectional {
-            layer.directions =
-                [Directions::Forward, Directions::Bidirectional, Directions::Reverse][drawn[2] as usize % 3];
-        }
-        layer.gate_activation = match (layer.cell, drawn[1] as usize / 16 % 4) {
-            (Cell::Elman(_), _) | (_, 0 | 1) => GateActivation::Sigmoid,
-            (_, 2) => GateActivation::HardSigmoid,
-            _ => GateActivation::SteepHardSigmoid,
-        };
-        layer.join = Join::Concat;
-        if layer.directions == Directions::Bidirectional {
-            let joins = [Join::Concat, Join::Sum, Join::Concat, Join::Mean, Join::Concat, Join::Product];
-            layer.join = joins[drawn[2] as usize / 3 % 6];
-        }
-        (layer.bias, layer.learned_initial_state) = (!drawn[3].is_multiple_of(4), drawn[4].is_multiple_of(2));
-    }
-    for at in (0..=config.layers.len()).rev() {
-        let [inserts, units, function, bias] = random.ids(4, 1 << 16)[..] else { unreachable!() };
-        let is_above_tokens = at > 0 || matches!(config.input, InputKind::Dense(_));
-        if inserts % 5 == 1 && is_above_tokens {
-            // Not of the smallest ε: it would make much of rounding where the numbers of a row are nearly the same.
-            config.layers.insert(at, LayerNorm::new().with_epsilon(0.5).into());
-        }
-        if inserts.is_multiple_of(3) {
-            let dense = Dense::new(1 + units as usize % 7, functions[function as usize % functions.len()]);
-            config.layers.insert(at, dense.with_bias(!bias.is_multiple_of(4)).into());
-        }
-    }
-    // The way past a layer, where what it reads is made as wide as what it makes.
-    let mut below = config.input.size();
-    for at in 0..config.layers.len() {
-        let drawn = random.ids(1, 1 << 16)[0].is_multiple_of(3);
-        let reads_rows = at > 0 || matches!(config.input, InputKind::Dense(_));
-        match &mut config.layers[at] {
-            Layer::Recurrent(layer) if drawn && reads_rows && layer.width() == layer.hidden && below <= 40 => {
-                (layer.hidden, layer.residual) = (below, true);
-            }
-            Layer::Dense(dense) if drawn && reads_rows && below <= 40 => {
-                (dense.units, dense.residual) = (below, true);
-            }
-            _ => {}
-        }
-        below = match &config.layers[at] {
-            Layer::Recurrent(layer) => layer.width(),
-            Layer::Dense(dense) => dense.units,
-            _ => below,
-        };
-    }
-    let [embeds, width, pads, ties] = random.ids(4, 1 << 16)[..] else { unreachable!() };
-    if let (InputKind::Tokens(tokens), true) = (config.input, embeds.is_multiple_of(2)) {
-        let embedding = Embedding::new(1 + width as usize % 7);
-        let padding = pads as usize % tokens;
-        let embedding = if pads.is_multiple_of(2) { embedding.with_padding(padding) } else { embedding };
-        config.layers.insert(0, embedding.into());
-        if ties.is_multiple_of(3) {
-            // What the read-out reads has to be as wide as the table.
-            config = config.dense(embedding.width, functions[0]).outputs(tokens).tied();
-        }
-    }
-    for (number, drawn) in random.ids(4, 1 << 16).chunks(2).enumerate() {
-        let [has, outputs] = *drawn else { unreachable!() };
-        if has.is_multiple_of(3) {
-            let reads = 1 + has as usize / 3 % config.layers.len();
-            let mut below = config.clone().head(format!("number_{number}"), 1 + outputs as usize % 5);
-            below.heads.last_mut().unwrap().reads = reads;
-            config = below;
-        }
-    }
-    config
-}
-
 /// One state of one recurrent layer.
 #[derive(Clone, Debug)]
 pub struct StatePart {
@@ -458,7 +365,10 @@ pub fn states(config: &Config) -> Vec<StatePart> {
     }
     let has_names = |layer: &&Layer| matches!(layer, Layer::Dense(_) | Layer::Embedding(_) | Layer::LayerNorm(_));
     let others = config.layers.iter().filter(has_names).count();
-    if layers.iter().filter(|layer| layer.number == 0).count() + others > 1 || !config.heads.is_empty() {
+    if layers.iter().filter(|layer| layer.number == 0).count() + others > 1
+        || !config.heads.is_empty()
+        || !config.columns.is_empty()
+    {
         let mut met = std::collections::HashMap::new();
         for at in 0..layers.len() {
             let kind = match layers[at].spec.cell {

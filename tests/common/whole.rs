@@ -99,7 +99,15 @@ pub fn batch(rng: &mut ChaCha12Rng, config: &Config, loss: Loss, steps: usize, s
         Loss::MeanSquared => Targets::Values(reals(rng, labels * config.outputs, 1.0)),
         _ => Targets::Classes(ids(rng, labels, config.outputs)),
     };
-    let batch = Batch::new(Sequences::new(BatchShape { steps, batch_size: size }, inputs), targets);
+    let sequences = Sequences::new(BatchShape { steps, batch_size: size }, inputs);
+    let sequences = config.columns.iter().fold(sequences, |sequences, column| {
+        let inputs = match column.input {
+            InputKind::Dense(features) => Inputs::Dense(reals(rng, steps * size * features, 1.0)),
+            _ => Inputs::Tokens(ids(rng, steps * size, column.input.size())),
+        };
+        sequences.with_column(&column.name, inputs)
+    });
+    let batch = Batch::new(sequences, targets);
     head_losses(config).fold(batch, |batch, (head, loss, _)| {
         let labels = head_label_count(config, head, steps, size);
         let targets = match loss {

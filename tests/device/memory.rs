@@ -16,8 +16,9 @@ use recurrent::{
 
 use crate::common::executor::{Execute, gpu};
 use crate::common::heads::with_heads;
+use crate::common::lists::with_dense;
 use crate::common::network::{
-    Network, Prepared, Window, evaluation, for_heads, random_parameters, step_into, training, with_dense,
+    Network, Prepared, Window, evaluation, for_heads, random_parameters, step_into, training,
 };
 use crate::common::random::Random;
 use crate::common::whole;

@@ -378,6 +378,9 @@ fn what_keras_cannot_have_is_not_written() {
         assert!(matches!(error, Error::Data(_)), "{error:?}");
         assert_eq!(error.to_string(), words);
     }
+    let beside = Config::gru(InputKind::Dense(3), 2, 1).dense_column("more", 2);
+    let error = Model::new(beside).unwrap().to_keras().unwrap_err();
+    assert!(matches!(&error, Error::Config(what) if what.contains("a column `more`")), "{error:?}");
     let headed = Config::gru(InputKind::Dense(3), 2, 1).head("tag", 2);
     let error = Model::new(headed.clone()).unwrap().to_keras().unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("a head `tag`")), "{error:?}");

@@ -15,7 +15,8 @@ use recurrent::{
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::heads::{Targets, head_label_count, with_head_losses};
-use crate::common::network::{Inputs, Network, Prepared, Window, mixed, states, step_into};
+use crate::common::lists::mixed;
+use crate::common::network::{Inputs, Network, Prepared, Window, states, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
 
@@ -282,19 +283,21 @@ fn padded(random: &mut Random, config: &Config, window: &Window, extra: usize) -
     let (batch, steps) = (window.batch, window.steps + extra);
     let valid = |row: usize| row / batch < window.lengths[row % batch] as usize;
     let rows = steps * batch;
-    let inputs = match &window.inputs {
+    let mut longer_of = |inputs: &Inputs, size: usize| match inputs {
         Inputs::Tokens(tokens) => {
-            let nonsense = random.ids(rows, config.input.size());
+            let nonsense = random.ids(rows, size);
             Inputs::Tokens((0..rows).map(|row| if valid(row) { tokens[row] } else { nonsense[row] }).collect())
         }
         Inputs::Dense(x) => {
-            let size = config.input.size();
             let nonsense = random.reals(rows * size, 1e6);
             Inputs::Dense((0..rows * size).map(|at| if valid(at / size) { x[at] } else { nonsense[at] }).collect())
         }
     };
+    let inputs = longer_of(&window.inputs, config.input.size());
+    let columns = window.columns.iter().zip(&config.columns).map(|(of, column)| longer_of(of, column.input.size()));
+    let columns = columns.collect();
     let labels = config.label_count(BatchShape { steps, batch_size: batch });
-    let mut longer = Window { steps, inputs, ..window.clone() };
+    let mut longer = Window { steps, inputs, columns, ..window.clone() };
     let own = (&mut longer.targets, &mut longer.mask, labels, config.outputs);
     let heads = longer.heads.iter_mut().zip(&config.heads).map(|(labels, head)| {
         let count = head_label_count(config, head, steps, batch);
@@ -319,16 +322,18 @@ fn alone(config: &Config, window: &Window, b: usize) -> Window {
             first..first + width
         })
     };
+    let cut = |inputs: &Inputs, size: usize| match inputs {
+        Inputs::Tokens(tokens) => Inputs::Tokens(of_rows(1).map(|at| tokens[at]).collect()),
+        Inputs::Dense(x) => Inputs::Dense(of_rows(size).map(|at| x[at]).collect()),
+    };
     // Of every step or of the sequence.
     let labels: Vec<usize> = if config.pooling().is_none() { of_rows(1).collect() } else { vec![b] };
     let state = state_of(config, &window.state, window.batch, b);
     Window {
         steps,
         batch: 1,
-        inputs: match &window.inputs {
-            Inputs::Tokens(tokens) => Inputs::Tokens(of_rows(1).map(|at| tokens[at]).collect()),
-            Inputs::Dense(x) => Inputs::Dense(of_rows(config.input.size()).map(|at| x[at]).collect()),
-        },
+        inputs: cut(&window.inputs, config.input.size()),
+        columns: window.columns.iter().zip(&config.columns).map(|(of, c)| cut(of, c.input.size())).collect(),
         targets: match &window.targets {
             Targets::Classes(classes) => Targets::Classes(labels.iter().map(|&at| classes[at]).collect()),
             Targets::Values(values) => Targets::Values(

@@ -14,7 +14,8 @@ use recurrent::{Activation, Cell, Config, Directions, InputKind, Join, Layout, P
 use crate::common::compare::{ORACLE, check_close};
 use crate::common::fixture::{Fixture, LISTS, MATRIX};
 use crate::common::heads::with_head_losses;
-use crate::common::network::{Network, Window, mixed, random_parameters, step_into};
+use crate::common::lists::mixed;
+use crate::common::network::{Network, Window, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::reference::{self, Results};
 

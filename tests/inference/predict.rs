@@ -3,7 +3,7 @@
 //!
 //! What a predictor says is held against a stream that goes step by step, and against each sequence by itself.
 
-use crate::common::network::with_dense;
+use crate::common::lists::with_dense;
 use crate::common::whole::{self, assert_close, assert_same, rng};
 use recurrent::model::Activation;
 use recurrent::{

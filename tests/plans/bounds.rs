@@ -4,9 +4,8 @@
 use crate::common::compare::{Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::heads::with_heads;
-use crate::common::network::{
-    Network, Window, evaluation, for_heads, random_parameters, step_into, training, with_dense,
-};
+use crate::common::lists::with_dense;
+use crate::common::network::{Network, Window, evaluation, for_heads, random_parameters, step_into, training};
 use crate::common::random::Random;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::common::heads::with_heads;
-use crate::common::network::{evaluation, for_heads, training, with_dense};
+use crate::common::lists::with_dense;
+use crate::common::network::{evaluation, for_heads, training};
 use recurrent::internals::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
 use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,

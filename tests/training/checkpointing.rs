@@ -14,7 +14,8 @@ use recurrent::{
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::heads::with_head_losses;
-use crate::common::network::{Network, Window, mixed, random_parameters, step_into};
+use crate::common::lists::mixed;
+use crate::common::network::{Network, Window, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
 

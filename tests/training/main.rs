@@ -15,6 +15,7 @@ mod common;
 mod bad_input;
 mod bad_lists;
 mod checkpointing;
+mod columns;
 mod divergence;
 #[cfg(feature = "gpu")]
 mod half;

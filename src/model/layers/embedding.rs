@@ -46,7 +46,7 @@ impl Embedding {
     }
 
     /// The table; `tied` where the read-out's V is the same.
-    pub(super) fn parameters(&self, below: usize, tied: bool) -> Vec<ParameterGroup> {
+    pub(crate) fn parameters(&self, below: usize, tied: bool) -> Vec<ParameterGroup> {
         // Of logits as large as those of other read-outs.
         let draw = if tied { Draw::Weight { blocks: 1, fan: self.width } } else { Draw::Normal };
         let draw = self.padding.map_or(draw, |row| Draw::Padded { row, width: self.width, tied });

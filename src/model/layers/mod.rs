@@ -116,6 +116,42 @@ impl Layer {
     }
 }
 
+impl From<Recurrent> for Layer {
+    fn from(layer: Recurrent) -> Self {
+        Layer::Recurrent(layer)
+    }
+}
+
+impl From<Embedding> for Layer {
+    fn from(layer: Embedding) -> Self {
+        Layer::Embedding(layer)
+    }
+}
+
+impl From<LayerNorm> for Layer {
+    fn from(layer: LayerNorm) -> Self {
+        Layer::LayerNorm(layer)
+    }
+}
+
+impl From<DropoutLayer> for Layer {
+    fn from(layer: DropoutLayer) -> Self {
+        Layer::Dropout(layer)
+    }
+}
+
+impl From<Dense> for Layer {
+    fn from(layer: Dense) -> Self {
+        Layer::Dense(layer)
+    }
+}
+
+impl From<Pool> for Layer {
+    fn from(pool: Pool) -> Self {
+        Layer::Pool(pool)
+    }
+}
+
 /// Parameters of one shape that lie side by side, without a gap.
 #[derive(Clone, Debug)]
 pub(crate) struct ParameterGroup {

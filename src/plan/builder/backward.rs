@@ -56,7 +56,12 @@ impl Builder<'_> {
                     Some(self.chunk(&forward.shared, &Part { first, steps, lengths, state, leaves: false })?)
                 }
             };
-            let layers = recomputed.as_deref().unwrap_or(&forward.layers);
+            let (base, layers) = match &recomputed {
+                None => (&forward.base, &forward.layers),
+                Some((base, layers)) => (base, layers),
+            };
+            // Without a table nobody wants its gradient.
+            let base = base.as_ref().filter(|_| self.config.columns.iter().any(|column| column.embedding.is_some()));
             if forward.states.is_some() && (forward.pool.is_some() || is_learned) {
                 // Not every segment has a gradient of every parameter.
                 self.push(Op::Zero(ZeroTensor { tensor: slices }));
@@ -64,10 +69,13 @@ impl Builder<'_> {
             let segment = Segment { first, is_last, slices, step_params };
             self.read_out_gradient(forward, layers, segment)?;
             for (at, layer) in layers.iter().enumerate().rev() {
-                let below = at.checked_sub(1).map(|below| &layers[below]);
-                self.head_rows(&forward.shared.heads, at, &*layer.tape, segment)?;
+                let below = at.checked_sub(1).map(|below| &layers[below]).or(base);
+                self.head_rows(&forward.shared.heads, (at, layer.rows), &*layer.tape, segment)?;
                 let below = below.map(|below| Link { tape: &*below.tape, rows: below.handed, draw: below.draw });
                 layer.tape.backward(self, segment, below)?;
+            }
+            if let Some(base) = base {
+                base.tape.backward(self, segment, None)?;
             }
             if first == 0 {
                 self.phase = Phase::Update;

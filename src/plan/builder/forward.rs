@@ -1,9 +1,9 @@
 //! The forward pass: layer above layer, for training over the whole window or one segment after another, else over one
 //! chunk of steps after another.
 
+use super::columns::InputRows;
 use super::dense::DenseLayer;
 use super::dropout::DropoutPlace;
-use super::embedding::EmbeddingLayer;
 use super::join::{self, JoinLayer};
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::norm::NormLayer;
@@ -32,9 +32,10 @@ impl Builder<'_> {
         if self.is_training && (dropout_layers > 0 || !self.dropout.is_none()) {
             let recurrent = self.config.recurrent_layers().count();
             let weights = if self.dropout.weights > 0.0 { recurrent } else { 0 };
-            let sites = 1 + 2 * recurrent + dropout_layers + weights;
+            let sites = 1 + 2 * recurrent + dropout_layers + weights + self.config.columns.len();
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
+        self.open_columns()?;
         // What an inference starts from is known to the host, which writes it.
         if !matches!(purpose, Purpose::Infer | Purpose::Observe(_)) {
             self.start(state)?;
@@ -58,15 +59,21 @@ impl Builder<'_> {
         };
         let dense = match self.config.input {
             InputKind::Tokens(_) => None,
-            InputKind::Dense(size) => Some(self.drop_inputs(View::new(inputs, 0, self.rows, size))?),
+            InputKind::Dense(size) => Some(self.drop_numbers(View::new(inputs, 0, self.rows, size), Site::Inputs)?),
         };
 
+        let base = match self.config.input {
+            InputKind::Dense(size) if !self.columns.is_empty() => {
+                Some(InputRows::dense(self, size, chunk.saturating_mul(self.batch))?)
+            }
+            _ => None,
+        };
         let left = if chunk < self.steps {
             Some(self.plan.tensor("lengths_left", &[self.batch], DType::U32, Lifetime::Transient)?)
         } else {
             None
         };
-        let shared = SharedByChunks { layers, inputs, dense, lengths, left, heads };
+        let shared = SharedByChunks { layers, inputs, base, dense, lengths, left, heads };
         // The states that training starts the segments from, all but the last, which it does not go over again.
         let states = if self.is_training && chunk < self.steps {
             let count = self.steps.div_ceil(chunk);
@@ -74,7 +81,7 @@ impl Builder<'_> {
         } else {
             None
         };
-        let (mut done, mut read) = (Vec::new(), None);
+        let (mut done, mut base, mut read) = (Vec::new(), None, None);
         let whole = Part { first: 0, steps: self.steps, lengths, state: (state, 0), leaves: true };
         for first in (0..self.steps).step_by(chunk) {
             let steps = chunk.min(self.steps - first);
@@ -84,7 +91,7 @@ impl Builder<'_> {
                 self.push(Op::Copy(CopyView { from: View::new(state, 0, 1, len), to }));
             }
             let part = Part { first, steps, ..whole };
-            done = self.chunk(&shared, &part)?;
+            (base, done) = self.chunk(&shared, &part)?;
             let Some(top) = done.last() else { continue };
             match &pool {
                 Some(pool) => {
@@ -110,7 +117,7 @@ impl Builder<'_> {
             }
             self.read_top(observed, read, outputs)?;
         }
-        Ok(ForwardTensors { inputs, lengths, state, outputs, shared, pool, states, layers: done, tail: above })
+        Ok(ForwardTensors { inputs, lengths, state, outputs, shared, pool, states, layers: done, base, tail: above })
     }
 
     /// Where the read-outs are, the network's own and the heads', or the rows of the layer that is observed.
@@ -154,10 +161,10 @@ impl Builder<'_> {
             let (prefix, first) = module.map_or(("", at), |module| (module.prefix.as_str(), module.layers.start));
             let (place, sizes) = ((at, prefix), [rows, widths[at]]);
             let layer: Box<dyn OpenLayer> = match record {
-                Layer::Embedding(spec) => Box::new(EmbeddingLayer::open(self, place, spec, rows)?),
+                Layer::Embedding(spec) => Box::new(InputRows::embedding(self, place, spec, rows)?),
                 Layer::Recurrent(spec) => {
                     let layer = Box::new(RecurrentLayer::open(self, (at, prefix, at - first), spec, steps, lengths)?);
-                    match join::of_rows(self.config, at, spec) {
+                    match join::of_rows(self.config, at, spec, self.depth) {
                         Some(join) => Box::new(JoinLayer::open(self, (at, join), layer, [rows, spec.width()])?),
                         None => layer,
                     }
@@ -176,8 +183,9 @@ impl Builder<'_> {
         Ok((below, above))
     }
 
-    /// All layers over a part, of which `lengths` are those of the whole window.
-    pub(super) fn chunk(&mut self, shared: &SharedByChunks, part: &Part) -> Result<Vec<Done>> {
+    /// All layers over a part, of which `lengths` are those of the whole window; and what the first of them reads, where
+    /// columns stand beside numbers.
+    pub(super) fn chunk(&mut self, shared: &SharedByChunks, part: &Part) -> Result<(Option<Done>, Vec<Done>)> {
         let Part { first, steps, state, leaves, .. } = *part;
         let lengths = shared.left.filter(|_| first > 0).unwrap_or(shared.lengths);
         if lengths != shared.lengths {
@@ -188,6 +196,12 @@ impl Builder<'_> {
             Some(x) => Below::Rows(View { offset: x.offset + first * self.batch * x.cols, rows, ..x }),
             None => Below::Tokens { ids: shared.inputs, first: first * self.batch },
         };
+        let mut base = None;
+        if let Some(columns) = &shared.base {
+            let (rows, tape) = columns.forward(self, &part, below)?;
+            below = Below::Rows(rows);
+            base = Some(Done { rows, tape, handed: rows, draw: None });
+        }
         let mut done = Vec::with_capacity(shared.layers.len());
         for (at, layer) in shared.layers.iter().enumerate() {
             let (rows, tape) = layer.forward(self, &part, below)?;
@@ -205,7 +219,7 @@ impl Builder<'_> {
             below = Below::Rows(handed);
             done.push(Done { rows, tape, handed, draw });
         }
-        Ok(done)
+        Ok((base, done))
     }
 
     /// The learned initial states, where there are any.
@@ -245,15 +259,6 @@ impl Builder<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// The inputs as the first layer reads them: one mask for all steps.
-    fn drop_inputs(&mut self, x: View) -> Result<View> {
-        let Some(draw) = self.draw(Site::Inputs) else { return Ok(x) };
-        let out = self.real("x.dropped", &[self.steps, self.batch, x.cols], Lifetime::Transient)?;
-        let out = View::new(out, 0, x.rows, x.cols);
-        self.push(Op::Dropout(DropoutMask { input: Some(x), out, draw, first: 0, period: self.batch }));
-        Ok(out)
     }
 
     /// A layer's outputs from step `first` on as the next layer reads them: every element by itself.

@@ -29,10 +29,10 @@ struct JoinTape {
     longest: usize,
 }
 
-/// How the rows of a recurrent layer are joined, if they are: a pool right above that takes each direction's last state
-/// takes the two apart.
-pub(super) fn of_rows(config: &Config, layer: usize, spec: &Recurrent) -> Option<Join> {
-    let is_pooled = of_pool(&config.layers[layer], config.layers.get(layer + 1)).is_some();
+/// How the rows of a recurrent layer are joined, if they are, where so many layers are run: a pool right above that
+/// takes each direction's last state takes the two apart.
+pub(super) fn of_rows(config: &Config, layer: usize, spec: &Recurrent, depth: usize) -> Option<Join> {
+    let is_pooled = of_pool(&config.layers[layer], config.layers[..depth].get(layer + 1)).is_some();
     Some(spec.join).filter(|join| *join != Join::Concat && !is_pooled)
 }
 
@@ -83,6 +83,22 @@ impl Tape for JoinTape {
 }
 
 impl Builder<'_> {
+    /// The rows of a layer as a head reads them, and how they were joined for it, where a pool has them side by side.
+    pub(super) fn rows_of_head(&mut self, layer: usize, rows: View) -> Result<(View, Option<Join>)> {
+        let join = of_pool(&self.config.layers[layer], self.config.layers.get(layer + 1));
+        let Some(join) = join else { return Ok((rows, None)) };
+        let joined = self.beside_pool("joined_head", rows.rows, rows.cols / 2)?;
+        self.join(join, rows, joined);
+        Ok((joined, Some(join)))
+    }
+
+    /// A tensor for what a head makes of rows that a pool has side by side.
+    pub(super) fn beside_pool(&mut self, name: &str, rows: usize, cols: usize) -> Result<View> {
+        let all = if self.is_training { self.segment } else { self.steps } * self.batch;
+        let tensor = self.scratch(name, &[all, cols], self.storage_dtype)?;
+        Ok(View::new(tensor, 0, rows, cols))
+    }
+
     pub(super) fn join(&mut self, join: Join, rows: View, out: View) {
         self.push(Op::Join(JoinDirections { join, rows, out }));
     }

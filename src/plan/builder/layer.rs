@@ -11,6 +11,8 @@ use crate::plan::{
 #[derive(Clone, Copy)]
 pub(super) enum Site {
     Inputs,
+    /// A column beside the inputs.
+    Column(usize),
     /// Between this recurrent layer and what reads it.
     Outputs(usize),
     Hidden(usize),
@@ -131,22 +133,28 @@ impl Builder<'_> {
                 self.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
             }
             Below::Tokens { .. } => {
-                let op = self.gather_gradient(d, (weight, bias), segment)?;
+                let op = self.gather_gradient(None, d, (weight, bias), segment)?;
                 self.push(Op::GatherGradient(op));
             }
         }
         Ok(())
     }
 
-    /// The gradient of columns of a weight by token, and of its bias.
+    /// The gradient of columns of a weight by token, of the inputs or of one of the columns beside them, and of its
+    /// bias.
     pub(super) fn gather_gradient(
         &mut self,
+        column: Option<usize>,
         d: View,
         (weight, bias): (usize, Option<usize>),
         Segment { first, slices, .. }: Segment,
     ) -> Result<GatherGradient> {
-        let (order, starts) = self.rows_by_token()?;
-        let (draw, batch, part) = (self.draw(Site::Inputs), self.batch, first / self.segment);
+        let (order, starts) = match column {
+            None => self.rows_by_token()?,
+            Some(at) => self.rows_by_token_of(at)?,
+        };
+        let (draw, batch, part) =
+            (self.draw(column.map_or(Site::Inputs, Site::Column)), self.batch, first / self.segment);
         Ok(GatherGradient { d, order, starts, part, slices, weight, table: None, bias, draw, batch })
     }
 

@@ -5,9 +5,9 @@
 //! however many there are.
 
 mod backward;
+mod columns;
 mod dense;
 mod dropout;
-mod embedding;
 mod forward;
 mod join;
 mod layer;
@@ -24,6 +24,7 @@ use super::{
 use crate::error::Result;
 use crate::model::{Config, Layout, StateShape};
 use crate::recipe::{Dropout, Precision, Recipe};
+use columns::{ColumnPlan, InputRows};
 use layer::{Done, OpenLayer, Site};
 use loss::metrics_shape;
 use pool::PoolLayer;
@@ -35,6 +36,8 @@ pub struct PlanTensors {
     pub parameters: TensorId,
     /// `[T·B]` token ids, or `[T·B, I]` numbers.
     pub inputs: TensorId,
+    /// What is read beside them, in the order of the network's columns.
+    pub columns: Vec<ColumnTensors>,
     /// `[B]`: how many steps of each sequence are valid.
     pub lengths: TensorId,
     /// `[1]`: 1 where the sequences start from the learned initial state, 0 where from `state`; if there is
@@ -52,6 +55,15 @@ pub struct PlanTensors {
     pub loss: Option<LossTensors>,
     /// What training adds.
     pub training: Option<TrainingTensors>,
+}
+
+/// What is read of a column.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnTensors {
+    /// `[T·B]` token ids, or `[T·B, ·]` numbers.
+    pub input: TensorId,
+    /// Rows by token and where each token's begin, of a training that reads tokens, as [`TrainingTensors`] has them.
+    pub rows_by_token: Option<(TensorId, TensorId)>,
 }
 
 /// What a head reads and leaves, as the network's own read-out does.
@@ -136,6 +148,7 @@ struct Builder<'a> {
     fresh: Option<TensorId>,
     /// Rows by token and where each token's begin, of a training that reads tokens.
     rows_by_token: Option<(TensorId, TensorId)>,
+    columns: Vec<ColumnPlan<'a>>,
     /// What operations are pushed to.
     phase: Phase,
 }
@@ -195,6 +208,7 @@ pub(super) fn build(
         trace: None,
         fresh: None,
         rows_by_token: None,
+        columns: Vec::new(),
         phase: Phase::Forward,
     };
     let outputs = builder.build(purpose)?;
@@ -216,6 +230,7 @@ impl<'a> Builder<'a> {
         let mut all = PlanTensors {
             parameters: self.parameters,
             inputs: forward.inputs,
+            columns: Vec::new(),
             lengths: forward.lengths,
             fresh: self.fresh,
             outputs: forward.outputs.tensor,
@@ -237,6 +252,7 @@ impl<'a> Builder<'a> {
                 all.take(&losses);
             }
         }
+        all.columns = self.columns.iter().map(|column| column.tensors).collect();
         Ok(all)
     }
 
@@ -300,6 +316,10 @@ impl<'a> Builder<'a> {
         let dropout = |layer: usize| self.config.layers[..layer].iter().filter(|l| l.is_dropout()).count();
         let (site, rate) = match site {
             Site::Inputs => (0, inputs),
+            Site::Column(at) => {
+                let layers = self.config.layers.len();
+                (1 + 2 * recurrent(layers) + dropout(layers) + at, inputs)
+            }
             Site::Outputs(layer) => (1 + 2 * recurrent(layer), outputs),
             // Whatever its rate, it is a copy of what it reads.
             Site::Layer(layer, rate) => {
@@ -310,7 +330,7 @@ impl<'a> Builder<'a> {
             // Behind all others, which keep their keys.
             Site::Weights(layer) => {
                 let all = self.config.layers.len();
-                let before = 1 + 2 * recurrent(all) + dropout(all);
+                let before = 1 + 2 * recurrent(all) + dropout(all) + self.config.columns.len();
                 (before + recurrent(layer), weights)
             }
         };
@@ -423,6 +443,7 @@ struct ForwardTensors {
     states: Option<TensorId>,
     /// Of the last chunk.
     layers: Vec<Done>,
+    base: Option<Done>,
     /// Those above the pool.
     tail: Vec<Done>,
 }
@@ -443,6 +464,8 @@ struct SharedByChunks {
     /// Those that read steps.
     layers: Vec<Box<dyn OpenLayer>>,
     inputs: TensorId,
+    /// What the first layer reads where columns stand beside numbers.
+    base: Option<InputRows>,
     /// `[T·B, I]`: what the first layer reads, unless that is tokens.
     dense: Option<View>,
     lengths: TensorId,

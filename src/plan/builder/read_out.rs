@@ -19,6 +19,7 @@ impl Builder<'_> {
     /// Those of all heads of a layer, of its rows from `first` on.
     pub(super) fn read_heads(&mut self, heads: &[HeadPlan], layer: usize, rows: View, first: usize) -> Result<()> {
         for HeadPlan { prefix, outputs, .. } in heads.iter().filter(|head| head.layer == layer) {
+            let (rows, _) = self.rows_of_head(layer, rows)?;
             let out = View { offset: outputs.offset + first * outputs.cols, rows: rows.rows, ..*outputs };
             self.linear((&format!("{prefix}weight"), &format!("{prefix}bias")), rows, out)?;
         }
@@ -62,14 +63,14 @@ impl Builder<'_> {
                 Some(last) => self.of_read_out(d, last.rows, &*last.tape, segment)?,
             }
             for (at, layer) in tail.iter().enumerate().rev() {
-                self.head_rows(heads, at_pool + 1 + at, &*layer.tape, segment)?;
+                self.head_rows(heads, (at_pool + 1 + at, layer.rows), &*layer.tape, segment)?;
                 let below = match at.checked_sub(1) {
                     Some(below) => Link { tape: &*tail[below].tape, rows: tail[below].handed, draw: tail[below].draw },
                     None => Link { tape: &tape, rows: pooled, draw: None },
                 };
                 layer.tape.backward(self, segment, Some(below))?;
             }
-            self.head_rows(heads, at_pool, &tape, segment)?;
+            self.head_rows(heads, (at_pool, pooled), &tape, segment)?;
         }
         pool.backward(self, segment, top, segment.is_last)
     }
@@ -89,6 +90,7 @@ impl Builder<'_> {
             let prefix = &head.prefix;
             let weight = self.weight(&format!("{prefix}weight")).offset;
             let bias = self.offset(&format!("{prefix}bias"));
+            let (rows, _) = self.rows_of_head(layer, rows)?;
             let d = self.head_gradient(head, rows.rows, segment);
             self.weight_gradient(d, Below::Rows(rows), (weight, bias), segment)?;
         }
@@ -99,7 +101,7 @@ impl Builder<'_> {
     pub(super) fn head_rows(
         &mut self,
         heads: &[HeadPlan],
-        layer: usize,
+        (layer, rows): (usize, View),
         tape: &dyn Tape,
         segment: Segment,
     ) -> Result<()> {
@@ -107,9 +109,15 @@ impl Builder<'_> {
             let x = tape.gradient(self)?;
             // Of as many rows as the longest segment has.
             let longest = if self.is_of_steps(head) { self.segment * self.batch } else { self.batch };
-            let y = self.upstream("upstream_head", x, longest)?;
+            let (read, join) = self.rows_of_head(layer, rows)?;
+            let mut y = self.upstream("upstream_head", read, longest)?;
             let d = self.head_gradient(head, x.rows, segment);
             self.input_gradient(d, &format!("{}weight", head.prefix), y)?;
+            if let Some(join) = join {
+                let sides = self.beside_pool("upstream_head_sides", rows.rows, rows.cols)?;
+                self.join_gradient(join, y, rows, sides);
+                y = sides;
+            }
             self.push(Op::Accumulate(Accumulate { x, y }));
         }
         Ok(())

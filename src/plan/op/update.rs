@@ -134,9 +134,9 @@ impl Operation for ReduceGradients {
     }
 }
 
-/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of a table of the metrics; the
-/// flag is 0 where the step has more windows to come. The loss is a sum over rows, added to the slot's where the step
-/// accumulates; or, where there are several, the sum of those of the tables behind the first.
+/// Loss, gradient norm before clipping, clip scale and finite flag, into this step's slot of a table of the metrics;
+/// the flag is 0 where the step has more windows to come. The loss is a sum over rows, added to the slot's where the
+/// step accumulates; or, where there are several, the sum of those of the tables behind the first.
 ///
 /// The norm is √Σg² without overflow: the partials carry their largest magnitude apart.
 #[derive(Clone, Debug)]

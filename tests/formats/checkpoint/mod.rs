@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::heads::{with_head_losses, with_heads};
-use crate::common::network::with_dense;
+use crate::common::lists::with_dense;
 use crate::common::whole;
 use proptest::prelude::*;
 use recurrent::checkpoint::{LossScaling, Training};

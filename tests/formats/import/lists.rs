@@ -146,11 +146,11 @@ fn a_function_makes_names_of_those_that_prefixes_and_numbers_make() {
 
 #[test]
 fn a_head_has_its_own_name_or_one_that_is_given() {
-    let config = Config::lstm(InputKind::Dense(2), 3, 1).head("tag", 4);
+    let config = Config::lstm(InputKind::Dense(2), 3, 1).head("tag", 4).token_column("key", 3, 2);
     let model = Model::new(config.clone()).unwrap();
     let given = Names::sequential().recurrent("net.").module("head.tag", "tagger.");
     for (names, expected) in [
-        (Names::new(), ["head.0.weight", "head.tag.weight", "lstm.weight_hh_l0"]),
+        (Names::new(), ["head.0.weight", "head.tag.weight", "column.key.weight"]),
         (Names::sequential(), ["0.weight_hh_l0", "1.weight", "head.tag.weight"]),
         (given, ["net.0.weight_hh_l0", "1.weight", "tagger.bias"]),
     ] {

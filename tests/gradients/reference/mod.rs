@@ -18,7 +18,8 @@ use recurrent::{
 
 use self::tape::{Number, Tape};
 use crate::common::heads::{Targets, head_label_count, head_losses};
-use crate::common::network::{Inputs, StatePart, Window, prefix_of, states};
+use crate::common::lists::prefix_of;
+use crate::common::network::{Inputs, StatePart, Window, states};
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
@@ -215,6 +216,31 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
     for b in 0..batch {
         let length = window.lengths[b] as usize;
         let mut rows: Vec<Vec<Number>> = (0..length).map(|t| input(&tape, config, window, t, b)).collect();
+        // What stands beside the inputs, or beside the row of their table: numbers, and a row of a table for a token,
+        // whose gradient padding cuts off.
+        let beside = |t: usize| {
+            let mut row = Vec::new();
+            for (column, inputs) in config.columns.iter().zip(&window.columns) {
+                let at = t * batch + b;
+                match (inputs, column.embedding) {
+                    (Inputs::Tokens(ids), Some(Embedding { width, padding, .. })) => {
+                        let token = ids[at] as usize;
+                        for element in &parameter(&format!("column.{}.weight", column.name))[token * width..][..width] {
+                            row.push(if padding == Some(token) { tape.number(element.value) } else { *element });
+                        }
+                    }
+                    (Inputs::Dense(x), None) => {
+                        let size = column.input.size();
+                        row.extend(x[at * size..][..size].iter().map(|x| tape.number(*x)));
+                    }
+                    _ => panic!("a column of another kind"),
+                }
+            }
+            row
+        };
+        if matches!(config.input, InputKind::Dense(_)) {
+            rows.iter_mut().enumerate().for_each(|(t, row)| row.extend(beside(t)));
+        }
         // The last states of a recurrent layer, where these are its rows.
         let mut ends: Option<Vec<Number>> = None;
         for (at, layer) in config.layers.iter().enumerate() {
@@ -272,6 +298,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                         if padding == Some(at(t)) { tape.number(element.value) } else { element }
                     };
                     rows = (0..length).map(|t| (0..width).map(|j| of(t, j)).collect()).collect();
+                    rows.iter_mut().enumerate().for_each(|(t, row)| row.extend(beside(t)));
                     ends = None;
                 }
                 Layer::Dense(Dense { units, activation, .. }) => {
