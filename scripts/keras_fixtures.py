@@ -8,7 +8,8 @@ torch 2.15.0 on a CPU. From the repository root:
     python scripts/keras_fixtures.py
 
 Seeds are fixed. A model is L layers of SimpleRNN, LSTM or GRU of H units, each in a
-Bidirectional where the case says so (`merge`: its merge_mode; `gates`: recurrent_activation), and Dense(O). `backwards` are layers with
+Bidirectional where the case says so (`merge`: its merge_mode; `gates`: recurrent_activation), and
+Dense(O). `backwards` are layers with
 go_backwards=True, their outputs turned round to the order of the steps. Tensors of one
 case, F64:
 

@@ -1,5 +1,5 @@
-// step_metrics: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of a table
-// of the metrics; assigns that row alone.
+// step_metrics: loss, gradient norm before clipping, clip scale and finite flag (1 or 0), into this step's row of a
+// table of the metrics; assigns that row alone.
 //
 // carry.wgsl and records.wgsl are appended.
 //
@@ -8,7 +8,8 @@
 // in      partials     [blocks] of NormPartial, from reduce_gradients; not read where blocks is 0: the norm is then 0
 //                      and the scale 1
 // in      step_params  StepParams: the row of the metrics, accumulate, more_windows
-// in-out  metrics      [1 + losses, slots] of MetricsRow, or more tables, of which the one from `first_slot` on is meant
+// in-out  metrics      [1 + losses, slots] of MetricsRow, or more tables, of which the one from `first_slot` on is
+//                      meant
 //
 // norm = M·√Σ s_i·(m_i/M)² with M the largest m_i, which overflows only where the norm itself does.
 // Where the step has more windows to come the flag is 0: there is no update yet.

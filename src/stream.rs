@@ -65,8 +65,8 @@ impl StreamingPredictor {
     ///
     /// # Errors
     /// [`Error::Config`] for a batch of 0 and for a model with a layer that needs the end of a sequence before its
-    /// first output, as it reads from the end or pools ([`crate::Predictor`] runs it), [`Error::Limit`] for a model larger
-    /// than the device's limits, and what a failing GPU returns.
+    /// first output, as it reads from the end or pools ([`crate::Predictor`] runs it), [`Error::Limit`] for a model
+    /// larger than the device's limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, batch_size: usize) -> Result<Self> {
         let config = model.config().clone();
         check_streamable(&config)?;

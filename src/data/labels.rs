@@ -109,8 +109,8 @@ impl Batch {
         targets.fold(self.sequences.largest(config), |largest, of_one| Largest::or(largest, Some(of_one)))
     }
 
-    /// How many positions of a batch that [`Batch::check`] passes count in the loss of the network's own read-out: those
-    /// that are no padding and that the mask, if there is one, leaves.
+    /// How many positions of a batch that [`Batch::check`] passes count in the loss of the network's own read-out:
+    /// those that are no padding and that the mask, if there is one, leaves.
     pub fn count(&self, config: &Config) -> usize {
         self.count_of(config.read_out())
     }

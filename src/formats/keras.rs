@@ -50,9 +50,9 @@ impl Model {
     /// No array tells of the layers' options: `reset_after` has to be that of the configuration's [`Reset`],
     /// `merge_mode` that of its [`Join`](crate::Join), `recurrent_activation` that of its
     /// [`GateActivation`](crate::GateActivation), the others Keras 3's defaults, tanh and the logistic function (but
-    /// relu in a `SimpleRNN`, where the configuration has it); a `LayerNormalization` has the configuration's `epsilon`,
-    /// which by default is another. All but the last layer have `return_sequences=True`; the last has it where the
-    /// read-out is at every step.
+    /// relu in a `SimpleRNN`, where the configuration has it); a `LayerNormalization` has the configuration's
+    /// `epsilon`, which by default is another. All but the last layer have `return_sequences=True`; the last has it
+    /// where the read-out is at every step.
     ///
     /// On Keras' torch backend some of the arrays are views with the columns first, which `safetensors.numpy` writes as
     /// if they were not: hand it `numpy.ascontiguousarray(w)`.
@@ -138,9 +138,9 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns; [`Error::Data`] for a learned
-    /// initial state that is not zero, which no Keras layer has, for two biases whose sum f32 cannot hold, and for a
-    /// value that is not finite; [`Error::OutOfMemory`].
+    /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns; [`Error::Data`] for a
+    /// learned initial state that is not zero, which no Keras layer has, for two biases whose sum f32 cannot hold, and
+    /// for a value that is not finite; [`Error::OutOfMemory`].
     pub fn to_keras(&self) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let (layout, arrays) = (self.layout(), arrays(self.config())?);
         for (name, _, values) in self.tensors() {

@@ -112,8 +112,8 @@ impl Names {
 
     /// What stands before the names of one module's parameters, dot included, in the place of its own name or number
     /// and of what [`Names::recurrent`] says: `decoder.rnn.` of `lstm_1` for `decoder.rnn.weight_ih_l0`. [`Layout`]
-    /// says what modules are called; a head called tags is `head.tags`, a column `column.tags`, and neither has a number. One that the model lacks is
-    /// an error when the names are used.
+    /// says what modules are called; a head called tags is `head.tags`, a column `column.tags`, and neither has a
+    /// number. One that the model lacks is an error when the names are used.
     pub fn module(mut self, module: impl Into<String>, prefix: impl Into<String>) -> Self {
         self.modules.insert(module.into(), prefix.into());
         self

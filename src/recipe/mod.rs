@@ -62,8 +62,8 @@ pub struct Dropout {
     pub inputs: f64,
     /// Of h_(t-1) where it is multiplied with U, with one mask for all steps of a window (Gal & Ghahramani 2016).
     pub hidden: f64,
-    /// Of the elements of U, with one mask for all steps of a window: DropConnect (Wan et al. 2013) of recurrent weights,
-    /// the weight drop of an AWD-LSTM (Merity, Keskar & Socher 2018).
+    /// Of the elements of U, with one mask for all steps of a window: DropConnect (Wan et al. 2013) of recurrent
+    /// weights, the weight drop of an AWD-LSTM (Merity, Keskar & Socher 2018).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub weights: f64,
     /// Where the drawing starts.

@@ -34,8 +34,8 @@ pub fn with_dense(mut config: Config) -> Config {
     config.layer(Dense::new(5, Activation::Tanh).residual())
 }
 
-/// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions and how they are
-/// joined, biases and whether the initial state is learned, with dense layers and norms anywhere among them.
+/// The same network with layers that are drawn one by one: of each recurrent one the cell, size, directions and how
+/// they are joined, biases and whether the initial state is learned, with dense layers and norms anywhere among them.
 pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions: &[Activation]) -> Config {
     for layer in &mut config.layers {
         let Layer::Recurrent(layer) = layer else { continue };

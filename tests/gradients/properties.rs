@@ -56,7 +56,8 @@ fn cases() -> impl Strategy<Value = Case> {
         2 => Just(Dropout::NONE),
         1 => (0.05..0.5).prop_map(Dropout::between_layers),
         1 => (0.0..0.5, 0.0..0.5).prop_map(|(inputs, hidden)| Dropout::variational(inputs, hidden)),
-        1 => (0.0..0.5, 0.05..0.5).prop_map(|(hidden, weights)| Dropout::variational(0.0, hidden).with_weights(weights)),
+        1 => (0.0..0.5, 0.05..0.5)
+            .prop_map(|(hidden, weights)| Dropout::variational(0.0, hidden).with_weights(weights)),
     ];
     let tanh = Cell::Elman(Activation::Tanh);
     // Of relu one layer: the kinks of a second are not looked for.

@@ -1,4 +1,5 @@
-//! `dropout.wgsl` and `mask_slices.wgsl`: dropout, its mask on the gradient of weights, and what the other kernels that draw need of it.
+//! `dropout.wgsl` and `mask_slices.wgsl`: dropout, its mask on the gradient of weights, and what the other kernels that
+//! draw need of it.
 //!
 //! The contract: which elements are dropped is a function of key and position alone, the same bits as the twin's.
 

@@ -227,7 +227,8 @@ impl Recurrent {
         if !self.join.is_concat() && self.directions != Directions::Bidirectional {
             let (join, directions) = (self.join, self.directions.describe());
             return Err(Error::Config(format!(
-                "its directions are joined by {join:?}, but it reads sequences {directions}; expected Join::Concat, or both ways"
+                "its directions are joined by {join:?}, but it reads sequences {directions}; expected Join::Concat, or \
+                 both ways"
             )));
         }
         if let Cell::Elman(activation) = self.cell

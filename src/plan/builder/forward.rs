@@ -183,8 +183,8 @@ impl Builder<'_> {
         Ok((below, above))
     }
 
-    /// All layers over a part, of which `lengths` are those of the whole window; and what the first of them reads, where
-    /// columns stand beside numbers.
+    /// All layers over a part, of which `lengths` are those of the whole window; and what the first of them reads,
+    /// where columns stand beside numbers.
     pub(super) fn chunk(&mut self, shared: &SharedByChunks, part: &Part) -> Result<(Option<Done>, Vec<Done>)> {
         let Part { first, steps, state, leaves, .. } = *part;
         let lengths = shared.left.filter(|_| first > 0).unwrap_or(shared.lengths);

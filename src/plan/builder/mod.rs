@@ -84,8 +84,8 @@ pub struct LossTensors {
     pub loss_mask: TensorId,
     /// [`StepParams`](super::StepParams).
     pub step_params: TensorId,
-    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow); where the network has heads, of the sum of all losses, and behind it as many
-    /// of the network's own read-out and of each head.
+    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow); where the network has heads, of the sum of all losses,
+    /// and behind it as many of the network's own read-out and of each head.
     pub metrics: TensorId,
 }
 

@@ -7,8 +7,9 @@ use crate::plan::{Plan, RecurrenceMode, TensorId, Tile, View, Way};
 
 /// The recurrence over T steps; forwards it fills the history, backwards it turns the gates into their gradients.
 ///
-/// D directions run side by side, the second, or the only one of a reverse recurrence, from the last step to the first. A sequence that is shorter holds its
-/// state while the others go on, so its final state is its last one, and the reverse direction starts at its own end.
+/// D directions run side by side, the second, or the only one of a reverse recurrence, from the last step to the first.
+/// A sequence that is shorter holds its state while the others go on, so its final state is its last one, and the
+/// reverse direction starts at its own end.
 #[derive(Clone, Debug)]
 pub struct Recurrence {
     /// The cell.
