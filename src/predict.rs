@@ -168,10 +168,8 @@ impl Predictor {
     /// # Errors
     /// [`Error::Config`] for another structure, [`Error::DeviceLost`].
     pub fn set_model(&mut self, model: &Model) -> Result<()> {
-        let config = self.config();
-        if model.config().structure() != config.structure() {
-            let given = model.config();
-            return Err(Error::Config(format!("the model is {given:?}, the predictor runs {config:?}")));
+        if let Some(differs) = model.config().structure().difference(&self.config().structure()) {
+            return Err(Error::Config(format!("the model is another than the predictor runs: {differs}")));
         }
         self.session.set_parameters(model)
     }

@@ -296,6 +296,24 @@ impl Config {
         config.with_recurrent(|layer| layer.forget_bias = None)
     }
 
+    /// What is first another in an expected network, in words.
+    pub(crate) fn difference(&self, expected: &Self) -> Option<String> {
+        fn of<T: PartialEq + std::fmt::Debug>(what: &str, given: &T, expected: &T) -> Option<String> {
+            (given != expected).then(|| format!("{what} {given:?}, expected {expected:?}"))
+        }
+        let layers = self.layers.iter().zip(&expected.layers).enumerate();
+        let layer =
+            || layers.clone().find_map(|(at, (given, expected))| of(&format!("layer {at} is"), given, expected));
+        of("it reads", &self.input, &expected.input)
+            .or_else(|| of("its columns are", &self.columns, &expected.columns))
+            .or_else(layer)
+            .or_else(|| of("its number of layers is", &self.layers.len(), &expected.layers.len()))
+            .or_else(|| of("its number of outputs is", &self.outputs, &expected.outputs))
+            .or_else(|| of("whether its read-out is tied is", &self.tied, &expected.tied))
+            .or_else(|| of("its heads are", &self.heads, &expected.heads))
+            .or_else(|| (self != expected).then(|| format!("it is {self:?}, expected {expected:?}")))
+    }
+
     /// Whether no step waits for a later one.
     pub(crate) fn is_causal(&self) -> bool {
         self.read_from_end().is_none()

@@ -1,9 +1,9 @@
 //! The forward pass: layer above layer, for training over the whole window or one segment after another, else over one
 //! chunk of steps after another.
 
-use super::columns::InputRows;
 use super::dense::DenseLayer;
 use super::dropout::DropoutPlace;
+use super::embedding::InputRows;
 use super::join::{self, JoinLayer};
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::norm::NormLayer;

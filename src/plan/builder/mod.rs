@@ -8,6 +8,7 @@ mod backward;
 mod columns;
 mod dense;
 mod dropout;
+mod embedding;
 mod forward;
 mod join;
 mod layer;
@@ -24,7 +25,8 @@ use super::{
 use crate::error::Result;
 use crate::model::{Config, Layout, StateShape};
 use crate::recipe::{Dropout, Precision, Recipe};
-use columns::{ColumnPlan, InputRows};
+use columns::ColumnPlan;
+use embedding::InputRows;
 use layer::{Done, OpenLayer, Site};
 use loss::metrics_shape;
 use pool::PoolLayer;
