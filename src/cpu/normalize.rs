@@ -10,6 +10,8 @@ use crate::plan::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 
 /// Rows that are worth a thread's while.
 const ROWS_PER_TASK: usize = 64;
+/// Elements of a sum over rows that are.
+const ELEMENTS_PER_TASK: usize = 1 << 15;
 
 pub(super) fn normalize<T: Real>(op: &Normalize, memory: &mut Tensors<'_, T>) {
     let (mut out, mut statistics) = (memory.take(op.out.tensor), memory.take(op.statistics));
@@ -62,20 +64,27 @@ pub(super) fn normalize_weight_gradient<T: Real>(op: &NormalizeWeightGradient, m
     let (d, x, statistics) = (memory.view(&op.d), memory.view(&op.x), memory.real(op.statistics));
     let ((cuts, flat), (rows, width)) = (memory.matrix(op.slices), (op.d.rows, op.d.cols));
     totals.resize(width, 0.0);
+    let share = width.div_ceil(threads::shares(rows * width / ELEMENTS_PER_TASK));
     for (s, slice) in tensor.chunks_exact_mut(flat).enumerate() {
         let part = rows * s / cuts..rows * (s + 1) / cuts;
         for (at, is_gain) in [(op.gain, true), (op.bias, false)] {
-            let mut sums = ColumnSums::new(&mut slice[at..at + width], &mut totals);
-            for r in part.clone() {
-                let (d, x) = (&d[r * width..][..width], &x[r * width..][..width]);
-                let (mean, inverse) = (statistics[2 * r], statistics[2 * r + 1]);
-                if is_gain {
-                    sums.add(d.iter().zip(x).map(|(d, x)| *d * (*x - mean) * inverse));
-                } else {
-                    sums.add(d.iter().copied());
+            // Each thread has columns of its own.
+            let columns = slice[at..at + width].chunks_mut(share).zip(totals.chunks_mut(share)).enumerate();
+            threads::for_each(columns, |(number, (out, totals))| {
+                let (first, count) = (number * share, out.len());
+                let mut sums = ColumnSums::new(out, totals);
+                for r in part.clone() {
+                    let of_row = r * width + first..r * width + first + count;
+                    let (d, x) = (&d[of_row.clone()], &x[of_row]);
+                    let (mean, inverse) = (statistics[2 * r], statistics[2 * r + 1]);
+                    if is_gain {
+                        sums.add(d.iter().zip(x).map(|(d, x)| *d * (*x - mean) * inverse));
+                    } else {
+                        sums.add(d.iter().copied());
+                    }
                 }
-            }
-            sums.finish();
+                sums.finish();
+            });
         }
     }
     *memory.totals = totals;

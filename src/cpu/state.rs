@@ -1,7 +1,10 @@
 //! Where sequences begin and end: copies of states and learned initial states.
 
-use super::{real::Real, sums::sum, tensors::Tensors};
+use super::{real::Real, sums::sum, tensors::Tensors, threads};
 use crate::plan::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
+
+/// Elements that are worth a thread's while.
+const ELEMENTS_PER_TASK: usize = 1 << 15;
 
 pub(super) fn copy<T: Real>(CopyView { from, to }: &CopyView, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(to.tensor);
@@ -14,7 +17,8 @@ pub(super) fn copy<T: Real>(CopyView { from, to }: &CopyView, memory: &mut Tenso
 
 pub(super) fn accumulate<T: Real>(Accumulate { x, y }: &Accumulate, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(x.tensor);
-    tensor[x.range()].iter_mut().zip(memory.view(y)).for_each(|(x, y)| *x += *y);
+    let tasks = tensor[x.range()].chunks_mut(ELEMENTS_PER_TASK).zip(memory.view(y).chunks(ELEMENTS_PER_TASK));
+    threads::for_each(tasks, |(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += *y));
     memory.put(x.tensor, tensor);
 }
 

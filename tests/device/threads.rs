@@ -4,13 +4,14 @@
 //! The contract: trainings and operations run in pools of one to 64 threads and are compared to the last bit; refusals
 //! are the system's own, in a child process that may start no thread.
 
+use crate::common::heads::with_head_losses;
 use crate::common::whole::{self, assert_same, rng};
 use rand::RngExt;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{DType, Lifetime, Op, Phase, Plan, ProductTile, View, WeightGradient};
 use recurrent::{
-    Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Loss, Model, Pool,
-    Predictor, Recipe, Reset, StreamingPredictor, Trainer,
+    Activation, Batch, Cell, Config, Device, Directions, Dropout, GradientCheckpointing, InputKind, Join, Loss, Model,
+    Pool, Predictor, Recipe, Recurrent, Reset, StreamingPredictor, Trainer,
 };
 
 /// Primes, powers of two, and more than the batch or the matrix has rows.
@@ -87,6 +88,24 @@ fn a_training_of_any_kind_is_the_same_on_any_number_of_threads() {
             check(&format!("{config:?}, T {steps}, B {sequences}"), &config, recipe, &batch, &[2, 3, 7, 64]);
         }
     }
+}
+
+#[test]
+fn a_list_of_layers_is_the_same_on_any_number_of_threads() {
+    let config = Config::new(InputKind::Tokens(50))
+        .token_column("kind", 9, 20)
+        .dense_column("shape", 4)
+        .embedding(40)
+        .layer_norm()
+        .layer(Recurrent::gru(64).residual())
+        .head("tag", 5)
+        .layer(Recurrent::lstm(40).bidirectional().with_join(Join::Product))
+        .dense(40, Activation::Gelu)
+        .pool(Pool::Max)
+        .outputs(3);
+    let recipe = with_head_losses(Recipe::new(Loss::CrossEntropy), &config);
+    let batch = whole::batch(&mut rng(4), &config, Loss::CrossEntropy, 60, 40);
+    check("list", &config, recipe, &batch, &THREADS);
 }
 
 /// Many rows by few columns, so that a thread's share is one row of the result, or few rows by many.
