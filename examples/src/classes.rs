@@ -89,19 +89,23 @@ impl Confusion {
 
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "is \\ said")?;
-        self.names.iter().try_for_each(|name| write!(f, "{name:>5}"))?;
+        // Names and counts of four characters have room in any case.
+        let longest = self.names.iter().map(|name| name.chars().count()).fold(4, usize::max);
+        let (width, first) = (longest + 1, 9.max(longest));
+        write!(f, "{:>first$}", "is \\ said")?;
+        self.names.iter().try_for_each(|name| write!(f, "{name:>width$}"))?;
         for (name, row) in self.names.iter().zip(&self.counts) {
-            write!(f, "\n{name:>9}")?;
+            write!(f, "\n{name:>first$}")?;
             for count in row {
-                if *count == 0 { write!(f, "    ·")? } else { write!(f, "{count:>5}")? }
+                if *count == 0 { write!(f, "{:>width$}", "·")? } else { write!(f, "{count:>width$}")? }
             }
         }
         Ok(())
     }
 }
 
-fn softmax(outputs: &[f32]) -> Vec<f64> {
+/// Returns the probabilities that a network's outputs, of one row, stand for.
+pub fn softmax(outputs: &[f32]) -> Vec<f64> {
     let most = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f64> = outputs.iter().map(|x| f64::from(x - most).exp()).collect();
     let sum: f64 = weights.iter().sum();

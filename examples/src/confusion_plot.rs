@@ -1,7 +1,7 @@
 //! The confusion matrix as a picture.
 //!
 //! The contract: the darker, the larger its share of its row; what is wrong is red, what is right blue. Numbers that
-//! have no room are left out.
+//! have no room are left out; names too long for their column stand upright, and very long ones are cut.
 
 use plotters::{
     prelude::*,
@@ -13,6 +13,8 @@ use crate::{
     svg::{Area, Drawn, FONT, HELD, INK},
 };
 
+/// Letters of a name that are drawn.
+const LONGEST: usize = 12;
 /// The colour of what is right.
 pub const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 
@@ -20,23 +22,28 @@ pub const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 pub fn draw(area: &Area, confusion: &Confusion) -> Drawn {
     let classes = confusion.counts.len() as i32;
     let (width, height) = area.dim_in_pixel();
-    let (left, top) = (44, 34);
-    let cell = ((width as i32 - left - 12).min(height as i32 - top - 34)) / classes;
+    let names: Vec<String> = confusion.names.iter().map(|name| name.chars().take(LONGEST).collect()).collect();
+    // Beyond two letters a name takes more room, and beyond three it is turned below its column.
+    let longest = names.iter().map(|name| name.chars().count() as i32).max().unwrap_or(0);
+    let (more, is_upright) = (8 * (longest - 2).max(0), longest > 3);
+    let (left, top, below) = (44 + more, 34, if is_upright { 34 + more } else { 34 });
+    let cell = ((width as i32 - left - 12).min(height as i32 - top - below)) / classes;
     let at = Pos::new(HPos::Center, VPos::Center);
     let style = |size: i32, colour: RGBColor| (FONT, size).into_font().color(&colour).pos(at);
     let middle = left + cell * classes / 2;
     area.draw_text("confusion on the test part", &style(15, INK), (middle, 14))?;
-    area.draw_text("said", &style(13, INK), (middle, top + cell * classes + 26))?;
+    area.draw_text("said", &style(13, INK), (middle, top + cell * classes + below - 8))?;
     area.draw_text("is", &style(13, INK), (10, top + cell * classes / 2))?;
     // Of many classes some names, and no counts.
     let gap = i32::from(cell > 3);
     let (every, has_counts) = ((16 + cell - 1) / cell.max(1), cell >= 16);
-    for ((is, row), name) in (0..).zip(&confusion.counts).zip(&confusion.names) {
+    for ((is, row), name) in (0..).zip(&confusion.counts).zip(&names) {
         let of: usize = row.iter().sum::<usize>().max(1);
-        let label = |x, y| area.draw_text(name, &style((cell + 4).min(13), INK), (x, y));
         if is % every == 0 {
-            label(left - 12, top + cell * is + cell / 2)?;
-            label(left + cell * is + cell / 2, top + cell * classes + 10)?;
+            let label = style((cell + 4).min(13), INK);
+            area.draw_text(name, &label, (left - 12 - more / 2, top + cell * is + cell / 2))?;
+            let turned = if is_upright { label.transform(FontTransform::Rotate270) } else { label };
+            area.draw_text(name, &turned, (left + cell * is + cell / 2, top + cell * classes + 10 + more / 2))?;
         }
         for (said, &count) in (0..).zip(row) {
             let share = count as f64 / of as f64;
