@@ -17,6 +17,7 @@ use crate::{cell::CellName, files};
 /// Options that mean something where nothing is trained.
 const PREDICTING: &[&str] = &[
     "predict",
+    "tag",
     "checkpoint",
     "column",
     "separator",
@@ -134,12 +135,15 @@ pub fn parse<C: Parser>(defaults: &[(&'static str, &'static str)]) -> C {
     let matches = command.get_matches_mut();
     let given = |option: &&str| matches.value_source(option) == Some(ValueSource::CommandLine);
     let options: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
-    if given(&"predict")
+    // What an example is told by `tag` it has in place of a file.
+    let predicting = options.iter().find(|option| ["predict", "tag"].contains(option) && given(option)).copied();
+    if let Some(predicting) = predicting
         && let Some(idle) = options.into_iter().filter(given).find(|option| !PREDICTING.contains(option))
     {
         let idle = idle.replace('_', "-");
-        let what =
-            format!("--predict trains nothing, so --{idle} cannot be used with it: the checkpoint says what it is");
+        let what = format!(
+            "--{predicting} trains nothing, so --{idle} cannot be used with it: the checkpoint says what it is"
+        );
         C::command().error(ErrorKind::ArgumentConflict, what).exit()
     }
     C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())

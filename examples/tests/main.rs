@@ -14,5 +14,6 @@ mod longterm;
 mod speech;
 mod step_time;
 mod support;
+mod tagging;
 mod text;
 mod time_series;

@@ -9,4 +9,5 @@ pub mod records;
 pub mod sound;
 pub mod strokes;
 pub mod table;
+pub mod tagged;
 pub mod wav;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use recurrent::data::read_text;
 use recurrent::formats::Names;
 use recurrent::{Checkpoint, Model};
-use recurrent_examples::readers::{idx, sound, strokes, table::Dialect};
+use recurrent_examples::readers::{idx, sound, strokes, table::Dialect, tagged};
 
 /// Inputs of each reader where no time is given: a few seconds.
 const INPUTS: u64 = 3000;
@@ -166,6 +166,35 @@ fn tables() {
 #[test]
 fn pen_strokes() {
     fuzz_file("strokes", &valid::strokes(), |path| strokes::read(path).is_ok_and(|strokes| !strokes.is_empty()));
+}
+
+#[test]
+fn tagged_words() {
+    let columns = tagged::Format::default();
+    let conllu = tagged::Format { conllu: true, ..tagged::Format::default() };
+    fuzz_file("tagged", &valid::tagged_words(), |path| {
+        let read = |format: &tagged::Format| match format.read(path) {
+            Ok(sentences) => {
+                let is_whole = |one: &tagged::Sentence| !one.words.is_empty() && one.words.len() == one.tags.len();
+                assert!(!sentences.is_empty() && sentences.iter().all(is_whole));
+                true
+            }
+            Err(_) => false,
+        };
+        // Each is tried, whichever took it.
+        [&columns, &conllu].map(read).contains(&true)
+    });
+}
+
+#[test]
+fn sentences_of_words() {
+    fuzz_file("sentences", &valid::texts(), |path| match tagged::sentences(path) {
+        Ok(sentences) => {
+            assert!(!sentences.is_empty() && sentences.iter().all(|(_, words)| !words.is_empty()));
+            true
+        }
+        Err(_) => false,
+    });
 }
 
 #[test]

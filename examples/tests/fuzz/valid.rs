@@ -91,6 +91,14 @@ pub fn strokes() -> Vec<Vec<u8>> {
     vec![(0..5).map(line).collect::<String>().into_bytes()]
 }
 
+/// In two columns, and CoNLL-U with a comment, a token of two words and one of none.
+pub fn tagged_words() -> Vec<Vec<u8>> {
+    let columns = "The\tDET\ncat\tNOUN\n\nIt\tPRON\nsleeps\tVERB\r\n.\tPUNCT\n";
+    let line = |id: &str, word: &str, tag: &str| format!("{id}\t{word}\t_\t{tag}{}\n", "\t_".repeat(6));
+    let lines = [line("1-2", "du", "_"), line("1", "de", "ADP"), line("2", "le", "DET"), line("2.1", "est", "VERB")];
+    vec![columns.as_bytes().to_vec(), format!("# text = du\n{}\n", lines.concat()).into_bytes()]
+}
+
 pub fn texts() -> Vec<Vec<u8>> {
     vec!["\u{feff}first line\r\nsecond, é and 𝄞\n".as_bytes().to_vec(), b"plain".to_vec()]
 }
