@@ -1,12 +1,14 @@
 //! The tensors under one module's prefix in a file, whichever network they are of: what PyTorch's names say about it.
 //!
 //! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learned initial state, or
-//! of a dense layer those of a `torch.nn.Linear`, belong to the family; any other tensor is foreign.
+//! of a dense layer those of a `torch.nn.Linear`, and of a way past either, belong to the family; any other tensor is
+//! foreign.
 
 use crate::model::{Config, Directions, Layer, Layout, Module, Recurrent, modules};
 
-/// What stands before `_l0` in the names of a layer's tensors; the last is the projection of an LSTM with `proj_size`.
-const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", PROJECTION];
+/// What stands before `_l0` in the names of a layer's tensors; the last two are the map of a way past it and the
+/// projection of an LSTM with `proj_size`.
+const KINDS: [&str; 6] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_residual", PROJECTION];
 const PROJECTION: &str = "weight_hr";
 
 /// A name of a recurrent module's family.
@@ -124,7 +126,7 @@ impl Family {
 fn is_of(layer: &Layer, name: &str) -> bool {
     match layer {
         Layer::Recurrent(_) => Member::parse(name).is_some(),
-        Layer::Dense(_) => matches!(name, "weight" | "bias"),
+        Layer::Dense(_) => matches!(name, "weight" | "bias" | "weight_residual"),
         _ => false,
     }
 }

@@ -88,7 +88,7 @@ impl Model {
                 bias of the Dense layer",
                 weights.len(),
                 arrays.len(),
-                modules(&config).iter().map(describe).collect::<Vec<_>>().join(", "),
+                modules(&config).iter().map(|module| describe(module, &config)).collect::<Vec<_>>().join(", "),
             )));
         }
         let mut values = zeros(layout.buffer_len(), ALLOCATING)?;
@@ -120,7 +120,8 @@ impl Model {
     /// They are in the order of `get_weights()`, with the last `Dense` layer's bias: where the model has
     /// `use_bias=False` there, that array is all zeros, and to be left out. The model's options have to be those of the
     /// configuration, `epsilon` of a `LayerNormalization` among them; a way past a layer (`residual`) is an `Add` of
-    /// Keras', without arrays.
+    /// Keras', without arrays or, where the widths differ, of a `Dense` without bias, made after the layer: its
+    /// `kernel` follows the layer's arrays.
     ///
     /// Where Keras has one bias for a gate it is b_W + b_U, rounded to f32: both are added to the same sum in an
     /// Elman cell, an LSTM and a GRU reset before the product. A GRU reset after it has both in Keras, too. Where b_U
@@ -203,11 +204,16 @@ impl Array {
 }
 
 /// The arrays of a module, in words.
-fn describe(module: &Module) -> String {
+fn describe(module: &Module, config: &Config) -> String {
+    let (first, widths) = (module.layers.start, config.widths());
+    // Of equal layers above it both are as wide.
+    let has_map = module.layer.is_residual() && widths[first] != widths[first + 1];
+    let past = if has_map { " and the kernel of the way past the first" } else { "" };
     let layer = match module.layer {
         Layer::Recurrent(layer) => layer,
         Layer::Embedding(_) => return "embeddings".to_owned(),
         Layer::LayerNorm(_) => return "gamma and beta".to_owned(),
+        _ if has_map => return "kernel and bias and the kernel of the way past".to_owned(),
         _ => return "kernel and bias".to_owned(),
     };
     let arrays = match (layer.directions, layer.bias) {
@@ -216,7 +222,7 @@ fn describe(module: &Module) -> String {
         (Directions::Bidirectional, true) => "kernel, recurrent_kernel and bias, forward and then backward,",
         (Directions::Bidirectional, false) => "kernel and recurrent_kernel, forward and then backward,",
     };
-    format!("{arrays} for each of {} layers", module.layers.len())
+    format!("{arrays} for each of {} layers{past}", module.layers.len())
 }
 
 /// What `get_weights()` of such a model returns, in its order.
@@ -236,7 +242,7 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
     if config.tied {
         return Err(Error::Config("the read-out is tied to the embedding, which no Keras layer is".to_owned()));
     }
-    let mut arrays = Vec::new();
+    let (mut arrays, widths) = (Vec::new(), config.widths());
     for Module { prefix, layers, layer } in modules(config) {
         for (number, at) in layers.enumerate() {
             let own = |array: &str, name: &str, as_it_is| Array {
@@ -259,6 +265,9 @@ fn arrays(config: &Config) -> Result<Vec<Array>> {
                     arrays.extend(dense.bias.then(|| own("`bias`", "bias", false)));
                 }
                 Layer::Dropout(_) | Layer::Pool(_) => {}
+            }
+            if layer.is_residual() && widths[at] != widths[at + 1] {
+                arrays.push(own("`kernel` of the way past", &layer.residual_weight(number), false));
             }
         }
     }

@@ -70,7 +70,7 @@ impl Names {
     /// - equal recurrent layers, one right above the other, are one, an `nn.LSTM` of several layers;
     /// - a dense layer is an `nn.Linear`, and its function, unless it is the identity, another, an `nn.ReLU`;
     /// - an embedding, a layer norm, dropout and a pool are one each, though the last two have no parameters;
-    /// - the read-out comes last. A way past a layer has no number.
+    /// - the read-out comes last. A way past a layer has no number; its map, where it has one, lies in the layer's.
     ///
     /// Where a file counts otherwise, [`Names::module`] and [`Names::read_out`] say which number a module has.
     ///

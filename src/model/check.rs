@@ -20,11 +20,11 @@ impl Config {
             )));
         }
         self.check_columns()?;
-        let (mut pool, widths) = (None, self.widths());
+        let mut pool = None;
         for (at, layer) in self.layers.iter().enumerate() {
             layer.check().map_err(|error| error.inside(&format!("layer {at} ({})", layer.kind())))?;
             if layer.is_residual() {
-                self.check_residual(at, layer, widths[at])?;
+                self.check_residual(at, layer)?;
             }
             match (layer, pool) {
                 (Layer::Pool(_), None) => pool = Some(at),
@@ -107,13 +107,12 @@ impl Config {
         Ok(())
     }
 
-    fn check_residual(&self, at: usize, layer: &Layer, below: usize) -> Result<()> {
-        let (kind, own) = (layer.kind(), layer.width(below));
-        let fails =
-            |what: String| Err(Error::Config(format!("layer {at} ({kind}) adds what it reads to its rows, {what}")));
+    fn check_residual(&self, at: usize, layer: &Layer) -> Result<()> {
+        let kind = layer.kind();
         match (at, self.input) {
-            (0, InputKind::Tokens(_)) => fails("but reads tokens".to_owned()),
-            _ if own != below => fails(format!("but reads rows of {below} numbers and has {own}; expected as many")),
+            (0, InputKind::Tokens(_)) => {
+                Err(Error::Config(format!("layer {at} ({kind}) adds what it reads to its rows, but reads tokens")))
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 //! The contract: what a user can say is drawn, the same for the same random numbers.
 
 use recurrent::{
-    Activation, Cell, Config, Dense, Directions, Embedding, GateActivation, InputKind, Join, Layer, LayerNorm, Layout,
+    Activation, Cell, Config, Dense, Directions, Embedding, GateActivation, InputKind, Join, Layer, LayerNorm,
 };
 
 use super::random::Random;
@@ -20,7 +20,8 @@ pub fn prefix_of(config: &Config, at: usize) -> String {
 }
 
 /// The same network with a dense layer, or an embedding, below all others, dropout, a dense layer, a norm and a way
-/// past another dense layer above them and, where there is a pool, a dense layer below that.
+/// past another dense layer above them and, where there is a pool, a dense layer below that. The dense layer below all
+/// has a way past it through a map where it reads numbers.
 pub fn with_dense(mut config: Config) -> Config {
     let pool = config.layers.iter().position(|layer| matches!(layer, Layer::Pool(_)));
     if let Some(at) = pool {
@@ -28,6 +29,9 @@ pub fn with_dense(mut config: Config) -> Config {
     }
     match config.input {
         InputKind::Tokens(tokens) if tokens > 2 => config.layers.insert(0, Embedding::new(4).with_padding(1).into()),
+        InputKind::Dense(_) => {
+            config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).residual().into());
+        }
         _ => config.layers.insert(0, Dense::new(4, Activation::Sigmoid).with_bias(false).into()),
     }
     let config = config.dropout(0.2).dense(5, Activation::Softplus).layer(LayerNorm::new().with_epsilon(0.1));
@@ -70,17 +74,24 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
             config.layers.insert(at, dense.with_bias(!bias.is_multiple_of(4)).into());
         }
     }
-    // The way past a layer, where what it reads is made as wide as what it makes.
+    // The way past a layer, which is made as wide as what it reads, or has a map.
     let mut below = config.input.size();
     for at in 0..config.layers.len() {
-        let drawn = random.ids(1, 1 << 16)[0].is_multiple_of(3);
+        let drawn = random.ids(1, 1 << 16)[0];
+        let is_as_wide = drawn.is_multiple_of(2) && below <= 40;
         let reads_rows = at > 0 || matches!(config.input, InputKind::Dense(_));
         match &mut config.layers[at] {
-            Layer::Recurrent(layer) if drawn && reads_rows && layer.width() == layer.hidden && below <= 40 => {
-                (layer.hidden, layer.residual) = (below, true);
+            Layer::Recurrent(layer) if drawn.is_multiple_of(3) && reads_rows => {
+                layer.residual = true;
+                if is_as_wide && layer.width() == layer.hidden {
+                    layer.hidden = below;
+                }
             }
-            Layer::Dense(dense) if drawn && reads_rows && below <= 40 => {
-                (dense.units, dense.residual) = (below, true);
+            Layer::Dense(dense) if drawn.is_multiple_of(3) && reads_rows => {
+                dense.residual = true;
+                if is_as_wide {
+                    dense.units = below;
+                }
             }
             _ => {}
         }
@@ -101,9 +112,7 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
             config = config.dense(embedding.width, functions[0]).outputs(tokens).tied();
         }
     }
-    let beside = with_columns(config.clone(), random);
-    // Not where a way past a layer would not fit any more.
-    config = if Layout::new(&beside).is_ok() { beside } else { config };
+    config = with_columns(config, random);
     for (number, drawn) in random.ids(4, 1 << 16).chunks(2).enumerate() {
         let [has, outputs] = *drawn else { unreachable!() };
         if has.is_multiple_of(3) {

@@ -11,4 +11,5 @@ pub mod heads;
 pub mod lists;
 pub mod network;
 pub mod random;
+pub mod states;
 pub mod whole;

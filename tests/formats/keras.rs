@@ -327,6 +327,8 @@ fn what_needs_no_folding_comes_back_bit_for_bit() {
             .layer(Recurrent::gru(3))
             .dense(4, Activation::Tanh)
             .layer(Recurrent::lstm(4).residual())
+            .layer(Recurrent::gru(5).with_bias(false).residual())
+            .layer(Dense::new(3, Activation::Tanh).residual())
             .outputs(1),
     ] {
         let mut model = Model::new(config.clone()).unwrap();

@@ -16,8 +16,9 @@ use crate::common::compare::{F32_NETWORK, F64, Tolerance, check_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::heads::{Targets, head_label_count, with_head_losses};
 use crate::common::lists::mixed;
-use crate::common::network::{Inputs, Network, Prepared, Window, states, step_into};
+use crate::common::network::{Inputs, Network, Prepared, Window, step_into};
 use crate::common::random::Random;
+use crate::common::states::states;
 use crate::common::whole;
 
 /// A network, how it is trained, and the size of a window.

@@ -31,7 +31,8 @@ pub struct Dense {
     pub activation: Activation,
     /// Whether it has b.
     pub bias: bool,
-    /// Whether what it reads is added to its output (He et al. 2016), which then has to be as wide.
+    /// Whether what it reads is added to its output (He et al. 2016); where that is not as wide, by way of a linear map
+    /// without bias, `weight_residual` `[N, I]`.
     #[serde(default)]
     pub residual: bool,
 }

@@ -106,13 +106,25 @@ impl Layer {
     /// Its parameters, their names without the module's in front, as the layer of that number in its module; `tied`
     /// where the read-out has the embedding's.
     pub(crate) fn parameters(&self, number: usize, below: usize, tied: bool) -> Vec<ParameterGroup> {
-        match self {
+        let mut all = match self {
             Layer::Recurrent(recurrent) => recurrent.parameters(number, below),
             Layer::Embedding(embedding) => embedding.parameters(below, tied),
             Layer::Dense(dense) => dense.parameters(below),
             Layer::LayerNorm(norm) => norm.parameters(below),
             Layer::Dropout(_) | Layer::Pool(_) => Vec::new(),
+        };
+        let own = self.width(below);
+        if self.is_residual() && own != below {
+            let draw = Draw::Weight { blocks: 1, fan: below };
+            all.push(ParameterGroup { names: vec![self.residual_weight(number)], shape: vec![own, below], draw });
         }
+        all
+    }
+
+    /// What the map on the way past it is called, as the layer of that number in its module: it is there where the
+    /// layer is not as wide as what it reads.
+    pub(crate) fn residual_weight(&self, number: usize) -> String {
+        if self.is_recurrent() { format!("weight_residual_l{number}") } else { "weight_residual".to_owned() }
     }
 }
 

@@ -110,7 +110,8 @@ pub struct Recurrent {
     /// What the forget gate's two biases sum to before training, where that is not left to [`Init`](crate::Init): 1
     /// lets an LSTM remember from the start (Jozefowicz, Zaremba & Sutskever 2015).
     pub forget_bias: Option<f64>,
-    /// Whether what it reads is added to its output (He et al. 2016), which then has to be as wide.
+    /// Whether what it reads is added to its output (He et al. 2016); where that is not as wide, by way of a linear map
+    /// without bias, `weight_residual_l0` `[·, I]`.
     #[serde(default)]
     pub residual: bool,
     /// How what both directions say is joined.
@@ -185,6 +186,16 @@ impl Recurrent {
     }
 
     /// The same layer with what it reads added to its output.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Layout, Recurrent};
+    /// let lstm = Recurrent::lstm(8).residual();
+    /// // The second is as wide as what it reads, the first is not.
+    /// let layout = Layout::new(&Config::new(InputKind::Dense(3)).layer(lstm).layer(lstm).outputs(2))?;
+    /// assert_eq!(layout.get("weight_residual_l0").unwrap().shape, [8, 3]);
+    /// assert!(layout.get("weight_residual_l1").is_none());
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
     pub fn residual(self) -> Self {
         Recurrent { residual: true, ..self }
     }

@@ -175,7 +175,10 @@ impl Builder<'_> {
                 Layer::Pool(_) => continue,
             };
             let layer = match record.is_residual() {
-                true => Box::new(ResidualLayer::open(self, at, layer, sizes)?),
+                true => {
+                    let name = format!("{prefix}{}", record.residual_weight(at - first));
+                    Box::new(ResidualLayer::open(self, (at, name), layer, [rows, record.width(widths[at])])?)
+                }
                 false => layer,
             };
             if is_above { above.push(layer) } else { below.push(layer) }

@@ -19,7 +19,8 @@ use recurrent::{
 use self::tape::{Number, Tape};
 use crate::common::heads::{Targets, head_label_count, head_losses};
 use crate::common::lists::prefix_of;
-use crate::common::network::{Inputs, StatePart, Window, states};
+use crate::common::network::{Inputs, Window};
+use crate::common::states::{StatePart, states};
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
@@ -333,12 +334,20 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                 }
                 _ => panic!("a layer that the reference does not know"),
             }
-            // He et al., *Deep Residual Learning for Image Recognition*, 2016.
-            if let Layer::Recurrent(Recurrent { residual: true, .. }) | Layer::Dense(Dense { residual: true, .. }) =
-                layer
-            {
+            // He et al., *Deep Residual Learning for Image Recognition*, 2016; W_s of its equation 2 where the widths differ.
+            let past = match layer {
+                Layer::Recurrent(Recurrent { residual: true, .. }) => {
+                    let part = parts.iter().find(|part| part.layer == at).unwrap();
+                    Some(format!("{}weight_residual_l{}", part.prefix, part.number))
+                }
+                Layer::Dense(Dense { residual: true, .. }) => Some(format!("{}weight_residual", prefix_of(config, at))),
+                _ => None,
+            };
+            if let Some(map) = past.as_deref().map(parameter) {
                 for (row, read) in rows.iter_mut().zip(&read) {
-                    row.iter_mut().zip(read).for_each(|(value, read)| *value = *value + *read);
+                    for (j, value) in row.iter_mut().enumerate() {
+                        *value = *value + if map.is_empty() { read[j] } else { affine(map, read, &[], j) };
+                    }
                 }
                 ends = None;
             }
