@@ -4,7 +4,7 @@
 //! what goes into an activation.
 
 use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{BatchShape, Cell, Config, Directions, InputKind, Layer, Layout, Loss, Recipe};
+use recurrent::{BatchShape, Config, Directions, InputKind, Layout, Loss, Recipe};
 
 use super::executor::Execute;
 use super::heads::{HeadLabels, Targets, head_label_count, head_losses, is_of_steps, with_head_losses};

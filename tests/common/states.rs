@@ -55,6 +55,7 @@ pub fn states(config: &Config) -> Vec<StatePart> {
             let kind = match layers[at].spec.cell {
                 Cell::Elman(_) => "rnn",
                 Cell::Lstm => "lstm",
+                Cell::Cifg => "cifg",
                 _ => "gru",
             };
             layers[at].prefix = if layers[at].number > 0 {
@@ -65,7 +66,7 @@ pub fn states(config: &Config) -> Vec<StatePart> {
             };
         }
     }
-    let second = layers.iter().filter(|layer| layer.spec.cell == Cell::Lstm);
+    let second = layers.iter().filter(|layer| matches!(layer.spec.cell, Cell::Lstm | Cell::Cifg));
     let second: Vec<StatePart> = second.map(|layer| StatePart { kind: 1, ..layer.clone() }).collect();
     let mut before = 0;
     let mut all = [layers, second].concat();

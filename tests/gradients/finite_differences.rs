@@ -49,6 +49,8 @@ fn configs() -> Vec<Config> {
         (Cell::Gru(Reset::AfterProduct), 2),
         (Cell::Gru(Reset::BeforeProduct), 1),
         (Cell::Gru(Reset::BeforeProduct), 2),
+        (Cell::Cifg, 1),
+        (Cell::Cifg, 2),
     ] {
         for input in [InputKind::Dense(INPUTS), InputKind::Tokens(INPUTS)] {
             for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
@@ -138,7 +140,7 @@ fn gradients_are_those_of_the_loss_in_every_structure() {
 #[test]
 fn gradients_are_those_of_the_loss_with_gates_of_straight_lines() {
     let gates = [GateActivation::HardSigmoid, GateActivation::SteepHardSigmoid];
-    for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
+    for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct), Cell::Cifg] {
         for (gate, directions) in gates.into_iter().zip([Directions::Forward, Directions::Bidirectional]) {
             let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_directions(directions);
             let config = config.with_gate_activation(gate).with_learned_initial_state(true);

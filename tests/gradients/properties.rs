@@ -66,7 +66,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let [gru, gru_before] = [Reset::AfterProduct, Reset::BeforeProduct].map(|reset| Just(Cell::Gru(reset)));
     let cell = prop_oneof![
         1 => relu,
-        3 => (prop_oneof![Just(tanh), Just(Cell::Lstm), gru, gru_before], 1..=3usize),
+        3 => (prop_oneof![Just(tanh), Just(Cell::Lstm), gru, gru_before, Just(Cell::Cifg)], 1..=3usize),
     ];
     let clip = prop_oneof![
         Just(Clip::None),
@@ -108,7 +108,7 @@ fn cases() -> impl Strategy<Value = Case> {
             .with_seed(seed);
         // Every second case is a list of layers that differ.
         let tanh = Cell::Elman(Activation::Tanh);
-        let cells = [tanh, Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
+        let cells = [tanh, Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct), Cell::Cifg];
         let config = if relu || !seed.is_multiple_of(2) {
             config
         } else {

@@ -27,12 +27,13 @@ const FUNCTIONS: [Activation; 6] = [
     Activation::Softplus,
     Activation::Identity,
 ];
-const CELLS: [Cell; 5] = [
+const CELLS: [Cell; 6] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
+    Cell::Cifg,
 ];
 
 const JOINS: [Join; 4] = [Join::Concat, Join::Sum, Join::Mean, Join::Product];

@@ -15,8 +15,13 @@ use crate::common::random::Random;
 const RATE: f64 = 0.4;
 
 fn configs() -> impl Iterator<Item = Config> {
-    let cells =
-        [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
+    let cells = [
+        Cell::Elman(Activation::Tanh),
+        Cell::Lstm,
+        Cell::Gru(Reset::AfterProduct),
+        Cell::Gru(Reset::BeforeProduct),
+        Cell::Cifg,
+    ];
     let ways = [Directions::Forward, Directions::Bidirectional, Directions::Reverse];
     cells.into_iter().flat_map(move |cell| {
         ways.map(|ways| Config::of_cell(cell, InputKind::Dense(3), 9, 4).with_layers(2).with_directions(ways))

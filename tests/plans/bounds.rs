@@ -16,12 +16,13 @@ use recurrent::{
     Optimizer, Pool, Precision, Recipe, Reset,
 };
 
-const CELLS: [Cell; 5] = [
+const CELLS: [Cell; 6] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
+    Cell::Cifg,
 ];
 
 /// A large GPU, whose tensors may be of any size that 32-bit indices reach.

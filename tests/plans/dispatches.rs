@@ -136,7 +136,7 @@ fn dispatches_are_those_of_the_structure() {
                         let products = 1 + count(
                             config.recurrent_layers().next().unwrap().cell == Cell::Gru(Reset::BeforeProduct),
                         );
-                        let states = 1 + count(config.recurrent_layers().next().unwrap().cell == Cell::Lstm);
+                        let states = config.recurrent_layers().next().unwrap().cell.states();
                         let (both, learned) = (
                             config.recurrent_layers().next().unwrap().directions == Directions::Bidirectional,
                             config.recurrent_layers().next().unwrap().learned_initial_state,

@@ -58,9 +58,13 @@ fn text() -> Config {
 /// Every structure of a network, of one layer and of three.
 fn structures(input: InputKind, hidden: usize) -> Vec<Config> {
     let mut all = Vec::new();
-    for cell in
-        [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)]
-    {
+    for cell in [
+        Cell::Elman(Activation::Tanh),
+        Cell::Lstm,
+        Cell::Gru(Reset::AfterProduct),
+        Cell::Gru(Reset::BeforeProduct),
+        Cell::Cifg,
+    ] {
         for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
             for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
                 for (learned_initial_state, bias) in [(false, true), (true, false)] {
@@ -196,7 +200,7 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
                 let mut layers = vec!["gates_l0", "history_l0"];
                 layers.extend((config.recurrent_layers().count() > 1).then_some("history_l1"));
                 layers.extend(match config.recurrent_layers().next().unwrap().cell {
-                    Cell::Lstm => Some("cells_l0"),
+                    Cell::Lstm | Cell::Cifg => Some("cells_l0"),
                     Cell::Gru(Reset::AfterProduct) => Some("recurrent_l0"),
                     Cell::Gru(Reset::BeforeProduct) => Some("operand_l0"),
                     _ => None,

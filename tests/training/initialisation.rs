@@ -7,8 +7,13 @@ use recurrent::{Activation, Cell, Config, Directions, Init, InputKind, Model, Re
 const INPUTS: usize = 40;
 const HIDDEN: usize = 36;
 const OUTPUTS: usize = 50;
-const CELLS: [Cell; 4] =
-    [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
+const CELLS: [Cell; 5] = [
+    Cell::Elman(Activation::Tanh),
+    Cell::Lstm,
+    Cell::Gru(Reset::AfterProduct),
+    Cell::Gru(Reset::BeforeProduct),
+    Cell::Cifg,
+];
 
 /// Two layers of both directions that learn their initial state.
 fn model(cell: Cell, init: Init) -> Model {
@@ -95,10 +100,12 @@ fn every_gate_has_an_identity() {
 
 #[test]
 fn a_forget_gates_biases_sum_to_what_is_asked() {
-    for init in [Init::Uniform, Init::Glorot] {
-        let config = config(Cell::Lstm).with_init(init);
+    let cells = [(Cell::Lstm, HIDDEN..2 * HIDDEN), (Cell::Cifg, 0..HIDDEN)];
+    for (init, (cell, forget)) in
+        [Init::Uniform, Init::Glorot].into_iter().flat_map(|init| cells.clone().map(|of| (init, of)))
+    {
+        let config = config(cell).with_init(init);
         let [plain, biased] = [config.clone(), config.with_forget_bias(1.5)].map(|config| Model::new(config).unwrap());
-        let forget = HIDDEN..2 * HIDDEN;
         let mut seen = 0;
         for ((name, _, plain), (_, _, values)) in plain.tensors().zip(biased.tensors()) {
             let is_bias = name.starts_with("bias_");

@@ -10,8 +10,13 @@ use recurrent::{
 use crate::common::random::Random;
 use crate::common::whole;
 
-const CELLS: [Cell; 4] =
-    [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)];
+const CELLS: [Cell; 5] = [
+    Cell::Elman(Activation::Tanh),
+    Cell::Lstm,
+    Cell::Gru(Reset::AfterProduct),
+    Cell::Gru(Reset::BeforeProduct),
+    Cell::Cifg,
+];
 
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu()];

@@ -311,7 +311,7 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec
     };
     let history = from_initial(&mut case, "history", random, &sizes, tolerance);
     let saved = match sizes.cell {
-        Cell::Lstm => Some(from_initial(&mut case, "cells", random, &sizes, tolerance)),
+        Cell::Lstm | Cell::Cifg => Some(from_initial(&mut case, "cells", random, &sizes, tolerance)),
         Cell::Gru(Reset::AfterProduct) => Some(case.out("recurrent", &shape, std::iter::once(0..len), tolerance)),
         Cell::Gru(Reset::BeforeProduct) => {
             let shape = [shape[0], sizes.batch, sizes.width()];
@@ -352,7 +352,7 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
         _ => case.in_out("gates", &shape, left(random), vec![(0..len, F32_RECURRENCE)]),
     };
     let saved = match sizes.cell {
-        Cell::Lstm => {
+        Cell::Lstm | Cell::Cifg => {
             let shape = sizes.history();
             let initial = sizes.initial();
             let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).chain(sizes.later()).collect();

@@ -1,5 +1,6 @@
 //! The pointwise functions of each cell, one row of the batch at a time.
 
+mod cifg;
 mod elman;
 mod gru;
 mod gru_before;
@@ -17,7 +18,7 @@ pub(super) struct Forward<'a, T> {
     pub r: &'a [T],
     pub h_before: &'a [T],
     pub h: &'a mut [T],
-    /// An LSTM's c_(t-1) and c_t; empty for the others.
+    /// An LSTM's c_(t-1) and c_t, of either kind; empty for the others.
     pub c_before: &'a [T],
     pub c: &'a mut [T],
     /// A GRU's copy of `r` `[G·H]`; empty for the others.

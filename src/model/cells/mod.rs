@@ -2,6 +2,7 @@
 //!
 //! A cell's arithmetic is a few pointwise functions, in `cpu/cells` and in `shaders/`, in files of the record's name.
 
+pub(crate) mod cifg;
 pub(crate) mod elman;
 mod gates;
 pub(crate) mod gru;
@@ -32,6 +33,8 @@ pub enum Cell {
     Lstm,
     /// The gated recurrent unit (Cho et al. 2014).
     Gru(Reset),
+    /// The LSTM of three gates, whose input gate is what the forget gate leaves, i = 1 - f: CIFG (Greff et al. 2017).
+    Cifg,
 }
 
 /// Hands the table to another macro: for each cell the name of its files, and which cells these are.
@@ -42,6 +45,7 @@ macro_rules! table {
             lstm: $crate::model::Cell::Lstm,
             gru: $crate::model::Cell::Gru($crate::model::Reset::AfterProduct),
             gru_before: $crate::model::Cell::Gru($crate::model::Reset::BeforeProduct),
+            cifg: $crate::model::Cell::Cifg,
         }
     };
 }

@@ -148,6 +148,18 @@ impl Recurrent {
         Self::new(Cell::Lstm, hidden)
     }
 
+    /// An LSTM whose input gate is what its forget gate leaves, i = 1 - f: three gates in place of four.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Layout, Recurrent};
+    /// let config = Config::new(InputKind::Dense(6)).layer(Recurrent::cifg(64).with_forget_bias(1.0)).outputs(2);
+    /// assert_eq!(Layout::new(&config)?.get("weight_hh_l0").unwrap().shape, [3 * 64, 64]); // rows of f, g and o
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn cifg(hidden: usize) -> Self {
+        Self::new(Cell::Cifg, hidden)
+    }
+
     /// A GRU, reset after the product.
     pub fn gru(hidden: usize) -> Self {
         Self::new(Cell::Gru(Reset::AfterProduct), hidden)
@@ -230,6 +242,7 @@ impl Recurrent {
             Cell::Elman(_) => "rnn",
             Cell::Lstm => "lstm",
             Cell::Gru(_) => "gru",
+            Cell::Cifg => "cifg",
         }
     }
 

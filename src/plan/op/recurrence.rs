@@ -252,6 +252,10 @@ fn pointwise(cell: Cell, way: Way) -> Pointwise {
         (Cell::Lstm, Way::Forward) => [13, 8, 2, 2],
         // tanh c, dc (5), each gate (4), dc·f; c_t, c_(t-1) and dc read, the gradient of c_(t-1) written.
         (Cell::Lstm, Way::Backward) => [23, 8, 2, 4],
+        // Three sums and their functions, f·c + (1 − f)·g, o·tanh c.
+        (Cell::Cifg, Way::Forward) => [12, 6, 2, 2],
+        // tanh c, dc (5), f and g (5 each), o (4), dc·f.
+        (Cell::Cifg, Way::Backward) => [21, 6, 2, 4],
         // r and z (2 each), n (3), n + z·(h − n); U·h + b_U is kept.
         (Cell::Gru(Reset::AfterProduct), Way::Forward) => [10, 6, 2, 3],
         // dn (5), dr (4), dz (5), dh·z added to the gradient of h_(t-1), dn·r; of U·h that of n read, all of its

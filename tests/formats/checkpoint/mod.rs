@@ -145,6 +145,7 @@ fn configs() -> Vec<Config> {
         Cell::Lstm,
         Cell::Gru(Reset::AfterProduct),
         Cell::Gru(Reset::BeforeProduct),
+        Cell::Cifg,
     ];
     let inits = [Init::Uniform, Init::Glorot, Init::Orthogonal, Init::Identity];
     let mut configs = Vec::new();
@@ -172,7 +173,7 @@ fn configs() -> Vec<Config> {
                     if cell.gates() > 1 && at % 3 == 0 {
                         configs.push(config.clone().with_gate_activation(GateActivation::HardSigmoid));
                     }
-                    if cell == Cell::Lstm && bias {
+                    if matches!(cell, Cell::Lstm | Cell::Cifg) && bias {
                         configs.push(config.clone().with_forget_bias(0.1 + 0.2));
                     }
                     configs.push(config);

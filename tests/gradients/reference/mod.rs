@@ -84,6 +84,17 @@ fn step<'a>(
             }
             (h_t, c_t)
         }
+        // c_t = f ⊙ c_(t-1) + (1 - f) ⊙ g, gates in the order f, g, o: the variant CIFG of Greff et al., *LSTM: A
+        // Search Space Odyssey*, 2017, section III.
+        Cell::Cifg => {
+            let (mut h_t, mut c_t) = (Vec::new(), Vec::new());
+            for j in units {
+                let (f, g, o) = (gate(sum(0, j)), sum(1, j).tanh(), gate(sum(2, j)));
+                c_t.push(f * c[j] + g - f * g);
+                h_t.push(o * c_t[j].tanh());
+            }
+            (h_t, c_t)
+        }
         // h_t = (1 - z) ⊙ n + z ⊙ h_(t-1), gates in the order r, z, n: Cho et al., *Learning Phrase Representations
         // using RNN Encoder-Decoder for Statistical Machine Translation*, 2014.
         Cell::Gru(reset) => {
@@ -334,7 +345,8 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                 }
                 _ => panic!("a layer that the reference does not know"),
             }
-            // He et al., *Deep Residual Learning for Image Recognition*, 2016; W_s of its equation 2 where the widths differ.
+            // He et al., *Deep Residual Learning for Image Recognition*, 2016; W_s of its equation 2 where the widths
+            // differ.
             let past = match layer {
                 Layer::Recurrent(Recurrent { residual: true, .. }) => {
                     let part = parts.iter().find(|part| part.layer == at).unwrap();

@@ -1,0 +1,56 @@
+//! The two pointwise functions of the LSTM of coupled gates; their twin is `shaders/cifg.wgsl`.
+
+use super::{Backward, Forward, Pointwise, gates, split, through_lines, through_sigmoid};
+use crate::cpu::real::Real;
+use crate::model::Cell;
+
+pub(super) struct Functions;
+
+impl Pointwise for Functions {
+    #[inline(always)]
+    fn forward<T: Real>(_cell: Cell, Forward { x, r, h, c_before, c, counts, gate_activation, .. }: Forward<'_, T>) {
+        x.iter_mut().zip(r).for_each(|(x, r)| *x += *r);
+        let (n, one) = (h.len(), T::one());
+        gates(gate_activation, &mut x[..n]);
+        T::tanh_slice(&mut x[n..2 * n]);
+        gates(gate_activation, &mut x[2 * n..]);
+        if !counts {
+            // c_t = c_(t-1), and backwards its gradient goes where it came from.
+            x.fill(T::zero());
+            x[..n].fill(one);
+        }
+        let [f, g, o] = split(x, n);
+        for ((c, c_before), (f, g)) in c.iter_mut().zip(c_before).zip(f.iter().zip(&*g)) {
+            *c = *f * *c_before + (one - *f) * *g;
+        }
+        h.copy_from_slice(c);
+        T::tanh_slice(h);
+        h.iter_mut().zip(&*o).for_each(|(h, o)| *h = *h * *o);
+    }
+
+    #[inline(always)]
+    fn backward<T: Real>(_cell: Cell, row: Backward<'_, T>) {
+        match row.gate_activation.slope() {
+            None => backward(row, through_sigmoid),
+            Some(slope) => backward(row, through_lines(slope)),
+        }
+    }
+}
+
+#[inline(always)]
+fn backward<T: Real>(Backward { dh, gates, c_before, c, dc, .. }: Backward<'_, T>, through: impl Fn(T, T) -> T) {
+    let n = dh.len();
+    let one = T::one();
+    // tanh(c_t) takes c_t's place, and then the gradient of c_(t-1).
+    T::tanh_slice(c);
+    let ([f, g, o], c_before, dc, c) = (split(gates, n), &c_before[..n], &dc[..n], &mut c[..n]);
+    for j in 0..n {
+        let dc = dc[j] + dh[j] * o[j] * (one - c[j] * c[j]);
+        [f[j], g[j], o[j], c[j]] = [
+            through(dc * (c_before[j] - g[j]), f[j]),
+            dc * (one - f[j]) * (one - g[j] * g[j]),
+            through(dh[j] * c[j], o[j]),
+            dc * f[j],
+        ];
+    }
+}
