@@ -1,4 +1,4 @@
-//! Inference over whole sequences, of any length each and of models that read both ways.
+//! Inference over whole sequences, of any length each and of models that read from the end or both ways.
 //!
 //! The contract: what a sequence yields does not depend on the others of its batch, nor on padding behind it.
 
@@ -11,8 +11,8 @@ use crate::session::{Outputs, PlanCacheStats, Session};
 
 /// Runs a model over sequences.
 ///
-/// A model that reads one way and is read out at every step or from the last reads a sequence of any length in chunks
-/// of the same few sizes, so that memory on the device does not grow with T. Of one that reads both ways the gates of
+/// A model that reads forwards alone and is read out at every step or from the last reads a sequence of any length in chunks
+/// of the same few sizes, so that memory on the device does not grow with T. Of any other the gates of
 /// one layer and the outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the
 /// bound that [`Device::with_plan_cache_bytes`] sets.
 ///

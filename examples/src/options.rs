@@ -112,7 +112,7 @@ impl Options {
     /// Loads what [`Options::save`] kept; a checkpoint of another program is an error.
     pub fn load<P: DeserializeOwned>(&self, program: &str) -> Result<(Model, P)> {
         let checkpoint = Checkpoint::load(&self.checkpoint)
-            .with_context(|| format!("train first: `{program}` without --predict writes it"))?;
+            .with_context(|| format!("train first: `{program}` without an option that reads it writes it"))?;
         let read = || {
             let by = checkpoint.notes.get("program").context("it names no program")?;
             ensure!(by == program, "it was written by `{by}`");

@@ -1,4 +1,4 @@
-//! Where sequences begin and end: copies of states and learned initial states.
+//! Copies and sums of rows, and where sequences begin and end.
 
 use super::{real::Real, sums::sum, tensors::Tensors, threads};
 use crate::plan::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
@@ -9,9 +9,13 @@ const ELEMENTS_PER_TASK: usize = 1 << 15;
 pub(super) fn copy<T: Real>(CopyView { from, to }: &CopyView, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(to.tensor);
     let from_values = memory.view(from);
-    for (row, out) in tensor[to.range()].chunks_mut(to.stride).enumerate() {
-        out[..to.cols].copy_from_slice(&from_values[row * from.stride..][..from.cols]);
-    }
+    // Whole rows each.
+    let rows = (ELEMENTS_PER_TASK / to.stride.max(1)).max(1);
+    threads::for_each(tensor[to.range()].chunks_mut(rows * to.stride).enumerate(), |(task, out)| {
+        for (row, out) in (task * rows..).zip(out.chunks_mut(to.stride)) {
+            out[..to.cols].copy_from_slice(&from_values[row * from.stride..][..from.cols]);
+        }
+    });
     memory.put(to.tensor, tensor);
 }
 

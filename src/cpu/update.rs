@@ -111,7 +111,7 @@ pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T
     let of_table = |at: usize| at * table + metrics_row(&step).start..at * table + metrics_row(&step).end;
     let loss_of = |at: usize| MetricsRow::of(&metrics[of_table(at)]).loss.as_f64();
     let loss = match op.row_loss {
-        None => (1..metrics.len() / table).map(loss_of).sum::<f64>(),
+        None => (1..=op.losses(memory.plan)).map(loss_of).sum::<f64>(),
         Some(row_loss) => {
             let before = if step.accumulate.is_zero() { 0.0 } else { loss_of(op.table) };
             before + memory.real(row_loss).iter().map(|l| l.as_f64()).sum::<f64>()

@@ -225,7 +225,7 @@ impl Config {
         let at = self.pool_at().unwrap_or(self.layers.len());
         let [had, has] = [self.pool_at().is_some(), pool.is_some()].map(usize::from);
         for head in self.heads.iter_mut().filter(|head| head.reads > at) {
-            head.reads = head.reads - had + has;
+            head.reads = (head.reads - had).saturating_add(has);
         }
         self.layers.retain(|layer| !matches!(layer, Layer::Pool(_)));
         self.layers.splice(at..at, pool.map(Layer::Pool));

@@ -150,6 +150,7 @@ impl Plan {
                 return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
             }
         }
+        let layout = Layout::new(config)?;
         match purpose {
             Purpose::Infer => {}
             Purpose::Observe(layer) => config.check_layer(layer)?,
@@ -157,7 +158,6 @@ impl Plan {
             Purpose::Train(recipe) => recipe.check_for(config)?,
         }
         target.check()?;
-        let layout = Layout::new(config)?;
         builder::build(config, &layout, purpose, steps, batch, target)
     }
 

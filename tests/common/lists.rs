@@ -117,9 +117,8 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
         let [has, outputs] = *drawn else { unreachable!() };
         if has.is_multiple_of(3) {
             let reads = 1 + has as usize / 3 % config.layers.len();
-            let mut below = config.clone().head(format!("number_{number}"), 1 + outputs as usize % 5);
-            below.heads.last_mut().unwrap().reads = reads;
-            config = below;
+            config = config.head(format!("number_{number}"), 1 + outputs as usize % 5);
+            config.heads.last_mut().unwrap().reads = reads;
         }
     }
     config

@@ -22,6 +22,13 @@ pub fn said(error: &dyn std::error::Error) -> String {
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// Checks that it is an error that says all of these.
+#[track_caller]
+pub fn refuses<T: std::fmt::Debug>(result: recurrent::Result<T>, words: &[&str]) {
+    let what = said(&result.expect_err("it was taken"));
+    assert!(words.iter().all(|word| what.contains(word)), "{what}: not all of {words:?}");
+}
+
 /// Declares each function `fn name(device: &Device)` as two tests, `cpu::name` and `gpu::name`.
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {

@@ -108,13 +108,15 @@ fn lists() -> impl Iterator<Item = Config> {
 fn structures() -> Vec<Config> {
     let mut configs = configs();
     for (number, config) in configs.iter_mut().enumerate() {
-        let directions = [Directions::Forward, Directions::Bidirectional, Directions::Reverse][number % 3];
+        let directions = [Directions::Forward, Directions::Bidirectional, Directions::Reverse]
+            // Each of the three meets each of the three pools.
+            [(number + number / 3) % 3];
         let mut both = config.clone().with_directions(directions).with_bias(number % 4 < 2);
         if directions == Directions::Bidirectional {
             // A product of two relus may be zero whatever the initial state is.
             let relu = config.recurrent_layers().any(|layer| layer.cell == Cell::Elman(Activation::Relu));
             let product = if relu { Join::Sum } else { Join::Product };
-            both = both.with_join([Join::Sum, Join::Concat, Join::Mean, product][number / 3 % 4]);
+            both = both.with_join([Join::Sum, Join::Concat, Join::Mean, product][(number + number / 6) % 4]);
         }
         *config = both;
     }

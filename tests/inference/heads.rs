@@ -87,8 +87,10 @@ fn rows_are_those_of_the_layer(device: &Device) {
         }
     }
     // It goes on from a state that is given, and leaves the answer to the same sequences as it was.
+    let before = predictor.hidden(&sequences, 0).unwrap();
     let given = sequences.clone().with_start(recurrent::Start::Given(state));
-    assert!(predictor.hidden(&given, 0).unwrap() != predictor.hidden(&sequences, 0).unwrap());
+    assert_ne!(predictor.hidden(&given, 0).unwrap(), before);
+    assert_eq!(predictor.hidden(&sequences, 0).unwrap(), before);
     let carried = sequences.clone().with_start(recurrent::Start::Carry);
     assert!(predictor.hidden(&carried, 0).is_err());
 }

@@ -141,12 +141,19 @@ fn what_cannot_be_kept_to_is_an_error() {
 const TENSORS: [&str; 2] = ["gradients", "parameters"];
 
 /// One training step on the adapter against the CPU: loss, gradients, parameters.
-fn compare_training(config: &Config, recipe: Recipe, steps: usize, batch: usize, target: Target, tolerance: Tolerance) {
+fn compare_training(
+    config: &Config,
+    recipe: &Recipe,
+    steps: usize,
+    batch: usize,
+    target: Target,
+    tolerance: Tolerance,
+) {
     let mut random = Random::new(7);
     let layout = Layout::new(config).unwrap();
     let parameters = random_parameters(&mut random, &layout, 0.3);
     let window = Window::random(&mut random, config, recipe.loss == Loss::CrossEntropy, steps, batch);
-    let purpose = Purpose::Train(&recipe);
+    let purpose = Purpose::Train(recipe);
     let [got, want] = [
         trained(Network::new(gpu(), config, target), purpose, &window, &parameters),
         trained(Network::new(cpu::Executor::<f64>::new(), config, Target::cpu()), purpose, &window, &parameters),
@@ -190,11 +197,11 @@ fn a_long_window_and_a_large_batch_train_as_on_the_cpu() {
     let whole = gpu().gpu().target();
     let recipe = Recipe::new(Loss::CrossEntropy);
     // Of each the adapter would end a loop in the middle.
-    compare_training(&Config::lstm(InputKind::Dense(16), 8, 3), recipe.clone(), 4096, 1, whole, LONG);
+    compare_training(&Config::lstm(InputKind::Dense(16), 8, 3), &recipe, 4096, 1, whole, LONG);
     let gru = Config::gru(InputKind::Dense(2), 2, 3).pool(Pool::Last);
-    compare_training(&gru, recipe.clone(), 3, 70_000, whole, LONG);
+    compare_training(&gru, &recipe, 3, 70_000, whole, LONG);
     let learned = Config::gru(InputKind::Dense(1), 2, 3).with_learned_initial_state(true).pool(Pool::Mean);
-    compare_training(&learned, recipe, 3, 70_000, whole, LONG);
+    compare_training(&learned, &recipe, 3, 70_000, whole, LONG);
 }
 
 #[test]
@@ -207,13 +214,13 @@ fn every_cell_trains_over_a_long_window_as_on_the_cpu() {
             let config = Config::of_cell(cell, InputKind::Tokens(5), 8, 3).with_directions(directions);
             let config = if number % 2 == 0 { config } else { config.pool(Pool::Mean) };
             let dropped = recipe.clone().with_dropout(Dropout::variational(0.1, 0.1));
-            compare_training(&config, if number % 2 == 0 { recipe.clone() } else { dropped }, 3000, 1, whole, LONG);
+            compare_training(&config, if number % 2 == 0 { &recipe } else { &dropped }, 3000, 1, whole, LONG);
         }
         // In segments that are long themselves.
         let config = Config::of_cell(cell, InputKind::Tokens(5), 8, 3);
         compare_training(
             &config,
-            recipe.clone().with_gradient_checkpointing(GradientCheckpointing::Steps(3000)),
+            &recipe.clone().with_gradient_checkpointing(GradientCheckpointing::Steps(3000)),
             3500,
             1,
             whole,
@@ -222,7 +229,7 @@ fn every_cell_trains_over_a_long_window_as_on_the_cpu() {
     }
     // By steps nothing is long but the sums behind them.
     let by_steps = Target { workgroup_bytes: 0, ..whole };
-    compare_training(&Config::lstm(InputKind::Tokens(5), 3, 3), recipe, 600, 120, by_steps, LONG);
+    compare_training(&Config::lstm(InputKind::Tokens(5), 3, 3), &recipe, 600, 120, by_steps, LONG);
 }
 
 #[test]
@@ -233,7 +240,7 @@ fn a_long_window_trains_in_half_precision() {
     let tolerance = Tolerance { relative: 3e-2, floor: 1.0, least: 0.0 };
     compare_training(
         &Config::lstm(InputKind::Tokens(5), 8, 3),
-        Recipe::new(Loss::CrossEntropy),
+        &Recipe::new(Loss::CrossEntropy),
         3000,
         1,
         half,
@@ -248,11 +255,11 @@ fn large_vocabularies_and_inputs_train_as_on_the_cpu() {
     // No division by a gradient's own size, which of the smallest is rounding.
     let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::sgd(0.0), 0.1);
     let dense = Config::elman(InputKind::Dense(120_000), 3, 2).pool(Pool::Last);
-    compare_training(&dense, recipe.clone(), 2, 2, whole, LONG);
+    compare_training(&dense, &recipe, 2, 2, whole, LONG);
     let outputs = Config::elman(InputKind::Tokens(3), 3, 120_000).pool(Pool::Last);
-    compare_training(&outputs, recipe.clone(), 2, 2, whole, LONG);
+    compare_training(&outputs, &recipe, 2, 2, whole, LONG);
     let tokens = Config::gru(InputKind::Tokens(120_000), 2, 3).pool(Pool::Last);
-    compare_training(&tokens, recipe, 2, 2, whole, LONG);
+    compare_training(&tokens, &recipe, 2, 2, whole, LONG);
 }
 
 /// An inference both ways over a long window, of which the adapter would end a loop.

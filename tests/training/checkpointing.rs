@@ -58,15 +58,15 @@ fn recipe(config: &Config, with_dropout: bool) -> Recipe {
     let recipe = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
     let recipe = with_head_losses(recipe, config);
     let between = if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 };
-    let dropout = Dropout::variational(0.2, 0.3).with_outputs(between);
+    let dropout = Dropout::variational(0.2, 0.3).with_outputs(between).with_weights(0.2);
     recipe.with_dropout(if with_dropout { dropout } else { Dropout::NONE })
 }
 
 /// Loss, norm, final state and gradients of a training step, the second on the same executor: what the first left must
 /// not be seen.
-fn step<E: Execute>(executor: E, config: &Config, target: Target, recipe: Recipe, window: &Window) -> [Vec<f64>; 3] {
+fn step<E: Execute>(executor: E, config: &Config, target: Target, recipe: &Recipe, window: &Window) -> [Vec<f64>; 3] {
     let mut network = Network::new(executor, config, target);
-    let train = network.prepare(Purpose::Train(&recipe), window.steps, window.batch);
+    let train = network.prepare(Purpose::Train(recipe), window.steps, window.batch);
     let parameters = random_parameters(&mut Random::new(3), &Layout::new(config).unwrap(), 0.7);
     let other: Vec<f64> = parameters.iter().map(|p| 2.0 * p).collect();
     for parameters in [other, parameters] {
@@ -104,11 +104,10 @@ fn the_gradient_is_that_of_the_whole_window<E: Execute>(
         for with_dropout in [false, true] {
             window.fresh = config.recurrent_layers().next().unwrap().learned_initial_state && with_dropout;
             let recipe = recipe(config, with_dropout);
-            let want =
-                step(recurrent::internals::cpu::Executor::<f64>::new(), config, Target::cpu(), recipe.clone(), &window);
+            let want = step(recurrent::internals::cpu::Executor::<f64>::new(), config, Target::cpu(), &recipe, &window);
             for (target, checkpointing) in targets.iter().flat_map(|target| segments.iter().map(move |s| (target, s))) {
                 let recipe = recipe.clone().with_gradient_checkpointing(*checkpointing);
-                let got = step(executor(), config, *target, recipe.clone(), &window);
+                let got = step(executor(), config, *target, &recipe, &window);
                 for ((got, want), what) in got.iter().zip(&want).zip(["loss and norm", "final state", "gradients"]) {
                     assert_close(&format!("{what} of {config:?}, {recipe:?}, {target:?}"), got, want, tolerance);
                 }

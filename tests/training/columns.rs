@@ -8,7 +8,7 @@ use recurrent::{
     Model, Pool, Predictor, Recipe, Recurrent, Sequences, StreamingPredictor, Trainer,
 };
 
-use crate::common::whole::{self, assert_close, bytes, rng};
+use crate::common::whole::{self, assert_close, bytes, refuses, rng};
 
 /// The same sums in f32 by kernels for other numbers of rows.
 const OTHER_ROWS: f32 = 1e-5;
@@ -145,12 +145,6 @@ fn padding_says_nothing(device: &Device) {
     for batch in buckets.epoch(0) {
         batch.check(&config, &Recipe::new(Loss::CrossEntropy)).unwrap();
     }
-}
-
-/// That it is a mistake, in words with these in them.
-fn refuses<T: std::fmt::Debug>(result: recurrent::Result<T>, words: &[&str]) {
-    let said = result.expect_err("it was taken").to_string();
-    assert!(words.iter().all(|word| said.contains(word)), "{said}: no {words:?}");
 }
 
 #[test]

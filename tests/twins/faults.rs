@@ -56,6 +56,10 @@ fn faults_in_products_are_seen() {
     let drawn = Gathering { draw: true, first: 2, ..Gathering::PLAIN };
     let gather = products::gather(&mut random, [7, 5, 3], drawn);
     seen(&gather, fault!(Gather, op => op.weight.offset -= 1));
+    let beside = Gathering { apart: 3, ..Gathering::ROWS };
+    seen(&products::gather(&mut random, [7, 5, 3], beside), fault!(Gather, op => op.out.stride -= 1));
+    let gradient_beside = products::gather_gradient(&mut random, [50, 5, 7], 2, beside);
+    seen(&gradient_beside, fault!(GatherGradient, op => op.d.stride -= 1));
     seen(&gather, fault!(Gather, op => op.bias = None));
     seen(&gather, fault!(Gather, op => op.first -= 1));
     seen(&gather, fault!(Gather, op => op.draw = None));
@@ -210,7 +214,7 @@ fn recurrence(change: impl FnOnce(&mut Recurrence)) -> impl FnOnce(&mut Op) {
 fn faults_in_a_recurrence_s_options_are_seen() {
     let mut random = Random::new(24);
     for schedule in SCHEDULES {
-        for cell in [Cell::Elman(Activation::Tanh), Cell::Lstm, GRU, GRU_BEFORE] {
+        for cell in [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Cifg, GRU, GRU_BEFORE] {
             for (directions, reverse) in [(1, false), (2, false), (1, true)] {
                 let options = Options { directions, reverse, unequal: true, mask: true, ..Options::PLAIN };
                 let options = Options { to_start: true, skipped: 1, ..options };
@@ -230,7 +234,6 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 if directions == 1 && reverse {
                     seen(&forward, fault!(Forward, op => op.reverse = false));
                 }
-                let backward = recurrences::backward(&mut random, sizes);
                 seen(&backward, recurrence(|op| op.dropout_mask = None));
                 let longer = backward.find("longer");
                 seen(&backward, recurrence(move |op| op.lengths = longer));
@@ -273,6 +276,9 @@ fn faults_in_training_are_seen() {
     let partials = Some(training::partials(&mut random, 3, 2.0));
     let given = Measured { row_loss: vec![0.5; 9], partials, clip: Clip::Value(0.1), slot: 3, finite: true };
     seen(&training::measure("by value", given), fault!(StepMetrics, op => op.clip = Clip::None));
+    let of_head = training::measure_table(&mut random, Some(5), 2);
+    seen(&of_head, fault!(StepMetrics, op => op.table = 1));
+    seen(&of_head, fault!(StepMetrics, op => op.row_loss = None));
     let adam = training::update(&mut random, Optimizer::adam_w(0.01), Clip::Value(0.25), 257, true);
     seen(&adam, fault!(Update, op => op.clip = Clip::None));
     seen(&adam, fault!(Update, op => op.optimizer = Optimizer::adam()));

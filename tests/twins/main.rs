@@ -99,6 +99,7 @@ fn gather() {
         for (bias, draw, first) in [(false, false, 5), (true, true, 0), (false, true, 1)] {
             products::gather(&mut random, sizes, Gathering { bias, draw, first, ..Gathering::PLAIN }).check();
             products::gather(&mut random, sizes, Gathering { draw, first, ..Gathering::ROWS }).check();
+            products::gather(&mut random, sizes, Gathering { draw, apart: 1 + first, ..Gathering::ROWS }).check();
         }
     }
     // More rows than a thread of the twin takes, of a batch that does not divide them.
@@ -150,7 +151,8 @@ fn gather_gradient() {
                 let options = Gathering { bias: slices == 2, draw: slices != 1, ..Gathering::PLAIN };
                 products::gather_gradient(&mut random, sizes, slices, options).check();
                 for (adds, padding) in [(false, None), (true, None), (false, Some(0)), (true, Some(tokens - 1))] {
-                    let options = Gathering { adds, padding, draw: slices == 2, ..Gathering::ROWS };
+                    let apart = if adds { 0 } else { rows % 4 };
+                    let options = Gathering { adds, padding, draw: slices == 2, apart, ..Gathering::ROWS };
                     products::gather_gradient(&mut random, sizes, slices, options).check();
                 }
             }
@@ -414,6 +416,12 @@ fn measure() {
     let row_loss = vec![0.5; 300];
     let given = Measured { row_loss, partials: None, clip: Clip::None, slot: 9, finite: true };
     training::measure("without a gradient", given).check();
+    for rows in [Some(5), Some(300)] {
+        for table in [1, 2] {
+            training::measure_table(&mut random, rows, table).check();
+        }
+    }
+    training::measure_table(&mut random, None, 0).check();
 }
 
 #[test]

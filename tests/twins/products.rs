@@ -127,12 +127,14 @@ pub struct Gathering {
     /// Whether a gradient is added to what is there, and which token has none; by rows.
     pub adds: bool,
     pub padding: Option<usize>,
+    /// What lies between the rows that are gathered, or whose gradient is read.
+    pub apart: usize,
 }
 
 impl Gathering {
     /// From the first token on, with a bias and without dropout.
     pub const PLAIN: Gathering =
-        Gathering { bias: true, draw: false, first: 0, by_rows: false, adds: false, padding: None };
+        Gathering { bias: true, draw: false, first: 0, by_rows: false, adds: false, padding: None, apart: 0 };
     /// The same by rows.
     pub const ROWS: Gathering = Gathering { bias: false, by_rows: true, ..Gathering::PLAIN };
 
@@ -157,7 +159,17 @@ pub fn gather(random: &mut Random, [rows, width, vocabulary]: [usize; 3], option
     let bias = options.bias.then(|| case.matrix("bias", 1, width, random.reals(width, 1.0)));
     let draw = options.draw(random, &mut case);
     // With dropout a product is rounded, and then its sum with the bias.
-    let out = case.out_matrix("out", rows, width, if options.draw { F32_SUM } else { F32_ROUNDING });
+    let tolerance = if options.draw { F32_SUM } else { F32_ROUNDING };
+    let out = match options.apart {
+        0 => case.out_matrix("out", rows, width, tolerance),
+        apart => {
+            let stride = width + apart;
+            // What lies between is nobody's.
+            let assigned = (0..rows).map(|row| row * stride..row * stride + width);
+            let out = case.out("out", &[rows, stride], assigned, tolerance);
+            View::new(out, 0, rows, stride).columns(0, width)
+        }
+    };
     case.with(Op::Gather(Gather {
         tokens,
         first: options.first,
@@ -232,7 +244,7 @@ pub fn gather_gradient(
 ) -> Case {
     let mut case =
         Case::new(format!("gather gradient {m}×{vocabulary} from {rows} rows in {count} slices, {options:?}"));
-    let d = case.matrix("d", rows, m, random.reals(rows * m, 1.0));
+    let d = strided(&mut case, "d", &random.reals(rows * m, 1.0), m, options.apart);
     let (rows_by_token, first) = sort_by_token(&random.ids(rows, vocabulary), vocabulary);
     let order = case.ids("order", rows_by_token);
     let starts = case.ids("starts", first);

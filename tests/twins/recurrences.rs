@@ -60,7 +60,8 @@ impl Options {
     };
 }
 
-/// Options such that every two of them meet in every combination.
+/// The first seven: such that every two of the other options meet in every combination. Then reverse layers and gates,
+/// which `recurrence_with_every_option` crosses with the rest.
 pub const PAIRS: [Options; 11] = [
     Options::PLAIN,
     Options {

@@ -204,6 +204,26 @@ pub fn measure_onto(name: &str, given: Measured, loss: Option<f64>, more: bool) 
     case.with(Op::StepMetrics(StepMetrics { row_loss: Some(row_loss), partials, clip, step_params, metrics, table: 0 }))
 }
 
+/// The same into one table of three; or, with no rows, into the first the sum of what the others say.
+pub fn measure_table(random: &mut Random, rows: Option<usize>, table: usize) -> Case {
+    let mut case = Case::new(format!("measure {rows:?} rows into table {table}"));
+    let row_loss = rows.map(|rows| case.real("row_loss", &[rows], random.reals(rows, 1.0)));
+    let slot = 7;
+    // What the slot says is added to where the step accumulates, but not in the sum of several.
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params(slot as f64, true, false));
+    let rows_of = |table: usize| (table * METRICS_SLOTS + slot) * MetricsRow::LEN;
+    // A loss that is read stays what it was, in a table that is not written.
+    let read = |at: usize| if row_loss.is_some() { at == table } else { at > 0 };
+    let losses: Vec<f64> = (0..3).map(|at| if read(at) { random.reals(1, 1.0)[0] } else { f64::NAN }).collect();
+    let all = losses.iter().flat_map(|&loss| metrics_with(slot, MetricsRow { loss, ..UNREAD })).collect();
+    let written = rows_of(table)..rows_of(table) + MetricsRow::LEN;
+    let kept = (0..3).filter(|&at| at != table && read(at)).map(rows_of);
+    let compared = written.chain(kept).map(|at| (at..at + 1, F32_POINTWISE)).collect();
+    let metrics = case.in_out("metrics", &[3 * METRICS_SLOTS, MetricsRow::LEN], all, compared);
+    let (partials, clip) = (None, Clip::None);
+    case.with(Op::StepMetrics(StepMetrics { row_loss, partials, clip, step_params, metrics, table }))
+}
+
 /// Partials of `blocks` blocks with magnitudes up to `largest`.
 pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
     let (magnitudes, sums) = (random.reals(blocks, largest), random.reals(blocks, 900.0));

@@ -135,7 +135,6 @@ pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
     let first_slot =
         offset_in_bounds("a table of the metrics", op.table * METRICS_SLOTS, [1, METRICS_SLOTS], all_slots)?;
     let rows = op.row_loss.map_or(Ok(0), |row_loss| tensor(plan, row_loss).map(|rows| rows.len()))?;
-    let losses = if op.row_loss.is_none() { all_slots / METRICS_SLOTS - 1 } else { 0 };
     let blocks = op.partials.map_or(Ok(0), |partials| matrix(plan, partials).map(|[blocks, _]| blocks))?;
     op.partials.map_or(Ok(()), |partials| check_len(plan, partials, &[blocks, NormPartial::LEN]))?;
     let (clip, bound) = match op.clip {
@@ -149,7 +148,7 @@ pub(super) fn step_metrics(plan: &Plan, op: &StepMetrics) -> Result<Command> {
         blocks: to_u32(blocks)?,
         slots: to_u32(METRICS_SLOTS)?,
         first_slot,
-        losses: to_u32(losses)?,
+        losses: to_u32(op.losses(plan))?,
         clip,
         bound,
         zero: 0,

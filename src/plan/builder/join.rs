@@ -83,13 +83,17 @@ impl Tape for JoinTape {
 }
 
 impl Builder<'_> {
-    /// The rows of a layer as a head reads them, and how they were joined for it, where a pool has them side by side.
-    pub(super) fn rows_of_head(&mut self, layer: usize, rows: View) -> Result<(View, Option<Join>)> {
-        let join = of_pool(&self.config.layers[layer], self.config.layers.get(layer + 1));
-        let Some(join) = join else { return Ok((rows, None)) };
+    /// How heads read the rows of a layer that a pool has side by side.
+    pub(super) fn join_of_heads(&self, layer: usize) -> Option<Join> {
+        of_pool(&self.config.layers[layer], self.config.layers.get(layer + 1))
+    }
+
+    /// The rows of a layer as heads read them.
+    pub(super) fn rows_of_heads(&mut self, layer: usize, rows: View) -> Result<View> {
+        let Some(join) = self.join_of_heads(layer) else { return Ok(rows) };
         let joined = self.beside_pool("joined_head", rows.rows, rows.cols / 2)?;
         self.join(join, rows, joined);
-        Ok((joined, Some(join)))
+        Ok(joined)
     }
 
     /// A tensor for what a head makes of rows that a pool has side by side.

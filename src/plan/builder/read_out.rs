@@ -18,8 +18,11 @@ impl Builder<'_> {
 
     /// Those of all heads of a layer, of its rows from `first` on.
     pub(super) fn read_heads(&mut self, heads: &[HeadPlan], layer: usize, rows: View, first: usize) -> Result<()> {
+        if heads.iter().all(|head| head.layer != layer) {
+            return Ok(());
+        }
+        let rows = self.rows_of_heads(layer, rows)?;
         for HeadPlan { prefix, outputs, .. } in heads.iter().filter(|head| head.layer == layer) {
-            let (rows, _) = self.rows_of_head(layer, rows)?;
             let out = View { offset: outputs.offset + first * outputs.cols, rows: rows.rows, ..*outputs };
             self.linear((&format!("{prefix}weight"), &format!("{prefix}bias")), rows, out)?;
         }
@@ -86,11 +89,14 @@ impl Builder<'_> {
 
     /// The gradients of the weights of all heads of a layer, whose rows these are.
     fn head_weights(&mut self, heads: &[HeadPlan], layer: usize, rows: View, segment: Segment) -> Result<()> {
+        if heads.iter().all(|head| head.layer != layer) {
+            return Ok(());
+        }
+        let rows = self.rows_of_heads(layer, rows)?;
         for head in heads.iter().filter(|head| head.layer == layer) {
             let prefix = &head.prefix;
             let weight = self.weight(&format!("{prefix}weight")).offset;
             let bias = self.offset(&format!("{prefix}bias"));
-            let (rows, _) = self.rows_of_head(layer, rows)?;
             let d = self.head_gradient(head, rows.rows, segment);
             self.weight_gradient(d, Below::Rows(rows), (weight, bias), segment)?;
         }
@@ -109,8 +115,9 @@ impl Builder<'_> {
             let x = tape.gradient(self)?;
             // Of as many rows as the longest segment has.
             let longest = if self.is_of_steps(head) { self.segment * self.batch } else { self.batch };
-            let (read, join) = self.rows_of_head(layer, rows)?;
-            let mut y = self.upstream("upstream_head", read, longest)?;
+            let join = self.join_of_heads(layer);
+            let cols = if join.is_some() { rows.cols / 2 } else { rows.cols };
+            let mut y = self.upstream("upstream_head", View { cols, ..x }, longest)?;
             let d = self.head_gradient(head, x.rows, segment);
             self.input_gradient(d, &format!("{}weight", head.prefix), y)?;
             if let Some(join) = join {

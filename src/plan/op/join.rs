@@ -25,7 +25,8 @@ impl Operation for JoinDirections {
     }
 
     fn flops(&self, _: &Plan) -> u64 {
-        of_each(self.join) * self.out.len() as u64
+        let each = if self.join == Join::Mean { 2 } else { 1 };
+        each * self.out.len() as u64
     }
 
     fn note(&self) -> String {
@@ -63,8 +64,4 @@ impl Operation for JoinGradient {
     fn note(&self) -> String {
         format!(" ({:?})", self.join)
     }
-}
-
-fn of_each(join: Join) -> u64 {
-    if join == Join::Mean { 2 } else { 1 }
 }

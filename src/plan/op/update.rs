@@ -180,7 +180,7 @@ impl Operation for StepMetrics {
 
     fn walk(&self, plan: &Plan) -> Walk {
         let blocks = self.partials.map_or(0, |partials| plan.get(partials).shape[0]);
-        let rounds = self.rows(plan).div_ceil(256) + self.losses(plan) + 2 * blocks.div_ceil(256);
+        let rounds = self.rows(plan).div_ceil(256) + self.losses(plan) + 1 + 2 * blocks.div_ceil(256);
         Walk::once(rounds as u64 + 4 * REDUCE)
     }
 
@@ -196,10 +196,10 @@ impl StepMetrics {
         self.row_loss.map_or(0, |row_loss| plan.get(row_loss).len())
     }
 
-    /// How many losses are added up, of a sum of several.
-    fn losses(&self, plan: &Plan) -> usize {
+    /// How many losses are added up, of a sum of several: one for each table behind the first.
+    pub(crate) fn losses(&self, plan: &Plan) -> usize {
         let tables = rows(plan, self.metrics) as usize / METRICS_SLOTS;
-        if self.row_loss.is_none() { tables } else { 0 }
+        if self.row_loss.is_none() { tables.saturating_sub(1) } else { 0 }
     }
 }
 
