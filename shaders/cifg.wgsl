@@ -13,7 +13,10 @@ fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32,
     let f = select(1.0, gate_of(x[0] + r[0]), at.counts);
     let g = select(0.0, safe_tanh(x[1] + r[1]), at.counts);
     let o = select(0.0, gate_of(x[2] + r[2]), at.counts);
-    let c = f * saved[at.before] + (1.0 - f) * g;
+    var c = f * saved[at.before] + (1.0 - f) * g;
+    if at.counts {
+        c = clipped(c);
+    }
     gates[at.gate] = Stored(f);
     gates[at.gate + at.hidden] = Stored(g);
     gates[at.gate + 2u * at.hidden] = Stored(o);
@@ -26,14 +29,18 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let g = f32(gates[at.gate + at.hidden]);
     let o = f32(gates[at.gate + 2u * at.hidden]);
     let tanh_c = safe_tanh(saved[at.now]);
+    let d_o = through_gate(dh * tanh_c, o);
     var dc = dh * o * (1.0 - tanh_c * tanh_c);
     if !at.is_last {
         dc += saved[at.next];
     }
+    if at.counts && is_clipped(saved[at.now]) {
+        dc = 0.0;
+    }
     let gradient = array<f32, GATES>(
         through_gate(dc * (saved[at.before] - g), f),
         dc * (1.0 - f) * (1.0 - g * g),
-        through_gate(dh * tanh_c, o),
+        d_o,
     );
     gates[at.gate] = Stored(gradient[0]);
     gates[at.gate + at.hidden] = Stored(gradient[1]);

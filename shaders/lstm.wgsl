@@ -14,7 +14,10 @@ fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32,
     let f = select(1.0, gate_of(x[1] + r[1]), at.counts);
     let g = select(0.0, safe_tanh(x[2] + r[2]), at.counts);
     let o = select(0.0, gate_of(x[3] + r[3]), at.counts);
-    let c = f * saved[at.before] + i * g;
+    var c = f * saved[at.before] + i * g;
+    if at.counts {
+        c = clipped(c);
+    }
     gates[at.gate] = Stored(i);
     gates[at.gate + at.hidden] = Stored(f);
     gates[at.gate + 2u * at.hidden] = Stored(g);
@@ -29,15 +32,19 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let g = f32(gates[at.gate + 2u * at.hidden]);
     let o = f32(gates[at.gate + 3u * at.hidden]);
     let tanh_c = safe_tanh(saved[at.now]);
+    let d_o = through_gate(dh * tanh_c, o);
     var dc = dh * o * (1.0 - tanh_c * tanh_c);
     if !at.is_last {
         dc += saved[at.next];
+    }
+    if at.counts && is_clipped(saved[at.now]) {
+        dc = 0.0;
     }
     let gradient = array<f32, GATES>(
         through_gate(dc * g, i),
         through_gate(dc * saved[at.before], f),
         dc * i * (1.0 - g * g),
-        through_gate(dh * tanh_c, o),
+        d_o,
     );
     gates[at.gate] = Stored(gradient[0]);
     gates[at.gate + at.hidden] = Stored(gradient[1]);

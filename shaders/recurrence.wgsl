@@ -18,6 +18,9 @@ const DEPTH: u32 = 4u;
 /// constant, so that a cell's functions have no branch of it.
 override GATE_ACTIVATION: u32 = 0u;
 
+/// What a second state is cut off at: the bits of an f32, or 0 for nothing. A constant for the same reason.
+override CELL_CLIP: u32 = 0u;
+
 struct Params {
     /// Of a driver of one step; backwards, 2^32 - 1 for the initial state before step 0.
     step: u32,
@@ -129,6 +132,21 @@ fn through_gate(d: f32, gate: f32) -> f32 {
         return d * gate * (1.0 - gate);
     }
     return select(0.0, d * gate_slope(), gate > 0.0 && gate < 1.0);
+}
+
+/// A second state, cut off at its bound.
+fn clipped(c: f32) -> f32 {
+    if CELL_CLIP == 0u {
+        return c;
+    }
+    let bound = bitcast<f32>(CELL_CLIP);
+    // Not clamp, as above.
+    return select(select(c, bound, c > bound), -bound, c < -bound);
+}
+
+/// Whether it was cut off: no gradient goes back through it then.
+fn is_clipped(c: f32) -> bool {
+    return CELL_CLIP != 0u && abs(c) >= bitcast<f32>(CELL_CLIP);
 }
 
 fn gate_slope() -> f32 {

@@ -173,6 +173,7 @@ fn forward_step<T: Real>(
             operand: part_mut(operand, units.clone()),
             counts,
             gate_activation: op.gate_activation,
+            cell_clip: op.cell_clip,
         };
         if is_done {
             cells::forward(op.cell, this);
@@ -313,7 +314,9 @@ fn backward_step<T: Real>(
             recurrent: part_mut(recurrent, gates + columns.start..gates + columns.end),
             d_operand: part(band.scratch, row * hidden..(row + 1) * hidden),
             dh_before: &mut dh_before[units],
+            counts,
             gate_activation: op.gate_activation,
+            cell_clip: op.cell_clip,
         };
         if is_first {
             cells::backward(op.cell, this);

@@ -139,9 +139,9 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns; [`Error::Data`] for a
-    /// learned initial state that is not zero, which no Keras layer has, for two biases whose sum f32 cannot hold, and
-    /// for a value that is not finite; [`Error::OutOfMemory`].
+    /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns, for a cell that Keras has
+    /// not and for a c that is cut off; [`Error::Data`] for a learned initial state that is not zero, which no Keras
+    /// layer has, for two biases whose sum f32 cannot hold, and for a value that is not finite; [`Error::OutOfMemory`].
     pub fn to_keras(&self) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let (layout, arrays) = (self.layout(), arrays(self.config())?);
         for (name, _, values) in self.tensors() {
@@ -295,6 +295,9 @@ fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Resu
         #[allow(unreachable_patterns, reason = "a cell without a Keras equivalent may be added")]
         other => return Err(Error::Config(format!("Keras has no layer of the cell {}", other.name()))),
     };
+    if let Some(bound) = layer.cell_clip {
+        return Err(Error::Config(format!("c of layer {at} is cut off at {bound}, which no Keras layer does")));
+    }
     let ways: &[(&str, &str)] = match layer.directions {
         Directions::Forward | Directions::Reverse => &[("", "")],
         Directions::Bidirectional => &[("", ", forward"), ("_reverse", ", backward")],

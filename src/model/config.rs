@@ -200,6 +200,17 @@ impl Config {
         self.with_recurrent(|layer| layer.gate_activation = gate_activation)
     }
 
+    /// The same network, the c of its recurrent layers cut off at ±`bound`.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind};
+    /// let config = Config::lstm(InputKind::Dense(6), 32, 2).with_cell_clip(3.0);
+    /// assert_eq!(config.recurrent_layers().next().unwrap().cell_clip, Some(3.0));
+    /// ```
+    pub fn with_cell_clip(self, bound: f64) -> Self {
+        self.with_recurrent(|layer| layer.cell_clip = Some(bound))
+    }
+
     /// The same network, both directions of its recurrent layers joined so.
     pub fn with_join(self, join: Join) -> Self {
         self.with_recurrent(|layer| layer.join = join)

@@ -55,6 +55,8 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
             (_, 2) => GateActivation::HardSigmoid,
             _ => GateActivation::SteepHardSigmoid,
         };
+        let has_c = matches!(layer.cell, Cell::Lstm | Cell::Cifg) && (drawn[4] / 2).is_multiple_of(3);
+        layer.cell_clip = has_c.then_some(0.3);
         layer.join = Join::Concat;
         if layer.directions == Directions::Bidirectional {
             let joins = [Join::Concat, Join::Sum, Join::Concat, Join::Mean, Join::Concat, Join::Product];

@@ -137,6 +137,18 @@ fn gradients_are_those_of_the_loss_in_every_structure() {
     }
 }
 
+/// Some of c cut off and some not; none of the draws has one so near the bound that a difference goes across.
+#[test]
+fn gradients_are_those_of_the_loss_with_c_cut_off() {
+    for cell in [Cell::Lstm, Cell::Cifg] {
+        for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
+            let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_directions(directions);
+            let config = config.with_cell_clip(0.3).with_learned_initial_state(true);
+            check_case(&Case { lengths: Some(vec![5, 2, 3]), ..Case::of(&config, Loss::CrossEntropy, 5, 3) });
+        }
+    }
+}
+
 /// Gates on both sides of the ends of the straight lines; none of the draws has one so near an end that a difference
 /// goes across.
 #[test]

@@ -60,6 +60,8 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                     let gated = hidden == 128 && !matches!(cell, Cell::Elman(_));
                     let gate = if gated { GateActivation::HardSigmoid } else { GateActivation::Sigmoid };
                     let config = config.with_gate_activation(gate);
+                    let clips = hidden == 33 && cell.states() > 1;
+                    let config = if clips { config.with_cell_clip(0.5) } else { config };
                     let joins = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
                     let config = config.with_join(if outputs == 3 { joins[number % 4] } else { Join::Concat });
                     let config = if hidden == 33 { with_heads(with_dense(config)) } else { config };

@@ -48,6 +48,18 @@ fn lists_that_cannot_work() {
              GateActivation::Sigmoid",
         ),
         (
+            config().layer(Recurrent::gru(4).with_cell_clip(3.0)).outputs(2),
+            "layer 0 (gru): its c is to be cut off at 3, but a cell of kind gru has none",
+        ),
+        (
+            config().layer(Recurrent::lstm(4).with_cell_clip(-1.0)).outputs(2),
+            "layer 0 (lstm): its c is to be cut off at -1, expected a finite number above 0",
+        ),
+        (
+            config().layer(Recurrent::cifg(4).with_cell_clip(f64::NAN)).outputs(2),
+            "layer 0 (cifg): its c is to be cut off at NaN, expected a finite number above 0",
+        ),
+        (
             config().layer(Recurrent::lstm(4)).dense(0, Activation::Relu).outputs(2),
             "layer 1 (dense): the number of units is 0, expected at least 1",
         ),

@@ -227,6 +227,10 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                     seen(&forward, fault!(Forward, op => op.gate_activation = GateActivation::HardSigmoid));
                     seen(&backward, recurrence(|op| op.gate_activation = GateActivation::HardSigmoid));
                 }
+                if cell.states() > 1 {
+                    seen(&forward, fault!(Forward, op => op.cell_clip = Some(0.3)));
+                    seen(&backward, recurrence(|op| op.cell_clip = Some(0.3)));
+                }
                 let longer = forward.find("longer");
                 seen(&forward, fault!(Forward, op => op.lengths = longer));
                 // The second direction from a step too early.

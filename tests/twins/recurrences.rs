@@ -26,6 +26,8 @@ pub struct Sizes {
 pub struct Options {
     /// What gates are of their sums.
     pub gate: GateActivation,
+    /// What c is cut off at, of a cell that has one.
+    pub clip: Option<f64>,
     /// D.
     pub directions: usize,
     /// Whether the one direction is from the last step to the first.
@@ -48,6 +50,7 @@ impl Options {
     /// One direction of sequences of one length, with biases.
     pub const PLAIN: Options = Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 1,
         reverse: false,
         unequal: false,
@@ -66,6 +69,7 @@ pub const PAIRS: [Options; 11] = [
     Options::PLAIN,
     Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 2,
         reverse: false,
         unequal: true,
@@ -78,6 +82,7 @@ pub const PAIRS: [Options; 11] = [
     },
     Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 1,
         reverse: false,
         unequal: true,
@@ -90,6 +95,7 @@ pub const PAIRS: [Options; 11] = [
     },
     Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 2,
         reverse: false,
         unequal: false,
@@ -102,6 +108,7 @@ pub const PAIRS: [Options; 11] = [
     },
     Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 1,
         reverse: false,
         unequal: false,
@@ -114,6 +121,7 @@ pub const PAIRS: [Options; 11] = [
     },
     Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 2,
         reverse: false,
         unequal: true,
@@ -126,6 +134,7 @@ pub const PAIRS: [Options; 11] = [
     },
     Options {
         gate: GateActivation::Sigmoid,
+        clip: None,
         directions: 1,
         reverse: false,
         unequal: true,
@@ -137,9 +146,9 @@ pub const PAIRS: [Options; 11] = [
         carried: true,
     },
     Options { reverse: true, mask: true, ..Options::PLAIN },
-    Options { gate: GateActivation::HardSigmoid, unequal: true, ..Options::PLAIN },
+    Options { gate: GateActivation::HardSigmoid, unequal: true, clip: Some(0.3), ..Options::PLAIN },
     Options { gate: GateActivation::SteepHardSigmoid, directions: 2, bias: false, mask: true, ..Options::PLAIN },
-    Options { reverse: true, unequal: true, bias: false, to_start: true, spare: 1, ..Options::PLAIN },
+    Options { reverse: true, unequal: true, bias: false, to_start: true, spare: 1, clip: Some(0.6), ..Options::PLAIN },
 ];
 
 impl Sizes {
@@ -241,6 +250,7 @@ impl Sizes {
         Recurrence {
             cell,
             gate_activation: options.gate,
+            cell_clip: options.clip.filter(|_| matches!(cell, Cell::Lstm | Cell::Cifg)),
             directions: options.directions,
             reverse: options.reverse,
             steps,

@@ -1,6 +1,6 @@
 //! The LSTM's two pointwise functions; their twin is `shaders/lstm.wgsl`.
 
-use super::{Backward, Forward, Pointwise, gates, split, through_lines, through_sigmoid};
+use super::{Backward, Forward, Pointwise, clip, clipped, gates, split, through_lines, through_sigmoid};
 use crate::cpu::real::Real;
 use crate::model::Cell;
 
@@ -8,7 +8,8 @@ pub(super) struct Functions;
 
 impl Pointwise for Functions {
     #[inline(always)]
-    fn forward<T: Real>(_cell: Cell, Forward { x, r, h, c_before, c, counts, gate_activation, .. }: Forward<'_, T>) {
+    fn forward<T: Real>(_cell: Cell, row: Forward<'_, T>) {
+        let Forward { x, r, h, c_before, c, counts, gate_activation, cell_clip, .. } = row;
         x.iter_mut().zip(r).for_each(|(x, r)| *x += *r);
         let n = h.len();
         gates(gate_activation, &mut x[..2 * n]);
@@ -23,6 +24,8 @@ impl Pointwise for Functions {
         for (((c, c_before), (i, f)), g) in c.iter_mut().zip(c_before).zip(i.iter().zip(&*f)).zip(&*g) {
             *c = *f * *c_before + *i * *g;
         }
+        // A c that is held stays what it was.
+        clip(cell_clip.filter(|_| counts), c);
         h.copy_from_slice(c);
         T::tanh_slice(h);
         h.iter_mut().zip(&*o).for_each(|(h, o)| *h = *h * *o);
@@ -38,12 +41,18 @@ impl Pointwise for Functions {
 }
 
 #[inline(always)]
-fn backward<T: Real>(Backward { dh, gates, c_before, c, dc, .. }: Backward<'_, T>, through: impl Fn(T, T) -> T) {
+fn backward<T: Real>(row: Backward<'_, T>, through: impl Fn(T, T) -> T) {
+    let Backward { dh, gates, c_before, c, dc, counts, cell_clip, .. } = row;
     let n = dh.len();
     let one = T::one();
+    let [i, f, g, o] = split(gates, n);
+    // Where c was cut off, gates through which nothing goes back.
+    for j in clipped(cell_clip.filter(|_| counts), c) {
+        (i[j], f[j]) = (T::zero(), T::zero());
+    }
     // tanh(c_t) takes c_t's place, and then the gradient of c_(t-1).
     T::tanh_slice(c);
-    let ([i, f, g, o], c_before, dc, c) = (split(gates, n), &c_before[..n], &dc[..n], &mut c[..n]);
+    let (c_before, dc, c) = (&c_before[..n], &dc[..n], &mut c[..n]);
     for j in 0..n {
         let dc = dc[j] + dh[j] * o[j] * (one - c[j] * c[j]);
         [i[j], f[j], g[j], o[j], c[j]] = [

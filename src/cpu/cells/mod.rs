@@ -28,6 +28,8 @@ pub(super) struct Forward<'a, T> {
     /// Whether the step is valid. If not, h is put back to what it was, but a second state is for the cell to hold.
     pub counts: bool,
     pub gate_activation: GateActivation,
+    /// What c is cut off at, where it is.
+    pub cell_clip: Option<f64>,
 }
 
 /// One sequence at one step, backwards.
@@ -49,7 +51,29 @@ pub(super) struct Backward<'a, T> {
     pub d_operand: &'a [T],
     /// The gradient of h_(t-1) so far, to which a GRU adds its direct path.
     pub dh_before: &'a mut [T],
+    /// Whether the step is valid.
+    pub counts: bool,
     pub gate_activation: GateActivation,
+    /// What c is cut off at, where it is.
+    pub cell_clip: Option<f64>,
+}
+
+/// c cut off at a bound, where there is one.
+#[inline(always)]
+fn clip<T: Real>(bound: Option<f64>, c: &mut [T]) {
+    let Some(bound) = bound.map(T::from_f64) else { return };
+    for c in c {
+        // Not by max and min: these turn NaN into a number and hide a divergence.
+        *c = if *c > bound { bound } else { *c };
+        *c = if *c < -bound { -bound } else { *c };
+    }
+}
+
+/// Which of a c it was cut off at.
+#[inline(always)]
+fn clipped<T: Real>(bound: Option<f64>, c: &[T]) -> impl Iterator<Item = usize> {
+    let at = bound.map(T::from_f64).into_iter();
+    at.flat_map(|bound| c.iter().enumerate().filter(move |(_, c)| **c >= bound || **c <= -bound).map(|(j, _)| j))
 }
 
 /// Gates, in the place of their sums.

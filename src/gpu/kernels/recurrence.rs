@@ -84,9 +84,10 @@ macro_rules! driver {
 pub(super) const THREADS: &str = "THREADS";
 pub(super) const FLOATS: &str = "FLOATS";
 /// The constants of a driver.
-const CONSTANTS: [&str; 6] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION"];
+const CONSTANTS: [&str; 7] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP"];
 /// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
-const MASKED_CONSTANTS: [&str; 7] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED", "GATE_ACTIVATION"];
+const MASKED_CONSTANTS: [&str; 8] =
+    [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED", "GATE_ACTIVATION", "CELL_CLIP"];
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
 /// always.
@@ -205,7 +206,7 @@ fn products(op: &Recurrence) -> std::ops::Range<u32> {
 }
 
 /// The constants of a dispatch one way, and its workgroups.
-fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 6], u64)> {
+fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 7], u64)> {
     let Tile { threads, sequences, units, split } = op.tile;
     let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
     if !known || split == 0 || threads == 0 || threads % split != 0 {
@@ -217,7 +218,8 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 6], u64)> {
         RecurrenceMode::WholeSequence => 1,
     };
     let workgroups = op.directions as u64 * tile_count(op.batch, sequences as usize) * across;
-    Ok(([threads, sequences, units, split, floats, op.gate_activation.variant()], workgroups))
+    let (gate, clip) = (op.gate_activation.variant(), op.cell_clip.map_or(0, |bound| (bound as f32).to_bits()));
+    Ok(([threads, sequences, units, split, floats, gate, clip], workgroups))
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
@@ -235,8 +237,8 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
     let (constants, workgroups) = tiled(op, Way::Forward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {
-            let [threads, sequences, units, split, floats, gate_activation] = constants;
-            let constants = [threads, sequences, units, split, floats, params.has_mask, gate_activation];
+            let [threads, sequences, units, split, floats, gate_activation, clip] = constants;
+            let constants = [threads, sequences, units, split, floats, params.has_mask, gate_activation, clip];
             let weight_offset = contiguous_offset(plan, "weight", &op.weight, [rows, op.hidden])?;
             let run = |step, product| {
                 let params = Params { step, product, weight_offset, ..params };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draw, ParameterGroup};
 use crate::error::{Error, Result};
 use crate::model::activation::Activation;
-use crate::model::cells::{Cell, GateActivation, Reset};
+use crate::model::cells::{Cell, GateActivation, Reset, Saved};
 use crate::model::shape::check_size;
 
 /// Which ways a recurrent layer reads its sequence.
@@ -120,6 +120,11 @@ pub struct Recurrent {
     /// What its gates are of their sums; the candidate, g or n, is tanh.
     #[serde(default, skip_serializing_if = "GateActivation::is_sigmoid")]
     pub gate_activation: GateActivation,
+    /// The bound v that c keeps to, of an LSTM or a CIFG: c_t is cut off at ±v before it goes on to h_t and to the next
+    /// step, and no gradient goes back through where it was; `cell_clip` of TensorFlow's `LSTMCell` (Sak, Senior &
+    /// Beaufays 2014 clip theirs at 50).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell_clip: Option<f64>,
 }
 
 impl Recurrent {
@@ -135,6 +140,7 @@ impl Recurrent {
             residual: false,
             join: Join::Concat,
             gate_activation: GateActivation::Sigmoid,
+            cell_clip: None,
         }
     }
 
@@ -222,6 +228,19 @@ impl Recurrent {
         Recurrent { join, ..self }
     }
 
+    /// The same layer, its c cut off at ±`bound`.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Model, Recurrent};
+    /// let lstm = Recurrent::lstm(32).with_cell_clip(3.0);
+    /// let model = Model::new(Config::new(InputKind::Dense(6)).layer(lstm).outputs(2))?;
+    /// # assert_eq!(model.config().recurrent_layers().next().unwrap().cell_clip, Some(3.0));
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn with_cell_clip(self, bound: f64) -> Self {
+        Recurrent { cell_clip: Some(bound), ..self }
+    }
+
     /// Returns the width of its output: D·H where the directions stand side by side, H where they are joined.
     pub fn width(&self) -> usize {
         if self.join.is_concat() { self.state_width() } else { self.hidden }
@@ -268,6 +287,19 @@ impl Recurrent {
                 "its gates are to be {function:?} of their sums, but a cell of kind {cell} has none; expected \
                  GateActivation::Sigmoid"
             )));
+        }
+        if let Some(bound) = self.cell_clip {
+            if self.cell.saved() != Saved::State {
+                let cell = self.cell.name();
+                return Err(Error::Config(format!(
+                    "its c is to be cut off at {bound}, but a cell of kind {cell} has none"
+                )));
+            }
+            if !((bound as f32).is_finite() && bound as f32 > 0.0) {
+                return Err(Error::Config(format!(
+                    "its c is to be cut off at {bound}, expected a finite number above 0"
+                )));
+            }
         }
         match self.forget_bias {
             Some(value) if !(value as f32).is_finite() => {

@@ -48,7 +48,7 @@ impl RecurrentLayer {
         steps: usize,
         lengths: TensorId,
     ) -> Result<Self> {
-        let Recurrent { cell, gate_activation, hidden, .. } = *spec;
+        let Recurrent { cell, gate_activation, cell_clip, hidden, .. } = *spec;
         let (directions, batch, prefix) = (spec.directions.count(), builder.batch, prefix.to_owned());
         let training = builder.is_training;
         let (reverse, storage_dtype) = (spec.directions == Directions::Reverse, builder.storage_dtype);
@@ -106,6 +106,7 @@ impl RecurrentLayer {
         let recurrence = Recurrence {
             cell,
             gate_activation,
+            cell_clip,
             directions,
             reverse,
             steps,

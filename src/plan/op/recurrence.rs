@@ -16,6 +16,8 @@ pub struct Recurrence {
     pub cell: Cell,
     /// What its gates are of their sums.
     pub gate_activation: GateActivation,
+    /// What c is cut off at, of a cell that has one.
+    pub cell_clip: Option<f64>,
     /// D, 1 or 2.
     pub directions: usize,
     /// Whether the one direction is from the last step to the first.

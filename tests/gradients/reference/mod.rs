@@ -53,7 +53,7 @@ fn affine<'a>(m: &[Number<'a>], v: &[Number<'a>], b: &[Number<'a>], row: usize) 
 
 /// h_t, and c_t of an LSTM, from x_t, h_(t-1) and c_(t-1).
 fn step<'a>(
-    (cell, gate): (Cell, GateActivation),
+    (cell, gate, clip): (Cell, GateActivation, Option<f64>),
     Weights { w, u, b_w, b_u }: &Weights<'_, 'a>,
     (x, h, c): (&[Number<'a>], &[Number<'a>], &[Number<'a>]),
 ) -> (Vec<Number<'a>>, Vec<Number<'a>>) {
@@ -69,6 +69,9 @@ fn step<'a>(
         GateActivation::SteepHardSigmoid => sum.hard_sigmoid(0.2),
         _ => panic!("a function that the reference does not know"),
     };
+    // Sak, Senior & Beaufays, *Long Short-Term Memory Recurrent Neural Network Architectures for Large Scale Acoustic
+    // Modeling*, 2014, section 3; `cell_clip` of TensorFlow's `LSTMCell`.
+    let cut = |c: Number<'a>| clip.map_or(c, |bound| c.clipped(bound));
     match cell {
         // h_t = f(W·x_t + b_W + U·h_(t-1) + b_U): Elman, *Finding Structure in Time*, 1990.
         Cell::Elman(Activation::Tanh) => (units.map(|j| sum(0, j).tanh()).collect(), Vec::new()),
@@ -79,7 +82,7 @@ fn step<'a>(
             let (mut h_t, mut c_t) = (Vec::new(), Vec::new());
             for j in units {
                 let (i, f, g, o) = (gate(sum(0, j)), gate(sum(1, j)), sum(2, j).tanh(), gate(sum(3, j)));
-                c_t.push(f * c[j] + i * g);
+                c_t.push(cut(f * c[j] + i * g));
                 h_t.push(o * c_t[j].tanh());
             }
             (h_t, c_t)
@@ -90,7 +93,7 @@ fn step<'a>(
             let (mut h_t, mut c_t) = (Vec::new(), Vec::new());
             for j in units {
                 let (f, g, o) = (gate(sum(0, j)), sum(1, j).tanh(), gate(sum(2, j)));
-                c_t.push(f * c[j] + g - f * g);
+                c_t.push(cut(f * c[j] + g - f * g));
                 h_t.push(o * c_t[j].tanh());
             }
             (h_t, c_t)
@@ -258,7 +261,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
         for (at, layer) in config.layers.iter().enumerate() {
             let read = rows.clone();
             match *layer {
-                Layer::Recurrent(Recurrent { cell, hidden, directions, join, gate_activation, .. }) => {
+                Layer::Recurrent(Recurrent { cell, hidden, directions, join, gate_activation, cell_clip, .. }) => {
                     let of_layer = parts.iter().find(|part| part.layer == at && part.kind == 0).unwrap();
                     let StatePart { ref prefix, number, .. } = *of_layer;
                     let mut above = vec![Vec::new(); length];
@@ -284,7 +287,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                         for n in 0..length {
                             let is_reverse = way == 1 || directions == Directions::Reverse;
                             let t = if is_reverse { length - 1 - n } else { n };
-                            (h, c) = step((cell, gate_activation), &weights, (&rows[t], &h, &c));
+                            (h, c) = step((cell, gate_activation, cell_clip), &weights, (&rows[t], &h, &c));
                             above[t].extend(h.iter().copied());
                         }
                         for (part, last) in [(part(0), h), (part(1), c)] {

@@ -71,6 +71,11 @@ impl<'a> Number<'a> {
         self.function(self.value.max(0.0), if self.value > 0.0 { 1.0 } else { 0.0 })
     }
 
+    /// min(max(a, −bound), bound)
+    pub fn clipped(self, bound: f64) -> Number<'a> {
+        self.function(self.value.clamp(-bound, bound), if self.value.abs() < bound { 1.0 } else { 0.0 })
+    }
+
     /// a^(−1/2)
     pub fn inverse_root(self) -> Number<'a> {
         let y = 1.0 / self.value.sqrt();
