@@ -11,7 +11,7 @@ const ELEMENTS_PER_TASK: usize = 1 << 17;
 pub(super) fn gather<T: Real>(op: &Gather, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
     // Columns of W lie apart. Turned over once they are read as they lie, which pays if most are read.
-    let pack = (!op.by_rows && op.out.rows >= op.weight.cols).then(|| memory.pack(&op.weight, true));
+    let pack = (!op.by_rows && op.out.rows >= op.weight.cols).then(|| memory.pack(&op.weight, true, op.out.rows));
     let transposed = pack.map(|pack| memory.panels(pack));
     let (weight, tokens) = (memory.view(&op.weight), &memory.ids(op.tokens)[op.first..]);
     let bias = op.bias.map(|bias| memory.view(&bias));

@@ -9,13 +9,14 @@ use super::real::{MAX_RUN, Real};
 use super::sums::{ColumnSums, accumulate};
 use super::tensors::Tensors;
 use super::threads;
+use super::vectorized::vectorized;
 use crate::plan::WeightGradient;
 
 /// Rows that are summed in the element type before the result is added to f64 totals. Eight runs keep the error within
 /// the contract's bound; as many rows of a panel fit the first-level cache, and adding to the totals costs little.
 const BLOCK_ROWS: usize = 8 * MAX_RUN;
 /// The largest tile of the result that is computed at a time; what it reads repeatedly fits a second-level cache.
-const TILE_ROWS: usize = 128;
+const TILE_ROWS: usize = 256;
 const TILE_COLUMNS: usize = 512;
 
 pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Tensors<'_, T>) {
@@ -53,7 +54,9 @@ pub(super) fn transposed_product<T: Real>(
         return;
     }
     let share = m.div_ceil(threads::shares(m * n * k / PRODUCTS_PER_TASK));
-    let (tile_rows, tile_columns, block_rows) = (share.min(TILE_ROWS), n.min(TILE_COLUMNS), k.min(BLOCK_ROWS));
+    // About equally tall, as a tile of few rows takes all of b as well.
+    let tallest = share.div_ceil(share.div_ceil(TILE_ROWS));
+    let (tile_rows, tile_columns, block_rows) = (tallest, n.min(TILE_COLUMNS), k.min(BLOCK_ROWS));
     let products = tile_rows * tile_columns;
     let sizes = [block_rows * tile_rows, Panels::<T>::len((block_rows, tile_columns)), products];
     let (scratch_len, totals_len, shares) = (sizes.iter().sum(), products + tile_rows, m.div_ceil(share));
@@ -65,9 +68,9 @@ pub(super) fn transposed_product<T: Real>(
     let parts = parts.map(|(number, part)| (number * share, part, sums.next().unwrap_or_default()));
     threads::for_each(parts, |(first, (values, (scratch, totals)), sums)| {
         let mut room = Room::new(scratch, sizes, totals);
-        let mut sums = sums.chunks_mut(TILE_ROWS);
-        for (tile, values) in values.chunks_mut(TILE_ROWS * stride).enumerate() {
-            let (a, m) = (a.from(0, first + tile * TILE_ROWS), values.len().div_ceil(stride));
+        let mut sums = sums.chunks_mut(tile_rows);
+        for (tile, values) in values.chunks_mut(tile_rows * stride).enumerate() {
+            let (a, m) = (a.from(0, first + tile * tile_rows), values.len().div_ceil(stride));
             // Only with the first tile of columns, whose product leaves the rows of `a` in the cache.
             let mut sums = sums.next();
             for column in (0..n).step_by(TILE_COLUMNS) {
@@ -123,16 +126,25 @@ fn tile_product<T: Real>(
         if let Some(sums) = &mut sums {
             sums.add_rows(a, rows);
         }
-        if !is_one_block {
+        if first + rows < k {
             accumulate(totals, &room.products[..m * n], first > 0);
-        }
-    }
-    if !is_one_block {
-        for (out, totals) in out.values.chunks_mut(out.row).zip(totals.chunks_exact(n)) {
-            out.iter_mut().zip(totals).for_each(|(out, total)| *out = T::from_f64(*total));
+        } else if !is_one_block {
+            let sums = totals.chunks_exact(n).zip(room.products.chunks_exact(n));
+            for (out, (totals, last)) in out.values.chunks_mut(out.row).zip(sums) {
+                finish(out, totals, last);
+            }
         }
     }
     if let Some(mut sums) = sums {
         sums.finish();
     }
+}
+
+/// Computes `out = totals + last`.
+fn finish<T: Real>(out: &mut [T], totals: &[f64], last: &[T]) {
+    vectorized!(|| {
+        for (out, (total, last)) in out.iter_mut().zip(totals.iter().zip(last)) {
+            *out = T::from_f64(total + last.as_f64());
+        }
+    });
 }

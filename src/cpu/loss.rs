@@ -1,13 +1,19 @@
 //! Loss and its gradient in one pass over the outputs, each position apart.
 
-use pulp::Arch;
-
-use super::{real::Real, sums::sum, tensors::Tensors, threads};
+use super::{
+    real::Real,
+    sums::{sum, sum_of_slice},
+    tensors::Tensors,
+    threads,
+    vectorized::vectorized,
+};
 use crate::plan::{LossGradient, LossScale, StepParams};
 use crate::recipe::Loss;
 
 /// Positions that are worth a thread's while.
 const ROWS_PER_TASK: usize = 128;
+/// Outputs that are, however few positions they belong to.
+const ELEMENTS_PER_TASK: usize = 1 << 17;
 
 pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_, T>) {
     let mut outputs = memory.take(op.outputs.tensor);
@@ -37,10 +43,11 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_,
         loss
     };
     let y = &mut outputs[op.outputs.range()];
-    let tasks = y.chunks_mut(ROWS_PER_TASK * width).zip(row_loss.chunks_mut(ROWS_PER_TASK));
+    let rows_per_task = (ELEMENTS_PER_TASK / width).clamp(1, ROWS_PER_TASK);
+    let tasks = y.chunks_mut(rows_per_task * width).zip(row_loss.chunks_mut(rows_per_task));
     threads::for_each(tasks.enumerate(), |(task, (y, losses))| {
         for (i, (y, loss)) in y.chunks_exact_mut(width).zip(losses).enumerate() {
-            *loss = row(task * ROWS_PER_TASK + i, y);
+            *loss = row(task * rows_per_task + i, y);
         }
     });
     memory.put(op.outputs.tensor, outputs);
@@ -49,14 +56,14 @@ pub(super) fn loss_gradient<T: Real>(op: &LossGradient, memory: &mut Tensors<'_,
 
 /// `weight`·(ln Σ eʸ − y\[target\]); y becomes `weight`·(softmax(y) − onehot).
 fn cross_entropy<T: Real>(y: &mut [T], target: usize, weight: T, gradient: bool) -> T {
-    let max = y.iter().fold(T::neg_infinity(), |max, v| max.max(*v));
+    let max = largest(y);
     let at_target = y[target];
     let total = if gradient {
-        Arch::new().dispatch(|| {
+        vectorized!(|| {
             y.iter_mut().for_each(|v| *v = *v - max);
             T::exp_slice(y);
         });
-        let total = sum(y.iter().copied());
+        let total = sum_of_slice(y);
         let scale = weight / total;
         y.iter_mut().for_each(|v| *v = *v * scale);
         y[target] = y[target] - weight;
@@ -65,6 +72,20 @@ fn cross_entropy<T: Real>(y: &mut [T], target: usize, weight: T, gradient: bool)
         sum(y.iter().map(|v| (*v - max).exp()))
     };
     weight * (total.ln() + max - at_target)
+}
+
+/// Returns the largest number, NaN not being one.
+fn largest<T: Real>(values: &[T]) -> T {
+    // Many maxima side by side: they become vectors.
+    let mut largest = [T::neg_infinity(); 32];
+    vectorized!(|| {
+        for part in values.chunks(largest.len()) {
+            for (largest, value) in largest.iter_mut().zip(part) {
+                *largest = if *value > *largest { *value } else { *largest };
+            }
+        }
+    });
+    largest.into_iter().fold(T::neg_infinity(), T::max)
 }
 
 /// `weight`·Σ (y − target)²; y becomes 2·`weight`·(y − target).

@@ -12,7 +12,7 @@ use crate::plan::{MatMul, Transpose};
 
 pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.out.tensor);
-    let pack = (!op.transpose_a).then(|| memory.pack(&op.b, op.transpose_b));
+    let pack = (!op.transpose_a).then(|| memory.pack(&op.b, op.transpose_b, op.out.rows));
     let (mut scratch, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     let out = Out { values: &mut tensor[op.out.range()], row: op.out.stride };
     let bias = op.bias.as_ref().map(|bias| memory.view(bias));
@@ -35,16 +35,19 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Tensors<'_, T>) {
     memory.put(op.out.tensor, tensor);
 }
 
-/// So many rows of `a` stay in a cache close by while all panels pass.
+/// So many rows of `a`, or more if they are short, stay in a cache close by while all panels pass.
 const ROWS_AT_A_TIME: usize = 96;
+/// So many numbers do.
+const NUMBERS_AT_A_TIME: usize = 1 << 16;
 
 /// `out = a·b + bias`, the rows of `out` shared by the threads.
 fn packed_product<T: Real>(rows: usize, a: Matrix<'_, T>, b: Panels<'_, T>, bias: Option<&[T]>, out: Out<'_, T>) {
     let begin = bias.map_or(Begin::Zero, Begin::Row);
     let stride = out.row;
+    let at_a_time = ROWS_AT_A_TIME.max(NUMBERS_AT_A_TIME / b.k.max(1));
     let part = |first: usize, values: &mut [T]| {
-        for (part, values) in values.chunks_mut(ROWS_AT_A_TIME * stride).enumerate() {
-            let a = a.from(first + part * ROWS_AT_A_TIME, 0);
+        for (part, values) in values.chunks_mut(at_a_time * stride).enumerate() {
+            let a = a.from(first + part * at_a_time, 0);
             let rows = values.len().div_ceil(stride);
             T::multiply(Product { rows, a, b, begin, out: Out { values, row: stride } });
         }

@@ -28,6 +28,7 @@ mod tensors;
 mod threads;
 mod update;
 mod vector;
+mod vectorized;
 
 pub use executor::Executor;
 pub use real::Real;

@@ -60,22 +60,14 @@ impl<'a, T: Real> Panels<'a, T> {
         k * n.next_multiple_of(T::panel())
     }
 
-    /// Packs `[k, n]` into `room`, which has [`Panels::len`] numbers.
-    pub fn pack((k, n): (usize, usize), b: Matrix<'_, T>, room: &mut [T]) {
-        let width = T::panel();
-        for (p, panel) in room.chunks_exact_mut(k * width).enumerate() {
-            let columns = p * width..n.min((p + 1) * width);
-            if b.col == 1 {
-                for (row, out) in panel.chunks_exact_mut(width).enumerate() {
-                    let row = &b.values[row * b.row..];
-                    out[..columns.len()].copy_from_slice(&row[columns.clone()]);
-                }
-            } else {
-                for (j, column) in columns.enumerate() {
-                    let column = b.values[column * b.col..].iter().step_by(b.row);
-                    panel[j..].iter_mut().step_by(width).zip(column).for_each(|(out, value)| *out = *value);
-                }
-            }
+    /// Packs `[k, n]`, whose rows or columns are contiguous, into `room`, which has [`Panels::len`] numbers.
+    pub fn pack(sizes: (usize, usize), b: Matrix<'_, T>, room: &mut [T]) {
+        // As arrays: a copy of a few numbers whose count is not known is a call.
+        match T::panel() {
+            8 => pack::<T, 8>(sizes, b, room),
+            16 => pack::<T, 16>(sizes, b, room),
+            32 => pack::<T, 32>(sizes, b, room),
+            width => unreachable!("no panel of {width} columns"),
         }
     }
 
@@ -90,6 +82,39 @@ impl<'a, T: Real> Panels<'a, T> {
     fn panel(&self, number: usize) -> &'a [T] {
         let length = self.k * T::panel();
         &self.values[number * length..(number + 1) * length]
+    }
+}
+
+/// Rows of a matrix that are packed at a time, so that neither what is read nor what is written leaves the first-level
+/// cache half used.
+const PACKED_ROWS: usize = 16;
+
+fn pack<T: Real, const WIDTH: usize>((k, n): (usize, usize), b: Matrix<'_, T>, room: &mut [T]) {
+    let panels = room.as_chunks_mut::<WIDTH>().0;
+    if b.col == 1 {
+        for first in (0..k).step_by(PACKED_ROWS) {
+            for (p, panel) in panels.chunks_exact_mut(k).enumerate() {
+                let columns = p * WIDTH..n.min((p + 1) * WIDTH);
+                for (row, out) in (first..).zip(&mut panel[first..k.min(first + PACKED_ROWS)]) {
+                    let row = &b.values[row * b.row..][columns.clone()];
+                    match row.first_chunk() {
+                        Some(row) => *out = *row,
+                        None => out[..row.len()].copy_from_slice(row),
+                    }
+                }
+            }
+        }
+        return;
+    }
+    debug_assert_eq!(b.row, 1, "neither rows nor columns are contiguous");
+    for (p, panel) in panels.chunks_exact_mut(k.max(1)).enumerate() {
+        let columns = p * WIDTH..n.min((p + 1) * WIDTH);
+        for (part, out) in panel.chunks_mut(PACKED_ROWS).enumerate() {
+            for (j, column) in columns.clone().enumerate() {
+                let column = &b.values[column * b.col + part * PACKED_ROWS..];
+                out.iter_mut().zip(column).for_each(|(out, value)| out[j] = *value);
+            }
+        }
     }
 }
 
@@ -169,9 +194,12 @@ impl WithSimd for TransposedProduct<'_, f32> {
         }
         let TransposedProduct { m, a, b, out, stripes } = self;
         let (_, height) = heights::<S>(m);
-        for (stripe, column) in stripes.chunks_mut(b.k * height).zip((0..m).step_by(height)) {
-            let a = Matrix { values: &a.values[column..], ..a };
-            stripe!(a, &mut stripe[..], height.min(m - column), 1 2 3 4 5 6 7 8 9 10 11 12);
+        for first in (0..b.k).step_by(PACKED_ROWS) {
+            for (stripe, column) in stripes.chunks_mut(b.k * height).zip((0..m).step_by(height)) {
+                let (height, rows) = (height.min(m - column), PACKED_ROWS.min(b.k - first));
+                let stripe = &mut stripe[first * height..][..rows * height];
+                stripe!(a.from(first, column), stripe, height, 1 2 3 4 5 6 7 8 9 10 11 12);
+            }
         }
         let a = Matrix::new(stripes, b.k);
         Product { rows: m, a, b, begin: Begin::InRuns, out }.by_blocks::<S, true>(simd);
@@ -206,7 +234,7 @@ impl Product<'_, f32> {
             };
             for row in (0..rows).step_by(height) {
                 let out = Out { values: &mut out.values[row * out.row + panel * width..], row: out.row };
-                let block = Block { a: a.from(row, 0), b, panel, begin: begin.from(panel * width), out };
+                let mut block = Block { a: a.from(row, 0), b, panel, begin: begin.from(panel * width), out };
                 block.of_size::<S, STRIPES>(simd, height.min(rows - row), group);
             }
             panel += group;
@@ -228,7 +256,7 @@ impl Product<'_, f32> {
                 }
                 let begin = if matches!(begin, Begin::Row(_)) { Begin::There } else { begin };
                 let out_room = Out { values: &mut room, row: width };
-                let block = Block { a: a.from(row, 0), b, panel: whole, begin, out: out_room };
+                let mut block = Block { a: a.from(row, 0), b, panel: whole, begin, out: out_room };
                 block.of_size::<S, STRIPES>(simd, height, 1);
                 for (r, room) in room.chunks_exact(width).enumerate().take(height) {
                     out.values[(row + r) * out.row..][columns.clone()].copy_from_slice(&room[..columns.len()]);
@@ -255,11 +283,11 @@ struct Block<'a> {
 
 impl Block<'_> {
     #[inline(always)]
-    fn of_size<S: Simd, const STRIPES: bool>(self, simd: S, rows: usize, panels: usize) {
+    fn of_size<S: Simd, const STRIPES: bool>(&mut self, simd: S, rows: usize, panels: usize) {
         macro_rules! sized {
             ($($panels:literal: $($rows:literal)*;)*) => {
                 match (panels, rows) {
-                    $($(($panels, $rows) => simd.vectorize(RegisterBlock::<'_, $rows, $panels, STRIPES>(self)),)*)*
+                    $($(($panels, $rows) => simd.vectorize(RegisterBlock::<'_, '_, $rows, $panels, STRIPES>(self)),)*)*
                     _ => unreachable!("no block of {rows} rows and {panels} panels"),
                 }
             };
@@ -268,15 +296,17 @@ impl Block<'_> {
     }
 }
 
-/// A block of ROWS by PANELS.
-struct RegisterBlock<'a, const ROWS: usize, const PANELS: usize, const STRIPES: bool>(Block<'a>);
+/// A block of ROWS by PANELS. By reference: a copy would be made by vector loads of what was just stored in parts, which
+/// wait for every store before them, those of the block before into memory that is in no cache included.
+struct RegisterBlock<'b, 'a, const ROWS: usize, const PANELS: usize, const STRIPES: bool>(&'b mut Block<'a>);
 
 impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd
-    for RegisterBlock<'_, ROWS, PANELS, STRIPES>
+    for RegisterBlock<'_, '_, ROWS, PANELS, STRIPES>
 {
     type Output = ();
 
-    // No closures over vectors either: they do not inherit the vector instructions of the function around them.
+    // No closures either: over vectors they do not inherit the vector instructions of the function around them, and what
+    // one captures is copied to memory.
     #[allow(
         clippy::needless_range_loop,
         clippy::manual_memcpy,
@@ -284,7 +314,7 @@ impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd
     )]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Block { a, b, panel, begin, out } = self.0;
+        let Block { a, b, panel, begin, ref mut out } = *self.0;
         let (width, k) = (width(S::F32_LANES), b.k);
         let mut sums = [[[simd.splat_f32s(0.0); VECTORS]; ROWS]; PANELS];
         for p in 0..PANELS {
@@ -300,22 +330,30 @@ impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd
                 }
             }
         }
-        let stripe: &[[f32; ROWS]] = if STRIPES { &a.values.as_chunks().0[..k] } else { &[] };
-        let a: [&[f32]; ROWS] = std::array::from_fn(|r| if STRIPES { &[] } else { &a.values[r * a.row..][..k] });
-        let b: [&[[S::f32s; VECTORS]]; PANELS] =
-            std::array::from_fn(|p| &S::as_simd_f32s(b.panel(panel + p)).0.as_chunks().0[..k]);
+        let all_of_stripe: &[[f32; ROWS]] = if STRIPES { &a.values.as_chunks().0[..k] } else { &[] };
         let in_runs = matches!(begin, Begin::InRuns);
         let mut from = 0;
         loop {
             let terms = if in_runs { MAX_RUN.min(k - from) } else { k };
-            let stripe = if STRIPES { &stripe[from..][..terms] } else { stripe };
-            let a: [&[f32]; ROWS] = std::array::from_fn(|r| if STRIPES { a[r] } else { &a[r][from..][..terms] });
-            let b: [&[[S::f32s; VECTORS]]; PANELS] = std::array::from_fn(|p| &b[p][from..][..terms]);
+            let mut stripe = all_of_stripe;
+            let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
+            if STRIPES {
+                stripe = &stripe[from..][..terms];
+            } else {
+                for r in 0..ROWS {
+                    rows[r] = &a.values[r * a.row + from..][..terms];
+                }
+            }
+            let mut panels: [&[[S::f32s; VECTORS]]; PANELS] = [&[]; PANELS];
+            for p in 0..PANELS {
+                let of_all = S::as_simd_f32s(&b.values[(panel + p) * k * width..][..k * width]).0;
+                panels[p] = &of_all.as_chunks().0[from..][..terms];
+            }
             for k in 0..terms {
                 for p in 0..PANELS {
-                    let b = b[p][k];
+                    let b = panels[p][k];
                     for r in 0..ROWS {
-                        let a = simd.splat_f32s(if STRIPES { stripe[k][r] } else { a[r][k] });
+                        let a = simd.splat_f32s(if STRIPES { stripe[k][r] } else { rows[r][k] });
                         for v in 0..VECTORS {
                             sums[p][r][v] = simd.mul_add_e_f32s(a, b[v], sums[p][r][v]);
                         }

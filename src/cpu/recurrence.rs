@@ -84,7 +84,7 @@ fn pack<T: Real>(op: &Recurrence, transpose: bool, memory: &mut Tensors<'_, T>) 
     for (direction, packs) in packs.iter_mut().enumerate().take(op.directions) {
         for (pack, gates) in packs.iter_mut().zip(products(op)).take(op.cell.products()) {
             let offset = op.weight.offset + (direction * op.rows() + gates.start) * op.hidden;
-            *pack = memory.pack(&View { offset, rows: gates.len(), ..op.weight }, transpose);
+            *pack = memory.pack(&View { offset, rows: gates.len(), ..op.weight }, transpose, op.batch);
         }
     }
     packs

@@ -3,10 +3,9 @@
 //! The contract: the order of summation depends on sizes alone, and the sum of 10⁷ equal f32 terms has a relative error
 //! of at most 10⁻⁶.
 
-use pulp::Arch;
-
 use super::matrix::Matrix;
 use super::real::{MAX_RUN, Real};
+use super::vectorized::vectorized;
 
 /// Column sums of a matrix that arrives row by row.
 pub(super) struct ColumnSums<'a, T> {
@@ -46,7 +45,7 @@ impl<'a, T: Real> ColumnSums<'a, T> {
 
     /// Adds the first `rows` rows of a matrix.
     pub fn add_rows(&mut self, matrix: Matrix<'_, T>, rows: usize) {
-        Arch::new().dispatch(|| {
+        vectorized!(|| {
             matrix.values.chunks(matrix.row).take(rows).for_each(|row| self.add(row.iter().copied()));
         });
     }
@@ -63,7 +62,7 @@ impl<'a, T: Real> ColumnSums<'a, T> {
 
 /// Computes `totals += sums`, or `totals = sums`.
 pub(super) fn accumulate<T: Real>(totals: &mut [f64], sums: &[T], add: bool) {
-    Arch::new().dispatch(|| {
+    vectorized!(|| {
         let pairs = totals.iter_mut().zip(sums);
         if add {
             pairs.for_each(|(total, sum)| *total += sum.as_f64());
@@ -87,4 +86,16 @@ pub(super) fn compensated<T: Real>(sum: T, excess: T, term: T) -> (T, T) {
 #[inline(always)]
 pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
     T::from_f64(values.map(T::as_f64).sum())
+}
+
+/// Returns the sum of a slice's numbers, however many there are.
+pub(super) fn sum_of_slice<T: Real>(values: &[T]) -> T {
+    // Many sums side by side: they become vectors.
+    let mut sums = [0.0; 16];
+    vectorized!(|| {
+        for part in values.chunks(sums.len()) {
+            sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value.as_f64());
+        }
+    });
+    T::from_f64(sums.iter().sum())
 }

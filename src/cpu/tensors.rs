@@ -3,6 +3,7 @@
 use super::matrix::Matrix;
 use super::packed::Panels;
 use super::real::Real;
+use super::threads;
 use crate::plan::{Plan, TensorId, View};
 
 /// The values of one tensor.
@@ -73,6 +74,20 @@ struct Source {
     col: usize,
 }
 
+/// Numbers that are worth a thread's while to pack.
+const NUMBERS_PER_TASK: usize = 1 << 15;
+
+/// [`Panels::pack`] whose panels the threads share, so many at the most.
+fn pack_panels<T: Real>((k, n): (usize, usize), matrix: Matrix<'_, T>, room: &mut [T], most: usize) {
+    let width = T::panel();
+    let share = n.div_ceil(width).div_ceil(threads::shares((room.len() / NUMBERS_PER_TASK).min(most)));
+    let shares = room.chunks_mut((share * width * k).max(1)).enumerate();
+    threads::for_each(shares, |(number, room)| {
+        let first = number * share * width;
+        Panels::pack((k, n.min(first + share * width) - first), matrix.from(0, first), room);
+    });
+}
+
 impl<T: Real> Tensors<'_, T> {
     pub fn real(&self, id: TensorId) -> &[T] {
         match &self.buffers[self.slots[id.0]] {
@@ -99,8 +114,9 @@ impl<T: Real> Tensors<'_, T> {
     }
 
     /// A matrix `[K, N]` as panels, by its number for [`Tensors::panels`]: the rows of a view, or the columns if
-    /// transposed.
-    pub fn pack(&mut self, view: &View, transpose: bool) -> usize {
+    /// transposed. As many threads take part as there are rows to be multiplied by it, so that a stream of one sequence
+    /// asks for none.
+    pub fn pack(&mut self, view: &View, transpose: bool, multiplied: usize) -> usize {
         let buffer = self.slots[view.tensor.0];
         let (sizes, row, col) =
             if transpose { ((view.cols, view.rows), 1, view.stride) } else { ((view.rows, view.cols), view.stride, 1) };
@@ -114,7 +130,8 @@ impl<T: Real> Tensors<'_, T> {
         let pack = &mut self.packs[number];
         if pack.written != *written {
             pack.written = *written;
-            Panels::pack(sizes, Matrix { values: &values[view.offset..], row, col }, &mut pack.values);
+            let matrix = Matrix { values: &values[view.offset..], row, col };
+            pack_panels(sizes, matrix, &mut pack.values, multiplied);
         }
         number
     }

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
-
-use super::{real::Real, sums::compensated, tensors::Tensors, threads};
+use super::{real::Real, sums::compensated, tensors::Tensors, threads, vectorized::vectorized};
 use crate::plan::{
     FROZEN, LossScale, METRICS_SLOTS, MetricsRow, NOT_DECAYED, NormPartial, ReduceGradients, StepMetrics, StepParams,
     Sum, Update, UpdateLossScale,
@@ -32,18 +30,19 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
     let mut excess = op.segment.map(|segment| memory.take(segment.excess)).unwrap_or_default();
     let slices = memory.real(op.slices);
     let adds = op.segment.is_some_and(|segment| segment.adds);
-    if !adds {
-        excess.fill(T::zero());
-    }
-    if !adds && StepParams::of(memory.real(op.step_params)).accumulate.is_zero() {
-        gradients.fill(T::zero());
-    }
+    let starts = !adds && StepParams::of(memory.real(op.step_params)).accumulate.is_zero();
     let flat = gradients.len();
     let unscaled = op.loss_scale.map_or(T::one(), |loss_scale| LossScale::of(memory.real(loss_scale)).inverse);
     let parameter_flags = memory.ids(op.parameter_flags);
     let block = |first: usize, block: &mut [T], excess: &mut [T], partial: &mut [T]| {
-        Arch::new().dispatch(|| {
+        vectorized!(|| {
             let range = first..first + block.len();
+            if !adds {
+                excess.fill(T::zero());
+            }
+            if starts {
+                block.fill(T::zero());
+            }
             for slice in slices.chunks_exact(flat) {
                 let pairs = block.iter_mut().zip(&slice[range.clone()]);
                 if excess.is_empty() {
@@ -82,19 +81,26 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
     memory.put(op.partials, partials);
 }
 
+/// Numbers side by side that are compared or summed: they become vectors, and sums round less.
+const LANES: usize = 32;
+
 /// The largest magnitude, the sum of squares over that magnitude squared, and whether all is finite: of what is not,
 /// the rest.
 #[inline(always)]
 fn partial_norm<T: Real>(block: &[T]) -> NormPartial<T> {
-    let finite = block.iter().fold(true, |finite, g| finite & g.is_finite());
-    let max = block.iter().fold(T::zero(), |max, g| if g.abs() > max && g.is_finite() { g.abs() } else { max });
-    let is_finite = if finite { T::one() } else { T::zero() };
+    let (mut largest, mut sums, mut finite) = ([T::zero(); LANES], [T::zero(); LANES], [true; LANES]);
+    for part in block.chunks(LANES) {
+        for ((max, finite), g) in largest.iter_mut().zip(&mut finite).zip(part) {
+            *max = if g.abs() > *max && g.is_finite() { g.abs() } else { *max };
+            *finite &= g.is_finite();
+        }
+    }
+    let is_finite = if finite.iter().all(|finite| *finite) { T::one() } else { T::zero() };
+    let max = largest.iter().fold(T::zero(), |max, g| max.max(*g));
     if max.is_zero() {
         return NormPartial { largest: max, squares: T::zero(), is_finite };
     }
-    // Many sums side by side: they become one vector, and each rounds less.
-    let mut sums = [T::zero(); 32];
-    for part in block.chunks(sums.len()) {
+    for part in block.chunks(LANES) {
         for (sum, g) in sums.iter_mut().zip(part) {
             let ratio = *g / max;
             *sum += if g.is_finite() { ratio * ratio } else { T::zero() };
@@ -155,10 +161,12 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
         return;
     }
     let rate = step.learning_rate;
-    let clipped = |g: T| match op.clip {
-        Clip::Value(bound) => g.max(T::from_f64(-bound)).min(T::from_f64(bound)),
-        _ => g * metrics.clip_scale,
+    let (scale, bound) = match op.clip {
+        Clip::Value(bound) => (T::one(), T::from_f64(bound)),
+        _ => (metrics.clip_scale, T::infinity()),
     };
+    // Both for every kind of clipping: a choice between them would keep the loops around it from becoming vectors.
+    let clipped = move |g: T| (g * scale).max(-bound).min(bound);
     let mut parameters = memory.take(op.parameters);
     // Of no optimiser more than two.
     let mut moments: [Vec<T>; 2] =
@@ -168,14 +176,14 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
     match (op.optimizer, &mut moments) {
         (Optimizer::Sgd { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
-            each(&mut parameters, gradients, parameter_flags, velocity, |p, g, v| {
+            each(&mut parameters, gradients, parameter_flags, velocity, move |p, g, v| {
                 *v = momentum * *v + clipped(g);
                 *p = *p - rate * *v;
             });
         }
         (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
             let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
-            each(&mut parameters, gradients, parameter_flags, square, |p, g, v| {
+            each(&mut parameters, gradients, parameter_flags, square, move |p, g, v| {
                 let g = clipped(g);
                 *v = alpha * *v + rest * g * g;
                 *p = *p - rate * g / (v.sqrt() + epsilon);
@@ -186,7 +194,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
                 ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant));
             let (epsilon, keep) = (constant(epsilon), (T::one() - rate * constant(weight_decay)).max(T::zero()));
             let (step, root) = (rate / step.first_correction, step.second_correction.sqrt());
-            each_of_two(&mut parameters, gradients, parameter_flags, (first, second), |p, g, bits, m, v| {
+            each_of_two(&mut parameters, gradients, parameter_flags, (first, second), move |p, g, bits, m, v| {
                 let g = clipped(g);
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
@@ -223,22 +231,29 @@ pub(super) fn update_loss_scale<T: Real>(op: &UpdateLossScale, memory: &mut Tens
 }
 
 /// `rule` at every element of parameters, gradients and one moment that is not frozen.
-fn each<T: Real>(p: &mut [T], g: &[T], parameter_flags: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T) + Sync) {
-    let part = |p: &mut [T], (g, parameter_flags): (&[T], &[u32]), m: &mut [T]| {
-        Arch::new().dispatch(|| {
-            for (((p, g), bits), m) in p.iter_mut().zip(g).zip(parameter_flags).zip(m) {
-                // A choice between two results and not a branch around one: that becomes vector instructions.
-                let (mut new_p, mut new_m) = (*p, *m);
-                rule(&mut new_p, *g, &mut new_m);
-                let frozen = bits & FROZEN != 0;
-                *p = if frozen { *p } else { new_p };
-                *m = if frozen { *m } else { new_m };
-            }
-        });
-    };
+fn each<T: Real>(
+    p: &mut [T],
+    g: &[T],
+    parameter_flags: &[u32],
+    m: &mut [T],
+    rule: impl Fn(&mut T, T, &mut T) + Copy + Sync,
+) {
     let read = g.chunks(ELEMENTS_PER_TASK).zip(parameter_flags.chunks(ELEMENTS_PER_TASK));
     let tasks = p.chunks_mut(ELEMENTS_PER_TASK).zip(read).zip(m.chunks_mut(ELEMENTS_PER_TASK));
-    threads::for_each(tasks, |((p, read), m)| part(p, read, m));
+    threads::for_each(tasks, |((p, (g, flags)), m)| vectorized!(|| task(p, g, flags, m, rule)));
+}
+
+/// A task of [`each`]. As parameters of a function, the slices are known not to overlap.
+#[inline(always)]
+fn task<T: Real>(p: &mut [T], g: &[T], flags: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T)) {
+    for (((p, g), bits), m) in p.iter_mut().zip(g).zip(flags).zip(m) {
+        // A choice between two results and not a branch around one: that becomes vector instructions.
+        let (mut new_p, mut new_m) = (*p, *m);
+        rule(&mut new_p, *g, &mut new_m);
+        let frozen = bits & FROZEN != 0;
+        *p = if frozen { *p } else { new_p };
+        *m = if frozen { *m } else { new_m };
+    }
 }
 
 /// `rule` at every element of parameters, gradients, flags, and two moments that is not frozen.
@@ -247,22 +262,30 @@ fn each_of_two<T: Real>(
     g: &[T],
     parameter_flags: &[u32],
     (m, v): (&mut [T], &mut [T]),
-    rule: impl Fn(&mut T, T, u32, &mut T, &mut T) + Sync,
+    rule: impl Fn(&mut T, T, u32, &mut T, &mut T) + Copy + Sync,
 ) {
-    let part = |p: &mut [T], (g, parameter_flags): (&[T], &[u32]), (m, v): (&mut [T], &mut [T])| {
-        Arch::new().dispatch(|| {
-            for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(parameter_flags).zip(m.iter_mut().zip(v)) {
-                let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
-                rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
-                let frozen = bits & FROZEN != 0;
-                *p = if frozen { *p } else { new_p };
-                *m = if frozen { *m } else { new_m };
-                *v = if frozen { *v } else { new_v };
-            }
-        });
-    };
     let read = g.chunks(ELEMENTS_PER_TASK).zip(parameter_flags.chunks(ELEMENTS_PER_TASK));
     let moments = m.chunks_mut(ELEMENTS_PER_TASK).zip(v.chunks_mut(ELEMENTS_PER_TASK));
     let tasks = p.chunks_mut(ELEMENTS_PER_TASK).zip(read).zip(moments);
-    threads::for_each(tasks, |((p, read), moments)| part(p, read, moments));
+    threads::for_each(tasks, |((p, (g, flags)), (m, v))| vectorized!(|| task_of_two(p, g, flags, m, v, rule)));
+}
+
+/// A task of [`each_of_two`], as [`task`] is one of [`each`].
+#[inline(always)]
+fn task_of_two<T: Real>(
+    p: &mut [T],
+    g: &[T],
+    flags: &[u32],
+    m: &mut [T],
+    v: &mut [T],
+    rule: impl Fn(&mut T, T, u32, &mut T, &mut T),
+) {
+    for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(flags).zip(m.iter_mut().zip(v)) {
+        let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
+        rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
+        let frozen = bits & FROZEN != 0;
+        *p = if frozen { *p } else { new_p };
+        *m = if frozen { *m } else { new_m };
+        *v = if frozen { *v } else { new_v };
+    }
 }
