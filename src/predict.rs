@@ -11,10 +11,10 @@ use crate::session::{Outputs, PlanCacheStats, Session};
 
 /// Runs a model over sequences.
 ///
-/// A model that reads forwards alone and is read out at every step or from the last reads a sequence of any length in chunks
-/// of the same few sizes, so that memory on the device does not grow with T. Of any other the gates of
-/// one layer and the outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the
-/// bound that [`Device::with_plan_cache_bytes`] sets.
+/// A model that reads forwards alone and is read out at every step or from the last reads a sequence of any length in
+/// chunks of the same few sizes, so that memory on the device does not grow with T. Of any other the gates of one layer
+/// and the outputs of two are kept for all T, and for every T that was asked for there is a plan, up to the bound that
+/// [`Device::with_plan_cache_bytes`] sets.
 ///
 /// ```
 /// use recurrent::{BatchShape, Config, Device, Directions, InputKind, Model, Pool, Predictor, Sequences};

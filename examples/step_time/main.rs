@@ -9,6 +9,7 @@
 //! cargo run --release --example step_time -- --table --floor --stream
 //! cargo run --release --example step_time -- --advise
 //! cargo run --release --example step_time -- --profile lstm:16,64,64,128,64
+//! cargo run --release --example step_time -- --device cpu words:20,35 words-tied:20,35 classes:32,200
 //! ```
 //!
 //! # What is counted
@@ -38,7 +39,7 @@ mod advise;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use recurrent::Device;
 use recurrent_examples::{
@@ -88,8 +89,10 @@ struct Args {
     /// has them. FLOP and bytes are here each operation's, computed from its plan
     #[arg(long, conflicts_with_all = ["advise", "floor", "stream", "table"])]
     profile: bool,
-    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru; may be left out with --table, --advise and
-    /// --profile
+    /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru, or NAME:B,T, of which a training step is timed:
+    /// words (embedding 10,000 × 256, LSTM 512, LSTM 256, a read-out of 10,000), words-tied (its read-out tied to the
+    /// embedding) or classes (embedding 10,000 × 128, GRU 128 in both directions, maximum, a read-out of 5); may be
+    /// left out with --table, --advise and --profile
     #[arg(required_unless_present_any = ["table", "advise", "profile"])]
     work: Vec<String>,
 }
@@ -104,6 +107,9 @@ fn run(args: &Args) -> Result<()> {
     let default = work::DEFAULT.map(str::to_owned);
     let texts = if args.work.is_empty() { default.as_slice() } else { &args.work };
     let works = texts.iter().map(|text| Work::parse(text)).collect::<Result<Vec<_>>>()?;
+    if let Some(work) = works.iter().find(|work| work.is_of_layers() && (args.advise || args.floor || args.stream)) {
+        bail!("{work} is timed in training alone, expected neither --advise nor --floor nor --stream");
+    }
     if args.advise {
         return advise::advise(&args.device, seconds, &works);
     }
@@ -126,7 +132,8 @@ fn run(args: &Args) -> Result<()> {
     let stream = args.stream.then_some(Phase::Stream);
     for work in &works {
         let subject = Subject::new(work)?;
-        for phase in [Phase::Forward, Phase::Train].into_iter().chain(stream) {
+        let forward = (!work.is_of_layers()).then_some(Phase::Forward);
+        for phase in forward.into_iter().chain([Phase::Train]).chain(stream) {
             let time = median(Repeats { warm_up: WARM_UP, fewest: 5, seconds }, subject.on(&device, phase)?)?;
             let row = Row::new(work, phase, &device, time, floor)?;
             writeln!(out, "{}", if args.table { row.markdown() } else { serde_json::to_string(&row)? })?;

@@ -50,6 +50,36 @@ fn the_products_are_counted() {
 }
 
 #[test]
+fn the_products_of_several_layers_are_counted() {
+    // 2·3 for T·B = 6 and a multiplication with its addition, forwards and twice backwards.
+    let words = (4 * 512 * (256 + 512) + 4 * 256 * (512 + 256) + 256 * 10_000) as f64;
+    for name in ["words:2,3", "words-tied:2,3"] {
+        assert_eq!(work(name).flop(Phase::Train), 3.0 * 2.0 * 6.0 * words, "{name}");
+    }
+    // Two directions of three gates at each of 6 steps, and the read-out of 5 once for each of two sequences.
+    let classes = 6.0 * f64::from(2 * 3 * 128 * 256) + 2.0 * f64::from(256 * 5);
+    assert_eq!(work("classes:2,3").flop(Phase::Train), 3.0 * 2.0 * classes);
+}
+
+#[test]
+fn several_layers_are_timed_in_training_alone() {
+    let text = lines(&["--device", "cpu", "--seconds", "0", "classes:2,3"], None);
+    let row: Value = serde_json::from_str(&text[0]).unwrap();
+    assert_eq!((text.len(), &row["cell"], &row["phase"]), (1, &"classes".into(), &"train".into()));
+    assert_eq!([&row["B"], &row["T"], &row["I"], &row["H"], &row["V"]], [2, 3, 10_000, 128, 5]);
+    for (args, says) in [
+        (["--device", "cpu", "--stream", "classes:2,3"], "timed in training alone"),
+        (["--device", "cpu", "--floor", "words:2,3"], "timed in training alone"),
+        (["--device", "cpu", "--profile", "words:2,3,4"], "3 sizes given, expected 2"),
+        (["--device", "cpu", "--profile", "words:0,3"], "expected at least 1"),
+    ] {
+        let output = run(&args, None);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains(says)), (Some(1), true), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn the_traffic_is_counted() {
     // Of elements. P: 5·4 + 5·5 + 5 + 5 a gate, 6·5 + 6 of the read-out; x 24, g 30 a gate, h 4·2·5, y 36, m 30,
     // targets 6. In a stream x is 8, g 10 a gate, h 2·2·5 and y 12.

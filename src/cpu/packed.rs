@@ -296,8 +296,8 @@ impl Block<'_> {
     }
 }
 
-/// A block of ROWS by PANELS. By reference: a copy would be made by vector loads of what was just stored in parts, which
-/// wait for every store before them, those of the block before into memory that is in no cache included.
+/// A block of ROWS by PANELS. By reference: a copy would be made by vector loads of what was just stored in parts,
+/// which wait for every store before them, those of the block before into memory that is in no cache included.
 struct RegisterBlock<'b, 'a, const ROWS: usize, const PANELS: usize, const STRIPES: bool>(&'b mut Block<'a>);
 
 impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd
@@ -305,8 +305,8 @@ impl<const ROWS: usize, const PANELS: usize, const STRIPES: bool> WithSimd
 {
     type Output = ();
 
-    // No closures either: over vectors they do not inherit the vector instructions of the function around them, and what
-    // one captures is copied to memory.
+    // No closures either: over vectors they do not inherit the vector instructions of the function around them, and
+    // what one captures is copied to memory.
     #[allow(
         clippy::needless_range_loop,
         clippy::manual_memcpy,

@@ -17,8 +17,8 @@ impl<F: FnMut()> WithSimd for Loops<F> {
     }
 }
 
-/// Runs `vectorized!(|| loops)`. They have to be inlined where the machine's instructions are chosen, which the compiler
-/// does not do unasked if they are long.
+/// Runs `vectorized!(|| loops)`. They have to be inlined where the machine's instructions are chosen, which the
+/// compiler does not do unasked if they are long.
 macro_rules! vectorized {
     (|| $loops:expr) => {
         ::pulp::Arch::new().dispatch(crate::cpu::vectorized::Loops(

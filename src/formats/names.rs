@@ -98,8 +98,8 @@ impl Names {
     /// `encoder.rnn.weight_ih_l0`. It stands before a learned initial state too, `h_0` and `c_0`, which PyTorch has
     /// not.
     ///
-    /// In a list of other layers it stands before the names, or numbers, of all modules but read-out, heads and columns: `encoder.`
-    /// for `encoder.embedding.weight`.
+    /// In a list of other layers it stands before the names, or numbers, of all modules but read-out, heads and
+    /// columns: `encoder.` for `encoder.embedding.weight`.
     pub fn recurrent(self, prefix: impl Into<String>) -> Self {
         Names { recurrent: prefix.into(), ..self }
     }

@@ -1,9 +1,9 @@
 //! A network that reads sequences of any length.
 //!
-//! The contract: a network that reads forwards alone does so a chunk of steps after the other, with the state carried between
-//! them on the device, so that neither plans nor memory grow with T; what comes of it is bit for bit what one plan over
-//! all T steps gives. A network that has to know all steps, as it reads from their end or pools them, has one plan for each
-//! T.
+//! The contract: a network that reads forwards alone does so a chunk of steps after the other, with the state carried
+//! between them on the device, so that neither plans nor memory grow with T; what comes of it is bit for bit what one
+//! plan over all T steps gives. A network that has to know all steps, as it reads from their end or pools them, has one
+//! plan for each T.
 
 use std::sync::Arc;
 

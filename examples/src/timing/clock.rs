@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
-use recurrent::{Batch, BatchShape, Device, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer};
+use recurrent::{
+    Batch, BatchShape, Device, InputKind, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer,
+};
 
 use super::work::{Phase, Work, recipe};
 
@@ -42,7 +44,7 @@ pub struct Subject {
     steps: usize,
     batch: usize,
     window: Batch,
-    /// `[B, I]`: of the first step.
+    /// `[B, I]`: of the first step; of tokens none.
     first: Vec<f32>,
 }
 
@@ -52,13 +54,23 @@ impl Subject {
         let &Work { batch, steps, inputs, classes, .. } = work;
         // The model first: it refuses sizes that the data could not be drawn for.
         let model = Model::new(work.config.clone())?;
-        let labels = steps.checked_mul(batch).context("T·B overflows")?;
-        let values = labels.checked_mul(inputs).context("T·B·I overflows")?;
+        let positions = steps.checked_mul(batch).context("T·B overflows")?;
+        let labels = work.labels().context("T·B overflows")?;
         let mut rng = ChaCha12Rng::seed_from_u64(0);
-        let x: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let y: Vec<u32> = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
-        let first = x[..batch * inputs].to_vec();
-        let sequences = Sequences::dense(BatchShape { steps, batch_size: batch }, x);
+        let shape = BatchShape { steps, batch_size: batch };
+        let (sequences, first) = match work.config.input {
+            InputKind::Tokens(tokens) => {
+                let x = (0..positions).map(|_| rng.random_range(0..tokens as u32)).collect();
+                (Sequences::tokens(shape, x), Vec::new())
+            }
+            _ => {
+                let values = positions.checked_mul(inputs).context("T·B·I overflows")?;
+                let x: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..1.0)).collect();
+                let first = x[..batch * inputs].to_vec();
+                (Sequences::dense(shape, x), first)
+            }
+        };
+        let y = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
         let window = Batch::new(sequences, Targets::Classes(y));
         Ok(Subject { model, steps, batch, window, first })
     }

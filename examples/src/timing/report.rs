@@ -41,8 +41,8 @@ pub struct Row {
 impl Row {
     /// Rounds what was measured, beside the floor where there is one.
     pub fn new(work: &Work, phase: Phase, device: &Device, time: Median, floor: Option<Floor>) -> Result<Self> {
-        let (flop, bytes) = (work.flop(phase), work.bytes(phase)?);
-        let floor = floor.map(|floor| floor.ms(flop, bytes));
+        let flop = work.flop(phase);
+        let floor = floor.map(|floor| Ok::<_, anyhow::Error>(floor.ms(flop, work.bytes(phase)?))).transpose()?;
         Ok(Row {
             peer: if device.is_gpu() { "recurrent-gpu" } else { "recurrent-cpu" },
             cell: work.cell.clone(),

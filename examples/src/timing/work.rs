@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use recurrent::internals::plan::{Plan, Purpose, Target};
-use recurrent::{Clip, Config, InputKind, Layout, Loss, Optimizer, Recipe};
+use recurrent::{Clip, Config, InputKind, Layout, Loss, Optimizer, Pool, Recipe, Recurrent};
 
 /// What is timed where nothing else is asked for: each cell at one size, one sequence alone, and a size at which a GPU
 /// has something to do.
@@ -16,6 +16,9 @@ pub const DEFAULT: [&str; 6] = [
     "lstm:64,64,128,256,64",
     "gru:64,64,128,256,64",
 ];
+
+/// The rows of the embeddings of the networks of several layers.
+const TOKENS: usize = 10_000;
 
 /// What is done with a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,33 +42,50 @@ impl Phase {
     }
 }
 
-/// A recurrent layer with a read-out at every step, over a window of T steps of B sequences.
+/// A recurrent layer with a read-out at every step, or a network of several layers that has a name, over a window of T
+/// steps of B sequences.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// As it was given.
+    /// The cell or the network's name, as it was given.
     pub cell: String,
     /// B.
     pub batch: usize,
     /// T.
     pub steps: usize,
-    /// I.
+    /// I, of several layers the number of tokens.
     pub inputs: usize,
-    /// H.
+    /// H, of several layers the first recurrent one's.
     pub hidden: usize,
     /// V.
     pub classes: usize,
     /// The network.
     pub config: Config,
+    /// Multiplications of a forward pass at every step of a sequence.
+    every_step: usize,
+    /// Multiplications of a forward pass once for each sequence, and whether there is a label for each in place of one
+    /// for every step.
+    at_the_end: Option<usize>,
 }
 
 impl Work {
-    /// Parses `CELL:B,T,I,H,V`.
+    /// Parses `CELL:B,T,I,H,V` or `NAME:B,T`.
     pub fn parse(text: &str) -> Result<Self> {
-        let expected = || format!("`{text}` is not work, expected CELL:B,T,I,H,V, elman:16,64,64,128,64 say");
+        let expected = || {
+            format!(
+                "`{text}` is not work, expected CELL:B,T,I,H,V or NAME:B,T, elman:16,64,64,128,64 or words:20,35 say"
+            )
+        };
         let (cell, sizes) = text.split_once(':').with_context(expected)?;
         let sizes: Vec<&str> = sizes.split(',').collect();
         let number = |text: &&str| text.parse::<usize>().with_context(|| format!("`{text}` is not a size"));
         let sizes = sizes.iter().map(number).collect::<Result<Vec<_>>>().with_context(expected)?;
+        if let Some(network) = Work::of_layers(cell) {
+            let [batch, steps] = sizes[..] else {
+                return Err(anyhow!("{} sizes given, expected 2: B and T", sizes.len())).with_context(expected);
+            };
+            ensure!(batch > 0 && steps > 0, "`{text}`: B or T is 0, expected at least 1");
+            return Ok(Work { batch, steps, ..network });
+        }
         let sizes: [usize; 5] = sizes
             .try_into()
             .map_err(|sizes: Vec<_>| anyhow!("{} sizes given, expected 5", sizes.len()))
@@ -78,10 +98,46 @@ impl Work {
             "elman" => Config::elman,
             "lstm" => Config::lstm,
             "gru" => Config::gru,
-            _ => return Err(anyhow!("`{text}`: there is no cell `{cell}`, expected elman, lstm or gru")),
+            _ => {
+                let expected = "elman, lstm or gru, or a network words, words-tied or classes";
+                return Err(anyhow!("`{text}`: there is no cell `{cell}`, expected {expected}"));
+            }
         };
         let config = config(InputKind::Dense(inputs), hidden, classes);
-        Ok(Work { cell: cell.to_owned(), batch, steps, inputs, hidden, classes, config })
+        let (cell, at_the_end) = (cell.to_owned(), None);
+        let mut work = Work { cell, batch, steps, inputs, hidden, classes, config, every_step: 0, at_the_end };
+        work.every_step = work.gates() * hidden * (inputs + hidden) + hidden * classes;
+        Ok(work)
+    }
+
+    /// Returns the network of several layers that has that name, its B and T not said yet.
+    fn of_layers(name: &str) -> Option<Self> {
+        let input = InputKind::Tokens(TOKENS);
+        let (config, hidden, every_step, at_the_end) = match name {
+            "words" | "words-tied" => {
+                let config = Config::new(input).embedding(256).layer(Recurrent::lstm(512)).layer(Recurrent::lstm(256));
+                let config = config.outputs(TOKENS);
+                let config = if name == "words" { config } else { config.tied() };
+                (config, 512, 4 * 512 * (256 + 512) + 4 * 256 * (512 + 256) + 256 * TOKENS, None)
+            }
+            "classes" => {
+                let config = Config::new(input).embedding(128).layer(Recurrent::gru(128).bidirectional());
+                (config.pool(Pool::Max).outputs(5), 128, 2 * 3 * 128 * (128 + 128), Some(2 * 128 * 5))
+            }
+            _ => return None,
+        };
+        let (cell, inputs, classes, batch, steps) = (name.to_owned(), TOKENS, config.outputs, 0, 0);
+        Some(Work { cell, batch, steps, inputs, hidden, classes, config, every_step, at_the_end })
+    }
+
+    /// Whether it is a network of several layers, of which a training step is timed and nothing else.
+    pub fn is_of_layers(&self) -> bool {
+        self.config.layers.len() > 1
+    }
+
+    /// Returns how many labels a window has, or `None` where that is more than there are numbers.
+    pub fn labels(&self) -> Option<usize> {
+        if self.at_the_end.is_some() { Some(self.batch) } else { self.steps.checked_mul(self.batch) }
     }
 
     /// G.
@@ -97,10 +153,8 @@ impl Work {
     /// Counts the operations of all matrix products, a multiplication and an addition being two, and nothing
     /// else.
     pub fn flop(&self, phase: Phase) -> f64 {
-        let [rows, inputs, hidden, classes, gates] =
-            [self.steps_of(phase) * self.batch, self.inputs, self.hidden, self.classes, self.gates()]
-                .map(|size| size as f64);
-        let forward = 2.0 * rows * (gates * hidden * (inputs + hidden) + hidden * classes);
+        let rows = self.steps_of(phase) as f64 * self.batch as f64;
+        let forward = 2.0 * (rows * self.every_step as f64 + (self.batch * self.at_the_end.unwrap_or(0)) as f64);
         if phase == Phase::Train { 3.0 * forward } else { forward }
     }
 
@@ -108,8 +162,9 @@ impl Work {
     /// as often as it is written and read anew.
     ///
     /// # Errors
-    /// Same as [`Plan::new`]: the sizes are those of a training's tensors.
+    /// Same as [`Plan::new`]: the sizes are those of a training's tensors; a network of several layers.
     pub fn bytes(&self, phase: Phase) -> Result<f64> {
+        ensure!(!self.is_of_layers(), "{self}: the traffic of several layers is not counted, so there is no floor");
         let (steps, purpose) = (self.steps_of(phase), Purpose::Train(&recipe()));
         let (plan, tensors) = Plan::new(&self.config, purpose, steps, self.batch, &Target::cpu())?;
         let bytes = |tensor| plan.get(tensor).bytes() as f64;

@@ -118,19 +118,31 @@ trait Pointwise {
 macro_rules! functions {
     ($($file:ident: $cell:pat,)*) => {
         pub(super) fn forward<T: Real>(cell: Cell, row: Forward<'_, T>) {
-            Arch::new().dispatch(#[inline(always)] || match cell { $($cell => $file::Functions::forward(cell, row),)* })
+            Arch::new().dispatch(
+                #[inline(always)]
+                || match cell { $($cell => $file::Functions::forward(cell, row),)* },
+            )
         }
 
         pub(super) fn backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
-            Arch::new().dispatch(#[inline(always)] || match cell { $($cell => $file::Functions::backward(cell, row),)* })
+            Arch::new().dispatch(
+                #[inline(always)]
+                || match cell { $($cell => $file::Functions::backward(cell, row),)* },
+            )
         }
 
         pub(super) fn operand<T: Real>(cell: Cell, row: Forward<'_, T>) {
-            Arch::new().dispatch(#[inline(always)] || match cell { $($cell => $file::Functions::operand(row),)* })
+            Arch::new().dispatch(
+                #[inline(always)]
+                || match cell { $($cell => $file::Functions::operand(row),)* },
+            )
         }
 
         pub(super) fn operand_backward<T: Real>(cell: Cell, row: Backward<'_, T>) {
-            Arch::new().dispatch(#[inline(always)] || match cell { $($cell => $file::Functions::operand_backward(row),)* })
+            Arch::new().dispatch(
+                #[inline(always)]
+                || match cell { $($cell => $file::Functions::operand_backward(row),)* },
+            )
         }
     };
 }
