@@ -5,10 +5,13 @@
 // in-out  second  v [flat]
 
 struct Params {
-    flat: u32,
+    elements: u32,
     slots: u32,
     by_value: u32,
     bound: f32,
+    width: u32,
+    table_offset: u32,
+    vocabulary: u32,
     beta1: f32,
     one_minus_beta1: f32,
     beta2: f32,
@@ -18,8 +21,8 @@ struct Params {
     first_workgroup: u32,
 }
 
-@group(0) @binding(6) var<storage, read_write> first: array<f32>;
-@group(0) @binding(7) var<storage, read_write> second: array<f32>;
+@group(0) @binding(7) var<storage, read_write> first: array<f32>;
+@group(0) @binding(8) var<storage, read_write> second: array<f32>;
 
 fn update(i: u32, g: f32) {
     let rate = step_params.learning_rate;

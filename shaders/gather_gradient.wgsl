@@ -6,6 +6,7 @@
 // in   order   [places] row numbers, by token
 // in   starts  [I + 1] at starts_offset: the rows of token v are order[starts[v]..starts[v + 1]]
 // in   keys    [sites, 2]: m is what dropout draws at b·I + v, read where has_mask is 1; else m is 1
+// in   rows    [I] ids, read where has_rows is 1: v is drawn for as the token rows[v] of `tokens`
 // out  slices  [S, flat]: [M, I] or, where by_rows is 1, [I, M], at weight_offset and, where has_bias is 1, [M] at
 //      bias_offset of every slice
 //
@@ -32,6 +33,8 @@ struct Params {
     threshold: u32,
     kept: f32,
     by_rows: u32,
+    has_rows: u32,
+    tokens: u32,
     adds: u32,
     padding: u32,
     /// Of the rows that a slice of a token has, `count` from `skip` on.
@@ -46,7 +49,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
 @group(0) @binding(4) var<storage, read> keys: array<u32>;
-@group(0) @binding(5) var<storage, read_write> slices: array<f32>;
+@group(0) @binding(5) var<storage, read> rows: array<u32>;
+@group(0) @binding(6) var<storage, read_write> slices: array<f32>;
 
 const COLUMNS: u32 = 32u;
 const GROUPS: u32 = 8u;
@@ -68,7 +72,11 @@ fn element(place: u32, end: u32, j: u32, v: u32) -> f32 {
     }
     var value = f32(d[params.d_offset + row * params.d_stride + j]);
     if params.has_mask != 0u && !all_rows {
-        value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.vocabulary + v);
+        var token = v;
+        if params.has_rows != 0u {
+            token = rows[v];
+        }
+        value *= drawn(params.site, params.threshold, params.kept, row % params.batch * params.tokens + token);
     }
     return value;
 }

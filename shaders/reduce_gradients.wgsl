@@ -4,10 +4,10 @@
 //
 // in      slices           [S, flat]
 // in      step_params      StepParams: accumulate
-// in      parameter_flags  [flat]: bit 1 where an element is frozen
+// in      parameter_flags  bit 1 where an element is frozen; that of element i at first_flag + i
 // in      loss_scale       LossScale: u is its inverse, read where has_loss_scale is 1; else u is 1
 // in-out  gradients        [flat]: read where something is added to it, assigned always
-// out     partials         [blocks] of NormPartial
+// out     partials         [blocks] of NormPartial, from first_block on
 //
 // One workgroup a block. An element that is not finite clears the flag and counts as 0 in the other two. Appended:
 // records.wgsl and the sum over the slices, of reduce_gradients_window.wgsl or reduce_gradients_segment.wgsl.
@@ -17,6 +17,8 @@ struct Params {
     slices: u32,
     adds: u32,
     has_loss_scale: u32,
+    first_flag: u32,
+    first_block: u32,
     zero: u32,
     first_workgroup: u32,
 }
@@ -60,7 +62,7 @@ fn main(
             before = gradients[i];
         }
         var g = combined(i, before, unscaled);
-        if (parameter_flags[i] & FROZEN) != 0u {
+        if (parameter_flags[params.first_flag + i] & FROZEN) != 0u {
             g = 0.0;
         }
         gradients[i] = g;
@@ -82,6 +84,6 @@ fn main(
     }
     let total = reduce_sum(lid, sum);
     if lid == 0u {
-        partials[block] = NormPartial(m, total, 1.0 - any_broken);
+        partials[params.first_block + block] = NormPartial(m, total, 1.0 - any_broken);
     }
 }

@@ -3,17 +3,20 @@
 // in-out  square  v [flat]
 
 struct Params {
-    flat: u32,
+    elements: u32,
     slots: u32,
     by_value: u32,
     bound: f32,
+    width: u32,
+    table_offset: u32,
+    vocabulary: u32,
     alpha: f32,
     one_minus_alpha: f32,
     epsilon: f32,
     first_workgroup: u32,
 }
 
-@group(0) @binding(6) var<storage, read_write> square: array<f32>;
+@group(0) @binding(7) var<storage, read_write> square: array<f32>;
 
 fn update(i: u32, g: f32) {
     let v = params.alpha * square[i] + params.one_minus_alpha * g * g;

@@ -3,15 +3,18 @@
 // in-out  velocity  v [flat]
 
 struct Params {
-    flat: u32,
+    elements: u32,
     slots: u32,
     by_value: u32,
     bound: f32,
+    width: u32,
+    table_offset: u32,
+    vocabulary: u32,
     momentum: f32,
     first_workgroup: u32,
 }
 
-@group(0) @binding(6) var<storage, read_write> velocity: array<f32>;
+@group(0) @binding(7) var<storage, read_write> velocity: array<f32>;
 
 fn update(i: u32, g: f32) {
     let v = params.momentum * velocity[i] + g;

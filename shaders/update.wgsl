@@ -3,20 +3,23 @@
 //
 // in      step_params      StepParams: the learning rate η, the corrections of the moments, the row of the metrics
 // in      metrics          [slots] of MetricsRow
-// in      gradients        [flat]
+// in      gradients        [N]: of the first elements of the flat buffers, or of rows of a table
+// in      rows             [N / width], read where width is not 0: which row of the table, from table_offset on, each
+//                          row of the gradient is of; from vocabulary on none
 // in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay
 // in-out  parameters       θ [flat]
-// in-out  moments          those of the optimiser [flat], from binding 6 on, declared in its file
+// in-out  moments          those of the optimiser [flat], from binding 7 on, declared in its file
 //
-// records.wgsl is appended too. The file of the optimiser declares Params, whose first members are flat, slots,
-// by_value and bound.
+// records.wgsl is appended too. The file of the optimiser declares Params, whose first members are elements, slots,
+// by_value, bound, width, table_offset and vocabulary.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> step_params: StepParams;
 @group(0) @binding(2) var<storage, read> metrics: array<MetricsRow>;
 @group(0) @binding(3) var<storage, read> gradients: array<f32>;
-@group(0) @binding(4) var<storage, read> parameter_flags: array<u32>;
-@group(0) @binding(5) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(4) var<storage, read> rows: array<u32>;
+@group(0) @binding(5) var<storage, read> parameter_flags: array<u32>;
+@group(0) @binding(6) var<storage, read_write> parameters: array<f32>;
 
 const NOT_DECAYED: u32 = 2u;
 const FROZEN: u32 = 1u;
@@ -45,9 +48,19 @@ fn main(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    let i = linear(workgroup, grid) * 256u + lid;
-    if i >= params.flat || !may_update(i) {
+    let at = linear(workgroup, grid) * 256u + lid;
+    if at >= params.elements {
         return;
     }
-    update(i, clipped(gradients[i]));
+    var i = at;
+    if params.width != 0u {
+        let row = rows[at / params.width];
+        if row >= params.vocabulary {
+            return;
+        }
+        i = params.table_offset + row * params.width + at % params.width;
+    }
+    if may_update(i) {
+        update(i, clipped(gradients[at]));
+    }
 }

@@ -114,8 +114,8 @@ pub use model::{
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{
-    Clip, DecayScope, Dropout, GradientCheckpointing, HeadLoss, LearningRateSchedule, Loss, Optimizer, Precision,
-    Recipe,
+    Clip, DecayScope, Dropout, EmbeddingUpdate, GradientCheckpointing, HeadLoss, LearningRateSchedule, Loss, Optimizer,
+    Precision, Recipe,
 };
 pub use session::PlanCacheStats;
 pub use stream::{StreamingPredictor, sample};

@@ -14,9 +14,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use common::heads::{with_head_losses, with_heads};
+use common::lists::lazy_if_it_can_be;
 use common::whole::{self, rng};
 use recurrent::{
-    Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Reset,
+    Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Recurrent, Reset,
     StreamingPredictor, Trainer,
 };
 
@@ -68,7 +69,8 @@ fn configs() -> Vec<Config> {
     let before = Config::gru(InputKind::Dense(4), 16, 3).with_cell(Cell::Gru(Reset::BeforeProduct));
     let list = deep.clone().dense(9, recurrent::Activation::Gelu);
     let headed = with_heads(list.clone());
-    vec![tokens, dense, list, headed, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
+    let embedded = Config::new(InputKind::Tokens(50)).embedding(6).layer(Recurrent::gru(9)).outputs(5);
+    vec![tokens, dense, list, headed, embedded, deep, Config::gru(InputKind::Dense(4), 16, 3), before]
 }
 
 /// At sizes that one thread computes: where several do, they need a list of who computes what.
@@ -115,7 +117,7 @@ fn a_step_of_training_allocates_nothing_after_the_first() {
             for read_out in [None, Some(Pool::Last)] {
                 let config = config.clone().with_pool(read_out);
                 let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 1e-3).with_clip(clip);
-                let recipe = with_head_losses(recipe.with_dropout(dropout), &config);
+                let recipe = lazy_if_it_can_be(with_head_losses(recipe.with_dropout(dropout), &config), &config);
                 let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap();
                 let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 6, BATCH);
                 let mut step = || now(trainer.step_async(&batch)).unwrap();

@@ -91,8 +91,9 @@ struct Args {
     profile: bool,
     /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru, or NAME:B,T, of which a training step is timed:
     /// words (embedding 10,000 × 256, LSTM 512, LSTM 256, a read-out of 10,000), words-tied (its read-out tied to the
-    /// embedding) or classes (embedding 10,000 × 128, GRU 128 in both directions, maximum, a read-out of 5); may be
-    /// left out with --table, --advise and --profile
+    /// embedding), classes (embedding 10,000 × 128, GRU 128 in both directions, maximum, a read-out of 5) or
+    /// classes-lazy (the same, of whose embedding a step updates the rows that occur); NAME:B,T,TOKENS has so many
+    /// tokens in place of 10,000; may be left out with --table, --advise and --profile
     #[arg(required_unless_present_any = ["table", "advise", "profile"])]
     work: Vec<String>,
 }

@@ -58,7 +58,9 @@ fn the_products_of_several_layers_are_counted() {
     }
     // Two directions of three gates at each of 6 steps, and the read-out of 5 once for each of two sequences.
     let classes = 6.0 * f64::from(2 * 3 * 128 * 256) + 2.0 * f64::from(256 * 5);
-    assert_eq!(work("classes:2,3").flop(Phase::Train), 3.0 * 2.0 * classes);
+    for name in ["classes:2,3", "classes-lazy:2,3", "classes-lazy:2,3,77"] {
+        assert_eq!(work(name).flop(Phase::Train), 3.0 * 2.0 * classes, "{name}");
+    }
 }
 
 #[test]
@@ -67,11 +69,15 @@ fn several_layers_are_timed_in_training_alone() {
     let row: Value = serde_json::from_str(&text[0]).unwrap();
     assert_eq!((text.len(), &row["cell"], &row["phase"]), (1, &"classes".into(), &"train".into()));
     assert_eq!([&row["B"], &row["T"], &row["I"], &row["H"], &row["V"]], [2, 3, 10_000, 128, 5]);
+    let text = lines(&["--device", "cpu", "--seconds", "0", "classes-lazy:2,3,77"], None);
+    let row: Value = serde_json::from_str(&text[0]).unwrap();
+    assert_eq!((&row["cell"], &row["I"]), (&"classes-lazy".into(), &77.into()));
     for (args, says) in [
         (["--device", "cpu", "--stream", "classes:2,3"], "timed in training alone"),
         (["--device", "cpu", "--floor", "words:2,3"], "timed in training alone"),
-        (["--device", "cpu", "--profile", "words:2,3,4"], "3 sizes given, expected 2"),
+        (["--device", "cpu", "--profile", "words:2,3,4,5"], "4 sizes given, expected B and T"),
         (["--device", "cpu", "--profile", "words:0,3"], "expected at least 1"),
+        (["--device", "cpu", "--profile", "classes-lazy:2,3,0"], "expected at least 1"),
     ] {
         let output = run(&args, None);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

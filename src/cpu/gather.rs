@@ -50,7 +50,7 @@ pub(super) fn gather_gradient<T: Real>(op: &GatherGradient, memory: &mut Tensors
 
 /// Of a table with a row for each token, whose threads share the tokens.
 fn gradient_by_rows<T: Real>(op: &GatherGradient, table: TableGradient, memory: &mut Tensors<'_, T>) {
-    let TableGradient { adds, padding } = table;
+    let TableGradient { adds, padding, rows } = table;
     let mut tensor = memory.take(op.slices);
     let (mut sums, mut totals) = (std::mem::take(memory.scratch), std::mem::take(memory.totals));
     let (d, order, starts) = (memory.view(&op.d), memory.ids(op.order), memory.ids(op.starts));
@@ -58,6 +58,9 @@ fn gradient_by_rows<T: Real>(op: &GatherGradient, table: TableGradient, memory: 
     let ((cuts, flat), width) = (memory.matrix(op.slices), op.d.cols);
     let row = memory.plan.get(op.starts).shape.last().copied().unwrap_or_default();
     let (vocabulary, starts) = (row - 1, &starts[op.part * row..][..row]);
+    // Where only some rows are wanted, masks are drawn of the whole vocabulary all the same.
+    let ids = rows.map(|rows| (memory.ids(rows.ids), rows.vocabulary));
+    let place = |token: usize| ids.map_or((token, vocabulary), |(ids, all)| (ids[token] as usize, all));
     let share = vocabulary.div_ceil(threads::shares((op.d.len() + vocabulary * width) / ELEMENTS_PER_TASK));
     let shares = vocabulary.div_ceil(share);
     sums.resize(shares * width, T::zero());
@@ -76,11 +79,11 @@ fn gradient_by_rows<T: Real>(op: &GatherGradient, table: TableGradient, memory: 
                     }
                     continue;
                 }
+                let (id, all) = place(token);
                 sums.clear();
                 for &row in part {
                     let row = row as usize;
-                    let factor =
-                        drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * vocabulary + token));
+                    let factor = drawn.as_ref().map_or(T::one(), |drawn| drawn.factor(row % op.batch * all + id));
                     sums.add(d[row * op.d.stride..][..width].iter().map(|value| *value * factor));
                 }
                 for (value, sum) in out.iter_mut().zip(sums.finish()) {

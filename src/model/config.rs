@@ -340,6 +340,19 @@ impl Config {
         })
     }
 
+    /// The embedding of the inputs, where the lowest layer is one.
+    pub(crate) fn embedding_of_inputs(&self) -> Option<&Embedding> {
+        match self.layers.first() {
+            Some(Layer::Embedding(embedding)) => Some(embedding),
+            _ => None,
+        }
+    }
+
+    /// Whether an embedding or a column has a table.
+    pub(crate) fn has_table(&self) -> bool {
+        self.embedding_of_inputs().is_some() || self.columns.iter().any(|column| column.embedding.is_some())
+    }
+
     /// The width of what each layer reads, and behind them of what the read-out does.
     pub(crate) fn widths(&self) -> Vec<usize> {
         let columns = self.columns.iter().fold(0, |sum: usize, column| sum.saturating_add(column.width()));

@@ -48,7 +48,7 @@ pub(crate) fn modules(config: &Config) -> Vec<Module> {
     modules
 }
 
-/// All parameters in the order in which they lie and are drawn.
+/// All parameters in the order in which they are drawn and listed.
 pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
     let (modules, widths) = (modules(config), config.widths());
     let mut groups = Vec::new();

@@ -3,9 +3,11 @@
 //! Parameters, gradients and optimiser moments all lie in flat buffers of this layout, so that clipping and updating
 //! are one pass each however many tensors there are. Names and shapes are PyTorch's.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::config::Config;
+use super::layers::ParameterGroup;
 use super::modules::{EMBEDDING, is_read_out, parameter_groups};
 use crate::error::{Error, Result};
 
@@ -78,6 +80,8 @@ impl Parameter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     parameters: Vec<Parameter>,
+    /// Where the tables begin, which lie behind all else, so that an update may leave most of them alone.
+    dense_len: usize,
     len: usize,
 }
 
@@ -89,15 +93,24 @@ impl Layout {
     /// 32-bit indices reach.
     pub fn new(config: &Config) -> Result<Self> {
         config.check()?;
-        let mut layout = Layout { parameters: Vec::new(), len: 0 };
-        for group in parameter_groups(config) {
-            layout.push(group.names, &group.shape)?;
+        let mut layout = Layout { parameters: Vec::new(), dense_len: 0, len: 0 };
+        let groups = parameter_groups(config);
+        for group in groups.iter().filter(|group| !group.draw.is_table()) {
+            layout.push(group)?;
         }
+        layout.dense_len = layout.len;
+        for group in groups.iter().filter(|group| group.draw.is_table()) {
+            layout.push(group)?;
+        }
+        // In the order of the layers, wherever they lie.
+        let mut by_name: HashMap<String, Parameter> =
+            layout.parameters.drain(..).map(|parameter| (parameter.name.clone(), parameter)).collect();
+        layout.parameters.extend(groups.iter().flat_map(|group| &group.names).filter_map(|name| by_name.remove(name)));
         Ok(layout)
     }
 
     /// Tensors of one shape, without a gap between them.
-    fn push(&mut self, names: Vec<String>, shape: &[usize]) -> Result<()> {
+    fn push(&mut self, ParameterGroup { names, shape, .. }: &ParameterGroup) -> Result<()> {
         for name in names {
             let offset = self.len;
             let asked = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
@@ -111,7 +124,7 @@ impl Layout {
                 });
             }
             self.len = offset + asked as usize;
-            self.parameters.push(Parameter { name, shape: shape.to_vec(), offset });
+            self.parameters.push(Parameter { name: name.clone(), shape: shape.clone(), offset });
         }
         self.len = self.len.next_multiple_of(ALIGNMENT);
         Ok(())
@@ -140,6 +153,12 @@ impl Layout {
     /// The length of a flat buffer, in elements, gaps included.
     pub fn buffer_len(&self) -> usize {
         self.len
+    }
+
+    /// How many elements of a flat buffer lie before the tables of embeddings and columns, which a read-out is not tied
+    /// to.
+    pub(crate) fn dense_len(&self) -> usize {
+        self.dense_len
     }
 
     /// Never: every network has parameters.

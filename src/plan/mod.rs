@@ -31,7 +31,7 @@ use std::fmt;
 
 pub use bounds::{Bounds, Work};
 pub(crate) use builder::SharedTensors;
-pub use builder::{ColumnTensors, HeadTensors, LossTensors, PlanTensors, TrainingTensors};
+pub use builder::{ColumnTensors, HeadTensors, LossTensors, PlanTensors, TokenTensors, TrainingTensors, UpdatedTable};
 pub use cost::Cost;
 pub use cut::Cut;
 pub use flags::{FROZEN, NOT_DECAYED, parameter_flags};
@@ -64,6 +64,8 @@ pub enum Purpose<'a> {
     Evaluate(&'a Recipe),
     /// Losses, gradients, clipping and the update of the parameters.
     Train(&'a Recipe),
+    /// The same with one of several windows of a step, whose windows have so many steps of sequences together.
+    TrainPart(&'a Recipe, usize),
 }
 
 /// Which part of a step an operation belongs to.
@@ -155,7 +157,7 @@ impl Plan {
             Purpose::Infer => {}
             Purpose::Observe(layer) => config.check_layer(layer)?,
             Purpose::Evaluate(recipe) => recipe.check_heads(config)?,
-            Purpose::Train(recipe) => recipe.check_for(config)?,
+            Purpose::Train(recipe) | Purpose::TrainPart(recipe, _) => recipe.check_for(config)?,
         }
         target.check()?;
         builder::build(config, &layout, purpose, steps, batch, target)

@@ -10,7 +10,7 @@ mod schedule;
 #[cfg(feature = "gpu")]
 pub(crate) use loss::losses;
 pub use loss::{Loss, TargetKind};
-pub use optimizer::{DecayScope, Optimizer};
+pub use optimizer::{DecayScope, EmbeddingUpdate, Optimizer};
 pub use schedule::LearningRateSchedule;
 
 use serde::{Deserialize, Serialize};
@@ -238,6 +238,9 @@ pub struct Recipe {
     /// What the optimiser's weight decay shrinks.
     #[serde(alias = "decay")]
     pub decay_scope: DecayScope,
+    /// Which rows of a table a step changes.
+    #[serde(default, skip_serializing_if = "EmbeddingUpdate::is_exact")]
+    pub embedding_update: EmbeddingUpdate,
     /// What is kept for the backward pass.
     #[serde(alias = "checkpointing")]
     pub gradient_checkpointing: GradientCheckpointing,
@@ -263,6 +266,7 @@ impl Recipe {
             schedule: LearningRateSchedule::Constant,
             dropout: Dropout::NONE,
             decay_scope: DecayScope::Weights,
+            embedding_update: EmbeddingUpdate::Exact,
             gradient_checkpointing: GradientCheckpointing::None,
             trace: false,
         }
@@ -304,6 +308,11 @@ impl Recipe {
         Recipe { decay_scope, ..self }
     }
 
+    /// The same with another choice of the rows of a table that a step changes.
+    pub fn with_embedding_update(self, embedding_update: EmbeddingUpdate) -> Self {
+        Recipe { embedding_update, ..self }
+    }
+
     /// The same with other memory for the backward pass.
     pub fn with_gradient_checkpointing(self, gradient_checkpointing: GradientCheckpointing) -> Self {
         Recipe { gradient_checkpointing, ..self }
@@ -329,6 +338,21 @@ impl Recipe {
                 "dropout between layers is {p}, but the network has one recurrent layer; expected 0, or at least \
                 two"
             )));
+        }
+        if self.embedding_update == EmbeddingUpdate::Lazy {
+            let expected = "expected EmbeddingUpdate::Exact";
+            if config.tied {
+                return Err(Error::Config(format!(
+                    "only the rows of the embedding that occur are to be updated (EmbeddingUpdate::Lazy), but the \
+                    read-out is tied to it, so that all have a gradient; {expected}"
+                )));
+            }
+            if !config.has_table() {
+                return Err(Error::Config(format!(
+                    "only the rows of a table that occur are to be updated (EmbeddingUpdate::Lazy), but the network \
+                    has neither an embedding nor a column of tokens; {expected}"
+                )));
+            }
         }
         if self.gradient_checkpointing != GradientCheckpointing::None
             && let Some(layer) = config.read_from_end()
@@ -372,6 +396,10 @@ impl Recipe {
     /// The loss of a head.
     pub(crate) fn head(&self, name: &str) -> Option<&HeadLoss> {
         self.heads.iter().find(|head| head.name == name)
+    }
+
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.embedding_update == EmbeddingUpdate::Lazy
     }
 
     pub(crate) fn check(&self) -> Result<()> {

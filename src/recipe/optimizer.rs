@@ -144,3 +144,35 @@ pub enum DecayScope {
     /// All of them, as PyTorch's AdamW does where nobody makes groups.
     All,
 }
+
+/// Which rows of a table, an embedding's or a column's, a step changes.
+///
+/// A step reads few rows of a large table, and the gradient of all others is zero. A rule that remembers changes those
+/// as well: their moments decay, and what these still hold moves them on.
+///
+/// ```
+/// use recurrent::{EmbeddingUpdate, Loss, Recipe};
+/// // A hundred thousand words, of which a step reads some hundreds.
+/// let recipe = Recipe::new(Loss::CrossEntropy).with_embedding_update(EmbeddingUpdate::Lazy);
+/// # assert_eq!(recipe.embedding_update, EmbeddingUpdate::Lazy);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum EmbeddingUpdate {
+    /// All of them, as the rule says. What a step costs grows with the number of rows.
+    #[default]
+    Exact,
+    /// Those that a valid step reads, but for the padding's; all others and their moments stay bit for bit as they are,
+    /// and no weight decays that does not occur. What a step costs does not depend on the number of rows. Of Adam it is
+    /// PyTorch's `SparseAdam`; of gradient descent without momentum and decay it is the same as `Exact`. A read-out
+    /// that is tied to the table has a gradient of every row, so there it is an error.
+    Lazy,
+}
+
+impl EmbeddingUpdate {
+    /// Whether it is the one that a file says nothing of.
+    pub(super) fn is_exact(&self) -> bool {
+        *self == EmbeddingUpdate::Exact
+    }
+}

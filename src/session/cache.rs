@@ -56,7 +56,8 @@ pub(crate) enum Kind {
     Infer,
     Observe(usize),
     Evaluate,
-    Train,
+    /// Of a step of several windows whose tables are updated by rows, with how many these have together.
+    Train(usize),
 }
 
 impl Kind {
@@ -65,7 +66,8 @@ impl Kind {
             Purpose::Infer => Kind::Infer,
             Purpose::Observe(layer) => Kind::Observe(*layer),
             Purpose::Evaluate(_) => Kind::Evaluate,
-            Purpose::Train(_) => Kind::Train,
+            Purpose::Train(_) => Kind::Train(0),
+            Purpose::TrainPart(_, rows) => Kind::Train(*rows),
         }
     }
 }

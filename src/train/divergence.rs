@@ -60,9 +60,7 @@ impl Trainer {
         if let Some(parameter) = self.first_parameter().await? {
             return Ok(Some(parameter));
         }
-        let Some((training, last)) = self.last.clone().and_then(|last| Some((last.tensors.training?, last))) else {
-            return Ok(None);
-        };
+        let Some(last) = self.last.clone() else { return Ok(None) };
         // As the window has left it.
         let state = self.session.executor.read(last.id, last.tensors.state).await?;
         let shape = StateShape::new(self.session.config());
@@ -73,7 +71,7 @@ impl Trainer {
         if !loss.is_finite() {
             return Ok(Some(NotFinite::Loss));
         }
-        let values = self.session.executor.read(last.id, training.gradients).await?;
+        let values = self.gradients(&last).await?;
         // The layout goes up from the first layer, the gradient comes down to it.
         Ok(broken(&self.layout, &values).last().map(NotFinite::Gradient))
     }

@@ -87,7 +87,7 @@ impl Trainer {
             waiting.counts.extend(counts);
             let positions = &waiting.counts[waiting.windows * means.len()..];
             let step_params = StepParams { metrics_row, ..StepParams::default() };
-            upload(&mut self.session, &prepared, batch, (&carried, step_params, positions), &mut self.rows_by_token)?;
+            upload(&mut self.session, &prepared, batch, (&carried, step_params, positions), &mut self.token_rows)?;
             self.session.executor.run(prepared.id)?;
             carried = Carried::Device(Arc::clone(&prepared));
             waiting.windows += 1;

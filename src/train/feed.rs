@@ -5,6 +5,7 @@
 
 use crate::data::{Batch, Inputs, Targets, of_network};
 use crate::error::{Error, Result};
+use crate::model::Config;
 use crate::plan::StepParams;
 use crate::session::{CachedPlan, Carried, Session};
 
@@ -19,23 +20,36 @@ pub(super) fn upload(
     plan: &CachedPlan,
     batch: &Batch,
     (carried, step_params, positions): (&Carried, StepParams<f64>, &[f64]),
-    rows: &mut RowsByToken,
+    rows: &mut TokenRows,
 ) -> Result<()> {
     session.feed(plan, &batch.sequences.span(), &batch.sequences.start, carried)?;
     let id = plan.id;
     let (config, executor) = session.config_and_executor();
-    let segment = plan.tensors.training.map(|training| training.segment);
-    let rows_by_token = plan.tensors.training.and_then(|training| Some((training.rows_by_token?, training.segment)));
-    if let (Some(((order, starts), segment)), Inputs::Tokens(tokens)) = (rows_by_token, &batch.sequences.inputs) {
-        rows.sort(tokens, segment * batch.sequences.batch_size, config.input.size());
-        executor.write_ids(id, order, &rows.order)?;
-        executor.write_ids(id, starts, &rows.starts)?;
-    }
-    for ((column, inputs), to) in of_network(&batch.sequences.columns, config).zip(&plan.tensors.columns) {
-        if let (Some((order, starts)), Inputs::Tokens(tokens), Some(segment)) = (to.rows_by_token, inputs, segment) {
-            rows.sort(tokens, segment * batch.sequences.batch_size, column.input.size());
-            executor.write_ids(id, order, &rows.order)?;
-            executor.write_ids(id, starts, &rows.starts)?;
+    if let Some(training) = plan.tensors.training {
+        let sequences = &batch.sequences;
+        let part = training.segment * sequences.batch_size;
+        let columns = of_network(&sequences.columns, config).zip(&plan.tensors.columns);
+        let columns = columns.map(|((column, inputs), to)| (column.input.size(), inputs, to.rows_by_token));
+        let own = (config.input.size(), &sequences.inputs, training.rows_by_token);
+        for (at, (vocabulary, inputs, to)) in std::iter::once(own).chain(columns).enumerate() {
+            let (Some(to), Inputs::Tokens(tokens)) = (to, inputs) else { continue };
+            match to.updated {
+                None => rows.sorted.sort(tokens.iter().map(|token| Some(*token as usize)), part, vocabulary),
+                Some(table) => {
+                    let len = executor.plan(id).get(table.rows.ids).len();
+                    let ids = rows.occurring.get(at).map_or(&[][..], Vec::as_slice);
+                    let padded = (0..len).map(|at| ids.get(at).copied().unwrap_or(u32::MAX));
+                    executor.write_each_id(id, table.rows.ids, padded)?;
+                    let place = |(row, token): (usize, &u32)| {
+                        // What lies behind the end of a sequence has no gradient.
+                        let counts = row / sequences.batch_size < sequences.length(row % sequences.batch_size);
+                        ids.binary_search(token).ok().filter(|_| counts)
+                    };
+                    rows.sorted.sort(tokens.iter().enumerate().map(place), part, len);
+                }
+            }
+            executor.write_ids(id, to.order, &rows.sorted.order)?;
+            executor.write_ids(id, to.starts, &rows.sorted.starts)?;
         }
     }
     let losses = std::iter::once(plan.loss()).chain(plan.tensors.heads.iter().filter_map(|head| head.loss));
@@ -52,39 +66,78 @@ pub(super) fn upload(
     Ok(())
 }
 
+/// What a training is told of tokens. Kept from step to step for its memory.
+#[derive(Debug, Default)]
+pub(super) struct TokenRows {
+    /// Of a training that updates no others, the rows of tables that a step reads: of the network's inputs, and of each
+    /// column. Ascending; none of what has no table.
+    pub occurring: Vec<Vec<u32>>,
+    sorted: RowsByToken,
+}
+
+impl TokenRows {
+    /// Finds those of all windows of a step, but for the padding's.
+    pub fn find_occurring(&mut self, config: &Config, batches: &[Batch]) {
+        let tables = std::iter::once(config.embedding_of_inputs())
+            .chain(config.columns.iter().map(|column| column.embedding.as_ref()));
+        self.occurring.resize(1 + config.columns.len(), Vec::new());
+        for (at, (ids, table)) in self.occurring.iter_mut().zip(tables).enumerate() {
+            ids.clear();
+            let Some(table) = table else { continue };
+            for Batch { sequences, .. } in batches {
+                let inputs = match at.checked_sub(1) {
+                    None => Some(&sequences.inputs),
+                    Some(column) => of_network(&sequences.columns, config).nth(column).map(|(_, inputs)| inputs),
+                };
+                let Some(Inputs::Tokens(tokens)) = inputs else { continue };
+                let steps = tokens.chunks(sequences.batch_size).enumerate();
+                ids.extend(steps.flat_map(|(t, row)| {
+                    let valid = row.iter().enumerate().filter(move |(b, _)| t < sequences.length(*b));
+                    valid.map(|(_, token)| *token)
+                }));
+            }
+            ids.sort_unstable();
+            ids.dedup();
+            ids.retain(|id| Some(*id as usize) != table.padding);
+        }
+    }
+}
+
 /// The rows of each token in every part of a window: `order[starts[p, v]..starts[p, v + 1]]` are those of v in part p,
 /// counted from the first of the part.
 #[derive(Debug, Default)]
-pub(super) struct RowsByToken {
+struct RowsByToken {
     order: Vec<u32>,
     starts: Vec<u32>,
     next: Vec<u32>,
 }
 
 impl RowsByToken {
-    /// By counting, in parts of `part` rows.
-    fn sort(&mut self, tokens: &[u32], part: usize, vocabulary: usize) {
+    /// By counting, in parts of `part` rows: of each row the group that it belongs to, below `groups`, if to any.
+    fn sort(&mut self, rows: impl ExactSizeIterator<Item = Option<usize>> + Clone, part: usize, groups: usize) {
         let RowsByToken { order, starts, next } = self;
         order.clear();
-        order.resize(tokens.len(), 0);
+        order.resize(rows.len(), 0);
         starts.clear();
         let mut before = 0;
-        for tokens in tokens.chunks(part) {
+        for first_row in (0..rows.len()).step_by(part) {
             let first = starts.len();
-            starts.resize(first + vocabulary + 1, 0);
+            starts.resize(first + groups + 1, 0);
             let starts = &mut starts[first..];
             starts[0] = before;
-            for &token in tokens {
-                starts[token as usize + 1] += 1;
+            let rows = rows.clone().skip(first_row).take(part);
+            for group in rows.clone().flatten() {
+                starts[group + 1] += 1;
             }
-            for v in 0..vocabulary {
+            for v in 0..groups {
                 starts[v + 1] += starts[v];
             }
-            before = starts[vocabulary];
+            before = starts[groups];
             next.clear();
             next.extend_from_slice(starts);
-            for (row, &token) in (0..).zip(tokens) {
-                let place = &mut next[token as usize];
+            for (row, group) in (0..).zip(rows) {
+                let Some(group) = group else { continue };
+                let place = &mut next[group];
                 order[*place as usize] = row;
                 *place += 1;
             }

@@ -29,10 +29,10 @@ use crate::data::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, Layout, Model, State};
-use crate::plan::{LossScale, METRICS_SLOTS, MetricsRow, Purpose, StepParams, UpdateLossScale, random};
+use crate::plan::{LossScale, METRICS_SLOTS, MetricsRow, Purpose, StepParams, UpdateLossScale, UpdatedTable, random};
 use crate::recipe::Recipe;
 use crate::session::{CachedPlan, Carried, PlanCacheStats, Session, check_start};
-use feed::{RowsByToken, nothing_counts, upload};
+use feed::{TokenRows, nothing_counts, upload};
 use metrics::ClipCount;
 
 /// Trains a model on a device.
@@ -77,8 +77,8 @@ pub struct Trainer {
     clipped: ClipCount,
     /// The names of the parameters that are not trained, in the layout's order.
     frozen: Vec<String>,
-    /// Kept from step to step for its memory.
-    rows_by_token: RowsByToken,
+    /// What the last step was told of tokens.
+    token_rows: TokenRows,
 }
 
 impl Trainer {
@@ -104,7 +104,7 @@ impl Trainer {
             last: None,
             clipped: ClipCount::default(),
             frozen: Vec::new(),
-            rows_by_token: RowsByToken::default(),
+            token_rows: TokenRows::default(),
         };
         trainer.write_parameter_flags()?;
         trainer.write_loss_scale(UpdateLossScale::FIRST)?;
@@ -193,6 +193,9 @@ impl Trainer {
     /// Where its runs are to be timed, that of the last window is left in `timed`.
     async fn step_windows(&mut self, batches: &[Batch], mut timed: Option<&mut Option<Timed>>) -> Result<()> {
         let mut held = self.session.carried.batch_size();
+        // As many plans as there are powers of two, whatever windows a step is made of.
+        let rows = batches.iter().map(|batch| batch.sequences.steps.saturating_mul(batch.sequences.batch_size));
+        let rows = rows.fold(0, usize::saturating_add).checked_next_power_of_two().unwrap_or(usize::MAX);
         // All are in use until the step is done. What a dropped future left is not.
         self.windows.clear();
         for (at, batch) in batches.iter().enumerate() {
@@ -201,7 +204,11 @@ impl Trainer {
             checked
                 .and_then(|()| check_start(start, size, held))
                 .map_err(|error| if batches.len() == 1 { error } else { error.inside(&format!("batches[{at}]")) })?;
-            let prepared = self.session.prepared(&Purpose::Train(&self.recipe), steps, size).await?;
+            let purpose = match batches {
+                [_, _, ..] if self.recipe.is_lazy() => Purpose::TrainPart(&self.recipe, rows),
+                _ => Purpose::Train(&self.recipe),
+            };
+            let prepared = self.session.prepared(&purpose, steps, size).await?;
             self.windows.push(prepared);
             held = Some(size);
         }
@@ -214,6 +221,9 @@ impl Trainer {
         }
         if self.steps - self.read == METRICS_SLOTS as u64 {
             self.drain().await?;
+        }
+        if self.recipe.is_lazy() {
+            self.token_rows.find_occurring(self.session.config(), batches);
         }
         let step = self.steps + 1;
         let [first_correction, second_correction] = self.recipe.optimizer.corrections(step);
@@ -229,13 +239,7 @@ impl Trainer {
             let [accumulate, more_windows] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
             let step_params = StepParams { accumulate, more_windows, ..whole_step };
             let carried = self.session.carried.clone();
-            upload(
-                &mut self.session,
-                prepared,
-                batch,
-                (&carried, step_params, &self.positions),
-                &mut self.rows_by_token,
-            )?;
+            upload(&mut self.session, prepared, batch, (&carried, step_params, &self.positions), &mut self.token_rows)?;
             if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
                 let sites = self.session.executor.plan(prepared.id).get(keys).shape[0];
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
@@ -262,6 +266,23 @@ impl Trainer {
             let count: usize = batches.iter().map(|batch| batch.count_of(read_out)).sum();
             count as f64 / recipe.weight(read_out.name)
         }));
+    }
+
+    /// The gradient that the last window left, as the layout places it: zero in the rows of tables that no step reads.
+    async fn gradients(&mut self, last: &CachedPlan) -> Result<Vec<f32>> {
+        let Some(training) = last.tensors.training else { unreachable!("a window that trained") };
+        let mut flat = self.session.executor.read(last.id, training.gradients).await?;
+        let columns = last.tensors.columns.iter().map(|column| column.rows_by_token);
+        for (at, tokens) in std::iter::once(training.rows_by_token).chain(columns).enumerate() {
+            let Some(UpdatedTable { rows, gradients }) = tokens.and_then(|tokens| tokens.updated) else { continue };
+            let values = self.session.executor.read(last.id, gradients).await?;
+            flat.resize(self.layout.buffer_len(), 0.0);
+            let ids = self.token_rows.occurring.get(at).map_or(&[][..], Vec::as_slice);
+            for (id, row) in ids.iter().zip(values.chunks_exact(rows.width)) {
+                flat[rows.offset + *id as usize * rows.width..][..rows.width].copy_from_slice(row);
+            }
+        }
+        Ok(flat)
     }
 
     /// The model as it is now.

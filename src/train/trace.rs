@@ -168,12 +168,12 @@ impl Trainer {
         let Some(last) = self.last.clone() else {
             return Err(Error::Data("there was no step yet whose gradient could be traced".to_owned()));
         };
-        let Some((gradients, trace)) = last.tensors.training.and_then(|t| Some((t.gradients, t.trace?))) else {
-            unreachable!("a training that traces has both");
+        let Some(trace) = last.tensors.training.and_then(|training| training.trace) else {
+            unreachable!("a training that traces has one");
         };
         self.drain().await?;
         let norms = self.session.executor.read(last.id, trace).await?;
-        let gradients = self.session.executor.read(last.id, gradients).await?;
+        let gradients = self.gradients(&last).await?;
         let weights = self.session.executor.read(last.id, last.tensors.parameters).await?;
         let shape = StateShape::new(self.session.config());
         let parts = shape.parts().iter().filter(|part| part.kind == 0);

@@ -74,7 +74,7 @@ pub fn check_case<E: Execute>(executor: impl Fn() -> E, target: Target, fixture:
         close("norm", &[metrics.grad_norm], &fixture.real("norm"));
         assert_eq!(metrics, MetricsRow { clip_scale: 1.0, updates: 1.0, ..metrics }, "{name}: training");
         close("final state in training", &network.read(&train, train.at.state), &fixture.state("hn", "cn"));
-        let gradients = network.read(&train, train.at.training.unwrap().gradients);
+        let gradients = network.gradients(&train);
         let want = fixture.parameters(&network.layout, "grad.");
         for parameter in network.layout.parameters() {
             let what = format!("gradient of {}", parameter.name);

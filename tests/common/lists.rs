@@ -3,7 +3,8 @@
 //! The contract: what a user can say is drawn, the same for the same random numbers.
 
 use recurrent::{
-    Activation, Cell, Config, Dense, Directions, Embedding, GateActivation, InputKind, Join, Layer, LayerNorm,
+    Activation, Cell, Config, Dense, Directions, Embedding, EmbeddingUpdate, GateActivation, InputKind, Join, Layer,
+    LayerNorm, Recipe,
 };
 
 use super::random::Random;
@@ -139,4 +140,12 @@ fn with_columns(config: Config, random: &mut Random) -> Config {
         column.embedding = column.embedding.map(|embedding| embedding.with_padding(pads as usize % count));
     }
     if features.is_multiple_of(4) { config.dense_column("shape", 1 + features as usize / 4 % 3) } else { config }
+}
+
+/// The same recipe, by which only the rows of tables that occur are updated, for a network of which that can be said.
+pub fn lazy_if_it_can_be(recipe: Recipe, config: &Config) -> Recipe {
+    let has_table = matches!(config.layers.first(), Some(Layer::Embedding(_)))
+        || config.columns.iter().any(|column| column.embedding.is_some());
+    let lazy = has_table && !config.tied;
+    recipe.with_embedding_update(if lazy { EmbeddingUpdate::Lazy } else { EmbeddingUpdate::Exact })
 }

@@ -3,8 +3,12 @@
 //! It fills what the plan names as inputs and knows no arithmetic, but for a product with U that no plan leaves behind:
 //! what goes into an activation.
 
-use recurrent::internals::plan::{MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId};
-use recurrent::{BatchShape, Config, Directions, InputKind, Layout, Loss, Recipe};
+use std::collections::BTreeSet;
+
+use recurrent::internals::plan::{
+    MetricsRow, Plan, PlanId, PlanTensors, Purpose, StepParams, Target, TensorId, TokenTensors, UpdatedTable,
+};
+use recurrent::{BatchShape, Config, Directions, Embedding, InputKind, Layer, Layout, Loss, Recipe};
 
 use super::executor::Execute;
 use super::heads::{HeadLabels, Targets, head_label_count, head_losses, is_of_steps, with_head_losses};
@@ -131,6 +135,7 @@ pub fn for_heads(purpose: Purpose<'_>, config: &Config) -> Purpose<'static> {
         Purpose::Observe(layer) => Purpose::Observe(layer),
         Purpose::Evaluate(recipe) => Purpose::Evaluate(kept(recipe)),
         Purpose::Train(recipe) => Purpose::Train(kept(recipe)),
+        Purpose::TrainPart(recipe, rows) => Purpose::TrainPart(kept(recipe), rows),
     }
 }
 
@@ -156,13 +161,15 @@ pub struct Network<E: Execute> {
     pub config: Config,
     pub layout: Layout,
     pub target: Target,
+    /// The tables of which the last run updated some rows, and which these were.
+    updated: Vec<(UpdatedTable, Vec<u32>)>,
 }
 
 impl<E: Execute> Network<E> {
     /// A network whose parameters are not written yet.
     pub fn new(executor: E, config: &Config, target: Target) -> Self {
         let layout = Layout::new(config).expect("a configuration of a network");
-        Network { executor, config: config.clone(), layout, target }
+        Network { executor, config: config.clone(), layout, target, updated: Vec::new() }
     }
 
     /// Plans and allocates a run over windows of that size.
@@ -208,18 +215,46 @@ impl<E: Execute> Network<E> {
             executor.write_ids(*id, keys, &(0..len).map(|i| i.wrapping_mul(0x9e37_79b9)).collect::<Vec<_>>());
         }
         let rows = at.training.and_then(|training| training.rows_by_token);
-        let main = (&window.inputs, at.inputs, rows);
-        let columns = window.columns.iter().zip(&at.columns).map(|(of, to)| (of, to.input, to.rows_by_token));
+        let padding = |table: Option<&Embedding>| table.and_then(|table| table.padding).map(|token| token as u32);
+        let own = match self.config.layers.first() {
+            Some(Layer::Embedding(table)) => Some(table),
+            _ => None,
+        };
+        let main = (&window.inputs, at.inputs, rows, padding(own));
+        let columns = window.columns.iter().zip(&at.columns).zip(&self.config.columns);
+        let columns =
+            columns.map(|((of, to), column)| (of, to.input, to.rows_by_token, padding(column.embedding.as_ref())));
         let segment = at.training.map(|training| training.segment * window.batch);
-        for (inputs, to, rows) in std::iter::once(main).chain(columns) {
+        let mut all_updated = Vec::new();
+        for (inputs, to, rows, padding) in std::iter::once(main).chain(columns) {
             match inputs {
                 Inputs::Tokens(tokens) => executor.write_ids(*id, to, tokens),
                 Inputs::Dense(x) => executor.write(*id, to, x),
             }
-            if let (Some((order, starts)), Some(part), Inputs::Tokens(tokens)) = (rows, segment, inputs) {
+            if let (Some(rows), Some(part), Inputs::Tokens(tokens)) = (rows, segment, inputs) {
+                let TokenTensors { order, starts, updated } = rows;
+                let groups = plan.get(starts).shape[1] - 1;
+                let mut tokens = tokens.clone();
+                if let Some(table) = updated {
+                    // Of the rows that are wanted, ascending, each token is the number of its own; neither the
+                    // padding's is one of them nor what lies behind the end of a sequence.
+                    let counts = |row: usize, token: u32| {
+                        Some(token) != padding && row / window.batch < window.lengths[row % window.batch] as usize
+                    };
+                    let rows = tokens.iter().copied().enumerate();
+                    let wanted: BTreeSet<u32> = rows.filter(|(row, token)| counts(*row, *token)).map(|r| r.1).collect();
+                    let ids: Vec<u32> = wanted.into_iter().collect();
+                    for (row, token) in tokens.iter_mut().enumerate() {
+                        let number = ids.binary_search(token).ok().filter(|_| counts(row, *token));
+                        *token = number.unwrap_or(groups) as u32;
+                    }
+                    let padded: Vec<u32> = (0..groups).map(|at| ids.get(at).copied().unwrap_or(u32::MAX)).collect();
+                    executor.write_ids(*id, table.rows.ids, &padded);
+                    all_updated.push((table, ids));
+                }
                 let (mut rows_by_token, mut first) = (Vec::new(), Vec::new());
                 for tokens in tokens.chunks(part) {
-                    let (rows, firsts) = sort_by_token(tokens, plan.get(starts).shape[1] - 1);
+                    let (rows, firsts) = sort_by_token(tokens, groups);
                     first.extend(firsts.iter().map(|first| rows_by_token.len() as u32 + first));
                     rows_by_token.extend(rows);
                 }
@@ -241,6 +276,22 @@ impl<E: Execute> Network<E> {
             executor.write(*id, loss.step_params, &step_params.elements());
         }
         executor.run(*id);
+        self.updated = all_updated;
+    }
+
+    /// The gradient that the last run of a training left, as the layout places it.
+    pub fn gradients(&mut self, prepared: &Prepared) -> Vec<f64> {
+        let mut flat = self.read(prepared, prepared.at.training.expect("a training").gradients);
+        flat.resize(self.layout.buffer_len(), 0.0);
+        for (UpdatedTable { rows, gradients }, ids) in self.updated.clone() {
+            let values = self.read(prepared, gradients);
+            for (id, row) in ids.iter().zip(values.chunks_exact(rows.width)) {
+                flat[rows.offset + *id as usize * rows.width..][..rows.width].copy_from_slice(row);
+            }
+            let rest = &values[ids.len() * rows.width..];
+            assert!(rest.iter().all(|value| *value == 0.0), "a gradient of rows that there are not");
+        }
+        flat
     }
 
     /// Reads a tensor of a plan.

@@ -240,7 +240,7 @@ fn how_a_plan_is_cut_does_not_change_its_numbers() {
             net.write(&train, train.at.parameters, &parameters);
             net.run(&train, &window, step_into(SLOT));
             let metrics = net.metrics(&train, SLOT);
-            let gradients = net.read(&train, train.at.training.unwrap().gradients);
+            let gradients = net.gradients(&train);
             (slices(&train.plan), [metrics.loss, metrics.grad_norm, metrics.clip_scale, metrics.updates], gradients)
         });
         assert_eq!((cpu.0, webgpu.0), (1, 3));
@@ -269,7 +269,7 @@ fn positions_that_do_not_count_may_hold_anything() {
                 let parameters = random_parameters(&mut Random::new(9), &net.layout, 0.6);
                 net.write(&train, train.at.parameters, &parameters);
                 net.run(&train, &window, step_into(SLOT));
-                net.read(&train, train.at.training.unwrap().gradients)
+                net.gradients(&train)
             });
             assert_close("gradients", &dirty, &clean, EXACT);
         }
@@ -316,7 +316,7 @@ fn check_case(case: &Case<'_>) -> Prepared {
     net.write(&train, train.at.parameters, &parameters);
     net.run(&train, &window, step_into(SLOT));
     let metrics = net.metrics(&train, SLOT);
-    let gradients = net.read(&train, train.at.training.unwrap().gradients);
+    let gradients = net.gradients(&train);
     let state_gradient =
         config.recurrent_layers().next().unwrap().learned_initial_state.then(|| net.state_gradient(&train));
 

@@ -14,7 +14,7 @@ use recurrent::{Activation, Cell, Config, Directions, InputKind, Join, Layout, P
 use crate::common::compare::{ORACLE, check_close};
 use crate::common::fixture::{Fixture, LISTS, MATRIX};
 use crate::common::heads::with_head_losses;
-use crate::common::lists::mixed;
+use crate::common::lists::{lazy_if_it_can_be, mixed};
 use crate::common::network::{Network, Window, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::reference::{self, Results};
@@ -95,15 +95,20 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// What the f64 twin makes of a case.
-fn twin(Case { config, loss, parameters, window }: &Case) -> Results {
+fn twin(case: &Case) -> Results {
+    twin_by(case, |recipe| recipe)
+}
+
+/// The same by another recipe.
+fn twin_by(Case { config, loss, parameters, window }: &Case, change: impl Fn(Recipe) -> Recipe) -> Results {
     let mut network = Network::new(cpu::Executor::<f64>::new(), config, Target::cpu());
     let recipe = Recipe::new(*loss).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
-    let recipe = with_head_losses(recipe, config);
+    let recipe = change(with_head_losses(recipe, config));
     let train = network.prepare(Purpose::Train(&recipe), window.steps, window.batch);
     network.write(&train, train.at.parameters, parameters);
     network.run(&train, window, step_into(0));
     let infer = network.prepare(Purpose::Infer, window.steps, window.batch);
-    let gradients = network.read(&train, train.at.training.unwrap().gradients);
+    let gradients = network.gradients(&train);
     let (loss, state) = (network.metrics(&train, 0).loss, network.read(&train, train.at.state));
     network.run(&infer, window, step_into(0));
     let outputs = network.outputs(&infer, window);
@@ -137,6 +142,8 @@ fn the_f64_twin_computes_what_the_plain_oracle_computes() {
         let Case { config, loss, parameters, window } = &case;
         let want = reference::run(config, *loss, parameters, window);
         agree(&case, &twin(&case), &want).map_err(TestCaseError::fail)?;
+        let lazy = twin_by(&case, |recipe| lazy_if_it_can_be(recipe, config));
+        agree(&case, &lazy, &want).map_err(TestCaseError::fail)?;
     });
 }
 

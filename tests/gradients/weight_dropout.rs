@@ -36,7 +36,7 @@ fn trained(config: &Config, dropout: Dropout, parameters: &[f64], window: &Windo
     network.write(&train, train.at.parameters, parameters);
     network.run(&train, window, step_into(0));
     let evaluate = network.prepare(Purpose::Evaluate(&Recipe::new(Loss::CrossEntropy)), window.steps, window.batch);
-    let gradients = network.read(&train, train.at.training.unwrap().gradients);
+    let gradients = network.gradients(&train);
     let loss = network.metrics(&train, 0).loss;
     let masked = [0, 1].map(|layer| {
         let id = train.plan.find(&format!("weight_hh_l{layer}.masked"));

@@ -12,7 +12,7 @@ use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
-use recurrent::{Cell, Config, Directions, Error, GateActivation, InputKind, Join, Pool};
+use recurrent::{Cell, Config, Directions, EmbeddingUpdate, Error, GateActivation, InputKind, Join, Pool, Recurrent};
 
 use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
 
@@ -43,6 +43,21 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
         Recipe::new(Loss::MeanSquared).with_optimizer(Optimizer::sgd(0.9), 0.1),
         adam.with_dropout(Dropout::variational(0.1, 0.2).with_weights(0.3)),
     ];
+    // Tables that are updated by rows, a column's among them.
+    let tables = Config::new(InputKind::Tokens(70)).token_column("kind", 9, 5).embedding(7);
+    let tables = tables.layer(Recurrent::lstm(9)).outputs(3);
+    let lazy = recipes.clone().map(|recipe| recipe.with_embedding_update(EmbeddingUpdate::Lazy));
+    let segments = checkpointed.clone().with_embedding_update(EmbeddingUpdate::Lazy);
+    for recipe in lazy.iter().chain([&segments]) {
+        for purpose in [Purpose::Train(recipe), Purpose::TrainPart(recipe, 1 << 20)] {
+            for (steps, batch) in [(1, 1), (3, 2), (50, 32)] {
+                for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+                    let (plan, _) = Plan::new(&tables, purpose, steps, batch, &target).unwrap();
+                    check(&format!("{purpose:?} T={steps} B={batch} {target:?}"), &plan);
+                }
+            }
+        }
+    }
     let mut purposes =
         vec![Purpose::Infer, Purpose::Observe(0), evaluation(Loss::CrossEntropy), evaluation(Loss::MeanSquared)];
     purposes.extend(recipes.map(training));

@@ -14,7 +14,7 @@ use recurrent::{
 use crate::common::compare::{F32_NETWORK, F64, Tolerance, assert_close};
 use crate::common::executor::{Execute, gpu};
 use crate::common::heads::with_head_losses;
-use crate::common::lists::mixed;
+use crate::common::lists::{lazy_if_it_can_be, mixed};
 use crate::common::network::{Network, Window, random_parameters, step_into};
 use crate::common::random::Random;
 use crate::common::whole;
@@ -59,7 +59,7 @@ fn recipe(config: &Config, with_dropout: bool) -> Recipe {
     let recipe = with_head_losses(recipe, config);
     let between = if config.recurrent_layers().count() > 1 { 0.4 } else { 0.0 };
     let dropout = Dropout::variational(0.2, 0.3).with_outputs(between).with_weights(0.2);
-    recipe.with_dropout(if with_dropout { dropout } else { Dropout::NONE })
+    if with_dropout { lazy_if_it_can_be(recipe.with_dropout(dropout), config) } else { recipe }
 }
 
 /// Loss, norm, final state and gradients of a training step, the second on the same executor: what the first left must
@@ -75,7 +75,7 @@ fn step<E: Execute>(executor: E, config: &Config, target: Target, recipe: &Recip
     }
     let metrics = network.metrics(&train, 5);
     assert_eq!(metrics.updates, 1.0);
-    let gradients = network.read(&train, train.at.training.unwrap().gradients);
+    let gradients = network.gradients(&train);
     [vec![metrics.loss, metrics.grad_norm], network.read(&train, train.at.state), gradients]
 }
 

@@ -169,9 +169,11 @@ fn gradient_of_segments<E: Execute>(executor: E, term: f32) {
             loss_scale,
             step_params,
             parameter_flags,
+            first_flag: 0,
             gradients,
             segment,
             partials,
+            first_block: 0,
         }));
     }
     sums.check(executor, gradients, &[f64::from(term) * PARTS as f64]);
@@ -259,9 +261,11 @@ fn of_a_norm() {
             loss_scale,
             step_params,
             parameter_flags,
+            first_flag: 0,
             gradients,
             segment,
             partials,
+            first_block: 0,
         }));
         let (partials, clip) = (Some(partials), Clip::None);
         sums.push(Op::StepMetrics(StepMetrics {

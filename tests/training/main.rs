@@ -21,6 +21,7 @@ mod divergence;
 mod half;
 mod heads;
 mod initialisation;
+mod lazy;
 mod learned_initial_state;
 mod learning;
 mod long_sums;

@@ -81,6 +81,12 @@ fn faults_in_products_are_seen() {
         &by_rows,
         fault!(GatherGradient, op => op.table = op.table.map(|table| TableGradient { padding: None, ..table })),
     );
+    let of_some = Gathering { wanted: Some(3), draw: true, ..Gathering::ROWS };
+    let of_some = products::gather_gradient(&mut random, [50, 5, 7], 2, of_some);
+    seen(
+        &of_some,
+        fault!(GatherGradient, op => op.table = op.table.map(|table| TableGradient { rows: None, ..table })),
+    );
     let of_rows = products::gather(&mut random, [7, 5, 5], Gathering::ROWS);
     seen(&of_rows, fault!(Gather, op => op.by_rows = false));
     seen(&gather_gradient, fault!(GatherGradient, op => op.weight += 1));
@@ -289,4 +295,11 @@ fn faults_in_training_are_seen() {
     seen(&adam, fault!(Update, op => op.moments.swap(0, 1)));
     let sgd = training::update(&mut random, Optimizer::sgd(0.9), Clip::None, 257, true);
     seen(&sgd, fault!(Update, op => op.optimizer = Optimizer::rms_prop()));
+    let by_rows = training::update_rows(&mut random, Optimizer::adam(), Clip::None, [9, 5], &[2, 3, 8], true);
+    seen(&by_rows, fault!(Update, op => op.rows = None));
+    seen(&by_rows, fault!(Update, op => op.rows.iter_mut().for_each(|rows| rows.offset += 1)));
+    seen(&by_rows, fault!(Update, op => op.rows.iter_mut().for_each(|rows| rows.vocabulary = 8)));
+    let apart = training::combine_apart(&mut random, vec![f64::NAN; 300], false, [2.0, 1.0], &[], [13, 2]);
+    seen(&apart, fault!(ReduceGradients, op => op.first_flag -= 1));
+    seen(&apart, fault!(ReduceGradients, op => op.first_block = 1));
 }

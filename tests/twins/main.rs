@@ -155,6 +155,8 @@ fn gather_gradient() {
                     let options = Gathering { adds, padding, draw: slices == 2, apart, ..Gathering::ROWS };
                     products::gather_gradient(&mut random, sizes, slices, options).check();
                 }
+                let options = Gathering { wanted: Some(3), draw: slices != 2, ..Gathering::ROWS };
+                products::gather_gradient(&mut random, sizes, slices, options).check();
             }
         }
     }
@@ -368,6 +370,8 @@ fn combine_onto_what_is_there() {
             training::combine_onto(&mut random, there.clone(), true, [count, 1.0], &[]).check();
             let anew = training::combine_onto(&mut random, there, false, [count, 1.0], &[]);
             anew.check();
+            let there = random.reals(flat, 1.0);
+            training::combine_apart(&mut random, there, false, [count, 1.0], &[], [13, 2]).check();
             for adds in [false, true] {
                 training::combine_segment(&mut random, flat, count as usize, adds).check();
             }
@@ -464,6 +468,14 @@ fn update() {
             for flat in [1, 255, 256, 257, 1009] {
                 for finite in [true, false] {
                     training::update(&mut random, optimizer, clip, flat, finite).check();
+                }
+            }
+            training::update_part(&mut random, optimizer, clip, (600, 511), true, None).check();
+            for (sizes, ids) in
+                [([1, 1], &[0][..]), ([7, 5], &[1, 3, 6, u32::MAX]), ([40, 64], &[0, 8, 39]), ([9, 3], &[9, 9])]
+            {
+                for finite in [true, false] {
+                    training::update_rows(&mut random, optimizer, clip, sizes, ids, finite).check();
                 }
             }
         }

@@ -3,7 +3,7 @@
 use recurrent::Activation;
 use recurrent::internals::plan::{
     Activate, ActivateGradient, DropoutDraw, Gather, GatherGradient, MatMul, Normalize, NormalizeGradient,
-    NormalizeWeightGradient, Op, ProductTile, TableGradient, Transpose, View, WeightGradient,
+    NormalizeWeightGradient, Op, ProductTile, TableGradient, TableRows, Transpose, View, WeightGradient,
 };
 
 use crate::case::Case;
@@ -129,12 +129,22 @@ pub struct Gathering {
     pub padding: Option<usize>,
     /// What lies between the rows that are gathered, or whose gradient is read.
     pub apart: usize,
+    /// Of a gradient whether the tokens are every so many of a larger vocabulary; by rows.
+    pub wanted: Option<u32>,
 }
 
 impl Gathering {
     /// From the first token on, with a bias and without dropout.
-    pub const PLAIN: Gathering =
-        Gathering { bias: true, draw: false, first: 0, by_rows: false, adds: false, padding: None, apart: 0 };
+    pub const PLAIN: Gathering = Gathering {
+        bias: true,
+        draw: false,
+        first: 0,
+        by_rows: false,
+        adds: false,
+        padding: None,
+        apart: 0,
+        wanted: None,
+    };
     /// The same by rows.
     pub const ROWS: Gathering = Gathering { bias: false, by_rows: true, ..Gathering::PLAIN };
 
@@ -249,6 +259,11 @@ pub fn gather_gradient(
     let order = case.ids("order", rows_by_token);
     let starts = case.ids("starts", first);
     let draw = options.draw(random, &mut case);
+    let rows = options.wanted.map(|apart| {
+        let ids = (0..vocabulary as u32).map(|v| v * apart).collect();
+        let all = vocabulary * apart as usize;
+        TableRows { ids: case.ids("rows", ids), vocabulary: all, offset: 0, width: m }
+    });
     let at = Slices::new(count, m * vocabulary, if options.bias { m } else { 0 });
     let slices = if options.adds {
         let mut held = vec![f64::NAN; count * at.flat];
@@ -260,7 +275,7 @@ pub fn gather_gradient(
     };
     let (weight, bias, batch) = (at.weight, options.bias.then_some(at.bias), BATCH);
     let Gathering { adds, padding, .. } = options;
-    let table = options.by_rows.then_some(TableGradient { adds, padding });
+    let table = options.by_rows.then_some(TableGradient { adds, padding, rows });
     case.with(Op::GatherGradient(GatherGradient {
         d,
         order,

@@ -2,7 +2,7 @@
 
 use recurrent::internals::plan::{
     FROZEN, GradientSegment, LossGradient, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Op, ReduceGradients,
-    StepMetrics, StepParams, TensorId, Update, UpdateLossScale, View,
+    StepMetrics, StepParams, TableRows, TensorId, Update, UpdateLossScale, View,
 };
 use recurrent::recipe::{Clip, Loss, Optimizer};
 
@@ -104,8 +104,20 @@ pub fn combine_onto(
     [count, bound]: [f64; 2],
     replaced: &[(usize, f64)],
 ) -> Case {
+    combine_apart(random, gradients, keep, [count, bound], replaced, [0, 0])
+}
+
+/// The same whose flags, and blocks, stand behind so many others and before as many.
+pub fn combine_apart(
+    random: &mut Random,
+    gradients: Vec<f64>,
+    keep: bool,
+    [count, bound]: [f64; 2],
+    replaced: &[(usize, f64)],
+    [first_flag, first_block]: [usize; 2],
+) -> Case {
     let (flat, count) = (gradients.len(), count as usize);
-    let name = format!("combine {flat} in {count} slices in ±{bound:e}, {replaced:?}, keep {keep}");
+    let name = format!("combine {flat} in {count} slices in ±{bound:e}, {replaced:?}, keep {keep} at {first_flag}");
     let mut case = Case::new(name);
     let mut values = random.reals(count * flat, bound);
     replaced.iter().for_each(|&(at, value)| values[at] = value);
@@ -120,19 +132,22 @@ pub fn combine_onto(
     let tolerance = Tolerance { least: bound, ..F32_SUM };
     let gradients = case.in_out("gradients", &[flat], gradients, runs.map(|run| (run, tolerance)).collect());
     let step_params = case.real("step_params", &[StepParams::LEN], step_params(f64::NAN, keep, false));
-    let parameter_flags = case.ids("parameter_flags", bits);
+    let others = vec![FROZEN; first_flag];
+    let parameter_flags = case.ids("parameter_flags", [others.clone(), bits, others].concat());
     (0..flat).filter(|at| !finite.contains(at)).for_each(|at| case.leave_free(gradients, at..at + 1));
     let blocks = flat.div_ceil(ReduceGradients::BLOCK);
-    let apart = (0..blocks * NormPartial::LEN).map(|at| at..at + 1);
-    let partials = case.out("partials", &[blocks, NormPartial::LEN], apart, F32_POINTWISE);
+    let apart = (0..blocks * NormPartial::LEN).map(|at| first_block * NormPartial::LEN + at).map(|at| at..at + 1);
+    let partials = case.out("partials", &[blocks + 2 * first_block, NormPartial::LEN], apart, F32_POINTWISE);
     case.with(Op::ReduceGradients(ReduceGradients {
         slices,
         loss_scale: None,
         step_params,
         parameter_flags,
+        first_flag,
         gradients,
         segment: None,
         partials,
+        first_block,
     }))
 }
 
@@ -234,7 +249,42 @@ pub fn partials(random: &mut Random, blocks: usize, largest: f64) -> Vec<f64> {
 /// A step of an optimiser over `flat` elements, some of them frozen and some that do not decay; `finite` is the flag of
 /// the metrics.
 pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize, finite: bool) -> Case {
-    let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {flat} elements, finite {finite}"));
+    update_part(random, optimizer, clip, (flat, flat), finite, None)
+}
+
+/// The same over rows of a table of `vocabulary` rows of `width`, which has others' elements around it; as many rows of
+/// the gradient as the ids say nothing of are nobody's.
+pub fn update_rows(
+    random: &mut Random,
+    optimizer: Optimizer,
+    clip: Clip,
+    [vocabulary, width]: [usize; 2],
+    ids: &[u32],
+    finite: bool,
+) -> Case {
+    let offset = 11;
+    let elements = (offset + vocabulary * width + 6, ids.len() * width);
+    update_part(random, optimizer, clip, elements, finite, Some(([vocabulary, width, offset], ids)))
+}
+
+/// Of `flat` elements, as far as there is a gradient; or of the rows of a table.
+pub fn update_part(
+    random: &mut Random,
+    optimizer: Optimizer,
+    clip: Clip,
+    (flat, elements): (usize, usize),
+    finite: bool,
+    rows: Option<([usize; 3], &[u32])>,
+) -> Case {
+    let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {elements} of {flat}, finite {finite}, {rows:?}"));
+    let mut changes = vec![rows.is_none(); elements];
+    changes.resize(flat, false);
+    let rows = rows.map(|([vocabulary, width, offset], ids)| {
+        for id in ids.iter().filter(|id| (**id as usize) < vocabulary) {
+            changes[offset + *id as usize * width..][..width].fill(true);
+        }
+        TableRows { ids: case.ids("rows", ids.to_vec()), vocabulary, offset, width }
+    });
     let slot = 517;
     let step_params = StepParams {
         learning_rate: 0.05,
@@ -246,31 +296,30 @@ pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize
     let step_params = step_params.map(|v| f64::from(v as f32)).elements().to_vec();
     let step_params = case.real("step_params", &[StepParams::LEN], step_params);
     let bits = random.ids(flat, 4);
-    let frozen: Vec<_> = (0..flat).filter(|&at| bits[at] & FROZEN != 0).collect();
+    let kept: Vec<_> = (0..flat).filter(|&at| bits[at] & FROZEN != 0 || !changes[at]).collect();
     let parameter_flags = case.ids("parameter_flags", bits);
     let row = MetricsRow { clip_scale: 0.375, updates: if finite { 1.0 } else { 0.0 }, ..UNREAD };
-    let rows = metrics_with(slot, row);
-    let metrics = case.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], rows);
+    let metrics = case.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], metrics_with(slot, row));
     // The first element has no gradient and never had: 0 / 0 but for an ε.
-    let mut drawn = || {
-        let mut values = random.reals(flat, 1.0);
+    let mut drawn = |len: usize| {
+        let mut values = random.reals(len, 1.0);
         values[0] = 0.0;
         values
     };
-    let gradients = case.real("gradients", &[flat], drawn());
+    let gradients = case.real("gradients", &[elements], drawn(elements));
     let tolerance = if finite { F32_POINTWISE } else { EXACT };
     let mut changed = |name: &str, values: Vec<f64>| -> TensorId {
-        let kept = frozen.iter().map(|&at| (at..at + 1, EXACT));
+        let kept = kept.iter().map(|&at| (at..at + 1, EXACT));
         case.in_out(name, &[flat], values, kept.chain([(0..flat, tolerance)]).collect())
     };
-    let parameters = changed("parameters", drawn().into_iter().map(|v| f64::from((v - 0.5) as f32)).collect());
+    let parameters = changed("parameters", drawn(flat).into_iter().map(|v| f64::from((v - 0.5) as f32)).collect());
     // A mean of squares is not negative; the first moment of Adam and the velocity may be.
     let squares = |values: Vec<f64>| values.into_iter().map(|v| f64::from((v * v) as f32)).collect();
     let moments = match optimizer {
-        Optimizer::Sgd { .. } => vec![changed("velocity", drawn())],
-        Optimizer::RmsProp { .. } => vec![changed("square", squares(drawn()))],
+        Optimizer::Sgd { .. } => vec![changed("velocity", drawn(flat))],
+        Optimizer::RmsProp { .. } => vec![changed("square", squares(drawn(flat)))],
         Optimizer::Adam { .. } => {
-            vec![changed("first", drawn()), changed("second", squares(drawn()))]
+            vec![changed("first", drawn(flat)), changed("second", squares(drawn(flat)))]
         }
         _ => unreachable!("an optimiser that the tests do not know"),
     };
@@ -280,6 +329,7 @@ pub fn update(random: &mut Random, optimizer: Optimizer, clip: Clip, flat: usize
         step_params,
         metrics,
         gradients,
+        rows,
         parameter_flags,
         parameters,
         moments,

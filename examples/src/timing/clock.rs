@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{
-    Batch, BatchShape, Device, InputKind, Model, Profile, Sequences, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Device, InputKind, Model, Profile, Recipe, Sequences, StreamingPredictor, Targets, Trainer,
 };
 
-use super::work::{Phase, Work, recipe};
+use super::work::{Phase, Work};
 
 /// Before the clock starts: the first repeat compiles kernels and fills caches.
 pub const WARM_UP: usize = 3;
@@ -41,6 +41,7 @@ pub struct Median {
 /// A network and what it is fed.
 pub struct Subject {
     model: Model,
+    recipe: Recipe,
     steps: usize,
     batch: usize,
     window: Batch,
@@ -72,13 +73,13 @@ impl Subject {
         };
         let y = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
         let window = Batch::new(sequences, Targets::Classes(y));
-        Ok(Subject { model, steps, batch, window, first })
+        Ok(Subject { model, recipe: work.recipe(), steps, batch, window, first })
     }
 
     /// Returns what a phase repeats on a device; a call of it returns when its result is there.
     pub fn on(&self, device: &Device, phase: Phase) -> Result<Box<dyn FnMut() -> Result<()> + '_>> {
         if phase == Phase::Train {
-            let mut trainer = Trainer::new(device, &self.model, recipe())?;
+            let mut trainer = Trainer::new(device, &self.model, self.recipe.clone())?;
             return Ok(Box::new(move || {
                 trainer.step(&self.window)?;
                 // The call that waits: without it the clock would stop before the device does.
@@ -94,7 +95,7 @@ impl Subject {
 
     /// Measures where the time of a training step goes, of one after the warm-up.
     pub fn profile(&self, device: &Device) -> Result<Profile> {
-        let mut trainer = Trainer::new(device, &self.model, recipe())?;
+        let mut trainer = Trainer::new(device, &self.model, self.recipe.clone())?;
         for _ in 0..WARM_UP {
             trainer.step(&self.window)?;
             trainer.metrics()?;

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use recurrent::internals::plan::{Plan, Purpose, Target};
-use recurrent::{Clip, Config, InputKind, Layout, Loss, Optimizer, Pool, Recipe, Recurrent};
+use recurrent::{Clip, Config, EmbeddingUpdate, InputKind, Layout, Loss, Optimizer, Pool, Recipe, Recurrent};
 
 /// What is timed where nothing else is asked for: each cell at one size, one sequence alone, and a size at which a GPU
 /// has something to do.
@@ -17,7 +17,7 @@ pub const DEFAULT: [&str; 6] = [
     "gru:64,64,128,256,64",
 ];
 
-/// The rows of the embeddings of the networks of several layers.
+/// The rows of the embeddings of the networks of several layers, where nobody says how many.
 const TOKENS: usize = 10_000;
 
 /// What is done with a network.
@@ -68,22 +68,25 @@ pub struct Work {
 }
 
 impl Work {
-    /// Parses `CELL:B,T,I,H,V` or `NAME:B,T`.
+    /// Parses `CELL:B,T,I,H,V`, `NAME:B,T` or, with so many tokens in place of 10,000, `NAME:B,T,TOKENS`.
     pub fn parse(text: &str) -> Result<Self> {
         let expected = || {
             format!(
-                "`{text}` is not work, expected CELL:B,T,I,H,V or NAME:B,T, elman:16,64,64,128,64 or words:20,35 say"
+                "`{text}` is not work, expected CELL:B,T,I,H,V, NAME:B,T or NAME:B,T,TOKENS, elman:16,64,64,128,64 or \
+                 words:20,35 say"
             )
         };
         let (cell, sizes) = text.split_once(':').with_context(expected)?;
         let sizes: Vec<&str> = sizes.split(',').collect();
         let number = |text: &&str| text.parse::<usize>().with_context(|| format!("`{text}` is not a size"));
         let sizes = sizes.iter().map(number).collect::<Result<Vec<_>>>().with_context(expected)?;
-        if let Some(network) = Work::of_layers(cell) {
-            let [batch, steps] = sizes[..] else {
-                return Err(anyhow!("{} sizes given, expected 2: B and T", sizes.len())).with_context(expected);
+        let tokens = sizes.get(2).copied().unwrap_or(TOKENS);
+        if let Some(network) = Work::of_layers(cell, tokens) {
+            let ([batch, steps] | [batch, steps, _]) = sizes[..] else {
+                let given = sizes.len();
+                return Err(anyhow!("{given} sizes given, expected B and T, and TOKENS or not")).with_context(expected);
             };
-            ensure!(batch > 0 && steps > 0, "`{text}`: B or T is 0, expected at least 1");
+            ensure!(batch > 0 && steps > 0 && tokens > 0, "`{text}`: a size is 0, expected at least 1");
             return Ok(Work { batch, steps, ..network });
         }
         let sizes: [usize; 5] = sizes
@@ -99,7 +102,7 @@ impl Work {
             "lstm" => Config::lstm,
             "gru" => Config::gru,
             _ => {
-                let expected = "elman, lstm or gru, or a network words, words-tied or classes";
+                let expected = "elman, lstm or gru, or a network words, words-tied, classes or classes-lazy";
                 return Err(anyhow!("`{text}`: there is no cell `{cell}`, expected {expected}"));
             }
         };
@@ -111,22 +114,22 @@ impl Work {
     }
 
     /// Returns the network of several layers that has that name, its B and T not said yet.
-    fn of_layers(name: &str) -> Option<Self> {
-        let input = InputKind::Tokens(TOKENS);
+    fn of_layers(name: &str, tokens: usize) -> Option<Self> {
+        let input = InputKind::Tokens(tokens);
         let (config, hidden, every_step, at_the_end) = match name {
             "words" | "words-tied" => {
                 let config = Config::new(input).embedding(256).layer(Recurrent::lstm(512)).layer(Recurrent::lstm(256));
-                let config = config.outputs(TOKENS);
+                let config = config.outputs(tokens);
                 let config = if name == "words" { config } else { config.tied() };
-                (config, 512, 4 * 512 * (256 + 512) + 4 * 256 * (512 + 256) + 256 * TOKENS, None)
+                (config, 512, 4 * 512 * (256 + 512) + 4 * 256 * (512 + 256) + 256 * tokens, None)
             }
-            "classes" => {
+            "classes" | "classes-lazy" => {
                 let config = Config::new(input).embedding(128).layer(Recurrent::gru(128).bidirectional());
                 (config.pool(Pool::Max).outputs(5), 128, 2 * 3 * 128 * (128 + 128), Some(2 * 128 * 5))
             }
             _ => return None,
         };
-        let (cell, inputs, classes, batch, steps) = (name.to_owned(), TOKENS, config.outputs, 0, 0);
+        let (cell, inputs, classes, batch, steps) = (name.to_owned(), tokens, config.outputs, 0, 0);
         Some(Work { cell, batch, steps, inputs, hidden, classes, config, every_step, at_the_end })
     }
 
@@ -138,6 +141,15 @@ impl Work {
     /// Returns how many labels a window has, or `None` where that is more than there are numbers.
     pub fn labels(&self) -> Option<usize> {
         if self.at_the_end.is_some() { Some(self.batch) } else { self.steps.checked_mul(self.batch) }
+    }
+
+    /// Returns how the network is trained.
+    pub fn recipe(&self) -> Recipe {
+        let lazy = self.cell == "classes-lazy";
+        Recipe::new(Loss::CrossEntropy)
+            .with_clip(Clip::Norm(1.0))
+            .with_optimizer(Optimizer::adam(), 1e-3)
+            .with_embedding_update(if lazy { EmbeddingUpdate::Lazy } else { EmbeddingUpdate::Exact })
     }
 
     /// G.
@@ -165,8 +177,8 @@ impl Work {
     /// Same as [`Plan::new`]: the sizes are those of a training's tensors; a network of several layers.
     pub fn bytes(&self, phase: Phase) -> Result<f64> {
         ensure!(!self.is_of_layers(), "{self}: the traffic of several layers is not counted, so there is no floor");
-        let (steps, purpose) = (self.steps_of(phase), Purpose::Train(&recipe()));
-        let (plan, tensors) = Plan::new(&self.config, purpose, steps, self.batch, &Target::cpu())?;
+        let (steps, recipe) = (self.steps_of(phase), self.recipe());
+        let (plan, tensors) = Plan::new(&self.config, Purpose::Train(&recipe), steps, self.batch, &Target::cpu())?;
         let bytes = |tensor| plan.get(tensor).bytes() as f64;
         let named = |name| Ok::<_, anyhow::Error>(bytes(plan.find(name).with_context(|| format!("no `{name}`"))?));
         // Not the flat tensor, in which there are gaps.
@@ -199,9 +211,4 @@ impl std::fmt::Display for Work {
         let Work { cell, batch, steps, inputs, hidden, classes, .. } = self;
         write!(f, "{cell} B{batch} T{steps} I{inputs} H{hidden} V{classes}")
     }
-}
-
-/// Returns how the network is trained.
-pub fn recipe() -> Recipe {
-    Recipe::new(Loss::CrossEntropy).with_clip(Clip::Norm(1.0)).with_optimizer(Optimizer::adam(), 1e-3)
 }

@@ -6,7 +6,7 @@ use super::{
     Command, Kernel,
     dropout::{Drawn, drawn},
     launch::{
-        check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader,
+        check_len, check_min_len, contiguous_offset, dispatch, matrix, offset_in_bounds, params, parts, read, shader,
         strided_offset, tensor, tile_count, to_u32, write,
     },
 };
@@ -56,6 +56,8 @@ params!(GradientParams {
     threshold: u32,
     kept: f32,
     by_rows: u32,
+    has_rows: u32,
+    tokens: u32,
     adds: u32,
     padding: u32,
     skip: u32,
@@ -66,7 +68,7 @@ params!(GradientParams {
 pub(super) static GATHER_GRADIENT: Kernel = Kernel::new::<GradientParams>(
     "gather_gradient",
     &[shader!("gather_gradient.wgsl"), shader!("random.wgsl"), shader!("carry.wgsl"), shader!("math.wgsl")],
-    &[read("d").of("D"), read("order"), read("starts"), read("keys"), write("slices")],
+    &[read("d").of("D"), read("order"), read("starts"), read("keys"), read("rows"), write("slices")],
 )
 .workgroup([32, 8, 1]);
 
@@ -113,6 +115,8 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
     check_min_len(plan, op.order, rows, &[])?;
     let Drawn { has_mask, site, threshold, kept } = drawn(plan, op.draw.as_ref())?;
     let has_bias = u32::from(op.bias.is_some());
+    let wanted = op.table.and_then(|table| table.rows);
+    wanted.map_or(Ok(()), |rows| check_len(plan, rows.ids, &[vocabulary]))?;
     let params = GradientParams {
         rows: to_u32(rows)?,
         columns: to_u32(columns)?,
@@ -132,6 +136,8 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
         threshold,
         kept,
         by_rows: u32::from(op.table.is_some()),
+        has_rows: u32::from(wanted.is_some()),
+        tokens: to_u32(wanted.map_or(vocabulary, |rows| rows.vocabulary))?,
         adds: u32::from(op.table.is_some_and(|table| table.adds)),
         padding: op.table.and_then(|table| table.padding).map_or(Ok(u32::MAX), to_u32)?,
         ..GradientParams::default()
@@ -139,9 +145,10 @@ pub(super) fn gather_gradient(plan: &Plan, op: &GatherGradient, cut: Cut) -> Res
     // One more group than there are tokens: that of the bias.
     let workgroups = (tile_count(vocabulary, 1) + u64::from(has_bias)) * tile_count(columns, COLUMNS);
     let keys = op.draw.map_or(op.order, |draw| draw.keys);
+    let ids = wanted.map_or(op.order, |rows| rows.ids);
     let run = |(skip, count): (usize, usize)| {
         let params = GradientParams { skip: to_u32(skip)?, count: to_u32(count)?, ..params };
-        let tensors = vec![op.d.tensor, op.order, op.starts, keys, op.slices];
+        let tensors = vec![op.d.tensor, op.order, op.starts, keys, ids, op.slices];
         dispatch(plan, &GATHER_GRADIENT, tensors, &params, workgroups, slices)
     };
     parts(cut, rows.div_ceil(slices)).map(run).collect()

@@ -5,11 +5,13 @@
 
 use super::{
     Command, Kernel,
-    launch::{check_len, check_min_len, dispatch, params, read, shader, tensor, tile_count, to_u32, write},
+    launch::{
+        check_len, check_min_len, dispatch, offset_in_bounds, params, read, shader, tensor, tile_count, to_u32, write,
+    },
     update::positive,
 };
 use crate::error::{Error, Result};
-use crate::plan::{METRICS_SLOTS, MetricsRow, Plan, StepParams, Update};
+use crate::plan::{METRICS_SLOTS, MetricsRow, Plan, StepParams, TableRows, Update};
 use crate::recipe::{Clip, Optimizer};
 
 /// The kernel of an optimiser by its file, its settings and its moments.
@@ -27,6 +29,7 @@ macro_rules! optimizer {
                 read("step_params").record(StepParams::RECORD),
                 read("metrics").record(MetricsRow::RECORD),
                 read("gradients"),
+                read("rows"),
                 read("parameter_flags"),
                 write("parameters"),
                 $(write($moment)),*
@@ -35,15 +38,27 @@ macro_rules! optimizer {
     };
 }
 
-params!(SgdParams { flat: u32, slots: u32, by_value: u32, bound: f32, momentum: f32 });
+params!(SgdParams {
+    elements: u32,
+    slots: u32,
+    by_value: u32,
+    bound: f32,
+    width: u32,
+    table_offset: u32,
+    vocabulary: u32,
+    momentum: f32,
+});
 
 static SGD: Kernel = optimizer!("sgd", SgdParams, ["velocity"]);
 
 params!(RmsPropParams {
-    flat: u32,
+    elements: u32,
     slots: u32,
     by_value: u32,
     bound: f32,
+    width: u32,
+    table_offset: u32,
+    vocabulary: u32,
     alpha: f32,
     one_minus_alpha: f32,
     epsilon: f32,
@@ -52,10 +67,13 @@ params!(RmsPropParams {
 static RMS_PROP: Kernel = optimizer!("rms_prop", RmsPropParams, ["square"]);
 
 params!(AdamParams {
-    flat: u32,
+    elements: u32,
     slots: u32,
     by_value: u32,
     bound: f32,
+    width: u32,
+    table_offset: u32,
+    vocabulary: u32,
     beta1: f32,
     one_minus_beta1: f32,
     beta2: f32,
@@ -73,9 +91,18 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let len = tensor(plan, op.parameters)?.len();
     check_len(plan, op.step_params, &[StepParams::LEN])?;
     check_min_len(plan, op.metrics, METRICS_SLOTS, &[MetricsRow::LEN])?;
-    for flat in op.moments.iter().chain([&op.gradients, &op.parameter_flags]) {
+    for flat in op.moments.iter().chain([&op.parameter_flags]) {
         check_len(plan, *flat, &[len])?;
     }
+    let elements = tensor(plan, op.gradients)?.len();
+    let (width, table_offset, vocabulary) = match op.rows {
+        None => offset_in_bounds("gradients", 0, [1, elements], len).map(|_| (0, 0, 0))?,
+        Some(TableRows { ids, vocabulary, offset, width }) => {
+            check_len(plan, op.gradients, &[tensor(plan, ids)?.len(), width])?;
+            let table_offset = offset_in_bounds("a table", offset, [vocabulary, width], len)?;
+            (to_u32(width)?, table_offset, to_u32(vocabulary)?)
+        }
+    };
     if op.moments.len() != op.optimizer.moment_count() {
         let (needed, given) = (op.optimizer.moment_count(), op.moments.len());
         return Err(Error::Config(format!("{:?} keeps {needed} moments and is given {given}", op.optimizer)));
@@ -84,22 +111,27 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
         Clip::Value(bound) => (1, positive(bound)),
         _ => (0, 0.0),
     };
-    let (flat, slots) = (to_u32(len)?, to_u32(METRICS_SLOTS)?);
-    let mut tensors = vec![op.step_params, op.metrics, op.gradients, op.parameter_flags, op.parameters];
+    let (workgroups, elements, slots) = (tile_count(elements, 256), to_u32(elements)?, to_u32(METRICS_SLOTS)?);
+    // Something must be bound where there are no rows.
+    let rows = op.rows.map_or(op.parameter_flags, |rows| rows.ids);
+    let mut tensors = vec![op.step_params, op.metrics, op.gradients, rows, op.parameter_flags, op.parameters];
     tensors.extend(&op.moments);
-    let workgroups = tile_count(len, 256);
     // 1 − α and 1 − β are taken in f64, as PyTorch does: in f32 they would lose half of their digits.
     match op.optimizer {
         Optimizer::Sgd { momentum } => {
-            let params = SgdParams { flat, slots, by_value, bound, momentum: momentum as f32 };
+            let momentum = momentum as f32;
+            let params = SgdParams { elements, slots, by_value, bound, width, table_offset, vocabulary, momentum };
             dispatch(plan, &SGD, tensors, &params, workgroups, 1)
         }
         Optimizer::RmsProp { alpha, epsilon } => {
             let params = RmsPropParams {
-                flat,
+                elements,
                 slots,
                 by_value,
                 bound,
+                width,
+                table_offset,
+                vocabulary,
                 alpha: alpha as f32,
                 one_minus_alpha: (1.0 - alpha) as f32,
                 epsilon: positive(epsilon),
@@ -108,10 +140,13 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
         }
         Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
             let params = AdamParams {
-                flat,
+                elements,
                 slots,
                 by_value,
                 bound,
+                width,
+                table_offset,
+                vocabulary,
                 beta1: beta1 as f32,
                 one_minus_beta1: (1.0 - beta1) as f32,
                 beta2: beta2 as f32,

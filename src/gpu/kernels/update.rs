@@ -16,7 +16,15 @@ use crate::plan::{
 };
 use crate::recipe::Clip;
 
-params!(ReduceGradientsParams { flat: u32, slices: u32, adds: u32, has_loss_scale: u32, zero: u32 });
+params!(ReduceGradientsParams {
+    flat: u32,
+    slices: u32,
+    adds: u32,
+    has_loss_scale: u32,
+    first_flag: u32,
+    first_block: u32,
+    zero: u32,
+});
 
 pub(super) static REDUCE_GRADIENTS: Kernel = Kernel::new::<ReduceGradientsParams>(
     "reduce_gradients",
@@ -103,13 +111,22 @@ pub(super) static UPDATE_LOSS_SCALE: Kernel = Kernel::new::<UpdateLossScaleParam
 pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Command> {
     let [slices, flat] = matrix(plan, op.slices)?;
     check_len(plan, op.step_params, &[StepParams::LEN])?;
-    check_len(plan, op.parameter_flags, &[flat])?;
+    let flags = tensor(plan, op.parameter_flags)?.len();
+    let first_flag = offset_in_bounds("parameter_flags", op.first_flag, [1, flat], flags)?;
     check_len(plan, op.gradients, &[flat])?;
-    check_len(plan, op.partials, &[flat.div_ceil(ReduceGradients::BLOCK), NormPartial::LEN])?;
+    let blocks = tensor(plan, op.partials)?.len() / NormPartial::LEN;
+    let own = [1, ReduceGradients::blocks(flat)];
+    let first_block = offset_in_bounds("partials", op.first_block, own, blocks)?;
     op.loss_scale.map_or(Ok(()), |loss_scale| check_len(plan, loss_scale, &[LossScale::LEN]))?;
     let (flat_number, slices, has_loss_scale) = (to_u32(flat)?, to_u32(slices)?, u32::from(op.loss_scale.is_some()));
-    let params =
-        ReduceGradientsParams { flat: flat_number, slices, has_loss_scale, ..ReduceGradientsParams::default() };
+    let params = ReduceGradientsParams {
+        flat: flat_number,
+        slices,
+        has_loss_scale,
+        first_flag,
+        first_block,
+        ..ReduceGradientsParams::default()
+    };
     // Something must be bound where nothing is scaled.
     let mut tensors = vec![
         op.slices,

@@ -192,3 +192,10 @@ pub(crate) enum Draw {
     /// One.
     One,
 }
+
+impl Draw {
+    /// Whether it is a table, of which a step reads some rows and, where no read-out is tied to it, changes no others.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Draw::Normal | Draw::Padded { tied: false, .. })
+    }
+}

@@ -6,7 +6,8 @@ use super::{Builder, ForwardTensors, LossTensors, MOMENTS, TrainingTensors};
 use crate::error::Result;
 use crate::model::modules;
 use crate::plan::{
-    DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, Update, UpdateLossScale, ZeroTensor,
+    DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId, Update, UpdateLossScale,
+    UpdatedTable, ZeroTensor,
 };
 use crate::recipe::Recipe;
 
@@ -21,24 +22,18 @@ impl Builder<'_> {
             unreachable!("a training without a loss")
         };
         self.phase = Phase::Backward;
-        let flat = self.layout.buffer_len();
+        let lazy = self.updated_rows.is_some();
+        let flat = if lazy { self.layout.dense_len() } else { self.layout.buffer_len() };
         let rows = self.segment * self.batch;
         let slices = self.config.recurrent_layers().map(|l| self.target.slices(rows, (l.gates(), l.hidden), flat));
         let cut = slices.max().unwrap_or(1);
         // Kept, because the gaps between parameters are nobody's and stay zero.
         let slices = self.real("gradient_slices", &[cut, flat], Lifetime::Scratch)?;
         let gradients = self.real("gradients", &[flat], Lifetime::Shared)?;
-        let parameter_flags = self.plan.tensor("parameter_flags", &[flat], DType::U32, Lifetime::Shared)?;
-        let partials = self.real(
-            "norm_partials",
-            &[flat.div_ceil(ReduceGradients::BLOCK), NormPartial::LEN],
-            Lifetime::Transient,
-        )?;
-        // Kept, because segments add to it.
-        let excess = match self.segment < self.steps {
-            true => Some(self.real("gradients_excess", &[flat], Lifetime::Scratch)?),
-            false => None,
-        };
+        let parameter_flags =
+            self.plan.tensor("parameter_flags", &[self.layout.buffer_len()], DType::U32, Lifetime::Shared)?;
+        let tables = self.updated_tables()?;
+        let reductions = self.reductions((slices, gradients), &tables, (parameter_flags, step_params))?;
         if recipe.trace {
             let shape = [self.directions_below(self.config.layers.len()), self.steps];
             self.trace = Some(self.real("trace", &shape, Lifetime::Scratch)?);
@@ -80,22 +75,16 @@ impl Builder<'_> {
             if first == 0 {
                 self.phase = Phase::Update;
             }
-            let loss_scale = self.loss_scale;
-            let combined = excess.map(|excess| GradientSegment { excess, adds: !is_last });
-            self.push(Op::ReduceGradients(ReduceGradients {
-                slices,
-                loss_scale,
-                step_params,
-                parameter_flags,
-                gradients,
-                segment: combined,
-                partials,
-            }));
+            for reduction in &reductions {
+                let segment = reduction.segment.map(|segment| GradientSegment { adds: !is_last, ..segment });
+                self.push(Op::ReduceGradients(ReduceGradients { segment, ..reduction.clone() }));
+            }
         }
-        self.measure(losses, Some((partials, recipe.clip)))?;
+        let partials = reductions.first().map(|reduction| (reduction.partials, recipe.clip));
+        self.measure(losses, partials)?;
         let mut moments = Vec::new();
         for name in MOMENTS.iter().take(recipe.optimizer.moment_count()) {
-            moments.push(self.real(name, &[flat], Lifetime::Shared)?);
+            moments.push(self.real(name, &[self.layout.buffer_len()], Lifetime::Shared)?);
         }
         let (keys, loss_scale, segment, trace) = (self.keys, self.loss_scale, self.segment, self.trace);
         let rows_by_token = self.rows_by_token;
@@ -110,22 +99,66 @@ impl Builder<'_> {
             trace,
             loss_scale,
         };
-        self.plan.push(
-            Phase::Update,
-            Op::Update(Update {
-                optimizer: recipe.optimizer,
-                clip: recipe.clip,
-                step_params,
-                metrics,
-                gradients,
-                parameter_flags,
-                parameters: self.parameters,
-                moments,
-            }),
-        );
+        let update = Update {
+            optimizer: recipe.optimizer,
+            clip: recipe.clip,
+            step_params,
+            metrics,
+            gradients,
+            rows: None,
+            parameter_flags,
+            parameters: self.parameters,
+            moments,
+        };
+        for UpdatedTable { rows, gradients } in tables {
+            self.push(Op::Update(Update { gradients, rows: Some(rows), ..update.clone() }));
+        }
+        self.push(Op::Update(update));
         if let Some(loss_scale) = loss_scale {
-            self.plan.push(Phase::Update, Op::UpdateLossScale(UpdateLossScale { loss_scale, step_params, metrics }));
+            self.push(Op::UpdateLossScale(UpdateLossScale { loss_scale, step_params, metrics }));
         }
         Ok(training)
+    }
+
+    /// How the slices of a window's gradient, and of those of tables that are updated by rows, are combined: of the
+    /// first of its segments, if the window is cut into such.
+    fn reductions(
+        &mut self,
+        (slices, gradients): (TensorId, TensorId),
+        tables: &[UpdatedTable],
+        (parameter_flags, step_params): (TensorId, TensorId),
+    ) -> Result<Vec<ReduceGradients>> {
+        let mut parts = vec![(slices, gradients, 0, "gradients_excess".to_owned())];
+        for table in tables {
+            let slices = self.slices_of_rows(table)?;
+            let excess = format!("{}_excess", self.plan.get(slices).name);
+            parts.push((slices, table.gradients, table.rows.offset, excess));
+        }
+        let blocks = |builder: &Self, gradients| ReduceGradients::blocks(builder.plan.get(gradients).len());
+        let all = parts.iter().map(|(_, gradients, ..)| blocks(self, *gradients)).sum();
+        let partials = self.real("norm_partials", &[all, NormPartial::LEN], Lifetime::Transient)?;
+        let (loss_scale, mut reductions, mut first_block) = (self.loss_scale, Vec::new(), 0);
+        for (slices, gradients, first_flag, excess) in parts {
+            // Kept, because segments add to it.
+            let segment = if self.segment < self.steps {
+                let excess = self.real(&excess, &[self.plan.get(gradients).len()], Lifetime::Scratch)?;
+                Some(GradientSegment { excess, adds: false })
+            } else {
+                None
+            };
+            reductions.push(ReduceGradients {
+                slices,
+                loss_scale,
+                step_params,
+                parameter_flags,
+                first_flag,
+                gradients,
+                segment,
+                partials,
+                first_block,
+            });
+            first_block += blocks(self, gradients);
+        }
+        Ok(reductions)
     }
 }

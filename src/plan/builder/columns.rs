@@ -6,7 +6,7 @@ use super::layer::{Part, Segment, Site};
 use super::{Builder, ColumnTensors};
 use crate::error::Result;
 use crate::model::{Column, Embedding, InputKind};
-use crate::plan::{CopyView, DropoutMask, Gather, GatherGradient, Lifetime, Op, TableGradient, TensorId, View};
+use crate::plan::{CopyView, DropoutMask, Gather, Lifetime, Op, View};
 
 /// A column of a window.
 pub(super) struct ColumnPlan<'a> {
@@ -53,7 +53,7 @@ impl<'a> Builder<'a> {
                 }
                 None => {
                     let (weight, draw) =
-                        (self.weight(&format!("{}weight", column.prefix())), self.draw(Site::Column(at)));
+                        (self.table(&format!("{}weight", column.prefix())), self.draw(Site::Column(at)));
                     self.push(Op::Gather(Gather {
                         tokens,
                         first,
@@ -77,26 +77,11 @@ impl<'a> Builder<'a> {
             if let Some(Embedding { padding, .. }) = column.embedding {
                 let weight = self.weight(&format!("{}weight", column.prefix())).offset;
                 let d = d.columns(begin, column.width());
-                let op = self.gather_gradient(Some(at), d, (weight, None), segment)?;
-                let table = Some(TableGradient { adds: false, padding });
-                self.push(Op::GatherGradient(GatherGradient { table, ..op }));
+                self.table_gradient(Some(at), d, (weight, padding, false), segment)?;
             }
             begin += column.width();
         }
         Ok(())
-    }
-
-    /// The rows of each token of a column, an input that a segment before may have made already.
-    pub(super) fn rows_by_token_of(&mut self, at: usize) -> Result<(TensorId, TensorId)> {
-        let ColumnPlan { column, tensors, .. } = &self.columns[at];
-        if let Some(known) = tensors.rows_by_token {
-            return Ok(known);
-        }
-        let (parts, name, size) = (self.steps.div_ceil(self.segment), &column.name, column.input.size());
-        let order = self.id(&format!("order.{name}"), &[self.rows])?;
-        let made = (order, self.id(&format!("starts.{name}"), &[parts, size + 1])?);
-        self.columns[at].tensors.rows_by_token = Some(made);
-        Ok(made)
     }
 
     /// Numbers as they are read: one mask for all steps.

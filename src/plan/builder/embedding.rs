@@ -6,7 +6,7 @@ use super::Builder;
 use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
 use crate::model::Embedding;
-use crate::plan::{CopyView, Gather, GatherGradient, Op, TableGradient, TensorId, View};
+use crate::plan::{CopyView, Gather, Op, TensorId, View};
 
 /// What the lowest layer reads: a row of a table for each token of the network's inputs, or their numbers, and the
 /// columns behind them.
@@ -53,7 +53,7 @@ impl OpenLayer for InputRows {
         let rows = View::new(self.rows, 0, part.steps * batch, width);
         let own = match (&self.table, below) {
             (Some((_, prefix, spec)), Below::Tokens { ids: tokens, first }) => {
-                let (weight, draw) = (builder.weight(&format!("{prefix}weight")), builder.draw(Site::Inputs));
+                let (weight, draw) = (builder.table(&format!("{prefix}weight")), builder.draw(Site::Inputs));
                 let out = rows.columns(0, spec.width);
                 builder.push(Op::Gather(Gather { tokens, first, weight, by_rows: true, bias: None, draw, batch, out }));
                 spec.width
@@ -83,10 +83,9 @@ impl Tape for InputRowsTape {
         let own = d.cols - builder.columns_width();
         if let Some((_, prefix, spec)) = &self.table {
             let weight = builder.weight(&format!("{prefix}weight")).offset;
-            let op = builder.gather_gradient(None, d.columns(0, own), (weight, None), segment)?;
             // Of a table that the read-out shares its gradient is there already.
-            let table = Some(TableGradient { adds: builder.config.tied, padding: spec.padding });
-            builder.push(Op::GatherGradient(GatherGradient { table, ..op }));
+            let adds = builder.config.tied;
+            builder.table_gradient(None, d.columns(0, own), (weight, spec.padding, adds), segment)?;
         }
         builder.column_gradients(d, own, segment)
     }

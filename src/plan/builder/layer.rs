@@ -1,7 +1,7 @@
 //! What a layer is to the plan: something that runs over parts of a window and goes back over them. The plan strings
 //! layers together by these and knows none by its name.
 
-use super::Builder;
+use super::{Builder, TokenTensors};
 use crate::error::Result;
 use crate::plan::{
     CopyView, DropoutDraw, DropoutMask, GatherGradient, MatMul, Op, ProductTile, TensorId, View, WeightGradient,
@@ -149,7 +149,7 @@ impl Builder<'_> {
         (weight, bias): (usize, Option<usize>),
         Segment { first, slices, .. }: Segment,
     ) -> Result<GatherGradient> {
-        let (order, starts) = match column {
+        let TokenTensors { order, starts, .. } = match column {
             None => self.rows_by_token()?,
             Some(at) => self.rows_by_token_of(at)?,
         };

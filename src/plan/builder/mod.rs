@@ -18,6 +18,8 @@ mod pool;
 mod read_out;
 mod recurrent;
 mod residual;
+mod tables;
+mod tensors;
 
 use super::{
     CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, Purpose, Target, TensorId, View,
@@ -30,89 +32,8 @@ use embedding::InputRows;
 use layer::{Done, OpenLayer, Site};
 use loss::metrics_shape;
 use pool::PoolLayer;
-
-/// Where a plan's inputs and outputs are. What a purpose does not need is `None`.
-#[derive(Clone, Debug)]
-pub struct PlanTensors {
-    /// `[flat]`: all parameters; of an inference in half precision these are [`DType::F16`].
-    pub parameters: TensorId,
-    /// `[T·B]` token ids, or `[T·B, I]` numbers.
-    pub inputs: TensorId,
-    /// What is read beside them, in the order of the network's columns.
-    pub columns: Vec<ColumnTensors>,
-    /// `[B]`: how many steps of each sequence are valid.
-    pub lengths: TensorId,
-    /// `[1]`: 1 where the sequences start from the learned initial state, 0 where from `state`; if there is
-    /// one; of an inference the host writes `state` in both cases.
-    pub fresh: Option<TensorId>,
-    /// `[R, O]`: the read-out, or the rows that are [observed](Purpose::Observe); behind it those of the heads, where
-    /// there are any. A training run leaves nothing here, unless it is [kept](Plan::keep): then its gradient.
-    pub outputs: TensorId,
-    /// The network's heads, in their order, where they are read out.
-    pub heads: Vec<HeadTensors>,
-    /// h `[B, D·H]` of every recurrent layer, then c of those that have one: the initial state before a run, the final
-    /// state after it.
-    pub state: TensorId,
-    /// The inputs of a loss.
-    pub loss: Option<LossTensors>,
-    /// What training adds.
-    pub training: Option<TrainingTensors>,
-}
-
-/// What is read of a column.
-#[derive(Clone, Copy, Debug)]
-pub struct ColumnTensors {
-    /// `[T·B]` token ids, or `[T·B, ·]` numbers.
-    pub input: TensorId,
-    /// Rows by token and where each token's begin, of a training that reads tokens, as [`TrainingTensors`] has them.
-    pub rows_by_token: Option<(TensorId, TensorId)>,
-}
-
-/// What a head reads and leaves, as the network's own read-out does.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadTensors {
-    /// `[R, O]`, of the plan's `outputs`.
-    pub outputs: View,
-    /// The inputs of its loss, whose `positions` are divided by its weight.
-    pub loss: Option<LossTensors>,
-}
-
-/// The inputs of a loss and its result.
-#[derive(Clone, Copy, Debug)]
-pub struct LossTensors {
-    /// `[R]` class ids or `[R, O]` numbers.
-    pub targets: TensorId,
-    /// `[R]`, 0 or 1.
-    pub loss_mask: TensorId,
-    /// [`StepParams`](super::StepParams).
-    pub step_params: TensorId,
-    /// `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow); where the network has heads, of the sum of all losses,
-    /// and behind it as many of the network's own read-out and of each head.
-    pub metrics: TensorId,
-}
-
-/// The tensors of training that the host reads or writes.
-#[derive(Clone, Copy, Debug)]
-pub struct TrainingTensors {
-    /// `[flat]`: the gradient before clipping.
-    pub gradients: TensorId,
-    /// `[flat]`: what each element is left out of, as [`parameter_flags`](super::parameter_flags) says; as long as
-    /// nobody writes it, nothing is frozen and everything decays.
-    pub parameter_flags: TensorId,
-    /// `[flat]` each: the optimiser's moments.
-    pub moments: [Option<TensorId>; 2],
-    /// Rows by token and where each token's begin, as [`super::GatherGradient`] reads them.
-    pub rows_by_token: Option<(TensorId, TensorId)>,
-    /// How many steps a part of these rows has, but for the last: T, unless gradients are checkpointed.
-    pub segment: usize,
-    /// `[sites, 2]`: the keys of this step's dropout, where there is any.
-    pub keys: Option<TensorId>,
-    /// `[ΣD, T]`: the norm of dL/dh_t of every recurrent layer and direction, a row each, where the recipe traces them.
-    pub trace: Option<TensorId>,
-    /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](super::UpdateLossScale), which
-    /// says what it holds before the first step.
-    pub loss_scale: Option<TensorId>,
-}
+pub(crate) use tensors::SharedTensors;
+pub use tensors::{ColumnTensors, HeadTensors, LossTensors, PlanTensors, TokenTensors, TrainingTensors, UpdatedTable};
 
 /// The sizes of a window, named once.
 struct Builder<'a> {
@@ -148,8 +69,10 @@ struct Builder<'a> {
     trace: Option<TensorId>,
     /// `[1]`: whether sequences start from the learned initial state.
     fresh: Option<TensorId>,
-    /// Rows by token and where each token's begin, of a training that reads tokens.
-    rows_by_token: Option<(TensorId, TensorId)>,
+    /// Of a training that reads tokens.
+    rows_by_token: Option<TokenTensors>,
+    /// The most rows of a table that a step reads, where it updates no others.
+    updated_rows: Option<usize>,
     columns: Vec<ColumnPlan<'a>>,
     /// What operations are pushed to.
     phase: Phase,
@@ -165,6 +88,14 @@ pub(super) fn build(
 ) -> Result<(Plan, PlanTensors)> {
     let mut plan = Plan::empty().within(target.bounds);
     let storage_dtype = storage_dtype(target);
+    let (training, rows) = match purpose {
+        Purpose::Train(recipe) => (Some(recipe), steps.saturating_mul(batch)),
+        Purpose::TrainPart(recipe, rows) => (Some(recipe), rows),
+        Purpose::Infer | Purpose::Observe(_) | Purpose::Evaluate(_) => (None, 0),
+    };
+    // Of few different sizes, as all windows of a training share the gradients.
+    let updated_rows =
+        training.filter(|recipe| recipe.is_lazy()).map(|_| rows.checked_next_power_of_two().unwrap_or(rows));
     // Inference has them in one precision; else they are rounded once a run.
     let dtype = if matches!(purpose, Purpose::Infer | Purpose::Observe(_)) { storage_dtype } else { DType::F32 };
     let parameters = plan.tensor(parameters_of(dtype), &[layout.buffer_len()], dtype, Lifetime::Shared)?;
@@ -172,21 +103,20 @@ pub(super) fn build(
         parameters
     } else {
         let rounded = plan.tensor("rounded_parameters", &[layout.buffer_len()], storage_dtype, Lifetime::Shared)?;
-        let [from, to] = [parameters, rounded].map(|tensor| View::new(tensor, 0, 1, layout.buffer_len()));
+        // Tables of which few rows are read are rounded as they are read.
+        let len = if updated_rows.is_some() { layout.dense_len() } else { layout.buffer_len() };
+        let [from, to] = [parameters, rounded].map(|tensor| View::new(tensor, 0, 1, len));
         plan.push(Phase::Forward, Op::Copy(CopyView { from, to }));
         rounded
     };
-    let loss_scale = match purpose {
-        Purpose::Train(_) if storage_dtype == DType::F16 => {
-            Some(plan.tensor("loss_scale", &[LossScale::LEN], DType::F32, Lifetime::Shared)?)
-        }
-        _ => None,
+    let is_training = training.is_some();
+    let loss_scale = if is_training && storage_dtype == DType::F16 {
+        Some(plan.tensor("loss_scale", &[LossScale::LEN], DType::F32, Lifetime::Shared)?)
+    } else {
+        None
     };
-    let is_training = matches!(purpose, Purpose::Train(_));
-    let (dropout, segment) = match purpose {
-        Purpose::Train(recipe) => (recipe.dropout, recipe.gradient_checkpointing.segment(steps)),
-        Purpose::Infer | Purpose::Observe(_) | Purpose::Evaluate(_) => (Dropout::NONE, steps),
-    };
+    let (dropout, segment) = training
+        .map_or((Dropout::NONE, steps), |recipe| (recipe.dropout, recipe.gradient_checkpointing.segment(steps)));
     let depth = if let Purpose::Observe(layer) = purpose { layer + 1 } else { config.layers.len() };
     let mut builder = Builder {
         plan,
@@ -210,6 +140,7 @@ pub(super) fn build(
         trace: None,
         fresh: None,
         rows_by_token: None,
+        updated_rows,
         columns: Vec::new(),
         phase: Phase::Forward,
     };
@@ -248,7 +179,7 @@ impl<'a> Builder<'a> {
                 self.measure(&losses, None)?;
                 all.take(&losses);
             }
-            Purpose::Train(recipe) => {
+            Purpose::Train(recipe) | Purpose::TrainPart(recipe, _) => {
                 let losses = self.losses(recipe, &forward, true)?;
                 all.training = Some(self.train(&forward, recipe, &losses)?);
                 all.take(&losses);
@@ -339,18 +270,6 @@ impl<'a> Builder<'a> {
         self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })
     }
 
-    /// The rows of each token, an input that a segment before may have made already.
-    fn rows_by_token(&mut self) -> Result<(TensorId, TensorId)> {
-        if let Some(known) = self.rows_by_token {
-            return Ok(known);
-        }
-        let parts = self.steps.div_ceil(self.segment);
-        let order = self.id("order", &[self.rows])?;
-        let made = (order, self.id("starts", &[parts, self.config.input.size() + 1])?);
-        self.rows_by_token = Some(made);
-        Ok(made)
-    }
-
     /// Where a parameter starts in the flat buffers, if the network has it.
     fn offset(&self, name: &str) -> Option<usize> {
         self.layout.get(name).map(|p| p.offset)
@@ -417,21 +336,6 @@ pub(super) fn shared(
 
 /// The optimiser's moments, by name.
 const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
-
-/// The tensors of a training that outlive every window.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SharedTensors {
-    /// `[flat]`.
-    pub parameters: TensorId,
-    /// `[flat]` each.
-    pub moments: [Option<TensorId>; 2],
-    /// Tables of `[METRICS_SLOTS]` of [`MetricsRow`](super::MetricsRow), as [`LossTensors`] has them.
-    pub metrics: Option<TensorId>,
-    /// `[flat]`.
-    pub parameter_flags: Option<TensorId>,
-    /// `[3]`, in half precision.
-    pub loss_scale: Option<TensorId>,
-}
 
 /// What the forward pass leaves for the passes after it.
 struct ForwardTensors {

@@ -21,7 +21,7 @@ pub use join::{JoinDirections, JoinGradient};
 pub use loss::{LossGradient, Sum};
 pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
-pub use product::{Gather, GatherGradient, MatMul, TableGradient, Transpose, WeightGradient};
+pub use product::{Gather, GatherGradient, MatMul, TableGradient, TableRows, Transpose, WeightGradient};
 pub use recurrence::{BackwardRecurrence, Recurrence};
 pub use state::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
 pub use update::{GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale};

@@ -175,7 +175,7 @@ pub struct GatherGradient {
     pub d: View,
     /// Row numbers, counted within each part of the window, part by part, in these by token and then by position.
     pub order: TensorId,
-    /// `[parts, I + 1]`.
+    /// `[parts, I + 1]`; of a table of which only some rows are wanted, `[parts, U + 1]`.
     pub starts: TensorId,
     /// Which part of the window these rows are.
     pub part: usize,
@@ -200,6 +200,28 @@ pub struct TableGradient {
     pub adds: bool,
     /// A token whose gradient is zero.
     pub padding: Option<usize>,
+    /// Which rows are wanted, if not all: the v of `starts` counts these.
+    pub rows: Option<TableRows>,
+}
+
+/// Rows of a table of the flat buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableRows {
+    /// `[U]`: which they are, ascending; where there are fewer than U, the rest is V or more and stands for none.
+    pub ids: TensorId,
+    /// V.
+    pub vocabulary: usize,
+    /// Where the table starts in the flat buffers.
+    pub offset: usize,
+    /// The width of a row.
+    pub width: usize,
+}
+
+impl TableRows {
+    /// As an operand.
+    pub(super) fn operand(&self, plan: &Plan) -> Operand {
+        Operand::read((plan, self.ids))
+    }
 }
 
 impl Operation for GatherGradient {
@@ -221,7 +243,8 @@ impl Operation for GatherGradient {
             Operand::read((self.order, r)),
             Operand::read((self.starts, vocabulary + 1)),
         ];
-        operands.into_iter().chain(self.draw.map(|draw| draw.operand())).collect()
+        let rows = self.table.and_then(|table| table.rows).map(|rows| rows.operand(plan));
+        operands.into_iter().chain(self.draw.map(|draw| draw.operand())).chain(rows).collect()
     }
 
     fn flops(&self, _: &Plan) -> u64 {

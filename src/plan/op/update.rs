@@ -1,6 +1,6 @@
 //! From slices of the gradient to the next parameters: sums, norm, clipping and the optimiser; and what is measured.
 
-use super::{Operand, Operation, columns, rows};
+use super::{Operand, Operation, TableRows, columns, rows};
 use crate::plan::walk::{REDUCE, Walk};
 use crate::plan::{LossScale, METRICS_SLOTS, Plan, TensorId};
 use crate::recipe::{Clip, Optimizer};
@@ -74,7 +74,8 @@ impl GradientNorms {
 /// magnitude squared, and whether all of it is finite (1 or 0).
 #[derive(Clone, Debug)]
 pub struct ReduceGradients {
-    /// `[S, flat]`.
+    /// `[S, N]`, N being the flat buffers' length or, where tables are updated by rows, that before the tables; or that
+    /// of the rows of one table.
     pub slices: TensorId,
     /// [`LossScale`](crate::plan::LossScale), by whose factor the slices are divided, if they were scaled.
     pub loss_scale: Option<TensorId>,
@@ -82,18 +83,22 @@ pub struct ReduceGradients {
     pub step_params: TensorId,
     /// `[flat]`: [`FROZEN`](crate::plan::FROZEN) elements.
     pub parameter_flags: TensorId,
-    /// `[flat]`, read where the step accumulates, and written.
+    /// The flag of the first element: of rows of a table, which have the same, that of the table's first row.
+    pub first_flag: usize,
+    /// `[N]`, read where the step accumulates, and written.
     pub gradients: TensorId,
     /// Where the window is cut into segments, which are combined one after another.
     pub segment: Option<GradientSegment>,
-    /// `[blocks]` of [`NormPartial`](crate::plan::NormPartial), written.
+    /// `[blocks]` of [`NormPartial`](crate::plan::NormPartial), written from `first_block` on.
     pub partials: TensorId,
+    /// Where this gradient's blocks begin among those of all.
+    pub first_block: usize,
 }
 
 /// A segment whose gradient is added to that of the others of its window.
 #[derive(Clone, Copy, Debug)]
 pub struct GradientSegment {
-    /// `[flat]`: by how much the gradient is too large so far, written, and read where the segment adds.
+    /// `[N]`: by how much the gradient is too large so far, written, and read where the segment adds.
     pub excess: TensorId,
     /// Whether part of this window's gradient is there already.
     pub adds: bool,
@@ -102,6 +107,11 @@ pub struct GradientSegment {
 impl ReduceGradients {
     /// Elements of the flat gradient that one workgroup takes.
     pub const BLOCK: usize = 2048;
+
+    /// How many blocks a gradient of so many elements has.
+    pub fn blocks(len: usize) -> usize {
+        len.div_ceil(Self::BLOCK)
+    }
 }
 
 impl Operation for ReduceGradients {
@@ -112,11 +122,12 @@ impl Operation for ReduceGradients {
     fn operands(&self, plan: &Plan) -> Vec<Operand> {
         let adds = self.segment.is_some_and(|segment| segment.adds);
         let sum = |tensor| if adds { Operand::update((plan, tensor)) } else { Operand::write((plan, tensor)) };
+        let len = plan.get(self.gradients).len();
         let operands = [
             sum(self.gradients),
-            Operand::write((plan, self.partials)),
+            Operand::write((self.partials, ReduceGradients::blocks(len) as u64 * columns(plan, self.partials))),
             Operand::read((plan, self.slices)),
-            Operand::read((plan, self.parameter_flags)),
+            Operand::read((self.parameter_flags, len as u64)),
             Operand::read((plan, self.step_params)),
         ];
         let scale = self.loss_scale.map(|scale| Operand::read((scale, 1)));
@@ -203,7 +214,8 @@ impl StepMetrics {
     }
 }
 
-/// The optimiser's step over the flat buffers; nothing changes where this step's finite flag is 0, nor what is frozen.
+/// The optimiser's step over the flat buffers, from their beginning as far as there is a gradient, or over some rows of
+/// a table; nothing changes where this step's finite flag is 0, nor what is frozen.
 #[derive(Clone, Debug)]
 pub struct Update {
     /// The rule.
@@ -214,8 +226,10 @@ pub struct Update {
     pub step_params: TensorId,
     /// `[METRICS_SLOTS]` of [`MetricsRow`](crate::plan::MetricsRow).
     pub metrics: TensorId,
-    /// `[flat]`.
+    /// `[N]`, or `[U, width]` of rows of a table.
     pub gradients: TensorId,
+    /// Of which rows this is the gradient, if of some.
+    pub rows: Option<TableRows>,
     /// `[flat]`: [`FROZEN`](crate::plan::FROZEN) and [`NOT_DECAYED`](crate::plan::NOT_DECAYED) elements.
     pub parameter_flags: TensorId,
     /// `[flat]`, read and written.
@@ -230,22 +244,25 @@ impl Operation for Update {
     }
 
     fn operands(&self, plan: &Plan) -> Vec<Operand> {
+        let len = plan.get(self.gradients).len() as u64;
         let operands = [
-            Operand::update((plan, self.parameters)),
+            Operand::update((self.parameters, len)),
             Operand::read((plan, self.gradients)),
-            Operand::read((plan, self.parameter_flags)),
+            Operand::read((self.parameter_flags, len)),
             Operand::read((plan, self.step_params)),
             Operand::read((self.metrics, columns(plan, self.metrics))),
         ];
-        operands.into_iter().chain(self.moments.iter().map(|moment| Operand::update((plan, *moment)))).collect()
+        let moments = self.moments.iter().map(|moment| Operand::update((*moment, len)));
+        operands.into_iter().chain(moments).chain(self.rows.map(|rows| rows.operand(plan))).collect()
     }
 
     fn flops(&self, plan: &Plan) -> u64 {
-        self.optimizer.record().flops * plan.get(self.parameters).len() as u64
+        self.optimizer.record().flops * plan.get(self.gradients).len() as u64
     }
 
     fn note(&self) -> String {
-        format!(", {:?}", self.optimizer)
+        let rows = if self.rows.is_some() { ", by rows" } else { "" };
+        format!(", {:?}{rows}", self.optimizer)
     }
 }
 
