@@ -12,8 +12,8 @@ use recurrent::internals::plan::{
     BackwardRecurrence, Bounds, Op, Plan, Purpose, RecurrenceMode, StepParams, Target, Work,
 };
 use recurrent::{
-    Activation, Cell, Clip, Config, Directions, Dropout, EmbeddingUpdate, Error, GradientCheckpointing, InputKind,
-    Layout, Loss, Optimizer, Pool, Precision, Recipe, Recurrent, Reset,
+    Activation, Cell, Clip, Config, Directions, Dropout, Error, GradientCheckpointing, InputKind, Layout, Loss,
+    Optimizer, Pool, Precision, Recipe, Reset,
 };
 
 const CELLS: [Cell; 6] = [
@@ -126,46 +126,6 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
         }
     }
     assert!(plans > 3000 && cut > 3000, "{plans} plans, {cut} cut operations, {refused} refused");
-}
-
-/// Everything that a step of training costs, counted: FLOP, bytes that are moved, iterations and dispatches;
-/// bytes that are uploaded, and that the plan alone takes.
-fn counted(config: &Config, purpose: Purpose<'_>, [steps, batch]: [usize; 2], target: &Target) -> [u64; 6] {
-    let (plan, _) = Plan::new(config, purpose, steps, batch, target).unwrap();
-    let mut all = [0; 6];
-    for stage in plan.stages() {
-        let Work { flops, bytes } = stage.op.cost(&plan).work();
-        all[0] += flops;
-        all[1] += bytes;
-        all[2] += stage.op.iterations(&plan);
-        all[3] += stage.op.dispatches(&plan) as u64;
-    }
-    (all[4], all[5]) = (plan.bytes().inputs, plan.bytes().scratch);
-    all
-}
-
-#[test]
-fn a_step_that_updates_the_rows_that_occur_costs_the_same_whatever_the_vocabulary() {
-    let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(Optimizer::adam_w(0.1), 1e-3);
-    let lazy = recipe.clone().with_embedding_update(EmbeddingUpdate::Lazy);
-    let segments = GradientCheckpointing::Steps(7);
-    let of = |[tokens, kinds]: [usize; 2]| {
-        let config = Config::new(InputKind::Tokens(tokens)).token_column("kind", kinds, 8).embedding(64);
-        config.layer(Recurrent::lstm(32)).outputs(10)
-    };
-    let (small, large) = (of([1 << 10, 1 << 11]), of([300_000, 200_000]));
-    for target in [Target::cpu(), LARGE, SOFTWARE, HALF] {
-        for recipe in [lazy.clone(), lazy.clone().with_gradient_checkpointing(segments)] {
-            for purpose in [Purpose::Train(&recipe), Purpose::TrainPart(&recipe, 1000)] {
-                let [few, many] = [&small, &large].map(|config| counted(config, purpose, [35, 20], &target));
-                assert_eq!(few, many, "{purpose:?} {target:?}");
-            }
-        }
-        // Which shows where it does grow.
-        let [few, many] = [&small, &large].map(|config| counted(config, Purpose::Train(&recipe), [35, 20], &target));
-        let grown = few.iter().zip(&many).filter(|(few, many)| **many > 2 * **few).count();
-        assert!(grown >= 4, "{few:?} {many:?} {target:?}");
-    }
 }
 
 #[test]

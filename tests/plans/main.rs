@@ -14,6 +14,7 @@ mod dispatches;
 mod loops;
 mod lowering;
 mod operands;
+mod tables;
 mod tiles;
 
 use std::collections::BTreeSet;

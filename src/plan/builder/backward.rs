@@ -66,6 +66,7 @@ impl Builder<'_> {
             for (at, layer) in layers.iter().enumerate().rev() {
                 let below = at.checked_sub(1).map(|below| &layers[below]).or(base);
                 self.head_rows(&forward.shared.heads, (at, layer.rows), &*layer.tape, segment)?;
+                let below = below.filter(|below| below.tape.hands_on().is_none());
                 let below = below.map(|below| Link { tape: &*below.tape, rows: below.handed, draw: below.draw });
                 layer.tape.backward(self, segment, below)?;
             }

@@ -1,10 +1,10 @@
 //! A dense layer: a product with W for all rows at once, and the function around it in place.
 
 use super::Builder;
-use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
+use super::layer::{Below, Link, OpenLayer, Part, Segment, Tape};
 use crate::error::Result;
 use crate::model::{Activation, Dense};
-use crate::plan::{Activate, ActivateGradient, CopyView, Gather, MatMul, Op, ProductTile, TensorId, View};
+use crate::plan::{Activate, ActivateGradient, CopyView, Op, TensorId, View};
 
 /// A dense layer of a window.
 pub(super) struct DenseLayer {
@@ -51,42 +51,15 @@ impl DenseLayer {
 
 impl OpenLayer for DenseLayer {
     fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
-        let weight = builder.weight(&format!("{}weight", self.prefix));
-        let bias = builder.parameter(&format!("{}bias", self.prefix));
+        let [weight, bias] = ["weight", "bias"].map(|name| format!("{}{name}", self.prefix));
         let [longest, units] = [0, 1].map(|axis| builder.plan.get(self.rows).shape[axis]);
         let count = match below {
-            Below::Tokens { .. } => part.steps * builder.batch,
+            Below::Tokens { .. } | Below::Table { .. } => part.steps * builder.batch,
             Below::Rows(x) => x.rows,
         };
         let rows = View::new(self.rows, 0, count, units);
         let sums = self.sums.map_or(rows, |sums| View::new(sums, 0, count, units));
-        match below {
-            Below::Tokens { ids, first } => {
-                let (draw, batch) = (builder.draw(Site::Inputs), builder.batch);
-                builder.push(Op::Gather(Gather {
-                    tokens: ids,
-                    first,
-                    weight,
-                    by_rows: false,
-                    bias,
-                    draw,
-                    batch,
-                    out: sums,
-                }));
-            }
-            Below::Rows(a) => {
-                let tile = ProductTile::of(builder.target, [count, units]);
-                builder.product(MatMul {
-                    a,
-                    transpose_a: false,
-                    b: weight,
-                    transpose_b: true,
-                    bias,
-                    out: sums,
-                    tile,
-                })?;
-            }
-        }
+        builder.linear(below, (&weight, &bias), sums)?;
         if self.sums.is_some() {
             builder.push(Op::Copy(CopyView { from: sums, to: rows }));
         }

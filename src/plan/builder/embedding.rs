@@ -46,6 +46,34 @@ impl InputRows {
     }
 }
 
+/// An embedding whose rows nobody wants: the layer above makes what it makes of a row once for each token.
+pub(super) struct TableOfTokens {
+    /// What its parameters' names begin with.
+    pub prefix: String,
+}
+
+impl OpenLayer for TableOfTokens {
+    fn forward(&self, builder: &mut Builder<'_>, _: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
+        let Below::Tokens { ids, first } = below else { unreachable!("an embedding over another layer") };
+        let table = builder.table(&format!("{}weight", self.prefix));
+        Ok((table, Box::new(Below::Table { ids, first, table })))
+    }
+}
+
+impl Tape for Below {
+    fn gradient(&self, _: &mut Builder<'_>) -> Result<View> {
+        unreachable!("the gradient of rows that there are not")
+    }
+
+    fn backward(&self, _: &mut Builder<'_>, _: Segment, _: Option<Link<'_>>) -> Result<()> {
+        Ok(())
+    }
+
+    fn hands_on(&self) -> Option<Below> {
+        Some(*self)
+    }
+}
+
 impl OpenLayer for InputRows {
     fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
         let batch = builder.batch;

@@ -3,7 +3,7 @@
 
 use super::dense::DenseLayer;
 use super::dropout::DropoutPlace;
-use super::embedding::InputRows;
+use super::embedding::{InputRows, TableOfTokens};
 use super::join::{self, JoinLayer};
 use super::layer::{Below, Done, OpenLayer, Part, Site};
 use super::norm::NormLayer;
@@ -161,6 +161,9 @@ impl Builder<'_> {
             let (prefix, first) = module.map_or(("", at), |module| (module.prefix.as_str(), module.layers.start));
             let (place, sizes) = ((at, prefix), [rows, widths[at]]);
             let layer: Box<dyn OpenLayer> = match record {
+                Layer::Embedding(spec) if self.reads_by_token(spec, rows) => {
+                    Box::new(TableOfTokens { prefix: prefix.to_owned() })
+                }
                 Layer::Embedding(spec) => Box::new(InputRows::embedding(self, place, spec, rows)?),
                 Layer::Recurrent(spec) => {
                     let layer = Box::new(RecurrentLayer::open(self, (at, prefix, at - first), spec, steps, lengths)?);
@@ -219,7 +222,7 @@ impl Builder<'_> {
                 draw = self.draw(Site::Outputs(at));
                 handed = self.drop_outputs(at, rows, first)?;
             }
-            below = Below::Rows(handed);
+            below = tape.hands_on().unwrap_or(Below::Rows(handed));
             done.push(Done { rows, tape, handed, draw });
         }
         Ok((base, done))

@@ -4,7 +4,7 @@
 use super::{Builder, TokenTensors};
 use crate::error::Result;
 use crate::plan::{
-    CopyView, DropoutDraw, DropoutMask, GatherGradient, MatMul, Op, ProductTile, TensorId, View, WeightGradient,
+    CopyView, DropoutDraw, DropoutMask, Gather, GatherGradient, MatMul, Op, ProductTile, TensorId, View, WeightGradient,
 };
 
 /// A place of the network at which dropout draws.
@@ -52,6 +52,8 @@ pub(super) struct Segment {
 pub(super) enum Below {
     /// Token ids, from this one of the window on.
     Tokens { ids: TensorId, first: usize },
+    /// The same, each of which has a row of a table `[V, ·]`: what the layer makes of a row, it makes of it once.
+    Table { ids: TensorId, first: usize, table: View },
     /// `[T·B, ·]`.
     Rows(View),
 }
@@ -94,6 +96,11 @@ pub(super) trait Tape {
     fn directions(&self) -> usize {
         1
     }
+
+    /// What the layer above reads in the place of rows, which there are none of then, nor of their gradient.
+    fn hands_on(&self) -> Option<Below> {
+        None
+    }
 }
 
 /// A layer after a part.
@@ -110,6 +117,24 @@ impl Builder<'_> {
     pub(super) fn upstream(&mut self, name: &str, rows: View, longest: usize) -> Result<View> {
         let upstream = self.scratch(name, &[longest, rows.cols], self.storage_dtype)?;
         Ok(View::new(upstream, 0, rows.rows, rows.cols))
+    }
+
+    /// `out = x·weightᵀ + bias` of what a layer reads.
+    pub(super) fn linear(&mut self, below: Below, (weight, bias): (&str, &str), out: View) -> Result<()> {
+        let (weight, bias) = (self.weight(weight), self.parameter(bias));
+        let (tokens, first, weight, by_rows, bias, draw) = match below {
+            Below::Rows(a) => {
+                let tile = ProductTile::of(self.target, [out.rows, out.cols]);
+                return self.product(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile });
+            }
+            Below::Tokens { ids, first } => (ids, first, weight, false, bias, self.draw(Site::Inputs)),
+            // With the bias in it, so that a number is the same to the last bit as without a product of the table.
+            Below::Table { ids, first, table } => {
+                (ids, first, self.product_of_table(table, (weight, bias))?, true, None, None)
+            }
+        };
+        self.push(Op::Gather(Gather { tokens, first, weight, by_rows, bias, draw, batch: self.batch, out }));
+        Ok(())
     }
 
     /// `out = d·weight`: the gradient of what a product with `weight` read.
@@ -136,6 +161,7 @@ impl Builder<'_> {
                 let op = self.gather_gradient(None, d, (weight, bias), segment)?;
                 self.push(Op::GatherGradient(op));
             }
+            Below::Table { table, .. } => self.gradient_by_token(d, table, (weight, bias), segment)?,
         }
         Ok(())
     }

@@ -7,13 +7,13 @@ use super::layer::{Below, Done, Link, Segment, Tape};
 use super::{Builder, ForwardTensors, HeadPlan};
 use crate::error::Result;
 use crate::model::Rows;
-use crate::plan::{Accumulate, MatMul, Op, ProductTile, View};
+use crate::plan::{Accumulate, Op, View};
 
 impl Builder<'_> {
     /// The network's own read-out of the rows `a`.
     pub(super) fn read_out(&mut self, a: View, out: View) -> Result<()> {
         let (weight, bias) = self.layout().read_out();
-        self.linear((weight, bias), a, out)
+        self.linear(Below::Rows(a), (weight, bias), out)
     }
 
     /// Those of all heads of a layer, of its rows from `first` on.
@@ -24,15 +24,9 @@ impl Builder<'_> {
         let rows = self.rows_of_heads(layer, rows)?;
         for HeadPlan { prefix, outputs, .. } in heads.iter().filter(|head| head.layer == layer) {
             let out = View { offset: outputs.offset + first * outputs.cols, rows: rows.rows, ..*outputs };
-            self.linear((&format!("{prefix}weight"), &format!("{prefix}bias")), rows, out)?;
+            self.linear(Below::Rows(rows), (&format!("{prefix}weight"), &format!("{prefix}bias")), out)?;
         }
         Ok(())
-    }
-
-    fn linear(&mut self, (weight, bias): (&str, &str), a: View, out: View) -> Result<()> {
-        let (b, bias) = (self.weight(weight), self.parameter(bias));
-        let tile = ProductTile::of(self.target, [out.rows, out.cols]);
-        self.product(MatMul { a, transpose_a: false, b, transpose_b: true, bias, out, tile })
     }
 
     /// V and its bias, and the gradient of the rows of the top layer that reads steps, by way of what stands above a

@@ -8,9 +8,8 @@ use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
 use crate::model::{Directions, Layer, Recurrent, Saved};
 use crate::plan::{
-    BackwardRecurrence, CopyView, DType, DropoutMask, Gather, GradientNorms, InitialStateGradient, Lifetime,
-    MaskSlices, MatMul, Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way,
-    WeightGradient, tile::Work,
+    BackwardRecurrence, CopyView, DType, DropoutMask, GradientNorms, InitialStateGradient, Lifetime, MaskSlices, Op,
+    ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient, tile::Work,
 };
 
 /// A recurrent layer of a window: what all parts of it share.
@@ -156,20 +155,10 @@ impl OpenLayer for RecurrentLayer {
             }
         }
 
-        let weight = builder.weight(&parameter(&self.prefix, "weight_ih", self.number));
-        let bias = builder.parameter(&parameter(&self.prefix, "bias_ih", self.number));
+        let [weight, bias] = ["weight_ih", "bias_ih"].map(|name| parameter(&self.prefix, name, self.number));
         let gates = recurrence.directions * recurrence.rows();
         let out = View::new(recurrence.gates, 0, rows, gates);
-        match below {
-            Below::Tokens { ids, first } => {
-                let draw = builder.draw(Site::Inputs);
-                builder.push(Op::Gather(Gather { tokens: ids, first, weight, by_rows: false, bias, draw, batch, out }));
-            }
-            Below::Rows(a) => {
-                let tile = ProductTile::of(builder.target, [out.rows, out.cols]);
-                builder.product(MatMul { a, transpose_a: false, b: weight, transpose_b: true, bias, out, tile })?;
-            }
-        }
+        builder.linear(below, (&weight, &bias), out)?;
         builder.push(Op::Forward(recurrence.clone()));
 
         // Now, because the backward pass writes over a second state.
