@@ -82,6 +82,14 @@ pub(crate) fn of_network<'a>(
     config.columns.iter().filter_map(find)
 }
 
+/// The column of that name.
+pub(super) fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Column> {
+    config.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+        let known: Vec<&str> = config.columns.iter().map(|column| column.name.as_str()).collect();
+        Error::Data(format!("there is no column `{name}`, the network's columns are {known:?}"))
+    })
+}
+
 /// Checks that a column can be read as so many steps.
 pub(super) fn check_column(column: &Column, inputs: &Inputs, steps: usize, batch_size: usize) -> Result<()> {
     let argument = Argument(&column.name);

@@ -94,6 +94,44 @@ impl Sequences {
         Ok(Self::laid(&inputs, longest, config))
     }
 
+    /// The same, with what is read of a column beside each sequence, `[T]` ids or `[T, ·]` numbers, padded as they are.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Inputs, Recurrent, Sequences};
+    /// let config = Config::new(InputKind::Tokens(9)).token_column("tag", 4, 2).embedding(8);
+    /// let config = config.layer(Recurrent::gru(8)).outputs(2);
+    /// let [words, tags] = [[vec![3, 8, 1], vec![2]], [vec![0, 3, 3], vec![1]]].map(|ids| ids.map(Inputs::Tokens));
+    /// let sequences = Sequences::pad(&words, &config)?.pad_column("tag", &tags, &config)?;
+    /// assert_eq!(sequences.columns[0].inputs, Inputs::Tokens(vec![0, 1, 3, 0, 3, 0]));
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a name that no column of the network has, and for inputs that [`Sequences::pad`] would refuse
+    /// of the column; [`Error::Shape`] for another number of sequences, or of steps of one.
+    pub fn pad_column<'a>(
+        self,
+        name: &str,
+        inputs: impl IntoIterator<Item = &'a Inputs>,
+        config: &Config,
+    ) -> Result<Self> {
+        let inputs: Vec<&Inputs> = inputs.into_iter().collect();
+        let column = columns::find(config, name)?;
+        if inputs.len() != self.batch_size {
+            return Err(Error::shape(
+                &format!("the sequences of column `{name}`"),
+                &[self.batch_size],
+                &[inputs.len()],
+            ));
+        }
+        for (b, inputs) in inputs.iter().enumerate() {
+            columns::check_column(column, inputs, self.length(b), 1)
+                .map_err(|error| error.inside(&format!("sequences[{b}]")))?;
+        }
+        let laid = inputs_side_by_side(&inputs, self.steps, column.input);
+        Ok(self.with_column(name, laid))
+    }
+
     /// Lays checked inputs side by side, padded to `steps`.
     fn laid(inputs: &[&Inputs], steps: usize, config: &Config) -> Self {
         let lengths: Vec<usize> = inputs.iter().map(|inputs| length(inputs, config)).collect();

@@ -119,6 +119,11 @@ fn padding_says_nothing(device: &Device) {
         .collect();
     let mut predictor = Predictor::new(device, &model).unwrap();
     let together = Batch::pad(&examples, &config).unwrap();
+    let inputs = Sequences::pad(examples.iter().map(|example| &example.inputs), &config).unwrap();
+    let padded = examples[0].columns.iter().enumerate().fold(inputs, |inputs, (at, column)| {
+        inputs.pad_column(&column.name, examples.iter().map(|example| &example.columns[at].inputs), &config).unwrap()
+    });
+    assert_eq!(padded, together.sequences);
     let all = predictor.run(&together.sequences).unwrap().outputs;
     // Whatever lies behind the end.
     let mut nonsense = together.sequences.clone();
@@ -217,6 +222,17 @@ fn inputs_that_are_not_the_columns_are_refused() {
     refuses(Batch::pad([&example], &config), &["column `shape`", "examples[0] has not"]);
     let short = example.clone().with_column("shape", Inputs::Dense(vec![0.0; 2]));
     refuses(Batch::pad([&short], &config), &["examples[0]", "column `shape`", "[2, 1, 2]"]);
+    let tokens = [vec![0, 1, 2], vec![3]].map(Inputs::Tokens);
+    let kinds = |kinds: &[Vec<u32>], name: &str| {
+        let kinds: Vec<Inputs> = kinds.iter().cloned().map(Inputs::Tokens).collect();
+        Sequences::pad(&tokens, &config).unwrap().pad_column(name, &kinds, &config)
+    };
+    assert!(kinds(&[vec![0; 3], vec![0]], "kind").is_ok());
+    refuses(kinds(&[vec![0; 3], vec![0]], "sort"), &["no column `sort`", "[\"kind\", \"shape\"]"]);
+    refuses(kinds(&[vec![0; 3]], "kind"), &["column `kind`", "[2]", "[1]"]);
+    refuses(kinds(&[vec![0; 3], vec![0; 2]], "kind"), &["sequences[1]", "column `kind`", "[1, 1]"]);
+    refuses(kinds(&[vec![0; 3], vec![4]], "kind"), &["sequences[1]", "column `kind`[0]", "id 4"]);
+    refuses(kinds(&[vec![0; 3], vec![0]], "shape"), &["sequences[0]", "column `shape` reads numbers"]);
     let foreign = Sequences::dense(BatchShape { steps: 1, batch_size: 1 }, vec![0.0]);
     let foreign = foreign.with_column("x", Inputs::Tokens(vec![0]));
     refuses(foreign.check(&Config::gru(InputKind::Dense(1), 2, 1)), &["a column `x`", "columns are []"]);
