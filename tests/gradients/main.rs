@@ -10,6 +10,7 @@
 mod common;
 
 mod comparator;
+mod errors;
 mod finite_differences;
 mod properties;
 mod pytorch;

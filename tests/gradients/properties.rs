@@ -23,8 +23,8 @@ use crate::common::whole;
 
 /// A network, how it is trained, and the size of a window.
 #[derive(Clone, Debug)]
-struct Case {
-    config: Config,
+pub struct Case {
+    pub config: Config,
     recipe: Recipe,
     steps: usize,
     batch: usize,
@@ -49,7 +49,7 @@ const JOINS: [Join; 4] = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
 /// How near is near: some hundred roundings of f32.
 const KINK_MARGIN: f64 = 1e-5;
 
-fn cases() -> impl Strategy<Value = Case> {
+pub fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1..=LARGEST, 1..=LARGEST, 1..=LARGEST, 1..=LARGEST, 1..=LARGEST);
     let options = any::<[bool; 8]>();
     let read_out = prop_oneof![Just(None), Just(Some(Pool::Last)), Just(Some(Pool::First)), Just(Some(Pool::Mean))];
@@ -179,6 +179,16 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// The gradient of a first step on the executor, and on the twin in f64.
+pub fn gradients<E: Execute>(case: &Case, executor: E, target: Target) -> [Vec<f64>; 2] {
+    let (window, parameters) = (case.window(&mut Random::new(case.seed)), case.parameters());
+    let of = |results: Results| results.into_iter().find(|(what, _)| what == "gradients of step 1").unwrap().1;
+    let mut twin = Network::new(cpu::Executor::<f64>::new(), &case.config, Target::cpu());
+    let want = of(run(&mut twin, case, &window, &parameters));
+    let got = run(&mut Network::new(executor, &case.config, case.target(target)), case, &window, &parameters);
+    [of(got), want]
 }
 
 /// As many cases as a software adapter takes in a quarter of a minute.
