@@ -20,7 +20,7 @@ fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32,
     gates[at.gate] = Stored(f);
     gates[at.gate + at.hidden] = Stored(g);
     gates[at.gate + 2u * at.hidden] = Stored(o);
-    saved[at.now] = c;
+    saved[at.now] = next_c(at, saved[at.before], c);
     return o * safe_tanh(c);
 }
 
@@ -28,13 +28,17 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     let f = f32(gates[at.gate]);
     let g = f32(gates[at.gate + at.hidden]);
     let o = f32(gates[at.gate + 2u * at.hidden]);
-    let tanh_c = safe_tanh(saved[at.now]);
+    var c = saved[at.now];
+    if is_c_held(at) {
+        c = clipped(f * saved[at.before] + (1.0 - f) * g);
+    }
+    let tanh_c = safe_tanh(c);
     let d_o = through_gate(dh * tanh_c, o);
     var dc = dh * o * (1.0 - tanh_c * tanh_c);
     if !at.is_last {
-        dc += saved[at.next];
+        dc += of_made_c(at, saved[at.next]);
     }
-    if at.counts && is_clipped(saved[at.now]) {
+    if at.counts && is_clipped(c) {
         dc = 0.0;
     }
     let gradient = array<f32, GATES>(
@@ -45,7 +49,11 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     gates[at.gate] = Stored(gradient[0]);
     gates[at.gate + at.hidden] = Stored(gradient[1]);
     gates[at.gate + 2u * at.hidden] = Stored(gradient[2]);
-    saved[at.now] = dc * f;
+    var dc_before = dc * f;
+    if is_c_held(at) && !at.is_last {
+        dc_before += held_c(at) * saved[at.next];
+    }
+    saved[at.now] = dc_before;
     return Gradient(gradient, 0.0);
 }
 

@@ -21,6 +21,7 @@ fn cell_forward(variant: u32, at: UnitIndex, x: array<f32, GATES>, r: array<f32,
 /// The gradient of r of one unit, from that of h_t (0 at a step that does not count); assigns the gradient of x to the
 /// gates.
 fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
+    // Where zoneout drew that h is kept this is another h, but the gradient is 0.
     let h = f32(history[at.now]);
     var gradient = dh * (1.0 - h * h);
     if variant == 1u {

@@ -21,6 +21,14 @@ override GATE_ACTIVATION: u32 = 0u;
 /// What a second state is cut off at: the bits of an f32, or 0 for nothing. A constant for the same reason.
 override CELL_CLIP: u32 = 0u;
 
+/// How much of h, and of a second state, a unit keeps of the step before: the bits of an f32 below 1, 0 for nothing, or
+/// DRAWN. Constants for the same reason.
+override ZONEOUT_H: u32 = 0u;
+override ZONEOUT_C: u32 = 0u;
+
+/// The bits of 1: dropout_mask says it, all where it holds 0 and nothing elsewhere.
+const DRAWN: u32 = 0x3f800000u;
+
 struct Params {
     /// Of a driver of one step; backwards, 2^32 - 1 for the initial state before step 0.
     step: u32,
@@ -45,6 +53,9 @@ struct Params {
     /// The steps that a driver of a whole sequence takes, from `begin` to before `end`.
     begin: u32,
     end: u32,
+    /// Where in dropout_mask the draws of h, and of a second state, begin: [T, B, D·H].
+    zoneout_h: u32,
+    zoneout_c: u32,
     first_workgroup: u32,
 }
 
@@ -147,6 +158,73 @@ fn clipped(c: f32) -> f32 {
 /// Whether it was cut off: no gradient goes back through it then.
 fn is_clipped(c: f32) -> bool {
     return CELL_CLIP != 0u && abs(c) >= bitcast<f32>(CELL_CLIP);
+}
+
+/// How much a unit keeps of its state at index `at` of the draws.
+fn held(zoneout: u32, at: u32) -> f32 {
+    if zoneout == DRAWN {
+        return select(0.0, 1.0, dropout_mask[at] == 0.0);
+    }
+    return bitcast<f32>(zoneout);
+}
+
+fn held_h(at: UnitIndex) -> f32 {
+    return held(ZONEOUT_H, params.zoneout_h + at.unit);
+}
+
+/// At a step that counts.
+fn held_c(at: UnitIndex) -> f32 {
+    return held(ZONEOUT_C, params.zoneout_c + at.unit);
+}
+
+/// h after a step, from that before it and what the cell makes of it.
+fn next_h(at: UnitIndex, h_before: f32, made: f32) -> f32 {
+    var h = made;
+    if ZONEOUT_H != 0u {
+        let z = held_h(at);
+        h = z * h_before + (1.0 - z) * made;
+    }
+    return select(h_before, h, at.counts);
+}
+
+/// The same of a second state; at a step that does not count the cell makes of it what it was.
+fn next_c(at: UnitIndex, c_before: f32, made: f32) -> f32 {
+    if ZONEOUT_C == 0u || !at.counts {
+        return made;
+    }
+    let z = held_c(at);
+    return z * c_before + (1.0 - z) * made;
+}
+
+/// Of the gradient of h_t that of what the cell made.
+fn of_made_h(at: UnitIndex, dh: f32) -> f32 {
+    var made = dh;
+    if ZONEOUT_H != 0u {
+        made = (1.0 - held_h(at)) * dh;
+    }
+    return select(0.0, made, at.counts);
+}
+
+/// What reaches h_(t-1) around U, of which so much goes through the cell.
+fn past_u(at: UnitIndex, dh: f32, h_before: f32) -> f32 {
+    var passed = h_before;
+    if ZONEOUT_H != 0u {
+        passed += held_h(at) * dh;
+    }
+    return select(dh, passed, at.counts);
+}
+
+/// Of the gradient of a second state that of what the cell made.
+fn of_made_c(at: UnitIndex, dc: f32) -> f32 {
+    if ZONEOUT_C == 0u || !at.counts {
+        return dc;
+    }
+    return (1.0 - held_c(at)) * dc;
+}
+
+/// Whether a second state may not be what the cell made, and h was made of something else.
+fn is_c_held(at: UnitIndex) -> bool {
+    return ZONEOUT_C != 0u && at.counts;
 }
 
 fn gate_slope() -> f32 {

@@ -12,7 +12,8 @@
 // in      history       [T+D, B, D·H]
 // in-out  gates         [T, B, D·G·H]: what the cell left there forwards; all is written
 // in      lengths       [B]
-// in      dropout_mask  m [B, D·H], read where has_mask is 1
+// in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
+//                       so
 //
 // A weight is loaded once for all sequences of the tile, and a gradient once for all units of a thread: UNITS weights
 // and SEQUENCES gradients make UNITS·SEQUENCES products. SPLIT threads share each sum.
@@ -172,16 +173,16 @@ fn main(
             }
             let dh = above + select(mask_at(b, d, j), 1.0, is_last) * sum_of(s, j);
             upstream[unit.now] = Stored(dh);
-            let gradient = cell_backward(params.variant, unit, select(0.0, dh, unit.counts));
+            let gradient = cell_backward(params.variant, unit, of_made_h(unit, dh));
             for (var g = 0u; g < GATES; g += 1u) {
                 // As it is kept, so that another dispatch can go on from there.
                 shared_floats[(g * hidden + j) * SEQUENCES + s] = f32(Stored(gradient.r[g]));
             }
             // To where this same thread finds it at the next turn.
-            let passed = select(dh, gradient.h_before, unit.counts);
+            let passed = past_u(unit, dh, gradient.h_before);
             if unit.is_first {
                 upstream[unit.before] = Stored(passed);
-            } else if PASSES_H || !unit.counts {
+            } else if PASSES_H || ZONEOUT_H != 0u || !unit.counts {
                 upstream[unit.before] = Stored(f32(upstream[unit.before]) + passed);
             }
         }

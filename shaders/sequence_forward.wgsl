@@ -10,7 +10,8 @@
 // in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
 // in-out  history       [T+D, B, D·H]: the slot before `begin` is read, those of the steps written
 // in      lengths       [B]
-// in      dropout_mask  m [B, D·H], read where has_mask is 1
+// in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
+//                       so
 //
 // A weight is loaded once for all sequences of the tile, and an operand once for all units of a thread: UNITS·G weights
 // and SEQUENCES operands make UNITS·G·SEQUENCES products. SPLIT threads share each sum.
@@ -186,7 +187,7 @@ fn main(
                 r[g] = sum_of(d, s, g, j);
             }
             let h_before = f32(history[unit.before]);
-            let new_h = Stored(select(h_before, cell_forward(params.variant, unit, x, r, h_before), unit.counts));
+            let new_h = Stored(next_h(unit, h_before, cell_forward(params.variant, unit, x, r, h_before)));
             shared_floats[j * SEQUENCES + s] = f32(new_h) * mask_at(first_b + s, d, j);
             history[unit.now] = new_h;
         }

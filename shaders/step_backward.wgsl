@@ -13,7 +13,8 @@
 // in-out  gates         [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is
 //                       read
 // in      lengths       [B]
-// in      dropout_mask  m [B, D·H], read where has_mask is 1
+// in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
+//                       so
 //
 // One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units; neighbouring threads read neighbouring
 // elements of a row of U. SPLIT threads share a sum. Each makes the sums of all the sequences and of UNITS units in
@@ -156,11 +157,11 @@ fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
     upstream[now] = Stored(dh);
     if params.step < params.steps {
         let at = place(params.step, b, d, j);
-        let gradient = cell_backward(params.variant, at, select(0.0, dh, at.counts));
-        let passed = select(dh, gradient.h_before, at.counts);
+        let gradient = cell_backward(params.variant, at, of_made_h(at, dh));
+        let passed = past_u(at, dh, gradient.h_before);
         if at.is_first {
             upstream[at.before] = Stored(passed);
-        } else if PASSES_H || !at.counts {
+        } else if PASSES_H || ZONEOUT_H != 0u || !at.counts {
             upstream[at.before] = Stored(f32(upstream[at.before]) + passed);
         }
     }

@@ -9,7 +9,8 @@
 // in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
 // in-out  history       [T+D, B, D·H]: the slot before the step is read, the slot after it written
 // in      lengths       [B]
-// in      dropout_mask  m [B, D·H], read where MASKED is 1
+// in      dropout_mask  m [B, D·H], read where MASKED is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
+//                       so
 //
 // One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units. SPLIT threads that are neighbours
 // share a sum and read neighbouring elements of a row of U and of h. Each makes the sums of all the sequences and of
@@ -163,7 +164,7 @@ fn main(
                 cell_operand(params.variant, at, x, r, h_before);
             } else {
                 let h = cell_forward(params.variant, at, x, r, h_before);
-                history[at.now] = Stored(select(h_before, h, at.counts));
+                history[at.now] = Stored(next_h(at, h_before, h));
             }
         }
     }

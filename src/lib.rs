@@ -110,7 +110,7 @@ pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
 pub use model::{
     Activation, BatchShape, Cell, Column, Config, Dense, Directions, DropoutLayer, Embedding, GateActivation, Head,
-    Init, InputKind, Join, Layer, LayerNorm, Layout, Model, Pool, Recurrent, Reset, State,
+    Init, InputKind, Join, Layer, LayerNorm, Layout, Model, Pool, Recurrent, Reset, State, Zoneout,
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{

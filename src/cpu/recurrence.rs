@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    cells::{self, Backward, Forward},
+    cells::{self, Backward, Forward, Held},
     matrix::{Matrix, Out, PRODUCTS_PER_TASK},
     packed::{Begin, Panels, Product},
     real::Real,
@@ -15,7 +15,7 @@ use super::{
     threads,
 };
 use crate::model::Saved;
-use crate::plan::{BackwardRecurrence, Recurrence, TensorId, View};
+use crate::plan::{BackwardRecurrence, Hold, Recurrence, TensorId, View};
 
 /// What a thread owns of the tensors: its rows of every slot, both directions of them.
 struct Band<'a, T> {
@@ -35,11 +35,28 @@ struct Band<'a, T> {
 struct Inputs<'a, T> {
     lengths: &'a [u32],
     mask: Option<&'a [T]>,
+    /// Of h and of c, over all steps, sequences and directions.
+    held: [Held<'a, T>; 2],
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
     fn of(op: &Recurrence, memory: &'a Tensors<'_, T>) -> Self {
-        Inputs { lengths: memory.ids(op.lengths), mask: op.dropout_mask.map(|mask| memory.real(mask)) }
+        let held = op.zoneout.map(|hold| match hold {
+            Hold::None => Held::Nothing,
+            Hold::Drawn(drawn) => Held::Drawn(memory.view(&drawn)),
+            Hold::Share(rate) => Held::Share(T::from_f64(rate)),
+        });
+        Inputs { lengths: memory.ids(op.lengths), mask: op.dropout_mask.map(|mask| memory.real(mask)), held }
+    }
+
+    /// What is kept of both states of a row of the batch at a step of a direction; nothing is of one that is not valid,
+    /// which is held whole.
+    fn held(&self, op: &Recurrence, at: &At, row: usize) -> [Held<'a, T>; 2] {
+        if !self.counts(row, at.time) {
+            return [Held::Nothing; 2];
+        }
+        let start = ((at.time * op.batch + row) * op.directions + at.direction) * op.hidden;
+        self.held.map(|held| held.of(start..start + op.hidden))
     }
 
     fn counts(&self, row: usize, time: usize) -> bool {
@@ -121,9 +138,8 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Tensors<'_, T>) {
                     let out = Out { values: &mut sums[part.start..], row: op.rows() };
                     T::multiply(Product { rows: band.rows, a: operand, b: u[direction][number], begin, out });
                     let is_done = number + 1 == op.cell.products();
-                    forward_step(op, &at, (h_before, h), (&mut band.gates, &mut band.memory), sums, is_done, |row| {
-                        inputs.counts(band.first + row, at.time)
-                    });
+                    let (kept, first) = ((&mut band.gates, &mut band.memory), band.first);
+                    forward_step(op, (&inputs, first), &at, (h_before, h), kept, sums, is_done);
                 }
             }
         }
@@ -134,12 +150,12 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Tensors<'_, T>) {
 /// h_t and what the cell keeps, or before a second product its operand, row by row.
 fn forward_step<T: Real>(
     op: &Recurrence,
+    (inputs, first): (&Inputs<'_, T>, usize),
     at: &At,
     (h_before, h): (&[T], &mut [T]),
     (gates, memory): (&mut Steps<'_, T>, &mut Steps<'_, T>),
     sums: &[T],
     is_done: bool,
-    counts: impl Fn(usize) -> bool,
 ) {
     let (mut c_before, mut c, mut recurrent, mut operand): (&[T], &mut [T], &mut [T], &mut [T]) =
         (&[], &mut [], &mut [], &mut []);
@@ -158,7 +174,8 @@ fn forward_step<T: Real>(
     {
         let start = row * width + at.direction * hidden;
         let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
-        let counts = counts(row);
+        let counts = inputs.counts(first + row, at.time);
+        let [held_h, held_c] = inputs.held(op, at, first + row);
         let this = Forward {
             x: &mut x[columns.clone()],
             r,
@@ -174,9 +191,11 @@ fn forward_step<T: Real>(
             counts,
             gate_activation: op.gate_activation,
             cell_clip: op.cell_clip,
+            held_c,
         };
         if is_done {
             cells::forward(op.cell, this);
+            held_h.keep(&h_before[units.clone()], &mut h[units.clone()]);
             if !counts {
                 h[units.clone()].copy_from_slice(&h_before[units]);
             }
@@ -295,6 +314,8 @@ fn backward_step<T: Real>(
         Saved::Recurrent => recurrent = band.memory.at(at.time),
     }
     let zeros = &band.zeros[..hidden];
+    // Behind the gradients of a second product's operand.
+    let (d_operands, of_made) = band.scratch.split_at_mut(band.rows * hidden);
     for (row, x) in band.gates.at(at.time).chunks_exact_mut(op.directions * rows).enumerate() {
         let start = row * width + at.direction * hidden;
         let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
@@ -302,9 +323,20 @@ fn backward_step<T: Real>(
         if is_first && !counts {
             dh_before[units.clone()].iter_mut().zip(&dh[units.clone()]).for_each(|(before, dh)| *before += *dh);
         }
+        let [held_h, held_c] = inputs.held(op, at, band.first + row);
+        let mut dh = if counts { &dh[units.clone()] } else { zeros };
+        if is_first && !held_h.is_nothing() {
+            let of_made = &mut of_made[..hidden];
+            for (j, before) in dh_before[units.clone()].iter_mut().enumerate() {
+                let z = held_h.share(j);
+                *before += z * dh[j];
+                of_made[j] = (T::one() - z) * dh[j];
+            }
+            dh = of_made;
+        }
         let gates = row * op.directions * rows;
         let this = Backward {
-            dh: if counts { &dh[units.clone()] } else { zeros },
+            dh,
             gates: &mut x[columns.clone()],
             h_before: &h_before[units.clone()],
             h: &h[units.clone()],
@@ -312,11 +344,12 @@ fn backward_step<T: Real>(
             c: part_mut(c, units.clone()),
             dc: if at.is_last { zeros } else { part(dc, units.clone()) },
             recurrent: part_mut(recurrent, gates + columns.start..gates + columns.end),
-            d_operand: part(band.scratch, row * hidden..(row + 1) * hidden),
+            d_operand: &d_operands[row * hidden..(row + 1) * hidden],
             dh_before: &mut dh_before[units],
             counts,
             gate_activation: op.gate_activation,
             cell_clip: op.cell_clip,
+            held_c,
         };
         if is_first {
             cells::backward(op.cell, this);

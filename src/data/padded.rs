@@ -107,8 +107,8 @@ impl Sequences {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Data`] for a name that no column of the network has, and for inputs that [`Sequences::pad`] would refuse
-    /// of the column; [`Error::Shape`] for another number of sequences, or of steps of one.
+    /// [`Error::Data`] for a name that no column of the network has, and for inputs that [`Sequences::pad`] would
+    /// refuse of the column; [`Error::Shape`] for another number of sequences, or of steps of one.
     pub fn pad_column<'a>(
         self,
         name: &str,

@@ -6,8 +6,8 @@
 use crate::allocate::zeros;
 use crate::error::{Error, Result};
 use crate::model::{
-    ALLOCATING, Cell, Config, Directions, Layer, Layout, Model, Module, Parameter, Recurrent, Reset, find_not_finite,
-    modules,
+    ALLOCATING, Cell, Config, Directions, Layer, Layout, Model, Module, Parameter, Recurrent, Reset, Zoneout,
+    find_not_finite, modules,
 };
 
 /// An array of Keras' and the parameters that it holds, one behind the other.
@@ -140,8 +140,9 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns, for a cell that Keras has
-    /// not and for a c that is cut off; [`Error::Data`] for a learned initial state that is not zero, which no Keras
-    /// layer has, for two biases whose sum f32 cannot hold, and for a value that is not finite; [`Error::OutOfMemory`].
+    /// not, for a c that is cut off and for zoneout; [`Error::Data`] for a learned initial state that is not zero,
+    /// which no Keras layer has, for two biases whose sum f32 cannot hold, and for a value that is not finite;
+    /// [`Error::OutOfMemory`].
     pub fn to_keras(&self) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let (layout, arrays) = (self.layout(), arrays(self.config())?);
         for (name, _, values) in self.tensors() {
@@ -297,6 +298,10 @@ fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Resu
     };
     if let Some(bound) = layer.cell_clip {
         return Err(Error::Config(format!("c of layer {at} is cut off at {bound}, which no Keras layer does")));
+    }
+    if layer.zoneout.rates().iter().any(|rate| *rate > 0.0) {
+        let Zoneout { h, c } = layer.zoneout;
+        return Err(Error::Config(format!("layer {at} has a zoneout of h {h} and c {c}, which no Keras layer has")));
     }
     let ways: &[(&str, &str)] = match layer.directions {
         Directions::Forward | Directions::Reverse => &[("", "")],

@@ -51,8 +51,10 @@ impl Model {
     /// Writes the parameters to a plain safetensors file (F32, metadata `format: pt`) for PyTorch, replacing one that
     /// is there in a single step.
     ///
-    /// What [`Names::ignore_others`] says does not matter here. A table that the read-out is tied to is written under
-    /// both names, as a `state_dict` has it. [`Model::save`] is for files that this crate is to read.
+    /// What no PyTorch module has is not in the file: of a layer with zoneout, a bound for c or gates of straight lines
+    /// these are for the module that reads it. What [`Names::ignore_others`] says does not matter here. A table that
+    /// the read-out is tied to is written under both names, as a `state_dict` has it. [`Model::save`] is for files that
+    /// this crate is to read.
     ///
     /// # Errors
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) for names that the model cannot have, for a number that is not

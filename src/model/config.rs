@@ -6,7 +6,7 @@ use super::activation::Activation;
 use super::cells::{Cell, GateActivation};
 use super::head::Head;
 use super::input::{Column, InputKind};
-use super::layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent};
+use super::layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent, Zoneout};
 use super::shape::{BatchShape, Rows};
 
 /// How parameters are drawn before training.
@@ -209,6 +209,18 @@ impl Config {
     /// ```
     pub fn with_cell_clip(self, bound: f64) -> Self {
         self.with_recurrent(|layer| layer.cell_clip = Some(bound))
+    }
+
+    /// The same network, each unit of h and of c of its recurrent layers keeping its state of the step before with
+    /// these probabilities.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind};
+    /// let config = Config::gru(InputKind::Dense(6), 32, 2).with_zoneout(0.1, 0.0);
+    /// assert_eq!(config.recurrent_layers().next().unwrap().zoneout.h, 0.1);
+    /// ```
+    pub fn with_zoneout(self, h: f64, c: f64) -> Self {
+        self.with_recurrent(|layer| layer.zoneout = Zoneout { h, c })
     }
 
     /// The same network, both directions of its recurrent layers joined so.

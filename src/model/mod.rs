@@ -26,7 +26,7 @@ pub(crate) use cells::{Saved, table};
 pub use config::{Config, Init};
 pub use head::Head;
 pub use input::{Column, InputKind};
-pub use layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent};
+pub use layers::{Dense, Directions, DropoutLayer, Embedding, Join, Layer, LayerNorm, Pool, Recurrent, Zoneout};
 pub(crate) use modules::{HEAD, Module, is_read_out, modules};
 pub(crate) use parameters::MAX_ELEMENTS;
 pub use parameters::{Layout, Parameter};

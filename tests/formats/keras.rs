@@ -380,6 +380,10 @@ fn what_keras_cannot_have_is_not_written() {
         assert!(matches!(error, Error::Data(_)), "{error:?}");
         assert_eq!(error.to_string(), words);
     }
+    let zoneout = Config::lstm(InputKind::Dense(3), 2, 1).with_zoneout(0.1, 0.5);
+    let error = Model::new(zoneout).unwrap().to_keras().unwrap_err();
+    let words = "layer 0 has a zoneout of h 0.1 and c 0.5, which no Keras layer has";
+    assert!(matches!(&error, Error::Config(what) if what.contains(words)), "{error:?}");
     let beside = Config::gru(InputKind::Dense(3), 2, 1).dense_column("more", 2);
     let error = Model::new(beside).unwrap().to_keras().unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("a column `more`")), "{error:?}");

@@ -1,5 +1,5 @@
-//! How far the gradients of random lists of layers are from those of the f64 twin, layer kind by layer kind: a table for
-//! who wants to know, and no check.
+//! How far the gradients of random lists of layers are from those of the f64 twin, layer kind by layer kind: a table
+//! for who wants to know, and no check.
 //!
 //! The contract: the networks are drawn as those of `properties.rs`, the same in every run.
 

@@ -6,10 +6,10 @@
 
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{BackwardRecurrence, Op, Purpose, Recurrence, RecurrenceMode, Target};
-use recurrent::recipe::{Clip, Dropout, Loss, Optimizer, Recipe};
+use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Recipe};
 use recurrent::{
     Activation, Cell, Config, Dense, Directions, DropoutLayer, GateActivation, InputKind, Join, Layer, LayerNorm, Pool,
-    Recurrent, Reset,
+    Recurrent, Reset, Zoneout,
 };
 
 use crate::common::compare::{DIFFERENCES, EXACT, F64, assert_close};
@@ -180,6 +180,41 @@ fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
     }
 }
 
+/// Of h, of c and of both with c cut off as above; over segments and beside dropout of the hidden state, whose mask
+/// lies in the same tensor.
+#[test]
+fn gradients_are_those_of_the_loss_with_zoneout_held_fixed() {
+    for cell in [
+        Cell::Elman(Activation::Tanh),
+        Cell::Lstm,
+        Cell::Cifg,
+        Cell::Gru(Reset::AfterProduct),
+        Cell::Gru(Reset::BeforeProduct),
+    ] {
+        let rates: &[[f64; 2]] = if cell.states() > 1 { &[[0.4, 0.0], [0.0, 0.4], [0.3, 0.5]] } else { &[[0.4, 0.0]] };
+        for (number, [h, c]) in rates.iter().enumerate() {
+            for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
+                let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2);
+                let config = config.with_directions(directions).with_learned_initial_state(true).with_zoneout(*h, *c);
+                let config = if number == 2 { config.with_cell_clip(0.3) } else { config };
+                let mut recipe = recipe(Loss::CrossEntropy);
+                if number != 1 {
+                    recipe = recipe.with_dropout(Dropout::variational(0.0, 0.3));
+                }
+                let lengths = Some(vec![6, 2, 5]);
+                let case = Case { recipe, lengths, ..Case::of(&config, Loss::CrossEntropy, 6, 3) };
+                check_case(&case);
+                check_case(&Case { fresh: true, recipe: case.recipe.clone(), lengths: case.lengths.clone(), ..case });
+                if directions == Directions::Forward {
+                    let recipe = case.recipe.clone().with_gradient_checkpointing(GradientCheckpointing::Steps(4));
+                    let lengths = case.lengths.clone();
+                    check_case(&Case { recipe, lengths, ..Case::of(&config, Loss::CrossEntropy, 6, 3) });
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn gradients_are_those_of_the_loss_with_layers_of_dropout_held_fixed() {
     let below = || Config::new(InputKind::Dense(INPUTS)).dropout(0.2).layer(Recurrent::lstm(HIDDEN));
@@ -307,7 +342,8 @@ fn check_case(case: &Case<'_>) -> Prepared {
     let (mut net, window, mut parameters) = draw(case);
     let train = net.prepare_kept(Purpose::Train(recipe), steps, batch);
     // What is dropped is so in training alone.
-    let drops = config.layers.iter().any(|layer| matches!(layer, Layer::Dropout(_)));
+    let keeps = config.recurrent_layers().any(|layer| layer.zoneout != Zoneout::default());
+    let drops = keeps || config.layers.iter().any(|layer| matches!(layer, Layer::Dropout(_)));
     let evaluate = if recipe.dropout == Dropout::NONE && !drops {
         net.prepare(Purpose::Evaluate(recipe), steps, batch)
     } else {

@@ -18,3 +18,4 @@ mod pytorch_matrix;
 mod reference;
 mod twin;
 mod weight_dropout;
+mod zoneout;

@@ -437,6 +437,7 @@ fn sequences_do_not_mix<E: Execute>(
     // Each sequence of a batch has masks of its own.
     let mut case = Case { recipe: case.recipe.clone().with_dropout(Dropout::NONE), ..case.clone() };
     case.config.layers.retain(|layer| !matches!(layer, Layer::Dropout(_)));
+    case.config = case.config.with_zoneout(0.0, 0.0);
     // The means of heads are over other numbers of positions.
     case.config.heads.clear();
     case.recipe.heads.clear();

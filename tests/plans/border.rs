@@ -65,8 +65,12 @@ fn compare(kernel: &Kernel) -> Result<(), String> {
     same("the stage", &ShaderStage::Compute, &entry.stage)?;
     same("the entry point", &ENTRY, &entry.name)?;
     same("the workgroup", &kernel.workgroup, &set.entry_points[0].workgroup_size)?;
-    let constants: Vec<_> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
-    same("the list of constants", &kernel.constants, &constants)?;
+    // They go by name, and naga lists them in the order of use.
+    let mut constants: Vec<_> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+    constants.sort_unstable();
+    let mut in_rust = kernel.constants.to_vec();
+    in_rust.sort_unstable();
+    same("the list of constants", &in_rust, &constants)?;
 
     let mut bindings = Vec::new();
     let mut uniform = None;

@@ -85,6 +85,10 @@ fn dispatches_of_dropout() {
     // U masked once, and its gradient.
     assert_eq!(extra(&config, Dropout::NONE.with_weights(0.5)), [2, 2]);
     assert_eq!(extra(&config, Dropout::NONE), [0, 0]);
+    // What is kept is drawn for h and for c of each layer, and backwards it is still there.
+    assert_eq!(extra(&config.clone().with_zoneout(0.1, 0.5), Dropout::NONE), [4, 0]);
+    assert_eq!(extra(&config.clone().with_zoneout(0.0, 0.5), Dropout::NONE), [2, 0]);
+    assert_eq!(extra(&config.clone().with_zoneout(0.0, 0.0), Dropout::NONE), [0, 0]);
     // Tokens are dropped as they are gathered.
     let tokens = dispatches(&plan(&text(), train_with(Dropout::variational(0.5, 0.0)), 50, 32, &BY_STEPS));
     assert_eq!(tokens, dispatches(&plan(&text(), train(), 50, 32, &BY_STEPS)));

@@ -77,6 +77,12 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                     let config = config.with_gate_activation(gate);
                     let clips = hidden == 33 && cell.states() > 1;
                     let config = if clips { config.with_cell_clip(0.5) } else { config };
+                    // In plans of both schedules, with dropout and without.
+                    let config = match (hidden, outputs) {
+                        (128, _) => config.with_zoneout(0.1, if cell.states() > 1 { 0.5 } else { 0.0 }),
+                        (33, _) if cell.states() > 1 && number % 2 == 0 => config.with_zoneout(0.0, 0.3),
+                        _ => config,
+                    };
                     let joins = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
                     let config = config.with_join(if outputs == 3 { joins[number % 4] } else { Join::Concat });
                     let config = if hidden == 33 { with_heads(with_dense(config)) } else { config };

@@ -60,6 +60,27 @@ fn lists_that_cannot_work() {
             "layer 0 (cifg): its c is to be cut off at NaN, expected a finite number above 0",
         ),
         (
+            config().layer(Recurrent::gru(4).with_zoneout(0.1, 0.5)).outputs(2),
+            "layer 0 (gru): its zoneout of c is 0.5, but a cell of kind gru has no c",
+        ),
+        (
+            config().layer(Recurrent::lstm(4).with_zoneout(1.0, 0.5)).outputs(2),
+            "layer 0 (lstm): its zoneout of h is 1, expected at least 0 and less than 1",
+        ),
+        (
+            config().layer(Recurrent::elman(4).with_zoneout(-0.1, 0.0)).outputs(2),
+            "layer 0 (rnn): its zoneout of h is -0.1, expected at least 0 and less than 1",
+        ),
+        (
+            config().layer(Recurrent::cifg(4).with_zoneout(0.0, f64::NAN)).outputs(2),
+            "layer 0 (cifg): its zoneout of c is NaN, expected at least 0 and less than 1",
+        ),
+        (
+            // In f32, in which it is used, it is 1.
+            config().layer(Recurrent::cifg(4).with_zoneout(0.0, 1.0 - 1e-12)).outputs(2),
+            "layer 0 (cifg): its zoneout of c is 0.999999999999, expected at least 0 and less than 1",
+        ),
+        (
             config().layer(Recurrent::lstm(4)).dense(0, Activation::Relu).outputs(2),
             "layer 1 (dense): the number of units is 0, expected at least 1",
         ),

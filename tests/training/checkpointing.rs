@@ -47,6 +47,8 @@ fn configs() -> Vec<Config> {
                 } else {
                     mixed(config, &mut Random::new(9), &CELLS, &[Activation::Gelu, Activation::Tanh])
                 };
+                let c = if cell.states() > 1 { 0.4 } else { 0.0 };
+                let config = if number % 4 == 1 { config.with_zoneout(0.3, c) } else { config };
                 all.push(config.with_learned_initial_state(number % 3 != 0).with_bias(number % 5 != 0));
             }
         }

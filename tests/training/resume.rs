@@ -59,6 +59,10 @@ fn cases() -> Vec<Case> {
         ),
         case("dropout", lstm(), adam.clone().with_dropout(dropout)),
         case("list", list, adam.clone().with_dropout(dropout)),
+        Case {
+            windows: |step| [3 * step, 3 * step + 1, 3 * step + 2].map(window).to_vec(),
+            ..case("zoneout", Config::lstm(input, 18, 5).with_layers(2).with_zoneout(0.2, 0.4), adam.clone())
+        },
         case(
             "learned_initial_state",
             Config::gru(input, 18, 5).with_layers(2).with_learned_initial_state(true),

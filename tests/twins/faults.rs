@@ -1,7 +1,7 @@
 //! Planted faults: a plan with one operation replaced by a wrong one is told from the right one by the same comparison.
 
 use recurrent::internals::plan::{
-    BackwardRecurrence, CopyView, Op, PoolKind, ProductTile, Recurrence, TableGradient, ZeroTensor,
+    BackwardRecurrence, CopyView, Hold, Op, PoolKind, ProductTile, Recurrence, TableGradient, View, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Loss, Optimizer};
 use recurrent::{Activation, Cell, GateActivation, Join};
@@ -10,7 +10,7 @@ use crate::case::Case;
 use crate::common::executor::gpu;
 use crate::common::random::Random;
 use crate::products::{self, Gathering, Weighting};
-use crate::recurrences::{self, Options, Sizes};
+use crate::recurrences::{self, BOTH_DRAWN, Options, Sizes, Zoneout};
 use crate::states::{self, Pooling};
 use crate::tiles::tiles;
 use crate::training::{self, Measured};
@@ -228,6 +228,10 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 let forward = recurrences::forward(&mut random, sizes);
                 seen(&forward, fault!(Forward, op => op.dropout_mask = None));
                 seen(&forward, fault!(Forward, op => op.bias = None));
+                for zoneout in [BOTH_DRAWN, Zoneout::Share([0.2, 0.3])] {
+                    let options = Options { zoneout, ..options };
+                    zoneout_faults(&mut random, Sizes { options, ..sizes });
+                }
                 let backward = recurrences::backward(&mut random, sizes);
                 if cell.gates() > 1 {
                     seen(&forward, fault!(Forward, op => op.gate_activation = GateActivation::HardSigmoid));
@@ -257,6 +261,27 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 }
             }
         }
+    }
+}
+
+/// Nothing kept, something else kept, and what another step or state keeps.
+fn zoneout_faults(random: &mut Random, sizes: Sizes) {
+    let (forward, backward) = (recurrences::forward(random, sizes), recurrences::backward(random, sizes));
+    for kind in 0..sizes.cell.states() {
+        let other = move |hold: Hold| match hold {
+            Hold::None => hold,
+            // A row early.
+            Hold::Drawn(view) => Hold::Drawn(View { offset: view.offset - view.cols, ..view }),
+            Hold::Share(rate) => Hold::Share(rate + 0.1),
+        };
+        seen(&forward, fault!(Forward, op => op.zoneout[kind] = Hold::None));
+        seen(&forward, fault!(Forward, op => op.zoneout[kind] = other(op.zoneout[kind])));
+        seen(&backward, recurrence(|op| op.zoneout[kind] = Hold::None));
+        seen(&backward, recurrence(|op| op.zoneout[kind] = other(op.zoneout[kind])));
+    }
+    if sizes.cell.states() > 1 {
+        seen(&forward, fault!(Forward, op => op.zoneout.swap(0, 1)));
+        seen(&backward, recurrence(|op| op.zoneout.swap(0, 1)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use recurrent::internals::plan::{BackwardRecurrence, Op, Recurrence, RecurrenceMode, TensorId, Tile};
+use recurrent::internals::plan::{BackwardRecurrence, Hold, Op, Recurrence, RecurrenceMode, TensorId, Tile, View};
 use recurrent::{Activation, Cell, GateActivation, Reset};
 
 use crate::case::Case;
@@ -21,6 +21,16 @@ pub struct Sizes {
     pub options: Options,
 }
 
+/// What units keep of their state of the step before.
+#[derive(Clone, Copy, Debug)]
+pub enum Zoneout {
+    None,
+    /// Draws, of h or of c or of both.
+    Drawn([bool; 2]),
+    /// A part of h and of c; backwards, which has no such, draws of both.
+    Share([f64; 2]),
+}
+
 /// What a recurrence may have or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -28,6 +38,7 @@ pub struct Options {
     pub gate: GateActivation,
     /// What c is cut off at, of a cell that has one.
     pub clip: Option<f64>,
+    pub zoneout: Zoneout,
     /// D.
     pub directions: usize,
     /// Whether the one direction is from the last step to the first.
@@ -51,6 +62,7 @@ impl Options {
     pub const PLAIN: Options = Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 1,
         reverse: false,
         unequal: false,
@@ -63,13 +75,14 @@ impl Options {
     };
 }
 
-/// The first seven: such that every two of the other options meet in every combination. Then reverse layers and gates,
-/// which `recurrence_with_every_option` crosses with the rest.
-pub const PAIRS: [Options; 11] = [
+/// The first seven: such that every two of the other options meet in every combination. Then reverse layers, gates and
+/// zoneout, which `recurrence_with_every_option` crosses with the rest.
+pub const PAIRS: [Options; 17] = [
     Options::PLAIN,
     Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 2,
         reverse: false,
         unequal: true,
@@ -83,6 +96,7 @@ pub const PAIRS: [Options; 11] = [
     Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 1,
         reverse: false,
         unequal: true,
@@ -96,6 +110,7 @@ pub const PAIRS: [Options; 11] = [
     Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 2,
         reverse: false,
         unequal: false,
@@ -109,6 +124,7 @@ pub const PAIRS: [Options; 11] = [
     Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 1,
         reverse: false,
         unequal: false,
@@ -122,6 +138,7 @@ pub const PAIRS: [Options; 11] = [
     Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 2,
         reverse: false,
         unequal: true,
@@ -135,6 +152,7 @@ pub const PAIRS: [Options; 11] = [
     Options {
         gate: GateActivation::Sigmoid,
         clip: None,
+        zoneout: Zoneout::None,
         directions: 1,
         reverse: false,
         unequal: true,
@@ -149,7 +167,23 @@ pub const PAIRS: [Options; 11] = [
     Options { gate: GateActivation::HardSigmoid, unequal: true, clip: Some(0.3), ..Options::PLAIN },
     Options { gate: GateActivation::SteepHardSigmoid, directions: 2, bias: false, mask: true, ..Options::PLAIN },
     Options { reverse: true, unequal: true, bias: false, to_start: true, spare: 1, clip: Some(0.6), ..Options::PLAIN },
+    Options { directions: 2, unequal: true, mask: true, to_start: true, zoneout: BOTH_DRAWN, ..Options::PLAIN },
+    Options { reverse: true, spare: 2, zoneout: Zoneout::Drawn([true, false]), ..Options::PLAIN },
+    Options {
+        unequal: true,
+        skipped: 2,
+        spare: 1,
+        carried: true,
+        clip: Some(0.4),
+        zoneout: Zoneout::Drawn([false, true]),
+        ..Options::PLAIN
+    },
+    Options { mask: true, to_start: true, clip: Some(0.5), zoneout: BOTH_DRAWN, ..Options::PLAIN },
+    Options { directions: 2, unequal: true, zoneout: Zoneout::Share([0.3, 0.6]), ..Options::PLAIN },
+    Options { reverse: true, mask: true, clip: Some(0.5), zoneout: Zoneout::Share([0.1, 0.7]), ..Options::PLAIN },
 ];
+
+pub const BOTH_DRAWN: Zoneout = Zoneout::Drawn([true, true]);
 
 impl Sizes {
     fn start(&self, direction: &str) -> Case {
@@ -239,10 +273,8 @@ impl Sizes {
         let weight_transposed = forward.then(|| case.matrix("weight_transposed", hidden, rows, turned));
         let of_bias = if forward { random.reals(rows, 0.3) } else { vec![f64::NAN; rows] };
         let bias = options.bias.then(|| case.matrix("bias", 1, rows, of_bias));
-        let mask = options.mask.then(|| {
-            let kept = random.mask(self.slot()).iter().map(|m| m * 1.5).collect();
-            case.real("mask", &[batch, self.width()], kept)
-        });
+        let has_c = matches!(cell, Cell::Lstm | Cell::Cifg);
+        let (mask, zoneout) = self.masks(random, case, forward, has_c);
         let lengths = self.lengths(random);
         // For a fault to be planted.
         case.ids("longer", lengths.iter().map(|length| length + 1).collect());
@@ -250,7 +282,8 @@ impl Sizes {
         Recurrence {
             cell,
             gate_activation: options.gate,
-            cell_clip: options.clip.filter(|_| matches!(cell, Cell::Lstm | Cell::Cifg)),
+            cell_clip: options.clip.filter(|_| has_c),
+            zoneout,
             directions: options.directions,
             reverse: options.reverse,
             steps,
@@ -267,6 +300,37 @@ impl Sizes {
             schedule,
             tile,
         }
+    }
+}
+
+impl Sizes {
+    /// The mask of dropout and what zoneout keeps: what is drawn lies in one tensor, as of a longer window.
+    fn masks(&self, random: &mut Random, case: &mut Case, forward: bool, has_c: bool) -> (Option<TensorId>, [Hold; 2]) {
+        let Sizes { steps, batch, options: Options { mask, zoneout, spare, .. }, .. } = *self;
+        let is_held = |kind: usize| kind == 0 || has_c;
+        let drawn = match zoneout {
+            Zoneout::Drawn(drawn) => drawn,
+            Zoneout::Share(_) if !forward => [true; 2],
+            Zoneout::None | Zoneout::Share(_) => [false; 2],
+        };
+        let kept = |random: &mut Random, len| random.mask(len).iter().map(|m| m * 1.5).collect::<Vec<f64>>();
+        let mut values = if mask { kept(random, self.slot()) } else { Vec::new() };
+        let begins = [0, 1].map(|kind| {
+            (drawn[kind] && is_held(kind)).then(|| {
+                let begin = values.len();
+                values.extend(kept(random, steps * self.slot()));
+                values.extend(vec![f64::NAN; spare * self.slot()]);
+                begin
+            })
+        });
+        let tensor =
+            (!values.is_empty()).then(|| case.real("mask", &[values.len() / self.width(), self.width()], values));
+        let hold = |kind: usize| match (zoneout, begins[kind], tensor) {
+            (_, Some(begin), Some(tensor)) => Hold::Drawn(View::new(tensor, begin, steps * batch, self.width())),
+            (Zoneout::Share(rates), ..) if forward && is_held(kind) => Hold::Share(rates[kind]),
+            _ => Hold::None,
+        };
+        (tensor.filter(|_| mask), [hold(0), hold(1)])
     }
 }
 

@@ -7,7 +7,7 @@ use recurrent::{Cell, Error, GateActivation};
 use crate::common::compare::{EXACT, Tolerance};
 use crate::common::executor::gpu;
 use crate::common::random::Random;
-use crate::recurrences::{self, Options, PAIRS, Sizes};
+use crate::recurrences::{self, BOTH_DRAWN, Options, PAIRS, Sizes, Zoneout};
 use crate::{CELLS, GRU, GRU_BEFORE, RELU, SCHEDULES, TANH, case};
 
 /// Tiles of a recurrence by steps: those of hardware and of software, and one of no use where everything is uneven.
@@ -130,6 +130,10 @@ fn recurrence_with_every_option() {
                     recurrences::forward(&mut random, sizes).check();
                     recurrences::backward(&mut random, sizes).check();
                 }
+                let zoneout = [BOTH_DRAWN, Zoneout::Drawn([false, true]), Zoneout::Share([0.3, 0.6])][number % 3];
+                let options = Options { zoneout, to_start: true, carried: carries, ..options };
+                recurrences::forward(&mut random, Sizes { options, ..sizes }).check();
+                recurrences::backward(&mut random, Sizes { options, ..sizes }).check();
             }
         }
     }

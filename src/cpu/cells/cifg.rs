@@ -9,7 +9,7 @@ pub(super) struct Functions;
 impl Pointwise for Functions {
     #[inline(always)]
     fn forward<T: Real>(_cell: Cell, row: Forward<'_, T>) {
-        let Forward { x, r, h, c_before, c, counts, gate_activation, cell_clip, .. } = row;
+        let Forward { x, r, h, c_before, c, counts, gate_activation, cell_clip, held_c, .. } = row;
         x.iter_mut().zip(r).for_each(|(x, r)| *x += *r);
         let (n, one) = (h.len(), T::one());
         gates(gate_activation, &mut x[..n]);
@@ -29,6 +29,7 @@ impl Pointwise for Functions {
         h.copy_from_slice(c);
         T::tanh_slice(h);
         h.iter_mut().zip(&*o).for_each(|(h, o)| *h = *h * *o);
+        held_c.keep(c_before, c);
     }
 
     #[inline(always)]
@@ -42,6 +43,26 @@ impl Pointwise for Functions {
 
 #[inline(always)]
 fn backward<T: Real>(row: Backward<'_, T>, through: impl Fn(T, T) -> T) {
+    let held_c = row.held_c;
+    if held_c.is_nothing() {
+        return backward_from(row, |_, dc| dc, through);
+    }
+    // What h was made of takes the place of what is kept of it.
+    let n = row.dh.len();
+    for j in 0..n {
+        row.c[j] = row.gates[j] * row.c_before[j] + (T::one() - row.gates[j]) * row.gates[n + j];
+    }
+    clip(row.cell_clip, row.c);
+    let (c, dc) = (&mut *row.c, row.dc);
+    backward_from(Backward { c: &mut *c, ..row }, |j, dc| (T::one() - held_c.share(j)) * dc, through);
+    for j in 0..n {
+        c[j] += held_c.share(j) * dc[j];
+    }
+}
+
+/// The same, where of the gradient of c_t `of_made` is that of what the cell made.
+#[inline(always)]
+fn backward_from<T: Real>(row: Backward<'_, T>, of_made: impl Fn(usize, T) -> T, through: impl Fn(T, T) -> T) {
     let Backward { dh, gates, c_before, c, dc, counts, cell_clip, .. } = row;
     let n = dh.len();
     let one = T::one();
@@ -54,7 +75,7 @@ fn backward<T: Real>(row: Backward<'_, T>, through: impl Fn(T, T) -> T) {
     T::tanh_slice(c);
     let (c_before, dc, c) = (&c_before[..n], &dc[..n], &mut c[..n]);
     for j in 0..n {
-        let dc = dc[j] + dh[j] * o[j] * (one - c[j] * c[j]);
+        let dc = of_made(j, dc[j]) + dh[j] * o[j] * (one - c[j] * c[j]);
         [f[j], g[j], o[j], c[j]] = [
             through(dc * (c_before[j] - g[j]), f[j]),
             dc * (one - f[j]) * (one - g[j] * g[j]),

@@ -6,10 +6,56 @@ mod gru;
 mod gru_before;
 mod lstm;
 
+use std::ops::Range;
+
 use pulp::Arch;
 
 use super::real::Real;
 use crate::model::{Cell, GateActivation, table};
+
+/// How much of a state each unit keeps of the step before.
+#[derive(Clone, Copy)]
+pub(super) enum Held<'a, T> {
+    Nothing,
+    /// All where there is a 0, else nothing.
+    Drawn(&'a [T]),
+    /// So large a part.
+    Share(T),
+}
+
+impl<'a, T: Real> Held<'a, T> {
+    /// That of some of the units.
+    pub fn of(self, units: Range<usize>) -> Self {
+        if let Held::Drawn(drawn) = self { Held::Drawn(&drawn[units]) } else { self }
+    }
+
+    /// That of unit j: 0 or 1, or the part.
+    #[inline(always)]
+    pub fn share(self, j: usize) -> T {
+        match self {
+            Held::Nothing => T::zero(),
+            Held::Drawn(drawn) if drawn[j] == T::zero() => T::one(),
+            Held::Drawn(_) => T::zero(),
+            Held::Share(part) => part,
+        }
+    }
+
+    pub fn is_nothing(self) -> bool {
+        matches!(self, Held::Nothing)
+    }
+
+    /// A state of what it was and what the cell has made of it.
+    #[inline(always)]
+    pub fn keep(self, before: &[T], state: &mut [T]) {
+        if self.is_nothing() {
+            return;
+        }
+        for (j, (state, before)) in state.iter_mut().zip(before).enumerate() {
+            let z = self.share(j);
+            *state = z * *before + (T::one() - z) * *state;
+        }
+    }
+}
 
 /// One sequence at one step, forwards. `x` holds W·x_t + b_W and is where a cell leaves what its gradient needs; `r`
 /// holds U·h_(t-1) + b_U; both are `[G·H]`, the others `[H]`.
@@ -30,11 +76,13 @@ pub(super) struct Forward<'a, T> {
     pub gate_activation: GateActivation,
     /// What c is cut off at, where it is.
     pub cell_clip: Option<f64>,
+    /// What is kept of c at a valid step.
+    pub held_c: Held<'a, T>,
 }
 
 /// One sequence at one step, backwards.
 pub(super) struct Backward<'a, T> {
-    /// The whole gradient of h_t; zeros at a step that is not valid.
+    /// The whole gradient of what the cell made of h_t; zeros at a step that is not valid.
     pub dh: &'a [T],
     /// What forwards left in `x`; becomes the gradient of W·x_t + b_W.
     pub gates: &'a mut [T],
@@ -56,6 +104,8 @@ pub(super) struct Backward<'a, T> {
     pub gate_activation: GateActivation,
     /// What c is cut off at, where it is.
     pub cell_clip: Option<f64>,
+    /// What is kept of c at a valid step.
+    pub held_c: Held<'a, T>,
 }
 
 /// c cut off at a bound, where there is one.

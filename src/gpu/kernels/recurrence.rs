@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, Record, Saved, cells, table};
-use crate::plan::{BackwardRecurrence, Cut, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
+use crate::plan::{BackwardRecurrence, Cut, Hold, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
 
 params!(Params {
     step: u32,
@@ -31,6 +31,8 @@ params!(Params {
     carried: u32,
     begin: u32,
     end: u32,
+    zoneout_h: u32,
+    zoneout_c: u32,
 });
 
 /// The kernels of one cell.
@@ -84,10 +86,21 @@ macro_rules! driver {
 pub(super) const THREADS: &str = "THREADS";
 pub(super) const FLOATS: &str = "FLOATS";
 /// The constants of a driver.
-const CONSTANTS: [&str; 7] = [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP"];
+const CONSTANTS: [&str; 9] =
+    [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP", "ZONEOUT_H", "ZONEOUT_C"];
 /// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
-const MASKED_CONSTANTS: [&str; 8] =
-    [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "MASKED", "GATE_ACTIVATION", "CELL_CLIP"];
+const MASKED_CONSTANTS: [&str; 10] = [
+    THREADS,
+    "SEQUENCES",
+    "UNITS",
+    "SPLIT",
+    FLOATS,
+    "MASKED",
+    "GATE_ACTIVATION",
+    "CELL_CLIP",
+    "ZONEOUT_H",
+    "ZONEOUT_C",
+];
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
 /// always.
@@ -177,7 +190,19 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
     check_min_len(plan, op.gates, op.steps, &[op.batch, gates])?;
     check_min_len(plan, op.history, slots, &[op.batch, width])?;
     check_len(plan, op.lengths, &[op.batch])?;
-    op.dropout_mask.map_or(Ok(()), |mask| check_len(plan, mask, &[op.batch, width]))?;
+    op.dropout_mask.map_or(Ok(()), |mask| check_min_len(plan, mask, op.batch, &[width]))?;
+    let masks = bound_masks(op);
+    if op.masks().any(|other| other != masks) {
+        return Err(Error::Config("what dropout and zoneout drew lies in several tensors, expected one".to_owned()));
+    }
+    if op.zoneout[1] != Hold::None && op.cell.saved() != Saved::State {
+        return Err(Error::Config(format!("the cell {} has no c that zoneout could keep", op.cell.name())));
+    }
+    let offset = |hold: &Hold| match hold.drawn() {
+        None => Ok(0),
+        Some(drawn) => contiguous_offset(plan, "zoneout", drawn, [op.steps * op.batch, width]),
+    };
+    let [zoneout_h, zoneout_c] = [offset(&op.zoneout[0])?, offset(&op.zoneout[1])?];
     match (op.cell.saved(), op.saved) {
         (Saved::None, None) => {}
         (Saved::State, Some(c)) => check_min_len(plan, c, slots, &[op.batch, width])?,
@@ -196,8 +221,15 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         reverse: if op.reverse { 0 } else { 1 },
         variant: op.cell.variant(),
         has_mask: u32::from(op.dropout_mask.is_some()),
+        zoneout_h,
+        zoneout_c,
         ..Params::default()
     })
+}
+
+/// What is bound as the tensor of masks: something must be where there is none.
+fn bound_masks(op: &Recurrence) -> TensorId {
+    op.masks().next().unwrap_or(op.lengths)
 }
 
 /// The products of a cell's step.
@@ -206,7 +238,7 @@ fn products(op: &Recurrence) -> std::ops::Range<u32> {
 }
 
 /// The constants of a dispatch one way, and its workgroups.
-fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 7], u64)> {
+fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 9], u64)> {
     let Tile { threads, sequences, units, split } = op.tile;
     let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
     if !known || split == 0 || threads == 0 || threads % split != 0 {
@@ -219,7 +251,13 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 7], u64)> {
     };
     let workgroups = op.directions as u64 * tile_count(op.batch, sequences as usize) * across;
     let (gate, clip) = (op.gate_activation.variant(), op.cell_clip.map_or(0, |bound| (bound as f32).to_bits()));
-    Ok(([threads, sequences, units, split, floats, gate, clip], workgroups))
+    // 1, which no rate is, says that there are draws.
+    let [zoneout_h, zoneout_c] = op.zoneout.map(|hold| match hold {
+        Hold::None => 0,
+        Hold::Drawn(_) => 1f32.to_bits(),
+        Hold::Share(rate) => (rate as f32).to_bits(),
+    });
+    Ok(([threads, sequences, units, split, floats, gate, clip, zoneout_h, zoneout_c], workgroups))
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
@@ -229,16 +267,16 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
     let params = Params { bias_offset, has_bias: u32::from(op.bias.is_some()), ..params };
     // Something must be bound where there is no bias or mask.
     let tensors = |weight: TensorId| {
-        let (bias, mask) = (op.bias.map_or(weight, |bias| bias.tensor), op.dropout_mask.unwrap_or(op.lengths));
-        let mut tensors = vec![weight, bias, op.gates, op.history, op.lengths, mask];
+        let bias = op.bias.map_or(weight, |bias| bias.tensor);
+        let mut tensors = vec![weight, bias, op.gates, op.history, op.lengths, bound_masks(op)];
         tensors.extend(op.saved);
         tensors
     };
     let (constants, workgroups) = tiled(op, Way::Forward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {
-            let [threads, sequences, units, split, floats, gate_activation, clip] = constants;
-            let constants = [threads, sequences, units, split, floats, params.has_mask, gate_activation, clip];
+            let (tile, of_cell) = constants.split_at(5);
+            let constants = [tile, &[params.has_mask], of_cell].concat();
             let weight_offset = contiguous_offset(plan, "weight", &op.weight, [rows, op.hidden])?;
             let run = |step, product| {
                 let params = Params { step, product, weight_offset, ..params };
@@ -287,8 +325,10 @@ pub(super) fn backward(
     }
     let weight_offset = contiguous_offset(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
     let params = Params { weight_offset, carried: u32::from(carried), ..params };
-    let mask = op.dropout_mask.unwrap_or(op.lengths);
-    let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, mask];
+    if op.zoneout.iter().any(|hold| matches!(hold, Hold::Share(_))) {
+        return Err(Error::Config("a gradient goes back through what zoneout drew, not through its mean".to_owned()));
+    }
+    let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, bound_masks(op)];
     tensors.extend(op.saved);
     let (constants, workgroups) = tiled(op, Way::Backward)?;
     match op.schedule {

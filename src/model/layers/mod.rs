@@ -17,7 +17,7 @@ pub use dropout::DropoutLayer;
 pub use embedding::Embedding;
 pub use norm::LayerNorm;
 pub use pool::Pool;
-pub use recurrent::{Directions, Join, Recurrent};
+pub use recurrent::{Directions, Join, Recurrent, Zoneout};
 
 use crate::error::Result;
 

@@ -82,6 +82,38 @@ impl Join {
     }
 }
 
+/// How likely each unit of a recurrent layer keeps its state of the step before, by draws of its own at every step:
+/// zoneout (Krueger et al. 2017).
+///
+/// In training h_t = z ⊙ h_(t-1) + (1 - z) ⊙ h̃_t, where h̃_t is what the cell makes and z, 0 or 1, is drawn anew for
+/// every unit of every sequence at every step; of an LSTM and a CIFG c_t likewise, by draws of its own, and h̃_t is
+/// made of what c would be without them. Elsewhere the rate stands in the place of z.
+///
+/// ```
+/// use recurrent::{Recurrent, Zoneout};
+/// assert_eq!(Recurrent::gru(32).with_zoneout(0.1, 0.0).zoneout, Zoneout { h: 0.1, c: 0.0 });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zoneout {
+    /// The rate of h, in \[0, 1).
+    pub h: f64,
+    /// The rate of c, in \[0, 1); 0 of a cell that has none.
+    pub c: f64,
+}
+
+impl Zoneout {
+    /// Whether nothing is kept by it; a file says nothing of it then.
+    fn is_none(&self) -> bool {
+        *self == Zoneout::default()
+    }
+
+    /// The rates, those of h and of c.
+    pub(crate) fn rates(self) -> [f64; 2] {
+        [self.h, self.c]
+    }
+}
+
 /// A recurrent layer.
 ///
 /// ```
@@ -125,6 +157,9 @@ pub struct Recurrent {
     /// Beaufays 2014 clip theirs at 50).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cell_clip: Option<f64>,
+    /// How likely its units keep their state of the step before.
+    #[serde(default, skip_serializing_if = "Zoneout::is_none")]
+    pub zoneout: Zoneout,
 }
 
 impl Recurrent {
@@ -141,6 +176,7 @@ impl Recurrent {
             join: Join::Concat,
             gate_activation: GateActivation::Sigmoid,
             cell_clip: None,
+            zoneout: Zoneout::default(),
         }
     }
 
@@ -241,6 +277,21 @@ impl Recurrent {
         Recurrent { cell_clip: Some(bound), ..self }
     }
 
+    /// The same layer, each unit of h and of c keeping its state of the step before with these probabilities; that of c
+    /// is 0 of a cell that has none.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Model, Recurrent};
+    /// // What the paper found best on characters.
+    /// let lstm = Recurrent::lstm(32).with_zoneout(0.05, 0.5);
+    /// let model = Model::new(Config::new(InputKind::Dense(6)).layer(lstm).outputs(2))?;
+    /// # assert_eq!(model.config().recurrent_layers().next().unwrap().zoneout.c, 0.5);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn with_zoneout(self, h: f64, c: f64) -> Self {
+        Recurrent { zoneout: Zoneout { h, c }, ..self }
+    }
+
     /// Returns the width of its output: D·H where the directions stand side by side, H where they are joined.
     pub fn width(&self) -> usize {
         if self.join.is_concat() { self.state_width() } else { self.hidden }
@@ -300,6 +351,17 @@ impl Recurrent {
                     "its c is to be cut off at {bound}, expected a finite number above 0"
                 )));
             }
+        }
+        for (state, rate) in ["h", "c"].into_iter().zip(self.zoneout.rates()) {
+            if !(0.0..1.0).contains(&(rate as f32)) {
+                return Err(Error::Config(format!(
+                    "its zoneout of {state} is {rate}, expected at least 0 and less than 1"
+                )));
+            }
+        }
+        if self.zoneout.c > 0.0 && self.cell.saved() != Saved::State {
+            let (rate, cell) = (self.zoneout.c, self.cell.name());
+            return Err(Error::Config(format!("its zoneout of c is {rate}, but a cell of kind {cell} has no c")));
         }
         match self.forget_bias {
             Some(value) if !(value as f32).is_finite() => {

@@ -29,10 +29,12 @@ impl Builder<'_> {
             InputKind::Dense(size) => self.real("x", &[self.steps, self.batch, size], Lifetime::Input)?,
         };
         let dropout_layers = self.config.layers.iter().filter(|layer| layer.is_dropout()).count();
-        if self.is_training && (dropout_layers > 0 || !self.dropout.is_none()) {
+        let zoneout = self.config.recurrent_layers().any(|layer| layer.zoneout.rates().iter().any(|rate| *rate > 0.0));
+        if self.is_training && (dropout_layers > 0 || !self.dropout.is_none() || zoneout) {
             let recurrent = self.config.recurrent_layers().count();
-            let weights = if self.dropout.weights > 0.0 { recurrent } else { 0 };
-            let sites = 1 + 2 * recurrent + dropout_layers + weights + self.config.columns.len();
+            let weights = if self.dropout.weights > 0.0 || zoneout { recurrent } else { 0 };
+            let states = if zoneout { 2 * recurrent } else { 0 };
+            let sites = 1 + 2 * recurrent + dropout_layers + weights + self.config.columns.len() + states;
             self.keys = Some(self.id("dropout_keys", &[sites, 2])?);
         }
         self.open_columns()?;

@@ -18,6 +18,8 @@ pub(super) enum Site {
     Hidden(usize),
     /// U of this recurrent layer.
     Weights(usize),
+    /// The zoneout of this recurrent layer's h, 0, or c, 1.
+    Zoneout(usize, usize),
     /// A layer of its own, at this rate.
     Layer(usize, f64),
 }

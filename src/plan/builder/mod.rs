@@ -25,7 +25,7 @@ use super::{
     CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, Purpose, Target, TensorId, View,
 };
 use crate::error::Result;
-use crate::model::{Config, Layout, StateShape};
+use crate::model::{Config, Layer, Layout, StateShape};
 use crate::recipe::{Dropout, Precision, Recipe};
 use columns::ColumnPlan;
 use embedding::InputRows;
@@ -265,6 +265,16 @@ impl<'a> Builder<'a> {
                 let all = self.config.layers.len();
                 let before = 1 + 2 * recurrent(all) + dropout(all) + self.config.columns.len();
                 (before + recurrent(layer), weights)
+            }
+            // Behind all others, weights dropped or not.
+            Site::Zoneout(layer, kind) => {
+                let all = self.config.layers.len();
+                let before = 1 + 3 * recurrent(all) + dropout(all) + self.config.columns.len();
+                let rate = match &self.config.layers[layer] {
+                    Layer::Recurrent(spec) => spec.zoneout.rates()[kind],
+                    _ => 0.0,
+                };
+                (before + 2 * recurrent(layer) + kind, rate)
             }
         };
         self.keys.filter(|_| rate > 0.0).map(|keys| DropoutDraw { keys, site, rate })

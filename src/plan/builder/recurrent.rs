@@ -8,8 +8,9 @@ use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
 use crate::model::{Directions, Layer, Recurrent, Saved};
 use crate::plan::{
-    BackwardRecurrence, CopyView, DType, DropoutMask, GradientNorms, InitialStateGradient, Lifetime, MaskSlices, Op,
-    ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient, tile::Work,
+    BackwardRecurrence, CopyView, DType, DropoutDraw, DropoutMask, GradientNorms, Hold, InitialStateGradient, Lifetime,
+    MaskSlices, Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient,
+    tile::Work,
 };
 
 /// A recurrent layer of a window: what all parts of it share.
@@ -21,6 +22,8 @@ pub(super) struct RecurrentLayer {
     number: usize,
     /// Of as many steps as a part has at most.
     recurrence: Recurrence,
+    /// How the zoneout of h, and of c, draws in training.
+    draws: [Option<DropoutDraw>; 2],
 }
 
 /// A recurrent layer after it has run over a part.
@@ -93,19 +96,13 @@ impl RecurrentLayer {
             builder.push(Op::Transpose(Transpose { input: weight, out: transposed }));
             weight_transposed = Some(transposed);
         }
-        let mask = match builder.draw(Site::Hidden(layer)) {
-            None => None,
-            Some(draw) => {
-                let mask = builder.real(&format!("hidden_mask_l{layer}"), &[batch, width], Lifetime::Transient)?;
-                let out = View::new(mask, 0, batch, width);
-                builder.push(Op::Dropout(DropoutMask { input: None, out, draw, first: 0, period: batch }));
-                Some(mask)
-            }
-        };
+        let draws = [0, 1].map(|kind| builder.draw(Site::Zoneout(layer, kind)));
+        let (mask, zoneout) = masks(builder, layer, spec, (steps, draws))?;
         let recurrence = Recurrence {
             cell,
             gate_activation,
             cell_clip,
+            zoneout,
             directions,
             reverse,
             steps,
@@ -122,12 +119,17 @@ impl RecurrentLayer {
             schedule: RecurrenceMode::PerStep,
             tile: Tile::steps(builder.target, &work),
         };
-        Ok(RecurrentLayer { layer, prefix, number, recurrence })
+        Ok(RecurrentLayer { layer, prefix, number, recurrence, draws })
     }
 
     /// Its recurrence over a part.
     fn part(&self, builder: &Builder<'_>, part: &Part) -> Recurrence {
-        let of_part = Recurrence { steps: part.steps, lengths: part.lengths, ..self.recurrence.clone() };
+        let rows = part.steps * builder.batch;
+        let zoneout = self.recurrence.zoneout.map(|hold| match hold {
+            Hold::Drawn(view) => Hold::Drawn(View { rows, ..view }),
+            hold => hold,
+        });
+        let of_part = Recurrence { steps: part.steps, lengths: part.lengths, zoneout, ..self.recurrence.clone() };
         let tile = Tile::whole_sequence(builder.target, part.steps, &work_of(&of_part, Way::Forward));
         match tile.filter(|_| of_part.weight_transposed.is_some()) {
             Some(tile) => Recurrence { schedule: RecurrenceMode::WholeSequence, tile, ..of_part },
@@ -159,6 +161,13 @@ impl OpenLayer for RecurrentLayer {
         let gates = recurrence.directions * recurrence.rows();
         let out = View::new(recurrence.gates, 0, rows, gates);
         builder.linear(below, (&weight, &bias), out)?;
+        // Where a segment is gone over once more, the same again.
+        for (hold, draw) in recurrence.zoneout.iter().zip(self.draws) {
+            if let (Hold::Drawn(out), Some(draw)) = (*hold, draw) {
+                let (first, period) = (part.first * batch, builder.rows);
+                builder.push(Op::Dropout(DropoutMask { input: None, out, draw, first, period }));
+            }
+        }
         builder.push(Op::Forward(recurrence.clone()));
 
         // Now, because the backward pass writes over a second state.
@@ -338,6 +347,39 @@ impl Builder<'_> {
         let alike: Vec<usize> = (0..=layer).filter(|at| sizes(*at) == sizes(layer)).collect();
         (alike[0], alike[(alike.len() - 1) % 2])
     }
+}
+
+/// The mask of the hidden state's dropout, and what zoneout keeps over so many steps, of a training in one tensor: the
+/// mask, then the draws of h, then those of c.
+fn masks(
+    builder: &mut Builder<'_>,
+    layer: usize,
+    spec: &Recurrent,
+    (steps, draws): (usize, [Option<DropoutDraw>; 2]),
+) -> Result<(Option<TensorId>, [Hold; 2])> {
+    let (batch, width, hidden) = (builder.batch, spec.state_width(), builder.draw(Site::Hidden(layer)));
+    let drawn = draws.iter().flatten().count();
+    let of_hidden = if hidden.is_some() { batch } else { 0 };
+    let rows = of_hidden.saturating_add(steps.saturating_mul(batch).saturating_mul(drawn));
+    let mut zoneout = match builder.is_training {
+        true => [Hold::None; 2],
+        false => spec.zoneout.rates().map(|rate| if rate > 0.0 { Hold::Share(rate) } else { Hold::None }),
+    };
+    if rows == 0 {
+        return Ok((None, zoneout));
+    }
+    let name = if drawn == 0 { "hidden_mask" } else { "masks" };
+    let masks = builder.real(&format!("{name}_l{layer}"), &[rows, width], Lifetime::Transient)?;
+    if let Some(draw) = hidden {
+        let out = View::new(masks, 0, batch, width);
+        builder.push(Op::Dropout(DropoutMask { input: None, out, draw, first: 0, period: batch }));
+    }
+    let mut first = of_hidden;
+    for (hold, _) in zoneout.iter_mut().zip(draws).filter(|(_, draw)| draw.is_some()) {
+        *hold = Hold::Drawn(View::new(masks, first * width, steps * batch, width));
+        first += steps * batch;
+    }
+    Ok((hidden.map(|_| masks), zoneout))
 }
 
 fn work(spec: &Recurrent, batch: usize, way: Way) -> Work {

@@ -5,6 +5,24 @@ use crate::model::{Activation, Cell, GateActivation, Reset, Saved};
 use crate::plan::walk::Walk;
 use crate::plan::{Plan, RecurrenceMode, TensorId, Tile, View, Way};
 
+/// How much of a state each unit keeps of the step before, of a network with zoneout.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Hold {
+    /// Nothing.
+    None,
+    /// All where there is a 0, else nothing: `[T·B, D·H]`, by time.
+    Drawn(View),
+    /// So large a part; only forwards.
+    Share(f64),
+}
+
+impl Hold {
+    /// The draws, where there are any.
+    pub(crate) fn drawn(&self) -> Option<&View> {
+        if let Hold::Drawn(view) = self { Some(view) } else { None }
+    }
+}
+
 /// The recurrence over T steps; forwards it fills the history, backwards it turns the gates into their gradients.
 ///
 /// D directions run side by side, the second, or the only one of a reverse recurrence, from the last step to the first.
@@ -18,6 +36,9 @@ pub struct Recurrence {
     pub gate_activation: GateActivation,
     /// What c is cut off at, of a cell that has one.
     pub cell_clip: Option<f64>,
+    /// What units keep of h, and of c of a cell that has one. What is drawn of both, and the dropout's mask where there
+    /// is one, lies in one tensor.
+    pub zoneout: [Hold; 2],
     /// D, 1 or 2.
     pub directions: usize,
     /// Whether the one direction is from the last step to the first.
@@ -36,7 +57,8 @@ pub struct Recurrence {
     pub weight_transposed: Option<View>,
     /// b_U `[1, D·G·H]`; only forwards.
     pub bias: Option<View>,
-    /// `[B, D·H]`: what multiplies the operand of every product with U, the same at all steps (Gal & Ghahramani 2016).
+    /// `[B, D·H]`, the first rows of a tensor: what multiplies the operand of every product with U, the same at all
+    /// steps (Gal & Ghahramani 2016).
     pub dropout_mask: Option<TensorId>,
     /// `[T, B, D·G·H]`. Forwards: W·x + b_W, read; a cell that needs them later leaves its activated gates in their
     /// place. Backwards: the gradient of W·x + b_W, written.
@@ -84,6 +106,12 @@ impl Recurrence {
     /// Whether a direction is from the last step to the first.
     pub(crate) fn is_reverse(&self, direction: usize) -> bool {
         self.reverse || direction == 1
+    }
+
+    /// The tensor of what dropout and zoneout drew, of which something is read.
+    pub(crate) fn masks(&self) -> impl Iterator<Item = TensorId> {
+        let drawn = self.zoneout.iter().filter_map(Hold::drawn).map(|view| view.tensor);
+        self.dropout_mask.into_iter().chain(drawn)
     }
 
     /// The slots of a history.
@@ -176,7 +204,9 @@ impl Recurrence {
         let units = (self.batch * self.width()) as u64;
         let [first, second] = self.gates_by_product();
         let products = 2 * units * self.hidden as u64 * (first * firsts + second * self.seconds());
-        self.steps as u64 * units * pointwise(self.cell, way).flops + products
+        // A state's two parts and their sum, or the two parts of its gradient.
+        let held = 4 * self.zoneout.iter().filter(|hold| **hold != Hold::None).count() as u64;
+        self.steps as u64 * units * (pointwise(self.cell, way).flops + held) + products
     }
 
     /// What is read and written, the tensor that it fills first.
@@ -217,7 +247,11 @@ impl Recurrence {
         };
         operands.push(Operand::read((self.lengths, batch * dispatches)));
         operands.extend(saved.map(|(saved, moved)| Operand::update((saved, 0)).of(moved)));
-        operands.extend(self.dropout_mask.map(|mask| Operand::read((mask, units * (firsts_read + seconds_read)))));
+        if let Some(masks) = self.masks().next() {
+            let of_dropout = self.dropout_mask.map_or(0, |_| units * (firsts_read + seconds_read));
+            let drawn = self.zoneout.iter().filter_map(Hold::drawn).count() as u64;
+            operands.push(Operand::read((masks, of_dropout + each(drawn))));
+        }
         if way == Way::Forward {
             operands.extend(self.bias.iter().map(|bias| Operand::read(bias).of(width * gate_rows)));
         }

@@ -176,6 +176,7 @@ fn configs() -> Vec<Config> {
                     if matches!(cell, Cell::Lstm | Cell::Cifg) && bias {
                         configs.push(config.clone().with_forget_bias(0.1 + 0.2));
                         configs.push(config.clone().with_cell_clip(0.1 + 0.2));
+                        configs.push(config.clone().with_zoneout(0.1 + 0.2, 1.0 / 3.0));
                     }
                     configs.push(config);
                 }

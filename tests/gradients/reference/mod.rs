@@ -4,10 +4,13 @@
 //! The contract: it is obvious and never tuned. Only the way forward is written down, sequence by sequence and number
 //! by number; the gradient follows from it by the chain rule (`tape.rs`). It knows every layer and cell, directions,
 //! lengths, biases, given and learned initial states, tokens and vectors, the losses and the loss mask.
+//! What zoneout keeps is drawn elsewhere and given, or its mean.
 //! It leaves to others: clipping, optimisers and the gradient of a given state (`pytorch.rs`), dropout
 //! (`finite_differences.rs`), segments of a window (`properties.rs`), carried states (`tests/training/`).
 
 mod tape;
+
+use std::collections::HashMap;
 
 use recurrent::BatchShape;
 use recurrent::recipe::Loss;
@@ -21,6 +24,9 @@ use crate::common::heads::{Targets, head_label_count, head_losses};
 use crate::common::lists::prefix_of;
 use crate::common::network::{Inputs, Window};
 use crate::common::states::{StatePart, states};
+
+/// What zoneout keeps of state 0, h, or 1, c, of a layer: zeros and ones `[T, B, D·H]`.
+pub type Draws = HashMap<(usize, usize), Vec<f64>>;
 
 /// What a training step makes of a window before it updates anything.
 pub struct Results {
@@ -120,6 +126,12 @@ fn step<'a>(
     }
 }
 
+/// z ⊙ h_(t-1) + (1 - z) ⊙ h_t, of what a cell makes and what was before it, and c likewise, h_t being made of the c_t
+/// before this: Krueger et al., *Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations*, 2017.
+fn kept<'a>(before: &[Number<'a>], made: &[Number<'a>], z: impl Fn(usize) -> f64) -> Vec<Number<'a>> {
+    (0..made.len()).map(|j| before[j].times(z(j)) + made[j].times(1.0 - z(j))).collect()
+}
+
 /// (x − μ) / √(σ² + ε) · gain + bias.
 fn normalized<'a>(x: &[Number<'a>], gain: &[Number<'a>], bias: &[Number<'a>], epsilon: Number<'a>) -> Vec<Number<'a>> {
     let mean = |of: &[Number<'a>]| of.iter().copied().reduce(|a, b| a + b).unwrap().times(1.0 / of.len() as f64);
@@ -201,8 +213,9 @@ fn input<'a>(tape: &'a Tape, config: &Config, window: &Window, t: usize, b: usiz
     (0..size).map(|k| tape.number(x(k))).collect()
 }
 
-/// What a network of these parameters, flat, makes of a window.
-pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> Results {
+/// What a network of these parameters, flat, makes of a window: in training with what zoneout drew, else, where there
+/// is nothing, with its rates.
+pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, draws: &Draws) -> Results {
     let (layout, tape) = (Layout::new(config).unwrap(), Tape::default());
     let (batch, outputs) = (window.batch, config.outputs);
     let labels = config.label_count(BatchShape { steps: window.steps, batch_size: batch });
@@ -261,7 +274,16 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
         for (at, layer) in config.layers.iter().enumerate() {
             let read = rows.clone();
             match *layer {
-                Layer::Recurrent(Recurrent { cell, hidden, directions, join, gate_activation, cell_clip, .. }) => {
+                Layer::Recurrent(Recurrent {
+                    cell,
+                    hidden,
+                    directions,
+                    join,
+                    gate_activation,
+                    cell_clip,
+                    zoneout,
+                    ..
+                }) => {
                     let of_layer = parts.iter().find(|part| part.layer == at && part.kind == 0).unwrap();
                     let StatePart { ref prefix, number, .. } = *of_layer;
                     let mut above = vec![Vec::new(); length];
@@ -287,7 +309,16 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window) -> 
                         for n in 0..length {
                             let is_reverse = way == 1 || directions == Directions::Reverse;
                             let t = if is_reverse { length - 1 - n } else { n };
-                            (h, c) = step((cell, gate_activation, cell_clip), &weights, (&rows[t], &h, &c));
+                            let (h_t, c_t) = step((cell, gate_activation, cell_clip), &weights, (&rows[t], &h, &c));
+                            let first = (t * batch + b) * of_layer.width() + way * hidden;
+                            let z = |s: usize| {
+                                move |j: usize| match draws.get(&(at, s)) {
+                                    Some(drawn) => drawn[first + j],
+                                    None if draws.is_empty() => [zoneout.h, zoneout.c][s],
+                                    None => 0.0,
+                                }
+                            };
+                            (h, c) = (kept(&h, &h_t, z(0)), kept(&c, &c_t, z(1)));
                             above[t].extend(h.iter().copied());
                         }
                         for (part, last) in [(part(0), h), (part(1), c)] {
