@@ -26,6 +26,10 @@ struct Band<'a, T> {
     h: Steps<'a, T>,
     gates: Steps<'a, T>,
     memory: Steps<'a, T>,
+    /// w_ci, w_cf and w_co of both directions.
+    peepholes: &'a [T],
+    /// What goes to their gradients, a row for each of the band's and a 1 behind it.
+    d_peepholes: Steps<'a, T>,
     scratch: &'a mut [T],
     /// H zeros: the gradient of h where a step is not valid.
     zeros: &'a [T],
@@ -138,8 +142,8 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Tensors<'_, T>) {
                     let out = Out { values: &mut sums[part.start..], row: op.rows() };
                     T::multiply(Product { rows: band.rows, a: operand, b: u[direction][number], begin, out });
                     let is_done = number + 1 == op.cell.products();
-                    let (kept, first) = ((&mut band.gates, &mut band.memory), band.first);
-                    forward_step(op, (&inputs, first), &at, (h_before, h), kept, sums, is_done);
+                    let kept = (&mut band.gates, &mut band.memory, band.peepholes);
+                    forward_step(op, (&inputs, band.first), &at, (h_before, h), kept, sums, is_done);
                 }
             }
         }
@@ -153,7 +157,7 @@ fn forward_step<T: Real>(
     (inputs, first): (&Inputs<'_, T>, usize),
     at: &At,
     (h_before, h): (&[T], &mut [T]),
-    (gates, memory): (&mut Steps<'_, T>, &mut Steps<'_, T>),
+    (gates, memory, peepholes): (&mut Steps<'_, T>, &mut Steps<'_, T>, &[T]),
     sums: &[T],
     is_done: bool,
 ) {
@@ -169,6 +173,7 @@ fn forward_step<T: Real>(
         Saved::Operand => operand = memory.at(at.time),
     }
     let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
+    let peepholes = of_direction(op, at, peepholes);
     for (row, (x, r)) in
         gates.at(at.time).chunks_exact_mut(op.directions * rows).zip(sums.chunks_exact(rows)).enumerate()
     {
@@ -192,6 +197,7 @@ fn forward_step<T: Real>(
             gate_activation: op.gate_activation,
             cell_clip: op.cell_clip,
             held_c,
+            peepholes,
         };
         if is_done {
             cells::forward(op.cell, this);
@@ -314,6 +320,8 @@ fn backward_step<T: Real>(
         Saved::Recurrent => recurrent = band.memory.at(at.time),
     }
     let zeros = &band.zeros[..hidden];
+    let peepholes = of_direction(op, at, band.peepholes);
+    let mut d_peepholes = band.d_peepholes.at(at.time).chunks_exact_mut(op.peephole_row());
     // Behind the gradients of a second product's operand.
     let (d_operands, of_made) = band.scratch.split_at_mut(band.rows * hidden);
     for (row, x) in band.gates.at(at.time).chunks_exact_mut(op.directions * rows).enumerate() {
@@ -335,6 +343,10 @@ fn backward_step<T: Real>(
             dh = of_made;
         }
         let gates = row * op.directions * rows;
+        let d_peepholes = d_peepholes.next().unwrap_or_default();
+        if let Some(one) = d_peepholes.last_mut() {
+            *one = T::one();
+        }
         let this = Backward {
             dh,
             gates: &mut x[columns.clone()],
@@ -350,6 +362,8 @@ fn backward_step<T: Real>(
             gate_activation: op.gate_activation,
             cell_clip: op.cell_clip,
             held_c,
+            peepholes,
+            d_peepholes: parts_mut(d_peepholes, width, at.direction * hidden..(at.direction + 1) * hidden),
         };
         if is_first {
             cells::backward(op.cell, this);
@@ -357,6 +371,19 @@ fn backward_step<T: Real>(
             cells::operand_backward(op.cell, this);
         }
     }
+}
+
+/// The peepholes of a direction, or nothing of a cell without.
+fn of_direction<'a, T>(op: &Recurrence, at: &At, peepholes: &'a [T]) -> [&'a [T]; 3] {
+    let units = at.direction * op.hidden..(at.direction + 1) * op.hidden;
+    let mut all = peepholes.chunks_exact(op.width());
+    std::array::from_fn(|_| part(all.next().unwrap_or_default(), units.clone()))
+}
+
+/// The same part of each of three rows of so many, or nothing of empty ones.
+fn parts_mut<T>(values: &mut [T], width: usize, range: Range<usize>) -> [&mut [T]; 3] {
+    let mut all = values.chunks_exact_mut(width);
+    std::array::from_fn(|_| part_mut(all.next().unwrap_or_default(), range.clone()))
 }
 
 /// Part of a slice, or nothing of an empty one.
@@ -384,6 +411,7 @@ struct Owned<T> {
     h: Vec<T>,
     gates: Vec<T>,
     memory: Vec<T>,
+    peepholes: Vec<T>,
     scratch: Vec<T>,
 }
 
@@ -393,6 +421,7 @@ impl<T: Real> Owned<T> {
             h: memory.take(h),
             gates: memory.take(op.gates),
             memory: op.saved.map(|id| memory.take(id)).unwrap_or_default(),
+            peepholes: op.peepholes.map(|id| memory.take(id)).unwrap_or_default(),
             scratch: std::mem::take(memory.scratch),
         }
     }
@@ -402,6 +431,9 @@ impl<T: Real> Owned<T> {
         memory.put(op.gates, self.gates);
         if let Some(id) = op.saved {
             memory.put(id, self.memory);
+        }
+        if let Some(id) = op.peepholes {
+            memory.put(id, self.peepholes);
         }
         *memory.scratch = self.scratch;
     }
@@ -419,6 +451,9 @@ impl<T: Real> Owned<T> {
         // No thread writes to these.
         let (zeros, scratches) = self.scratch.split_at_mut(op.hidden);
         let zeros = &*zeros;
+        let own = if self.peepholes.is_empty() { 0 } else { 3 * width };
+        let (peepholes, d_peepholes) = self.peepholes.split_at_mut(own);
+        let (peepholes, row) = (&*peepholes, op.peephole_row());
         if rows == op.batch {
             work(Band {
                 first: 0,
@@ -426,6 +461,8 @@ impl<T: Real> Owned<T> {
                 h: Steps::whole(&mut self.h, op.batch * width),
                 gates: Steps::whole(&mut self.gates, op.batch * gates),
                 memory: Steps::whole(&mut self.memory, op.batch * kept),
+                peepholes,
+                d_peepholes: Steps::whole(d_peepholes, op.batch * row),
                 scratch: scratches,
                 zeros,
             });
@@ -435,13 +472,16 @@ impl<T: Real> Owned<T> {
         let h = Steps::cut(&mut self.h, op.batch, rows, width);
         let of_gates = Steps::cut(&mut self.gates, op.batch, rows, gates);
         let memory = Steps::cut(&mut self.memory, op.batch, rows, kept);
-        let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory).enumerate())
-            .map(|(band, ((h, gates), memory))| Band {
+        let d_peepholes = Steps::cut(d_peepholes, op.batch, rows, row);
+        let bands: Vec<_> = (h.into_iter().zip(of_gates).zip(memory.into_iter().zip(d_peepholes)).enumerate())
+            .map(|(band, ((h, gates), (memory, d_peepholes)))| Band {
                 first: band * rows,
                 rows: rows.min(op.batch - band * rows),
                 h,
                 gates,
                 memory,
+                peepholes,
+                d_peepholes,
                 scratch: spare.next().unwrap_or_default(),
                 zeros,
             })

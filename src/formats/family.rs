@@ -1,14 +1,24 @@
 //! The tensors under one module's prefix in a file, whichever network they are of: what PyTorch's names say about it.
 //!
-//! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, and those of a learned initial state, or
-//! of a dense layer those of a `torch.nn.Linear`, and of a way past either, belong to the family; any other tensor is
-//! foreign.
+//! The contract: every name that a `torch.nn.RNN`, `LSTM` or `GRU` can have, those of peepholes and of a learned
+//! initial state, or of a dense layer those of a `torch.nn.Linear`, and of a way past either, belong to the family; any
+//! other tensor is foreign.
 
 use crate::model::{Config, Directions, Layer, Layout, Module, Recurrent, modules};
 
-/// What stands before `_l0` in the names of a layer's tensors; the last two are the map of a way past it and the
-/// projection of an LSTM with `proj_size`.
-const KINDS: [&str; 6] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_residual", PROJECTION];
+/// What stands before `_l0` in the names of a layer's tensors; the last five are its peepholes, the map of a way past
+/// it and the projection of an LSTM with `proj_size`.
+const KINDS: [&str; 9] = [
+    "weight_ih",
+    "weight_hh",
+    "bias_ih",
+    "bias_hh",
+    "weight_ci",
+    "weight_cf",
+    "weight_co",
+    "weight_residual",
+    PROJECTION,
+];
 const PROJECTION: &str = "weight_hr";
 
 /// A name of a recurrent module's family.

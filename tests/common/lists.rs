@@ -56,7 +56,7 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
             (_, 2) => GateActivation::HardSigmoid,
             _ => GateActivation::SteepHardSigmoid,
         };
-        let has_c = matches!(layer.cell, Cell::Lstm | Cell::Cifg);
+        let has_c = layer.cell.states() > 1;
         layer.cell_clip = (has_c && (drawn[4] / 2).is_multiple_of(3)).then_some(0.3);
         let h = if (drawn[3] / 4).is_multiple_of(4) { 0.2 } else { 0.0 };
         let c = if has_c && (drawn[3] / 16).is_multiple_of(3) { 0.4 } else { 0.0 };

@@ -56,6 +56,7 @@ pub fn states(config: &Config) -> Vec<StatePart> {
                 Cell::Elman(_) => "rnn",
                 Cell::Lstm => "lstm",
                 Cell::Cifg => "cifg",
+                Cell::PeepholeLstm => "peephole_lstm",
                 _ => "gru",
             };
             layers[at].prefix = if layers[at].number > 0 {
@@ -66,7 +67,7 @@ pub fn states(config: &Config) -> Vec<StatePart> {
             };
         }
     }
-    let second = layers.iter().filter(|layer| matches!(layer.spec.cell, Cell::Lstm | Cell::Cifg));
+    let second = layers.iter().filter(|layer| matches!(layer.spec.cell, Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm));
     let second: Vec<StatePart> = second.map(|layer| StatePart { kind: 1, ..layer.clone() }).collect();
     let mut before = 0;
     let mut all = [layers, second].concat();

@@ -384,6 +384,10 @@ fn what_keras_cannot_have_is_not_written() {
     let error = Model::new(zoneout).unwrap().to_keras().unwrap_err();
     let words = "layer 0 has a zoneout of h 0.1 and c 0.5, which no Keras layer has";
     assert!(matches!(&error, Error::Config(what) if what.contains(words)), "{error:?}");
+    let peepholes = Config::new(InputKind::Dense(3)).layer(Recurrent::peephole_lstm(2)).outputs(1);
+    let error = Model::new(peepholes).unwrap().to_keras().unwrap_err();
+    let words = "Keras has no layer of the cell peephole_lstm";
+    assert!(matches!(&error, Error::Config(what) if what.contains(words)), "{error:?}");
     let beside = Config::gru(InputKind::Dense(3), 2, 1).dense_column("more", 2);
     let error = Model::new(beside).unwrap().to_keras().unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("a column `more`")), "{error:?}");

@@ -27,13 +27,14 @@ const FUNCTIONS: [Activation; 6] = [
     Activation::Softplus,
     Activation::Identity,
 ];
-const CELLS: [Cell; 6] = [
+const CELLS: [Cell; 7] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 
 const JOINS: [Join; 4] = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
@@ -209,7 +210,8 @@ fn gates_that_change_places_are_seen() {
     for cell in &CELLS[2..] {
         let case = of_all_options(*cell);
         let (got, layout) = (twin(&case), Layout::new(&case.config).unwrap());
-        for parameter in layout.parameters().iter().filter(|parameter| parameter.name.contains("_l")) {
+        let of_gates = |name: &str| name.contains("_l") && !name.starts_with("weight_c");
+        for parameter in layout.parameters().iter().filter(|parameter| of_gates(&parameter.name)) {
             for first in 1..cell.gates() {
                 let mut parameters = case.parameters.clone();
                 let gate = parameter.len() / cell.gates();
@@ -219,6 +221,20 @@ fn gates_that_change_places_are_seen() {
                 assert!(agree(&case, &got, &want).is_err(), "{cell:?}: {} from gate {first}", parameter.name);
             }
         }
+    }
+}
+
+#[test]
+fn peepholes_that_change_places_are_seen() {
+    let case = of_all_options(Cell::PeepholeLstm);
+    let (got, layout) = (twin(&case), Layout::new(&case.config).unwrap());
+    let names = ["weight_ci_l0", "weight_cf_l0", "weight_co_l0", "weight_ci_l0_reverse", "weight_co_l1"];
+    let at = names.map(|name| layout.get(name).unwrap().offset);
+    for pair in at.windows(2) {
+        let mut parameters = case.parameters.clone();
+        (0..3).for_each(|j| parameters.swap(pair[0] + j, pair[1] + j));
+        let want = reference::run(&case.config, case.loss, &parameters, &case.window, &Draws::new());
+        assert!(agree(&case, &got, &want).is_err(), "{pair:?}");
     }
 }
 

@@ -21,6 +21,7 @@ fn configs() -> impl Iterator<Item = Config> {
         Cell::Gru(Reset::AfterProduct),
         Cell::Gru(Reset::BeforeProduct),
         Cell::Cifg,
+        Cell::PeepholeLstm,
     ];
     let ways = [Directions::Forward, Directions::Bidirectional, Directions::Reverse];
     cells.into_iter().flat_map(move |cell| {

@@ -17,13 +17,14 @@ use crate::common::network::{Network, Prepared, Window, random_parameters, step_
 use crate::common::random::Random;
 use crate::reference::{self, Draws};
 
-const CELLS: [Cell; 6] = [
+const CELLS: [Cell; 7] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 const RATES: [f64; 2] = [0.3, 0.6];
 

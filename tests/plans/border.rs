@@ -13,13 +13,14 @@ pub(super) const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 pub(super) const MAX_INVOCATIONS: u32 = 256;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
-pub(super) const CELLS: [Cell; 6] = [
+pub(super) const CELLS: [Cell; 7] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 
 fn parse(kernel: &Kernel) -> Result<Module, String> {

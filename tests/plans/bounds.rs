@@ -16,13 +16,14 @@ use recurrent::{
     Optimizer, Pool, Precision, Recipe, Reset,
 };
 
-const CELLS: [Cell; 6] = [
+const CELLS: [Cell; 7] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 
 /// A large GPU, whose tensors may be of any size that 32-bit indices reach.

@@ -164,13 +164,14 @@ fn dispatches_are_those_of_the_structure() {
                         let once = count(learned) + count(masks_inputs) + count(pools) + 1;
                         let forward = once + layers * layer + (layers - 1) * between;
                         // The steps, with that before the first; masked operands; dU by direction and product; the
-                        // initial state; dW.
+                        // initial state; dW; peepholes.
                         let layer = recurrence
                             + count(learned && !whole)
                             + if masks { products } else { 0 }
                             + products * (1 + count(both))
                             + if learned { states } else { 0 }
-                            + 1;
+                            + 1
+                            + count(config.recurrent_layers().next().unwrap().cell == Cell::PeepholeLstm);
                         let backward = 2 + count(pools) + layers * layer + (layers - 1) * (1 + between);
                         let what = format!("{config:?}, {dropout:?}, T {steps}, {target:?}");
                         assert_eq!(dispatches(&plan), [forward, 1, backward, 3], "{what}");

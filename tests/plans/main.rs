@@ -65,6 +65,7 @@ fn structures(input: InputKind, hidden: usize) -> Vec<Config> {
         Cell::Gru(Reset::AfterProduct),
         Cell::Gru(Reset::BeforeProduct),
         Cell::Cifg,
+        Cell::PeepholeLstm,
     ] {
         for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
             for read_out in [None, Some(Pool::Last), Some(Pool::Mean)] {
@@ -201,7 +202,7 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
                 let mut layers = vec!["gates_l0", "history_l0"];
                 layers.extend((config.recurrent_layers().count() > 1).then_some("history_l1"));
                 layers.extend(match config.recurrent_layers().next().unwrap().cell {
-                    Cell::Lstm | Cell::Cifg => Some("cells_l0"),
+                    Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => Some("cells_l0"),
                     Cell::Gru(Reset::AfterProduct) => Some("recurrent_l0"),
                     Cell::Gru(Reset::BeforeProduct) => Some("operand_l0"),
                     _ => None,
@@ -228,7 +229,9 @@ fn without_training_a_layer_more_is_its_state_and_its_turned_weights() {
             let bytes = |layers: usize| {
                 let config = config.clone().with_layers(layers);
                 let plan = plan(&config, Purpose::Infer, 1000, 2, &target);
-                let of_layers = |name: &str| name == "state" || name.ends_with(".transposed");
+                // Peepholes are weights that are read from a tensor of their own.
+                let is_turned = |name: &str| name.ends_with(".transposed") || name.starts_with("peepholes_l");
+                let of_layers = |name: &str| name == "state" || is_turned(name);
                 let of_layers = plan.tensors().iter().filter(|tensor| of_layers(&tensor.name));
                 plan.bytes().scratch - of_layers.map(|tensor| tensor.bytes()).sum::<u64>()
             };

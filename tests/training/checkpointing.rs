@@ -22,12 +22,13 @@ use crate::common::whole;
 /// A GPU without the workgroup memory for whole sequences: the recurrence goes step by step.
 const BY_STEPS: Target = Target { binding_bytes: u64::MAX, workgroup_bytes: 0, ..Target::webgpu() };
 
-const CELLS: [Cell; 5] = [
+const CELLS: [Cell; 6] = [
     Cell::Elman(Activation::Tanh),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 const STEPS: usize = 11;
 const BATCH: usize = 3;

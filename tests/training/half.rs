@@ -18,12 +18,13 @@ use recurrent::{
     Reset, StreamingPredictor, Targets, Trainer,
 };
 
-const CELLS: [Cell; 5] = [
+const CELLS: [Cell; 6] = [
     Cell::Elman(Activation::Tanh),
     Cell::Elman(Activation::Relu),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
+    Cell::PeepholeLstm,
 ];
 
 /// The tests' adapter in half precision.

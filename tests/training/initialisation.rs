@@ -7,12 +7,13 @@ use recurrent::{Activation, Cell, Config, Directions, Init, InputKind, Model, Re
 const INPUTS: usize = 40;
 const HIDDEN: usize = 36;
 const OUTPUTS: usize = 50;
-const CELLS: [Cell; 5] = [
+const CELLS: [Cell; 6] = [
     Cell::Elman(Activation::Tanh),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 
 /// Two layers of both directions that learn their initial state.
@@ -100,7 +101,8 @@ fn every_gate_has_an_identity() {
 
 #[test]
 fn a_forget_gates_biases_sum_to_what_is_asked() {
-    let cells = [(Cell::Lstm, HIDDEN..2 * HIDDEN), (Cell::Cifg, 0..HIDDEN)];
+    let second = HIDDEN..2 * HIDDEN;
+    let cells = [(Cell::Lstm, second.clone()), (Cell::Cifg, 0..HIDDEN), (Cell::PeepholeLstm, second)];
     for (init, (cell, forget)) in
         [Init::Uniform, Init::Glorot].into_iter().flat_map(|init| cells.clone().map(|of| (init, of)))
     {

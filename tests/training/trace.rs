@@ -10,12 +10,13 @@ use recurrent::{
 use crate::common::random::Random;
 use crate::common::whole;
 
-const CELLS: [Cell; 5] = [
+const CELLS: [Cell; 6] = [
     Cell::Elman(Activation::Tanh),
     Cell::Lstm,
     Cell::Gru(Reset::AfterProduct),
     Cell::Gru(Reset::BeforeProduct),
     Cell::Cifg,
+    Cell::PeepholeLstm,
 ];
 
 fn devices() -> Vec<Device> {

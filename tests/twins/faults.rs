@@ -220,7 +220,7 @@ fn recurrence(change: impl FnOnce(&mut Recurrence)) -> impl FnOnce(&mut Op) {
 fn faults_in_a_recurrence_s_options_are_seen() {
     let mut random = Random::new(24);
     for schedule in SCHEDULES {
-        for cell in [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Cifg, GRU, GRU_BEFORE] {
+        for cell in [Cell::Elman(Activation::Tanh), Cell::Lstm, Cell::Cifg, Cell::PeepholeLstm, GRU, GRU_BEFORE] {
             for (directions, reverse) in [(1, false), (2, false), (1, true)] {
                 let options = Options { directions, reverse, unequal: true, mask: true, ..Options::PLAIN };
                 let options = Options { to_start: true, skipped: 1, ..options };
@@ -240,6 +240,10 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                 if cell.states() > 1 {
                     seen(&forward, fault!(Forward, op => op.cell_clip = Some(0.3)));
                     seen(&backward, recurrence(|op| op.cell_clip = Some(0.3)));
+                }
+                if cell == Cell::PeepholeLstm {
+                    let others = forward.find("other_peepholes");
+                    seen(&forward, fault!(Forward, op => op.peepholes = Some(others)));
                 }
                 let longer = forward.find("longer");
                 seen(&forward, fault!(Forward, op => op.lengths = longer));

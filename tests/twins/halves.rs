@@ -148,7 +148,7 @@ fn recurrences_in_half_precision() {
                 for case in cases {
                     let mut case = case.in_half(&OF_RECURRENCE, F16_RECURRENCE);
                     // In 32 bits, but made of what has been rounded.
-                    case.widen("cells", F16_RECURRENCE);
+                    ["cells", "peepholes"].into_iter().for_each(|name| case.widen(name, F16_RECURRENCE));
                     case.check();
                 }
             }

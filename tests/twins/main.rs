@@ -41,7 +41,7 @@ const TANH: Cell = Cell::Elman(Activation::Tanh);
 const RELU: Cell = Cell::Elman(Activation::Relu);
 const GRU: Cell = Cell::Gru(Reset::AfterProduct);
 const GRU_BEFORE: Cell = Cell::Gru(Reset::BeforeProduct);
-const CELLS: [Cell; 6] = [TANH, RELU, Cell::Lstm, GRU, GRU_BEFORE, Cell::Cifg];
+const CELLS: [Cell; 7] = [TANH, RELU, Cell::Lstm, GRU, GRU_BEFORE, Cell::Cifg, Cell::PeepholeLstm];
 /// The functions of a dense layer that change anything.
 const ACTIVATIONS: [Activation; 5] =
     [Activation::Tanh, Activation::Relu, Activation::Sigmoid, Activation::Gelu, Activation::Softplus];

@@ -273,7 +273,7 @@ impl Sizes {
         let weight_transposed = forward.then(|| case.matrix("weight_transposed", hidden, rows, turned));
         let of_bias = if forward { random.reals(rows, 0.3) } else { vec![f64::NAN; rows] };
         let bias = options.bias.then(|| case.matrix("bias", 1, rows, of_bias));
-        let has_c = matches!(cell, Cell::Lstm | Cell::Cifg);
+        let has_c = matches!(cell, Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm);
         let (mask, zoneout) = self.masks(random, case, forward, has_c);
         let lengths = self.lengths(random);
         // For a fault to be planted.
@@ -297,6 +297,7 @@ impl Sizes {
             gates,
             history,
             saved,
+            peepholes: (cell == Cell::PeepholeLstm).then(|| self.peepholes(random, case, forward)),
             schedule,
             tile,
         }
@@ -304,6 +305,21 @@ impl Sizes {
 }
 
 impl Sizes {
+    /// w_ci, w_cf and w_co, and behind them what is written backwards; others for a fault to be planted.
+    fn peepholes(&self, random: &mut Random, case: &mut Case, forward: bool) -> TensorId {
+        let (own, row) = (3 * self.width(), 3 * self.width() + 1);
+        let written = if forward { 0 } else { self.steps * self.batch * row };
+        let len = own + written + self.options.spare * self.batch * row;
+        let mut assigned = vec![(0..own, EXACT)];
+        if !forward {
+            assigned.push((own..own + written, F32_RECURRENCE));
+        }
+        let others = drawn_in(random, len, std::slice::from_ref(&(0..own)));
+        case.real("other_peepholes", &[len], others);
+        let values = drawn_in(random, len, std::slice::from_ref(&(0..own)));
+        case.in_out("peepholes", &[len], values, assigned)
+    }
+
     /// The mask of dropout and what zoneout keeps: what is drawn lies in one tensor, as of a longer window.
     fn masks(&self, random: &mut Random, case: &mut Case, forward: bool, has_c: bool) -> (Option<TensorId>, [Hold; 2]) {
         let Sizes { steps, batch, options: Options { mask, zoneout, spare, .. }, .. } = *self;
@@ -386,7 +402,9 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec
     };
     let history = from_initial(&mut case, "history", random, &sizes, tolerance);
     let saved = match sizes.cell {
-        Cell::Lstm | Cell::Cifg => Some(from_initial(&mut case, "cells", random, &sizes, tolerance)),
+        Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => {
+            Some(from_initial(&mut case, "cells", random, &sizes, tolerance))
+        }
         Cell::Gru(Reset::AfterProduct) => Some(case.out("recurrent", &shape, std::iter::once(0..len), tolerance)),
         Cell::Gru(Reset::BeforeProduct) => {
             let shape = [shape[0], sizes.batch, sizes.width()];
@@ -427,7 +445,7 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
         _ => case.in_out("gates", &shape, left(random), vec![(0..len, F32_RECURRENCE)]),
     };
     let saved = match sizes.cell {
-        Cell::Lstm | Cell::Cifg => {
+        Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => {
             let shape = sizes.history();
             let initial = sizes.initial();
             let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).chain(sizes.later()).collect();

@@ -5,6 +5,7 @@ mod elman;
 mod gru;
 mod gru_before;
 mod lstm;
+mod peephole_lstm;
 
 use std::ops::Range;
 
@@ -78,6 +79,8 @@ pub(super) struct Forward<'a, T> {
     pub cell_clip: Option<f64>,
     /// What is kept of c at a valid step.
     pub held_c: Held<'a, T>,
+    /// w_ci, w_cf and w_co; empty for cells without.
+    pub peepholes: [&'a [T]; 3],
 }
 
 /// One sequence at one step, backwards.
@@ -106,6 +109,10 @@ pub(super) struct Backward<'a, T> {
     pub cell_clip: Option<f64>,
     /// What is kept of c at a valid step.
     pub held_c: Held<'a, T>,
+    /// w_ci, w_cf and w_co; empty for cells without.
+    pub peepholes: [&'a [T]; 3],
+    /// What the step adds to the gradients of these, written.
+    pub d_peepholes: [&'a mut [T]; 3],
 }
 
 /// c cut off at a bound, where there is one.

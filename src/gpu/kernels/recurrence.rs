@@ -43,18 +43,21 @@ struct Drivers {
     sequence_backward: Kernel,
 }
 
-/// A driver's buffers, the last being what a cell keeps: nothing, or a second state, or something else.
-const fn bindings(record: &Record, all: &'static [[Binding; 7]; 2]) -> &'static [Binding] {
+/// A driver's buffers, the last being what a cell keeps, nothing, or a second state, or something else; of a cell with
+/// peepholes these.
+const fn bindings(record: &Record, all: &'static [[Binding; 8]; 2]) -> &'static [Binding] {
     match record.saved {
         Saved::None => all[0].split_at(6).0,
-        Saved::State => &all[1],
-        Saved::Recurrent | Saved::Operand => &all[0],
+        Saved::State if record.peepholes => &all[1],
+        Saved::State => all[1].split_at(7).0,
+        Saved::Recurrent | Saved::Operand => all[0].split_at(7).0,
     }
 }
 
-/// A driver's buffers with what a cell keeps behind them, that being anything but a second state, or one.
-const fn with_saved([a, b, c, d, e, f]: [Binding; 6]) -> [[Binding; 7]; 2] {
-    [[a, b, c, d, e, f, SAVED], [a, b, c, d, e, f, STATE]]
+/// A driver's buffers with what a cell keeps behind them, that being anything but a second state, or one; and then
+/// peepholes.
+const fn with_saved([a, b, c, d, e, f]: [Binding; 6]) -> [[Binding; 8]; 2] {
+    [[a, b, c, d, e, f, SAVED, PEEPHOLES], [a, b, c, d, e, f, STATE, PEEPHOLES]]
 }
 
 /// A driver's WGSL in pieces; the last is there for a cell of one product.
@@ -109,6 +112,7 @@ const LENGTHS: Binding = read("lengths");
 const DROPOUT: Binding = read("dropout_mask");
 const SAVED: Binding = write("saved").of(STORED);
 const STATE: Binding = write("saved");
+const PEEPHOLES: Binding = write("peepholes");
 
 const BACKWARD_BINDINGS: [Binding; 6] = [
     read("weight").of(STORED),
@@ -213,6 +217,14 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
             return Err(Error::Config(format!("the cell {cell} keeps {saved:?} beside its gates, {given} is given")));
         }
     }
+    match op.peepholes {
+        Some(peepholes) if op.cell.has_peepholes() => check_min_len(plan, peepholes, 3, &[width])?,
+        None if !op.cell.has_peepholes() => {}
+        given => {
+            let (cell, given) = (op.cell.name(), if given.is_some() { "are" } else { "are not" });
+            return Err(Error::Config(format!("peepholes of the cell {cell} {given} given")));
+        }
+    }
     Ok(Params {
         steps: to_u32(op.steps)?,
         batch: to_u32(op.batch)?,
@@ -270,6 +282,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
         let bias = op.bias.map_or(weight, |bias| bias.tensor);
         let mut tensors = vec![weight, bias, op.gates, op.history, op.lengths, bound_masks(op)];
         tensors.extend(op.saved);
+        tensors.extend(op.peepholes);
         tensors
     };
     let (constants, workgroups) = tiled(op, Way::Forward)?;
@@ -330,6 +343,12 @@ pub(super) fn backward(
     }
     let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, bound_masks(op)];
     tensors.extend(op.saved);
+    tensors.extend(op.peepholes);
+    if let Some(peepholes) = op.peepholes {
+        // The row of the peepholes themselves, and those behind it.
+        let (rows, row) = (op.steps * op.batch, op.peephole_row());
+        check_min_len(plan, peepholes, 1, &[rows.saturating_mul(row).saturating_add(row - 1)])?;
+    }
     let (constants, workgroups) = tiled(op, Way::Backward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {

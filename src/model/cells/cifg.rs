@@ -8,4 +8,4 @@ use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // The second state is c.
-    Record { name: "cifg", gates: 3, first_gates: 3, forget_gate: Some(0), saved: Saved::State };
+    Record { name: "cifg", gates: 3, first_gates: 3, forget_gate: Some(0), saved: Saved::State, peepholes: false };

@@ -4,4 +4,4 @@ use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // The gate is the pre-activation itself.
-    Record { name: "elman", gates: 1, first_gates: 1, forget_gate: None, saved: Saved::None };
+    Record { name: "elman", gates: 1, first_gates: 1, forget_gate: None, saved: Saved::None, peepholes: false };

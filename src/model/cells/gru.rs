@@ -10,7 +10,7 @@ use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // What is kept is U_n·h_(t-1) + b_Un, which r multiplies.
-    Record { name: "gru", gates: 3, first_gates: 3, forget_gate: None, saved: Saved::Recurrent };
+    Record { name: "gru", gates: 3, first_gates: 3, forget_gate: None, saved: Saved::Recurrent, peepholes: false };
 
 /// Where r resets the candidate n.
 ///

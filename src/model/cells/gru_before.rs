@@ -7,4 +7,11 @@ use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // n waits for r; what its sums are over is r ⊙ h_(t-1).
-    Record { name: "gru_before", gates: 3, first_gates: 2, forget_gate: None, saved: Saved::Operand };
+    Record {
+        name: "gru_before",
+        gates: 3,
+        first_gates: 2,
+        forget_gate: None,
+        saved: Saved::Operand,
+        peepholes: false,
+    };

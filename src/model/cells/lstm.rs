@@ -7,4 +7,4 @@ use super::{Record, Saved};
 
 pub(crate) const RECORD: Record =
     // The second state is c.
-    Record { name: "lstm", gates: 4, first_gates: 4, forget_gate: Some(1), saved: Saved::State };
+    Record { name: "lstm", gates: 4, first_gates: 4, forget_gate: Some(1), saved: Saved::State, peepholes: false };

@@ -8,6 +8,7 @@ mod gates;
 pub(crate) mod gru;
 pub(crate) mod gru_before;
 pub(crate) mod lstm;
+pub(crate) mod peephole_lstm;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,9 @@ pub enum Cell {
     Gru(Reset),
     /// The LSTM of three gates, whose input gate is what the forget gate leaves, i = 1 - f: CIFG (Greff et al. 2017).
     Cifg,
+    /// The LSTM whose gates see c: i and f that of the step before, o that of its own (Gers, Schraudolph & Schmidhuber
+    /// 2002).
+    PeepholeLstm,
 }
 
 /// Hands the table to another macro: for each cell the name of its files, and which cells these are.
@@ -46,6 +50,7 @@ macro_rules! table {
             gru: $crate::model::Cell::Gru($crate::model::Reset::AfterProduct),
             gru_before: $crate::model::Cell::Gru($crate::model::Reset::BeforeProduct),
             cifg: $crate::model::Cell::Cifg,
+            peephole_lstm: $crate::model::Cell::PeepholeLstm,
         }
     };
 }
@@ -76,6 +81,8 @@ pub(crate) struct Record {
     pub forget_gate: Option<usize>,
     /// What it keeps beside its gates and h.
     pub saved: Saved,
+    /// Whether three of its gates see its second state: i and f that before the step, o that after it.
+    pub peepholes: bool,
 }
 
 impl Cell {
@@ -107,6 +114,10 @@ impl Cell {
 
     pub(crate) fn saved(self) -> Saved {
         self.record().saved
+    }
+
+    pub(crate) fn has_peepholes(self) -> bool {
+        self.record().peepholes
     }
 
     pub(crate) fn forget_gate(self) -> Option<usize> {

@@ -202,6 +202,19 @@ impl Recurrent {
         Self::new(Cell::Cifg, hidden)
     }
 
+    /// An LSTM whose gates see c, each unit its own: i and f see w_ci ⊙ c_(t-1) and w_cf ⊙ c_(t-1), o sees w_co ⊙ c_t
+    /// (Gers, Schraudolph & Schmidhuber 2002).
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Layout, Recurrent};
+    /// let config = Config::new(InputKind::Dense(6)).layer(Recurrent::peephole_lstm(64)).outputs(2);
+    /// assert_eq!(Layout::new(&config)?.get("weight_ci_l0").unwrap().shape, [64]);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn peephole_lstm(hidden: usize) -> Self {
+        Self::new(Cell::PeepholeLstm, hidden)
+    }
+
     /// A GRU, reset after the product.
     pub fn gru(hidden: usize) -> Self {
         Self::new(Cell::Gru(Reset::AfterProduct), hidden)
@@ -313,6 +326,7 @@ impl Recurrent {
             Cell::Lstm => "lstm",
             Cell::Gru(_) => "gru",
             Cell::Cifg => "cifg",
+            Cell::PeepholeLstm => "peephole_lstm",
         }
     }
 
@@ -399,6 +413,12 @@ impl Recurrent {
             };
             all.push(group("bias_ih", vec![rows], draw(self.forget_bias.unwrap_or(0.0))));
             all.push(group("bias_hh", vec![rows], draw(0.0)));
+        }
+        if self.cell.has_peepholes() {
+            // One group, so that all three lie side by side.
+            let names = ["weight_ci", "weight_cf", "weight_co"].into_iter();
+            let names = names.flat_map(|name| group(name, Vec::new(), Draw::Zero).names).collect();
+            all.push(ParameterGroup { names, shape: vec![hidden], draw: Draw::Bias { fan: hidden } });
         }
         all
     }

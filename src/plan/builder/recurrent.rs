@@ -98,6 +98,19 @@ impl RecurrentLayer {
         }
         let draws = [0, 1].map(|kind| builder.draw(Site::Zoneout(layer, kind)));
         let (mask, zoneout) = masks(builder, layer, spec, (steps, draws))?;
+        let peepholes = match builder.parameter(&parameter(&prefix, "weight_ci", number)) {
+            None => None,
+            Some(first) => {
+                let rows = if training { steps.saturating_mul(batch) } else { 0 };
+                let len = rows.saturating_mul(3 * width + 1).saturating_add(3 * width);
+                let tensor = builder.real(&format!("peepholes_l{layer}"), &[len], Lifetime::Transient)?;
+                // All three lie side by side.
+                let (from, to) =
+                    (View { cols: 3 * width, stride: 3 * width, ..first }, View::new(tensor, 0, 1, 3 * width));
+                builder.push(Op::Copy(CopyView { from, to }));
+                Some(tensor)
+            }
+        };
         let recurrence = Recurrence {
             cell,
             gate_activation,
@@ -116,6 +129,7 @@ impl RecurrentLayer {
             gates,
             history,
             saved,
+            peepholes,
             schedule: RecurrenceMode::PerStep,
             tile: Tile::steps(builder.target, &work),
         };
@@ -311,6 +325,14 @@ impl RecurrentTape {
                 let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
                 builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias, tile }));
             }
+        }
+        let peepholes = builder.offset(&parameter(&self.prefix, "weight_ci", self.number));
+        if let (Some(tensor), Some(weight)) = (op.peepholes, peepholes) {
+            // The sum over steps and sequences is a product with the column of ones.
+            let all = View::new(tensor, 3 * width, op.steps * batch, op.peephole_row());
+            let (d, x) = (all.columns(0, 3 * width), all.columns(3 * width, 1));
+            let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
+            builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias: None, tile }));
         }
         if let Some(draw) = builder.draw(Site::Weights(self.layer)) {
             let View { offset: weight, rows, cols, .. } =

@@ -71,6 +71,9 @@ pub struct Recurrence {
     /// gradient of the c before it takes a c's place), U·h + b_U `[T, B, D·G·H]` of a GRU (backwards its gradient), or
     /// the second product's operand `[T, B, D·H]`.
     pub saved: Option<TensorId>,
+    /// Of a cell with peepholes w_ci, w_cf and w_co `[3, D·H]` and behind them, of a training, `[T·B, 3·D·H + 1]`:
+    /// backwards what each step and sequence adds to the gradient of these, and a 1.
+    pub peepholes: Option<TensorId>,
     /// How it is cut into dispatches.
     pub schedule: RecurrenceMode,
     /// What a workgroup of a dispatch takes.
@@ -106,6 +109,11 @@ impl Recurrence {
     /// Whether a direction is from the last step to the first.
     pub(crate) fn is_reverse(&self, direction: usize) -> bool {
         self.reverse || direction == 1
+    }
+
+    /// The elements of one row of what peepholes leave: what goes to the gradient of each, and a 1.
+    pub(crate) fn peephole_row(&self) -> usize {
+        self.width().saturating_mul(3).saturating_add(1)
     }
 
     /// The tensor of what dropout and zoneout drew, of which something is read.
@@ -247,6 +255,8 @@ impl Recurrence {
         };
         operands.push(Operand::read((self.lengths, batch * dispatches)));
         operands.extend(saved.map(|(saved, moved)| Operand::update((saved, 0)).of(moved)));
+        let of_peepholes = each(if way == Way::Forward { 3 } else { 6 });
+        operands.extend(self.peepholes.map(|peepholes| Operand::update((peepholes, 0)).of(of_peepholes)));
         if let Some(masks) = self.masks().next() {
             let of_dropout = self.dropout_mask.map_or(0, |_| units * (firsts_read + seconds_read));
             let drawn = self.zoneout.iter().filter_map(Hold::drawn).count() as u64;
@@ -292,6 +302,10 @@ fn pointwise(cell: Cell, way: Way) -> Pointwise {
         (Cell::Cifg, Way::Forward) => [12, 6, 2, 2],
         // tanh c, dc (5), f and g (5 each), o (4), dc·f.
         (Cell::Cifg, Way::Backward) => [21, 6, 2, 4],
+        // As an LSTM, with a product and a sum more at three gates.
+        (Cell::PeepholeLstm, Way::Forward) => [19, 8, 2, 2],
+        // As an LSTM; w·d added to the gradients of c (6), and what goes to that of w (3).
+        (Cell::PeepholeLstm, Way::Backward) => [32, 8, 2, 4],
         // r and z (2 each), n (3), n + z·(h − n); U·h + b_U is kept.
         (Cell::Gru(Reset::AfterProduct), Way::Forward) => [10, 6, 2, 3],
         // dn (5), dr (4), dz (5), dh·z added to the gradient of h_(t-1), dn·r; of U·h that of n read, all of its

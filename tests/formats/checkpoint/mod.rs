@@ -146,6 +146,7 @@ fn configs() -> Vec<Config> {
         Cell::Gru(Reset::AfterProduct),
         Cell::Gru(Reset::BeforeProduct),
         Cell::Cifg,
+        Cell::PeepholeLstm,
     ];
     let inits = [Init::Uniform, Init::Glorot, Init::Orthogonal, Init::Identity];
     let mut configs = Vec::new();
@@ -173,7 +174,7 @@ fn configs() -> Vec<Config> {
                     if cell.gates() > 1 && at % 3 == 0 {
                         configs.push(config.clone().with_gate_activation(GateActivation::HardSigmoid));
                     }
-                    if matches!(cell, Cell::Lstm | Cell::Cifg) && bias {
+                    if cell.states() > 1 && bias {
                         configs.push(config.clone().with_forget_bias(0.1 + 0.2));
                         configs.push(config.clone().with_cell_clip(0.1 + 0.2));
                         configs.push(config.clone().with_zoneout(0.1 + 0.2, 1.0 / 3.0));

@@ -3,7 +3,7 @@
 //! The contract: a network is taken whole or not at all, and a refusal says what would have fitted.
 
 use recurrent::formats::Names;
-use recurrent::{Config, Directions, InputKind, Model};
+use recurrent::{Config, Directions, InputKind, Model, Recurrent};
 use safetensors::{Dtype, SafeTensors};
 
 use super::{Tensor, assert_refused, assert_same, config, f32s, file, find, model, nested};
@@ -142,6 +142,21 @@ fn projections_are_no_stranger_s() {
         given.last_mut().unwrap().name = name.into();
         assert_same(&Model::import_bytes(&file(&given), model.config().clone(), &names).unwrap(), &model);
     }
+}
+
+/// Nor are peepholes, which neither PyTorch nor the plain LSTM has: its file is not read as the one's, nor this as its.
+#[test]
+fn peepholes_are_no_stranger_s() {
+    let of = |layer: Recurrent| Model::new(Config::new(InputKind::Dense(4)).layer(layer).outputs(2)).unwrap();
+    let (plain, peepholes) = (of(Recurrent::lstm(3)), of(Recurrent::peephole_lstm(3)));
+    let bytes = peepholes.export_bytes(&Names::new()).unwrap();
+    let config = peepholes.config().clone();
+    assert_same(&Model::import_bytes(&bytes, config.clone(), &Names::new()).unwrap(), &peepholes);
+    let names = Names::new().ignore_others();
+    let words = ["unknown tensors weight_cf_l0, weight_ci_l0, weight_co_l0"];
+    assert_refused(Model::import_bytes(&bytes, plain.config().clone(), &names), &words);
+    let words = ["lacks the tensors weight_cf_l0, weight_ci_l0, weight_co_l0"];
+    assert_refused(Model::import_bytes(&plain.export_bytes(&names).unwrap(), config, &names), &words);
 }
 
 #[test]

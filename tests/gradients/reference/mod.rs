@@ -46,6 +46,8 @@ struct Weights<'p, 'a> {
     u: &'p [Number<'a>],
     b_w: &'p [Number<'a>],
     b_u: &'p [Number<'a>],
+    /// w_ci, w_cf and w_co.
+    peepholes: [&'p [Number<'a>]; 3],
 }
 
 /// Row `row` of M·v + b.
@@ -60,7 +62,7 @@ fn affine<'a>(m: &[Number<'a>], v: &[Number<'a>], b: &[Number<'a>], row: usize) 
 /// h_t, and c_t of an LSTM, from x_t, h_(t-1) and c_(t-1).
 fn step<'a>(
     (cell, gate, clip): (Cell, GateActivation, Option<f64>),
-    Weights { w, u, b_w, b_u }: &Weights<'_, 'a>,
+    Weights { w, u, b_w, b_u, peepholes: [w_ci, w_cf, w_co] }: &Weights<'_, 'a>,
     (x, h, c): (&[Number<'a>], &[Number<'a>], &[Number<'a>]),
 ) -> (Vec<Number<'a>>, Vec<Number<'a>>) {
     let units = 0..h.len();
@@ -90,6 +92,17 @@ fn step<'a>(
                 let (i, f, g, o) = (gate(sum(0, j)), gate(sum(1, j)), sum(2, j).tanh(), gate(sum(3, j)));
                 c_t.push(cut(f * c[j] + i * g));
                 h_t.push(o * c_t[j].tanh());
+            }
+            (h_t, c_t)
+        }
+        // i and f with w_ci ⊙ c_(t-1) and w_cf ⊙ c_(t-1) in their sums, o with w_co ⊙ c_t: Gers, Schraudolph &
+        // Schmidhuber, *Learning Precise Timing with LSTM Recurrent Networks*, 2002, section 2.
+        Cell::PeepholeLstm => {
+            let (mut h_t, mut c_t) = (Vec::new(), Vec::new());
+            for j in units {
+                let (i, f) = (gate(sum(0, j) + w_ci[j] * c[j]), gate(sum(1, j) + w_cf[j] * c[j]));
+                c_t.push(cut(f * c[j] + i * sum(2, j).tanh()));
+                h_t.push(gate(sum(3, j) + w_co[j] * c_t[j]) * c_t[j].tanh());
             }
             (h_t, c_t)
         }
@@ -290,8 +303,14 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, dra
                     let ways = of_layer.width() / hidden;
                     for way in 0..ways {
                         let of = |name: &str| parameter(&format!("{prefix}{name}_l{number}{}", ["", "_reverse"][way]));
-                        let weights =
-                            Weights { w: of("weight_ih"), u: of("weight_hh"), b_w: of("bias_ih"), b_u: of("bias_hh") };
+                        let peepholes = ["weight_ci", "weight_cf", "weight_co"].map(of);
+                        let weights = Weights {
+                            w: of("weight_ih"),
+                            u: of("weight_hh"),
+                            b_w: of("bias_ih"),
+                            b_u: of("bias_hh"),
+                            peepholes,
+                        };
                         // Of state s, h or c, of which there may be none: where this sequence's begins.
                         let part = |s: usize| parts.iter().find(|part| part.layer == at && part.kind == s);
                         let place = |part: &StatePart| (part.before * batch + b * part.width()) + way * hidden;
