@@ -12,8 +12,8 @@ it, what a case's tensors are and how a file of many cases is laid out. What is 
     targets.NAME, mask.NAME,  of a head of that name; its loss is in turn the mean squared error
     logits.NAME               times 0.75 and the cross entropy times 1.5, and `loss` the sum of all
     column.NAME               what is read of a column: [T,B], or [T,B,·] numbers
-    h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H];
-                              c of those that are LSTMs
+    h0, c0, hn, cn            of all recurrent layers, one behind the other, each [B,D·H], h
+                              of those with a projection [B,D·P]; c of those that are LSTMs
 
 Writes tests/fixtures/modules/sequential.safetensors as well: the state_dict of an nn.Sequential with
 the parameters of some of these cases, in f32, under the case's name and a slash. Functions,
@@ -53,7 +53,7 @@ FUNCTIONS = {
 FUNCTION_MODULES = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "softplus": nn.Softplus}
 
 
-def recurrent(cell, hidden, both=False, bias=True):
+def recurrent(cell, hidden, both=False, bias=True, projection=None):
     kind = {"rnn": {"elman": "tanh"}, "lstm": "lstm", "gru": {"gru": "after_product"}}[cell]
     return {
         "recurrent": {
@@ -64,7 +64,13 @@ def recurrent(cell, hidden, both=False, bias=True):
             "learned_initial_state": False,
             "forget_bias": None,
         }
+        | ({"projection": projection} if projection else {})
     }
+
+
+def h_width(record):
+    """The width of a recurrent layer's h, both directions side by side."""
+    return record.get("projection", record["hidden"]) * (1 + (record["directions"] == "bidirectional"))
 
 
 def dense(units, activation, bias=True):
@@ -177,6 +183,20 @@ CASES = [
         [],
         [numbers_beside("more", 3), tokens_beside("key", 4, 2)],
     ),
+    (
+        "projected",
+        "dense",
+        "cross_entropy",
+        True,
+        [recurrent("lstm", 5, True, projection=3), recurrent("lstm", 5, True, projection=3), dense(4, "tanh")],
+    ),
+    (
+        "projected_below",
+        "tokens",
+        "mse",
+        True,
+        [recurrent("lstm", 6, projection=2), recurrent("gru", 4), recurrent("lstm", 4, True, False, 3), pool("last")],
+    ),
 ]
 
 # Where dropout stands in an nn.Sequential of a case: above so many of its layers.
@@ -220,7 +240,7 @@ def modules(config):
             # One module of a layer more.
             name, module, _ = made[-1]
             made[-1] = (name, module[:-1] + (module[-1] + 1,), layer)
-            width = record["hidden"] * (1 + (record["directions"] == "bidirectional"))
+            width = h_width(record)
             continue
         number = kinds.get(kind, 0)
         kinds[kind] = number + 1
@@ -228,7 +248,7 @@ def modules(config):
         if kind == "dense":
             width = record["units"]
         elif kind != "norm":
-            width = record["hidden"] * (1 + (record["directions"] == "bidirectional"))
+            width = h_width(record)
     for at, (name, module, layer) in enumerate(made):
         if module is None:
             continue
@@ -241,8 +261,10 @@ def modules(config):
             made[at] = (name, nn.Linear(inputs, record["units"], bias=record["bias"]), layer)
         else:
             make = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
-            both = record["directions"] == "bidirectional"
-            made[at] = (name, make(inputs, record["hidden"], layers, bias=record["bias"], bidirectional=both), layer)
+            options = {"bias": record["bias"], "bidirectional": record["directions"] == "bidirectional"}
+            if "projection" in record:
+                options["proj_size"] = record["projection"]
+            made[at] = (name, make(inputs, record["hidden"], layers, **options), layer)
     head = nn.Linear(width, config["outputs"])
     # Behind which layer each stands, its width, its module and its loss.
     heads = []
@@ -251,7 +273,7 @@ def modules(config):
         for layer in config["layers"][: record["reads"]]:
             ((kind, options),) = layer.items()
             if kind == "recurrent":
-                below = options["hidden"] * (1 + (options["directions"] == "bidirectional"))
+                below = h_width(options)
             if kind == "embedding":
                 below = options["width"] + beside
             below = options["units"] if kind == "dense" else below
@@ -288,9 +310,10 @@ def build(seed, case):
     states = []
     for _, module, _ in made:
         if isinstance(module, nn.RNNBase):
-            shape = (module.num_layers * (1 + module.bidirectional), B, module.hidden_size)
-            kinds = 2 if isinstance(module, nn.LSTM) else 1
-            drawn = [nn.init.uniform_(torch.empty(shape), -1, 1, generator=generator) for _ in range(kinds)]
+            count = module.num_layers * (1 + module.bidirectional)
+            widths = [module.proj_size or module.hidden_size]
+            widths += [module.hidden_size] if isinstance(module, nn.LSTM) else []
+            drawn = [nn.init.uniform_(torch.empty(count, B, width), -1, 1, generator=generator) for width in widths]
             states.append([state.float().double().requires_grad_() for state in drawn])
     positions, outputs = (T, B) if case["readout"] == "every" else (B,), case["O"]
     if case["loss"] == "cross_entropy":
@@ -377,7 +400,8 @@ def forward(case, made, head, sides, states, batch):
             last = rows[lengths - 1, torch.arange(B)]
             if layer["pool"] == "last" and above is not None and above.bidirectional:
                 # Of either direction what it ends with.
-                last = torch.cat([last[:, : above.hidden_size], rows[0, :, above.hidden_size :]], -1)
+                width = above.proj_size or above.hidden_size
+                last = torch.cat([last[:, :width], rows[0, :, width:]], -1)
             hidden = rows.masked_fill(~valid[:, :, None], float("-inf"))
             if layer["pool"] == "max":
                 two = hidden.topk(2, 0).values

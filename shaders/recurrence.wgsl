@@ -6,6 +6,9 @@
 // single reverse direction [T+2, B, H], is the state after the step at time t; the initial state is in slot 0 or, of
 // the reverse direction, in slot T + 1.
 //
+// Of a recurrence with a projection h is [T+D, B, D·P], P fewer than H: what is as wide as h below has P where H is
+// written. A unit is of the cell, whose second state stays as wide as it is.
+//
 // Stored is f32 or f16: what U, gates, h, its gradient and most of what a cell keeps are kept in. All sums are made in
 // f32.
 
@@ -37,11 +40,16 @@ struct Params {
     steps: u32,
     batch: u32,
     hidden: u32,
+    /// The width of h, which products with U are over: H, or P of a recurrence with a projection.
+    operand: u32,
     directions: u32,
     /// Which direction is from the last step to the first: 1, or 0 where it is the only one.
     reverse: u32,
     variant: u32,
     weight_offset: u32,
+    /// Where [T, B, D·H] starts that is projected to h, in the history's buffer; backwards, where ZONEOUT_H is not 0,
+    /// where [T, B, D·P] starts of what its gradient is made of, in upstream's.
+    projected_offset: u32,
     bias_offset: u32,
     has_bias: u32,
     has_mask: u32,
@@ -53,7 +61,7 @@ struct Params {
     /// The steps that a driver of a whole sequence takes, from `begin` to before `end`.
     begin: u32,
     end: u32,
-    /// Where in dropout_mask the draws of h, and of a second state, begin: [T, B, D·H].
+    /// Where in dropout_mask the draws of h, [T, B, D·P] with a projection, and of a second state, begin: [T, B, D·H].
     zoneout_h: u32,
     zoneout_c: u32,
     first_workgroup: u32,
@@ -99,6 +107,11 @@ fn units_at(t: u32, b: u32, d: u32) -> u32 {
     return ((t * params.batch + b) * params.directions + d) * params.hidden;
 }
 
+/// The same of h, at row t of [·, B, D·P].
+fn operands_at(t: u32, b: u32, d: u32) -> u32 {
+    return ((t * params.batch + b) * params.directions + d) * params.operand;
+}
+
 /// The first gate of direction d of sequence b at time t.
 fn gates_at(t: u32, b: u32, d: u32) -> u32 {
     return units_at(t, b, d) * GATES;
@@ -119,12 +132,28 @@ fn place(step: u32, b: u32, d: u32, j: u32) -> UnitIndex {
     );
 }
 
+/// The same of h: with a projection a unit is one of P, and has no gates.
+fn place_of_h(step: u32, b: u32, d: u32, j: u32) -> UnitIndex {
+    let time = time_of(step, d);
+    return UnitIndex(
+        gates_at(time, b, d) + j,
+        operands_at(time, b, d) + j,
+        operands_at(slot_of(step - 1u, d), b, d) + j,
+        operands_at(slot_of(step, d), b, d) + j,
+        operands_at(slot_of(step + 1u, d), b, d) + j,
+        params.hidden,
+        step == 0u,
+        step + 1u == params.steps && params.carried == 0u,
+        time < lengths[b],
+    );
+}
+
 /// What the operand of a product with U is multiplied by.
 fn mask_at(b: u32, d: u32, j: u32) -> f32 {
     if params.has_mask == 0u {
         return 1.0;
     }
-    return dropout_mask[units_at(0u, b, d) + j];
+    return dropout_mask[operands_at(0u, b, d) + j];
 }
 
 /// A gate of its sums.

@@ -4,11 +4,14 @@
 //   dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step what is carried; it takes
 //   upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a
 //   cell with two products a second dispatch hands m ⊙ Uᵀ·(gradient of the second's sums at this step) to
-//   cell_operand_backward.
+//   cell_operand_backward. With a projection the first dispatch ends with dh_t, and a second hands W_hrᵀ·dh_t to
+//   cell_backward in its place.
 //
-// in      weight        U [D·G·H, H] at weight_offset
+// in      weight        U [D·G·H, H], or W_hr [D·P, H], at weight_offset
 // in-out  upstream      [T+D, B, D·H]: the slot after the step is read and written, the slot before it added to where h
-//                       passes around U (assigned at the first step)
+//                       passes around U (assigned at the first step); with a projection and zoneout of h
+//                       [T, B, D·P] at projected_offset, what W_hrᵀ is multiplied by in the place of dh_t, written by
+//                       the first dispatch, read by the second
 // in      history       [T+D, B, D·H]
 // in-out  gates         [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is
 //                       read
@@ -34,6 +37,8 @@ override UNITS: u32 = 1u;
 override SPLIT: u32 = 16u;
 /// At least SEQUENCES·UNITS·THREADS: lowering sees to it.
 override FLOATS: u32 = 4096u;
+/// With a projection 1 is the dispatch of dh_t and 2 that of the cell; otherwise 0.
+override PROJECTION: u32 = 0u;
 
 /// Part q of the sum of sequence s and unit j of the tile at (q·SEQUENCES + s)·units + j.
 var<workgroup> sums: array<f32, FLOATS>;
@@ -45,29 +50,46 @@ var<private> acc: array<f32, MAX_UNITS * MAX_SEQUENCES>;
 fn add_products(k: u32, rows: array<u32, MAX_SEQUENCES>, columns: array<u32, MAX_UNITS>) {
     var dr: array<f32, MAX_SEQUENCES>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
-        dr[s] = recurrent_gradient(rows[s] + k);
+        if PROJECTION == 2u {
+            dr[s] = f32(upstream[rows[s] + k]);
+        } else {
+            dr[s] = recurrent_gradient(rows[s] + k);
+        }
     }
     for (var u = 0u; u < UNITS; u += 1u) {
-        let w = f32(weight[columns[u] + k * params.hidden]);
+        let w = f32(weight[columns[u] + k * unit_count()]);
         for (var s = 0u; s < SEQUENCES; s += 1u) {
             acc[u * SEQUENCES + s] = fma(dr[s], w, acc[u * SEQUENCES + s]);
         }
     }
 }
 
+/// Of how many units this dispatch makes sums: those of h, or through W_hr the cell's.
+fn unit_count() -> u32 {
+    return select(params.operand, params.hidden, PROJECTION == 2u);
+}
+
 /// This thread's part of the sums over elements begin to end of a step's gradients.
 fn product(lid: u32, d: u32, first_b: u32, first_j: u32, time: u32, begin: u32, end: u32) {
-    let hidden = params.hidden;
+    let units = unit_count();
+    let height = select(GATES * params.hidden, params.operand, PROJECTION == 2u);
     let width = THREADS / SPLIT;
     // What lies beyond the last sequence or unit is summed as the last and left alone.
     var rows: array<u32, MAX_SEQUENCES>;
     var columns: array<u32, MAX_UNITS>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
-        rows[s] = gates_at(time, min(first_b + s, params.batch - 1u), d);
+        let b = min(first_b + s, params.batch - 1u);
+        rows[s] = gates_at(time, b, d);
+        if PROJECTION == 2u {
+            rows[s] = operands_at(slot_of(params.step, d), b, d);
+            if ZONEOUT_H != 0u {
+                rows[s] = params.projected_offset + operands_at(time, b, d);
+            }
+        }
     }
     for (var u = 0u; u < UNITS; u += 1u) {
-        let j = min(first_j + lid % width + u * width, hidden - 1u);
-        columns[u] = params.weight_offset + d * GATES * hidden * hidden + j;
+        let j = min(first_j + lid % width + u * width, units - 1u);
+        columns[u] = params.weight_offset + d * height * units + j;
     }
     var k = begin + lid / width;
     // So many loads on their way at a time.
@@ -99,7 +121,7 @@ fn main(
     let hidden = params.hidden;
     let units = THREADS / SPLIT * UNITS;
     let tiles_b = (params.batch + SEQUENCES - 1u) / SEQUENCES;
-    let tiles_j = (hidden + units - 1u) / units;
+    let tiles_j = (unit_count() + units - 1u) / units;
     let tile = linear(workgroup, grid);
     let d = tile / (tiles_b * tiles_j);
     if d >= params.directions {
@@ -118,6 +140,10 @@ fn main(
         end = GATES * hidden;
         of_step = params.step;
     }
+    if PROJECTION == 2u {
+        end = params.operand;
+        of_step = params.step;
+    }
     // Nothing comes from beyond the last step.
     let is_summed = of_step < params.steps;
     if is_summed {
@@ -128,7 +154,7 @@ fn main(
     for (var i = lid; i < SEQUENCES * units; i += THREADS) {
         let b = first_b + i / units;
         let j = first_j + i % units;
-        if b < params.batch && j < hidden {
+        if b < params.batch && j < unit_count() {
             var sum = 0.0;
             if is_summed {
                 for (var part = 0u; part < SPLIT; part += 1u) {
@@ -149,16 +175,28 @@ fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
         upstream[at.before] = Stored(f32(upstream[at.before]) + passed);
         return;
     }
-    let now = units_at(slot_of(params.step, d), b, d) + j;
+    if PROJECTION == 2u {
+        let at = place(params.step, b, d, j);
+        // Nothing passes around U.
+        cell_backward(params.variant, at, select(0.0, sum, at.counts));
+        return;
+    }
+    let now = operands_at(slot_of(params.step, d), b, d) + j;
     var dh = f32(upstream[now]) + sum;
     if params.carried != 0u && params.step + 1u == params.steps {
-        dh += f32(upstream[units_at(slot_of(params.step + 1u, d), b, d) + j]);
+        dh += f32(upstream[operands_at(slot_of(params.step + 1u, d), b, d) + j]);
     }
     upstream[now] = Stored(dh);
     if params.step < params.steps {
-        let at = place(params.step, b, d, j);
-        let gradient = cell_backward(params.variant, at, of_made_h(at, dh));
-        let passed = past_u(at, dh, gradient.h_before);
+        let at = place_of_h(params.step, b, d, j);
+        let made = of_made_h(at, dh);
+        var around = 0.0;
+        if PROJECTION == 0u {
+            around = cell_backward(params.variant, at, made).h_before;
+        } else if ZONEOUT_H != 0u {
+            upstream[params.projected_offset + at.unit] = Stored(made);
+        }
+        let passed = past_u(at, dh, around);
         if at.is_first {
             upstream[at.before] = Stored(passed);
         } else if PASSES_H || ZONEOUT_H != 0u || !at.counts {

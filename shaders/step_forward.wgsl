@@ -2,12 +2,14 @@
 // appended.
 //
 //   r = U·(m ⊙ h_(t-1)) + b_U,  h_t = cell_forward(x, r, h_(t-1)); assigns a slot of the history. Of a cell with two
-//   products the first dispatch ends with cell_operand, whose result takes h_(t-1)'s place in the second.
+//   products the first dispatch ends with cell_operand, whose result takes h_(t-1)'s place in the second. With a
+//   projection cell_forward's result is kept behind the history, and a second dispatch makes h_t = W_hr·(that) of it.
 //
-// in      weight        U [D·G·H, H] at weight_offset
+// in      weight        U [D·G·H, H], or W_hr [D·P, H], at weight_offset
 // in      bias          b_U [D·G·H] at bias_offset, read where has_bias is 1
 // in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
-// in-out  history       [T+D, B, D·H]: the slot before the step is read, the slot after it written
+// in-out  history       [T+D, B, D·H]: the slot before the step is read, the slot after it written; with a projection
+//                       [T, B, D·H] at projected_offset, written by the first dispatch, read by the second
 // in      lengths       [B]
 // in      dropout_mask  m [B, D·H], read where MASKED is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
 //                       so
@@ -31,6 +33,8 @@ override SPLIT: u32 = 16u;
 /// At least SPLIT·(SEQUENCES·G·THREADS / SPLIT·UNITS + 1): lowering sees to it.
 override FLOATS: u32 = 4096u;
 override MASKED: u32 = 1u;
+/// With a projection 1 is the dispatch before it and 2 its own; otherwise 0.
+override PROJECTION: u32 = 0u;
 
 /// Part q of the sum of gate g of sequence s and unit j of the tile at q·row + (s·G + g)·units + j.
 var<workgroup> sums: array<f32, FLOATS>;
@@ -61,7 +65,7 @@ fn add_products(
     }
     for (var u = 0u; u < UNITS; u += 1u) {
         for (var g = first_gate; g < end_gate; g += 1u) {
-            let w = f32(weight[columns[u] + g * params.hidden * params.hidden + k]);
+            let w = f32(weight[columns[u] + g * params.hidden * params.operand + k]);
             for (var s = 0u; s < SEQUENCES; s += 1u) {
                 let i = (u * GATES + g) * SEQUENCES + s;
                 acc[i] = fma(operand[s], w, acc[i]);
@@ -70,9 +74,20 @@ fn add_products(
     }
 }
 
+/// Of how many units this dispatch makes sums, and how long these are.
+fn unit_count() -> u32 {
+    return select(params.hidden, params.operand, PROJECTION == 2u);
+}
+
+fn sum_length() -> u32 {
+    return select(params.operand, params.hidden, PROJECTION == 2u);
+}
+
 /// This thread's part of the sums of gates first to end, over the rows of a slot.
 fn product(lid: u32, d: u32, first_b: u32, first_j: u32, operand_row: u32, first_gate: u32, end_gate: u32) {
-    let hidden = params.hidden;
+    let units = unit_count();
+    let length = sum_length();
+    let blocks = select(GATES, 1u, PROJECTION == 2u);
     let width = THREADS / SPLIT;
     // What lies beyond the last sequence or unit is summed as the last and left alone.
     var rows: array<u32, MAX_SEQUENCES>;
@@ -80,21 +95,24 @@ fn product(lid: u32, d: u32, first_b: u32, first_j: u32, operand_row: u32, first
     var columns: array<u32, MAX_UNITS>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         let b = min(first_b + s, params.batch - 1u);
-        rows[s] = units_at(operand_row, b, d);
-        masks[s] = units_at(0u, b, d);
+        rows[s] = operands_at(operand_row, b, d);
+        if PROJECTION == 2u {
+            rows[s] = params.projected_offset + units_at(operand_row, b, d);
+        }
+        masks[s] = operands_at(0u, b, d);
     }
     for (var u = 0u; u < UNITS; u += 1u) {
-        let j = min(first_j + lid / SPLIT + u * width, hidden - 1u);
-        columns[u] = params.weight_offset + (d * GATES * hidden + j) * hidden;
+        let j = min(first_j + lid / SPLIT + u * width, units - 1u);
+        columns[u] = params.weight_offset + (d * blocks * units + j) * length;
     }
     var k = lid % SPLIT;
     // So many loads on their way at a time.
-    for (; k + (DEPTH - 1u) * SPLIT < hidden; k += DEPTH * SPLIT) {
+    for (; k + (DEPTH - 1u) * SPLIT < length; k += DEPTH * SPLIT) {
         for (var i = 0u; i < DEPTH; i += 1u) {
             add_products(k + i * SPLIT, rows, masks, columns, first_gate, end_gate);
         }
     }
-    for (; k < hidden; k += SPLIT) {
+    for (; k < length; k += SPLIT) {
         add_products(k, rows, masks, columns, first_gate, end_gate);
     }
     for (var u = 0u; u < UNITS; u += 1u) {
@@ -122,7 +140,7 @@ fn main(
     let hidden = params.hidden;
     let units = THREADS / SPLIT * UNITS;
     let tiles_b = (params.batch + SEQUENCES - 1u) / SEQUENCES;
-    let tiles_j = (hidden + units - 1u) / units;
+    let tiles_j = (unit_count() + units - 1u) / units;
     let tile = linear(workgroup, grid);
     let d = tile / (tiles_b * tiles_j);
     if d >= params.directions {
@@ -133,7 +151,9 @@ fn main(
 
     // The gates of this product and what its sums are over.
     let is_second = FIRST_GATES < GATES && params.product == 1u;
-    if is_second {
+    if PROJECTION == 2u {
+        product(lid, d, first_b, first_j, time_of(params.step, d), 0u, 1u);
+    } else if is_second {
         product(lid, d, first_b, first_j, time_of(params.step, d), FIRST_GATES % GATES, GATES);
     } else {
         product(lid, d, first_b, first_j, slot_of(params.step - 1u, d), 0u, FIRST_GATES);
@@ -144,7 +164,16 @@ fn main(
         let s = i / units;
         let b = first_b + s;
         let j = first_j + i % units;
-        if b < params.batch && j < hidden {
+        if PROJECTION == 2u {
+            if b < params.batch && j < params.operand {
+                var h = 0.0;
+                for (var part = 0u; part < SPLIT; part += 1u) {
+                    h += sums[sum_at(part, s, 0u, i % units)];
+                }
+                let at = place_of_h(params.step, b, d, j);
+                history[at.now] = Stored(next_h(at, f32(history[at.before]), h));
+            }
+        } else if b < params.batch && j < hidden {
             let at = place(params.step, b, d, j);
             var x: array<f32, GATES>;
             var r: array<f32, GATES>;
@@ -159,12 +188,19 @@ fn main(
                     }
                 }
             }
-            let h_before = f32(history[at.before]);
+            var h_before = 0.0;
+            if PROJECTION == 0u {
+                h_before = f32(history[at.before]);
+            }
             if FIRST_GATES < GATES && !is_second {
                 cell_operand(params.variant, at, x, r, h_before);
             } else {
                 let h = cell_forward(params.variant, at, x, r, h_before);
-                history[at.now] = Stored(next_h(at, h_before, h));
+                if PROJECTION == 0u {
+                    history[at.now] = Stored(next_h(at, h_before, h));
+                } else {
+                    history[params.projected_offset + at.unit] = Stored(h);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@
 //! tensors is a panic.
 
 use super::{
-    activation, dropout, gather, gradient, gradient_norms, join, loss, matmul, normalize, pool,
+    activation, bands, dropout, gather, gradient, gradient_norms, join, loss, matmul, normalize, pool,
     real::Real,
     recurrence, state,
     tensors::{Buffer, Pack, Tensors},
@@ -238,7 +238,7 @@ impl<T: Real> Executor<T> {
 /// with the weights alone, the first run makes room.
 fn scratch(plan: &Plan) -> usize {
     let of = |op: &Op| match op {
-        Op::Forward(op) | Op::Backward(BackwardRecurrence { recurrence: op, .. }) => recurrence::scratch(op),
+        Op::Forward(op) | Op::Backward(BackwardRecurrence { recurrence: op, .. }) => bands::scratch(op),
         Op::Dropout(op) => dropout::scratch(op),
         Op::GatherGradient(op) => op.d.cols,
         _ => 0,

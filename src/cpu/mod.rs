@@ -6,6 +6,7 @@
 //! worth it stands beside them in vector instructions for f32 (`packed`, `vector`), tested against the plain loops.
 
 mod activation;
+mod bands;
 mod cells;
 mod dropout;
 mod executor;

@@ -93,13 +93,6 @@ impl Family {
             }
             _ => return None,
         };
-        if self.there.iter().any(|name| name.starts_with(PROJECTION)) {
-            return Some(format!(
-                "the tensors under the prefix `{}` are of an LSTM with projections ({PROJECTION}_l0, `proj_size`), \
-                which no configuration has",
-                self.prefix
-            ));
-        }
         let fits =
             format!("the tensors under the prefix `{}` fit a configuration with {}", self.prefix, fields.join(", "));
         Some(fits).filter(|_| !fields.is_empty())
@@ -109,11 +102,12 @@ impl Family {
         let members: Vec<Member> = self.there.iter().filter_map(|name| Member::parse(name)).collect();
         let mut layers = members.iter().filter(|member| !member.is_state()).peekable();
         layers.peek()?;
-        let (mut depth, mut is_bidirectional, mut has_bias) = (0, false, false);
+        let (mut depth, mut is_bidirectional, mut has_bias, mut is_projected) = (0, false, false, false);
         for member in layers {
             depth = depth.max(member.layer.saturating_add(1));
             is_bidirectional |= member.is_reverse;
             has_bias |= member.kind.starts_with("bias");
+            is_projected |= member.kind == PROJECTION;
         }
         // No name tells which way one direction reads.
         let directions = match layer.directions {
@@ -122,11 +116,18 @@ impl Family {
             one => one,
         };
         let learned_initial_state = members.iter().any(Member::is_state);
+        // No name tells how many numbers h is projected to.
+        let projection = match (is_projected, layer.projection) {
+            (true, None) => Some(format!("`projection` P of {PROJECTION}_l0 [P, H] (given: None)")),
+            (false, Some(size)) => Some(format!("`projection` None (given: {size})")),
+            _ => None,
+        };
         let fields = [
             differ("layers", depth.to_string(), self.layers.to_string()),
             differ("directions", format!("{directions:?}"), format!("{:?}", layer.directions)),
             differ("bias", has_bias.to_string(), layer.bias.to_string()),
             differ("learned_initial_state", learned_initial_state.to_string(), layer.learned_initial_state.to_string()),
+            projection,
         ];
         Some(fields.into_iter().flatten().collect())
     }

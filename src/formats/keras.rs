@@ -140,9 +140,9 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] for a read-out that is tied to the embedding, for heads and columns, for a cell that Keras has
-    /// not, for a c that is cut off and for zoneout; [`Error::Data`] for a learned initial state that is not zero,
-    /// which no Keras layer has, for two biases whose sum f32 cannot hold, and for a value that is not finite;
-    /// [`Error::OutOfMemory`].
+    /// not, for a c that is cut off, for zoneout and for an h that is projected; [`Error::Data`] for a learned initial
+    /// state that is not zero, which no Keras layer has, for two biases whose sum f32 cannot hold, and for a value that
+    /// is not finite; [`Error::OutOfMemory`].
     pub fn to_keras(&self) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let (layout, arrays) = (self.layout(), arrays(self.config())?);
         for (name, _, values) in self.tensors() {
@@ -302,6 +302,11 @@ fn of_layer(layer: &Recurrent, at: usize, name: impl Fn(&str) -> String) -> Resu
     if layer.zoneout.rates().iter().any(|rate| *rate > 0.0) {
         let Zoneout { h, c } = layer.zoneout;
         return Err(Error::Config(format!("layer {at} has a zoneout of h {h} and c {c}, which no Keras layer has")));
+    }
+    if let Some(size) = layer.projection {
+        return Err(Error::Config(format!(
+            "h of layer {at} is projected to {size} numbers, which no Keras layer does"
+        )));
     }
     let ways: &[(&str, &str)] = match layer.directions {
         Directions::Forward | Directions::Reverse => &[("", "")],

@@ -27,7 +27,7 @@ pub enum Init {
     Uniform,
     /// Weights uniform in ±√(6 / (fan-in + fan-out)), biases zero (Glorot & Bengio 2010).
     Glorot,
-    /// U orthogonal (Saxe et al. 2014), the rest as [`Init::Glorot`].
+    /// U orthogonal (Saxe et al. 2014), its columns where h is projected; the rest as [`Init::Glorot`].
     Orthogonal,
     /// U the identity (the IRNN of Le, Jaitly & Hinton 2015, meant for [relu](crate::Activation::Relu)), the rest as
     /// [`Init::Glorot`].
@@ -211,6 +211,17 @@ impl Config {
         self.with_recurrent(|layer| layer.cell_clip = Some(bound))
     }
 
+    /// The same network, the h of its recurrent layers projected to this many numbers.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind};
+    /// let config = Config::lstm(InputKind::Dense(6), 32, 2).with_projection(8);
+    /// assert_eq!(config.recurrent_layers().next().unwrap().width(), 8);
+    /// ```
+    pub fn with_projection(self, size: usize) -> Self {
+        self.with_recurrent(|layer| layer.projection = Some(size))
+    }
+
     /// The same network, each unit of h and of c of its recurrent layers keeping its state of the step before with
     /// these probabilities.
     ///
@@ -304,13 +315,11 @@ impl Config {
         self.rows_of(self.layers.len())
     }
 
-    /// Returns how many numbers the state of so many sequences has: of each recurrent layer h `[B, D·H]`, and c where
-    /// its cell has one.
+    /// Returns how many numbers the state of so many sequences has: of each recurrent layer h `[B, D·H]`, with a
+    /// projection `[B, D·P]`, and c `[B, D·H]` where its cell has one.
     pub fn state_len(&self, batch_size: usize) -> usize {
-        let layers = self.recurrent_layers();
-        let of_one =
-            layers.fold(0, |sum: usize, l| sum.saturating_add(l.state_width().saturating_mul(l.cell.states())));
-        of_one.saturating_mul(batch_size)
+        let states = self.recurrent_layers().flat_map(|l| (0..l.cell.states()).map(|kind| l.state_width(kind)));
+        states.fold(0, |sum: usize, width| sum.saturating_add(width)).saturating_mul(batch_size)
     }
 
     /// The same without what matters only before training.

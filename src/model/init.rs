@@ -40,18 +40,18 @@ pub(super) fn draw(config: &Config, layout: &Layout) -> Result<Vec<f32>> {
             // As PyTorch draws a table, and otherwise as Keras does.
             (Draw::Normal, _) if is_uniform => out.fill_with(|| gaussian(&mut rng) as f32),
             (Draw::Normal, _) => uniform(&mut rng, 0.05, out),
-            // One square block a gate.
-            (Draw::Recurrent { .. }, &[_, n]) if config.init == Init::Orthogonal => {
-                out.chunks_mut(n * n).try_for_each(|u| orthogonal(&mut rng, n, u))?;
+            // One block a gate.
+            (Draw::Recurrent { fan }, &[_, n]) if config.init == Init::Orthogonal => {
+                out.chunks_mut(fan * n).try_for_each(|u| orthogonal(&mut rng, [fan, n], u))?;
             }
-            (Draw::Recurrent { .. }, &[_, n]) if config.init == Init::Identity => {
-                out.chunks_mut(n * n).for_each(|u| identity(n, u));
+            (Draw::Recurrent { fan }, &[_, n]) if config.init == Init::Identity => {
+                out.chunks_mut(fan * n).for_each(|u| identity(n, u));
             }
             // The fans of one gate's matrix, not of the stack of them.
             (Draw::Weight { blocks, .. }, &[rows, cols]) => {
                 uniform(&mut rng, (6.0 / (rows / blocks + cols) as f64).sqrt(), out);
             }
-            (Draw::Recurrent { fan }, _) => uniform(&mut rng, (6.0 / (2 * fan) as f64).sqrt(), out),
+            (Draw::Recurrent { fan }, &[_, n]) => uniform(&mut rng, (6.0 / (fan + n) as f64).sqrt(), out),
             _ => {}
         }
         if let Draw::Forget { fan, start, value } = draw {
@@ -76,16 +76,17 @@ fn identity(n: usize, out: &mut [f32]) {
     }
 }
 
-/// A random orthogonal matrix: rows of Gaussian noise, made orthonormal by Gram–Schmidt, done twice for accuracy.
-fn orthogonal(rng: &mut ChaCha12Rng, n: usize, out: &mut [f32]) -> Result<()> {
-    let mut q: Vec<f64> = zeros(n * n, "drawing an orthogonal matrix")?;
+/// A random orthogonal matrix, square or of more rows than columns: vectors of Gaussian noise, made orthonormal by
+/// Gram–Schmidt, done twice for accuracy, which are its rows if it is square, else its columns.
+fn orthogonal(rng: &mut ChaCha12Rng, [rows, n]: [usize; 2], out: &mut [f32]) -> Result<()> {
+    let mut q: Vec<f64> = zeros(n * rows, "drawing an orthogonal matrix")?;
     let mut found = 0;
     while found < n {
-        let (done, rest) = q.split_at_mut(found * n);
-        let row = &mut rest[..n];
+        let (done, rest) = q.split_at_mut(found * rows);
+        let row = &mut rest[..rows];
         row.fill_with(|| gaussian(rng));
         for _ in 0..2 {
-            for done in done.chunks_exact(n) {
+            for done in done.chunks_exact(rows) {
                 let along: f64 = done.iter().zip(&*row).map(|(a, b)| a * b).sum();
                 row.iter_mut().zip(done).for_each(|(r, d)| *r -= along * d);
             }
@@ -97,8 +98,9 @@ fn orthogonal(rng: &mut ChaCha12Rng, n: usize, out: &mut [f32]) -> Result<()> {
             found += 1;
         }
     }
-    for (value, drawn) in out.iter_mut().zip(&q) {
-        *value = *drawn as f32;
+    for (at, drawn) in q.iter().enumerate() {
+        let to = if rows == n { at } else { at % rows * n + at / rows };
+        out[to] = *drawn as f32;
     }
     Ok(())
 }

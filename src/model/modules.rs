@@ -78,9 +78,14 @@ pub(super) fn parameter_groups(config: &Config) -> Vec<ParameterGroup> {
     for Module { prefix, layers, layer } in &modules {
         let Layer::Recurrent(recurrent) = layer else { continue };
         if recurrent.learned_initial_state {
-            let names = ["h_0", "c_0"].into_iter().take(recurrent.cell.states());
-            let names = names.map(|name| format!("{prefix}{name}")).collect();
-            groups.push(ParameterGroup { names, shape: vec![layers.len(), recurrent.state_width()], draw: Draw::Zero });
+            for (kind, name) in ["h_0", "c_0"].into_iter().take(recurrent.cell.states()).enumerate() {
+                let (name, shape) = (format!("{prefix}{name}"), vec![layers.len(), recurrent.state_width(kind)]);
+                match groups.last_mut() {
+                    // Beside h, where it is as wide.
+                    Some(h) if kind > 0 && h.shape == shape => h.names.push(name),
+                    _ => groups.push(ParameterGroup { names: vec![name], shape, draw: Draw::Zero }),
+                }
+            }
         }
     }
     groups

@@ -58,8 +58,9 @@ impl Parameter {
 /// | `weight_ih_l0` | `[G·H, I]` | W, input to hidden; of layers above `[G·H, ·]`, as wide as what they read |
 /// | `weight_hh_l0` | `[G·H, H]` | U, hidden to hidden |
 /// | `bias_ih_l0`, `bias_hh_l0` | `[G·H]` | b_W and b_U, unless the layer has none |
+/// | `weight_hr_l0` | `[P, H]` | W_hr, where h is projected to P numbers; U is `[G·H, P]` then |
 /// | `weight`, `bias` | `[O, D·H]`, `[O]` | V, the read-out |
-/// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h, and of an LSTM's c, where it is learned |
+/// | `h_0`, `c_0` | `[L, D·H]` | the initial state of h (projected `[L, D·P]`) and of c, where it is learned |
 ///
 /// So they are called where all layers are recurrent and equal. Other networks are several of PyTorch's modules:
 /// recurrent layers that stand one above the other and are equal are one, an embedding is one with `weight`, a dense

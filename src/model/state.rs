@@ -28,7 +28,7 @@ pub struct State {
 }
 
 /// Which states a network has, in the order in which they lie: h of all recurrent layers from the lowest up, then c of
-/// those that have one; each `[B, D·H]`.
+/// those that have one; each `[B, D·H]`, h of a layer with a projection `[B, D·P]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StateShape {
     parts: Vec<StatePart>,
@@ -43,7 +43,7 @@ pub(crate) struct StatePart {
     pub kind: usize,
     /// D.
     pub directions: usize,
-    /// D·H.
+    /// D·H, of h with a projection D·P.
     pub width: usize,
     /// The widths of those before it.
     pub before: usize,
@@ -76,7 +76,7 @@ impl StateShape {
         let of_kind = move |kind| {
             config.layers.iter().enumerate().filter_map(move |(layer, record)| {
                 let Layer::Recurrent(recurrent) = record else { return None };
-                let (directions, width) = (recurrent.directions.count(), recurrent.state_width());
+                let (directions, width) = (recurrent.directions.count(), recurrent.state_width(kind));
                 let part = StatePart { layer, kind, directions, width, before: 0 };
                 (kind < recurrent.cell.states()).then_some(part)
             })
@@ -114,8 +114,8 @@ impl StateShape {
 }
 
 impl State {
-    /// Makes a state of `batch_size` sequences: h `[B, D·H]` of all recurrent layers from the lowest up, then c of
-    /// those that have one.
+    /// Makes a state of `batch_size` sequences: h `[B, D·H]` of all recurrent layers from the lowest up, `[B, D·P]` of
+    /// those with a projection, then c `[B, D·H]` of those that have one.
     ///
     /// # Errors
     /// [`Error::Config`] for no sequences, [`Error::Shape`] for another number of values, [`Error::Data`] for one that
@@ -157,8 +157,9 @@ impl State {
         &self.values
     }
 
-    /// Returns `[B, D·H]`: h of a layer, counted from 0 as in [`Config::layers`], or `None` where that is none of the
-    /// recurrent ones. Of both directions the units of the second stand behind those of the first.
+    /// Returns `[B, D·H]`, with a projection `[B, D·P]`: h of a layer, counted from 0 as in [`Config::layers`], or
+    /// `None` where that is none of the recurrent ones. Of both directions the units of the second stand behind those
+    /// of the first.
     pub fn h(&self, layer: usize) -> Option<&[f32]> {
         self.part(layer, 0)
     }

@@ -41,8 +41,8 @@ impl Op {
             Op::Backward(BackwardRecurrence { recurrence, to_start, .. }) => Some((recurrence, *to_start)),
             _ => None,
         };
-        if let Some((Recurrence { steps, cell, schedule: RecurrenceMode::PerStep, .. }, to_start)) = recurrence {
-            let parts = steps * cell.products() + usize::from(to_start);
+        if let Some((op @ Recurrence { steps, schedule: RecurrenceMode::PerStep, .. }, to_start)) = recurrence {
+            let parts = steps * op.dispatches() + usize::from(to_start);
             let shares = work.share(parts).shares(bounds.dispatch);
             return Cut { length: 1, parts, shares: count(shares) };
         }

@@ -61,6 +61,9 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
         let h = if (drawn[3] / 4).is_multiple_of(4) { 0.2 } else { 0.0 };
         let c = if has_c && (drawn[3] / 16).is_multiple_of(3) { 0.4 } else { 0.0 };
         *layer = layer.with_zoneout(h, c);
+        let projects =
+            matches!(layer.cell, Cell::Lstm | Cell::Cifg) && (drawn[4] / 8).is_multiple_of(2) && layer.hidden > 1;
+        layer.projection = projects.then(|| 1 + drawn[4] as usize / 16 % (layer.hidden - 1));
         layer.join = Join::Concat;
         if layer.directions == Directions::Bidirectional {
             let joins = [Join::Concat, Join::Sum, Join::Concat, Join::Mean, Join::Concat, Join::Product];
@@ -89,8 +92,11 @@ pub fn mixed(mut config: Config, random: &mut Random, cells: &[Cell], functions:
         match &mut config.layers[at] {
             Layer::Recurrent(layer) if drawn.is_multiple_of(3) && reads_rows => {
                 layer.residual = true;
-                if is_as_wide && layer.width() == layer.hidden {
-                    layer.hidden = below;
+                let stays = layer.directions != Directions::Bidirectional || layer.join != Join::Concat;
+                match layer.projection {
+                    Some(_) if is_as_wide && stays && below < layer.hidden => layer.projection = Some(below),
+                    None if is_as_wide && layer.width() == layer.hidden => layer.hidden = below,
+                    _ => {}
                 }
             }
             Layer::Dense(dense) if drawn.is_multiple_of(3) && reads_rows => {

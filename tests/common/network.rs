@@ -364,7 +364,7 @@ impl<E: Execute> Network<E> {
             assert!(part.spec.learned_initial_state, "only the plan of such a network goes back to the initial state");
             // Of h at its own slot, of c at that of the first step.
             let (name, slots) = [("upstream", [0, steps + 1]), ("cells", [1, steps])][part.kind];
-            let (width, hidden) = (part.width(), part.spec.hidden);
+            let (width, hidden) = (part.width(), part.width_of_one());
             let tensor = prepared.plan.find(&format!("{name}_l{}", part.layer)).expect("gradients of a state");
             let values = self.read(prepared, tensor);
             let reverse = usize::from(part.spec.directions == Directions::Reverse);

@@ -19,9 +19,14 @@ pub struct StatePart {
 }
 
 impl StatePart {
-    /// D·H.
+    /// D·H, of h with a projection D·P.
     pub fn width(&self) -> usize {
-        self.spec.hidden * if self.spec.directions == Directions::Bidirectional { 2 } else { 1 }
+        self.width_of_one() * if self.spec.directions == Directions::Bidirectional { 2 } else { 1 }
+    }
+
+    /// That of one direction.
+    pub fn width_of_one(&self) -> usize {
+        self.spec.projection.filter(|_| self.kind == 0).unwrap_or(self.spec.hidden)
     }
 
     /// Where its learned initial value lies among the parameters, if it has one.

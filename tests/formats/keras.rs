@@ -395,6 +395,11 @@ fn what_keras_cannot_have_is_not_written() {
     let error = Model::new(headed.clone()).unwrap().to_keras().unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("a head `tag`")), "{error:?}");
     assert!(Model::from_keras(headed, []).is_err());
+    let projected = Config::lstm(InputKind::Dense(3), 4, 1).with_projection(2);
+    let error = Model::new(projected.clone()).unwrap().to_keras().unwrap_err();
+    let words = "h of layer 0 is projected to 2 numbers, which no Keras layer does";
+    assert!(matches!(&error, Error::Config(what) if what == words), "{error:?}");
+    assert!(Model::from_keras(projected, []).unwrap_err().to_string().contains(words));
     let tied = Config::new(InputKind::Tokens(3)).embedding(2).layer(Recurrent::gru(2)).outputs(3).tied();
     let error = Model::new(tied).unwrap().to_keras().unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("tied to the embedding")), "{error:?}");

@@ -151,6 +151,32 @@ fn gradients_are_those_of_the_loss_with_c_cut_off() {
     }
 }
 
+/// Of one layer and more, each as wide as the h below it, in every direction, joined, and with dropout of inputs, h
+/// and U.
+#[test]
+fn gradients_are_those_of_the_loss_with_h_projected() {
+    for (number, cell) in [Cell::Lstm, Cell::Cifg, Cell::Lstm].into_iter().enumerate() {
+        for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
+            let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_directions(directions);
+            let config = config.with_projection(3 - number).with_layers(1 + number).with_bias(number != 1);
+            let config = config.with_learned_initial_state(number != 0);
+            let joins = directions == Directions::Bidirectional && number == 1;
+            let config = if joins { config.with_join(Join::Sum) } else { config };
+            let config = if number == 2 { config.with_pool(Some(Pool::Last)) } else { config };
+            let weights = Dropout::NONE.with_weights(0.4);
+            for dropout in [Dropout::NONE, Dropout::variational(0.3, 0.4), weights] {
+                for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
+                    let recipe = recipe(loss).with_dropout(dropout);
+                    for target in [Target::cpu(), Target::webgpu()] {
+                        let case = Case { recipe: recipe.clone(), target, ..Case::of(&config, loss, 6, 3) };
+                        check_case(&Case { lengths: Some(vec![6, 2, 5]), fresh: number != 0, ..case });
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Gates on both sides of the ends of the straight lines; none of the draws has one so near an end that a difference
 /// goes across.
 #[test]
@@ -183,17 +209,19 @@ fn gradients_are_those_of_the_loss_with_dropout_held_fixed() {
     }
 }
 
-/// Of h, of c and of both with c cut off as above; over segments and beside dropout of the hidden state, whose mask
-/// lies in the same tensor.
+/// Of h, projected or not, of c and of both with c cut off as above; over segments and beside dropout of the hidden
+/// state, whose mask lies in the same tensor.
 #[test]
 fn gradients_are_those_of_the_loss_with_zoneout_held_fixed() {
-    for cell in [
-        Cell::Elman(Activation::Tanh),
-        Cell::Lstm,
-        Cell::Cifg,
-        Cell::PeepholeLstm,
-        Cell::Gru(Reset::AfterProduct),
-        Cell::Gru(Reset::BeforeProduct),
+    for (cell, projection) in [
+        (Cell::Elman(Activation::Tanh), None),
+        (Cell::Lstm, None),
+        (Cell::Lstm, Some(2)),
+        (Cell::Cifg, None),
+        (Cell::Cifg, Some(1)),
+        (Cell::PeepholeLstm, None),
+        (Cell::Gru(Reset::AfterProduct), None),
+        (Cell::Gru(Reset::BeforeProduct), None),
     ] {
         let rates: &[[f64; 2]] = if cell.states() > 1 { &[[0.4, 0.0], [0.0, 0.4], [0.3, 0.5]] } else { &[[0.4, 0.0]] };
         for (number, [h, c]) in rates.iter().enumerate() {
@@ -201,6 +229,7 @@ fn gradients_are_those_of_the_loss_with_zoneout_held_fixed() {
                 let config = Config::of_cell(cell, InputKind::Dense(INPUTS), HIDDEN, OUTPUTS).with_layers(2);
                 let config = config.with_directions(directions).with_learned_initial_state(true).with_zoneout(*h, *c);
                 let config = if number == 2 { config.with_cell_clip(0.5) } else { config };
+                let config = if let Some(size) = projection { config.with_projection(size) } else { config };
                 let mut recipe = recipe(Loss::CrossEntropy);
                 if number != 1 {
                     recipe = recipe.with_dropout(Dropout::variational(0.0, 0.3));

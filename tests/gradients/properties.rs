@@ -109,14 +109,8 @@ pub fn cases() -> impl Strategy<Value = Case> {
             .with_seed(seed);
         // Every second case is a list of layers that differ.
         let tanh = Cell::Elman(Activation::Tanh);
-        let cells = [
-            tanh,
-            Cell::Lstm,
-            Cell::Gru(Reset::AfterProduct),
-            Cell::Gru(Reset::BeforeProduct),
-            Cell::Cifg,
-            Cell::PeepholeLstm,
-        ];
+        let [gru, gru_before] = [Reset::AfterProduct, Reset::BeforeProduct].map(Cell::Gru);
+        let cells = [tanh, Cell::Lstm, gru, gru_before, Cell::Cifg, Cell::PeepholeLstm];
         let config = if relu || !seed.is_multiple_of(2) {
             config
         } else {

@@ -68,6 +68,8 @@ fn case(
         .with_bias(bias)
         .with_learned_initial_state(learned)
         .with_pool(pool);
+    let projects = matches!(cell, Cell::Lstm | Cell::Cifg) && hidden > 1 && (seed / 4).is_multiple_of(2);
+    let config = if projects { config.with_projection(1 + seed as usize / 8 % (hidden - 1)) } else { config };
     let loss = if squared { Loss::MeanSquared } else { Loss::CrossEntropy };
     let mut random = Random::new(seed);
     // Every second case is a list of layers that differ.

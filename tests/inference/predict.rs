@@ -36,6 +36,7 @@ fn configs() -> Vec<Config> {
             .outputs(4)
             .with_seed(5),
         with_dense(dense(Cell::Lstm).with_seed(6)),
+        dense(Cell::Lstm).with_projection(5).with_layers(3).with_learned_initial_state(true).with_seed(7),
     ]
 }
 
@@ -181,7 +182,7 @@ fn both_ways_a_sequence_is_read_as_by_itself(device: &Device) {
 fn states_are_found_by_layer_and_direction(device: &Device) {
     let config = Config::lstm(InputKind::Dense(3), 12, 4).with_layers(2).with_directions(Directions::Bidirectional);
     let sequences = sequences(&config, 7, &[7, 3]);
-    let state = Predictor::new(device, &model(&config)).unwrap().run(&sequences).unwrap().state;
+    let state = Predictor::new(device, &self::model(&config)).unwrap().run(&sequences).unwrap().state;
     assert_eq!(state.batch_size(), 2);
     let mut seen = 0;
     for (s, layer, direction) in (0..8).map(|i| (i / 4, i / 2 % 2, i % 2)) {
@@ -205,10 +206,30 @@ fn states_are_found_by_layer_and_direction(device: &Device) {
     }
     assert!(matches!(State::new(&config, 0, Vec::new()), Err(Error::Config(_))));
 
+    // Where h is projected it is not as wide as c: both directions of h of both layers, then of c.
+    let config = config.with_projection(5).with_learned_initial_state(true);
+    let model = self::model(&config);
+    let state = Predictor::new(device, &model).unwrap().run(&sequences).unwrap().state;
+    assert_eq!((state.values().len(), config.state_len(2)), (2 * 2 * (10 + 24), 2 * 2 * (10 + 24)));
+    for layer in [0, 1] {
+        assert_same("h", state.h(layer).unwrap(), &state.values()[layer * 20..][..20]);
+        assert_same("c", state.c(layer).unwrap(), &state.values()[40 + layer * 48..][..48]);
+    }
+    let second = state.sequence(1).unwrap();
+    assert_same("h of a sequence", second.h(1).unwrap(), &state.h(1).unwrap()[10..]);
+    assert_same("c of a sequence", second.c(0).unwrap(), &state.c(0).unwrap()[24..]);
+    let start = model.initial_state(2).unwrap();
+    let [h_0, c_0] = ["h_0", "c_0"].map(|name| model.parameter(name).unwrap());
+    assert_same("the start of h", start.h(1).unwrap(), &h_0[10..].repeat(2));
+    assert_same("the start of c", start.c(1).unwrap(), &c_0[24..].repeat(2));
+    let narrow = State::new(&config.clone().with_projection(4), 2, vec![0.0; 2 * 2 * (8 + 24)]).unwrap();
+    let refused = Predictor::new(device, &model).unwrap().run(&sequences.clone().with_start(Start::Given(narrow)));
+    assert!(refused.unwrap_err().to_string().contains("h [2, 10] of both directions of layer 0"));
+
     // One way and read out at every step, what is read out of the last state is the last output.
     let config = configs()[2].clone();
-    let last = Predictor::new(device, &model(&config)).unwrap().run(&self::sequences(&config, 9, &[9])).unwrap();
-    let model = model(&config);
+    let model = self::model(&config);
+    let last = Predictor::new(device, &model).unwrap().run(&self::sequences(&config, 9, &[9])).unwrap();
     let h = last.state.h(1).unwrap();
     let [weight, bias] = ["weight", "bias"].map(|name| model.parameter(name).unwrap());
     let rows = weight.chunks_exact(12).zip(bias);

@@ -15,14 +15,16 @@ const STEPS: usize = 9;
 const BATCH: usize = 3;
 const HIDDEN: usize = 21;
 
-fn configs() -> [Config; 4] {
+fn configs() -> [Config; 5] {
     let tokens = Config::elman(InputKind::Tokens(5), HIDDEN, 5).with_seed(1);
     let dense = Config::elman(InputKind::Dense(4), HIDDEN, 2).with_seed(2);
     let relu = dense.clone().with_cell(Cell::Elman(Activation::Relu)).with_seed(3);
     let layer = |layer: Recurrent| layer.with_bias(false);
     let list = Config::new(InputKind::Dense(4)).layer(layer(Recurrent::lstm(5))).layer(Recurrent::gru(HIDDEN));
     let list = list.layer(Recurrent::lstm(9)).dense(7, Activation::Gelu).outputs(3).with_seed(4);
-    [tokens, dense, relu, list]
+    let projected = Recurrent::lstm(HIDDEN).with_projection(5);
+    let projected = Config::new(InputKind::Dense(4)).layer(projected).layer(Recurrent::cifg(9).with_projection(8));
+    [tokens, dense, relu, list, projected.outputs(3).with_seed(5)]
 }
 
 fn open(device: &Device, config: &Config, batch: usize) -> StreamingPredictor {

@@ -104,6 +104,8 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
                         .with_bias(number != 1)
                         .with_learned_initial_state(number > 1)
                         .with_pool(read_out);
+                    let projects = cell == Cell::Cifg && hidden > 1;
+                    let config = if projects { config.with_projection(hidden.div_ceil(2)) } else { config };
                     let config = if hidden % 3 == 0 { with_heads(with_dense(config)) } else { config };
                     for purpose in purposes(read_out, directions) {
                         let purpose = for_heads(purpose, &config);

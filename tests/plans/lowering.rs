@@ -9,10 +9,13 @@ use crate::common::lists::with_dense;
 use crate::common::network::{evaluation, for_heads, training};
 use recurrent::internals::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
 use recurrent::internals::plan::{
-    BackwardRecurrence, CopyView, DType, Op, Phase, Plan, Purpose, Target, Tile, ZeroTensor,
+    BackwardRecurrence, CopyView, DType, Hold, Op, Phase, Plan, Projection, Purpose, Recurrence, RecurrenceMode,
+    Target, Tile, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
-use recurrent::{Cell, Config, Directions, EmbeddingUpdate, Error, GateActivation, InputKind, Join, Pool, Recurrent};
+use recurrent::{
+    Activation, Cell, Config, Directions, EmbeddingUpdate, Error, GateActivation, InputKind, Join, Pool, Recurrent,
+};
 
 use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
 
@@ -83,6 +86,9 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                         (33, _) if cell.states() > 1 && number % 2 == 0 => config.with_zoneout(0.0, 0.3),
                         _ => config,
                     };
+                    let projects =
+                        matches!(hidden, 33 | 128) && cell == Cell::Cifg || hidden == 1030 && cell == Cell::Lstm;
+                    let config = if projects { config.with_projection(hidden / 2 + 1) } else { config };
                     let joins = [Join::Concat, Join::Sum, Join::Mean, Join::Product];
                     let config = config.with_join(if outputs == 3 { joins[number % 4] } else { Join::Concat });
                     let config = if hidden == 33 { with_heads(with_dense(config)) } else { config };
@@ -290,4 +296,55 @@ fn an_operation_whose_views_do_not_fit_is_an_error() {
     // Read and written in one dispatch.
     assert!(matches!(lowered(&|op| op.b.tensor = op.out.tensor), Err(Error::Config(_))));
     assert_ne!(good.out.tensor, outputs.parameters);
+}
+
+#[test]
+fn a_projection_that_does_not_fit_its_recurrence_is_an_error() {
+    let config = Config::lstm(InputKind::Dense(2), 5, 3).with_projection(3);
+    let (plan, _) = Plan::new(&config, Purpose::Infer, 4, 2, &Target::webgpu()).unwrap();
+    let good = plan.stages().iter().find_map(|s| if let Op::Forward(r) = &s.op { Some(r.clone()) } else { None });
+    let good = good.unwrap();
+    // Of sizes for which a whole sequence would be one dispatch without: here two a step.
+    assert_eq!(Op::Forward(good.clone()).dispatches(&plan), 2 * 4);
+    let lowered = |change: &dyn Fn(&mut Recurrence, &mut Projection)| {
+        let (mut plan, mut op) = (plan.clone(), good.clone());
+        let mut projection = op.projection.unwrap();
+        change(&mut op, &mut projection);
+        op.projection = Some(projection);
+        plan.push(Phase::Forward, Op::Forward(op));
+        lower(&plan)
+    };
+    assert!(lowered(&|_, _| {}).is_ok());
+    assert!(matches!(lowered(&|_, p| p.size = 2), Err(Error::Shape { .. })));
+    assert!(matches!(lowered(&|_, p| p.weight.cols -= 1), Err(Error::Shape { .. })));
+    assert!(matches!(lowered(&|_, p| p.projected.rows -= 1), Err(Error::Shape { .. })));
+    // Among the slots of h, beyond the tensor's end, and in another tensor.
+    assert!(matches!(lowered(&|_, p| p.projected.offset -= 1), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|_, p| p.projected.offset += 1), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|op, p| p.projected.tensor = op.gates), Err(Error::Config(_))));
+    // Of a cell without c, and over a whole sequence.
+    assert!(matches!(lowered(&|op, _| op.cell = Cell::Elman(Activation::Tanh)), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|op, _| op.schedule = RecurrenceMode::WholeSequence), Err(Error::Config(_))));
+}
+
+#[test]
+fn a_projection_whose_zoneout_does_not_fit_is_an_error() {
+    let config = Config::lstm(InputKind::Dense(2), 5, 3).with_projection(3).with_zoneout(0.1, 0.2);
+    let recipe = Recipe::new(Loss::CrossEntropy);
+    let (plan, _) = Plan::new(&config, Purpose::Train(&recipe), 4, 2, &Target::webgpu()).unwrap();
+    let good = plan.stages().iter().find_map(|s| if let Op::Backward(r) = &s.op { Some(r.clone()) } else { None });
+    let good = good.unwrap();
+    let lowered = |change: &dyn Fn(&mut BackwardRecurrence)| {
+        let (mut plan, mut op) = (plan.clone(), good.clone());
+        change(&mut op);
+        plan.push(Phase::Backward, Op::Backward(op));
+        lower(&plan)
+    };
+    assert!(lowered(&|_| {}).is_ok());
+    // What goes to W_hr is missing, is there though nothing is kept, and lies among the slots.
+    assert!(matches!(lowered(&|op| op.projected = None), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|op| op.recurrence.zoneout[0] = Hold::None), Err(Error::Config(_))));
+    assert!(matches!(lowered(&|op| op.projected.as_mut().unwrap().offset -= 1), Err(Error::Config(_))));
+    // The draws of h are as wide as h, and those of c as c.
+    assert!(matches!(lowered(&|op| op.recurrence.zoneout.swap(0, 1)), Err(Error::Shape { .. })));
 }

@@ -81,6 +81,31 @@ fn lists_that_cannot_work() {
             "layer 0 (cifg): its zoneout of c is 0.999999999999, expected at least 0 and less than 1",
         ),
         (
+            config().layer(Recurrent::lstm(4)).layer(Recurrent::gru(4).with_projection(2)).outputs(2),
+            "layer 1 (gru): its h is to be projected to 2 numbers, but a cell of kind gru has no projection; expected \
+             an LSTM or a CIFG",
+        ),
+        (
+            config().layer(Recurrent::elman(4).with_projection(2)).outputs(2),
+            "layer 0 (rnn): its h is to be projected to 2 numbers, but a cell of kind elman has no projection; \
+             expected an LSTM or a CIFG",
+        ),
+        (
+            config().layer(Recurrent::peephole_lstm(4).with_projection(2)).outputs(2),
+            "layer 0 (peephole_lstm): its h is to be projected to 2 numbers, but a cell of kind peephole_lstm has no \
+             projection; expected an LSTM or a CIFG",
+        ),
+        (
+            config().layer(Recurrent::cifg(4).with_projection(0)).outputs(2),
+            "layer 0 (cifg): its h is to be projected to 0 numbers, expected at least 1 and fewer than its 4 hidden \
+             units",
+        ),
+        (
+            config().layer(Recurrent::lstm(4).with_projection(4)).outputs(2),
+            "layer 0 (lstm): its h is to be projected to 4 numbers, expected at least 1 and fewer than its 4 hidden \
+             units",
+        ),
+        (
             config().layer(Recurrent::lstm(4)).dense(0, Activation::Relu).outputs(2),
             "layer 1 (dense): the number of units is 0, expected at least 1",
         ),

@@ -50,7 +50,11 @@ fn configs() -> Vec<Config> {
                 };
                 let c = if cell.states() > 1 { 0.4 } else { 0.0 };
                 let config = if number % 4 == 1 { config.with_zoneout(0.3, c) } else { config };
-                all.push(config.with_learned_initial_state(number % 3 != 0).with_bias(number % 5 != 0));
+                let config = config.with_learned_initial_state(number % 3 != 0).with_bias(number % 5 != 0);
+                if number % 4 > 0 && matches!(cell, Cell::Lstm | Cell::Cifg) {
+                    all.push(config.clone().with_projection(2 + number % 4));
+                }
+                all.push(config);
             }
         }
     }

@@ -48,7 +48,12 @@ fn networks() -> Vec<(Config, Recipe)> {
         let dropout = Dropout::variational(0.2, 0.3).with_outputs(0.2).with_weights(0.2).with_seed(number as u64);
         let plain = Recipe::new(Loss::CrossEntropy).with_clip(Clip::None);
         let dense = dense.with_join([Join::Sum, Join::Concat, Join::Product, Join::Mean][number % 4]);
-        [
+        // Once more those of which h can be.
+        let projected =
+            matches!(cell, Cell::Lstm | Cell::Cifg).then(|| dense.clone().with_projection(15).with_layers(2));
+        let dropped = Recipe::new(Loss::MeanSquared).with_clip(Clip::None).with_dropout(dropout);
+        let projected = projected.map(|config| (config, dropped));
+        let own = [
             (tokens.clone(), plain.clone()),
             (
                 tokens.clone().with_pool(read_out),
@@ -56,7 +61,8 @@ fn networks() -> Vec<(Config, Recipe)> {
             ),
             (tokens.with_bias(false), plain.with_dropout(dropout)),
             (dense.with_pool(read_out), Recipe::new(Loss::MeanSquared).with_clip(Clip::None)),
-        ]
+        ];
+        own.into_iter().chain(projected)
     });
     let tables = |(number, cell)| {
         let config = Config::new(InputKind::Tokens(7)).token_column("kind", 5, 3).embedding(6);

@@ -99,6 +99,41 @@ fn every_gate_has_an_identity() {
     }
 }
 
+/// Of a layer whose h is projected a gate's block of U has more rows than columns: these are orthonormal.
+#[test]
+fn a_projection_is_drawn_by_its_fans_and_leaves_columns_orthogonal() {
+    const SIZE: usize = 20;
+    for cell in [Cell::Lstm, Cell::Cifg] {
+        let drawn = |init| Model::new(config(cell).with_projection(SIZE).with_init(init)).unwrap();
+        for (init, of_u, of_w_hr) in [
+            (Init::Uniform, HIDDEN, HIDDEN),
+            // 6 / bound²: both fans.
+            (Init::Glorot, HIDDEN + SIZE, HIDDEN + SIZE),
+        ] {
+            let model = drawn(init);
+            let bound = |fan: usize| (if init == Init::Uniform { 1.0 } else { 6.0 } / fan as f64).sqrt();
+            for (name, fan) in [("weight_hh_l1_reverse", of_u), ("weight_hr_l0", of_w_hr), ("weight_hr_l1", of_w_hr)] {
+                assert_fills(name, model.parameter(name).unwrap(), bound(fan));
+            }
+        }
+        let (orthogonal, identity) = (drawn(Init::Orthogonal), drawn(Init::Identity));
+        for name in ["weight_hh_l0", "weight_hh_l0_reverse", "weight_hh_l1", "weight_hh_l1_reverse"] {
+            let u = orthogonal.parameter(name).unwrap();
+            assert_eq!(u.len(), cell.gates() * HIDDEN * SIZE);
+            for u in u.chunks_exact(HIDDEN * SIZE) {
+                for (i, j) in (0..SIZE).flat_map(|i| (0..SIZE).map(move |j| (i, j))) {
+                    let product: f64 = u.chunks_exact(SIZE).map(|row| f64::from(row[i]) * f64::from(row[j])).sum();
+                    let expected = f64::from(u8::from(i == j));
+                    assert!((product - expected).abs() < 1e-6, "columns {i} and {j}: {product}");
+                }
+            }
+            let is_one = |at: usize| at % (HIDDEN * SIZE) / SIZE == at % SIZE;
+            let u = identity.parameter(name).unwrap();
+            assert!((0..u.len()).all(|at| u[at] == f32::from(u8::from(is_one(at)))));
+        }
+    }
+}
+
 #[test]
 fn a_forget_gates_biases_sum_to_what_is_asked() {
     let second = HIDDEN..2 * HIDDEN;

@@ -181,9 +181,11 @@ fn the_first_step_s_norm_is_that_of_differences() {
 #[test]
 fn executors_agree_whatever_the_cell_and_the_lengths_and_the_segments() {
     const STEPS: usize = 9;
-    for (at, cell) in CELLS.into_iter().enumerate() {
+    let cells = CELLS.into_iter().map(|cell| (cell, None)).chain([(Cell::Lstm, Some(3)), (Cell::Cifg, Some(4))]);
+    for (at, (cell, projection)) in cells.enumerate() {
         for (directions, read_out) in [(Directions::Forward, None), (Directions::Bidirectional, Some(Pool::Mean))] {
             let config = Config::of_cell(cell, InputKind::Dense(3), 5, 2).with_layers(2);
+            let config = if let Some(size) = projection { config.with_projection(size) } else { config };
             let config = config.with_directions(directions).with_pool(read_out);
             let model = Model::new(config.clone()).unwrap();
             let batch = batch(&config, STEPS, &[STEPS, 4, 1], at as u64);

@@ -245,6 +245,26 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                     let others = forward.find("other_peepholes");
                     seen(&forward, fault!(Forward, op => op.peepholes = Some(others)));
                 }
+                let spare = Sizes { options: Options { spare: 1, ..options }, ..sizes };
+                if let Some(projected) = spare.projected() {
+                    let forward = recurrences::forward(&mut random, projected);
+                    seen(&forward, fault!(Forward, op => op.dropout_mask = None));
+                    seen(&forward, fault!(Forward, op => op.projection.as_mut().unwrap().weight.offset += 1));
+                    seen(&forward, fault!(Forward, op => op.projection.as_mut().unwrap().projected.offset += 1));
+                    let longer = forward.find("longer");
+                    seen(&forward, fault!(Forward, op => op.lengths = longer));
+                    let backward = recurrences::backward(&mut random, projected);
+                    seen(&backward, recurrence(|op| op.dropout_mask = None));
+                    seen(&backward, recurrence(|op| op.projection.as_mut().unwrap().weight.offset -= 1));
+                    seen(&backward, recurrence(|op| op.weight.offset -= 1));
+                    let longer = backward.find("longer");
+                    seen(&backward, recurrence(move |op| op.lengths = longer));
+                    seen(&backward, fault_to_start);
+                    for zoneout in [BOTH_DRAWN, Zoneout::Share([0.2, 0.3])] {
+                        let options = Options { zoneout, ..projected.options };
+                        zoneout_faults(&mut random, Sizes { options, ..projected });
+                    }
+                }
                 let longer = forward.find("longer");
                 seen(&forward, fault!(Forward, op => op.lengths = longer));
                 // The second direction from a step too early.
@@ -280,10 +300,18 @@ fn zoneout_faults(random: &mut Random, sizes: Sizes) {
         };
         seen(&forward, fault!(Forward, op => op.zoneout[kind] = Hold::None));
         seen(&forward, fault!(Forward, op => op.zoneout[kind] = other(op.zoneout[kind])));
-        seen(&backward, recurrence(|op| op.zoneout[kind] = Hold::None));
+        // Of an h that is projected an error, as it is where the two would change places, which are not as wide.
+        if kind > 0 || !sizes.options.project {
+            seen(&backward, recurrence(|op| op.zoneout[kind] = Hold::None));
+        }
         seen(&backward, recurrence(|op| op.zoneout[kind] = other(op.zoneout[kind])));
     }
-    if sizes.cell.states() > 1 {
+    if sizes.options.project {
+        seen(&backward, |op| {
+            let Op::Backward(BackwardRecurrence { projected: Some(of_made), .. }) = op else { panic!("{op:?}") };
+            of_made.offset += of_made.cols;
+        });
+    } else if sizes.cell.states() > 1 {
         seen(&forward, fault!(Forward, op => op.zoneout.swap(0, 1)));
         seen(&backward, recurrence(|op| op.zoneout.swap(0, 1)));
     }

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{Cell, Record, Saved, cells, table};
-use crate::plan::{BackwardRecurrence, Cut, Hold, Plan, Recurrence, RecurrenceMode, TensorId, Tile, Way};
+use crate::plan::{
+    BackwardRecurrence, Cut, Hold, Plan, Projection, Recurrence, RecurrenceMode, TensorId, Tile, View, Way,
+};
 
 params!(Params {
     step: u32,
@@ -20,10 +22,12 @@ params!(Params {
     steps: u32,
     batch: u32,
     hidden: u32,
+    operand: u32,
     directions: u32,
     reverse: u32,
     variant: u32,
     weight_offset: u32,
+    projected_offset: u32,
     bias_offset: u32,
     has_bias: u32,
     has_mask: u32,
@@ -91,19 +95,35 @@ pub(super) const FLOATS: &str = "FLOATS";
 /// The constants of a driver.
 const CONSTANTS: [&str; 9] =
     [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP", "ZONEOUT_H", "ZONEOUT_C"];
-/// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop.
-const MASKED_CONSTANTS: [&str; 10] = [
+/// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop, and so
+/// would one that says which product it is.
+const FORWARD_CONSTANTS: [&str; 11] = [
     THREADS,
     "SEQUENCES",
     "UNITS",
     "SPLIT",
     FLOATS,
     "MASKED",
+    PROJECTION,
     "GATE_ACTIVATION",
     "CELL_CLIP",
     "ZONEOUT_H",
     "ZONEOUT_C",
 ];
+/// Those of a step backwards.
+const BACKWARD_CONSTANTS: [&str; 10] = [
+    THREADS,
+    "SEQUENCES",
+    "UNITS",
+    "SPLIT",
+    FLOATS,
+    PROJECTION,
+    "GATE_ACTIVATION",
+    "CELL_CLIP",
+    "ZONEOUT_H",
+    "ZONEOUT_C",
+];
+const PROJECTION: &str = "PROJECTION";
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
 /// always.
@@ -148,13 +168,13 @@ macro_rules! drivers {
                 step_forward: driver!(
                     "step_forward",
                     $cell,
-                    &MASKED_CONSTANTS,
+                    &FORWARD_CONSTANTS,
                     &with_saved(forward_bindings("weight"))
                 ),
                 step_backward: driver!(
                     "step_backward",
                     $cell,
-                    &CONSTANTS,
+                    &BACKWARD_CONSTANTS,
                     &with_saved(BACKWARD_BINDINGS)
                 ),
                 sequence_forward: driver!(
@@ -190,11 +210,11 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         return Err(Error::Config("a reverse recurrence has 2 directions, expected 1".to_owned()));
     }
     let (gates, width) = (op.directions.saturating_mul(op.rows()), op.width());
-    let slots = op.slots();
+    let (slots, h_width) = (op.slots(), op.state_width(0));
     check_min_len(plan, op.gates, op.steps, &[op.batch, gates])?;
-    check_min_len(plan, op.history, slots, &[op.batch, width])?;
+    check_min_len(plan, op.history, slots, &[op.batch, h_width])?;
     check_len(plan, op.lengths, &[op.batch])?;
-    op.dropout_mask.map_or(Ok(()), |mask| check_min_len(plan, mask, op.batch, &[width]))?;
+    op.dropout_mask.map_or(Ok(()), |mask| check_min_len(plan, mask, op.batch, &[h_width]))?;
     let masks = bound_masks(op);
     if op.masks().any(|other| other != masks) {
         return Err(Error::Config("what dropout and zoneout drew lies in several tensors, expected one".to_owned()));
@@ -202,11 +222,12 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
     if op.zoneout[1] != Hold::None && op.cell.saved() != Saved::State {
         return Err(Error::Config(format!("the cell {} has no c that zoneout could keep", op.cell.name())));
     }
-    let offset = |hold: &Hold| match hold.drawn() {
+    let offset = |kind: usize| match op.zoneout[kind].drawn() {
         None => Ok(0),
-        Some(drawn) => contiguous_offset(plan, "zoneout", drawn, [op.steps * op.batch, width]),
+        Some(drawn) => contiguous_offset(plan, "zoneout", drawn, [op.steps * op.batch, op.state_width(kind)]),
     };
-    let [zoneout_h, zoneout_c] = [offset(&op.zoneout[0])?, offset(&op.zoneout[1])?];
+    let [zoneout_h, zoneout_c] = [offset(0)?, offset(1)?];
+    let projected_offset = op.projection.map_or(Ok(0), |projection| check_projection(plan, op, &projection))?;
     match (op.cell.saved(), op.saved) {
         (Saved::None, None) => {}
         (Saved::State, Some(c)) => check_min_len(plan, c, slots, &[op.batch, width])?,
@@ -229,6 +250,8 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         steps: to_u32(op.steps)?,
         batch: to_u32(op.batch)?,
         hidden: to_u32(op.hidden)?,
+        operand: to_u32(op.operand())?,
+        projected_offset,
         directions: to_u32(op.directions)?,
         reverse: if op.reverse { 0 } else { 1 },
         variant: op.cell.variant(),
@@ -244,13 +267,56 @@ fn bound_masks(op: &Recurrence) -> TensorId {
     op.masks().next().unwrap_or(op.lengths)
 }
 
-/// The products of a cell's step.
-fn products(op: &Recurrence) -> std::ops::Range<u32> {
-    0..op.cell.products() as u32
+/// Where what is projected starts, once it is known to be that of a recurrence that can have a projection.
+fn check_projection(plan: &Plan, op: &Recurrence, Projection { projected, .. }: &Projection) -> Result<u32> {
+    if op.cell.saved() != Saved::State || op.schedule != RecurrenceMode::PerStep {
+        let name = op.cell.name();
+        return Err(Error::Config(format!(
+            "a recurrence with a projection is of the cell {name} and goes {:?}, expected a cell with a second state, \
+             by steps",
+            op.schedule
+        )));
+    }
+    behind(plan, op, (op.history, op.slots()), ("history", projected), op.width())
 }
 
-/// The constants of a dispatch one way, and its workgroups.
-fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 9], u64)> {
+/// Where a view `[T·B, cols]` starts that lies behind the slots of a tensor of this name.
+fn behind(
+    plan: &Plan,
+    op: &Recurrence,
+    (tensor, slots): (TensorId, usize),
+    (name, view): (&str, &View),
+    cols: usize,
+) -> Result<u32> {
+    let slots = slots.saturating_mul(op.batch).saturating_mul(op.state_width(0));
+    if view.tensor != tensor || view.offset < slots {
+        return Err(Error::Config(format!(
+            "what is projected lies at {} of a tensor, expected it behind the {slots} elements of the {name}",
+            view.offset
+        )));
+    }
+    contiguous_offset(plan, "projected", view, [op.steps.saturating_mul(op.batch), cols])
+}
+
+/// What each dispatch of a step is, in order: the product, by its number, and what the projection is to it.
+fn dispatches(op: &Recurrence) -> impl Iterator<Item = (u32, u32)> + Clone {
+    let first = u32::from(op.projection.is_some());
+    let of_cell = (0..op.cell.products() as u32).map(move |product| (product, first));
+    of_cell.chain(op.projection.map(|_| (0, PROJECTED)))
+}
+
+/// What the projection is to its own dispatch.
+const PROJECTED: u32 = 2;
+
+/// W_hr, and where it starts.
+fn projection_weight(plan: &Plan, op: &Recurrence) -> Result<Option<(TensorId, u32)>> {
+    let Some(Projection { size, weight, .. }) = op.projection else { return Ok(None) };
+    let offset = contiguous_offset(plan, "projection", &weight, [op.directions.saturating_mul(size), op.hidden])?;
+    Ok(Some((weight.tensor, offset)))
+}
+
+/// The constants of a dispatch one way, and its workgroups where it makes sums of so many units.
+fn tiled(op: &Recurrence, way: Way, made: usize) -> Result<([u32; 9], u64)> {
     let Tile { threads, sequences, units, split } = op.tile;
     let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
     if !known || split == 0 || threads == 0 || threads % split != 0 {
@@ -258,7 +324,7 @@ fn tiled(op: &Recurrence, way: Way) -> Result<([u32; 9], u64)> {
     }
     let floats = to_u32(op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden))?;
     let across = match op.schedule {
-        RecurrenceMode::PerStep => tile_count(op.hidden, (threads / split * units) as usize),
+        RecurrenceMode::PerStep => tile_count(made, (threads / split * units) as usize),
         RecurrenceMode::WholeSequence => 1,
     };
     let workgroups = op.directions as u64 * tile_count(op.batch, sequences as usize) * across;
@@ -285,21 +351,25 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
         tensors.extend(op.peepholes);
         tensors
     };
-    let (constants, workgroups) = tiled(op, Way::Forward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {
-            let (tile, of_cell) = constants.split_at(5);
-            let constants = [tile, &[params.has_mask], of_cell].concat();
-            let weight_offset = contiguous_offset(plan, "weight", &op.weight, [rows, op.hidden])?;
-            let run = |step, product| {
+            let weight_offset = contiguous_offset(plan, "weight", &op.weight, [rows, op.operand()])?;
+            let of_projection = projection_weight(plan, op)?;
+            let run = |step, (product, projection)| {
+                let own = of_projection.filter(|_| projection == PROJECTED);
+                let (weight, weight_offset) = own.unwrap_or((op.weight.tensor, weight_offset));
+                let (made, masked) = if own.is_some() { (op.operand(), 0) } else { (op.hidden, params.has_mask) };
+                let (constants, workgroups) = tiled(op, Way::Forward, made)?;
+                let (tile, of_cell) = constants.split_at(5);
+                let constants = [tile, &[masked, projection], of_cell].concat();
                 let params = Params { step, product, weight_offset, ..params };
                 let kernel = &drivers(op.cell).step_forward;
-                let command = dispatch(plan, kernel, tensors(op.weight.tensor), &params, workgroups, 1)?;
+                let command = dispatch(plan, kernel, tensors(weight), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
             (0..params.steps)
-                .flat_map(|step| products(op).map(move |product| (step, product)))
-                .map(|(s, p)| run(s, p))
+                .flat_map(|step| dispatches(op).map(move |of| (step, of)))
+                .map(|(s, of)| run(s, of))
                 .collect()
         }
         RecurrenceMode::WholeSequence => {
@@ -308,6 +378,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
             })?;
             let weight_offset = contiguous_offset(plan, "weight_transposed", &transposed, [op.hidden, rows])?;
             let params = Params { weight_offset, ..params };
+            let (constants, workgroups) = tiled(op, Way::Forward, op.hidden)?;
             let kernel = &drivers(op.cell).sequence_forward;
             let run = |(first, count): (usize, usize)| {
                 let params = Params { begin: to_u32(first)?, end: to_u32(first + count)?, ..params };
@@ -321,13 +392,13 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
 
 pub(super) fn backward(
     plan: &Plan,
-    BackwardRecurrence { recurrence: op, upstream, to_start, carried }: &BackwardRecurrence,
+    BackwardRecurrence { recurrence: op, upstream, projected, to_start, carried }: &BackwardRecurrence,
     cut: Cut,
 ) -> Result<Vec<Command>> {
     let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
     let params = check(plan, op)?;
     let slots = op.slots().saturating_add(usize::from(carried));
-    check_min_len(plan, upstream, slots, &[op.batch, op.width()])?;
+    check_min_len(plan, upstream, slots, &[op.batch, op.state_width(0)])?;
     if let (Saved::State, Some(c)) = (op.cell.saved(), op.saved) {
         check_min_len(plan, c, slots, &[op.batch, op.width()])?;
     }
@@ -336,36 +407,59 @@ pub(super) fn backward(
             "gradients are carried to a recurrence that reads forwards, this one has a reverse direction".to_owned(),
         ));
     }
-    let weight_offset = contiguous_offset(plan, "weight", &op.weight, [op.directions * op.rows(), op.hidden])?;
+    let weight_offset = contiguous_offset(plan, "weight", &op.weight, [op.directions * op.rows(), op.operand()])?;
     let params = Params { weight_offset, carried: u32::from(carried), ..params };
     if op.zoneout.iter().any(|hold| matches!(hold, Hold::Share(_))) {
         return Err(Error::Config("a gradient goes back through what zoneout drew, not through its mean".to_owned()));
     }
-    let mut tensors = vec![op.weight.tensor, upstream, op.history, op.gates, op.lengths, bound_masks(op)];
-    tensors.extend(op.saved);
-    tensors.extend(op.peepholes);
+    if projected.is_some() != (op.projection.is_some() && op.zoneout[0] != Hold::None) {
+        let given = if projected.is_some() { "one" } else { "none" };
+        return Err(Error::Config(format!(
+            "of what is projected {given} has a gradient of its own, expected one with a projection and zoneout of h"
+        )));
+    }
+    let of_width = op.state_width(0);
+    let projected_offset =
+        projected.map_or(Ok(0), |view| behind(plan, op, (upstream, slots), ("upstream", &view), of_width))?;
+    let params = Params { projected_offset, ..params };
+    let tensors = |weight: TensorId| {
+        let mut tensors = vec![weight, upstream, op.history, op.gates, op.lengths, bound_masks(op)];
+        tensors.extend(op.saved);
+        tensors.extend(op.peepholes);
+        tensors
+    };
     if let Some(peepholes) = op.peepholes {
         // The row of the peepholes themselves, and those behind it.
         let (rows, row) = (op.steps * op.batch, op.peephole_row());
         check_min_len(plan, peepholes, 1, &[rows.saturating_mul(row).saturating_add(row - 1)])?;
     }
-    let (constants, workgroups) = tiled(op, Way::Backward)?;
     match op.schedule {
         RecurrenceMode::PerStep => {
-            let steps = (0..params.steps).rev().flat_map(|step| products(op).map(move |product| (step, product)));
-            let run = |(step, product)| {
-                let params = Params { step, product, ..params };
-                let command = dispatch(plan, &drivers(op.cell).step_backward, tensors.clone(), &params, workgroups, 1)?;
+            let of_projection = projection_weight(plan, op)?;
+            let steps = (0..params.steps).rev().flat_map(|step| dispatches(op).map(move |of| (step, of)));
+            let run = |(step, (product, projection))| {
+                let own = of_projection.filter(|_| projection == PROJECTED);
+                let (weight, weight_offset) = own.unwrap_or((op.weight.tensor, weight_offset));
+                // The other way round: U makes gradients of h, and W_hr the cell's.
+                let (made, has_mask) = if own.is_some() { (op.hidden, 0) } else { (op.operand(), params.has_mask) };
+                let (constants, workgroups) = tiled(op, Way::Backward, made)?;
+                let (tile, of_cell) = constants.split_at(5);
+                let constants = [tile, &[projection], of_cell].concat();
+                let params = Params { step, product, weight_offset, has_mask, ..params };
+                let kernel = &drivers(op.cell).step_backward;
+                let command = dispatch(plan, kernel, tensors(weight), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
-            steps.chain(to_start.then_some((INITIAL_STATE, 0))).map(run).collect()
+            let start = to_start.then(|| dispatches(op).next()).flatten().map(|of| (INITIAL_STATE, of));
+            steps.chain(start).map(run).collect()
         }
         RecurrenceMode::WholeSequence => {
+            let (constants, workgroups) = tiled(op, Way::Backward, op.hidden)?;
             let kernel = &drivers(op.cell).sequence_backward;
             let run = |(first, count): (usize, usize)| {
                 let to_start = u32::from(to_start && first == 0);
                 let params = Params { to_start, begin: to_u32(first)?, end: to_u32(first + count)?, ..params };
-                let command = dispatch(plan, kernel, tensors.clone(), &params, workgroups, 1)?;
+                let command = dispatch(plan, kernel, tensors(op.weight.tensor), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
             parts(cut, op.steps).rev().map(run).collect()

@@ -177,7 +177,7 @@ pub(crate) struct ParameterGroup {
 pub(crate) enum Draw {
     /// A matrix that is a stack of so many; `fan` is what [`Init::Uniform`](crate::Init::Uniform) divides by.
     Weight { blocks: usize, fan: usize },
-    /// The same, of square ones: U.
+    /// The same, of so many rows each, square but where h is projected: U.
     Recurrent { fan: usize },
     /// A bias.
     Bias { fan: usize },

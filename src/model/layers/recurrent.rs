@@ -87,7 +87,8 @@ impl Join {
 ///
 /// In training h_t = z ⊙ h_(t-1) + (1 - z) ⊙ h̃_t, where h̃_t is what the cell makes and z, 0 or 1, is drawn anew for
 /// every unit of every sequence at every step; of an LSTM and a CIFG c_t likewise, by draws of its own, and h̃_t is
-/// made of what c would be without them. Elsewhere the rate stands in the place of z.
+/// made of what c would be without them. Of an h that is projected h̃_t is what the projection makes. Elsewhere the
+/// rate stands in the place of z.
 ///
 /// ```
 /// use recurrent::{Recurrent, Zoneout};
@@ -160,6 +161,10 @@ pub struct Recurrent {
     /// How likely its units keep their state of the step before.
     #[serde(default, skip_serializing_if = "Zoneout::is_none")]
     pub zoneout: Zoneout,
+    /// P, what h is projected to, of an LSTM or a CIFG: h_t = W_hr·(o ⊙ tanh(c_t)), W_hr `[P, H]` without bias;
+    /// `proj_size` of PyTorch's `nn.LSTM` (Sak, Senior & Beaufays 2014).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<usize>,
 }
 
 impl Recurrent {
@@ -177,6 +182,7 @@ impl Recurrent {
             gate_activation: GateActivation::Sigmoid,
             cell_clip: None,
             zoneout: Zoneout::default(),
+            projection: None,
         }
     }
 
@@ -305,19 +311,40 @@ impl Recurrent {
         Recurrent { zoneout: Zoneout { h, c }, ..self }
     }
 
-    /// Returns the width of its output: D·H where the directions stand side by side, H where they are joined.
-    pub fn width(&self) -> usize {
-        if self.join.is_concat() { self.state_width() } else { self.hidden }
+    /// The same layer, its h projected to this many numbers, fewer than it has units.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Layout, Recurrent};
+    /// let lstm = Recurrent::lstm(512).with_projection(128);
+    /// let layout = Layout::new(&Config::new(InputKind::Dense(40)).layer(lstm).outputs(10))?;
+    /// assert_eq!(layout.get("weight_hh_l0").unwrap().shape, [4 * 512, 128]);
+    /// assert_eq!(layout.get("weight_hr_l0").unwrap().shape, [128, 512]);
+    /// assert_eq!(layout.get("weight").unwrap().shape, [10, 128]); // as wide as h
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn with_projection(self, size: usize) -> Self {
+        Recurrent { projection: Some(size), ..self }
     }
 
-    /// D·H, the width of its states.
-    pub(crate) fn state_width(&self) -> usize {
-        self.directions.count().saturating_mul(self.hidden)
+    /// Returns the width of its output: that of h, of both directions where they stand side by side: D·H, D·P with a
+    /// projection, or of one where they are joined.
+    pub fn width(&self) -> usize {
+        if self.join.is_concat() { self.state_width(0) } else { self.h_width() }
+    }
+
+    /// P, or H without a projection: the width of h of one direction.
+    pub(crate) fn h_width(&self) -> usize {
+        self.projection.unwrap_or(self.hidden)
+    }
+
+    /// The width of its state of a kind: of h, which is 0, D·H, or D·P with a projection; of c D·H.
+    pub(crate) fn state_width(&self, kind: usize) -> usize {
+        self.directions.count().saturating_mul(if kind == 0 { self.h_width() } else { self.hidden })
     }
 
     /// D·G·H, the width of its gates.
     pub(crate) fn gates(&self) -> usize {
-        self.state_width().saturating_mul(self.cell.gates())
+        self.directions.count().saturating_mul(self.hidden).saturating_mul(self.cell.gates())
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -377,6 +404,22 @@ impl Recurrent {
             let (rate, cell) = (self.zoneout.c, self.cell.name());
             return Err(Error::Config(format!("its zoneout of c is {rate}, but a cell of kind {cell} has no c")));
         }
+        if let Some(size) = self.projection {
+            if self.cell.saved() != Saved::State || self.cell.has_peepholes() {
+                let cell = self.cell.name();
+                return Err(Error::Config(format!(
+                    "its h is to be projected to {size} numbers, but a cell of kind {cell} has no projection; expected \
+                     an LSTM or a CIFG"
+                )));
+            }
+            if size == 0 || size >= self.hidden {
+                let hidden = self.hidden;
+                return Err(Error::Config(format!(
+                    "its h is to be projected to {size} numbers, expected at least 1 and fewer than its {hidden} \
+                     hidden units"
+                )));
+            }
+        }
         match self.forget_bias {
             Some(value) if !(value as f32).is_finite() => {
                 Err(Error::Config(format!("the forget gate's bias is {value}, expected a finite number")))
@@ -403,7 +446,7 @@ impl Recurrent {
         };
         let mut all = vec![
             group("weight_ih", vec![rows, below], Draw::Weight { blocks: gates, fan: hidden }),
-            group("weight_hh", vec![rows, hidden], Draw::Recurrent { fan: hidden }),
+            group("weight_hh", vec![rows, self.h_width()], Draw::Recurrent { fan: hidden }),
         ];
         if self.bias {
             // The sum stands in one of the two.
@@ -419,6 +462,9 @@ impl Recurrent {
             let names = ["weight_ci", "weight_cf", "weight_co"].into_iter();
             let names = names.flat_map(|name| group(name, Vec::new(), Draw::Zero).names).collect();
             all.push(ParameterGroup { names, shape: vec![hidden], draw: Draw::Bias { fan: hidden } });
+        }
+        if let Some(size) = self.projection {
+            all.push(group("weight_hr", vec![size, hidden], Draw::Weight { blocks: 1, fan: hidden }));
         }
         all
     }

@@ -239,7 +239,9 @@ impl Builder<'_> {
             Some([Some((module.layers.start, 0, h)), c.map(|c| (module.layers.start, 1, c))])
         });
         let mut learned: Vec<_> = learned.flatten().flatten().collect();
-        if let ([_], [(_, _, h), (_, _, c)]) = (modules.as_slice(), &mut learned[..]) {
+        if let ([_], [(_, _, h), (_, _, c)]) = (modules.as_slice(), &mut learned[..])
+            && h.cols == c.cols
+        {
             // c_0 follows without a gap, and in the state as well.
             h.rows += c.rows;
             learned.truncate(1);

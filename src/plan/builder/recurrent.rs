@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::model::{Directions, Layer, Recurrent, Saved};
 use crate::plan::{
     BackwardRecurrence, CopyView, DType, DropoutDraw, DropoutMask, GradientNorms, Hold, InitialStateGradient, Lifetime,
-    MaskSlices, Op, ProductTile, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way, WeightGradient,
-    tile::Work,
+    MaskSlices, Op, ProductTile, Projection, Recurrence, RecurrenceMode, TensorId, Tile, Transpose, View, Way,
+    WeightGradient, tile::Work,
 };
 
 /// A recurrent layer of a window: what all parts of it share.
@@ -58,9 +58,16 @@ impl RecurrentLayer {
         // One more for the gradient that one segment carries to the segment before it.
         let of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
         let (own, history) = if training { (layer, layer) } else { builder.alike(layer) };
-        let (gates, width) = (spec.gates(), spec.state_width());
+        let (gates, width, h_width) = (spec.gates(), spec.directions.count() * hidden, spec.state_width(0));
         let gates = builder.scratch(&format!("gates_l{own}"), &[steps, batch, gates], storage_dtype)?;
-        let history = builder.scratch(&format!("history_l{history}"), &[slots, batch, width], storage_dtype)?;
+        let mut shape = vec![slots, batch, h_width];
+        if spec.projection.is_some() {
+            // Behind the slots what is projected to h: a kernel has no binding left for a tensor of its own.
+            let [h, projected] = [[slots, batch, h_width], [steps, batch, width]]
+                .map(|shape| shape.into_iter().fold(1, usize::saturating_mul));
+            shape = vec![h.saturating_add(projected)];
+        }
+        let history = builder.scratch(&format!("history_l{history}"), &shape, storage_dtype)?;
         let saved = match cell.saved() {
             Saved::None => None,
             Saved::State => Some((format!("cells_l{own}"), [of_cells, batch, width], DType::F32)),
@@ -88,7 +95,8 @@ impl RecurrentLayer {
         let bias = builder.parameter(&parameter(&prefix, "bias_hh", number));
         let work = work(spec, batch, Way::Forward);
         let mut weight_transposed = None;
-        if Tile::whole_sequence(builder.target, steps, &work).is_some() {
+        // With a projection a step is two products, which no driver of a whole sequence makes.
+        if spec.projection.is_none() && Tile::whole_sequence(builder.target, steps, &work).is_some() {
             let shape = [weight.cols, weight.rows];
             let name = format!("{name}.transposed");
             let transposed = builder.plan.tensor(&name, &shape, storage_dtype, Lifetime::Transient)?;
@@ -111,6 +119,11 @@ impl RecurrentLayer {
                 Some(tensor)
             }
         };
+        let projection = spec.projection.map(|size| Projection {
+            size,
+            weight: builder.weight(&parameter(&prefix, "weight_hr", number)),
+            projected: View::new(history, slots * batch * h_width, steps * batch, width),
+        });
         let recurrence = Recurrence {
             cell,
             gate_activation,
@@ -121,6 +134,7 @@ impl RecurrentLayer {
             steps,
             batch,
             hidden,
+            projection,
             lengths,
             weight,
             weight_transposed,
@@ -143,7 +157,12 @@ impl RecurrentLayer {
             Hold::Drawn(view) => Hold::Drawn(View { rows, ..view }),
             hold => hold,
         });
-        let of_part = Recurrence { steps: part.steps, lengths: part.lengths, zoneout, ..self.recurrence.clone() };
+        let projection = self.recurrence.projection.map(|projection| {
+            let projected = View { rows, ..projection.projected };
+            Projection { projected, ..projection }
+        });
+        let (steps, lengths) = (part.steps, part.lengths);
+        let of_part = Recurrence { steps, lengths, zoneout, projection, ..self.recurrence.clone() };
         let tile = Tile::whole_sequence(builder.target, part.steps, &work_of(&of_part, Way::Forward));
         match tile.filter(|_| of_part.weight_transposed.is_some()) {
             Some(tile) => Recurrence { schedule: RecurrenceMode::WholeSequence, tile, ..of_part },
@@ -155,18 +174,25 @@ impl RecurrentLayer {
 impl OpenLayer for RecurrentLayer {
     fn forward(&self, builder: &mut Builder<'_>, part: &Part, below: Below) -> Result<(View, Box<dyn Tape>)> {
         let recurrence = self.part(builder, part);
-        let (batch, width, rows) = (builder.batch, recurrence.width(), recurrence.steps * builder.batch);
-        let slot = |tensor, slot: usize| View::new(tensor, slot * batch * width, batch, width);
+        let (batch, rows) = (builder.batch, recurrence.steps * builder.batch);
+        // Of a kind of state, by its number.
+        let slot = |kind, tensor, slot: usize| {
+            let width = recurrence.state_width(kind);
+            View::new(tensor, slot * batch * width, batch, width)
+        };
         // Each state by its place in the network's and its history.
         let second = recurrence.saved.filter(|_| recurrence.cell.saved() == Saved::State);
         let states = [Some(recurrence.history), second].into_iter().flatten().enumerate();
         let (state, offset) = part.state;
-        let place = |kind| View::new(state, offset + builder.state_offset(self.layer, kind), batch, width);
-        let states: Vec<_> = states.map(|(kind, tensor)| (place(kind), tensor)).collect();
-        for (state, tensor) in &states {
+        let place = |kind| {
+            let width = recurrence.state_width(kind);
+            View::new(state, offset + builder.state_offset(self.layer, kind), batch, width)
+        };
+        let states: Vec<_> = states.map(|(kind, tensor)| (kind, place(kind), tensor)).collect();
+        for (kind, state, tensor) in &states {
             // Both directions' at each end: nobody reads the half that is the other's.
             for direction in 0..recurrence.directions {
-                let to = slot(*tensor, recurrence.slot(direction, None));
+                let to = slot(*kind, *tensor, recurrence.slot(direction, None));
                 builder.push(Op::Copy(CopyView { from: *state, to }));
             }
         }
@@ -185,15 +211,17 @@ impl OpenLayer for RecurrentLayer {
         builder.push(Op::Forward(recurrence.clone()));
 
         // Now, because the backward pass writes over a second state.
-        for (state, tensor) in states.into_iter().filter(|_| part.leaves) {
+        for (kind, state, tensor) in states.into_iter().filter(|_| part.leaves) {
+            let (width, half) = (state.cols, state.cols / recurrence.directions);
             for direction in 0..recurrence.directions {
-                let last = slot(tensor, recurrence.slot(direction, Some(recurrence.steps - 1)));
+                let last = slot(kind, tensor, recurrence.slot(direction, Some(recurrence.steps - 1)));
                 // The first direction's with all columns, which is no dispatch; then the second's over its own.
-                let (column, cols) = if direction == 0 { (0, width) } else { (recurrence.hidden, recurrence.hidden) };
+                let (column, cols) = if direction == 0 { (0, width) } else { (half, half) };
                 let (from, to) = (last.columns(column, cols), state.columns(column, cols));
                 builder.push(Op::Copy(CopyView { from, to }));
             }
         }
+        let width = recurrence.state_width(0);
         let outputs = View::new(recurrence.history, batch * width, rows, width);
         let RecurrentLayer { layer, number, .. } = *self;
         let prefix = self.prefix.clone();
@@ -203,7 +231,7 @@ impl OpenLayer for RecurrentLayer {
 
 impl Tape for RecurrentTape {
     fn gradient(&self, builder: &mut Builder<'_>) -> Result<View> {
-        let (upstream, width) = (self.upstream(builder)?, self.recurrence.width());
+        let (upstream, width) = (self.upstream(builder)?, self.recurrence.state_width(0));
         Ok(View::new(upstream, builder.batch * width, self.recurrence.steps * builder.batch, width))
     }
 
@@ -229,7 +257,8 @@ impl Tape for RecurrentTape {
         };
         // Uᵀ is read forwards alone: what it lies in is free from there on.
         let backward = Recurrence { tile, weight_transposed: None, ..recurrence.clone() };
-        builder.push(Op::Backward(BackwardRecurrence { recurrence: backward, upstream, to_start, carried }));
+        let projected = self.of_projected(builder, upstream);
+        builder.push(Op::Backward(BackwardRecurrence { recurrence: backward, upstream, projected, to_start, carried }));
         if let Some(out) = builder.trace {
             let (directions, steps, lengths) = (recurrence.directions, recurrence.steps, recurrence.lengths);
             let (row, loss_scale) = (builder.directions_below(self.layer), builder.loss_scale);
@@ -249,6 +278,7 @@ impl Tape for RecurrentTape {
             self.carry(builder, upstream, true)?;
         }
         self.recurrent_gradients(builder, slices)?;
+        self.projection_gradient(builder, upstream, slices);
         if let Some(fresh) = builder.fresh.filter(|_| first == 0) {
             self.start_gradients(builder, (upstream, fresh, slices));
         }
@@ -267,12 +297,33 @@ impl Tape for RecurrentTape {
 }
 
 impl RecurrentTape {
-    /// `[T+D, B, D·H]`: the gradient of its outputs, which the layer above it, or the read-out, has made; with one slot
-    /// more for what comes from a later segment.
+    /// `[T+D, B, D·H]`, with a projection `[T+D, B, D·P]`: the gradient of its outputs, which the layer above it, or
+    /// the read-out, has made; with one slot more for what comes from a later segment.
     fn upstream(&self, builder: &mut Builder<'_>) -> Result<TensorId> {
-        let more = self.recurrence.slots() - self.recurrence.steps + usize::from(builder.segment < builder.steps);
-        let shape = [builder.segment.saturating_add(more), builder.batch, self.recurrence.width()];
+        let mut slots = self.upstream_slots(builder);
+        if self.has_of_projected() {
+            // Behind them what `of_projected` has, for want of a binding.
+            slots = slots.saturating_add(builder.segment);
+        }
+        let shape = [slots, builder.batch, self.recurrence.state_width(0)];
         builder.scratch(&format!("upstream_l{}", self.layer), &shape, builder.storage_dtype)
+    }
+
+    fn upstream_slots(&self, builder: &Builder<'_>) -> usize {
+        let more = self.recurrence.slots() - self.recurrence.steps + usize::from(builder.segment < builder.steps);
+        builder.segment.saturating_add(more)
+    }
+
+    /// Whether not all of the gradient of h goes to W_hr: zoneout drew what is kept.
+    fn has_of_projected(&self) -> bool {
+        self.recurrence.projection.is_some() && self.recurrence.zoneout[0].drawn().is_some()
+    }
+
+    /// Where the part that does lies, if it is not all.
+    fn of_projected(&self, builder: &Builder<'_>, upstream: TensorId) -> Option<View> {
+        let (batch, width) = (builder.batch, self.recurrence.state_width(0));
+        let offset = self.upstream_slots(builder) * batch * width;
+        self.has_of_projected().then(|| View::new(upstream, offset, self.recurrence.steps * batch, width))
     }
 
     /// The gradient of the state between two segments: from where the later one leaves it to `state_gradient`, or from
@@ -283,7 +334,7 @@ impl RecurrentTape {
         let second = recurrence.saved.filter(|_| recurrence.cell.saved() == Saved::State);
         // Of h the gradient lies at the initial state's own slot, of c at that of the first step.
         for (kind, (tensor, left)) in [Some((upstream, 0)), second.map(|c| (c, 1))].into_iter().flatten().enumerate() {
-            let len = builder.batch * recurrence.width();
+            let len = builder.batch * recurrence.state_width(kind);
             let between = View::new(state, builder.state_offset(self.layer, kind), 1, len);
             let slot = if leaves { left } else { recurrence.steps + 1 };
             let at = View::new(tensor, slot * len, 1, len);
@@ -297,7 +348,9 @@ impl RecurrentTape {
     /// that the cell made.
     fn recurrent_gradients(&self, builder: &mut Builder<'_>, slices: TensorId) -> Result<()> {
         let op = &self.recurrence;
-        let (hidden, rows, width, batch) = (op.hidden, op.rows(), op.width(), builder.batch);
+        let (hidden, rows, batch) = (op.hidden, op.rows(), builder.batch);
+        // The width of what U is multiplied by.
+        let (length, width) = (op.operand(), op.state_width(0));
         let second = op.saved.filter(|_| op.cell.saved() == Saved::Operand);
         let mut operands = vec![(op.history, op.slots() - op.steps, 0..op.cell.first_gates() * hidden)];
         operands.extend(second.map(|operand| (operand, 0, op.cell.first_gates() * hidden..rows)));
@@ -315,11 +368,11 @@ impl RecurrentTape {
             for direction in 0..op.directions {
                 // From the slot before that of the first step in time; of the reverse direction that is the later one.
                 let first = if is_history && op.is_reverse(direction) { 2 * batch } else { 0 };
-                let x = View::new(operand, first * width, op.steps * batch, width).columns(direction * hidden, hidden);
+                let x = View::new(operand, first * width, op.steps * batch, width).columns(direction * length, length);
                 let d = View::new(op.recurrent_gradient(), 0, op.steps * batch, op.directions * rows);
                 let d = d.columns(direction * rows + part.start, part.len());
                 let weight = builder.weight(&parameter(&self.prefix, "weight_hh", self.number)).offset;
-                let weight = weight + (direction * rows + part.start) * hidden;
+                let weight = weight + (direction * rows + part.start) * length;
                 let bias = builder.offset(&parameter(&self.prefix, "bias_hh", self.number));
                 let bias = bias.map(|b| b + direction * rows + part.start);
                 let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
@@ -342,15 +395,32 @@ impl RecurrentTape {
         Ok(())
     }
 
+    /// W_hr, by direction: from the gradient of h at every step, without that of what zoneout kept, and what was
+    /// projected to it.
+    fn projection_gradient(&self, builder: &mut Builder<'_>, upstream: TensorId, slices: TensorId) {
+        let op = &self.recurrence;
+        let Some(Projection { size, projected: x, .. }) = op.projection else { return };
+        let (batch, width) = (builder.batch, op.state_width(0));
+        for direction in 0..op.directions {
+            let all = View::new(upstream, batch * width, op.steps * batch, width);
+            let d = self.of_projected(builder, upstream).unwrap_or(all).columns(direction * size, size);
+            let x = x.columns(direction * op.hidden, op.hidden);
+            let weight = builder.weight(&parameter(&self.prefix, "weight_hr", self.number)).offset;
+            let weight = weight + direction * size * op.hidden;
+            let tile = ProductTile::of(builder.target, [d.cols, x.cols]);
+            builder.push(Op::WeightGradient(WeightGradient { d, x, slices, weight, bias: None, tile }));
+        }
+    }
+
     /// A learned initial state: of h its gradient lies at its own slot, of c at that of the first step.
     fn start_gradients(&self, builder: &mut Builder<'_>, (upstream, fresh, slices): (TensorId, TensorId, TensorId)) {
         let op = &self.recurrence;
         let second = op.saved.filter(|_| op.cell.saved() == Saved::State);
         let states = [("h_0", Some(upstream), None), ("c_0", second, Some(0))];
-        for (name, from, step) in states {
+        for (kind, (name, from, step)) in states.into_iter().enumerate() {
             if let (Some(from), Some(offset)) = (from, builder.offset(&format!("{}{name}", self.prefix))) {
                 let slots = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
-                let weight = offset + self.number * op.width();
+                let weight = offset + self.number * op.state_width(kind);
                 let op = InitialStateGradient { from, slots, fresh, slices, weight };
                 builder.push(Op::InitialStateGradient(op));
             }
@@ -363,7 +433,9 @@ impl Builder<'_> {
     /// first two such whose history it does, in turn.
     fn alike(&self, layer: usize) -> (usize, usize) {
         let sizes = |at: usize| match self.config.layers[at] {
-            Layer::Recurrent(Recurrent { cell, hidden, directions, .. }) => Some((cell, hidden, directions)),
+            Layer::Recurrent(Recurrent { cell, hidden, directions, projection, .. }) => {
+                Some((cell, hidden, directions, projection))
+            }
             _ => None,
         };
         let alike: Vec<usize> = (0..=layer).filter(|at| sizes(*at) == sizes(layer)).collect();
@@ -379,27 +451,31 @@ fn masks(
     spec: &Recurrent,
     (steps, draws): (usize, [Option<DropoutDraw>; 2]),
 ) -> Result<(Option<TensorId>, [Hold; 2])> {
-    let (batch, width, hidden) = (builder.batch, spec.state_width(), builder.draw(Site::Hidden(layer)));
-    let drawn = draws.iter().flatten().count();
-    let of_hidden = if hidden.is_some() { batch } else { 0 };
-    let rows = of_hidden.saturating_add(steps.saturating_mul(batch).saturating_mul(drawn));
+    let (batch, hidden) = (builder.batch, builder.draw(Site::Hidden(layer)));
+    let width = |kind: usize| spec.state_width(kind);
+    let of_hidden = if hidden.is_some() { batch.saturating_mul(width(0)) } else { 0 };
+    let rows = steps.saturating_mul(batch);
+    let drawn = draws.iter().enumerate().filter(|(_, draw)| draw.is_some());
+    let len = drawn.fold(of_hidden, |len, (kind, _)| len.saturating_add(rows.saturating_mul(width(kind))));
     let mut zoneout = match builder.is_training {
         true => [Hold::None; 2],
         false => spec.zoneout.rates().map(|rate| if rate > 0.0 { Hold::Share(rate) } else { Hold::None }),
     };
-    if rows == 0 {
+    if len == 0 {
         return Ok((None, zoneout));
     }
-    let name = if drawn == 0 { "hidden_mask" } else { "masks" };
-    let masks = builder.real(&format!("{name}_l{layer}"), &[rows, width], Lifetime::Transient)?;
+    let name = if len == of_hidden { "hidden_mask" } else { "masks" };
+    // Rows of h and of c are as wide as each other unless h is projected.
+    let shape = if spec.projection.is_some() { vec![len] } else { vec![len / width(0), width(0)] };
+    let masks = builder.real(&format!("{name}_l{layer}"), &shape, Lifetime::Transient)?;
     if let Some(draw) = hidden {
-        let out = View::new(masks, 0, batch, width);
+        let out = View::new(masks, 0, batch, width(0));
         builder.push(Op::Dropout(DropoutMask { input: None, out, draw, first: 0, period: batch }));
     }
     let mut first = of_hidden;
-    for (hold, _) in zoneout.iter_mut().zip(draws).filter(|(_, draw)| draw.is_some()) {
-        *hold = Hold::Drawn(View::new(masks, first * width, steps * batch, width));
-        first += steps * batch;
+    for (kind, hold) in zoneout.iter_mut().enumerate().filter(|(kind, _)| draws[*kind].is_some()) {
+        *hold = Hold::Drawn(View::new(masks, first, rows, width(kind)));
+        first += rows * width(kind);
     }
     Ok((hidden.map(|_| masks), zoneout))
 }

@@ -22,7 +22,7 @@ pub use loss::{LossGradient, Sum};
 pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, TableGradient, TableRows, Transpose, WeightGradient};
-pub use recurrence::{BackwardRecurrence, Hold, Recurrence};
+pub use recurrence::{BackwardRecurrence, Hold, Projection, Recurrence};
 pub use state::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
 pub use update::{GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale};
 

@@ -10,7 +10,7 @@ use crate::plan::{Plan, RecurrenceMode, TensorId, Tile, View, Way};
 pub enum Hold {
     /// Nothing.
     None,
-    /// All where there is a 0, else nothing: `[T·B, D·H]`, by time.
+    /// All where there is a 0, else nothing: `[T·B, D·H]`, of an h that is projected `[T·B, D·P]`, by time.
     Drawn(View),
     /// So large a part; only forwards.
     Share(f64),
@@ -49,9 +49,11 @@ pub struct Recurrence {
     pub batch: usize,
     /// H.
     pub hidden: usize,
+    /// Where h is projected: as an LSTM's or a CIFG's may be.
+    pub projection: Option<Projection>,
     /// `[B]`: how many steps of each sequence are valid; 0 or more.
     pub lengths: TensorId,
-    /// U `[D·G·H, H]`.
+    /// U `[D·G·H, H]`. Here and below the H of h, of what U is multiplied by, is P where h is projected.
     pub weight: View,
     /// Uᵀ `[H, D·G·H]`, if the schedule is [`RecurrenceMode::WholeSequence`]; only forwards.
     pub weight_transposed: Option<View>,
@@ -99,6 +101,21 @@ impl Recurrence {
         self.directions * self.hidden
     }
 
+    /// P, or H without a projection: the width of h of one direction.
+    pub(crate) fn operand(&self) -> usize {
+        self.projection.map_or(self.hidden, |projection| projection.size)
+    }
+
+    /// The width of a slot of a state, h being 0 and c 1.
+    pub(crate) fn state_width(&self, kind: usize) -> usize {
+        self.directions * if kind == 0 { self.operand() } else { self.hidden }
+    }
+
+    /// How many dispatches a step takes that goes by steps.
+    pub(crate) fn dispatches(&self) -> usize {
+        self.cell.products() + usize::from(self.projection.is_some())
+    }
+
     /// The slot of a direction's state after a step, counted from 0 in the order in which it reads; before the first
     /// with `None`.
     pub(crate) fn slot(&self, direction: usize, step: Option<usize>) -> usize {
@@ -128,6 +145,18 @@ impl Recurrence {
     }
 }
 
+/// h_t = W_hr·(o ⊙ tanh(c_t)), which has no bias (Sak, Senior & Beaufays 2014): one dispatch more a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Projection {
+    /// P.
+    pub size: usize,
+    /// W_hr `[D·P, H]`.
+    pub weight: View,
+    /// `[T·B, D·H]`: o ⊙ tanh(c_t), zero where a sequence is over; of the history's tensor, behind its slots. Forwards
+    /// it is written, backwards it is for the gradient of W_hr alone.
+    pub projected: View,
+}
+
 /// The same backwards.
 #[derive(Clone, Debug)]
 pub struct BackwardRecurrence {
@@ -136,6 +165,9 @@ pub struct BackwardRecurrence {
     /// `[T+D, B, D·H]`, slots as in the history. At the slots of h_1 to h_T the gradient that comes from above, read,
     /// and the whole gradient of h_t, written; at the initial state's slot its gradient, written.
     pub upstream: TensorId,
+    /// `[T·B, D·P]` of upstream's tensor, behind its slots, where h is projected and zoneout drew what is kept of it:
+    /// of the gradient of h_t that of W_hr·(o ⊙ tanh(c_t)), written.
+    pub projected: Option<View>,
     /// Whether the gradient of the initial state is wanted; else part of it is left at its slot.
     pub to_start: bool,
     /// Whether the steps go on after these, and the gradient of the last state comes from there: of h it lies in slot
@@ -193,7 +225,8 @@ impl BackwardRecurrence {
 impl Recurrence {
     fn called(&self, way: &str) -> String {
         let schedule = if self.schedule == RecurrenceMode::PerStep { "by steps" } else { "as a whole" };
-        format!("{} {way} {schedule}", self.cell.name())
+        let projected = if self.projection.is_some() { " projected" } else { "" };
+        format!("{}{projected} {way} {schedule}", self.cell.name())
     }
 
     /// Gates, and those of them that come with the second product.
@@ -211,16 +244,18 @@ impl Recurrence {
     fn work(&self, way: Way, firsts: u64) -> u64 {
         let units = (self.batch * self.width()) as u64;
         let [first, second] = self.gates_by_product();
-        let products = 2 * units * self.hidden as u64 * (first * firsts + second * self.seconds());
+        let products = 2 * units * self.operand() as u64 * (first * firsts + second * self.seconds());
+        let projection = self.projection.map_or(0, |projection| 2 * units * projection.size as u64);
         // A state's two parts and their sum, or the two parts of its gradient.
-        let held = 4 * self.zoneout.iter().filter(|hold| **hold != Hold::None).count() as u64;
-        self.steps as u64 * units * (pointwise(self.cell, way).flops + held) + products
+        let held = self.zoneout.iter().enumerate().filter(|(_, hold)| **hold != Hold::None);
+        let held: u64 = held.map(|(kind, _)| 4 * (self.batch * self.state_width(kind)) as u64).sum();
+        self.steps as u64 * (units * pointwise(self.cell, way).flops + held + projection) + products
     }
 
     /// What is read and written, the tensor that it fills first.
     fn moved(&self, way: Way, firsts: u64) -> Vec<Operand> {
-        let [steps, batch, width, hidden, products] =
-            [self.steps, self.batch, self.width(), self.hidden, self.cell.products()].map(|size| size as u64);
+        let [steps, batch, width, operand, products] =
+            [self.steps, self.batch, self.width(), self.operand(), self.dispatches()].map(|size| size as u64);
         let (units, [first, second], seconds) = (batch * width, self.gates_by_product(), self.seconds());
         // How many dispatches read each part of U.
         let (firsts_read, seconds_read, dispatches) = match self.schedule {
@@ -242,13 +277,19 @@ impl Recurrence {
         }
         // Counts are of elements that go either way.
         let gates = Operand::update((self.gates, 0)).of(gates);
-        let states = (self.history, each(pointwise.states));
+        let mut states = (self.history, each(pointwise.states));
+        if let Some(projection) = self.projection {
+            // h and what it is projected from, or its gradient once more, in the place of states as wide as c.
+            let h = batch * (self.directions * projection.size) as u64;
+            let of_made = u64::from(self.zoneout[0].drawn().is_some());
+            states.1 = steps * if way == Way::Forward { 2 * h + 2 * units } else { (3 + of_made) * h };
+        }
         // A part of a window that goes by steps reads U as it is, though the other parts have it transposed.
         let u = match (way, self.schedule) {
             (Way::Forward, RecurrenceMode::WholeSequence) => self.weight_transposed.unwrap_or(self.weight),
             _ => self.weight,
         };
-        let u = Operand::read(&u).of(width * hidden * gate_rows);
+        let u = Operand::read(&u).of(width * operand * gate_rows);
         let mut operands = match way {
             Way::Forward => vec![Operand::update((self.history, 0)).of(states.1), gates, u],
             Way::Backward => vec![gates, u, Operand::read(states)],
@@ -258,10 +299,12 @@ impl Recurrence {
         let of_peepholes = each(if way == Way::Forward { 3 } else { 6 });
         operands.extend(self.peepholes.map(|peepholes| Operand::update((peepholes, 0)).of(of_peepholes)));
         if let Some(masks) = self.masks().next() {
-            let of_dropout = self.dropout_mask.map_or(0, |_| units * (firsts_read + seconds_read));
-            let drawn = self.zoneout.iter().filter_map(Hold::drawn).count() as u64;
-            operands.push(Operand::read((masks, of_dropout + each(drawn))));
+            let masked = batch * self.state_width(0) as u64 * (firsts_read + seconds_read);
+            let of_dropout = self.dropout_mask.map_or(0, |_| masked);
+            let drawn: u64 = self.zoneout.iter().filter_map(Hold::drawn).map(|view| view.len() as u64).sum();
+            operands.push(Operand::read((masks, of_dropout + drawn)));
         }
+        operands.extend(self.projection.map(|p| Operand::read(&p.weight).of(steps * p.weight.len() as u64)));
         if way == Way::Forward {
             operands.extend(self.bias.iter().map(|bias| Operand::read(bias).of(width * gate_rows)));
         }

@@ -179,6 +179,11 @@ fn configs() -> Vec<Config> {
                         configs.push(config.clone().with_cell_clip(0.1 + 0.2));
                         configs.push(config.clone().with_zoneout(0.1 + 0.2, 1.0 / 3.0));
                     }
+                    if matches!(cell, Cell::Lstm | Cell::Cifg) && bias && at % 5 > 0 {
+                        let projected = config.clone().with_projection(1 + at % (at % 5));
+                        configs.push(projected.clone().with_zoneout(0.1, 0.2));
+                        configs.push(projected);
+                    }
                     configs.push(config);
                 }
             }

@@ -128,15 +128,19 @@ fn a_network_is_taken_whole_or_not_at_all() {
     }
 }
 
-/// An LSTM with `proj_size` has other shapes too, but not in a layer whose projection is as wide as its state.
+/// An LSTM with `proj_size` has other shapes too, but one with a projection more is told from one without by its names.
 #[test]
 fn projections_are_no_stranger_s() {
     let model = Model::new(Config::lstm(InputKind::Dense(4), 3, 2)).unwrap();
     let mut given = f32s(&model);
     given.push(Tensor { name: "weight_hr_l0".into(), dtype: Dtype::F32, shape: vec![3, 3], bytes: vec![0; 36] });
     let names = Names::new().ignore_others();
-    let words = ["unknown tensors weight_hr_l0", "LSTM with projections (weight_hr_l0, `proj_size`)"];
+    let advice = "fit a configuration with `projection` P of weight_hr_l0 [P, H] (given: None)";
+    let words = ["unknown tensors weight_hr_l0", advice];
     assert_refused(Model::import_bytes(&file(&given), model.config().clone(), &names), &words);
+    let projected = model.config().clone().with_projection(2);
+    let words = ["lacks the tensors weight_hr_l0", "fit a configuration with `projection` None (given: 2)"];
+    assert_refused(Model::import_bytes(&file(&f32s(&model)), projected, &names), &words);
     // Names that only begin like one of the family are a stranger's.
     for name in ["weight_hh_l", "weight_hh_lx", "weight_hh_l+1", "weight_hh_l1_raw", "weight_hz_l1", "_l1", "h_1"] {
         given.last_mut().unwrap().name = name.into();

@@ -48,6 +48,7 @@ struct Weights<'p, 'a> {
     b_u: &'p [Number<'a>],
     /// w_ci, w_cf and w_co.
     peepholes: [&'p [Number<'a>]; 3],
+    w_hr: &'p [Number<'a>],
 }
 
 /// Row `row` of M·v + b.
@@ -62,13 +63,14 @@ fn affine<'a>(m: &[Number<'a>], v: &[Number<'a>], b: &[Number<'a>], row: usize) 
 /// h_t, and c_t of an LSTM, from x_t, h_(t-1) and c_(t-1).
 fn step<'a>(
     (cell, gate, clip): (Cell, GateActivation, Option<f64>),
-    Weights { w, u, b_w, b_u, peepholes: [w_ci, w_cf, w_co] }: &Weights<'_, 'a>,
+    Weights { w, u, b_w, b_u, peepholes: [w_ci, w_cf, w_co], w_hr }: &Weights<'_, 'a>,
     (x, h, c): (&[Number<'a>], &[Number<'a>], &[Number<'a>]),
 ) -> (Vec<Number<'a>>, Vec<Number<'a>>) {
-    let units = 0..h.len();
+    let hidden = if c.is_empty() { h.len() } else { c.len() };
+    let units = 0..hidden;
     // Of gate k and unit j.
-    let of_x = |k: usize, j: usize| affine(w, x, b_w, k * h.len() + j);
-    let of_h = |k: usize, j: usize| affine(u, h, b_u, k * h.len() + j);
+    let of_x = |k: usize, j: usize| affine(w, x, b_w, k * hidden + j);
+    let of_h = |k: usize, j: usize| affine(u, h, b_u, k * hidden + j);
     let sum = |k: usize, j: usize| of_x(k, j) + of_h(k, j);
     // The function around a gate's sum: `hard_sigmoid` of Keras 3, and of Keras 2.
     let gate = |sum: Number<'a>| match gate {
@@ -80,6 +82,11 @@ fn step<'a>(
     // Sak, Senior & Beaufays, *Long Short-Term Memory Recurrent Neural Network Architectures for Large Scale Acoustic
     // Modeling*, 2014, section 3; `cell_clip` of TensorFlow's `LSTMCell`.
     let cut = |c: Number<'a>| clip.map_or(c, |bound| c.clipped(bound));
+    // The same paper, equation 7, where a projection makes r_t of m_t; `proj_size` of PyTorch's `nn.LSTM`.
+    let projected = |m_t: Vec<Number<'a>>| match w_hr.len() / hidden {
+        0 => m_t,
+        size => (0..size).map(|row| affine(w_hr, &m_t, &[], row)).collect(),
+    };
     match cell {
         // h_t = f(W·x_t + b_W + U·h_(t-1) + b_U): Elman, *Finding Structure in Time*, 1990.
         Cell::Elman(Activation::Tanh) => (units.map(|j| sum(0, j).tanh()).collect(), Vec::new()),
@@ -93,7 +100,7 @@ fn step<'a>(
                 c_t.push(cut(f * c[j] + i * g));
                 h_t.push(o * c_t[j].tanh());
             }
-            (h_t, c_t)
+            (projected(h_t), c_t)
         }
         // i and f with w_ci ⊙ c_(t-1) and w_cf ⊙ c_(t-1) in their sums, o with w_co ⊙ c_t: Gers, Schraudolph &
         // Schmidhuber, *Learning Precise Timing with LSTM Recurrent Networks*, 2002, section 2.
@@ -115,7 +122,7 @@ fn step<'a>(
                 c_t.push(cut(f * c[j] + g - f * g));
                 h_t.push(o * c_t[j].tanh());
             }
-            (h_t, c_t)
+            (projected(h_t), c_t)
         }
         // h_t = (1 - z) ⊙ n + z ⊙ h_(t-1), gates in the order r, z, n: Cho et al., *Learning Phrase Representations
         // using RNN Encoder-Decoder for Statistical Machine Translation*, 2014.
@@ -287,39 +294,28 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, dra
         for (at, layer) in config.layers.iter().enumerate() {
             let read = rows.clone();
             match *layer {
-                Layer::Recurrent(Recurrent {
-                    cell,
-                    hidden,
-                    directions,
-                    join,
-                    gate_activation,
-                    cell_clip,
-                    zoneout,
-                    ..
-                }) => {
+                Layer::Recurrent(Recurrent { cell, directions, join, gate_activation, cell_clip, zoneout, .. }) => {
                     let of_layer = parts.iter().find(|part| part.layer == at && part.kind == 0).unwrap();
                     let StatePart { ref prefix, number, .. } = *of_layer;
                     let mut above = vec![Vec::new(); length];
-                    let ways = of_layer.width() / hidden;
+                    let ways = of_layer.width() / of_layer.width_of_one();
                     for way in 0..ways {
                         let of = |name: &str| parameter(&format!("{prefix}{name}_l{number}{}", ["", "_reverse"][way]));
+                        let [w, u, b_w, b_u, w_hr] =
+                            ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"].map(of);
                         let peepholes = ["weight_ci", "weight_cf", "weight_co"].map(of);
-                        let weights = Weights {
-                            w: of("weight_ih"),
-                            u: of("weight_hh"),
-                            b_w: of("bias_ih"),
-                            b_u: of("bias_hh"),
-                            peepholes,
-                        };
+                        let weights = Weights { w, u, b_w, b_u, peepholes, w_hr };
                         // Of state s, h or c, of which there may be none: where this sequence's begins.
                         let part = |s: usize| parts.iter().find(|part| part.layer == at && part.kind == s);
-                        let place = |part: &StatePart| (part.before * batch + b * part.width()) + way * hidden;
-                        let start = |s: usize| match part(s) {
-                            None => Vec::new(),
-                            Some(part) => match part.learned(&layout).filter(|_| window.fresh) {
-                                Some(learned) => flat[learned][way * hidden..][..hidden].to_vec(),
-                                None => window.state[place(part)..][..hidden].iter().map(|v| tape.number(*v)).collect(),
-                            },
+                        let place =
+                            |part: &StatePart| (part.before * batch + b * part.width()) + way * part.width_of_one();
+                        let start = |s: usize| {
+                            let Some(part) = part(s) else { return Vec::new() };
+                            let width = part.width_of_one();
+                            match part.learned(&layout).filter(|_| window.fresh) {
+                                Some(learned) => flat[learned][way * width..][..width].to_vec(),
+                                None => window.state[place(part)..][..width].iter().map(|v| tape.number(*v)).collect(),
+                            }
                         };
                         let (mut h, mut c) = (start(0), start(1));
                         // The reverse direction reads from the last valid step to the first, and its outputs stand
@@ -329,8 +325,10 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, dra
                             let is_reverse = way == 1 || directions == Directions::Reverse;
                             let t = if is_reverse { length - 1 - n } else { n };
                             let (h_t, c_t) = step((cell, gate_activation, cell_clip), &weights, (&rows[t], &h, &c));
-                            let first = (t * batch + b) * of_layer.width() + way * hidden;
                             let z = |s: usize| {
+                                let place =
+                                    |part: &StatePart| (t * batch + b) * part.width() + way * part.width_of_one();
+                                let first = part(s).map_or(0, place);
                                 move |j: usize| match draws.get(&(at, s)) {
                                     Some(drawn) => drawn[first + j],
                                     None if draws.is_empty() => [zoneout.h, zoneout.c][s],
@@ -346,7 +344,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, dra
                         }
                     }
                     // Of either direction what it ends with.
-                    let reverse_from = if directions == Directions::Reverse { 0 } else { hidden };
+                    let reverse_from = if directions == Directions::Reverse { 0 } else { of_layer.width_of_one() };
                     let last = [&above[length - 1][..reverse_from], &above[0][reverse_from..]].concat();
                     ends = Some(joined(join, last));
                     rows = above.into_iter().map(|row| joined(join, row)).collect();

@@ -1,13 +1,18 @@
 //! The recurrence forwards and backwards, of every cell, with every option and in either schedule: cases of any size.
 
+mod options;
+
 use std::ops::Range;
 
-use recurrent::internals::plan::{BackwardRecurrence, Hold, Op, Recurrence, RecurrenceMode, TensorId, Tile, View};
+use recurrent::internals::plan::{
+    BackwardRecurrence, Hold, Op, Projection, Recurrence, RecurrenceMode, TensorId, Tile, View,
+};
 use recurrent::{Activation, Cell, GateActivation, Reset};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_RECURRENCE, Tolerance};
 use crate::common::random::Random;
+pub use options::{BOTH_DRAWN, Options, PAIRS, Zoneout};
 
 /// What a recurrence's case is made of.
 #[derive(Clone, Copy, Debug)]
@@ -21,170 +26,6 @@ pub struct Sizes {
     pub options: Options,
 }
 
-/// What units keep of their state of the step before.
-#[derive(Clone, Copy, Debug)]
-pub enum Zoneout {
-    None,
-    /// Draws, of h or of c or of both.
-    Drawn([bool; 2]),
-    /// A part of h and of c; backwards, which has no such, draws of both.
-    Share([f64; 2]),
-}
-
-/// What a recurrence may have or not.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// What gates are of their sums.
-    pub gate: GateActivation,
-    /// What c is cut off at, of a cell that has one.
-    pub clip: Option<f64>,
-    pub zoneout: Zoneout,
-    /// D.
-    pub directions: usize,
-    /// Whether the one direction is from the last step to the first.
-    pub reverse: bool,
-    /// Whether the sequences have lengths of their own: of 1, of all steps, and between.
-    pub unequal: bool,
-    pub bias: bool,
-    pub mask: bool,
-    /// Backwards, whether the gradient of the initial state is wanted.
-    pub to_start: bool,
-    /// Steps that were done before, so that some sequences have none left.
-    pub skipped: usize,
-    /// Slots that the tensors have beyond the window.
-    pub spare: usize,
-    /// Backwards, whether the gradient of the last state comes from further on; one slot is for that.
-    pub carried: bool,
-}
-
-impl Options {
-    /// One direction of sequences of one length, with biases.
-    pub const PLAIN: Options = Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 1,
-        reverse: false,
-        unequal: false,
-        bias: true,
-        mask: false,
-        to_start: false,
-        skipped: 0,
-        spare: 0,
-        carried: false,
-    };
-}
-
-/// The first seven: such that every two of the other options meet in every combination. Then reverse layers, gates and
-/// zoneout, which `recurrence_with_every_option` crosses with the rest.
-pub const PAIRS: [Options; 17] = [
-    Options::PLAIN,
-    Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 2,
-        reverse: false,
-        unequal: true,
-        bias: false,
-        mask: true,
-        to_start: true,
-        skipped: 0,
-        spare: 0,
-        carried: false,
-    },
-    Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 1,
-        reverse: false,
-        unequal: true,
-        bias: false,
-        mask: false,
-        to_start: true,
-        skipped: 3,
-        spare: 2,
-        carried: true,
-    },
-    Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 2,
-        reverse: false,
-        unequal: false,
-        bias: true,
-        mask: false,
-        to_start: true,
-        skipped: 0,
-        spare: 2,
-        carried: false,
-    },
-    Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 1,
-        reverse: false,
-        unequal: false,
-        bias: false,
-        mask: true,
-        to_start: false,
-        skipped: 2,
-        spare: 1,
-        carried: true,
-    },
-    Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 2,
-        reverse: false,
-        unequal: true,
-        bias: true,
-        mask: false,
-        to_start: false,
-        skipped: 2,
-        spare: 0,
-        carried: false,
-    },
-    Options {
-        gate: GateActivation::Sigmoid,
-        clip: None,
-        zoneout: Zoneout::None,
-        directions: 1,
-        reverse: false,
-        unequal: true,
-        bias: true,
-        mask: true,
-        to_start: true,
-        skipped: 0,
-        spare: 0,
-        carried: true,
-    },
-    Options { reverse: true, mask: true, ..Options::PLAIN },
-    Options { gate: GateActivation::HardSigmoid, unequal: true, clip: Some(0.3), ..Options::PLAIN },
-    Options { gate: GateActivation::SteepHardSigmoid, directions: 2, bias: false, mask: true, ..Options::PLAIN },
-    Options { reverse: true, unequal: true, bias: false, to_start: true, spare: 1, clip: Some(0.6), ..Options::PLAIN },
-    Options { directions: 2, unequal: true, mask: true, to_start: true, zoneout: BOTH_DRAWN, ..Options::PLAIN },
-    Options { reverse: true, spare: 2, zoneout: Zoneout::Drawn([true, false]), ..Options::PLAIN },
-    Options {
-        unequal: true,
-        skipped: 2,
-        spare: 1,
-        carried: true,
-        clip: Some(0.4),
-        zoneout: Zoneout::Drawn([false, true]),
-        ..Options::PLAIN
-    },
-    Options { mask: true, to_start: true, clip: Some(0.5), zoneout: BOTH_DRAWN, ..Options::PLAIN },
-    Options { directions: 2, unequal: true, zoneout: Zoneout::Share([0.3, 0.6]), ..Options::PLAIN },
-    Options { reverse: true, mask: true, clip: Some(0.5), zoneout: Zoneout::Share([0.1, 0.7]), ..Options::PLAIN },
-];
-
-pub const BOTH_DRAWN: Zoneout = Zoneout::Drawn([true, true]);
-
 impl Sizes {
     fn start(&self, direction: &str) -> Case {
         let Sizes { steps, batch, hidden, cell, schedule, tile, options } = self;
@@ -193,9 +34,30 @@ impl Sizes {
         ))
     }
 
-    /// B·D·H, a slot of h.
-    fn slot(&self) -> usize {
-        self.batch * self.width()
+    /// The same with h projected, where that can be.
+    pub fn projected(self) -> Option<Sizes> {
+        let can = matches!(self.cell, Cell::Lstm | Cell::Cifg) && self.schedule == RecurrenceMode::PerStep;
+        can.then_some(Sizes { options: Options { project: true, ..self.options }, ..self })
+    }
+
+    /// The same without and, where that can be, with a projection.
+    pub fn either(self) -> impl Iterator<Item = Sizes> {
+        std::iter::once(self).chain(self.projected())
+    }
+
+    /// P, or H where h is not projected.
+    fn operand(&self) -> usize {
+        if self.options.project { (2 * self.hidden).div_ceil(3) } else { self.hidden }
+    }
+
+    /// Whether, backwards, there are draws of h.
+    fn draws_h(&self) -> bool {
+        matches!(self.options.zoneout, Zoneout::Drawn([true, _]) | Zoneout::Share(_))
+    }
+
+    /// B·D·H, with a projection B·D·P: a slot of h; of a second state B·D·H always.
+    fn slot(&self, kind: usize) -> usize {
+        self.batch * self.options.directions * if kind == 0 { self.operand() } else { self.hidden }
     }
 
     /// D·H.
@@ -213,37 +75,46 @@ impl Sizes {
         self.steps * self.batch * self.rows()
     }
 
-    /// Slots 1 to T of a history.
-    fn inner(&self) -> Range<usize> {
-        self.slot()..(self.steps + 1) * self.slot()
+    /// Slots 1 to T of a history of a kind of state, 0 being h and 1 c.
+    fn inner(&self, kind: usize) -> Range<usize> {
+        self.slot(kind)..(self.steps + 1) * self.slot(kind)
     }
 
     /// Where the initial states lie in a history: slot 0 and, of the reverse direction, slot T + 1. Nobody reads the
     /// halves that are the other direction's.
-    fn initial(&self) -> Vec<Range<usize>> {
+    fn initial(&self, kind: usize) -> Vec<Range<usize>> {
         let Options { directions, reverse, .. } = self.options;
+        let of_slot = self.slot(kind);
         if directions == 1 {
             let slot = if reverse { self.steps + 1 } else { 0 };
-            return std::iter::once(slot * self.slot()..(slot + 1) * self.slot()).collect();
+            return std::iter::once(slot * of_slot..(slot + 1) * of_slot).collect();
         }
+        let half = of_slot / self.batch / 2;
         let half = |slot: usize, d: usize| {
             (0..self.batch).map(move |b| {
-                let start = slot * self.slot() + b * self.width() + d * self.hidden;
-                start..start + self.hidden
+                let start = slot * of_slot + (2 * b + d) * half;
+                start..start + half
             })
         };
         half(0, 0).chain(half(self.steps + 1, 1)).collect()
     }
 
     /// The shape of a history.
-    fn history(&self) -> [usize; 3] {
+    fn history(&self, kind: usize) -> [usize; 3] {
         let Options { directions, reverse, spare, carried, .. } = self.options;
-        [self.steps + if reverse { 2 } else { directions } + usize::from(carried) + spare, self.batch, self.width()]
+        let slots = self.steps + if reverse { 2 } else { directions } + usize::from(carried) + spare;
+        [slots, self.batch, self.slot(kind) / self.batch]
     }
 
     /// Where the gradient of a last state lies that comes from further on.
-    fn later(&self) -> Option<Range<usize>> {
-        self.options.carried.then(|| (self.steps + 1) * self.slot()..(self.steps + 2) * self.slot())
+    fn later(&self, kind: usize) -> Option<Range<usize>> {
+        self.options.carried.then(|| (self.steps + 1) * self.slot(kind)..(self.steps + 2) * self.slot(kind))
+    }
+
+    /// What is projected, behind the slots of h, and all of that tensor.
+    fn behind(&self) -> (Range<usize>, usize) {
+        let (start, of_step) = (self.history(0).iter().product::<usize>(), self.batch * self.width());
+        (start..start + self.steps * of_step, start + (self.steps + self.options.spare) * of_step)
     }
 
     /// The shape of the gates.
@@ -267,10 +138,17 @@ impl Sizes {
         let Sizes { steps, batch, hidden, cell, schedule, tile, options } = *self;
         let rows = self.rows();
         let Tensors { gates, history, saved, ref u, forward } = *tensors;
-        let turned: Vec<f64> = (0..hidden * rows).map(|at| u[at % rows * hidden + at / rows]).collect();
-        let weight = case.matrix("weight", rows, hidden, u.clone());
+        let length = self.operand();
+        let turned: Vec<f64> = (0..length * rows).map(|at| u[at % rows * length + at / rows]).collect();
+        let weight = case.matrix("weight", rows, length, u.clone());
         // Only forwards reads a bias or U transposed.
-        let weight_transposed = forward.then(|| case.matrix("weight_transposed", hidden, rows, turned));
+        let weight_transposed = forward.then(|| case.matrix("weight_transposed", length, rows, turned));
+        let projection = options.project.then(|| {
+            let rows = options.directions * length;
+            let w_hr = random.reals(rows * hidden, 1.5 / (hidden as f64).sqrt());
+            let projected = View::new(history, self.behind().0.start, steps * batch, self.width());
+            Projection { size: length, weight: case.matrix("projection", rows, hidden, w_hr), projected }
+        });
         let of_bias = if forward { random.reals(rows, 0.3) } else { vec![f64::NAN; rows] };
         let bias = options.bias.then(|| case.matrix("bias", 1, rows, of_bias));
         let has_c = matches!(cell, Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm);
@@ -289,6 +167,7 @@ impl Sizes {
             steps,
             batch,
             hidden,
+            projection,
             lengths,
             weight,
             weight_transposed,
@@ -330,19 +209,20 @@ impl Sizes {
             Zoneout::None | Zoneout::Share(_) => [false; 2],
         };
         let kept = |random: &mut Random, len| random.mask(len).iter().map(|m| m * 1.5).collect::<Vec<f64>>();
-        let mut values = if mask { kept(random, self.slot()) } else { Vec::new() };
+        let mut values = if mask { kept(random, self.slot(0)) } else { Vec::new() };
         let begins = [0, 1].map(|kind| {
             (drawn[kind] && is_held(kind)).then(|| {
                 let begin = values.len();
-                values.extend(kept(random, steps * self.slot()));
-                values.extend(vec![f64::NAN; spare * self.slot()]);
+                values.extend(kept(random, steps * self.slot(kind)));
+                values.extend(vec![f64::NAN; spare * self.slot(kind)]);
                 begin
             })
         });
-        let tensor =
-            (!values.is_empty()).then(|| case.real("mask", &[values.len() / self.width(), self.width()], values));
+        let tensor = (!values.is_empty()).then(|| case.real("mask", &[values.len()], values));
         let hold = |kind: usize| match (zoneout, begins[kind], tensor) {
-            (_, Some(begin), Some(tensor)) => Hold::Drawn(View::new(tensor, begin, steps * batch, self.width())),
+            (_, Some(begin), Some(tensor)) => {
+                Hold::Drawn(View::new(tensor, begin, steps * batch, self.slot(kind) / batch))
+            }
             (Zoneout::Share(rates), ..) if forward && is_held(kind) => Hold::Share(rates[kind]),
             _ => Hold::None,
         };
@@ -361,8 +241,8 @@ struct Tensors {
 
 /// U so that a step neither shrinks nor grows much what comes in.
 fn recurrent_weights(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
-    let hidden = sizes.hidden;
-    random.reals(sizes.rows() * hidden, 1.5 / (hidden as f64).sqrt())
+    let length = sizes.operand();
+    random.reals(sizes.rows() * length, 1.5 / (length as f64).sqrt())
 }
 
 /// NaN, but for some ranges, which are drawn.
@@ -372,14 +252,20 @@ fn drawn_in(random: &mut Random, len: usize, ranges: &[Range<usize>]) -> Vec<f64
     values
 }
 
-/// The initial states drawn, to be kept as they are, and slots 1 to T to be written.
-fn from_initial(case: &mut Case, name: &str, random: &mut Random, sizes: &Sizes, tolerance: Tolerance) -> TensorId {
-    let shape = sizes.history();
-    let initial = sizes.initial();
-    let slots = drawn_in(random, shape.iter().product(), &initial);
+/// The initial states of a kind drawn, to be kept as they are, and slots 1 to T to be written.
+fn from_initial(case: &mut Case, kind: usize, random: &mut Random, sizes: &Sizes, tolerance: Tolerance) -> TensorId {
+    let mut shape = sizes.history(kind).to_vec();
+    let initial = sizes.initial(kind);
+    let mut slots = drawn_in(random, shape.iter().product(), &initial);
     let mut assigned: Vec<_> = initial.into_iter().map(|range| (range, EXACT)).collect();
-    assigned.push((sizes.inner(), tolerance));
-    case.in_out(name, &shape, slots, assigned)
+    assigned.push((sizes.inner(kind), tolerance));
+    if kind == 0 && sizes.options.project {
+        let (written, len) = sizes.behind();
+        slots.resize(len, f64::NAN);
+        shape = vec![len];
+        assigned.push((written, tolerance));
+    }
+    case.in_out(["history", "cells"][kind], &shape, slots, assigned)
 }
 
 /// h_1 to h_T, and what the cell keeps, from the state before and W·x + b_W.
@@ -400,15 +286,13 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec
         Cell::Elman(_) => case.real("gates", &shape, gates),
         _ => case.in_out("gates", &shape, gates, vec![(0..len, tolerance)]),
     };
-    let history = from_initial(&mut case, "history", random, &sizes, tolerance);
+    let history = from_initial(&mut case, 0, random, &sizes, tolerance);
     let saved = match sizes.cell {
-        Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => {
-            Some(from_initial(&mut case, "cells", random, &sizes, tolerance))
-        }
+        Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => Some(from_initial(&mut case, 1, random, &sizes, tolerance)),
         Cell::Gru(Reset::AfterProduct) => Some(case.out("recurrent", &shape, std::iter::once(0..len), tolerance)),
         Cell::Gru(Reset::BeforeProduct) => {
             let shape = [shape[0], sizes.batch, sizes.width()];
-            Some(case.out("operand", &shape, std::iter::once(0..sizes.steps * sizes.slot()), tolerance))
+            Some(case.out("operand", &shape, std::iter::once(0..sizes.steps * sizes.slot(0)), tolerance))
         }
         _ => None,
     };
@@ -419,20 +303,30 @@ pub fn forward_of(random: &mut Random, sizes: Sizes, mut gates: Vec<f64>, u: Vec
 /// The gradients of the pre-activations from those of h_1 to h_T.
 pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     let mut case = sizes.start("backward");
-    let (len, inner) = (sizes.gates(), sizes.inner());
+    let (len, inner) = (sizes.gates(), sizes.inner(0));
     let u = recurrent_weights(random, &sizes);
     let history = history_backwards(random, &sizes);
-    let history = case.real("history", &sizes.history(), history);
+    let history = case.real("history", &[history.len()], history);
 
     // Gradients from above are in ±1, and the initial state's is a sum of such.
     let tolerance = Tolerance { least: 1.0, ..F32_RECURRENCE };
-    let shape = sizes.history();
-    let read: Vec<_> = std::iter::once(inner.clone()).chain(sizes.later()).collect();
-    let above = drawn_in(random, shape.iter().product(), &read);
+    let shape = sizes.history(0);
+    let read: Vec<_> = std::iter::once(inner.clone()).chain(sizes.later(0)).collect();
+    let slots: usize = shape.iter().product();
+    let mut above = drawn_in(random, slots, &read);
     let mut assigned = vec![(inner.clone(), F32_RECURRENCE)];
-    assigned.extend(sizes.later().map(|range| (range, EXACT)));
-    assigned.extend(sizes.initial().into_iter().map(|range| (range, tolerance)));
-    let upstream = case.in_out("upstream", &shape, above, assigned);
+    assigned.extend(sizes.later(0).map(|range| (range, EXACT)));
+    assigned.extend(sizes.initial(0).into_iter().map(|range| (range, tolerance)));
+    // What of it goes to W_hr, as of a longer window.
+    let own = sizes.options.project && sizes.draws_h();
+    if own {
+        let written = slots..slots + inner.len();
+        above.resize(written.end + sizes.options.spare * sizes.slot(0), f64::NAN);
+        assigned.push((written, F32_RECURRENCE));
+    }
+    let upstream = case.in_out("upstream", &[above.len()], above, assigned);
+    let rows = sizes.steps * sizes.batch;
+    let projected = own.then(|| View::new(upstream, slots, rows, inner.len() / rows));
 
     let shape = sizes.gates_shape();
     let left = |random: &mut Random| {
@@ -446,11 +340,11 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     };
     let saved = match sizes.cell {
         Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => {
-            let shape = sizes.history();
-            let initial = sizes.initial();
-            let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).chain(sizes.later()).collect();
+            let shape = sizes.history(1);
+            let (initial, inner) = (sizes.initial(1), sizes.inner(1));
+            let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).chain(sizes.later(1)).collect();
             let c = drawn_in(random, shape.iter().product(), &read);
-            let mut kept: Vec<_> = initial.into_iter().chain(sizes.later()).map(|range| (range, EXACT)).collect();
+            let mut kept: Vec<_> = initial.into_iter().chain(sizes.later(1)).map(|range| (range, EXACT)).collect();
             kept.push((inner, F32_RECURRENCE));
             Some(case.in_out("cells", &shape, c, kept))
         }
@@ -468,13 +362,13 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     };
     let recurrence = sizes.common(random, &mut case, &Tensors { gates, history, saved, u, forward: false });
     let Options { to_start, carried, .. } = sizes.options;
-    case.with(Op::Backward(BackwardRecurrence { recurrence, upstream, to_start, carried }))
+    case.with(Op::Backward(BackwardRecurrence { recurrence, upstream, projected, to_start, carried }))
 }
 
 /// What a cell reads of the history backwards; the rest is NaN.
 fn history_backwards(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
-    let (slot, steps, inner) = (sizes.slot(), sizes.steps, sizes.inner());
-    let len = sizes.history().iter().product();
+    let (slot, steps, inner) = (sizes.slot(0), sizes.steps, sizes.inner(0));
+    let len = if sizes.options.project { sizes.behind().1 } else { sizes.history(0).iter().product() };
     match sizes.cell {
         // h_1 to h_T; of relu about half are zeros.
         Cell::Elman(activation) => {
@@ -486,7 +380,7 @@ fn history_backwards(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
         }
         // h_0 to h_(T-1).
         Cell::Gru(_) => {
-            let mut slots = drawn_in(random, len, &[sizes.initial(), vec![inner]].concat());
+            let mut slots = drawn_in(random, len, &[sizes.initial(0), vec![inner]].concat());
             let last = |at: usize| match at % sizes.width() / sizes.hidden {
                 0 if !sizes.options.reverse => at / slot == steps,
                 _ => at / slot == 1,
