@@ -77,7 +77,7 @@ impl Config {
             if self.columns[..at].iter().any(|other| other.name == *name) {
                 return Err(Error::Config(format!("two columns are called `{name}`, expected a name for each")));
             }
-            if matches!(self.input, InputKind::Tokens(_)) && !matches!(self.layers.first(), Some(Layer::Embedding(_))) {
+            if matches!(self.input, InputKind::Tokens(_)) && self.embedding_of_inputs().is_none() {
                 return Err(Error::Config(format!(
                     "column `{name}` stands beside tokens that no embedding reads; expected an embedding as layer 0, \
                      or dense inputs"
@@ -130,7 +130,7 @@ impl Config {
     }
 
     fn check_tied(&self) -> Result<()> {
-        let Some(Layer::Embedding(embedding)) = self.layers.first() else {
+        let Some(embedding) = self.embedding_of_inputs() else {
             return Err(Error::Config("the read-out is tied to an embedding, but the network has none".to_owned()));
         };
         let ([given, read], tokens) = ([self.outputs, self.widths()[self.layers.len()]], self.input.size());

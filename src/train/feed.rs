@@ -34,7 +34,7 @@ pub(super) fn upload(
         for (at, (vocabulary, inputs, to)) in std::iter::once(own).chain(columns).enumerate() {
             let (Some(to), Inputs::Tokens(tokens)) = (to, inputs) else { continue };
             match to.updated {
-                None => rows.sorted.sort(tokens.iter().map(|token| Some(*token as usize)), part, vocabulary),
+                None => rows.sorted.sort(tokens.iter().copied().map(Some), part, vocabulary),
                 Some(table) => {
                     let len = executor.plan(id).get(table.rows.ids).len();
                     let ids = rows.occurring.get(at).map_or(&[][..], Vec::as_slice);
@@ -43,7 +43,7 @@ pub(super) fn upload(
                     let place = |(row, token): (usize, &u32)| {
                         // What lies behind the end of a sequence has no gradient.
                         let counts = row / sequences.batch_size < sequences.length(row % sequences.batch_size);
-                        ids.binary_search(token).ok().filter(|_| counts)
+                        ids.binary_search(token).ok().filter(|_| counts).map(|number| number as u32)
                     };
                     rows.sorted.sort(tokens.iter().enumerate().map(place), part, len);
                 }
@@ -110,34 +110,37 @@ struct RowsByToken {
     order: Vec<u32>,
     starts: Vec<u32>,
     next: Vec<u32>,
+    /// Of each row the group that it belongs to, if to any.
+    groups: Vec<Option<u32>>,
 }
 
 impl RowsByToken {
-    /// By counting, in parts of `part` rows: of each row the group that it belongs to, below `groups`, if to any.
-    fn sort(&mut self, rows: impl ExactSizeIterator<Item = Option<usize>> + Clone, part: usize, groups: usize) {
-        let RowsByToken { order, starts, next } = self;
+    /// By counting, in parts of `part` rows, each of which belongs to one of `count` groups or to none.
+    fn sort(&mut self, of_rows: impl Iterator<Item = Option<u32>>, part: usize, count: usize) {
+        let RowsByToken { order, starts, next, groups } = self;
+        groups.clear();
+        groups.extend(of_rows);
         order.clear();
-        order.resize(rows.len(), 0);
+        order.resize(groups.len(), 0);
         starts.clear();
         let mut before = 0;
-        for first_row in (0..rows.len()).step_by(part) {
+        for groups in groups.chunks(part) {
             let first = starts.len();
-            starts.resize(first + groups + 1, 0);
+            starts.resize(first + count + 1, 0);
             let starts = &mut starts[first..];
             starts[0] = before;
-            let rows = rows.clone().skip(first_row).take(part);
-            for group in rows.clone().flatten() {
-                starts[group + 1] += 1;
+            for group in groups.iter().flatten() {
+                starts[*group as usize + 1] += 1;
             }
-            for v in 0..groups {
+            for v in 0..count {
                 starts[v + 1] += starts[v];
             }
-            before = starts[groups];
+            before = starts[count];
             next.clear();
             next.extend_from_slice(starts);
-            for (row, group) in (0..).zip(rows) {
+            for (row, group) in (0..).zip(groups) {
                 let Some(group) = group else { continue };
-                let place = &mut next[group];
+                let place = &mut next[*group as usize];
                 order[*place as usize] = row;
                 *place += 1;
             }

@@ -15,6 +15,8 @@ use crate::common::executor::gpu;
 use crate::common::whole;
 use crate::properties::{Case, cases, gradients};
 
+/// Ten times what was seen.
+const MOST: f64 = 1e-4;
 /// How many networks.
 const LISTS: usize = 500;
 
@@ -46,6 +48,7 @@ fn table(name: &str, gradients_of: impl Fn(&Case) -> Vec<f64>) {
     println!("| {name} | tensors | worst | mean |\n|---|---|---|---|");
     for (kind, errors) in errors {
         let (count, worst) = (errors.len(), errors.iter().fold(0.0f64, |worst, error| worst.max(*error)));
+        assert!(worst < MOST, "{kind}: {worst:e}");
         println!("| {kind} | {count} | {worst:.1e} | {:.1e} |", errors.iter().sum::<f64>() / count as f64);
     }
 }

@@ -65,8 +65,9 @@ impl Builder<'_> {
 
     /// The table that the network's tokens have rows of, if they have.
     fn table_of_inputs(&self) -> Option<View> {
+        self.config.embedding_of_inputs()?;
         let module = modules(self.config).into_iter().next()?;
-        matches!(module.layer, Layer::Embedding(_)).then(|| self.table(&format!("{}weight", module.prefix)))
+        Some(self.table(&format!("{}weight", module.prefix)))
     }
 
     /// The gradient of a table, of the inputs or of a column, which starts there, from that of the rows that were read.
