@@ -8,7 +8,7 @@ struct StepParams {
     metrics_row: f32,
     accumulate: f32,
     more_windows: f32,
-    positions: f32,
+    divisor: f32,
 }
 
 struct MetricsRow {

@@ -247,11 +247,13 @@ impl Largest {
     /// The magnitude from which on a number is reported.
     const FROM: f32 = 1e3;
 
-    /// The one among the values of an argument, which are finite, if it is large enough to be reported.
+    /// The largest finite one among the values of an argument, if it is large enough to be reported.
     pub(crate) fn of(argument: impl fmt::Display, values: &[f32], shape: &[usize]) -> Option<Self> {
         // Where it is is looked for only once it is known to be there: a loop that finds places is not made of vector
         // instructions.
-        let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        let largest = values
+            .iter()
+            .fold(0.0, |largest: f32, value| if value.is_finite() { largest.max(value.abs()) } else { largest });
         if largest < Self::FROM {
             return None;
         }

@@ -23,6 +23,9 @@ pub mod limits {}
 #[doc = include_str!("../docs/long_sequences.md")]
 pub mod long_sequences {}
 
+#[doc = include_str!("../docs/losses.md")]
+pub mod losses {}
+
 #[doc = include_str!("../docs/networks.md")]
 pub mod networks {}
 

@@ -53,7 +53,8 @@ pub enum Inputs {
     Dense(Vec<f32>),
 }
 
-/// What the read-out is compared with; R is T·B where every step is read out, else B: one label a sequence.
+/// What the read-out is compared with; R is T·B where every step is read out, else B: one label a sequence. What does
+/// not count in the loss may be anything.
 ///
 /// ```
 /// use recurrent::{Batch, BatchShape, Targets};
@@ -67,8 +68,21 @@ pub enum Inputs {
 pub enum Targets {
     /// `[R]`: class ids.
     Classes(Vec<u32>),
-    /// `[R, O]`: real numbers.
+    /// `[R, N]`: real numbers. N is O, unless several outputs describe one number ([`Loss`](crate::Loss)).
     Values(Vec<f32>),
+    /// Nothing: the caller has a loss of his own, [`Loss::External`](crate::Loss::External).
+    None,
+}
+
+impl Targets {
+    /// What they are, as errors call them.
+    fn kind(&self) -> &'static str {
+        match self {
+            Targets::Classes(_) => "classes",
+            Targets::Values(_) => "real numbers",
+            Targets::None => "none",
+        }
+    }
 }
 
 impl From<Vec<u32>> for Targets {
@@ -289,8 +303,10 @@ pub struct Batch {
     pub sequences: Sequences,
     /// What is expected.
     pub targets: Targets,
-    /// `[R]`: which positions count in the loss; `None`: all that are not padding.
+    /// `[R]`: which positions count in the loss, or `[R, N]`: which of their numbers; `None`: all that are not padding.
     pub loss_mask: Option<Vec<bool>>,
+    /// `[R]` or `[R, N]`: how much each of them counts, at least 0; `None`: all alike.
+    pub loss_weights: Option<Vec<f32>>,
     /// What is expected of each of the network's heads.
     pub heads: Vec<HeadTargets>,
 }
@@ -310,7 +326,7 @@ impl Batch {
 
     /// Sequences to read and what is expected of them; every position counts that is no padding.
     pub fn new(sequences: Sequences, targets: Targets) -> Self {
-        Batch { sequences, targets, loss_mask: None, heads: Vec::new() }
+        Batch { sequences, targets, loss_mask: None, loss_weights: None, heads: Vec::new() }
     }
 
     /// The same, with other targets.
@@ -328,9 +344,29 @@ impl Batch {
         Batch { sequences: self.sequences.with_start(start), ..self }
     }
 
-    /// The same, of which only some positions count in the loss: `[R]`.
+    /// The same, of which only some positions count in the loss, `[R]`, or some of their numbers, `[R, N]`.
     pub fn with_loss_mask(self, mask: Vec<bool>) -> Self {
         Batch { loss_mask: Some(mask), ..self }
+    }
+
+    /// The same, of which every position counts so much in the loss, `[R]`, or every number of one, `[R, N]`; what has
+    /// a weight of 0 does not count at all.
+    ///
+    /// ```
+    /// use recurrent::{Batch, BatchShape, Targets};
+    /// let shape = BatchShape { steps: 2, batch_size: 1 };
+    /// let batch = Batch::dense(shape, vec![0.1, 0.2], Targets::Values(vec![0.2, f32::NAN]));
+    /// let batch = batch.with_loss_weights(vec![2.0, 0.0]); // what is missing weighs nothing
+    /// # assert!(batch.loss_weights.is_some());
+    /// ```
+    pub fn with_loss_weights(self, weights: Vec<f32>) -> Self {
+        Batch { loss_weights: Some(weights), ..self }
+    }
+
+    /// The same, of whose B sequences each counts so much in the loss at all of its `rows` positions: T of a network
+    /// that is read out at every step, else 1.
+    pub fn with_sequence_weights(self, weights: &[f32], rows: usize) -> Self {
+        self.with_loss_weights(weights.repeat(rows))
     }
 
     /// The same, with what is expected of a head.
@@ -397,13 +433,13 @@ fn position(argument: impl Display, at: usize, batch_size: usize) -> String {
 
 fn check_ids(ids: &[u32], allowed: usize, of: &str, place: impl Fn(usize) -> String) -> Result<()> {
     match ids.iter().position(|&id| id as usize >= allowed) {
-        Some(at) => Err(Error::Data(format!(
-            "{} is id {}, but the model has {allowed} {of}, counted from 0",
-            place(at),
-            ids[at]
-        ))),
+        Some(at) => Err(id_out_of_range(ids[at], allowed, of, &place(at))),
         None => Ok(()),
     }
+}
+
+fn id_out_of_range(id: u32, allowed: usize, of: &str, place: &str) -> Error {
+    Error::Data(format!("{place} is id {id}, but the model has {allowed} {of}, counted from 0"))
 }
 
 fn check_len(argument: impl Display, shape: &[usize], given: usize) -> Result<()> {

@@ -3,12 +3,10 @@
 //! The contract: what is padded here passes [`Batch::check`] with the loss that its targets are for; padding is id 0 or
 //! 0.0, of inputs and targets alike, and the lengths say where it begins.
 
-use std::borrow::Cow;
-
 use super::beside::{inputs_side_by_side, side_by_side};
 use super::columns::{self, InputColumn};
-use super::labels::{HeadTargets, Labels, check_labels, check_names};
-use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, check_len, wrong_kind};
+use super::labels::{HeadTargets, Labels, check_labels, check_names, check_weighing};
+use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, id_out_of_range, wrong_kind};
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, InputKind, MAX_ELEMENTS, ReadOut};
 
@@ -30,9 +28,13 @@ pub struct Example {
     pub inputs: Inputs,
     /// What is read beside it, of each of the network's columns.
     pub columns: Vec<InputColumn>,
-    /// `[T]` ids or `[T, O]` numbers where every step is read out, else one id or `[O]` numbers.
+    /// `[T]` ids or `[T, N]` numbers where every step is read out, else one id or `[N]` numbers.
     pub targets: Targets,
-    /// What is expected of each of the network's heads, in the same way; a mask is `[T]` or one.
+    /// Which of these positions count in the loss, or which of their numbers; `None`: all.
+    pub loss_mask: Option<Vec<bool>>,
+    /// How much each of them counts; `None`: all alike.
+    pub loss_weights: Option<Vec<f32>>,
+    /// What is expected of each of the network's heads, in the same way.
     pub heads: Vec<HeadTargets>,
 }
 
@@ -44,12 +46,34 @@ impl Example {
 
     /// What is read and what is expected.
     pub fn new(inputs: Inputs, targets: Targets) -> Self {
-        Example { inputs, columns: Vec::new(), targets, heads: Vec::new() }
+        let (loss_mask, loss_weights) = (None, None);
+        Example { inputs, columns: Vec::new(), targets, loss_mask, loss_weights, heads: Vec::new() }
     }
 
     /// `[T, I]` numbers to read, and what is expected.
     pub fn dense(inputs: Vec<f32>, targets: impl Into<Targets>) -> Self {
         Self::new(Inputs::Dense(inputs), targets.into())
+    }
+
+    /// The same, of which only some positions count in the loss, or some of their numbers: a flag for each label, or
+    /// for each number of one.
+    ///
+    /// ```
+    /// use recurrent::data::Example;
+    /// use recurrent::{Inputs, Targets};
+    /// // Two series, of the second of which the first number is missing.
+    /// let targets = Targets::Values(vec![0.2, f32::NAN, 0.3, 0.7]);
+    /// let example = Example::new(Inputs::Dense(vec![0.1, 0.2]), targets);
+    /// let example = example.with_loss_mask(vec![true, false, true, true]);
+    /// # assert!(example.loss_mask.is_some());
+    /// ```
+    pub fn with_loss_mask(self, mask: Vec<bool>) -> Self {
+        Example { loss_mask: Some(mask), ..self }
+    }
+
+    /// The same, of which every position counts so much in the loss, or every number of one.
+    pub fn with_loss_weights(self, weights: Vec<f32>) -> Self {
+        Example { loss_weights: Some(weights), ..self }
     }
 
     /// The same, with what is expected of a head.
@@ -67,11 +91,11 @@ impl Example {
     /// What is expected of a read-out, where there is anything.
     fn labels(&self, read_out: ReadOut<'_>) -> Option<Labels<'_>> {
         match read_out.name {
-            None => Some(Labels { targets: &self.targets, loss_mask: None }),
-            Some(name) => {
-                let head = self.heads.iter().find(|head| head.name == name)?;
-                Some(Labels { targets: &head.targets, loss_mask: head.loss_mask.as_deref() })
+            None => {
+                let (loss_mask, loss_weights) = (self.loss_mask.as_deref(), self.loss_weights.as_deref());
+                Some(Labels { targets: &self.targets, loss_mask, loss_weights })
             }
+            Some(name) => self.heads.iter().find(|head| head.name == name).map(HeadTargets::labels),
         }
     }
 }
@@ -165,43 +189,61 @@ impl Batch {
         let inputs: Vec<&Inputs> = examples.iter().map(|example| &example.inputs).collect();
         let columns = laid_columns(examples, steps, config);
         let sequences = Sequences { columns, ..Sequences::laid(&inputs, steps, config) };
-        let (targets, loss_mask) = laid_labels(examples, steps, config.read_out());
-        let named = config.read_outs().filter_map(|read_out| Some((read_out.name?, read_out)));
-        let heads = named.map(|(name, read_out)| {
-            let (targets, loss_mask) = laid_labels(examples, steps, read_out);
-            HeadTargets { name: name.to_owned(), targets, loss_mask }
-        });
-        let heads = heads.collect();
-        Batch { sequences, targets, loss_mask, heads }
+        let laid = |read_out| laid_labels(examples, steps, read_out, config);
+        let HeadTargets { targets, loss_mask, loss_weights, .. } = laid(config.read_out());
+        let heads = config.read_outs().filter(|read_out| read_out.name.is_some()).map(laid).collect();
+        Batch { sequences, targets, loss_mask, loss_weights, heads }
     }
 }
 
-/// The labels of a read-out side by side, padded to `steps`, and the mask where any has one.
-fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>) -> (Targets, Option<Vec<bool>>) {
-    let (mut classes, mut values, mut masks) = (Vec::new(), Vec::new(), Vec::new());
-    for labels in examples.iter().filter_map(|example| example.labels(read_out)) {
-        let count = match labels.targets {
-            Targets::Classes(ids) => {
-                classes.push(&ids[..]);
-                ids.len()
-            }
+/// The labels of a read-out side by side, padded to `steps`, and mask and weights where any has them.
+fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>, config: &Config) -> HeadTargets {
+    let rows = |steps: usize| read_out.rows.count(BatchShape { steps, batch_size: 1 });
+    let all: Vec<(usize, Labels<'_>)> = examples
+        .iter()
+        .filter_map(|example| Some((rows(length(&example.inputs, config)), example.labels(read_out)?)))
+        .collect();
+    let (mut classes, mut values, mut numbers) = (Vec::new(), Vec::new(), 1);
+    for (rows, labels) in &all {
+        match labels.targets {
+            Targets::Classes(ids) => classes.push(&ids[..]),
             Targets::Values(reals) => {
                 values.push(&reals[..]);
-                reals.len() / read_out.outputs
+                numbers = reals.len() / rows;
             }
-        };
-        masks.push(labels.loss_mask.map_or_else(|| Cow::Owned(vec![true; count]), Cow::Borrowed));
+            Targets::None => {}
+        }
     }
-    // One label a sequence is a read-out of one step.
-    let labels = read_out.rows.count(BatchShape { steps, batch_size: 1 });
-    let targets = if values.is_empty() {
-        Targets::Classes(side_by_side(&classes, labels, 1))
-    } else {
-        Targets::Values(side_by_side(&values, labels, read_out.outputs))
+    let targets = match (classes.is_empty(), values.is_empty()) {
+        (true, true) => Targets::None,
+        (_, true) => Targets::Classes(side_by_side(&classes, rows(steps), 1)),
+        _ => Targets::Values(side_by_side(&values, rows(steps), numbers)),
     };
-    let is_masked = masks.iter().any(|mask| matches!(mask, Cow::Borrowed(_)));
-    let masks: Vec<&[bool]> = masks.iter().map(|mask| &mask[..]).collect();
-    (targets, is_masked.then(|| side_by_side(&masks, labels, 1)))
+    // Where one is masked or weighed by numbers, all are.
+    let width = all.iter().map(|(rows, labels)| labels.weighed(*rows)).max().unwrap_or(1);
+    let masks: Vec<_> = all.iter().map(|(rows, labels)| spread(labels.loss_mask, true, *rows, width)).collect();
+    let weights: Vec<_> = all.iter().map(|(rows, labels)| spread(labels.loss_weights, 1.0, *rows, width)).collect();
+    let has_mask = all.iter().any(|(_, labels)| labels.loss_mask.is_some());
+    let has_weights = all.iter().any(|(_, labels)| labels.loss_weights.is_some());
+    HeadTargets {
+        name: read_out.name.unwrap_or_default().to_owned(),
+        targets,
+        loss_mask: has_mask.then(|| side_by_side(&borrowed(&masks), rows(steps), width)),
+        loss_weights: has_weights.then(|| side_by_side(&borrowed(&weights), rows(steps), width)),
+    }
+}
+
+fn borrowed<V>(all: &[Vec<V>]) -> Vec<&[V]> {
+    all.iter().map(Vec::as_slice).collect()
+}
+
+/// `[rows]` or `[rows, width]` as `[rows, width]`, `rest` where there is nothing.
+fn spread<V: Copy>(given: Option<&[V]>, rest: V, rows: usize, width: usize) -> Vec<V> {
+    match given {
+        None => vec![rest; rows * width],
+        Some(given) if given.len() == rows => given.iter().flat_map(|v| std::iter::repeat_n(*v, width)).collect(),
+        Some(given) => given.to_vec(),
+    }
 }
 
 /// The steps of checked inputs.
@@ -227,21 +269,45 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
                 continue;
             };
             let name = format!("examples[{b}].{}", read_out.argument("targets"));
+            let rows = read_out.rows.count(shape);
+            let of_example = |what| format!("examples[{b}].{}", read_out.argument(what));
             match (labels.targets, first.targets) {
                 (Targets::Classes(ids), Targets::Classes(_)) => {
                     check_labels(&name, shape, read_out, None, ids.len())?;
-                    check_ids(ids, read_out.outputs, "outputs", |at| format!("{name}[{at}]"))?;
+                    check_weighing(labels, (rows, None), of_example)?;
+                    let wrong = |(r, id): &(usize, &u32)| {
+                        **id as usize >= read_out.outputs && labels.weight(rows, 1, (*r, 0)) > 0.0
+                    };
+                    if let Some((r, id)) = ids.iter().enumerate().find(wrong) {
+                        return Err(id_out_of_range(*id, read_out.outputs, "outputs", &format!("{name}[{r}]")));
+                    }
                 }
-                (Targets::Values(reals), Targets::Values(_)) => {
-                    check_labels(&name, shape, read_out, Some(read_out.outputs), reals.len())?;
-                    check_finite(&name, reals)?;
+                (Targets::Values(reals), Targets::Values(of_first)) => {
+                    // How many numbers the outputs describe is for the loss to say.
+                    let first_rows =
+                        read_out.rows.count(BatchShape { steps: length(&examples[0].inputs, config), batch_size: 1 });
+                    let numbers = match of_first.len() / first_rows {
+                        numbers
+                            if (1..=read_out.outputs).contains(&numbers) && of_first.len() == numbers * first_rows =>
+                        {
+                            numbers
+                        }
+                        _ => read_out.outputs,
+                    };
+                    check_labels(&name, shape, read_out, Some(numbers), reals.len())?;
+                    check_weighing(labels, (rows, Some(numbers)), of_example)?;
+                    let weighed = labels.weighed(rows);
+                    let counts = |at: usize| {
+                        let n = if weighed > 1 { at % numbers } else { 0 };
+                        labels.weight(rows, weighed, (at / numbers, n)) > 0.0
+                    };
+                    let wrong = |(at, value): &(usize, &f32)| !value.is_finite() && counts(*at);
+                    if let Some((at, value)) = reals.iter().enumerate().find(wrong) {
+                        return Err(Error::Data(format!("{name}[{at}] is {value}, expected a finite number")));
+                    }
                 }
-                (Targets::Classes(_), _) => return Err(two_kinds(&name, "classes", "real numbers")),
-                (Targets::Values(_), _) => return Err(two_kinds(&name, "real numbers", "classes")),
-            }
-            if let Some(mask) = labels.loss_mask {
-                let name = format!("examples[{b}].{}", read_out.argument("mask"));
-                check_len(&name, &[read_out.rows.count(shape)], mask.len())?;
+                (Targets::None, Targets::None) => check_weighing(labels, (rows, None), of_example)?,
+                (given, of_first) => return Err(two_kinds(&name, given.kind(), of_first.kind())),
             }
         }
     }

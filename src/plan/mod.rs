@@ -68,6 +68,25 @@ pub enum Purpose<'a> {
     TrainPart(&'a Recipe, usize),
 }
 
+/// The form of a window that a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WindowForm {
+    /// T.
+    pub steps: usize,
+    /// B.
+    pub batch: usize,
+    /// Whether the numbers that a position is compared with are masked or weighed each by itself, where a loss takes
+    /// that.
+    pub elementwise: bool,
+}
+
+impl WindowForm {
+    /// So many steps of so many sequences, weighed by positions.
+    pub fn new(steps: usize, batch: usize) -> Self {
+        WindowForm { steps, batch, elementwise: false }
+    }
+}
+
 /// Which part of a step an operation belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -138,8 +157,7 @@ impl Plan {
     /// The plan of one run over a window of `steps` steps and `batch` sequences, and where its inputs and outputs are.
     ///
     /// # Errors
-    /// [`Error::Config`] for a size of zero, a rate out of its range or dropout between the layers of a network of one,
-    /// [`Error::Limit`] for a tensor that the target cannot hold.
+    /// Same as [`Plan::of_form`].
     pub fn new(
         config: &Config,
         purpose: Purpose<'_>,
@@ -147,7 +165,21 @@ impl Plan {
         batch: usize,
         target: &Target,
     ) -> Result<(Self, PlanTensors)> {
-        for (what, size) in [("steps (T)", steps), ("sequences in a batch (B)", batch)] {
+        Self::of_form(config, purpose, WindowForm::new(steps, batch), target)
+    }
+
+    /// The plan of one run over a window of this form, and where its inputs and outputs are.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size of zero, a rate out of its range or dropout between the layers of a network of one,
+    /// [`Error::Limit`] for a tensor that the target cannot hold.
+    pub fn of_form(
+        config: &Config,
+        purpose: Purpose<'_>,
+        form: WindowForm,
+        target: &Target,
+    ) -> Result<(Self, PlanTensors)> {
+        for (what, size) in [("steps (T)", form.steps), ("sequences in a batch (B)", form.batch)] {
             if size == 0 {
                 return Err(Error::Config(format!("the number of {what} is 0, expected at least 1")));
             }
@@ -156,11 +188,11 @@ impl Plan {
         match purpose {
             Purpose::Infer => {}
             Purpose::Observe(layer) => config.check_layer(layer)?,
-            Purpose::Evaluate(recipe) => recipe.check_heads(config)?,
+            Purpose::Evaluate(recipe) => recipe.check_losses(config)?,
             Purpose::Train(recipe) | Purpose::TrainPart(recipe, _) => recipe.check_for(config)?,
         }
         target.check()?;
-        builder::build(config, &layout, purpose, steps, batch, target)
+        builder::build(config, &layout, purpose, form, target)
     }
 
     /// The tensors that outlive every window, and no operations.

@@ -71,8 +71,8 @@ record! {
         accumulate,
         /// 1 where the step has more windows to come, else 0.
         more_windows,
-        /// The number of positions that count in the mean loss.
-        positions,
+        /// What the sum of the positions' losses is divided by: for their mean, how many count.
+        divisor,
     }
 }
 

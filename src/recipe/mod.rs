@@ -3,13 +3,21 @@
 //! The contract: it is plain data, which every checkpoint stores, and a setting out of its range is an error before
 //! anything is made by it.
 
+mod checkpointing;
+mod distribution;
+mod divisor;
 mod loss;
 mod optimizer;
 mod schedule;
 
+pub use checkpointing::GradientCheckpointing;
+pub use distribution::Distribution;
+pub use divisor::Divisor;
+#[doc(hidden)]
+pub use loss::LossKind;
 #[cfg(feature = "gpu")]
 pub(crate) use loss::losses;
-pub use loss::{Loss, TargetKind};
+pub use loss::{CrossEntropy, Loss, TargetKind};
 pub use optimizer::{DecayScope, EmbeddingUpdate, Optimizer};
 pub use schedule::LearningRateSchedule;
 
@@ -111,50 +119,6 @@ impl Dropout {
     }
 }
 
-/// What of the forward pass is kept for the backward pass (gradient checkpointing: Chen et al. 2016; of recurrent
-/// networks: Gruslys et al. 2016).
-///
-/// A window of T steps is cut into segments. The states between them are kept, and gates and histories of one segment
-/// alone: going back, each segment but the last is computed once more. That is about one forward pass more, for the
-/// memory of one segment in place of T steps. The gradient is the same, up to the rounding of its sums. Inputs, and the
-/// outputs that are read out at every step, are not cut.
-///
-/// ```
-/// use recurrent::{GradientCheckpointing, Loss, Recipe};
-/// // Memory for about √T steps in place of T.
-/// let recipe = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(GradientCheckpointing::Sqrt);
-/// # assert_eq!(recipe.gradient_checkpointing, GradientCheckpointing::Sqrt);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(rename_all = "snake_case")]
-pub enum GradientCheckpointing {
-    /// All steps.
-    #[default]
-    None,
-    /// Segments of √T steps, rounded up: gates and histories of √T steps and the states at √T borders are held in place
-    /// of gates and histories of T steps.
-    Sqrt,
-    /// Segments of so many steps, at least 1; a window that is no longer is kept whole. Longer ones where there would
-    /// be more than 1024 of them: then the states between them, and the plan itself, would take more memory than is
-    /// spared.
-    Steps(usize),
-}
-
-/// The most segments of a window. Of a million steps √T is as many.
-const MAX_SEGMENTS: usize = 1024;
-
-impl GradientCheckpointing {
-    /// The steps of a segment of a window of so many steps.
-    pub(crate) fn segment(self, steps: usize) -> usize {
-        match self {
-            GradientCheckpointing::None => steps,
-            GradientCheckpointing::Sqrt => steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps),
-            GradientCheckpointing::Steps(segment) => segment.max(steps.div_ceil(MAX_SEGMENTS)).clamp(1, steps.max(1)),
-        }
-    }
-}
-
 /// In how many bits a GPU stores what is large. The choice of a device,
 /// [`Device::with_precision`](crate::Device::with_precision).
 ///
@@ -225,6 +189,9 @@ pub struct Recipe {
     /// What is added to it, of each head of the network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadLoss>,
+    /// What the sum over the positions of each is divided by.
+    #[serde(default, skip_serializing_if = "Divisor::is_positions")]
+    pub divisor: Divisor,
     /// What is done to the gradient.
     pub clip: Clip,
     /// The rule of the update.
@@ -256,10 +223,11 @@ impl Recipe {
     pub const MAX_RATE: f64 = 1e15;
 
     /// Adam at a rate of 2e-3, the gradient clipped to a norm of 5.
-    pub fn new(loss: Loss) -> Self {
+    pub fn new(loss: impl Into<Loss>) -> Self {
         Recipe {
-            loss,
+            loss: loss.into(),
             heads: Vec::new(),
+            divisor: Divisor::Positions,
             clip: Clip::Norm(5.0),
             optimizer: Optimizer::adam(),
             learning_rate: 2e-3,
@@ -273,9 +241,14 @@ impl Recipe {
     }
 
     /// The same with the loss of a head of that name, times a weight, added to what is minimised.
-    pub fn with_head(mut self, name: impl Into<String>, loss: Loss, weight: f64) -> Self {
-        self.heads.push(HeadLoss { name: name.into(), loss, weight });
+    pub fn with_head(mut self, name: impl Into<String>, loss: impl Into<Loss>, weight: f64) -> Self {
+        self.heads.push(HeadLoss { name: name.into(), loss: loss.into(), weight });
         self
+    }
+
+    /// The same with means by another divisor.
+    pub fn with_divisor(self, divisor: Divisor) -> Self {
+        Recipe { divisor, ..self }
     }
 
     /// The same with other clipping.
@@ -331,7 +304,7 @@ impl Recipe {
     /// [`Recipe::check`], and whether a network has what is dropped.
     pub(crate) fn check_for(&self, config: &Config) -> Result<()> {
         self.check()?;
-        self.check_heads(config)?;
+        self.check_losses(config)?;
         if self.dropout.outputs > 0.0 && config.recurrent_layers().count() == 1 {
             let p = self.dropout.outputs;
             return Err(Error::Config(format!(
@@ -366,8 +339,21 @@ impl Recipe {
         Ok(())
     }
 
+    /// Checks that the network's heads are those that have a loss, and that each can be the loss of its read-out.
+    pub(crate) fn check_losses(&self, config: &Config) -> Result<()> {
+        self.check_heads(config)?;
+        for read_out in config.read_outs() {
+            let Some(loss) = self.loss_of(read_out.name) else { continue };
+            loss.check(read_out.outputs).map_err(|error| match read_out.name {
+                None => error,
+                Some(name) => error.inside(&format!("head `{name}`")),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Checks that the network's heads are those that have a loss.
-    pub(crate) fn check_heads(&self, config: &Config) -> Result<()> {
+    fn check_heads(&self, config: &Config) -> Result<()> {
         for (at, HeadLoss { name, .. }) in self.heads.iter().enumerate() {
             if self.heads[..at].iter().any(|other| other.name == *name) {
                 return Err(Error::Config(format!("the recipe has two losses of a head `{name}`, expected one")));
@@ -386,6 +372,11 @@ impl Recipe {
                 head.name
             ))),
         }
+    }
+
+    /// The loss of a read-out, the network's own or a head's.
+    pub(crate) fn loss_of(&self, head: Option<&str>) -> Option<&Loss> {
+        head.map_or(Some(&self.loss), |name| self.head(name).map(|head| &head.loss))
     }
 
     /// The weight of the loss of a read-out, the network's own or a head.

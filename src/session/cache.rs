@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::plan::{LossTensors, Plan, PlanId, PlanTensors, Purpose};
+use crate::plan::{LossTensors, Plan, PlanId, PlanTensors, Purpose, WindowForm};
 
 /// How many plans are kept ready, from [`Trainer::plan_cache`](crate::Trainer::plan_cache),
 /// [`Predictor::plan_cache`](crate::Predictor::plan_cache) or
@@ -42,12 +42,11 @@ pub struct PlanCacheStats {
     pub freed: u64,
 }
 
-/// What a plan is for and its size: (purpose, T, B).
+/// What a plan is for, and the form of its windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PlanKey {
     pub kind: Kind,
-    pub steps: usize,
-    pub batch: usize,
+    pub form: WindowForm,
 }
 
 /// What a plan is for.
@@ -137,7 +136,7 @@ impl PlanCache {
             Err(Error::OutOfMemory(_)) if self.shrink(executor, 0).await? > 0 => executor.prepare(make()?.0).await,
             prepared => prepared,
         }?;
-        let plan = Arc::new(CachedPlan { id, tensors, batch: key.batch });
+        let plan = Arc::new(CachedPlan { id, tensors, batch: key.form.batch });
         self.bytes += bytes;
         self.made += 1;
         self.held.insert(key, CachedEntry { plan: Arc::clone(&plan), bytes, used: self.asked });
@@ -183,7 +182,7 @@ mod tests {
             let config = config.clone();
             move || Plan::new(&config, Purpose::Infer, 5, batch, &Device::cpu().target())
         };
-        let key = |batch| PlanKey { kind: Kind::Infer, steps: 5, batch };
+        let key = |batch| PlanKey { kind: Kind::Infer, form: WindowForm::new(5, batch) };
         // Room for batches of 1 to 3, and for nothing more.
         let needs = |batch| executor.needs(&make(batch)().unwrap().0);
         let mut plans = PlanCache::new(needs(1) + needs(2) + needs(3));

@@ -19,7 +19,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::model::{Config, Layout, Model, State};
-use crate::plan::{Plan, PlanId, Purpose, SharedTensors, TensorId};
+use crate::plan::{Plan, PlanId, Purpose, SharedTensors, TensorId, WindowForm};
 use crate::recipe::Recipe;
 use cache::{PlanCache, PlanKey};
 
@@ -145,11 +145,11 @@ impl Session {
         self.executor.read(self.shared.0, tensor).await
     }
 
-    /// The plan of a purpose and a size, made if it is not in the cache.
-    pub async fn prepared(&mut self, purpose: &Purpose<'_>, steps: usize, batch: usize) -> Result<Arc<CachedPlan>> {
+    /// The plan of a purpose and a form of windows, made if it is not in the cache.
+    pub async fn prepared(&mut self, purpose: &Purpose<'_>, form: WindowForm) -> Result<Arc<CachedPlan>> {
         let (config, target) = (&self.config, self.device.target());
-        let make = || Plan::new(config, *purpose, steps, batch, &target);
-        let key = PlanKey { kind: Kind::of(purpose), steps, batch };
+        let make = || Plan::of_form(config, *purpose, form, &target);
+        let key = PlanKey { kind: Kind::of(purpose), form };
         self.plans.get(&mut self.executor, key, make).await
     }
 

@@ -12,7 +12,7 @@ use crate::data::{Span, Start};
 use crate::error::Result;
 use crate::executor::Readback;
 use crate::model::{BatchShape, Layer, Pool, Rows};
-use crate::plan::Purpose;
+use crate::plan::{Purpose, WindowForm};
 
 /// How many chunks a device is given before it is waited for: each is held in the driver's memory until it is done.
 const MAX_AHEAD: usize = 64;
@@ -33,7 +33,7 @@ impl Session {
     /// has run.
     pub async fn prepare_reading(&mut self, steps: usize, batch: usize) -> Result<()> {
         let steps = steps.min(self.chunk(&Purpose::Infer, batch, false).unwrap_or(steps));
-        let made = self.prepared(&Purpose::Infer, steps, batch).await?;
+        let made = self.prepared(&Purpose::Infer, WindowForm::new(steps, batch)).await?;
         if let Carried::Nowhere = self.carried {
             self.carried = Carried::Device(made);
         }
@@ -70,10 +70,14 @@ impl Session {
             self.carried = Carried::Nowhere;
         }
         // Both before anything is run, so that a plan which cannot be made leaves the state as it was.
-        let whole = if steps >= chunk { Some(self.prepared(&purpose, chunk, batch_size).await?) } else { None };
+        let whole = if steps >= chunk {
+            Some(self.prepared(&purpose, WindowForm::new(chunk, batch_size)).await?)
+        } else {
+            None
+        };
         let rest = match steps % chunk {
             0 => None,
-            rest => Some(self.prepared(&purpose, rest, batch_size).await?),
+            rest => Some(self.prepared(&purpose, WindowForm::new(rest, batch_size)).await?),
         };
         to.clear();
         for (number, first) in (0..steps).step_by(chunk).enumerate() {

@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::Trainer;
-use super::feed::{nothing_counts, upload};
+use super::feed::{divisors, form_of, nothing_counts, upload};
 use super::metrics::{HeadMetrics, table_row, tables};
 use crate::data::Batch;
 use crate::error::{Error, Largest, Result};
@@ -18,10 +18,10 @@ use crate::session::{CachedPlan, Carried};
 /// The mean of a read-out's loss over windows, as it is added up.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean {
-    /// Σ loss · count.
+    /// Σ loss · divisor.
     sum: f64,
-    /// Positions that count.
-    count: f64,
+    /// Σ divisor: of a mean over positions, how many count.
+    divisor: f64,
 }
 
 /// Windows of one plan whose losses are still on the device.
@@ -29,8 +29,8 @@ struct Mean {
 struct Waiting {
     plan: Option<Arc<CachedPlan>>,
     windows: usize,
-    /// How many positions of each window count, for each read-out.
-    counts: Vec<f64>,
+    /// What the losses of each window were divided by, for each read-out.
+    divisors: Vec<f64>,
 }
 
 impl Trainer {
@@ -45,8 +45,8 @@ impl Trainer {
         let means = self.means(batches).await?;
         let weights = self.config().read_outs().map(|read_out| self.recipe.weight(read_out.name));
         // What counts nowhere has no loss.
-        let counted = means.iter().zip(weights).filter(|(mean, _)| mean.count > 0.0);
-        Ok(counted.map(|(mean, weight)| weight * mean.sum / mean.count).sum())
+        let counted = means.iter().zip(weights).filter(|(mean, _)| mean.divisor > 0.0);
+        Ok(counted.map(|(mean, weight)| weight * mean.sum / mean.divisor).sum())
     }
 
     /// The mean losses that [`Trainer::evaluate_async`] adds up, each by itself: of the network's own read-out, called
@@ -59,10 +59,10 @@ impl Trainer {
         batches: I,
     ) -> Result<Vec<HeadMetrics>> {
         let means = self.means(batches).await?;
-        let counted = self.config().read_outs().zip(means).filter(|(_, mean)| mean.count > 0.0);
+        let counted = self.config().read_outs().zip(means).filter(|(_, mean)| mean.divisor > 0.0);
         let metrics = counted.map(|(read_out, mean)| HeadMetrics {
             name: read_out.name.unwrap_or(Head::OWN).to_owned(),
-            loss: mean.sum / mean.count,
+            loss: mean.sum / mean.divisor,
         });
         Ok(metrics.collect())
     }
@@ -76,18 +76,24 @@ impl Trainer {
         for batch in batches {
             let batch = batch.borrow();
             batch.check(self.session.config(), &self.recipe)?;
-            let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-            let prepared = self.session.prepared(&Purpose::Evaluate(&self.recipe), steps, size).await?;
+            let form = form_of(batch, self.session.config());
+            let prepared = self.session.prepared(&Purpose::Evaluate(&self.recipe), form).await?;
             let is_other = waiting.plan.as_ref().is_some_and(|plan| plan.id != prepared.id);
             if is_other || waiting.windows == METRICS_SLOTS {
                 self.collect(&mut waiting, &mut means).await?;
             }
             let metrics_row = waiting.windows as f64;
-            let counts = self.session.config().read_outs().map(|read_out| batch.count_of(read_out) as f64);
-            waiting.counts.extend(counts);
-            let positions = &waiting.counts[waiting.windows * means.len()..];
+            waiting.divisors.extend(divisors(batch, self.session.config(), &self.recipe));
+            let divisors = &waiting.divisors[waiting.windows * means.len()..];
             let step_params = StepParams { metrics_row, ..StepParams::default() };
-            upload(&mut self.session, &prepared, batch, (&carried, step_params, positions), &mut self.token_rows)?;
+            upload(
+                &mut self.session,
+                &prepared,
+                batch,
+                &self.recipe,
+                (&carried, step_params, divisors),
+                &mut self.token_rows,
+            )?;
             self.session.executor.run(prepared.id)?;
             carried = Carried::Device(Arc::clone(&prepared));
             waiting.windows += 1;
@@ -99,7 +105,7 @@ impl Trainer {
             return Err(Error::Data("there is no batch to evaluate".to_owned()));
         }
         self.collect(&mut waiting, &mut means).await?;
-        if means.iter().all(|mean| mean.count == 0.0) {
+        if means.iter().all(|mean| mean.divisor == 0.0) {
             return Err(nothing_counts(labels));
         }
         if means.iter().all(|mean| mean.sum.is_finite()) {
@@ -118,15 +124,15 @@ impl Trainer {
         let of_each = tables(&rows).skip(usize::from(means.len() > 1));
         let each = means.len();
         for (at, (mean, table)) in means.iter_mut().zip(of_each).enumerate() {
-            for (window, count) in waiting.counts.iter().skip(at).step_by(each).enumerate() {
-                if *count > 0.0 {
-                    mean.sum += f64::from(table_row(table, window).loss) * count;
-                    mean.count += count;
+            for (window, divisor) in waiting.divisors.iter().skip(at).step_by(each).enumerate() {
+                if *divisor > 0.0 {
+                    mean.sum += f64::from(table_row(table, window).loss) * divisor;
+                    mean.divisor += divisor;
                 }
             }
         }
         waiting.windows = 0;
-        waiting.counts.clear();
+        waiting.divisors.clear();
         Ok(())
     }
 }

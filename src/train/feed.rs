@@ -6,7 +6,8 @@
 use crate::data::{Batch, Inputs, Targets, of_network};
 use crate::error::{Error, Result};
 use crate::model::Config;
-use crate::plan::StepParams;
+use crate::plan::{StepParams, WindowForm};
+use crate::recipe::Recipe;
 use crate::session::{CachedPlan, Carried, Session};
 
 /// The error of a step or an evaluation none of whose labels counts.
@@ -14,12 +15,26 @@ pub(super) fn nothing_counts(labels: usize) -> Error {
     Error::Data(format!("the mask leaves none of the {labels} positions to learn from"))
 }
 
-/// Writes everything that one run on a window reads; `positions` are those of each read-out, divided by its weight.
+/// The form of a window.
+pub(super) fn form_of(batch: &Batch, config: &Config) -> WindowForm {
+    let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
+    WindowForm { elementwise: batch.is_elementwise(config), ..WindowForm::new(steps, size) }
+}
+
+/// What the sum of the losses of a window is divided by, for each read-out.
+pub(super) fn divisors(batch: &Batch, config: &Config, recipe: &Recipe) -> impl Iterator<Item = f64> {
+    config
+        .read_outs()
+        .map(|read_out| recipe.loss_of(read_out.name).map_or(0.0, |loss| batch.divisor(read_out, loss, recipe.divisor)))
+}
+
+/// Writes everything that one run on a window reads; `divisors` are what the losses of its step are divided by.
 pub(super) fn upload(
     session: &mut Session,
     plan: &CachedPlan,
     batch: &Batch,
-    (carried, step_params, positions): (&Carried, StepParams<f64>, &[f64]),
+    recipe: &Recipe,
+    (carried, step_params, divisors): (&Carried, StepParams<f64>, &[f64]),
     rows: &mut TokenRows,
 ) -> Result<()> {
     session.feed(plan, &batch.sequences.span(), &batch.sequences.start, carried)?;
@@ -53,15 +68,22 @@ pub(super) fn upload(
         }
     }
     let losses = std::iter::once(plan.loss()).chain(plan.tensors.heads.iter().filter_map(|head| head.loss));
-    for ((read_out, loss), positions) in config.read_outs().zip(losses).zip(positions) {
+    for ((read_out, to), divisor) in config.read_outs().zip(losses).zip(divisors) {
         match batch.labels(read_out).map(|labels| labels.targets) {
-            Some(Targets::Classes(classes)) => executor.write_ids(id, loss.targets, classes)?,
-            Some(Targets::Values(values)) => executor.write_f32(id, loss.targets, values)?,
-            None => unreachable!("a batch that was checked"),
+            Some(Targets::Classes(classes)) => executor.write_ids(id, to.targets, classes)?,
+            Some(Targets::Values(values)) => executor.write_f32(id, to.targets, values)?,
+            Some(Targets::None) | None => unreachable!("a batch that was checked"),
         }
-        executor.write(id, loss.loss_mask, batch.counting(read_out).map(|counts| f64::from(u8::from(counts))))?;
-        let step_params = StepParams { positions: *positions, ..step_params };
-        executor.write(id, loss.step_params, step_params.elements().into_iter())?;
+        let Some(loss) = recipe.loss_of(read_out.name) else { unreachable!("a recipe that was checked") };
+        let rows = read_out.rows.count(batch.sequences.shape());
+        let numbers = executor.plan(id).get(to.loss_weights).len() / rows;
+        executor.write(id, to.loss_weights, batch.weights(read_out, loss, numbers))?;
+        if let Some(settings) = to.settings {
+            let count = executor.plan(id).get(settings).len();
+            executor.write(id, settings, (0..count).map(|at| loss.setting(at)))?;
+        }
+        let step_params = StepParams { divisor: *divisor, ..step_params };
+        executor.write(id, to.step_params, step_params.elements().into_iter())?;
     }
     Ok(())
 }

@@ -29,10 +29,12 @@ use crate::data::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, Layout, Model, State};
-use crate::plan::{LossScale, METRICS_SLOTS, MetricsRow, Purpose, StepParams, UpdateLossScale, UpdatedTable, random};
+use crate::plan::{
+    LossScale, METRICS_SLOTS, MetricsRow, Purpose, StepParams, UpdateLossScale, UpdatedTable, WindowForm, random,
+};
 use crate::recipe::Recipe;
 use crate::session::{CachedPlan, Carried, PlanCacheStats, Session, check_start};
-use feed::{TokenRows, nothing_counts, upload};
+use feed::{TokenRows, divisors, form_of, nothing_counts, upload};
 use metrics::ClipCount;
 
 /// Trains a model on a device.
@@ -66,8 +68,8 @@ pub struct Trainer {
     metrics: Vec<MetricsRow>,
     /// The losses of the network's own read-out and of each head of the same steps, where it has heads.
     head_losses: Vec<f32>,
-    /// The positions of a step that count for each read-out, divided by its weight. Kept for its memory.
-    positions: Vec<f64>,
+    /// What the losses of a step are divided by, for each read-out. Kept for its memory.
+    divisors: Vec<f64>,
     /// The last metrics that the caller read, oldest first.
     recent: VecDeque<Metrics>,
     /// Number of consecutive steps, up to the last whose metrics the caller read, that changed no weight.
@@ -98,7 +100,7 @@ impl Trainer {
             read: 0,
             metrics: Vec::new(),
             head_losses: Vec::new(),
-            positions: Vec::new(),
+            divisors: Vec::new(),
             recent: VecDeque::new(),
             skipped: 0,
             last: None,
@@ -153,7 +155,7 @@ impl Trainer {
     /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
     pub async fn prepare_async(&mut self, shape: BatchShape) -> Result<()> {
         let BatchShape { steps, batch_size } = shape;
-        self.session.prepared(&Purpose::Train(&self.recipe), steps, batch_size).await.map(drop)
+        self.session.prepared(&Purpose::Train(&self.recipe), WindowForm::new(steps, batch_size)).await.map(drop)
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,
@@ -199,7 +201,7 @@ impl Trainer {
         // All are in use until the step is done. What a dropped future left is not.
         self.windows.clear();
         for (at, batch) in batches.iter().enumerate() {
-            let (start, steps, size) = (&batch.sequences.start, batch.sequences.steps, batch.sequences.batch_size);
+            let (start, size) = (&batch.sequences.start, batch.sequences.batch_size);
             let checked = batch.check(self.session.config(), &self.recipe);
             checked
                 .and_then(|()| check_start(start, size, held))
@@ -208,15 +210,16 @@ impl Trainer {
                 [_, _, ..] if self.recipe.is_lazy() => Purpose::TrainPart(&self.recipe, rows),
                 _ => Purpose::Train(&self.recipe),
             };
-            let prepared = self.session.prepared(&purpose, steps, size).await?;
+            let form = form_of(batch, self.session.config());
+            let prepared = self.session.prepared(&purpose, form).await?;
             self.windows.push(prepared);
             held = Some(size);
         }
         if batches.is_empty() {
             return Err(Error::Data("there is no batch to learn from".to_owned()));
         }
-        self.count(batches);
-        if self.positions.iter().all(|count| *count == 0.0) {
+        self.find_divisors(batches);
+        if self.divisors.iter().all(|divisor| *divisor == 0.0) {
             return Err(nothing_counts(batches.iter().map(|batch| batch.valid(self.session.config())).sum()));
         }
         if self.steps - self.read == METRICS_SLOTS as u64 {
@@ -239,7 +242,14 @@ impl Trainer {
             let [accumulate, more_windows] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
             let step_params = StepParams { accumulate, more_windows, ..whole_step };
             let carried = self.session.carried.clone();
-            upload(&mut self.session, prepared, batch, (&carried, step_params, &self.positions), &mut self.token_rows)?;
+            upload(
+                &mut self.session,
+                prepared,
+                batch,
+                &self.recipe,
+                (&carried, step_params, &self.divisors),
+                &mut self.token_rows,
+            )?;
             if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
                 let sites = self.session.executor.plan(prepared.id).get(keys).shape[0];
                 let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
@@ -258,14 +268,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// Counts the positions of a step for each read-out.
-    fn count(&mut self, batches: &[Batch]) {
-        self.positions.clear();
+    /// Finds what the losses of a step are divided by, for each read-out: by its weight, too.
+    fn find_divisors(&mut self, batches: &[Batch]) {
         let (config, recipe) = (self.session.config(), &self.recipe);
-        self.positions.extend(config.read_outs().map(|read_out| {
-            let count: usize = batches.iter().map(|batch| batch.count_of(read_out)).sum();
-            count as f64 / recipe.weight(read_out.name)
-        }));
+        self.divisors.clear();
+        self.divisors.resize(config.read_outs().count(), 0.0);
+        for batch in batches {
+            let of_batch = divisors(batch, config, recipe);
+            self.divisors.iter_mut().zip(of_batch).for_each(|(divisor, of_batch)| *divisor += of_batch);
+        }
+        let weights = config.read_outs().map(|read_out| recipe.weight(read_out.name));
+        self.divisors.iter_mut().zip(weights).for_each(|(divisor, weight)| *divisor /= weight);
     }
 
     /// The gradient that the last window left, as the layout places it: zero in the rows of tables that no step reads.

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Trainer;
+use super::feed::form_of;
 use crate::clock::{Timed, TimingSource};
 use crate::data::Batch;
 use crate::error::Result;
@@ -96,7 +97,8 @@ impl Trainer {
         let mut timed = None;
         self.step_windows(std::slice::from_ref(batch), Some(&mut timed)).await?;
         let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-        let prepared = self.session.prepared(&Purpose::Train(&self.recipe), steps, size).await?;
+        let form = form_of(batch, self.session.config());
+        let prepared = self.session.prepared(&Purpose::Train(&self.recipe), form).await?;
         let Some(timed) = timed else { unreachable!("a step runs its window") };
         let rows = rows(self.session.executor.plan(prepared.id), &timed);
         Ok(Profile {

@@ -9,6 +9,7 @@ pub mod executor;
 pub mod fixture;
 pub mod heads;
 pub mod lists;
+pub mod losses;
 pub mod network;
 pub mod random;
 pub mod states;

@@ -271,8 +271,8 @@ impl<E: Execute> Network<E> {
                 Targets::Classes(classes) => executor.write_ids(*id, loss.targets, classes),
                 Targets::Values(values) => executor.write(*id, loss.targets, values),
             }
-            executor.write(*id, loss.loss_mask, mask);
-            let step_params = StepParams { positions: mask.iter().sum::<f64>() / weight, ..step_params };
+            executor.write(*id, loss.loss_weights, mask);
+            let step_params = StepParams { divisor: mask.iter().sum::<f64>() / weight, ..step_params };
             executor.write(*id, loss.step_params, &step_params.elements());
         }
         executor.run(*id);

@@ -76,7 +76,7 @@ fn a_training_of_any_kind_is_the_same_on_any_number_of_threads() {
             if at < 3 {
                 config = config.with_directions(Directions::Bidirectional);
             }
-            let mut recipe = Recipe::new(loss);
+            let mut recipe = Recipe::new(loss.clone());
             if read_out == Some(Pool::Last) {
                 let mut dropout = Dropout::NONE;
                 (dropout.inputs, dropout.hidden) = (0.1, 0.1);

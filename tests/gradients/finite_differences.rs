@@ -166,9 +166,9 @@ fn gradients_are_those_of_the_loss_with_h_projected() {
             let weights = Dropout::NONE.with_weights(0.4);
             for dropout in [Dropout::NONE, Dropout::variational(0.3, 0.4), weights] {
                 for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
-                    let recipe = recipe(loss).with_dropout(dropout);
+                    let recipe = recipe(loss.clone()).with_dropout(dropout);
                     for target in [Target::cpu(), Target::webgpu()] {
-                        let case = Case { recipe: recipe.clone(), target, ..Case::of(&config, loss, 6, 3) };
+                        let case = Case { recipe: recipe.clone(), target, ..Case::of(&config, loss.clone(), 6, 3) };
                         check_case(&Case { lengths: Some(vec![6, 2, 5]), fresh: number != 0, ..case });
                     }
                 }
@@ -333,7 +333,7 @@ fn positions_that_do_not_count_may_hold_anything() {
             }
             let [clean, dirty] = [clean, dirty].map(|window| {
                 let mut net = Net::new(cpu::Executor::new(), &config, Target::cpu());
-                let train = net.prepare(Purpose::Train(&recipe(loss)), 7, 3);
+                let train = net.prepare(Purpose::Train(&recipe(loss.clone())), 7, 3);
                 let parameters = random_parameters(&mut Random::new(9), &net.layout, 0.6);
                 net.write(&train, train.at.parameters, &parameters);
                 net.run(&train, &window, step_into(SLOT));

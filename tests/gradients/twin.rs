@@ -107,7 +107,7 @@ fn twin(case: &Case) -> Results {
 fn twin_by(case: &Case, change: impl Fn(Recipe) -> Recipe) -> (Results, Draws) {
     let Case { config, loss, parameters, window } = case;
     let mut network = Network::new(cpu::Executor::<f64>::new(), config, Target::cpu());
-    let recipe = Recipe::new(*loss).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
+    let recipe = Recipe::new(loss.clone()).with_clip(Clip::None).with_optimizer(Optimizer::sgd(0.0), 0.1);
     let recipe = change(with_head_losses(recipe, config));
     let train = match config.recurrent_layers().any(|layer| layer.zoneout != Zoneout::default()) {
         true => network.prepare_kept(Purpose::Train(&recipe), window.steps, window.batch),
@@ -174,9 +174,9 @@ fn the_f64_twin_computes_what_the_plain_oracle_computes() {
     proptest!(settings, |(case in cases())| {
         let Case { config, loss, parameters, window } = &case;
         let (got, draws) = twin_by(&case, |recipe| recipe);
-        let mut want = reference::run(config, *loss, parameters, window, &draws);
+        let mut want = reference::run(config, loss, parameters, window, &draws);
         if !draws.is_empty() {
-            want.outputs = reference::run(config, *loss, parameters, window, &Draws::new()).outputs;
+            want.outputs = reference::run(config, loss, parameters, window, &Draws::new()).outputs;
         }
         agree(&case, &got, &want).map_err(TestCaseError::fail)?;
         let (lazy, _) = twin_by(&case, |recipe| lazy_if_it_can_be(recipe, config));
@@ -190,7 +190,7 @@ fn the_plain_oracle_computes_what_pytorch_computed() {
         let (config, loss, window) = (fixture.config(), fixture.loss(), fixture.window());
         let layout = Layout::new(&config).unwrap();
         let parameters = fixture.parameters(&layout, "");
-        let got = reference::run(&config, loss, &parameters, &window, &Draws::new());
+        let got = reference::run(&config, &loss, &parameters, &window, &Draws::new());
         let want = Results {
             outputs: fixture.outputs(),
             loss: fixture.real("loss")[0],
@@ -219,7 +219,7 @@ fn gates_that_change_places_are_seen() {
                 let gate = parameter.len() / cell.gates();
                 let (before, after) = parameters[parameter.range()][(first - 1) * gate..].split_at_mut(gate);
                 before.swap_with_slice(&mut after[..gate]);
-                let want = reference::run(&case.config, case.loss, &parameters, &case.window, &Draws::new());
+                let want = reference::run(&case.config, &case.loss, &parameters, &case.window, &Draws::new());
                 assert!(agree(&case, &got, &want).is_err(), "{cell:?}: {} from gate {first}", parameter.name);
             }
         }
@@ -235,7 +235,7 @@ fn peepholes_that_change_places_are_seen() {
     for pair in at.windows(2) {
         let mut parameters = case.parameters.clone();
         (0..3).for_each(|j| parameters.swap(pair[0] + j, pair[1] + j));
-        let want = reference::run(&case.config, case.loss, &parameters, &case.window, &Draws::new());
+        let want = reference::run(&case.config, &case.loss, &parameters, &case.window, &Draws::new());
         assert!(agree(&case, &got, &want).is_err(), "{pair:?}");
     }
 }
@@ -248,7 +248,7 @@ fn a_result_that_is_off_or_no_number_is_seen() {
     }
     for cell in CELLS {
         let case = of_all_options(cell);
-        let want = reference::run(&case.config, case.loss, &case.parameters, &case.window, &Draws::new());
+        let want = reference::run(&case.config, &case.loss, &case.parameters, &case.window, &Draws::new());
         assert_eq!(agree(&case, &twin(&case), &want), Ok(()));
         let faults: [fn(f64) -> f64; 3] = [|value| value * (1.0 + 1e-6), |_| f64::NAN, |value| -value];
         for fault in faults {

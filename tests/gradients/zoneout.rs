@@ -130,7 +130,7 @@ fn evaluation_keeps_the_rate_s_part() {
             let mut random = Random::new(9);
             let window = Window::random(&mut random, &config, true, 5, 3).with_lengths(&config, vec![5, 1, 3]);
             let parameters = random_parameters(&mut random, &Layout::new(&config).unwrap(), 0.8);
-            let want = reference::run(&config, Loss::CrossEntropy, &parameters, &window, &Draws::new());
+            let want = reference::run(&config, &Loss::CrossEntropy, &parameters, &window, &Draws::new());
             for target in [Target::cpu(), Target::webgpu()] {
                 let mut network = Network::new(cpu::Executor::<f64>::new(), &config, target);
                 let recipe = Recipe::new(Loss::CrossEntropy);

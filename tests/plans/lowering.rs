@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use crate::common::heads::with_heads;
 use crate::common::lists::with_dense;
+use crate::common::losses;
 use crate::common::network::{evaluation, for_heads, training};
 use recurrent::internals::gpu::kernels::{Access, Command, Dispatch, MAX_GRID, MAX_PARAMS_BYTES, all, lower};
 use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Hold, Op, Phase, Plan, Projection, Purpose, Recurrence, RecurrenceMode,
-    Target, Tile, ZeroTensor,
+    Target, Tile, WindowForm, ZeroTensor,
 };
 use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
 use recurrent::{
@@ -37,6 +38,17 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     let checkpointed = Recipe::new(Loss::CrossEntropy).with_gradient_checkpointing(GradientCheckpointing::Sqrt);
     let (plan, _) = Plan::new(&long, Purpose::Train(&checkpointed), 70, 3, &Target::webgpu()).unwrap();
     check("a window in segments", &plan);
+    // Every loss, its numbers weighed and not.
+    for (loss, outputs) in losses::all(3).into_iter().chain([(Loss::External, 3)]) {
+        let config = Config::gru(InputKind::Dense(2), 5, outputs);
+        for (purpose, elementwise) in [(evaluation(loss.clone()), false), (training(Recipe::new(loss.clone())), true)] {
+            for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+                let form = WindowForm { elementwise, ..WindowForm::new(7, 4) };
+                let (plan, _) = Plan::of_form(&config, purpose, form, &target).unwrap();
+                check(&format!("{purpose:?} {form:?} {target:?}"), &plan);
+            }
+        }
+    }
     let adam = Recipe::new(Loss::CrossEntropy);
     let recipes = [
         adam.clone(),

@@ -195,7 +195,7 @@ fn without_training_only_inputs_and_outputs_of_a_causal_network_grow_with_the_st
             infer.extend(every_step.then(|| "outputs".to_owned()));
             let mut evaluate = infer.clone();
             // Of the loss its inputs, and each position's part of it.
-            let of_loss = ["targets", "loss_mask", "row_loss"].map(str::to_owned);
+            let of_loss = ["targets", "loss_weights", "row_loss"].map(str::to_owned);
             evaluate.extend(of_loss.into_iter().filter(|_| every_step));
             if config.recurrent_layers().next().unwrap().directions != Directions::Forward {
                 // The second direction begins where the first ends. Two histories do, however many layers there are.

@@ -223,8 +223,8 @@ fn a_gradient_that_16_bits_round_to_zero_moves_the_weights() {
         network.write(&prepared, prepared.at.inputs, &[1.0; 8]);
         network.executor.write_ids(prepared.id, prepared.at.lengths, &[8]).unwrap();
         network.write(&prepared, loss.targets, &[1e-7; 8]);
-        network.write(&prepared, loss.loss_mask, &[1.0; 8]);
-        network.write(&prepared, loss.step_params, &StepParams { positions: 8.0, ..StepParams::default() }.elements());
+        network.write(&prepared, loss.loss_weights, &[1.0; 8]);
+        network.write(&prepared, loss.step_params, &StepParams { divisor: 8.0, ..StepParams::default() }.elements());
         network.executor.run(prepared.id).unwrap();
         let at = network.layout.get("weight_ih_l0").unwrap().offset;
         network.read(&prepared, training.gradients)[at]

@@ -207,13 +207,14 @@ fn loss(loss: Loss, rows: usize, term: f32, expected: f64) {
     };
     let (mask, row_loss) = (sums.real(&[rows], 1.0), sums.real(&[rows], f32::NAN));
     let metrics = sums.real(&[METRICS_SLOTS, MetricsRow::LEN], 0.0);
-    let step_params = sums.record(StepParams { positions: rows as f32, ..StepParams::default() }.elements());
+    let step_params = sums.record(StepParams { divisor: rows as f32, ..StepParams::default() }.elements());
     let (outputs, gradient, loss_scale) = (View::new(outputs, 0, rows, width), true, None);
     sums.push(Op::LossGradient(LossGradient {
-        loss,
+        loss: loss.kind(),
         outputs,
         targets,
-        loss_mask: mask,
+        loss_weights: mask,
+        settings: None,
         step_params,
         row_loss,
         gradient,

@@ -25,6 +25,7 @@ mod lazy;
 mod learned_initial_state;
 mod learning;
 mod long_sums;
+mod losses;
 mod options;
 mod profile;
 mod resume;
@@ -345,15 +346,15 @@ fn an_evaluation_of_many_windows_is_whole(device: &Device) {
 /// Two windows, or three of other lengths, that carry on are one long window, as far as the forward pass goes.
 fn a_carried_state_continues_the_window(device: &Device) {
     for (config, loss) in [(tokens(), Loss::CrossEntropy), (dense(), Loss::MeanSquared)] {
-        let whole = whole::batch(&mut rng(12), &config, loss, 10, 3);
-        let mut long = trainer(device, &config, plain(loss, FROZEN));
+        let whole = whole::batch(&mut rng(12), &config, loss.clone(), 10, 3);
+        let mut long = trainer(device, &config, plain(loss.clone(), FROZEN));
         long.step(&whole).unwrap();
         let want = state(&mut long);
         let (want_loss, evaluated) = (long.metrics().unwrap()[0].loss, long.evaluate([whole.clone()]).unwrap());
         assert_near("the loss of training and of evaluation", evaluated, want_loss, 1e-6);
         for cuts in [vec![0, 5, 10], vec![0, 3, 8, 10], vec![0, 1, 2, 10], vec![0, 9, 10]] {
             let parts: Vec<Batch> = cuts.windows(2).map(|cut| part(&whole, &config, cut[0]..cut[1])).collect();
-            let mut short = trainer(device, &config, plain(loss, FROZEN));
+            let mut short = trainer(device, &config, plain(loss.clone(), FROZEN));
             parts.iter().for_each(|part| short.step(part).unwrap());
             assert_close(&format!("the last state, cut at {cuts:?}"), &state(&mut short), &want, OTHER_ROWS);
             let steps = parts.iter().map(|part| part.sequences.steps as f64);

@@ -168,7 +168,7 @@ fn a_step_of_hand_computed_operations(device: &Device) {
     // The gradient of h: [6, 6]·[6, 5].
     assert_eq!(counted("matmul", "upstream_l0 ← outputs, parameters"), [2 * 6 * 6 * 5, 4 * (36 + 30 + 30)]);
     // Of 6 logits in 6 rows; logits read and written, targets, mask and loss a row each, the count.
-    assert_eq!(counted("cross entropy", "outputs ← targets, loss_mask"), [4 * 36, 4 * (36 + 36 + 6 + 6 + 6 + 1)]);
+    assert_eq!(counted("cross entropy", "outputs ← targets, loss_weights"), [4 * 36, 4 * (36 + 36 + 6 + 6 + 6 + 1)]);
     // 3 steps of [2, 5]·[5, 20], and 13 for each of 10 units a step. Backwards the last step's goes nowhere: 2
     // products.
     let is_whole = profile.rows.iter().any(|row| row.op == "lstm forward as a whole");

@@ -90,7 +90,7 @@ fn dispatches_share_the_workgroups_of_one() {
     check_cut(&products::gather(&mut random, [70, 33, 5], Gathering::PLAIN), little(1000));
     check_cut(&products::gather_gradient(&mut random, [70, 33, 5], 2, Gathering::PLAIN), little(1500));
     for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
-        check_cut(&training::loss(&mut random, loss, [10, 70], true, 1.0), little(700));
+        check_cut(&training::loss(&mut random, &loss, [10, 70], true, 1.0), little(700));
     }
     check_cut(&training::combine(&mut random, 5000, 3, 1.0, &[]), little(10_000));
     // More shares than workgroups: some are of none.
@@ -151,7 +151,7 @@ fn rows_of_a_loss_that_are_long() {
     let mut random = Random::new(44);
     for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
         for columns in [1 << 14, (1 << 14) + 1, 40_000] {
-            training::loss(&mut random, loss, [3, columns], true, 1.0).check();
+            training::loss(&mut random, &loss, [3, columns], true, 1.0).check();
         }
     }
 }
@@ -223,7 +223,7 @@ fn iterations_are_counted_as_the_adapter_makes_them() {
         Pooling { kind, directions, steps: 64_000, batch: 2, hidden: 3, skipped: 0, spare: 0 },
     ));
     check(states::trace(&mut random, [1, 1, 32_000 * 256], 1, 1.0));
-    check(training::loss(&mut random, Loss::CrossEntropy, [1, 5_500_000], true, 1.0));
+    check(training::loss(&mut random, &Loss::CrossEntropy, [1, 5_500_000], true, 1.0));
 }
 
 /// Sums of ten million equal terms, of which f32 alone loses a tenth.

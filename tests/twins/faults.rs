@@ -327,7 +327,7 @@ fn fault_to_start(op: &mut Op) {
 fn faults_in_training_are_seen() {
     let mut random = Random::new(22);
     for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
-        let case = training::loss(&mut random, loss, [37, 5], true, 2.0);
+        let case = training::loss(&mut random, &loss, [37, 5], true, 2.0);
         seen(&case, fault!(LossGradient, op => op.gradient = false));
     }
     let combine = training::combine(&mut random, 2049, 2, 1.0, &[]);

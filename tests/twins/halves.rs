@@ -164,7 +164,7 @@ fn losses_and_gradients_that_are_scaled() {
     let mut random = Random::new(35);
     for loss in [Loss::CrossEntropy, Loss::MeanSquared] {
         for (sizes, gradient) in [([37, 65], true), ([2, 1], true), ([37, 64], false)] {
-            training::scaled_loss(&mut random, loss, sizes, gradient, 1024.0).check();
+            training::scaled_loss(&mut random, &loss, sizes, gradient, 1024.0).check();
         }
     }
     for flat in [1, 2049] {

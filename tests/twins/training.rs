@@ -8,26 +8,46 @@ use recurrent::recipe::{Clip, Loss, Optimizer};
 
 use crate::case::Case;
 use crate::common::compare::{EXACT, F32_POINTWISE, F32_SUM, Tolerance};
+use crate::common::heads::Targets;
+use crate::common::losses;
 use crate::common::random::Random;
 
-/// The loss of `rows` positions of `width` outputs in ±`bound`. Where a position does not count, outputs are NaN and
-/// the target is nonsense.
-pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient: bool, bound: f64) -> Case {
-    let mut case = Case::new(format!("{loss:?} of {rows}×{width} in ±{bound}, gradient {gradient}"));
-    let mask = random.mask(rows);
-    let counts = |row: usize| mask[row] == 1.0;
-    // The gradient of the cross entropy is a difference of two such parts.
-    let part = Tolerance { least: 1.0 / mask.iter().sum::<f64>(), ..F32_POINTWISE };
+/// The loss of `rows` positions of `width` outputs in ±`bound`, weighed by positions. Where one does not count, outputs
+/// are NaN and the target is nonsense.
+pub fn loss(random: &mut Random, loss: &Loss, sizes: [usize; 2], gradient: bool, bound: f64) -> Case {
+    weighed_loss(random, loss, sizes, (gradient, false), bound)
+}
+
+/// The same, with the numbers of a position weighed each by itself where `each` says so.
+pub fn weighed_loss(
+    random: &mut Random,
+    loss: &Loss,
+    [rows, width]: [usize; 2],
+    (gradient, each): (bool, bool),
+    bound: f64,
+) -> Case {
+    let mut case = Case::new(format!("{loss:?} of {rows}×{width} in ±{bound}, gradient {gradient}, weighed {each}"));
+    let numbers = loss.numbers(width).unwrap();
+    let weighed = if each { numbers } else { 1 };
+    let mask = random.mask(rows * weighed);
+    let weights = random.reals(rows * weighed, 0.5);
+    let weights: Vec<f64> = mask.iter().zip(weights).map(|(m, w)| m * f64::from((1.0 + w) as f32)).collect();
+    let counts = |row: usize| each || weights[row] > 0.0;
+    let divisor = f64::from(weights.iter().sum::<f64>() as f32 / weighed as f32);
+    // Gradients are differences of such parts: of a class by its weight, of a number by how it is scaled.
+    let part = Tolerance { least: 3.0 / divisor, ..F32_POINTWISE };
     let mut y = random.reals(rows * width, bound);
     (0..y.len()).filter(|at| !counts(at / width)).for_each(|at| y[at] = f64::NAN);
-    let targets = if loss == Loss::CrossEntropy {
-        let mut classes = random.ids(rows, width);
-        (0..rows).filter(|&row| !counts(row)).for_each(|row| classes[row] = u32::MAX - row as u32);
-        case.ids("targets", classes)
-    } else {
-        let mut values = random.reals(rows * width, bound);
-        (0..values.len()).filter(|at| !counts(at / width)).for_each(|at| values[at] = f64::NAN);
-        case.real("targets", &[rows, width], values)
+    let targets = match losses::targets(random, loss, [rows, width], bound) {
+        Targets::Classes(mut classes) => {
+            (0..rows).filter(|&row| !counts(row)).for_each(|row| classes[row] = u32::MAX - row as u32);
+            case.ids("targets", classes)
+        }
+        Targets::Values(mut values) => {
+            let is_left_out = |at: &usize| weights[if each { *at } else { at / numbers }] == 0.0;
+            (0..values.len()).filter(is_left_out).for_each(|at| values[at] = f64::NAN);
+            case.real("targets", &[rows, numbers], values)
+        }
     };
     let (before, after) = (3, 70);
     let mut all = vec![f64::NAN; before + y.len() + after];
@@ -38,15 +58,19 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
         (0..rows).filter(|&r| gradient || counts(r)).map(|r| (row(r), if gradient { part } else { EXACT })).collect();
     let tensor = case.in_out("outputs", &[all.len()], all, assigned);
     let outputs = View::new(tensor, before, rows, width);
-    let positions = StepParams { positions: mask.iter().sum(), ..StepParams::default().map(|_: f64| f64::NAN) };
-    let step_params = case.real("step_params", &[StepParams::LEN], positions.elements().to_vec());
-    let mask = case.real("mask", &[rows], mask);
+    let divisor = StepParams { divisor, ..StepParams::default().map(|_: f64| f64::NAN) };
+    let step_params = case.real("step_params", &[StepParams::LEN], divisor.elements().to_vec());
+    let shape = if each { vec![rows, numbers] } else { vec![rows] };
+    let loss_weights = case.real("loss_weights", &shape, weights);
+    let settings = (0..loss.setting_count(width)).map(|at| f64::from(loss.setting(at) as f32)).collect::<Vec<_>>();
+    let settings = (!settings.is_empty()).then(|| case.real("settings", &[settings.len()], settings));
     let row_loss = case.out("row_loss", &[rows], std::iter::once(0..rows), F32_SUM);
     case.with(Op::LossGradient(LossGradient {
-        loss,
+        loss: loss.kind(),
         outputs,
         targets,
-        loss_mask: mask,
+        loss_weights,
+        settings,
         step_params,
         row_loss,
         gradient,
@@ -55,7 +79,7 @@ pub fn loss(random: &mut Random, loss: Loss, [rows, width]: [usize; 2], gradient
 }
 
 /// The same with the gradient multiplied by `scale`.
-pub fn scaled_loss(random: &mut Random, of: Loss, sizes: [usize; 2], gradient: bool, scale: f64) -> Case {
+pub fn scaled_loss(random: &mut Random, of: &Loss, sizes: [usize; 2], gradient: bool, scale: f64) -> Case {
     let mut case = loss(random, of, sizes, gradient, 4.0);
     let scale = LossScale { factor: scale, inverse: f64::NAN, finite_steps: f64::NAN };
     let loss_scale = case.real("loss_scale", &[LossScale::LEN], scale.elements().to_vec());

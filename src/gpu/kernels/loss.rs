@@ -1,4 +1,4 @@
-//! `loss.wgsl` with a loss's functions appended: each position's part of the mean loss, and its gradient in place.
+//! `loss.wgsl` with a loss's function appended: each position's part of the mean loss, and its gradient in place.
 //!
 //! The contract: all have the same bindings and parameters, so a loss is a choice of kernel.
 
@@ -7,47 +7,69 @@ use super::{
     launch::{check_len, contiguous_offset, dispatch, params, read, shader, to_u32, with_constants, write},
 };
 use crate::error::Result;
-use crate::plan::{LossGradient, LossScale, Plan, StepParams};
-use crate::recipe::{Loss, TargetKind, losses};
+use crate::plan::{LossGradient, LossKind, LossScale, Plan, StepParams};
+use crate::recipe::{TargetKind, losses};
 
-params!(Params { rows: u32, columns: u32, outputs_offset: u32, with_gradient: u32, has_loss_scale: u32, zero: u32 });
+params!(Params {
+    rows: u32,
+    columns: u32,
+    outputs_offset: u32,
+    with_gradient: u32,
+    has_loss_scale: u32,
+    numbers: u32,
+    weighs_numbers: u32,
+    zero: u32,
+});
 
 const BINDINGS: &[Binding] = &[
     write("outputs"),
     read("targets"),
-    read("loss_mask"),
+    read("loss_weights"),
     read("step_params").record(StepParams::RECORD),
     read("loss_scale").record(LossScale::RECORD),
+    read("loss_settings"),
     write("row_loss"),
 ];
 
+/// The kernel of a loss, from the file that it is called as and what else is appended to the driver.
+macro_rules! kernel {
+    ($loss:ident $($more:literal)?) => {
+        #[allow(non_upper_case_globals, reason = "it is called as the file of the loss")]
+        static $loss: Kernel = Kernel::new::<Params>(
+            stringify!($loss),
+            &[
+                shader!("loss.wgsl"),
+                $(shader!($more),)?
+                shader!(concat!(stringify!($loss), ".wgsl")),
+                shader!("softplus.wgsl"),
+                shader!("gamma.wgsl"),
+                shader!("records.wgsl"),
+                shader!("carry.wgsl"),
+                shader!("reduce.wgsl"),
+                shader!("math.wgsl"),
+            ],
+            BINDINGS,
+        )
+        .workgroup([64, 1, 1])
+        .constants(&["THREADS"]);
+    };
+}
+
 macro_rules! kernels {
-    ($($loss:ident: $pattern:pat,)*) => {
-        $(
-            #[allow(non_upper_case_globals, reason = "it is called as the file of the loss")]
-            static $loss: Kernel = Kernel::new::<Params>(
-                stringify!($loss),
-                &[
-                    shader!("loss.wgsl"),
-                    shader!(concat!(stringify!($loss), ".wgsl")),
-                    shader!("records.wgsl"),
-                    shader!("carry.wgsl"),
-                    shader!("reduce.wgsl"),
-                    shader!("math.wgsl"),
-                ],
-                BINDINGS,
-            )
-            .workgroup([64, 1, 1])
-            .constants(&["THREADS"]);
-        )*
+    (elements { $($element:ident: $of_element:ident,)* } rows { $($row:ident: $of_row:ident,)* }) => {
+        $(kernel!($element "elements.wgsl");)*
+        $(kernel!($row);)*
 
         /// Every loss's.
         pub(super) fn kernels() -> impl Iterator<Item = &'static Kernel> {
-            [$(&$loss),*].into_iter()
+            [$(&$element,)* $(&$row),*].into_iter()
         }
 
-        fn kernel(loss: Loss) -> &'static Kernel {
-            match loss { $($pattern => &$loss,)* }
+        fn kernel(loss: LossKind) -> &'static Kernel {
+            match loss {
+                $(LossKind::$of_element => &$element,)*
+                $(LossKind::$of_row => &$row,)*
+            }
         }
     };
 }
@@ -55,11 +77,12 @@ losses!(kernels);
 
 pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
     let (rows, columns) = (op.outputs.rows, op.outputs.cols);
-    match op.loss.targets() {
+    let (numbers, weighs_numbers) = (op.numbers(plan), op.is_elementwise(plan));
+    match op.loss.record().targets {
         TargetKind::Classes => check_len(plan, op.targets, &[rows])?,
-        TargetKind::Values => check_len(plan, op.targets, &[rows, columns])?,
+        TargetKind::Values => check_len(plan, op.targets, &[rows, numbers])?,
     }
-    check_len(plan, op.loss_mask, &[rows])?;
+    check_len(plan, op.loss_weights, &[rows, if weighs_numbers { numbers } else { 1 }])?;
     check_len(plan, op.step_params, &[StepParams::LEN])?;
     check_len(plan, op.row_loss, &[rows])?;
     op.loss_scale.map_or(Ok(()), |loss_scale| check_len(plan, loss_scale, &[LossScale::LEN]))?;
@@ -69,11 +92,14 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
         outputs_offset: contiguous_offset(plan, "outputs", &op.outputs, [rows, columns])?,
         with_gradient: u32::from(op.gradient),
         has_loss_scale: u32::from(op.loss_scale.is_some()),
+        numbers: to_u32(numbers)?,
+        weighs_numbers: u32::from(weighs_numbers),
         zero: 0,
     };
-    // Something must be bound where nothing is scaled.
-    let loss_scale = op.loss_scale.unwrap_or(op.step_params);
-    let tensors = vec![op.outputs.tensor, op.targets, op.loss_mask, op.step_params, loss_scale, op.row_loss];
+    // Something must be bound where nothing is scaled or set.
+    let [loss_scale, settings] = [op.loss_scale, op.settings].map(|tensor| tensor.unwrap_or(op.step_params));
+    let (outputs, weights) = (op.outputs.tensor, op.loss_weights);
+    let tensors = vec![outputs, op.targets, weights, op.step_params, loss_scale, settings, op.row_loss];
     let command = dispatch(plan, kernel(op.loss), tensors, &params, rows as u64, 1)?;
     Ok(with_constants(command, &[to_u32(op.threads())?]))
 }

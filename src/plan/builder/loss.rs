@@ -24,28 +24,50 @@ impl Builder<'_> {
         // own.
         let lifetime = if gradient { Lifetime::Shared } else { Lifetime::Scratch };
         let metrics = self.real("metrics", &metrics_shape(self.config), lifetime)?;
-        let mut losses = vec![self.loss("", recipe.loss, forward.outputs, metrics, gradient)?];
+        let mut losses = vec![self.loss("", &recipe.loss, forward.outputs, metrics, gradient)?];
         for head in &forward.shared.heads {
             let Some(loss) = recipe.head(&head.name) else { unreachable!("a recipe that was checked") };
-            losses.push(self.loss(&format!(".{}", head.name), loss.loss, head.outputs, metrics, gradient)?);
+            losses.push(self.loss(&format!(".{}", head.name), &loss.loss, head.outputs, metrics, gradient)?);
         }
         Ok(losses)
     }
 
     /// A loss, the names of whose tensors end so.
-    fn loss(&mut self, suffix: &str, loss: Loss, outputs: View, metrics: TensorId, gradient: bool) -> Result<RowLoss> {
+    fn loss(&mut self, suffix: &str, loss: &Loss, outputs: View, metrics: TensorId, gradient: bool) -> Result<RowLoss> {
         let name = |what: &str| format!("{what}{suffix}");
+        let (kind, rows) = (loss.kind(), outputs.rows);
+        let mut weights = vec![rows];
         let targets = match loss.targets() {
-            TargetKind::Classes => self.id(&name("targets"), &[outputs.rows])?,
-            TargetKind::Values => self.real(&name("targets"), &[outputs.rows, outputs.cols], Lifetime::Input)?,
+            TargetKind::Classes => self.id(&name("targets"), &[rows])?,
+            TargetKind::Values => {
+                let numbers = loss.numbers(outputs.cols)?;
+                if self.elementwise && kind.record().elementwise {
+                    weights.push(numbers);
+                }
+                self.real(&name("targets"), &[rows, numbers], Lifetime::Input)?
+            }
         };
-        let loss_mask = self.real(&name("loss_mask"), &[outputs.rows], Lifetime::Input)?;
+        let loss_weights = self.real(&name("loss_weights"), &weights, Lifetime::Input)?;
+        let settings = match loss.setting_count(outputs.cols) {
+            0 => None,
+            count => Some(self.real(&name("loss_settings"), &[count], Lifetime::Input)?),
+        };
         let step_params = self.real(&name("step_params"), &[StepParams::LEN], Lifetime::Input)?;
         let row_loss = self.real(&name("row_loss"), &[outputs.rows], Lifetime::Transient)?;
         let loss_scale = self.loss_scale;
-        let op = LossGradient { loss, outputs, targets, loss_mask, step_params, row_loss, gradient, loss_scale };
+        let op = LossGradient {
+            loss: kind,
+            outputs,
+            targets,
+            loss_weights,
+            settings,
+            step_params,
+            row_loss,
+            gradient,
+            loss_scale,
+        };
         self.plan.push(Phase::Loss, Op::LossGradient(op));
-        Ok(RowLoss { inputs: LossTensors { targets, loss_mask, step_params, metrics }, row_loss })
+        Ok(RowLoss { inputs: LossTensors { targets, loss_weights, settings, step_params, metrics }, row_loss })
     }
 
     /// The metrics of the losses and of the gradient, where there is one: its parts and how it is clipped.

@@ -23,6 +23,7 @@ mod tensors;
 
 use super::{
     CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, Purpose, Target, TensorId, View,
+    WindowForm,
 };
 use crate::error::Result;
 use crate::model::{Config, Layer, Layout, StateShape};
@@ -49,6 +50,8 @@ struct Builder<'a> {
     segment: usize,
     /// T·B.
     rows: usize,
+    /// Whether the numbers that a position is compared with are weighed each by itself.
+    elementwise: bool,
     /// Which states the network has.
     state_shape: StateShape,
     is_training: bool,
@@ -82,10 +85,10 @@ pub(super) fn build(
     config: &Config,
     layout: &Layout,
     purpose: Purpose<'_>,
-    steps: usize,
-    batch: usize,
+    form: WindowForm,
     target: &Target,
 ) -> Result<(Plan, PlanTensors)> {
+    let WindowForm { steps, batch, elementwise } = form;
     let mut plan = Plan::empty().within(target.bounds);
     let storage_dtype = storage_dtype(target);
     let (training, rows) = match purpose {
@@ -128,6 +131,7 @@ pub(super) fn build(
         batch,
         segment,
         rows: steps.saturating_mul(batch),
+        elementwise,
         state_shape: StateShape::new(config),
         is_training,
         lengths: parameters,

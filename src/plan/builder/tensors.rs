@@ -68,17 +68,19 @@ pub struct UpdatedTable {
 pub struct HeadTensors {
     /// `[R, O]`, of the plan's `outputs`.
     pub outputs: View,
-    /// The inputs of its loss, whose `positions` are divided by its weight.
+    /// The inputs of its loss, whose `divisor` is divided by its weight.
     pub loss: Option<LossTensors>,
 }
 
 /// The inputs of a loss and its result.
 #[derive(Clone, Copy, Debug)]
 pub struct LossTensors {
-    /// `[R]` class ids or `[R, O]` numbers.
+    /// `[R]` class ids or `[R, N]` numbers.
     pub targets: TensorId,
-    /// `[R]`, 0 or 1.
-    pub loss_mask: TensorId,
+    /// `[R]`, or `[R, N]` where numbers are weighed each by itself; 0 of what does not count.
+    pub loss_weights: TensorId,
+    /// What the loss's function is set to, where it has settings.
+    pub settings: Option<TensorId>,
     /// [`StepParams`](crate::plan::StepParams).
     pub step_params: TensorId,
     /// `[METRICS_SLOTS]` of [`MetricsRow`](crate::plan::MetricsRow); where the network has heads, of the sum of all

@@ -3,19 +3,24 @@
 use super::{Operand, Operation};
 use crate::plan::walk::{REDUCE, Walk};
 use crate::plan::{Plan, TensorId, View};
-use crate::recipe::Loss;
+use crate::recipe::TargetKind;
 
-/// The loss of R positions and its gradient; a position counts where its mask is 1.
+pub use crate::recipe::LossKind;
+
+/// The loss of R positions and its gradient; a position counts unless its weight is 0, and so does each of its numbers
+/// where these are weighed.
 #[derive(Clone, Debug)]
 pub struct LossGradient {
-    /// Which loss.
-    pub loss: Loss,
+    /// Which function.
+    pub loss: LossKind,
     /// `[R, O]`, read; where `gradient` is set, overwritten by the gradient of the mean loss.
     pub outputs: View,
-    /// `[R]` class ids or `[R, O]` numbers.
+    /// `[R]` class ids or `[R, N]` numbers.
     pub targets: TensorId,
-    /// `[R]`, 0 or 1.
-    pub loss_mask: TensorId,
+    /// `[R]` or `[R, N]`, at least 0.
+    pub loss_weights: TensorId,
+    /// What the function is set to, where it has settings; [`LossKind`] says what they are.
+    pub settings: Option<TensorId>,
     /// [`StepParams`](crate::plan::StepParams).
     pub step_params: TensorId,
     /// `[R]`, written: each position's part of the mean loss.
@@ -30,6 +35,19 @@ impl LossGradient {
     /// How many threads share a row on a GPU.
     pub(crate) fn threads(&self) -> usize {
         if self.outputs.cols <= 1 << 14 { 64 } else { 256 }
+    }
+
+    /// N: how many numbers a position is compared with; 1 of a class.
+    pub(crate) fn numbers(&self, plan: &Plan) -> usize {
+        match self.loss.record().targets {
+            TargetKind::Classes => 1,
+            TargetKind::Values => plan.get(self.targets).len() / self.outputs.rows,
+        }
+    }
+
+    /// Whether numbers are weighed each by itself.
+    pub(crate) fn is_elementwise(&self, plan: &Plan) -> bool {
+        plan.get(self.loss_weights).len() > self.outputs.rows
     }
 }
 
@@ -49,21 +67,37 @@ impl Operation for LossGradient {
             first,
             second,
             Operand::read((plan, self.targets)),
-            Operand::read((plan, self.loss_mask)),
+            Operand::read((plan, self.loss_weights)),
             Operand::read((self.step_params, 1)),
         ];
-        operands.into_iter().chain(self.loss_scale.map(|scale| Operand::read((scale, 1)))).collect()
+        let settings = self.settings.map(|settings| Operand::read((plan, settings)));
+        operands.into_iter().chain(settings).chain(self.loss_scale.map(|scale| Operand::read((scale, 1)))).collect()
     }
 
     fn flops(&self, _: &Plan) -> u64 {
-        // y − max, exp, sum, and the gradient's division; or error, square, sum, and the gradient's product.
-        let each = 3 + u64::from(self.gradient) + u64::from(self.gradient && self.loss_scale.is_some());
+        let [loss, gradient] = self.loss.record().flops;
+        let scaled = u64::from(self.gradient && self.loss_scale.is_some());
+        let each = loss + if self.gradient { gradient } else { 0 } + scaled;
         each * self.outputs.len() as u64
     }
 
-    fn walk(&self, _: &Plan) -> Walk {
-        let rounds = self.outputs.cols.div_ceil(self.threads()) as u64;
-        Walk::once(self.loss.record().passes * rounds + 2 * REDUCE)
+    fn walk(&self, plan: &Plan) -> Walk {
+        let (columns, numbers) = (self.outputs.cols, self.numbers(plan));
+        let rounds = |of: usize| of.div_ceil(self.threads()) as u64;
+        let iterations = match self.loss {
+            // Of each number, its parameters twice, and the recurrences of Γ.
+            LossKind::StudentT => rounds(numbers) * (2 * 4 + 9),
+            LossKind::NegativeBinomial => rounds(numbers) * (2 * 3 + 2 * 9),
+            LossKind::Quantiles => rounds(numbers) * 2 * (columns / numbers + 1) as u64,
+            LossKind::GaussianMixture => {
+                let components = columns / (1 + 2 * numbers);
+                rounds(components) * (5 + 4 * (numbers as u64 + 1))
+            }
+            kind if kind.record().elementwise => rounds(numbers) * 2 * (columns / numbers + 1) as u64,
+            // Over the outputs for their maximum, their sums and their gradient.
+            _ => 3 * rounds(columns),
+        };
+        Walk::once(iterations + 4 * REDUCE)
     }
 }
 

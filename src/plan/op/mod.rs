@@ -18,7 +18,7 @@ mod update;
 pub use activation::{Activate, ActivateGradient};
 pub use dropout::{DropoutDraw, DropoutMask, MaskSlices};
 pub use join::{JoinDirections, JoinGradient};
-pub use loss::{LossGradient, Sum};
+pub use loss::{LossGradient, LossKind, Sum};
 pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, TableGradient, TableRows, Transpose, WeightGradient};

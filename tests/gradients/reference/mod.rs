@@ -189,7 +189,7 @@ fn function(activation: Activation, x: Number<'_>) -> Number<'_> {
 }
 
 /// −ln softmax(y)\[target\], or the mean of (y − target)² over the outputs, at position `r`.
-fn loss<'a>(kind: Loss, tape: &'a Tape, y: &[Number<'a>], targets: &Targets, r: usize) -> Number<'a> {
+fn loss<'a>(kind: &Loss, tape: &'a Tape, y: &[Number<'a>], targets: &Targets, r: usize) -> Number<'a> {
     let sum = |terms: Vec<Number<'a>>| terms.into_iter().reduce(|a, b| a + b).unwrap();
     match (kind, targets) {
         (Loss::CrossEntropy, Targets::Classes(classes)) => {
@@ -208,7 +208,7 @@ fn read_rows<'a>(
     tape: &'a Tape,
     rows: &[Vec<Number<'a>>],
     (v, bias, outputs): (&[Number<'a>], &[Number<'a>], usize),
-    (kind, (targets, mask)): (Loss, (&Targets, &[f64])),
+    (kind, (targets, mask)): (&Loss, (&Targets, &[f64])),
     (b, batch): (usize, usize),
     to: &mut [f64],
 ) -> Number<'a> {
@@ -235,7 +235,7 @@ fn input<'a>(tape: &'a Tape, config: &Config, window: &Window, t: usize, b: usiz
 
 /// What a network of these parameters, flat, makes of a window: in training with what zoneout drew, else, where there
 /// is nothing, with its rates.
-pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, draws: &Draws) -> Results {
+pub fn run(config: &Config, kind: &Loss, parameters: &[f64], window: &Window, draws: &Draws) -> Results {
     let (layout, tape) = (Layout::new(config).unwrap(), Tape::default());
     let (batch, outputs) = (window.batch, config.outputs);
     let labels = config.label_count(BatchShape { steps: window.steps, batch_size: batch });
@@ -421,7 +421,7 @@ pub fn run(config: &Config, kind: Loss, parameters: &[f64], window: &Window, dra
                     let to = &mut results.outputs[begins[number]..begins[number + 1]];
                     let labels = (&labels.targets, labels.mask.as_slice());
                     totals[number + 1] =
-                        totals[number + 1] + read_rows(&tape, &rows, read, (kind, labels), (b, batch), to);
+                        totals[number + 1] + read_rows(&tape, &rows, read, (&kind, labels), (b, batch), to);
                 }
             }
         }
