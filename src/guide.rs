@@ -26,6 +26,9 @@ pub mod long_sequences {}
 #[doc = include_str!("../docs/losses.md")]
 pub mod losses {}
 
+#[doc = include_str!("../docs/metrics.md")]
+pub mod metrics {}
+
 #[doc = include_str!("../docs/networks.md")]
 pub mod networks {}
 

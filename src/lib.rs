@@ -68,6 +68,7 @@
 //! |---|---|
 //! | Which networks can be said, and how? | [`guide::networks`] |
 //! | How does my data get in? | [`guide::data`] |
+//! | How good is a trained network? | [`guide::metrics`] |
 //! | How do long sequences, unequal lengths and large batches fit? | [`guide::long_sequences`] |
 //! | Which GPU is taken, and why? | [`guide::devices`] |
 //! | Does it get smaller in half precision? | [`guide::half_precision`] |
@@ -94,6 +95,7 @@ pub mod formats;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod guide;
+pub mod metrics;
 pub mod model;
 mod plan;
 pub mod predict;

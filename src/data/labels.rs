@@ -126,12 +126,46 @@ impl Batch {
     /// How many positions of a batch that [`Batch::check`] passes count in the loss of the network's own read-out:
     /// those that are no padding and of which the mask and the weights, if there are any, leave something.
     pub fn count(&self, config: &Config) -> usize {
-        let read_out = config.read_out();
-        let Some(labels) = self.labels(read_out) else { return 0 };
-        let rows = read_out.rows.count(self.sequences.shape());
-        let numbers = labels.weighed(rows);
-        let counts = |r: &usize| (0..numbers).any(|n| labels.weight(rows, numbers, (*r, n)) > 0.0);
-        (0..rows).filter(|r| self.is_valid(read_out, *r) && counts(r)).count()
+        self.counting(config.read_out()).filter(|counts| *counts).count()
+    }
+
+    /// `[R]`: whether anything of each position of a read-out counts.
+    fn counting<'a>(&'a self, read_out: ReadOut<'a>) -> impl Iterator<Item = bool> + 'a {
+        let (labels, rows) = (self.labels(read_out), read_out.rows.count(self.sequences.shape()));
+        let numbers = labels.map_or(1, |labels| labels.weighed(rows));
+        let is_left = move |r| {
+            let weight = |n| labels.map_or(0.0, |labels| labels.weight(rows, numbers, (r, n)));
+            (0..numbers).any(|n| weight(n) > 0.0)
+        };
+        (0..rows).map(move |r| self.is_valid(read_out, r) && is_left(r))
+    }
+
+    /// Returns which rows `[R]` count in the loss of the network's own read-out: those that are no padding and of which
+    /// the mask and the weights, if there are any, leave something. [`metrics`](crate::metrics) take it as their mask.
+    ///
+    /// ```
+    /// use recurrent::{Batch, BatchShape, Config, InputKind};
+    /// let shape = BatchShape { steps: 2, batch_size: 2 };
+    /// let batch = Batch::tokens(shape, vec![0; 4], vec![0; 4]).with_lengths(vec![2, 1]);
+    /// assert_eq!(batch.counted(&Config::gru(InputKind::Tokens(3), 4, 3)), [true, true, true, false]);
+    /// ```
+    pub fn counted(&self, config: &Config) -> Vec<bool> {
+        self.counting(config.read_out()).collect()
+    }
+
+    /// The same of a head, `None` where the network has none of that name.
+    ///
+    /// ```
+    /// use recurrent::{Batch, BatchShape, Config, HeadTargets, InputKind, Pool, Recurrent};
+    /// let tagger = Config::new(InputKind::Tokens(3)).layer(Recurrent::gru(4)).head("tags", 2);
+    /// let config = tagger.pool(Pool::Last).outputs(5);
+    /// let batch = Batch::tokens(BatchShape { steps: 2, batch_size: 1 }, vec![0, 1], vec![4]);
+    /// let batch = batch.with_head(HeadTargets::new("tags", vec![0u32, 1]).with_loss_mask(vec![false, true]));
+    /// assert_eq!(batch.counted_of_head(&config, "tags"), Some(vec![false, true]));
+    /// ```
+    pub fn counted_of_head(&self, config: &Config, name: &str) -> Option<Vec<bool>> {
+        let head = config.read_outs().find(|read_out| read_out.name == Some(name))?;
+        Some(self.counting(head).collect())
     }
 
     /// Whether the numbers of a position are masked or weighed each by itself, of any read-out.

@@ -442,7 +442,7 @@ fn id_out_of_range(id: u32, allowed: usize, of: &str, place: &str) -> Error {
     Error::Data(format!("{place} is id {id}, but the model has {allowed} {of}, counted from 0"))
 }
 
-fn check_len(argument: impl Display, shape: &[usize], given: usize) -> Result<()> {
+pub(crate) fn check_len(argument: impl Display, shape: &[usize], given: usize) -> Result<()> {
     // An overflowing product is the length of nothing.
     let expected = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if expected == Some(given) { Ok(()) } else { Err(Error::shape(&argument.to_string(), shape, &[given])) }

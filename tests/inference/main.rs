@@ -1,4 +1,4 @@
-//! Inference: whole sequences by a predictor, and step by step by a stream.
+//! Inference: whole sequences by a predictor, step by step by a stream, and what is measured of them.
 //!
 //! The contract: both say the same, on the CPU and on the GPU, whatever the lengths, the directions and the start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -7,5 +7,6 @@
 mod common;
 
 mod heads;
+mod metrics;
 mod predict;
 mod stream;
