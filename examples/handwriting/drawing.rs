@@ -3,8 +3,8 @@
 //! The contract: a stroke begins at its dot; what was read wrongly says what it is.
 
 use plotters::prelude::*;
+use recurrent::metrics::ConfusionMatrix;
 use recurrent_examples::{
-    classes::Confusion,
     fit::History,
     gallery::gallery,
     readers::strokes::Stroke,
@@ -14,7 +14,7 @@ use recurrent_examples::{
 /// Strokes in a row, and rows.
 const SHOWN: (usize, usize) = (13, 2);
 
-pub fn draw(area: &Area, history: &History, confusion: &Confusion, test: &[Stroke], said: &[usize]) -> Drawn {
+pub fn draw(area: &Area, history: &History, confusion: &ConfusionMatrix, test: &[Stroke], said: &[usize]) -> Drawn {
     let judged = test.iter().zip(said).map(|(stroke, said)| (stroke, stroke.digit, *said)).collect();
     gallery(area, (history, confusion), judged, SHOWN, |cell, (stroke, is, said), colour| {
         let text = if is == said { format!("{said}") } else { format!("{said}? is {is}") };

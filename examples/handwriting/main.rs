@@ -18,9 +18,7 @@ use anyhow::Result;
 use clap::Parser;
 use recurrent::{Directions, InputKind, Inputs, Loss, Model, Pool, data::Example};
 use recurrent_examples::{
-    batches,
-    classes::{self, Confusion},
-    device, fit,
+    batches, classes, device, fit,
     options::{self, Options},
     program,
     readers::strokes::{self, FEATURES, Parts, Stroke},
@@ -99,7 +97,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
 
     let inputs: Vec<Inputs> = test.iter().map(Stroke::inputs).collect();
     let said = classes::judged(&device, &best, &inputs)?;
-    let confusion = Confusion::new(0..10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()));
+    let confusion = classes::confusion(0..10, test.iter().map(|stroke| stroke.digit).zip(said.iter().copied()))?;
     svg::write(&options.plot, (1180, 760), &format!("handwriting: {name}"), |area| {
         drawing::draw(area, &history, &confusion, &test, &said)
     })?;

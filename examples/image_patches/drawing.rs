@@ -3,8 +3,8 @@
 //! The contract: an image is drawn pixel by pixel; what was read wrongly says what it is.
 
 use plotters::prelude::*;
+use recurrent::metrics::ConfusionMatrix;
 use recurrent_examples::{
-    classes::Confusion,
     fit::History,
     gallery::{Judged, gallery},
     readers::idx::Images,
@@ -18,7 +18,7 @@ const SHOWN: (usize, usize) = (13, 2);
 pub fn draw(
     area: &Area,
     history: &History,
-    confusion: &Confusion,
+    confusion: &ConfusionMatrix,
     images: &Images,
     judged: Vec<Judged<usize>>,
 ) -> Drawn {

@@ -22,9 +22,7 @@ use recurrent::{
     data::{Example, patches},
 };
 use recurrent_examples::{
-    batches,
-    classes::{self, Confusion},
-    device, fit,
+    batches, classes, device, fit,
     options::{self, Options},
     program,
     readers::idx::{self, Images},
@@ -185,7 +183,7 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
     let inputs: Vec<Inputs> = test.iter().map(|&at| all[at].inputs.clone()).collect();
     let said = classes::judged(&device, &best, &inputs)?;
     let pairs = test.iter().map(|&at| classes[at]).zip(said.iter().copied());
-    let confusion = Confusion::new(&prepared.labels, pairs);
+    let confusion = classes::confusion(&prepared.labels, pairs)?;
     let label = |class: usize| usize::from(prepared.labels[class]);
     let judged = test.iter().zip(said).map(|(&at, said)| (at, label(classes[at]), label(said))).collect();
     svg::write(&options.plot, (1180, 760), &format!("image_patches: {name}"), |area| {

@@ -3,8 +3,8 @@
 //! The contract: time goes to the right and pitch upwards; what was heard wrongly says which recording it is.
 
 use plotters::prelude::*;
+use recurrent::metrics::ConfusionMatrix;
 use recurrent_examples::{
-    classes::Confusion,
     fit::History,
     gallery::{Judged, gallery},
     svg::{Area, Drawn, FONT, INK},
@@ -21,7 +21,7 @@ const SHADES: f32 = 8.0;
 /// The name and the scaled frames of a word.
 pub type Word<'a> = (&'a str, &'a [f32]);
 
-pub fn draw(area: &Area, history: &History, confusion: &Confusion, judged: Vec<Judged<Word>>) -> Drawn {
+pub fn draw(area: &Area, history: &History, confusion: &ConfusionMatrix, judged: Vec<Judged<Word>>) -> Drawn {
     gallery(area, (history, confusion), judged, SHOWN, |cell, ((name, frames), is, said), colour| {
         let text = if is == said { (*name).to_owned() } else { format!("{said}? {name}") };
         cell.draw_text(&text, &(FONT, 13).into_font().color(colour), (6, 2))?;

@@ -23,9 +23,7 @@ use recurrent::{
     data::{Buckets, Example, StandardScaler},
 };
 use recurrent_examples::{
-    batches,
-    classes::{self, Confusion},
-    device, fit,
+    batches, classes, device, fit,
     options::{self, Options},
     program,
     readers::sound::{self, Parts, Recording},
@@ -120,7 +118,7 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
 
     let inputs: Vec<Inputs> = tested.iter().cloned().map(Inputs::Dense).collect();
     let said = classes::judged(&device, &best, &inputs)?;
-    let confusion = Confusion::new(0..10, test.iter().map(|word| word.digit).zip(said.iter().copied()));
+    let confusion = classes::confusion(0..10, test.iter().map(|word| word.digit).zip(said.iter().copied()))?;
     let judged = test.iter().zip(&tested).zip(said);
     let judged = judged.map(|((word, frames), said)| ((word.name.as_str(), &frames[..]), word.digit, said)).collect();
     svg::write(&options.plot, (1180, 760), &format!("speech: {name}"), |area| {

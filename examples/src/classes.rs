@@ -1,12 +1,9 @@
 //! Classification: what a network says of examples, and the confusion matrix of it.
 //!
-//! The contract: rows of the matrix are what is true, columns what was said, and every example counts once; the last
-//! that is said is the test's result.
-
-use std::fmt;
+//! The contract: every example counts once; the last that is said is the test's result.
 
 use anyhow::Result;
-use recurrent::{Device, Inputs, Model, Predictor, Sequences};
+use recurrent::{Device, Inputs, Model, Predictor, Sequences, metrics::ConfusionMatrix};
 use serde_json::json;
 
 use crate::{fit::History, options::Options, report::Report};
@@ -31,8 +28,14 @@ pub fn judged(device: &Device, model: &Model, inputs: &[Inputs]) -> Result<Vec<u
 }
 
 /// Says how the test of a training ended, of so many of `what`: "images".
-pub fn tell(confusion: &Confusion, what: &str, history: &History, options: &Options, report: &Report) -> Result<()> {
-    let (accuracy, total, seconds) = (confusion.accuracy(), confusion.total(), history.seconds);
+pub fn tell(
+    confusion: &ConfusionMatrix,
+    what: &str,
+    history: &History,
+    options: &Options,
+    report: &Report,
+) -> Result<()> {
+    let (accuracy, total, seconds) = (confusion.accuracy().unwrap_or(f64::NAN), confusion.count(), history.seconds);
     report.line(&format!("\n{confusion}\n"))?;
     report.line(&format!(
         "test: {:.2} % of {total} {what} are told rightly, after {seconds:.0} s of training; saved in {}, drawn in {}",
@@ -49,59 +52,16 @@ pub fn likeliest(probabilities: &[f64]) -> usize {
     best.map_or(0, |(class, _)| class)
 }
 
-/// How often each class was taken for each.
-pub struct Confusion {
-    /// What the classes are called.
-    pub names: Vec<String>,
-    /// `[is, said]`.
-    pub counts: Vec<Vec<usize>>,
-}
-
-impl Confusion {
-    /// Counts pairs of what is true and what was said.
-    pub fn new(
-        names: impl IntoIterator<Item = impl ToString>,
-        pairs: impl IntoIterator<Item = (usize, usize)>,
-    ) -> Self {
-        let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
-        let mut counts = vec![vec![0; names.len()]; names.len()];
-        for (is, said) in pairs {
-            counts[is][said] += 1;
-        }
-        Confusion { names, counts }
-    }
-
-    /// Returns how many examples were judged.
-    pub fn total(&self) -> usize {
-        self.counts.iter().flatten().sum()
-    }
-
-    /// Returns how many of them rightly.
-    pub fn right(&self) -> usize {
-        (0..self.counts.len()).map(|class| self.counts[class][class]).sum()
-    }
-
-    /// Returns the share that was right.
-    pub fn accuracy(&self) -> f64 {
-        self.right() as f64 / self.total() as f64
-    }
-}
-
-impl fmt::Display for Confusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names and counts of four characters have room in any case.
-        let longest = self.names.iter().map(|name| name.chars().count()).fold(4, usize::max);
-        let (width, first) = (longest + 1, 9.max(longest));
-        write!(f, "{:>first$}", "is \\ said")?;
-        self.names.iter().try_for_each(|name| write!(f, "{name:>width$}"))?;
-        for (name, row) in self.names.iter().zip(&self.counts) {
-            write!(f, "\n{name:>first$}")?;
-            for count in row {
-                if *count == 0 { write!(f, "{:>width$}", "·")? } else { write!(f, "{count:>width$}")? }
-            }
-        }
-        Ok(())
-    }
+/// Counts pairs of what is true and what was said, by the places of the classes among the names.
+pub fn confusion(
+    names: impl IntoIterator<Item = impl ToString>,
+    pairs: impl IntoIterator<Item = (usize, usize)>,
+) -> Result<ConfusionMatrix> {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    let mut confusion = ConfusionMatrix::new(names.len())?.with_names(names)?;
+    let (is, said): (Vec<u32>, Vec<u32>) = pairs.into_iter().map(|(is, said)| (is as u32, said as u32)).unzip();
+    confusion.add(&is, &said, None)?;
+    Ok(confusion)
 }
 
 /// Returns the probabilities that a network's outputs, of one row, stand for.

@@ -7,11 +7,9 @@ use plotters::{
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
+use recurrent::metrics::ConfusionMatrix;
 
-use crate::{
-    classes::Confusion,
-    svg::{Area, Drawn, FONT, HELD, INK},
-};
+use crate::svg::{Area, Drawn, FONT, HELD, INK};
 
 /// Letters of a name that are drawn.
 const LONGEST: usize = 12;
@@ -19,10 +17,10 @@ const LONGEST: usize = 12;
 pub const RIGHT: RGBColor = RGBColor(0x2f, 0x6f, 0xb0);
 
 /// Draws the matrix as large as the area has room for.
-pub fn draw(area: &Area, confusion: &Confusion) -> Drawn {
-    let classes = confusion.counts.len() as i32;
+pub fn draw(area: &Area, confusion: &ConfusionMatrix) -> Drawn {
+    let classes = confusion.names().len() as i32;
     let (width, height) = area.dim_in_pixel();
-    let names: Vec<String> = confusion.names.iter().map(|name| name.chars().take(LONGEST).collect()).collect();
+    let names: Vec<String> = confusion.names().iter().map(|name| name.chars().take(LONGEST).collect()).collect();
     // Beyond two letters a name takes more room, and beyond three it is turned below its column.
     let longest = names.iter().map(|name| name.chars().count() as i32).max().unwrap_or(0);
     let (more, is_upright) = (8 * (longest - 2).max(0), longest > 3);
@@ -37,8 +35,8 @@ pub fn draw(area: &Area, confusion: &Confusion) -> Drawn {
     // Of many classes some names, and no counts.
     let gap = i32::from(cell > 3);
     let (every, has_counts) = ((16 + cell - 1) / cell.max(1), cell >= 16);
-    for ((is, row), name) in (0..).zip(&confusion.counts).zip(&names) {
-        let of: usize = row.iter().sum::<usize>().max(1);
+    for ((is, row), name) in (0..).zip(confusion.counts().chunks(classes as usize)).zip(&names) {
+        let of = row.iter().sum::<u64>().max(1);
         if is % every == 0 {
             let label = style((cell + 4).min(13), INK);
             area.draw_text(name, &label, (left - 12 - more / 2, top + cell * is + cell / 2))?;

@@ -4,9 +4,9 @@
 //! wrong red.
 
 use plotters::prelude::*;
+use recurrent::metrics::ConfusionMatrix;
 
 use crate::{
-    classes::Confusion,
     confusion_plot::{self, RIGHT},
     curves,
     fit::History,
@@ -19,7 +19,7 @@ pub type Judged<T> = (T, usize, usize);
 /// Draws all of it, with examples in so many columns and rows, each by `one` in the colour of right or wrong.
 pub fn gallery<T>(
     area: &Area,
-    (history, confusion): (&History, &Confusion),
+    (history, confusion): (&History, &ConfusionMatrix),
     judged: Vec<Judged<T>>,
     (columns, rows): (usize, usize),
     one: impl Fn(&Area, &Judged<T>, &RGBColor) -> Drawn,

@@ -4,8 +4,8 @@
 //! says what is right.
 
 use plotters::prelude::*;
+use recurrent::metrics::ConfusionMatrix;
 use recurrent_examples::{
-    classes::Confusion,
     confusion_plot::{self, RIGHT},
     curves,
     fit::History,
@@ -29,7 +29,7 @@ pub fn names(said: &[Vec<usize>], tags: &[String]) -> Vec<Vec<String>> {
 pub fn draw(
     area: &Area,
     history: &History,
-    confusion: &Confusion,
+    confusion: &ConfusionMatrix,
     scores: &[(&str, Score)],
     test: &[Sentence],
     said: &[Vec<String>],

@@ -22,10 +22,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use recurrent::{Directions, Model};
+use recurrent::{Directions, Model, metrics::ConfusionMatrix};
 use recurrent_examples::{
-    classes::Confusion,
-    device, files,
+    classes, device, files,
     fit::{self, History},
     options::{self, Options},
     program,
@@ -176,7 +175,7 @@ fn train(
     let scores: Vec<(&str, Score)> = taggers.iter().rev().map(score).collect();
     let (said, history) = (&taggers[0].1, &histories[0]);
     let pairs = test.classes.iter().flatten().copied().zip(said.iter().flatten().copied());
-    let confusion = Confusion::new(lexicon.tags(), pairs);
+    let confusion = classes::confusion(lexicon.tags(), pairs)?;
     svg::write(&options.plot, (1180, 900), &format!("tagging: {name}"), |area| {
         drawing::draw(area, history, &confusion, &scores, &test.sentences, &drawing::names(said, lexicon.tags()))
     })?;
@@ -187,7 +186,7 @@ fn train(
 /// Says how the test ended, of every tagger; the last is that which is kept.
 fn tell(
     scores: &[(&str, Score)],
-    confusion: &Confusion,
+    confusion: &ConfusionMatrix,
     history: &History,
     options: &Options,
     report: &Report,

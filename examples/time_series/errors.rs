@@ -2,6 +2,7 @@
 //!
 //! The contract: all methods are measured at the same places, in the units of the data.
 
+use recurrent::metrics::RegressionErrors;
 use serde::Serialize;
 
 /// What a method's forecasts were off by.
@@ -21,22 +22,19 @@ pub struct Errors {
 
 impl Errors {
     /// Of `[horizon]` forecasts against as many true values, at every place.
-    pub fn new(forecasts: &[Vec<f64>], truths: &[Vec<f64>]) -> Self {
+    pub fn new(forecasts: &[Vec<f64>], truths: &[Vec<f64>]) -> recurrent::Result<Self> {
         let horizon = truths.first().map_or(0, Vec::len);
-        let off = |h: usize| {
-            let pairs = forecasts.iter().zip(truths).filter_map(move |(f, t)| Some((f.get(h)?, t.get(h)?)));
-            pairs.map(|(forecast, truth)| forecast - truth)
-        };
-        let count = truths.len().max(1) as f64;
-        let squares: Vec<f64> = (0..horizon).map(|h| off(h).map(|e| e * e).sum::<f64>() / count).collect();
-        let sizes: Vec<f64> = (0..horizon).map(|h| off(h).map(f64::abs).sum::<f64>() / count).collect();
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / horizon.max(1) as f64;
-        Errors {
-            rmse: squares.first().map_or(f64::NAN, |s| s.sqrt()),
-            mae: sizes.first().copied().unwrap_or(f64::NAN),
-            horizon_rmse: mean(&squares).sqrt(),
-            horizon_mae: mean(&sizes),
-            by_step: squares.iter().map(|s| s.sqrt()).collect(),
+        let (mut steps, mut all) = (vec![RegressionErrors::new(); horizon], RegressionErrors::new());
+        for (forecast, truth) in forecasts.iter().zip(truths) {
+            all.add(truth, forecast, None)?;
+            for (step, (f, t)) in steps.iter_mut().zip(forecast.chunks(1).zip(truth.chunks(1))) {
+                step.add(t, f, None)?;
+            }
         }
+        let rmse = |errors: &RegressionErrors| errors.rmse().unwrap_or(f64::NAN);
+        let mae = |errors: &RegressionErrors| errors.mae().unwrap_or(f64::NAN);
+        let first = steps.first().copied().unwrap_or_default();
+        let by_step = steps.iter().map(rmse).collect();
+        Ok(Errors { rmse: rmse(&first), mae: mae(&first), horizon_rmse: rmse(&all), horizon_mae: mae(&all), by_step })
     }
 }

@@ -201,7 +201,8 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         let seasonal = tested.iter().map(of);
         methods.push(("seasonal persistence", seasonal.collect()));
     }
-    let errors: Vec<(&str, Errors)> = methods.iter().map(|(name, said)| (*name, Errors::new(said, &truths))).collect();
+    let errors = methods.iter().map(|(name, said)| Ok((*name, Errors::new(said, &truths)?)));
+    let errors: Vec<(&str, Errors)> = errors.collect::<Result<_>>()?;
     svg::write(&options.plot, (1180, 760), &format!("time series: {name}"), |area| {
         drawing::draw(area, first.as_ref(), &known, &methods, &errors)
     })?;
