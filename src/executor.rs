@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::gpu;
 #[cfg(feature = "gpu")]
 pub(crate) use crate::gpu::executor::Readback;
-use crate::plan::{Plan, PlanId, TensorId};
+use crate::plan::{Part, Plan, PlanId, TensorId};
 
 /// Either executor.
 #[derive(Debug)]
@@ -94,6 +94,18 @@ impl Executor {
             }
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.run(plan),
+        }
+    }
+
+    /// Runs a part of a plan.
+    pub fn run_part(&mut self, plan: PlanId, part: Part) -> Result<()> {
+        match self {
+            Executor::Cpu(cpu) => {
+                cpu.run_part(plan, part);
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.run_part(plan, part),
         }
     }
 

@@ -122,8 +122,8 @@ pub use recipe::{
 pub use session::PlanCacheStats;
 pub use stream::{StreamingPredictor, sample};
 pub use train::{
-    EarlyStopping, LayerTrace, Metrics, ParameterTrace, Phase, Profile, ProfileRow, TensorStats, TimingSource, Trace,
-    Trainer,
+    EarlyStopping, LayerTrace, Metrics, OutputGradients, Outputs, ParameterTrace, Phase, Profile, ProfileRow,
+    TensorStats, TimingSource, Trace, Trainer,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -19,7 +19,7 @@ use super::{
 use crate::allocate::zeros;
 use crate::clock::{Stopwatch, Timed, TimingSource};
 use crate::error::{Error, Result};
-use crate::plan::{BackwardRecurrence, DType, Lifetime, Op, Plan, PlanId, PlanTable, Tensor, TensorId};
+use crate::plan::{BackwardRecurrence, DType, Lifetime, Op, Part, Plan, PlanId, PlanTable, Tensor, TensorId};
 
 /// What is being done where memory runs out.
 const DOING: &str = "allocating a plan's tensors";
@@ -210,10 +210,15 @@ impl<T: Real> Executor<T> {
 
     /// Runs all operations of a plan once.
     pub fn run(&mut self, id: PlanId) {
+        self.run_part(id, Part::All);
+    }
+
+    /// Runs a part of a plan.
+    pub(crate) fn run_part(&mut self, id: PlanId, part: Part) {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
         let Prepared { plan, slots, .. } = &plans[id];
         let mut memory = Tensors { plan, buffers, slots, scratch, totals, packs };
-        for stage in plan.stages() {
+        for stage in plan.part(part) {
             run(&stage.op, &mut memory);
         }
     }

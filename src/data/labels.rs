@@ -198,6 +198,9 @@ impl Batch {
     /// What the sum over the positions of a read-out is divided by; 0 where none counts.
     pub(crate) fn divisor(&self, read_out: ReadOut<'_>, loss: &Loss, divisor: Divisor) -> f64 {
         let Some(labels) = self.labels(read_out) else { return 0.0 };
+        if *loss == Loss::External {
+            return 1.0;
+        }
         let (rows, size) = (read_out.rows.count(self.sequences.shape()), self.sequences.batch_size);
         let numbers = labels.weighed(rows);
         let of_row = |r: usize, what: fn(f64) -> f64| {

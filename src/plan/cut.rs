@@ -6,7 +6,7 @@
 //! them, are rounded once a part.
 
 use super::walk::Walk;
-use super::{BackwardRecurrence, Op, Plan, Recurrence, RecurrenceMode};
+use super::{BackwardRecurrence, LossKind, Op, Part, Phase, Plan, Recurrence, RecurrenceMode, Stage};
 use crate::error::{Error, Result};
 
 /// How an operation is cut into dispatches.
@@ -90,12 +90,18 @@ fn count(shares: u64) -> usize {
 
 impl Plan {
     /// Where each submission ends, counted in commands: the dispatches of every operation, and one where it is none. It
-    /// ends before what would make it more than [`Bounds::submission`](super::Bounds).
+    /// ends before what would make it more than [`Bounds::submission`](super::Bounds), and where the caller's part
+    /// begins.
     #[cfg(feature = "gpu")]
     pub(crate) fn submissions(&self) -> Vec<usize> {
         let most = self.bounds().submission;
+        let begins = self.caller_begins();
         let (mut ends, mut at, mut done) = (Vec::new(), 0, super::Work::NONE);
-        for stage in self.stages() {
+        for (number, stage) in self.stages().iter().enumerate() {
+            if begins == Some(number) {
+                ends.push(at);
+                done = super::Work::NONE;
+            }
             let commands = stage.op.dispatches(self).max(1);
             let each = stage.op.cost(self).work().share(commands);
             for _ in 0..commands {
@@ -109,5 +115,38 @@ impl Plan {
         }
         ends.push(at);
         ends
+    }
+
+    /// The first operation that needs what the caller makes of the outputs, where the plan has a loss of his.
+    fn caller_begins(&self) -> Option<usize> {
+        let is_his = |op: &Op| matches!(op, Op::LossGradient(op) if op.loss == LossKind::External);
+        if !self.stages().iter().any(|stage| is_his(&stage.op)) {
+            return None;
+        }
+        self.stages().iter().position(|stage| stage.phase == Phase::Loss)
+    }
+
+    /// The operations of a part.
+    pub(crate) fn part(&self, part: Part) -> &[Stage] {
+        match part {
+            Part::All => self.stages(),
+            Part::Forward => &self.stages()[..self.caller_begins().unwrap_or_default()],
+            Part::Rest => &self.stages()[self.caller_begins().unwrap_or_default()..],
+        }
+    }
+
+    /// Which of the submissions a part is.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn submissions_of(&self, part: Part, submissions: &[usize]) -> std::ops::Range<usize> {
+        let before = || {
+            let stages = self.part(Part::Forward).iter();
+            let commands = stages.map(|stage| stage.op.dispatches(self).max(1)).sum();
+            submissions.partition_point(|end| *end <= commands)
+        };
+        match part {
+            Part::All => 0..submissions.len(),
+            Part::Forward => 0..before(),
+            Part::Rest => before()..submissions.len(),
+        }
     }
 }

@@ -111,6 +111,17 @@ pub struct Stage {
     pub op: Op,
 }
 
+/// Which part of a plan is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    All,
+    /// What comes before the caller sees the outputs, of a plan with a loss of his.
+    Forward,
+    /// What comes after.
+    Rest,
+}
+
 /// Operations over tensors, in order.
 #[derive(Clone, Debug)]
 pub struct Plan {

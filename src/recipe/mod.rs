@@ -379,6 +379,11 @@ impl Recipe {
         head.map_or(Some(&self.loss), |name| self.head(name).map(|head| &head.loss))
     }
 
+    /// Whether the loss of a read-out is the caller's.
+    pub(crate) fn is_external(&self) -> bool {
+        std::iter::once(&self.loss).chain(self.heads.iter().map(|head| &head.loss)).any(|loss| *loss == Loss::External)
+    }
+
     /// The weight of the loss of a read-out, the network's own or a head.
     pub(crate) fn weight(&self, head: Option<&str>) -> f64 {
         head.and_then(|name| self.head(name)).map_or(1.0, |head| head.weight)

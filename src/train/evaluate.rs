@@ -69,6 +69,13 @@ impl Trainer {
 
     /// Those of each read-out.
     async fn means<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<Vec<Mean>> {
+        if self.recipe.is_external() {
+            return Err(Error::Config(
+                "a loss of the recipe is the caller's (Loss::External), which an evaluation cannot compute; expected \
+                 Predictor::run, and his own loss of what it returns"
+                    .to_owned(),
+            ));
+        }
         let mut means = vec![Mean::default(); self.config().read_outs().count()];
         let mut carried = Carried::Nowhere;
         let mut waiting = Waiting::default();

@@ -5,6 +5,7 @@
 mod divergence;
 mod early_stopping;
 mod evaluate;
+mod external;
 mod feed;
 mod frozen;
 mod metrics;
@@ -16,6 +17,7 @@ mod waiting;
 pub use crate::clock::TimingSource;
 pub use crate::plan::Phase;
 pub use early_stopping::EarlyStopping;
+pub use external::{OutputGradients, Outputs};
 pub use metrics::{HeadMetrics, Metrics};
 pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, TensorStats, Trace};
@@ -34,6 +36,7 @@ use crate::plan::{
 };
 use crate::recipe::Recipe;
 use crate::session::{CachedPlan, Carried, PlanCacheStats, Session, check_start};
+use external::InParts;
 use feed::{TokenRows, divisors, form_of, nothing_counts, upload};
 use metrics::ClipCount;
 
@@ -81,6 +84,8 @@ pub struct Trainer {
     frozen: Vec<String>,
     /// What the last step was told of tokens.
     token_rows: TokenRows,
+    /// How far a step is whose loss is the caller's.
+    in_parts: InParts,
 }
 
 impl Trainer {
@@ -107,6 +112,7 @@ impl Trainer {
             clipped: ClipCount::default(),
             frozen: Vec::new(),
             token_rows: TokenRows::default(),
+            in_parts: InParts::default(),
         };
         trainer.write_parameter_flags()?;
         trainer.write_loss_scale(UpdateLossScale::FIRST)?;
@@ -194,6 +200,13 @@ impl Trainer {
 
     /// Where its runs are to be timed, that of the last window is left in `timed`.
     async fn step_windows(&mut self, batches: &[Batch], mut timed: Option<&mut Option<Timed>>) -> Result<()> {
+        if self.recipe.is_external() {
+            return Err(Error::Config(
+                "a loss of the recipe is the caller's (Loss::External); expected Trainer::step_with, or forward and \
+                 backward"
+                    .to_owned(),
+            ));
+        }
         let mut held = self.session.carried.batch_size();
         // As many plans as there are powers of two, whatever windows a step is made of.
         let rows = batches.iter().map(|batch| batch.sequences.steps.saturating_mul(batch.sequences.batch_size));
@@ -228,33 +241,12 @@ impl Trainer {
         if self.recipe.is_lazy() {
             self.token_rows.find_occurring(self.session.config(), batches);
         }
-        let step = self.steps + 1;
-        let [first_correction, second_correction] = self.recipe.optimizer.corrections(step);
-        let whole_step = StepParams {
-            learning_rate: self.recipe.rate(step),
-            first_correction,
-            second_correction,
-            metrics_row: (self.steps % METRICS_SLOTS as u64) as f64,
-            ..StepParams::default()
-        };
+        let whole_step = self.step_params();
         let windows = std::mem::take(&mut self.windows);
         for (at, (batch, prepared)) in batches.iter().zip(&windows).enumerate() {
             let [accumulate, more_windows] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
             let step_params = StepParams { accumulate, more_windows, ..whole_step };
-            let carried = self.session.carried.clone();
-            upload(
-                &mut self.session,
-                prepared,
-                batch,
-                &self.recipe,
-                (&carried, step_params, &self.divisors),
-                &mut self.token_rows,
-            )?;
-            if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
-                let sites = self.session.executor.plan(prepared.id).get(keys).shape[0];
-                let drawn = random::keys(self.recipe.dropout.seed, step, at, sites);
-                self.session.executor.write_each_id(prepared.id, keys, drawn)?;
-            }
+            self.load(at, batch, prepared, step_params)?;
             match &mut timed {
                 None => self.session.executor.run(prepared.id)?,
                 Some(timed) => **timed = Some(self.session.executor.run_timed(prepared.id).await?),
@@ -264,7 +256,33 @@ impl Trainer {
         }
         self.windows = windows;
         self.windows.clear();
-        self.steps = step;
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// What the device is told of the next step, but for what is so of one window alone.
+    fn step_params(&self) -> StepParams<f64> {
+        let step = self.steps + 1;
+        let [first_correction, second_correction] = self.recipe.optimizer.corrections(step);
+        StepParams {
+            learning_rate: self.recipe.rate(step),
+            first_correction,
+            second_correction,
+            metrics_row: (self.steps % METRICS_SLOTS as u64) as f64,
+            ..StepParams::default()
+        }
+    }
+
+    /// Writes everything that a run on window `at` of the next step reads.
+    fn load(&mut self, at: usize, batch: &Batch, prepared: &CachedPlan, step_params: StepParams<f64>) -> Result<()> {
+        let carried = self.session.carried.clone();
+        let step_params = (&carried, step_params, &self.divisors[..]);
+        upload(&mut self.session, prepared, batch, &self.recipe, step_params, &mut self.token_rows)?;
+        if let Some(keys) = prepared.tensors.training.and_then(|training| training.keys) {
+            let sites = self.session.executor.plan(prepared.id).get(keys).shape[0];
+            let drawn = random::keys(self.recipe.dropout.seed, self.steps + 1, at, sites);
+            self.session.executor.write_each_id(prepared.id, keys, drawn)?;
+        }
         Ok(())
     }
 

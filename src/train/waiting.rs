@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 
-use super::{HeadMetrics, Metrics, Profile, Trace, Trainer};
+use super::{HeadMetrics, Metrics, OutputGradients, Outputs, Profile, Trace, Trainer};
 use crate::checkpoint::Checkpoint;
 use crate::data::Batch;
 use crate::device::Device;
@@ -44,6 +44,60 @@ impl Trainer {
     /// Same as [`Trainer::step_async`].
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
         block_on(self.step_async(batch))
+    }
+
+    /// Blocks until [`Trainer::forward_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::forward_async`].
+    pub fn forward(&mut self, batch: &Batch) -> Result<Outputs> {
+        block_on(self.forward_async(batch))
+    }
+
+    /// [`Trainer::backward_async`], which does not wait.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::backward_async`].
+    pub fn backward(&mut self, gradients: impl Into<OutputGradients>) -> Result<()> {
+        block_on(self.backward_async(gradients))
+    }
+
+    /// [`Trainer::accumulate_async`], which does not wait.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::accumulate_async`].
+    pub fn accumulate(&mut self, gradients: impl Into<OutputGradients>) -> Result<()> {
+        block_on(self.accumulate_async(gradients))
+    }
+
+    /// Blocks until [`Trainer::step_with_async`] is done.
+    ///
+    /// ```
+    /// use recurrent::{Batch, BatchShape, Config, Device, InputKind, Loss, Model, Recipe, Sequences, Targets, Trainer};
+    /// let model = Model::new(Config::gru(InputKind::Dense(1), 8, 1))?;
+    /// let mut trainer = Trainer::new(&Device::cpu(), &model, Recipe::new(Loss::External))?;
+    /// let sequences = Sequences::dense(BatchShape { steps: 2, batch_size: 1 }, vec![0.5, -0.5]);
+    /// let batch = Batch::new(sequences, Targets::None);
+    /// for _ in 0..20 {
+    ///     // Σ y⁴, which no loss of the crate is.
+    ///     trainer.step_with(&batch, |outputs| {
+    ///         let loss: f64 = outputs.outputs.iter().map(|y| f64::from(y.powi(4))).sum();
+    ///         (loss, outputs.outputs.iter().map(|y| 4.0 * y.powi(3)).collect())
+    ///     })?;
+    /// }
+    /// let metrics = trainer.metrics()?;
+    /// assert!(metrics[19].loss < metrics[0].loss);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Same as [`Trainer::step_with_async`].
+    pub fn step_with<G: Into<OutputGradients>>(
+        &mut self,
+        batch: &Batch,
+        loss: impl FnOnce(&Outputs) -> G,
+    ) -> Result<()> {
+        block_on(self.step_with_async(batch, loss))
     }
 
     /// [`Trainer::step_accumulated_async`], which waits only where that says.

@@ -17,6 +17,7 @@ mod bad_lists;
 mod checkpointing;
 mod columns;
 mod divergence;
+mod external;
 #[cfg(feature = "gpu")]
 mod half;
 mod heads;

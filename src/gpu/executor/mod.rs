@@ -20,7 +20,7 @@ use super::context::Gpu;
 use super::progress::{self, Progress};
 use super::wait::{Caught, map, scoped};
 use crate::error::{Error, Result};
-use crate::plan::{DType, Lifetime, Plan, PlanId, PlanTable, TensorId};
+use crate::plan::{DType, Lifetime, Part, Plan, PlanId, PlanTable, TensorId};
 use submit::{Encoded, submit};
 
 /// Runs plans on a GPU.
@@ -158,13 +158,18 @@ impl Executor {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Gpu`]; in a browser at the next call that waits.
     pub fn run(&mut self, id: PlanId) -> Result<()> {
-        self.run_and_copy(id, |_, _, _| ())
+        self.run_and_copy((id, Part::All), |_, _, _| ())
+    }
+
+    /// [`Executor::run`] of a part of a plan.
+    pub(crate) fn run_part(&mut self, id: PlanId, part: Part) -> Result<()> {
+        self.run_and_copy((id, part), |_, _, _| ())
     }
 
     /// [`Executor::run`], with what `copy` adds to the end of the last submission.
     fn run_and_copy(
         &mut self,
-        id: PlanId,
+        (id, part): (PlanId, Part),
         copy: impl FnOnce(&Prepared, Option<&Progress>, &mut wgpu::CommandEncoder),
     ) -> Result<()> {
         self.gpu.alive()?;
@@ -173,10 +178,12 @@ impl Executor {
             if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
                 gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
             }
-            let (mut first, mut copy) = (0, Some(copy));
-            for (number, &end) in (1..).zip(&prepared.submissions) {
+            let of_part = prepared.plan.submissions_of(part, &prepared.submissions);
+            let (before, ends) = (&prepared.submissions[..of_part.start], &prepared.submissions[of_part]);
+            let (mut first, mut copy) = (before.last().copied().unwrap_or_default(), Some(copy));
+            for (number, &end) in (1..).zip(ends) {
                 let commands = &prepared.encoded[first..end];
-                let copy = if number == prepared.submissions.len() { copy.take() } else { None };
+                let copy = if number == ends.len() { copy.take() } else { None };
                 submit(gpu, commands, progress.as_mut(), |progress, encoder| {
                     copy.into_iter().for_each(|copy| copy(prepared, progress, encoder));
                 });

@@ -7,7 +7,7 @@ use super::Executor;
 use crate::error::{Error, Result};
 use crate::gpu::progress::BYTES;
 use crate::gpu::wait::{map, scoped};
-use crate::plan::{PlanId, TensorId};
+use crate::plan::{Part, PlanId, TensorId};
 
 /// The most bytes that are copied before they are waited for, unless one tensor is larger.
 const MAX_STAGED: u64 = 16 << 20;
@@ -54,7 +54,7 @@ impl Executor {
         let Some(staging) = &readback.staging else { return Ok(()) };
         let end = readback.staged + size;
         let submitted = &mut readback.submitted;
-        self.run_and_copy(plan, |prepared, progress, encoder| {
+        self.run_and_copy((plan, Part::All), |prepared, progress, encoder| {
             let place = &prepared.places[tensor.0];
             encoder.copy_buffer_to_buffer(&place.buffer, place.offset, staging, end - size, size);
             *submitted = progress.map_or(0, |progress| progress.copy(encoder, staging, end));
