@@ -31,7 +31,9 @@ use std::fmt;
 
 pub use bounds::{Bounds, Work};
 pub(crate) use builder::SharedTensors;
-pub use builder::{ColumnTensors, HeadTensors, LossTensors, PlanTensors, TokenTensors, TrainingTensors, UpdatedTable};
+pub use builder::{
+    ColumnTensors, HeadTensors, LossTensors, PlanTensors, ReadGradients, TokenTensors, TrainingTensors, UpdatedTable,
+};
 pub use cost::Cost;
 pub use cut::Cut;
 pub use flags::{FROZEN, NOT_DECAYED, parameter_flags};

@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn what_says_no_distribution_is_refused() {
         let said = |loss: Loss, outputs: &[f32]| loss.distribution(outputs).unwrap_err().to_string();
-        assert!(said(Loss::MeanSquared, &[1.0]).starts_with("the loss (mean squared) does not say how"));
+        assert!(said(Loss::MeanSquared, &[1.0]).contains("the loss (mean squared) does not say how"));
         assert!(said(Loss::gaussian(), &[1.0]).contains("is of 1 outputs, expected a multiple of 2"));
         assert_eq!(said(Loss::gaussian(), &[1.0, f32::NAN]), "output 1 is NaN, expected a finite number");
     }

@@ -215,6 +215,10 @@ pub struct Recipe {
     /// [`Trainer::trace_async`](crate::Trainer::trace_async) to say: one more dispatch a layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace: bool,
+    /// Whether the backward pass goes on to what the network reads, for
+    /// [`Trainer::input_gradients_async`](crate::Trainer::input_gradients_async) to say: one more product.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub input_gradients: bool,
 }
 
 impl Recipe {
@@ -237,6 +241,7 @@ impl Recipe {
             embedding_update: EmbeddingUpdate::Exact,
             gradient_checkpointing: GradientCheckpointing::None,
             trace: false,
+            input_gradients: false,
         }
     }
 
@@ -294,6 +299,11 @@ impl Recipe {
     /// The same, with the gradient measured at every step.
     pub fn with_trace(self) -> Self {
         Recipe { trace: true, ..self }
+    }
+
+    /// The same, with the gradients of inputs and of the state before the first step.
+    pub fn with_input_gradients(self) -> Self {
+        Recipe { input_gradients: true, ..self }
     }
 
     /// The learning rate of step `step`, counted from 1.

@@ -71,7 +71,7 @@ impl Trainer {
         if !loss.is_finite() {
             return Ok(Some(NotFinite::Loss));
         }
-        let values = self.gradients(&last).await?;
+        let values = self.flat_gradients(&last).await?;
         // The layout goes up from the first layer, the gradient comes down to it.
         Ok(broken(&self.layout, &values).last().map(NotFinite::Gradient))
     }

@@ -8,6 +8,7 @@ mod evaluate;
 mod external;
 mod feed;
 mod frozen;
+mod gradients;
 mod metrics;
 mod profile;
 mod trace;
@@ -18,6 +19,7 @@ pub use crate::clock::TimingSource;
 pub use crate::plan::Phase;
 pub use early_stopping::EarlyStopping;
 pub use external::{OutputGradients, Outputs};
+pub use gradients::{Gradients, InputGradients};
 pub use metrics::{HeadMetrics, Metrics};
 pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, TensorStats, Trace};
@@ -31,10 +33,8 @@ use crate::data::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, Layout, Model, State};
-use crate::plan::{
-    LossScale, METRICS_SLOTS, MetricsRow, Purpose, StepParams, UpdateLossScale, UpdatedTable, WindowForm, random,
-};
-use crate::recipe::Recipe;
+use crate::plan::{LossScale, METRICS_SLOTS, MetricsRow, Purpose, StepParams, UpdateLossScale, WindowForm, random};
+use crate::recipe::{Precision, Recipe};
 use crate::session::{CachedPlan, Carried, PlanCacheStats, Session, check_start};
 use external::InParts;
 use feed::{TokenRows, divisors, form_of, nothing_counts, upload};
@@ -95,6 +95,13 @@ impl Trainer {
     /// [`Error::Config`] for a rate or a bound out of its range, [`Error::Limit`] for a model larger than the device's
     /// limits, and what a failing GPU returns.
     pub async fn new_async(device: &Device, model: &Model, recipe: Recipe) -> Result<Self> {
+        if recipe.input_gradients && device.precision() == Precision::F16 {
+            return Err(Error::Config(
+                "the recipe asks for the gradients of inputs, which are not scaled back in half precision; expected \
+                 Precision::F32"
+                    .to_owned(),
+            ));
+        }
         let session = Session::new(device, model.config().clone(), model, Some(&recipe)).await?;
         let mut trainer = Trainer {
             session,
@@ -297,23 +304,6 @@ impl Trainer {
         }
         let weights = config.read_outs().map(|read_out| recipe.weight(read_out.name));
         self.divisors.iter_mut().zip(weights).for_each(|(divisor, weight)| *divisor /= weight);
-    }
-
-    /// The gradient that the last window left, as the layout places it: zero in the rows of tables that no step reads.
-    async fn gradients(&mut self, last: &CachedPlan) -> Result<Vec<f32>> {
-        let Some(training) = last.tensors.training else { unreachable!("a window that trained") };
-        let mut flat = self.session.executor.read(last.id, training.gradients).await?;
-        let columns = last.tensors.columns.iter().map(|column| column.rows_by_token);
-        for (at, tokens) in std::iter::once(training.rows_by_token).chain(columns).enumerate() {
-            let Some(UpdatedTable { rows, gradients }) = tokens.and_then(|tokens| tokens.updated) else { continue };
-            let values = self.session.executor.read(last.id, gradients).await?;
-            flat.resize(self.layout.buffer_len(), 0.0);
-            let ids = self.token_rows.occurring.get(at).map_or(&[][..], Vec::as_slice);
-            for (id, row) in ids.iter().zip(values.chunks_exact(rows.width)) {
-                flat[rows.offset + *id as usize * rows.width..][..rows.width].copy_from_slice(row);
-            }
-        }
-        Ok(flat)
     }
 
     /// The model as it is now.

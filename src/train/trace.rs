@@ -173,7 +173,7 @@ impl Trainer {
         };
         self.drain().await?;
         let norms = self.session.executor.read(last.id, trace).await?;
-        let gradients = self.gradients(&last).await?;
+        let gradients = self.flat_gradients(&last).await?;
         let weights = self.session.executor.read(last.id, last.tensors.parameters).await?;
         let shape = StateShape::new(self.session.config());
         let parts = shape.parts().iter().filter(|part| part.kind == 0);

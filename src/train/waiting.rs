@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 
-use super::{HeadMetrics, Metrics, OutputGradients, Outputs, Profile, Trace, Trainer};
+use super::{Gradients, HeadMetrics, InputGradients, Metrics, OutputGradients, Outputs, Profile, Trace, Trainer};
 use crate::checkpoint::Checkpoint;
 use crate::data::Batch;
 use crate::device::Device;
@@ -98,6 +98,22 @@ impl Trainer {
         loss: impl FnOnce(&Outputs) -> G,
     ) -> Result<()> {
         block_on(self.step_with_async(batch, loss))
+    }
+
+    /// Blocks until [`Trainer::gradients_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::gradients_async`].
+    pub fn gradients(&mut self) -> Result<Gradients> {
+        block_on(self.gradients_async())
+    }
+
+    /// Blocks until [`Trainer::input_gradients_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::input_gradients_async`].
+    pub fn input_gradients(&mut self) -> Result<InputGradients> {
+        block_on(self.input_gradients_async())
     }
 
     /// [`Trainer::step_accumulated_async`], which waits only where that says.

@@ -12,6 +12,7 @@ mod common;
 mod comparator;
 mod errors;
 mod finite_differences;
+mod inputs;
 mod losses;
 mod properties;
 mod pytorch;

@@ -19,6 +19,7 @@ mod columns;
 mod divergence;
 mod external;
 #[cfg(feature = "gpu")]
+mod gradients;
 mod half;
 mod heads;
 mod initialisation;

@@ -1,13 +1,13 @@
 //! Back-propagation through time, from the gradient of the outputs to that of every parameter, and the update.
 
-use super::layer::{Link, Part, Segment};
+use super::layer::{Done, Link, Part, Segment, Site};
 use super::loss::RowLoss;
 use super::{Builder, ForwardTensors, LossTensors, MOMENTS, TrainingTensors};
 use crate::error::Result;
 use crate::model::modules;
 use crate::plan::{
-    DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId, Update, UpdateLossScale,
-    UpdatedTable, ZeroTensor,
+    CopyView, DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId, Update,
+    UpdateLossScale, UpdatedTable, View, ZeroTensor,
 };
 use crate::recipe::Recipe;
 
@@ -38,6 +38,9 @@ impl Builder<'_> {
             let shape = [self.directions_below(self.config.layers.len()), self.steps];
             self.trace = Some(self.real("trace", &shape, Lifetime::Scratch)?);
         }
+        if recipe.input_gradients {
+            self.open_read_gradients()?;
+        }
         let is_learned =
             modules(self.config).iter().any(|module| self.offset(&format!("{}h_0", module.prefix)).is_some());
         for first in (0..self.steps).step_by(self.segment).rev() {
@@ -56,22 +59,49 @@ impl Builder<'_> {
                 Some((base, layers)) => (base, layers),
             };
             // Without a table nobody wants its gradient.
-            let base = base.as_ref().filter(|_| self.config.columns.iter().any(|column| column.embedding.is_some()));
+            let input_tape = self.input_tape(first, steps * self.batch);
+            let has_table = self.config.columns.iter().any(|column| column.embedding.is_some());
+            let base = base.as_ref().filter(|_| has_table || input_tape.is_some());
             if forward.states.is_some() && (forward.pool.is_some() || is_learned) {
                 // Not every segment has a gradient of every parameter.
                 self.push(Op::Zero(ZeroTensor { tensor: slices }));
             }
+            let inputs = |builder: &Self| {
+                let (tape, x) = (input_tape.as_ref()?, forward.shared.dense?);
+                let (offset, rows) = (x.offset + first * builder.batch * x.cols, steps * builder.batch);
+                let (draw, period) = (builder.draw(Site::Inputs), builder.batch);
+                Some(Link { tape, rows: View { offset, rows, ..x }, draw, period })
+            };
             let segment = Segment { first, is_last, slices, step_params };
             self.read_out_gradient(forward, layers, segment)?;
             for (at, layer) in layers.iter().enumerate().rev() {
                 let below = at.checked_sub(1).map(|below| &layers[below]).or(base);
                 self.head_rows(&forward.shared.heads, (at, layer.rows), &*layer.tape, segment)?;
                 let below = below.filter(|below| below.tape.hands_on().is_none());
-                let below = below.map(|below| Link { tape: &*below.tape, rows: below.handed, draw: below.draw });
+                let period = self.rows;
+                let below = below.map(|Done { tape, handed, draw, .. }| Link {
+                    tape: &**tape,
+                    rows: *handed,
+                    draw: *draw,
+                    period,
+                });
+                let below = below.or_else(|| if at == 0 { inputs(self) } else { None });
                 layer.tape.backward(self, segment, below)?;
             }
             if let Some(base) = base {
-                base.tape.backward(self, segment, None)?;
+                if has_table {
+                    base.tape.backward(self, segment, None)?;
+                }
+                if let Some(inputs) = inputs(self) {
+                    // The columns stand behind the numbers.
+                    let d = base.tape.gradient(self)?.columns(0, inputs.rows.cols);
+                    // What is dropped is so side by side, where what was read gives way to it.
+                    let to = if inputs.draw.is_some() { inputs.rows } else { inputs.tape.gradient(self)? };
+                    self.push(Op::Copy(CopyView { from: d, to }));
+                    if inputs.draw.is_some() {
+                        self.hand_down(to, inputs, first)?;
+                    }
+                }
             }
             if first == 0 {
                 self.phase = Phase::Update;
@@ -98,6 +128,7 @@ impl Builder<'_> {
             segment,
             keys,
             trace,
+            read_gradients: self.read_gradients,
             loss_scale,
         };
         let update = Update {

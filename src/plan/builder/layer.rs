@@ -75,8 +75,9 @@ pub(super) struct Link<'a> {
     pub tape: &'a dyn Tape,
     /// What was read.
     pub rows: View,
-    /// The dropout between the two.
+    /// The dropout between the two, and after how many rows its mask begins again.
     pub draw: Option<DropoutDraw>,
+    pub period: usize,
 }
 
 /// A layer whose tensors are there, ready to run over the parts of a window.
@@ -193,7 +194,7 @@ impl Builder<'_> {
         let Some(draw) = below.draw else { return self.input_gradient(d, weight, out) };
         // What the layer has read gives way to its gradient.
         self.input_gradient(d, weight, below.rows)?;
-        let (first, period) = (first * self.batch, self.rows);
+        let (first, period) = (first * self.batch % below.period, below.period);
         self.push(Op::Dropout(DropoutMask { input: Some(below.rows), out, draw, first, period }));
         Ok(())
     }
@@ -204,7 +205,7 @@ impl Builder<'_> {
         match below.draw {
             None => self.push(Op::Copy(CopyView { from: d, to: out })),
             Some(draw) => {
-                let (first, period) = (first * self.batch, self.rows);
+                let (first, period) = (first * self.batch % below.period, below.period);
                 self.push(Op::Dropout(DropoutMask { input: Some(d), out, draw, first, period }));
             }
         }

@@ -10,6 +10,7 @@ mod dense;
 mod dropout;
 mod embedding;
 mod forward;
+mod inputs;
 mod join;
 mod layer;
 mod loss;
@@ -34,7 +35,9 @@ use layer::{Done, OpenLayer, Site};
 use loss::metrics_shape;
 use pool::PoolLayer;
 pub(crate) use tensors::SharedTensors;
-pub use tensors::{ColumnTensors, HeadTensors, LossTensors, PlanTensors, TokenTensors, TrainingTensors, UpdatedTable};
+pub use tensors::{
+    ColumnTensors, HeadTensors, LossTensors, PlanTensors, ReadGradients, TokenTensors, TrainingTensors, UpdatedTable,
+};
 
 /// The sizes of a window, named once.
 struct Builder<'a> {
@@ -70,6 +73,8 @@ struct Builder<'a> {
     keys: Option<TensorId>,
     /// `[ΣD, T]`, of a training that traces its gradient.
     trace: Option<TensorId>,
+    /// Of a training that goes back to what it reads.
+    read_gradients: ReadGradients,
     /// `[1]`: whether sequences start from the learned initial state.
     fresh: Option<TensorId>,
     /// Of a training that reads tokens.
@@ -142,6 +147,7 @@ pub(super) fn build(
         dropout,
         keys: None,
         trace: None,
+        read_gradients: ReadGradients::default(),
         fresh: None,
         rows_by_token: None,
         updated_rows,

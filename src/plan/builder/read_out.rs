@@ -62,8 +62,13 @@ impl Builder<'_> {
             for (at, layer) in tail.iter().enumerate().rev() {
                 self.head_rows(heads, (at_pool + 1 + at, layer.rows), &*layer.tape, segment)?;
                 let below = match at.checked_sub(1) {
-                    Some(below) => Link { tape: &*tail[below].tape, rows: tail[below].handed, draw: tail[below].draw },
-                    None => Link { tape: &tape, rows: pooled, draw: None },
+                    Some(below) => Link {
+                        tape: &*tail[below].tape,
+                        rows: tail[below].handed,
+                        draw: tail[below].draw,
+                        period: self.rows,
+                    },
+                    None => Link { tape: &tape, rows: pooled, draw: None, period: self.rows },
                 };
                 layer.tape.backward(self, segment, Some(below))?;
             }

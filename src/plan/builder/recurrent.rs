@@ -245,7 +245,8 @@ impl Tape for RecurrentTape {
         let (recurrence, upstream) = (&self.recurrence, self.upstream(builder)?);
         let Segment { first, is_last, slices, step_params } = segment;
         let learned = builder.parameter(&format!("{}h_0", self.prefix)).is_some();
-        let (to_start, carried) = (first > 0 || learned, !is_last);
+        let to_start = first > 0 || learned || builder.read_gradients.state.is_some();
+        let carried = !is_last;
         if carried {
             self.carry(builder, upstream, false)?;
         }
@@ -279,8 +280,8 @@ impl Tape for RecurrentTape {
         }
         self.recurrent_gradients(builder, slices)?;
         self.projection_gradient(builder, upstream, slices);
-        if let Some(fresh) = builder.fresh.filter(|_| first == 0) {
-            self.start_gradients(builder, (upstream, fresh, slices));
+        if first == 0 {
+            self.start_gradients(builder, upstream, slices);
         }
 
         let rows = recurrence.steps * builder.batch;
@@ -412,14 +413,18 @@ impl RecurrentTape {
         }
     }
 
-    /// A learned initial state: of h its gradient lies at its own slot, of c at that of the first step.
-    fn start_gradients(&self, builder: &mut Builder<'_>, (upstream, fresh, slices): (TensorId, TensorId, TensorId)) {
+    /// The states before the first step, where their gradient is wanted or they are learned: of h it lies at its own
+    /// slot, of c at that of the first step.
+    fn start_gradients(&self, builder: &mut Builder<'_>, upstream: TensorId, slices: TensorId) {
         let op = &self.recurrence;
         let second = op.saved.filter(|_| op.cell.saved() == Saved::State);
         let states = [("h_0", Some(upstream), None), ("c_0", second, Some(0))];
         for (kind, (name, from, step)) in states.into_iter().enumerate() {
-            if let (Some(from), Some(offset)) = (from, builder.offset(&format!("{}{name}", self.prefix))) {
-                let slots = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
+            let Some(from) = from else { continue };
+            let slots: Vec<usize> = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
+            builder.start_gradient(self.layer, kind, (from, op.state_width(kind)), &slots);
+            let learned = builder.offset(&format!("{}{name}", self.prefix));
+            if let (Some(fresh), Some(offset)) = (builder.fresh, learned) {
                 let weight = offset + self.number * op.state_width(kind);
                 let op = InitialStateGradient { from, slots, fresh, slices, weight };
                 builder.push(Op::InitialStateGradient(op));

@@ -92,7 +92,8 @@ impl Tape for ResidualTape {
             return Ok(());
         };
         // What was read gives way to its gradient: the layer inside is done with it.
-        let (first, period, y) = (segment.first * builder.batch, builder.rows, below.rows);
+        let (period, y) = (below.period, below.rows);
+        let first = segment.first * builder.batch % period;
         builder.push(Op::Dropout(DropoutMask { input: Some(d), out: y, draw, first, period }));
         builder.push(Op::Accumulate(Accumulate { x, y }));
         Ok(())

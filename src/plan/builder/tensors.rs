@@ -106,9 +106,20 @@ pub struct TrainingTensors {
     pub keys: Option<TensorId>,
     /// `[ΣD, T]`: the norm of dL/dh_t of every recurrent layer and direction, a row each, where the recipe traces them.
     pub trace: Option<TensorId>,
+    /// The gradients of what was read, where the recipe asks for them.
+    pub read_gradients: ReadGradients,
     /// `[3]`: how the gradient is scaled, in half precision; see [`UpdateLossScale`](crate::plan::UpdateLossScale),
     /// which says what it holds before the first step.
     pub loss_scale: Option<TensorId>,
+}
+
+/// The gradients of what a window reads, multiplied by the loss scale where there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadGradients {
+    /// `[T·B, I]`, of numbers.
+    pub inputs: Option<TensorId>,
+    /// h `[B, D·H]` of every recurrent layer, then c of those that have one: of the state before the first step.
+    pub state: Option<TensorId>,
 }
 
 /// The tensors of a training that outlive every window.
