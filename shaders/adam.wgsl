@@ -12,6 +12,7 @@ struct Params {
     width: u32,
     table_offset: u32,
     vocabulary: u32,
+    flat: u32,
     beta1: f32,
     one_minus_beta1: f32,
     beta2: f32,
@@ -25,13 +26,12 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> second: array<f32>;
 
 fn update(i: u32, g: f32) {
-    let rate = step_params.learning_rate;
+    let rate = learning_rate(i);
     let m = params.beta1 * first[i] + params.one_minus_beta1 * g;
     let v = params.beta2 * second[i] + params.one_minus_beta2 * g * g;
     first[i] = m;
     second[i] = v;
-    let decay = select(params.weight_decay, 0.0, (parameter_flags[i] & NOT_DECAYED) != 0u);
-    let decayed = parameters[i] * max(1.0 - rate * decay, 0.0);
+    let decayed = parameters[i] * kept(i, rate, params.weight_decay);
     let root = sqrt(v) / sqrt(step_params.second_correction);
     parameters[i] = decayed - rate / step_params.first_correction * m / (root + params.epsilon);
 }

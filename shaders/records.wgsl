@@ -5,6 +5,7 @@ struct StepParams {
     learning_rate: f32,
     first_correction: f32,
     second_correction: f32,
+    average_weight: f32,
     metrics_row: f32,
     accumulate: f32,
     more_windows: f32,

@@ -10,6 +10,7 @@ struct Params {
     width: u32,
     table_offset: u32,
     vocabulary: u32,
+    flat: u32,
     alpha: f32,
     one_minus_alpha: f32,
     epsilon: f32,
@@ -21,5 +22,5 @@ struct Params {
 fn update(i: u32, g: f32) {
     let v = params.alpha * square[i] + params.one_minus_alpha * g * g;
     square[i] = v;
-    parameters[i] -= step_params.learning_rate * g / (sqrt(v) + params.epsilon);
+    parameters[i] -= learning_rate(i) * g / (sqrt(v) + params.epsilon);
 }

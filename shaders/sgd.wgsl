@@ -10,6 +10,7 @@ struct Params {
     width: u32,
     table_offset: u32,
     vocabulary: u32,
+    flat: u32,
     momentum: f32,
     first_workgroup: u32,
 }
@@ -19,5 +20,5 @@ struct Params {
 fn update(i: u32, g: f32) {
     let v = params.momentum * velocity[i] + g;
     velocity[i] = v;
-    parameters[i] -= step_params.learning_rate * v;
+    parameters[i] -= learning_rate(i) * v;
 }

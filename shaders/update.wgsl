@@ -6,12 +6,14 @@
 // in      gradients        [N]: of the first elements of the flat buffers, or of rows of a table
 // in      rows             [N / width], read where width is not 0: which row of the table, from table_offset on, each
 //                          row of the gradient is of; from vocabulary on none
-// in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay
+// in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay, from bit 8 on the
+//                          number of its group, 0 for none; behind them two settings of each group, the bits of an
+//                          f32: the factor on η, and λ in place of the optimiser's
 // in-out  parameters       θ [flat]
 // in-out  moments          those of the optimiser [flat], from binding 7 on, declared in its file
 //
 // records.wgsl is appended too. The file of the optimiser declares Params, whose first members are elements, slots,
-// by_value, bound, width, table_offset and vocabulary.
+// by_value, bound, width, table_offset, vocabulary and flat.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> step_params: StepParams;
@@ -23,6 +25,8 @@
 
 const NOT_DECAYED: u32 = 2u;
 const FROZEN: u32 = 1u;
+const GROUP_SHIFT: u32 = 8u;
+const GROUP_SETTINGS: u32 = 2u;
 
 fn slot() -> u32 {
     return min(u32(step_params.metrics_row), params.slots - 1u);
@@ -40,6 +44,29 @@ fn clipped(g: f32) -> f32 {
         return clamp(g, -params.bound, params.bound);
     }
     return g * metrics[slot()].clip_scale;
+}
+
+/// η of element i.
+fn learning_rate(i: u32) -> f32 {
+    let group = parameter_flags[i] >> GROUP_SHIFT;
+    if group == 0u {
+        return step_params.learning_rate;
+    }
+    return step_params.learning_rate * bitcast<f32>(parameter_flags[params.flat + (group - 1u) * GROUP_SETTINGS]);
+}
+
+/// What weight decay leaves of a parameter, `weight_decay` being that of all that are of no group: max(1 − η·λ, 0).
+fn kept(i: u32, rate: f32, weight_decay: f32) -> f32 {
+    let bits = parameter_flags[i];
+    if (bits & NOT_DECAYED) != 0u {
+        return 1.0;
+    }
+    let group = bits >> GROUP_SHIFT;
+    var decay = weight_decay;
+    if group != 0u {
+        decay = bitcast<f32>(parameter_flags[params.flat + (group - 1u) * GROUP_SETTINGS + 1u]);
+    }
+    return max(1.0 - rate * decay, 0.0);
 }
 
 @compute @workgroup_size(256)

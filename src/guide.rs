@@ -38,5 +38,8 @@ pub mod performance {}
 #[doc = include_str!("../docs/pytorch_and_keras.md")]
 pub mod pytorch_and_keras {}
 
+#[doc = include_str!("../docs/training.md")]
+pub mod training {}
+
 #[doc = include_str!("../docs/vocabulary.md")]
 pub mod vocabulary {}

@@ -70,6 +70,7 @@
 //! | How does my data get in? | [`guide::data`] |
 //! | How good is a trained network? | [`guide::metrics`] |
 //! | How do long sequences, unequal lengths and large batches fit? | [`guide::long_sequences`] |
+//! | Which optimisers, rates, groups and averages are there? | [`guide::training`] |
 //! | Which GPU is taken, and why? | [`guide::devices`] |
 //! | Does it get smaller in half precision? | [`guide::half_precision`] |
 //! | How do weights travel from and to PyTorch and Keras? | [`guide::pytorch_and_keras`] |
@@ -116,13 +117,13 @@ pub use model::{
 };
 pub use predict::{Prediction, Predictor};
 pub use recipe::{
-    Clip, DecayScope, Dropout, EmbeddingUpdate, GradientCheckpointing, HeadLoss, LearningRateSchedule, Loss, Optimizer,
-    Precision, Recipe,
+    Clip, DecayScope, Dropout, EmbeddingUpdate, GradientCheckpointing, Group, HeadLoss, LearningRateSchedule, Loss,
+    Optimizer, Precision, Recipe,
 };
 pub use session::PlanCacheStats;
 pub use stream::{StreamingPredictor, sample};
 pub use train::{
-    EarlyStopping, LayerTrace, Metrics, OutputGradients, Outputs, ParameterTrace, Phase, Profile, ProfileRow,
+    EarlyStopping, LayerTrace, Metrics, OutputGradients, Outputs, ParameterTrace, Phase, Plateau, Profile, ProfileRow,
     TensorStats, TimingSource, Trace, Trainer,
 };
 #[cfg(feature = "gpu")]

@@ -16,9 +16,10 @@ use std::task::{Context, Poll, Waker};
 use common::heads::{with_head_losses, with_heads};
 use common::lists::lazy_if_it_can_be;
 use common::whole::{self, rng};
+use recurrent::recipe::Average;
 use recurrent::{
-    Cell, Clip, Config, Device, Dropout, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Recurrent, Reset,
-    StreamingPredictor, Trainer,
+    Cell, Clip, Config, Device, Dropout, Group, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Recurrent,
+    Reset, StreamingPredictor, Trainer,
 };
 
 const BATCH: usize = 3;
@@ -113,10 +114,20 @@ fn a_step_of_training_allocates_nothing_after_the_first() {
     let mut dropout = Dropout::NONE;
     (dropout.inputs, dropout.hidden) = (0.1, 0.1);
     for config in configs() {
-        for (optimizer, clip) in [(Optimizer::adam(), Clip::Norm(1.0)), (Optimizer::sgd(0.9), Clip::Value(0.5))] {
+        for (optimizer, clip) in [
+            (Optimizer::adam(), Clip::Norm(1.0)),
+            (Optimizer::sgd(0.9), Clip::Value(0.5)),
+            (Optimizer::ams_grad(0.1), Clip::None),
+        ] {
             for read_out in [None, Some(Pool::Last)] {
                 let config = config.clone().with_pool(read_out);
                 let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 1e-3).with_clip(clip);
+                let recipe = if optimizer.moment_count() == 3 {
+                    // With all there is to an update.
+                    recipe.with_group(Group::new("*").with_rate(0.5)).with_averaged_weights(Average::ema(0.9))
+                } else {
+                    recipe
+                };
                 let recipe = lazy_if_it_can_be(with_head_losses(recipe.with_dropout(dropout), &config), &config);
                 let mut trainer = Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), recipe).unwrap();
                 let batch = whole::batch(&mut rng(7), &config, Loss::CrossEntropy, 6, BATCH);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::tensors::Tensors;
 use super::{
-    Checked, Checkpoint, FORMAT, Fault, Header, KEY, LISTS, OLDEST_FORMAT, Progress, Training, check_frozen,
+    AVERAGE, Checked, Checkpoint, FORMAT, Fault, Header, KEY, LISTS, OLDEST_FORMAT, Progress, Training, check_frozen,
     check_loss_scale, moments_prefix, short::ShortConfig, strict, text,
 };
 use crate::allocate::zeros;
@@ -36,6 +36,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
         Some(Progress { recipe, steps, frozen, loss_scale }) => {
             let moments =
                 (0..recipe.optimizer.moment_count()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
+            let average = recipe.average.map(|_| flat(AVERAGE)).transpose()?;
             // Of the shapes that were checked above.
             let state = match saved_state(&file, header.format, &header.config) {
                 None => None,
@@ -50,7 +51,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
                     Some(State::of(&header.config, batch_size, values))
                 }
             };
-            Some(Training { recipe, steps, frozen, moments, state, loss_scale })
+            Some(Training { recipe, steps, frozen, moments, average, state, loss_scale })
         }
     };
     let model = Model::from_flat(header.config, layout, parameters);
@@ -115,7 +116,9 @@ fn saved_state(file: &Tensors<'_>, format: u64, config: &Config) -> Option<Saved
 /// Whether the file holds exactly the tensors of its own header, in their shapes.
 fn check_tensors(file: &Tensors<'_>, header: &Header, layout: &Layout) -> Checked<()> {
     let moments = header.training.as_ref().map_or(0, |t| t.recipe.optimizer.moment_count());
-    let prefixes = std::iter::once(String::new()).chain((0..moments).map(moments_prefix));
+    let has_average = header.training.as_ref().is_some_and(|t| t.recipe.average.is_some());
+    let average = has_average.then(|| AVERAGE.to_owned());
+    let prefixes = std::iter::once(String::new()).chain((0..moments).map(moments_prefix)).chain(average);
     let mut expected: BTreeMap<String, Vec<usize>> = prefixes
         .flat_map(|prefix| layout.parameters().iter().map(move |p| (format!("{prefix}{}", p.name), p.shape.clone())))
         .collect();

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `weight_ih_l0` … `bias` | as in [`Layout`] | the parameters, under PyTorch's names |
 //! | `moments.0.<parameter>`, `moments.1.<parameter>` | as the parameter | what the optimiser remembers |
+//! | `average.<parameter>` | as the parameter | their mean, where the recipe has one |
 //! | `state.h.<layer>`, `state.c.<layer>` | `[B, D·H]` | of each layer, what the next window carries on from |
 //!
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
@@ -149,6 +150,8 @@ pub struct Training {
     /// What the optimiser remembers: as many buffers as [`crate::Optimizer::moment_count`] says, each flat, as
     /// [`Layout`] places the parameters, with zeros in the gaps.
     pub moments: Vec<Vec<f32>>,
+    /// The mean of the parameters, flat in the same way, where the recipe has one.
+    pub average: Option<Vec<f32>>,
     /// The state that the next window carries on from, if there was a window.
     pub state: Option<State>,
     /// The loss scale, of a training in half precision.
@@ -158,7 +161,15 @@ pub struct Training {
 impl Training {
     /// A training by this recipe before its first step, whose optimiser remembers nothing yet.
     pub fn new(recipe: Recipe) -> Self {
-        Training { recipe, steps: 0, frozen: Vec::new(), moments: Vec::new(), state: None, loss_scale: None }
+        Training {
+            recipe,
+            steps: 0,
+            frozen: Vec::new(),
+            moments: Vec::new(),
+            average: None,
+            state: None,
+            loss_scale: None,
+        }
     }
 }
 
@@ -207,6 +218,9 @@ impl From<SavedLossScaling> for LossScaling {
         }
     }
 }
+
+/// What the names of the averaged parameters begin with.
+const AVERAGE: &str = "average.";
 
 /// The JSON under the metadata's key.
 #[derive(Serialize, Deserialize)]
@@ -322,6 +336,9 @@ fn encode<'a>(
             let prefix = moments_prefix(k);
             tensors.extend(named_tensors(layout, moments, |p| Some(format!("{prefix}{}", p.name))));
         }
+        if let Some(average) = &training.average {
+            tensors.extend(named_tensors(layout, average, |p| Some(format!("{AVERAGE}{}", p.name))));
+        }
         if let Some(state) = &training.state {
             let parts = state.parts().map(|(name, shape, values)| Tensor { name, shape: shape.to_vec(), values });
             tensors.extend(parts);
@@ -352,6 +369,17 @@ impl Training {
         }
         if let Some(moments) = self.moments.iter().find(|m| m.len() != layout.buffer_len()) {
             return Err(format!("moments have {} elements, expected {}", moments.len(), layout.buffer_len()));
+        }
+        match (&self.recipe.average, &self.average) {
+            (Some(_), Some(average)) if average.len() == layout.buffer_len() => {}
+            (None, None) => {}
+            (Some(_), given) => {
+                let (given, expected) = (given.as_ref().map_or(0, Vec::len), layout.buffer_len());
+                return Err(format!("the mean of the parameters has {given} elements, expected {expected}"));
+            }
+            (None, Some(_)) => {
+                return Err("a mean of the parameters is given, but the recipe asks for none".to_owned());
+            }
         }
         match &self.state {
             Some(state) => state.check("the carried state", config, state.batch_size()).map_err(text),

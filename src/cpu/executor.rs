@@ -10,7 +10,7 @@
 //! tensors is a panic.
 
 use super::{
-    activation, bands, dropout, gather, gradient, gradient_norms, join, loss, matmul, normalize, pool,
+    activation, bands, dropout, gather, gradient, gradient_norms, join, loss, matmul, normalize, optimizer, pool,
     real::Real,
     recurrence, state,
     tensors::{Buffer, Pack, Tensors},
@@ -282,7 +282,8 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::Sum(op) => update::sum(op, memory),
         Op::ReduceGradients(op) => update::reduce_gradients(op, memory),
         Op::StepMetrics(op) => update::step_metrics(op, memory),
-        Op::Update(op) => update::update(op, memory),
+        Op::Update(op) => optimizer::update(op, memory),
+        Op::AverageParameters(op) => optimizer::average_parameters(op, memory),
         Op::UpdateLossScale(op) => update::update_loss_scale(op, memory),
     }
 }

@@ -18,6 +18,7 @@ mod loss;
 mod matmul;
 mod matrix;
 mod normalize;
+mod optimizer;
 mod packed;
 mod pool;
 mod real;

@@ -1,16 +1,16 @@
-//! Combining the gradient's slices, measuring and clipping it, and the optimiser's step over the flat buffers.
+//! Combining the gradient's slices, measuring it, and the loss scale.
 
 use std::ops::Range;
 
 use super::{real::Real, sums::compensated, tensors::Tensors, threads, vectorized::vectorized};
 use crate::plan::{
-    FROZEN, LossScale, METRICS_SLOTS, MetricsRow, NOT_DECAYED, NormPartial, ReduceGradients, StepMetrics, StepParams,
-    Sum, TableRows, Update, UpdateLossScale,
+    FROZEN, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, ReduceGradients, StepMetrics, StepParams, Sum,
+    UpdateLossScale,
 };
-use crate::recipe::{Clip, Optimizer};
+use crate::recipe::Clip;
 
 /// Elements that are worth a thread's while: waking one takes longer than a small model.
-const ELEMENTS_PER_TASK: usize = BLOCKS_PER_TASK * ReduceGradients::BLOCK;
+pub(super) const ELEMENTS_PER_TASK: usize = BLOCKS_PER_TASK * ReduceGradients::BLOCK;
 const BLOCKS_PER_TASK: usize = 16;
 /// The largest factor on a gradient, which f32 can hold.
 const LARGEST_SCALE: f64 = 3e38;
@@ -150,65 +150,9 @@ pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T
 }
 
 /// Returns where the step's row is among the elements of the metrics.
-fn metrics_row<T: Real>(step: &StepParams<T>) -> Range<usize> {
+pub(super) fn metrics_row<T: Real>(step: &StepParams<T>) -> Range<usize> {
     let first = step.metrics_row.as_f64() as usize * MetricsRow::LEN;
     first..first + MetricsRow::LEN
-}
-
-pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
-    let step = StepParams::of(memory.real(op.step_params));
-    let metrics = MetricsRow::of(&memory.real(op.metrics)[metrics_row(&step)]);
-    if metrics.updates.is_zero() {
-        return;
-    }
-    let rate = step.learning_rate;
-    let (scale, bound) = match op.clip {
-        Clip::Value(bound) => (T::one(), T::from_f64(bound)),
-        _ => (metrics.clip_scale, T::infinity()),
-    };
-    // Both for every kind of clipping: a choice between them would keep the loops around it from becoming vectors.
-    let clipped = move |g: T| (g * scale).max(-bound).min(bound);
-    let mut parameters = memory.take(op.parameters);
-    // Of no optimiser more than two.
-    let mut moments: [Vec<T>; 2] =
-        std::array::from_fn(|at| op.moments.get(at).map(|id| memory.take(*id)).unwrap_or_default());
-    let read = Read { gradients: memory.real(op.gradients), parameter_flags: memory.ids(op.parameter_flags) };
-    let spans = Spans::new(op, memory);
-    let constant = T::from_f64;
-    match (op.optimizer, &mut moments) {
-        (Optimizer::Sgd { momentum }, [velocity, _]) => {
-            let momentum = constant(momentum);
-            each(&spans, &mut parameters, read, velocity, move |p, g, v| {
-                *v = momentum * *v + clipped(g);
-                *p = *p - rate * *v;
-            });
-        }
-        (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
-            let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
-            each(&spans, &mut parameters, read, square, move |p, g, v| {
-                let g = clipped(g);
-                *v = alpha * *v + rest * g * g;
-                *p = *p - rate * g / (v.sqrt() + epsilon);
-            });
-        }
-        (Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, [first, second]) => {
-            let ([beta1, rest1], [beta2, rest2]) =
-                ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant));
-            let (epsilon, keep) = (constant(epsilon), (T::one() - rate * constant(weight_decay)).max(T::zero()));
-            let (step, root) = (rate / step.first_correction, step.second_correction.sqrt());
-            each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, bits, m, v| {
-                let g = clipped(g);
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                let keep = if bits & NOT_DECAYED == 0 { keep } else { T::one() };
-                *p = keep * *p - step * *m / (v.sqrt() / root + epsilon);
-            });
-        }
-    }
-    memory.put(op.parameters, parameters);
-    for (id, values) in op.moments.iter().zip(moments) {
-        memory.put(*id, values);
-    }
 }
 
 pub(super) fn update_loss_scale<T: Real>(op: &UpdateLossScale, memory: &mut Tensors<'_, T>) {
@@ -230,189 +174,4 @@ pub(super) fn update_loss_scale<T: Real>(op: &UpdateLossScale, memory: &mut Tens
     let changed = LossScale { factor: scale * factor, inverse: inverse / factor, finite_steps: finite };
     loss_scale.copy_from_slice(&changed.map(T::from_f64).elements());
     memory.put(op.loss_scale, loss_scale);
-}
-
-/// What an update reads of every element.
-#[derive(Clone, Copy)]
-struct Read<'a, T> {
-    /// As far as there is one.
-    gradients: &'a [T],
-    /// `[flat]`.
-    parameter_flags: &'a [u32],
-}
-
-/// A part of the flat buffers that a thread updates: all of it, or rows of a table.
-struct Span<'a> {
-    range: Range<usize>,
-    /// Where its gradient begins.
-    gradient: usize,
-    /// Which rows of the table are meant, the first of which begins the range, and how wide they are.
-    rows: Option<(&'a [u32], usize)>,
-}
-
-/// The parts of an update, ascending.
-#[derive(Clone)]
-struct Spans<'a> {
-    /// Elements of the gradient that no part was made of yet.
-    left: Range<usize>,
-    /// Which rows the gradient is of, if of some, where their table starts, and how wide they are.
-    rows: Option<(&'a [u32], usize, usize)>,
-}
-
-impl<'a> Spans<'a> {
-    fn new<T: Real>(op: &Update, memory: &'a Tensors<'_, T>) -> Self {
-        let Some(TableRows { ids, vocabulary, offset, width }) = op.rows else {
-            return Spans { left: 0..memory.real(op.gradients).len(), rows: None };
-        };
-        let ids = memory.ids(ids);
-        let ids = &ids[..ids.iter().take_while(|id| (**id as usize) < vocabulary).count()];
-        Spans { left: 0..ids.len() * width, rows: Some((ids, offset, width)) }
-    }
-
-    /// Elements of a part.
-    fn each(&self) -> usize {
-        self.rows.map_or(ELEMENTS_PER_TASK, |(_, _, width)| (ELEMENTS_PER_TASK / width).max(1) * width)
-    }
-}
-
-impl<'a> Iterator for Spans<'a> {
-    type Item = Span<'a>;
-
-    fn next(&mut self) -> Option<Span<'a>> {
-        let part = self.left.start..self.left.end.min(self.left.start + self.each());
-        if part.is_empty() {
-            return None;
-        }
-        self.left.start = part.end;
-        Some(match self.rows {
-            None => Span { range: part.clone(), gradient: part.start, rows: None },
-            Some((ids, offset, width)) => {
-                let ids = &ids[part.start / width..part.end / width];
-                let [first, last] = [ids[0], ids[ids.len() - 1]].map(|id| offset + id as usize * width);
-                Span { range: first..last + width, gradient: part.start, rows: Some((ids, width)) }
-            }
-        })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let parts = self.left.len().div_ceil(self.each());
-        (parts, Some(parts))
-    }
-}
-
-impl ExactSizeIterator for Spans<'_> {}
-
-impl Span<'_> {
-    /// Calls `work` with each part of the span that lies side by side: where it begins in the span and in the gradient,
-    /// and its length.
-    #[inline(always)]
-    fn for_each(&self, mut work: impl FnMut(usize, usize, usize)) {
-        match self.rows {
-            None => work(0, self.gradient, self.range.len()),
-            Some((ids, width)) => {
-                for (number, id) in ids.iter().enumerate() {
-                    work((id - ids[0]) as usize * width, self.gradient + number * width, width);
-                }
-            }
-        }
-    }
-}
-
-/// The parts of a flat buffer, ascending.
-struct Parts<'a, 's, T> {
-    spans: Spans<'s>,
-    /// What is left of it.
-    flat: &'a mut [T],
-    /// Elements before that.
-    before: usize,
-}
-
-impl<'a, T> Iterator for Parts<'a, '_, T> {
-    type Item = &'a mut [T];
-
-    fn next(&mut self) -> Option<&'a mut [T]> {
-        let Span { range, .. } = self.spans.next()?;
-        let (_, rest) = std::mem::take(&mut self.flat).split_at_mut(range.start - self.before);
-        let (part, rest) = rest.split_at_mut(range.len());
-        (self.flat, self.before) = (rest, range.end);
-        Some(part)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.spans.size_hint()
-    }
-}
-
-impl<T> ExactSizeIterator for Parts<'_, '_, T> {}
-
-fn parts<'a, 's, T>(spans: &Spans<'s>, flat: &'a mut [T]) -> Parts<'a, 's, T> {
-    Parts { spans: spans.clone(), flat, before: 0 }
-}
-
-/// `rule` at every element of the parts of parameters, gradients and one moment that is not frozen.
-fn each<T: Real>(
-    spans: &Spans<'_>,
-    p: &mut [T],
-    Read { gradients, parameter_flags }: Read<'_, T>,
-    m: &mut [T],
-    rule: impl Fn(&mut T, T, &mut T) + Copy + Sync,
-) {
-    let tasks = spans.clone().zip(parts(spans, p).zip(parts(spans, m)));
-    threads::for_each(tasks, |(span, (p, m))| {
-        vectorized!(|| span.for_each(|at, gradient, len| {
-            let (g, flags) = (&gradients[gradient..][..len], &parameter_flags[span.range.start + at..][..len]);
-            task(&mut p[at..][..len], g, flags, &mut m[at..][..len], rule);
-        }));
-    });
-}
-
-/// A task of [`each`]. As parameters of a function, the slices are known not to overlap.
-#[inline(always)]
-fn task<T: Real>(p: &mut [T], g: &[T], flags: &[u32], m: &mut [T], rule: impl Fn(&mut T, T, &mut T)) {
-    for (((p, g), bits), m) in p.iter_mut().zip(g).zip(flags).zip(m) {
-        // A choice between two results and not a branch around one: that becomes vector instructions.
-        let (mut new_p, mut new_m) = (*p, *m);
-        rule(&mut new_p, *g, &mut new_m);
-        let frozen = bits & FROZEN != 0;
-        *p = if frozen { *p } else { new_p };
-        *m = if frozen { *m } else { new_m };
-    }
-}
-
-/// `rule` at every element of the parts of parameters, gradients, flags, and two moments that is not frozen.
-fn each_of_two<T: Real>(
-    spans: &Spans<'_>,
-    p: &mut [T],
-    Read { gradients, parameter_flags }: Read<'_, T>,
-    (m, v): (&mut [T], &mut [T]),
-    rule: impl Fn(&mut T, T, u32, &mut T, &mut T) + Copy + Sync,
-) {
-    let moments = parts(spans, m).zip(parts(spans, v));
-    let tasks = spans.clone().zip(parts(spans, p).zip(moments));
-    threads::for_each(tasks, |(span, (p, (m, v)))| {
-        vectorized!(|| span.for_each(|at, gradient, len| {
-            let (g, flags) = (&gradients[gradient..][..len], &parameter_flags[span.range.start + at..][..len]);
-            task_of_two(&mut p[at..][..len], g, flags, &mut m[at..][..len], &mut v[at..][..len], rule);
-        }));
-    });
-}
-
-/// A task of [`each_of_two`], as [`task`] is one of [`each`].
-#[inline(always)]
-fn task_of_two<T: Real>(
-    p: &mut [T],
-    g: &[T],
-    flags: &[u32],
-    m: &mut [T],
-    v: &mut [T],
-    rule: impl Fn(&mut T, T, u32, &mut T, &mut T),
-) {
-    for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(flags).zip(m.iter_mut().zip(v)) {
-        let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
-        rule(&mut new_p, *g, *bits, &mut new_m, &mut new_v);
-        let frozen = bits & FROZEN != 0;
-        *p = if frozen { *p } else { new_p };
-        *m = if frozen { *m } else { new_m };
-        *v = if frozen { *v } else { new_v };
-    }
 }

@@ -1,12 +1,13 @@
-//! What sets single elements of the flat buffers apart in an update: those that are frozen, and those without decay.
+//! What sets single elements of the flat buffers apart in an update: those that are frozen, those without decay, and
+//! those of a group, which has a rate and a decay of its own.
 //!
-//! The contract: the gaps between tensors have no flag; a new bit is one more constant here and in `reduce_gradients`
-//! and the optimisers' shaders.
+//! The contract: the gaps between tensors have no flag and are of no group; a new bit is one more constant here and in
+//! `reduce_gradients` and the optimisers' shaders.
 
 use crate::allocate::zeros;
 use crate::error::Result;
 use crate::model::Layout;
-use crate::recipe::DecayScope;
+use crate::recipe::{DecayScope, Recipe, numbers};
 
 /// The bit of the tensor `parameter_flags` that takes an element out of the training: it has no part in the gradient or
 /// its norm, and neither it nor its moments change.
@@ -14,6 +15,36 @@ pub const FROZEN: u32 = 1;
 
 /// The bit of the tensor `parameter_flags` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
+
+/// Where the number of an element's group begins in its flags: 0 for none, or from 1 on.
+pub const GROUP_SHIFT: u32 = 8;
+
+/// How many settings a group has behind the flags, the bits of an f32 each: the factor on the learning rate, and the
+/// weight decay.
+pub const GROUP_SETTINGS: usize = 2;
+
+/// How long the tensor `parameter_flags` of a training by this recipe is: the flags of all elements, then the settings
+/// of every group.
+pub fn flags_len(recipe: &Recipe, layout: &Layout) -> usize {
+    layout.buffer_len() + recipe.groups.len() * GROUP_SETTINGS
+}
+
+/// [`parameter_flags`] of a training by this recipe: with the groups' numbers, and their settings behind them.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory), and [`Error::Config`](crate::Error::Config) for a group that the
+/// network has no parameter of.
+pub fn grouped_flags(recipe: &Recipe, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
+    let mut flags = parameter_flags(recipe.decay_scope, layout, frozen)?;
+    for (parameter, number) in layout.parameters().iter().zip(numbers(&recipe.groups, layout)?) {
+        flags[parameter.range()].iter_mut().for_each(|bits| *bits |= number << GROUP_SHIFT);
+    }
+    for group in &recipe.groups {
+        let decay = group.weight_decay.or(recipe.optimizer.weight_decay()).unwrap_or(0.0);
+        flags.extend([group.rate, decay].map(|setting| (setting as f32).to_bits()));
+    }
+    Ok(flags)
+}
 
 /// Returns `[flat]`: the bits [`FROZEN`] and [`NOT_DECAYED`] of every element, as a training plan's tensor
 /// `parameter_flags` holds them, where the parameters named in `frozen` are not trained.

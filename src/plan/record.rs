@@ -63,8 +63,10 @@ record! {
         learning_rate,
         /// 1 − β₁ᵗ, the correction of Adam's first moment.
         first_correction,
-        /// 1 − β₂ᵗ, the correction of Adam's second moment.
+        /// 1 − β₂ᵗ, the correction of Adam's second moment; of RAdam what its step is multiplied by, or 0.
         second_correction,
+        /// How far the mean of the parameters is drawn to them, 0 where the step averages nothing.
+        average_weight,
         /// The row of the metrics that the step writes.
         metrics_row,
         /// 1 where the window is added to those before it, else 0.

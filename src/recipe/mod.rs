@@ -3,28 +3,35 @@
 //! The contract: it is plain data, which every checkpoint stores, and a setting out of its range is an error before
 //! anything is made by it.
 
+mod average;
 mod checkpointing;
 mod distribution;
 mod divisor;
+mod dropout;
+mod group;
 mod loss;
 mod optimizer;
 mod schedule;
 
+pub use average::Average;
 pub use checkpointing::GradientCheckpointing;
 pub use distribution::Distribution;
 pub use divisor::Divisor;
+pub use dropout::Dropout;
+pub use group::Group;
+pub(crate) use group::{matching, numbers};
 #[doc(hidden)]
 pub use loss::LossKind;
 #[cfg(feature = "gpu")]
 pub(crate) use loss::losses;
 pub use loss::{CrossEntropy, Loss, TargetKind};
 pub use optimizer::{DecayScope, EmbeddingUpdate, Optimizer};
-pub use schedule::LearningRateSchedule;
+pub use schedule::{Anneal, LearningRateSchedule};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::Config;
+use crate::model::{Config, Layout};
 
 /// What is done to the gradient before the update.
 ///
@@ -45,78 +52,6 @@ pub enum Clip {
     Value(f64),
     /// Scaled to this global norm, at most 10¹⁵, up or down; by 3·10³⁸ at the most.
     Normalize(f64),
-}
-
-/// What is left out at random in training, each with a probability p, while what is kept is multiplied by 1 / (1 − p).
-///
-/// Masks are a function of the seed, the step and the position, the same on every executor, so a training repeats and
-/// resumes exactly. Evaluation and inference drop nothing.
-///
-/// ```
-/// use recurrent::{Dropout, Loss, Recipe};
-/// // A tenth of the inputs and of the hidden state, the same ones at all steps; a fifth between the layers.
-/// let dropout = Dropout::variational(0.1, 0.1).with_outputs(0.2).with_seed(7);
-/// let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(dropout);
-/// # assert_eq!(recipe.dropout, dropout);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(deny_unknown_fields)]
-pub struct Dropout {
-    /// Of what a layer hands to the next, every element by itself, as PyTorch's `dropout` (Srivastava et al. 2014).
-    pub outputs: f64,
-    /// Of what the first layer reads, with one mask for all steps of a window; a token is dropped as a whole (Gal &
-    /// Ghahramani 2016).
-    pub inputs: f64,
-    /// Of h_(t-1) where it is multiplied with U, with one mask for all steps of a window (Gal & Ghahramani 2016).
-    pub hidden: f64,
-    /// Of the elements of U, with one mask for all steps of a window: DropConnect (Wan et al. 2013) of recurrent
-    /// weights, the weight drop of an AWD-LSTM (Merity, Keskar & Socher 2018).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub weights: f64,
-    /// Where the drawing starts.
-    pub seed: u64,
-}
-
-impl Dropout {
-    /// Nothing is left out.
-    pub const NONE: Dropout = Dropout { outputs: 0.0, inputs: 0.0, hidden: 0.0, weights: 0.0, seed: 0 };
-
-    /// Between layers, with this probability.
-    pub fn between_layers(p: f64) -> Self {
-        Dropout { outputs: p, ..Self::NONE }
-    }
-
-    /// Variational: on inputs and on the hidden state, with these probabilities.
-    pub fn variational(inputs: f64, hidden: f64) -> Self {
-        Dropout { inputs, hidden, ..Self::NONE }
-    }
-
-    /// The same, and between layers with this probability.
-    pub fn with_outputs(self, p: f64) -> Self {
-        Dropout { outputs: p, ..self }
-    }
-
-    /// The same, and of the elements of U with this probability.
-    ///
-    /// ```
-    /// use recurrent::Dropout;
-    /// let awd = Dropout::variational(0.4, 0.0).with_outputs(0.25).with_weights(0.5);
-    /// # assert_eq!((awd.weights, awd.inputs), (0.5, 0.4));
-    /// ```
-    pub fn with_weights(self, p: f64) -> Self {
-        Dropout { weights: p, ..self }
-    }
-
-    /// Whether anything is left out.
-    pub(crate) fn is_none(&self) -> bool {
-        [self.outputs, self.inputs, self.hidden, self.weights] == [0.0; 4]
-    }
-
-    /// The same, drawn from another seed.
-    pub fn with_seed(self, seed: u64) -> Self {
-        Dropout { seed, ..self }
-    }
 }
 
 /// In how many bits a GPU stores what is large. The choice of a device,
@@ -200,6 +135,15 @@ pub struct Recipe {
     pub learning_rate: f64,
     /// How the rate changes with the step.
     pub schedule: LearningRateSchedule,
+    /// Steps of a linear rise to the schedule's first rate, before the schedule begins.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub warm_up: u64,
+    /// What is trained otherwise than the rest: a parameter is of the first group that names it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+    /// Whether a mean over the steps is kept of the parameters, and which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<Average>,
     /// What is left out at random.
     pub dropout: Dropout,
     /// What the optimiser's weight decay shrinks.
@@ -236,6 +180,9 @@ impl Recipe {
             optimizer: Optimizer::adam(),
             learning_rate: 2e-3,
             schedule: LearningRateSchedule::Constant,
+            warm_up: 0,
+            groups: Vec::new(),
+            average: None,
             dropout: Dropout::NONE,
             decay_scope: DecayScope::Weights,
             embedding_update: EmbeddingUpdate::Exact,
@@ -276,6 +223,32 @@ impl Recipe {
         Recipe { schedule, ..self }
     }
 
+    /// The same with so many steps of a linear rise in front of the schedule, which begins after them: at step s of W
+    /// the rate is s / W of the schedule's first, where PyTorch's `LinearLR` in a `SequentialLR` takes s / W of the full
+    /// rate.
+    ///
+    /// ```
+    /// use recurrent::{LearningRateSchedule, Loss, Recipe};
+    /// let schedule = LearningRateSchedule::Exponential { factor: 0.5 };
+    /// let recipe = Recipe::new(Loss::CrossEntropy).with_learning_rate(1.0).with_schedule(schedule).with_warm_up(4);
+    /// assert_eq!([1, 2, 3, 4, 5, 6].map(|step| recipe.rate(step)), [0.25, 0.5, 0.75, 1.0, 1.0, 0.5]);
+    /// ```
+    pub fn with_warm_up(self, steps: u64) -> Self {
+        Recipe { warm_up: steps, ..self }
+    }
+
+    /// The same with a group of parameters that are trained otherwise than the rest, behind the groups there are.
+    pub fn with_group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// The same with a mean of the parameters over the steps, for
+    /// [`Trainer::averaged_model`](crate::Trainer::averaged_model_async).
+    pub fn with_averaged_weights(self, average: Average) -> Self {
+        Recipe { average: Some(average), ..self }
+    }
+
     /// The same with dropout.
     pub fn with_dropout(self, dropout: Dropout) -> Self {
         Recipe { dropout, ..self }
@@ -308,13 +281,21 @@ impl Recipe {
 
     /// The learning rate of step `step`, counted from 1.
     pub fn rate(&self, step: u64) -> f64 {
-        (self.learning_rate * self.schedule.factor(step)).min(Self::MAX_RATE)
+        let factor = if step <= self.warm_up {
+            step as f64 / self.warm_up.max(1) as f64 * self.schedule.factor(1)
+        } else {
+            self.schedule.factor(step - self.warm_up)
+        };
+        (self.learning_rate * factor).min(Self::MAX_RATE)
     }
 
     /// [`Recipe::check`], and whether a network has what is dropped.
     pub(crate) fn check_for(&self, config: &Config) -> Result<()> {
         self.check()?;
         self.check_losses(config)?;
+        if !self.groups.is_empty() {
+            numbers(&self.groups, &Layout::new(config)?)?;
+        }
         if self.dropout.outputs > 0.0 && config.recurrent_layers().count() == 1 {
             let p = self.dropout.outputs;
             return Err(Error::Config(format!(
@@ -426,13 +407,15 @@ impl Recipe {
             Clip::Normalize(v) => at_most("the clipping bound", v, MAX_NORM)?,
         }
         self.optimizer.check(self.learning_rate)?;
+        group::check(&self.groups, self.optimizer, self.learning_rate)?;
+        self.average.map_or(Ok(()), Average::check)?;
         self.schedule.check()
     }
 }
 
 /// What a file leaves out.
-fn is_zero(v: &f64) -> bool {
-    *v == 0.0
+fn is_none(steps: &u64) -> bool {
+    *steps == 0
 }
 
 /// Checks that a number is above 0, in f32 too, where one that is too small becomes 0 and one that is too large

@@ -146,7 +146,7 @@ impl Trainer {
         if self.recipe.is_lazy() {
             self.token_rows.find_occurring(self.session.config(), std::slice::from_ref(batch));
         }
-        let step_params = self.step_params();
+        let step_params = self.step_params(self.in_parts.done, false);
         self.load(self.in_parts.done, batch, &prepared, step_params)?;
         self.session.executor.run_part(prepared.id, Part::Forward)?;
         self.session.carried = Carried::Device(Arc::clone(&prepared));
@@ -254,9 +254,7 @@ impl Trainer {
                 }
             }
         }
-        let flag = |is_set: bool| f64::from(u8::from(is_set));
-        let (accumulate, more_windows) = (flag(self.in_parts.done > 0), flag(!is_last));
-        let step_params = StepParams { accumulate, more_windows, ..self.step_params() };
+        let step_params = self.step_params(self.in_parts.done, is_last);
         let executor = &mut self.session.executor;
         for ((read_out, to), divisor) in all.iter().zip(&self.divisors) {
             if self.recipe.loss_of(read_out.name) == Some(&Loss::External) {

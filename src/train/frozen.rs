@@ -5,14 +5,14 @@
 
 use super::Trainer;
 use crate::error::{Error, Result};
-use crate::model::Layout;
-use crate::plan::parameter_flags;
+use crate::plan::grouped_flags;
+use crate::recipe::{matching, numbers};
 
 impl Trainer {
     /// Leaves parameters as they are from the next step on: no gradient, no weight decay, no update.
     ///
-    /// A name is one of [`Layout`]'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is that tensor,
-    /// `weight` the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
+    /// A name is one of [`Layout`](crate::Layout)'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is that
+    /// tensor, `weight` the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
     ///
     /// The optimiser keeps the moments of what is frozen, and goes on counting steps. So what Adam never moved before
     /// its [`Trainer::unfreeze`] in a long training makes larger steps than a new training's would be: with the usual β
@@ -43,39 +43,43 @@ impl Trainer {
         let mut frozen: Vec<bool> =
             self.layout.parameters().iter().map(|parameter| self.frozen.contains(&parameter.name)).collect();
         for name in names {
-            select(&self.layout, name.as_ref(), |at| frozen[at] = freeze)?;
+            matching(&self.layout, name.as_ref())?.into_iter().for_each(|at| frozen[at] = freeze);
         }
+        self.freeze_exactly(&frozen)
+    }
+
+    /// Freezes the parameters of the recipe's groups that are to be, and no others.
+    pub(super) fn freeze_groups(&mut self) -> Result<()> {
+        let groups = &self.recipe.groups;
+        let numbers = numbers(groups, &self.layout)?;
+        let is_frozen = |number: &u32| number.checked_sub(1).is_some_and(|at| groups[at as usize].frozen);
+        let frozen: Vec<bool> = numbers.iter().map(is_frozen).collect();
+        self.freeze_exactly(&frozen)
+    }
+
+    /// Freezes the parameters of these names and no others.
+    pub(super) fn freeze_named(&mut self, names: &[String]) -> Result<()> {
+        let mut frozen = vec![false; self.layout.parameters().len()];
+        for name in names {
+            matching(&self.layout, name)?.into_iter().for_each(|at| frozen[at] = true);
+        }
+        self.freeze_exactly(&frozen)
+    }
+
+    fn freeze_exactly(&mut self, frozen: &[bool]) -> Result<()> {
         if frozen.iter().all(|frozen| *frozen) {
             return Err(Error::Config("all parameters would be frozen, expected at least one to train".to_owned()));
         }
-        let names = self.layout.parameters().iter().zip(frozen).filter(|(_, frozen)| *frozen);
+        let names = self.layout.parameters().iter().zip(frozen).filter(|(_, frozen)| **frozen);
         let names = names.map(|(parameter, _)| parameter.name.clone()).collect();
         let before = std::mem::replace(&mut self.frozen, names);
         self.write_parameter_flags().inspect_err(|_| self.frozen = before)
     }
 
-    /// Tells the device what is frozen and what decays.
-    pub(super) fn write_parameter_flags(&mut self) -> Result<()> {
+    /// Tells the device what is frozen, what decays, and what is of which group.
+    fn write_parameter_flags(&mut self) -> Result<()> {
         let Some(tensor) = self.session.shared().parameter_flags else { unreachable!("a training has these flags") };
-        let flags = parameter_flags(self.recipe.decay_scope, &self.layout, &self.frozen)?;
+        let flags = grouped_flags(&self.recipe, &self.layout, &self.frozen)?;
         self.session.write_shared_ids(tensor, &flags)
     }
-}
-
-/// Calls `each` with the place of every parameter that `name` is or, with a `*`, begins.
-fn select(layout: &Layout, name: &str, mut each: impl FnMut(usize)) -> Result<()> {
-    let matches = |parameter: &str| match name.strip_suffix('*') {
-        Some(prefix) => parameter.starts_with(prefix),
-        None => parameter == name,
-    };
-    let mut found = false;
-    for (at, _) in layout.parameters().iter().enumerate().filter(|(_, parameter)| matches(&parameter.name)) {
-        each(at);
-        found = true;
-    }
-    if found {
-        return Ok(());
-    }
-    let there: Vec<&str> = layout.parameters().iter().map(|parameter| parameter.name.as_str()).collect();
-    Err(Error::Config(format!("the model has no parameter `{name}`; there are {}", there.join(", "))))
 }

@@ -1,6 +1,7 @@
 //! Gradients for the caller: of every parameter by its name, and of what was read.
 //!
-//! The contract: they are those of the last step, before clipping; reading them waits for the device and changes nothing.
+//! The contract: they are those of the last step, before clipping; reading them waits for the device and changes
+//! nothing.
 
 use super::Trainer;
 use crate::error::{Error, Result};

@@ -2,6 +2,7 @@
 //!
 //! [`Trainer::step`] uploads, submits and returns; nothing is read back until [`Trainer::metrics`].
 
+mod average;
 mod divergence;
 mod early_stopping;
 mod evaluate;
@@ -10,7 +11,9 @@ mod feed;
 mod frozen;
 mod gradients;
 mod metrics;
+mod plateau;
 mod profile;
+mod rate;
 mod trace;
 #[cfg(not(target_arch = "wasm32"))]
 mod waiting;
@@ -21,6 +24,7 @@ pub use early_stopping::EarlyStopping;
 pub use external::{OutputGradients, Outputs};
 pub use gradients::{Gradients, InputGradients};
 pub use metrics::{HeadMetrics, Metrics};
+pub use plateau::Plateau;
 pub use profile::{Profile, ProfileRow};
 pub use trace::{LayerTrace, ParameterTrace, TensorStats, Trace};
 
@@ -86,6 +90,8 @@ pub struct Trainer {
     token_rows: TokenRows,
     /// How far a step is whose loss is the caller's.
     in_parts: InParts,
+    /// What evaluates the mean of the parameters, once it has.
+    of_average: Option<Box<Trainer>>,
 }
 
 impl Trainer {
@@ -120,8 +126,9 @@ impl Trainer {
             frozen: Vec::new(),
             token_rows: TokenRows::default(),
             in_parts: InParts::default(),
+            of_average: None,
         };
-        trainer.write_parameter_flags()?;
+        trainer.freeze_groups()?;
         trainer.write_loss_scale(UpdateLossScale::FIRST)?;
         Ok(trainer)
     }
@@ -145,10 +152,23 @@ impl Trainer {
         if training.moments.len() != moments {
             return Err(Error::shape("the optimiser's moments", &[moments], &[training.moments.len()]));
         }
-        for (tensor, values) in tensors.moments.iter().flatten().zip(&training.moments) {
-            trainer.session.write_shared(*tensor, values)?;
+        let mut rest = training.moments.as_slice();
+        for (tensor, count) in tensors.moments.iter().flatten().zip(training.recipe.optimizer.record().moments) {
+            let (own, others) = rest.split_at(*count);
+            // Of moments that lie in one tensor each has to be whole, not both together.
+            if let Some(short) = own.iter().find(|moment| moment.len() != trainer.layout.buffer_len()) {
+                let expected = [trainer.layout.buffer_len()];
+                return Err(Error::shape("a moment of the optimiser", &expected, &[short.len()]));
+            }
+            match own {
+                [one] => trainer.session.write_shared(*tensor, one)?,
+                several => trainer.session.write_shared(*tensor, &several.concat())?,
+            }
+            rest = others;
         }
-        trainer.freeze(&training.frozen)?;
+        trainer.write_average(training.average.as_deref())?;
+        // Of a group's parameters some may have been unfrozen.
+        trainer.freeze_named(&training.frozen)?;
         if let Some(LossScaling { factor, finite_steps }) = training.loss_scale {
             trainer.write_loss_scale(LossScale { factor, inverse: factor.recip(), finite_steps })?;
         }
@@ -248,11 +268,9 @@ impl Trainer {
         if self.recipe.is_lazy() {
             self.token_rows.find_occurring(self.session.config(), batches);
         }
-        let whole_step = self.step_params();
         let windows = std::mem::take(&mut self.windows);
         for (at, (batch, prepared)) in batches.iter().zip(&windows).enumerate() {
-            let [accumulate, more_windows] = [at > 0, at + 1 < batches.len()].map(|flag| f64::from(u8::from(flag)));
-            let step_params = StepParams { accumulate, more_windows, ..whole_step };
+            let step_params = self.step_params(at, at + 1 == batches.len());
             self.load(at, batch, prepared, step_params)?;
             match &mut timed {
                 None => self.session.executor.run(prepared.id)?,
@@ -267,15 +285,20 @@ impl Trainer {
         Ok(())
     }
 
-    /// What the device is told of the next step, but for what is so of one window alone.
-    fn step_params(&self) -> StepParams<f64> {
+    /// What the device is told of window `at` of the next step.
+    fn step_params(&self, at: usize, is_last: bool) -> StepParams<f64> {
         let step = self.steps + 1;
         let [first_correction, second_correction] = self.recipe.optimizer.corrections(step);
+        let average_weight = self.recipe.average.filter(|_| is_last).map_or(0.0, |average| average.weight(step));
+        let flag = |is_set: bool| f64::from(u8::from(is_set));
         StepParams {
             learning_rate: self.recipe.rate(step),
             first_correction,
             second_correction,
+            average_weight,
             metrics_row: (self.steps % METRICS_SLOTS as u64) as f64,
+            accumulate: flag(at > 0),
+            more_windows: flag(!is_last),
             ..StepParams::default()
         }
     }
@@ -322,7 +345,7 @@ impl Trainer {
         self.session.state().await
     }
 
-    /// All that an exact resumption needs: parameters, moments, the carried state (unless a diverged step left it not
+    /// All that an exact resumption needs: parameters, moments, their mean where one is kept, the carried state (unless a diverged step left it not
     /// finite), the recipe, the step and what is frozen. What the application must remember, a position in its data
     /// say, goes into the notes. Metrics that were not read yet are not part of it: read them first.
     ///
@@ -332,14 +355,20 @@ impl Trainer {
         let model = self.model_async().await?;
         let mut moments = Vec::new();
         for tensor in self.session.shared().moments.into_iter().flatten() {
-            moments.push(self.session.read_shared(tensor).await?);
+            let values = self.session.read_shared(tensor).await?;
+            if values.len() == self.layout.buffer_len() {
+                moments.push(values);
+            } else {
+                moments.extend(values.chunks(self.layout.buffer_len()).map(<[f32]>::to_vec));
+            }
         }
+        let average = self.read_average().await?;
         // What a diverged step left is nothing to go on from.
         let state = self.state_async().await?.filter(State::is_finite);
         let loss_scale = self.read_loss_scale().await?;
         let loss_scale = loss_scale.map(|LossScale { factor, finite_steps, .. }| LossScaling { factor, finite_steps });
         let (recipe, steps, frozen) = (self.recipe.clone(), self.steps, self.frozen.clone());
-        let training = Training { recipe, steps, frozen, moments, state, loss_scale };
+        let training = Training { recipe, steps, frozen, moments, average, state, loss_scale };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }
 

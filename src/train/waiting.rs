@@ -172,6 +172,22 @@ impl Trainer {
         block_on(self.evaluate_heads_async(batches))
     }
 
+    /// Blocks until [`Trainer::evaluate_averaged_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::evaluate_averaged_async`].
+    pub fn evaluate_averaged<I: IntoIterator<Item: Borrow<Batch>>>(&mut self, batches: I) -> Result<f64> {
+        block_on(self.evaluate_averaged_async(batches))
+    }
+
+    /// Blocks until [`Trainer::averaged_model_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::averaged_model_async`].
+    pub fn averaged_model(&mut self) -> Result<Model> {
+        block_on(self.averaged_model_async())
+    }
+
     /// Blocks until [`Trainer::model_async`] is done.
     ///
     /// # Errors

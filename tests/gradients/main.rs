@@ -17,6 +17,7 @@ mod losses;
 mod properties;
 mod pytorch;
 mod pytorch_matrix;
+mod recipes;
 mod reference;
 mod twin;
 mod weight_dropout;

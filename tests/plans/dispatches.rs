@@ -1,7 +1,7 @@
 //! How many dispatches a step takes, counted by hand for some networks and by the structure for all.
 
 use recurrent::internals::plan::{Bounds, Op, Phase, Plan, Purpose, Target};
-use recurrent::recipe::{Dropout, Loss, Optimizer, Recipe};
+use recurrent::recipe::{Average, Dropout, Group, Loss, Optimizer, Recipe};
 use recurrent::{Cell, Config, Directions, InputKind, Pool, Reset};
 
 use crate::{BY_STEPS, is_whole, of_all_kinds, plan, structures, text, train, train_with};
@@ -192,8 +192,23 @@ fn dispatches_are_those_of_the_structure() {
 
 #[test]
 fn every_optimizer_is_one_dispatch() {
-    for optimizer in [Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam()] {
+    for optimizer in [
+        Optimizer::sgd(0.9),
+        Optimizer::rms_prop(),
+        Optimizer::adam(),
+        Optimizer::nesterov(0.9),
+        Optimizer::adagrad(),
+        Optimizer::ams_grad(0.1),
+        Optimizer::r_adam(0.1),
+        Optimizer::lion(0.1),
+    ] {
         let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 0.1);
-        assert_eq!(plan(&text(), Purpose::Train(&recipe), 5, 2, &BY_STEPS).dispatches(Phase::Update), 3);
+        let updates =
+            |recipe: &Recipe| plan(&text(), Purpose::Train(recipe), 5, 2, &BY_STEPS).dispatches(Phase::Update);
+        assert_eq!(updates(&recipe), 3);
+        // Groups take none more, and a mean of the parameters one.
+        let grouped = recipe.with_group(Group::new("bias*").with_rate(0.5));
+        assert_eq!(updates(&grouped), 3);
+        assert_eq!(updates(&grouped.with_averaged_weights(Average::ema(0.9))), 4);
     }
 }

@@ -13,7 +13,7 @@ use recurrent::internals::plan::{
     BackwardRecurrence, CopyView, DType, Hold, Op, Phase, Plan, Projection, Purpose, Recurrence, RecurrenceMode,
     Target, Tile, WindowForm, ZeroTensor,
 };
-use recurrent::recipe::{Clip, Dropout, GradientCheckpointing, Loss, Optimizer, Precision, Recipe};
+use recurrent::recipe::{Average, Clip, Dropout, GradientCheckpointing, Group, Loss, Optimizer, Precision, Recipe};
 use recurrent::{
     Activation, Cell, Config, Directions, EmbeddingUpdate, Error, GateActivation, InputKind, Join, Pool, Recurrent,
 };
@@ -70,6 +70,25 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                     let (plan, _) = Plan::new(&tables, purpose, steps, batch, &target).unwrap();
                     check(&format!("{purpose:?} T={steps} B={batch} {target:?}"), &plan);
                 }
+            }
+        }
+    }
+    // What an update may have: other rules, groups, and a mean of the parameters after it.
+    for optimizer in [
+        Optimizer::nesterov(0.9),
+        Optimizer::adagrad(),
+        Optimizer::ams_grad(0.1),
+        Optimizer::r_adam(0.1),
+        Optimizer::lion(0.1),
+    ] {
+        let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 0.1);
+        let recipe =
+            recipe.with_group(Group::new("embedding*").with_rate(0.5)).with_averaged_weights(Average::ema(0.9));
+        let lazy = recipe.clone().with_embedding_update(EmbeddingUpdate::Lazy);
+        for recipe in [&recipe, &lazy] {
+            for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+                let (plan, _) = Plan::new(&tables, Purpose::Train(recipe), 3, 2, &target).unwrap();
+                check(&format!("{recipe:?} {target:?}"), &plan);
             }
         }
     }

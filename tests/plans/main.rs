@@ -125,7 +125,7 @@ fn bytes_are_the_sum_of_the_tensors() {
     let metrics = METRICS_SLOTS as u64 * 4;
     let shared = parameters + metrics + parameters /* gradients */ + parameters /* parameter_flags */
         + 2 * parameters /* Adam's moments */;
-    let inputs = 3 * 2 /* tokens */ + 2 /* lengths */ + 6 /* targets */ + 6 /* mask */ + 7 /* step_params */
+    let inputs = 3 * 2 /* tokens */ + 2 /* lengths */ + 6 /* targets */ + 6 /* mask */ + 8 /* step_params */
         + 6 /* order */ + (5 + 1) /* starts */;
     let scratch = 2 * 4 /* state */ + 3 * 2 * 4 /* gates */ + 4 * 2 * 4 /* history */ + 6 * 6 /* outputs */
         + 6 /* row_loss */ + parameters /* one slice of gradients */ + 4 * 2 * 4 /* upstream */
@@ -146,7 +146,7 @@ fn bytes_of_all_options_are_the_sum_of_the_tensors() {
     let parameters: u64 = layers.into_iter().chain([6 * 8, 6, 2 * 2 * 8]).map(|n| n.next_multiple_of(64)).sum();
     let shared = 5 * parameters + METRICS_SLOTS as u64 * 4;
     let inputs = 3 * 2 * 5 /* x */ + 2 /* lengths */ + 5 * 2 /* keys */ + 1 /* fresh */ + 2 * 6 /* targets */
-        + 2 /* mask */ + 7 /* step_params */;
+        + 2 /* mask */ + 8 /* step_params */;
     let (gates, history) = (3 * 2 * 32, (3 + 2) * 2 * 8);
     let scratch = 2 * 2 * 2 * 8 /* state */ + 3 * 2 * 5 /* x.dropped */ + 3 * 2 * 8 /* dropped_l0 */
         + 2 * (gates + history + history /* cells */ + 2 * 8 /* hidden_mask */ + history /* upstream */)

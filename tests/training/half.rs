@@ -12,10 +12,11 @@ use rand::RngExt;
 use recurrent::checkpoint::LossScaling;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{DType, Plan, Purpose, StepParams, Target, UpdateLossScale};
+use recurrent::recipe::Average;
 use recurrent::{
     Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, EmbeddingUpdate, Error,
-    GradientCheckpointing, InputKind, Join, Loss, Model, Optimizer, Pool, Precision, Predictor, Recipe, Recurrent,
-    Reset, StreamingPredictor, Targets, Trainer,
+    GradientCheckpointing, Group, InputKind, Join, Loss, Model, Optimizer, Pool, Precision, Predictor, Recipe,
+    Recurrent, Reset, StreamingPredictor, Targets, Trainer,
 };
 
 const CELLS: [Cell; 6] = [
@@ -37,6 +38,49 @@ fn half() -> Device {
 /// The target in half precision, whether it has that or not.
 fn in_half(target: Target) -> Target {
     Target { has_f16: true, precision: Precision::F16, ..target }
+}
+
+/// Every rule, with groups and a mean of the parameters, trains as it does in single precision, past a step that
+/// overflows, and resumes.
+#[test]
+#[cfg_attr(no_f16, ignore = "RECURRENT_ADAPTER=none or RECURRENT_F16=none")]
+fn every_optimizer_trains_in_half() {
+    let config = Config::new(InputKind::Tokens(7)).embedding(6).layer(Recurrent::gru(9)).outputs(5).with_seed(3);
+    let window = whole::batch(&mut rng(17), &config, Loss::CrossEntropy, 4, 3);
+    for optimizer in [
+        Optimizer::nesterov(0.9),
+        Optimizer::adagrad(),
+        Optimizer::ams_grad(0.01),
+        Optimizer::r_adam(0.01),
+        Optimizer::lion(0.01),
+    ] {
+        let rate = if matches!(optimizer, Optimizer::Lion { .. }) { 0.005 } else { 0.05 };
+        let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, rate);
+        let recipe = recipe.with_embedding_update(EmbeddingUpdate::Lazy).with_averaged_weights(Average::ema(0.9));
+        let recipe = recipe.with_group(Group::new("embedding.weight").with_rate(0.5));
+        let mut trainers = [whole::gpu(), half()]
+            .map(|device| Trainer::new(&device, &Model::new(config.clone()).unwrap(), recipe.clone()).unwrap());
+        for _ in 0..12 {
+            trainers.iter_mut().for_each(|trainer| trainer.step(&window).unwrap());
+        }
+        let [single, scaled] = &mut trainers;
+        let [want, got] = [&mut *single, &mut *scaled].map(|trainer| trainer.metrics().unwrap());
+        assert!(want[11].loss < 0.95 * want[0].loss, "{optimizer:?}: {want:?}");
+        assert!((got[11].loss - want[11].loss).abs() < 0.02 * want[0].loss, "{optimizer:?}: {got:?}, {want:?}");
+        let of_mean = [&mut *single, &mut *scaled].map(|trainer| trainer.evaluate_averaged([&window]).unwrap());
+        assert!((of_mean[0] - of_mean[1]).abs() < 0.02 * want[0].loss, "{optimizer:?}: {of_mean:?}");
+        // A factor at which the gradient overflows changes nothing but the factor.
+        let mut checkpoint = scaled.checkpoint().unwrap();
+        checkpoint.training.as_mut().unwrap().loss_scale = Some(LossScaling::new(16_777_216.0, 0.0));
+        let mut resumed = [(); 2].map(|()| Trainer::resume(&half(), &checkpoint).unwrap());
+        let before = resumed[0].model().unwrap();
+        resumed[0].step(&window).unwrap();
+        assert!(!resumed[0].metrics().unwrap()[0].updated, "{optimizer:?}: the gradient overflows f16");
+        assert_eq!(resumed[0].model().unwrap(), before, "{optimizer:?}");
+        resumed[1].step(&window).unwrap();
+        let bytes = resumed.map(|mut trainer| trainer.checkpoint().unwrap().to_bytes().unwrap());
+        assert!(bytes[0] == bytes[1], "{optimizer:?}");
+    }
 }
 
 /// Networks with every option somewhere, and recipes to train them by.

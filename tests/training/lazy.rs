@@ -30,8 +30,18 @@ fn lazy(optimizer: Optimizer) -> Recipe {
     recipe.with_embedding_update(EmbeddingUpdate::Lazy)
 }
 
-fn optimizers() -> [Optimizer; 4] {
-    [Optimizer::sgd(0.0), Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam_w(0.1)]
+fn optimizers() -> [Optimizer; 9] {
+    [
+        Optimizer::sgd(0.0),
+        Optimizer::sgd(0.9),
+        Optimizer::rms_prop(),
+        Optimizer::adam_w(0.1),
+        Optimizer::nesterov(0.9),
+        Optimizer::Adagrad { epsilon: 1e-3 },
+        Optimizer::ams_grad(0.1),
+        Optimizer::r_adam(0.1),
+        Optimizer::lion(0.1),
+    ]
 }
 
 /// A window of three words and kinds, each of which occurs, by these ids.

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use crate::common::whole::{self, bytes};
 use recurrent::data::Windows;
+use recurrent::recipe::Average;
 use recurrent::{
-    Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Init, InputKind,
-    LearningRateSchedule, Loss, Model, Optimizer, Recipe, Recurrent, Reset, Start, Trainer,
+    Activation, Batch, BatchShape, Cell, Checkpoint, Clip, Config, Device, Directions, Dropout, Error, Group, Init,
+    InputKind, LearningRateSchedule, Loss, Model, Optimizer, Recipe, Recurrent, Reset, Start, Trainer,
 };
 
 /// N. An epoch has fewer windows, so the second half begins in the middle of a carried state and passes a reset.
@@ -56,6 +57,18 @@ fn cases() -> Vec<Case> {
             "adam_w",
             elman(),
             recipe(Optimizer::adam_w(0.1), 0.01).with_schedule(decay).with_clip(Clip::Normalize(0.5)),
+        ),
+        case("nesterov", elman(), recipe(Optimizer::nesterov(0.9), 0.1).with_schedule(decay).with_warm_up(20)),
+        case("adagrad", elman(), recipe(Optimizer::adagrad(), 0.1).with_averaged_weights(Average::stochastic(16, 4))),
+        case("ams_grad", elman(), recipe(Optimizer::ams_grad(0.1), 0.01).with_averaged_weights(Average::ema(0.9))),
+        case("r_adam", lstm(), recipe(Optimizer::r_adam(0.1), 0.01).with_group(Group::new("bias*").with_rate(0.5))),
+        case(
+            "lion",
+            elman(),
+            recipe(Optimizer::lion(0.1), 0.002)
+                .with_schedule(LearningRateSchedule::one_cycle(40))
+                .with_group(Group::new("weight_ih*").with_rate(0.5).with_weight_decay(1.0))
+                .with_group(Group::new("bias*").with_weight_decay(0.0)),
         ),
         case("dropout", lstm(), adam.clone().with_dropout(dropout)),
         case("list", list, adam.clone().with_dropout(dropout)),

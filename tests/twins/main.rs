@@ -19,10 +19,11 @@ mod recurrences;
 mod states;
 mod tiles;
 mod training;
+mod updates;
 
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{Op, PoolKind, ProductTile, RecurrenceMode};
-use recurrent::recipe::{Clip, Loss, Optimizer};
+use recurrent::recipe::{Clip, Loss};
 use recurrent::{Activation, Cell, Join, Reset};
 
 use common::executor::gpu;
@@ -431,31 +432,6 @@ fn a_norm_beyond_f32_is_flagged() {
     let case = training::measure("of a norm beyond f32", given);
     for metrics in [case.run(gpu()), case.run(cpu::Executor::<f32>::new())] {
         assert_eq!(metrics[0][3], 0.0);
-    }
-}
-
-#[test]
-#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
-fn update() {
-    let mut random = Random::new(13);
-    for optimizer in
-        [Optimizer::sgd(0.0), Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam(), Optimizer::adam_w(0.01)]
-    {
-        for clip in [Clip::None, Clip::Norm(1.0), Clip::Value(0.25), Clip::Normalize(1.0)] {
-            for flat in [1, 255, 256, 257, 1009] {
-                for finite in [true, false] {
-                    training::update(&mut random, optimizer, clip, flat, finite).check();
-                }
-            }
-            training::update_part(&mut random, optimizer, clip, (600, 511), true, None).check();
-            for (sizes, ids) in
-                [([1, 1], &[0][..]), ([7, 5], &[1, 3, 6, u32::MAX]), ([40, 64], &[0, 8, 39]), ([9, 3], &[9, 9])]
-            {
-                for finite in [true, false] {
-                    training::update_rows(&mut random, optimizer, clip, sizes, ids, finite).check();
-                }
-            }
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::internals::plan::{
-    FROZEN, GradientSegment, LossGradient, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Op, ReduceGradients,
-    StepMetrics, StepParams, TableRows, TensorId, Update, UpdateLossScale, View,
+    AverageParameters, FROZEN, GROUP_SHIFT, GradientSegment, LossGradient, LossScale, METRICS_SLOTS, MetricsRow,
+    NormPartial, Op, ReduceGradients, StepMetrics, StepParams, TableRows, TensorId, Update, UpdateLossScale, View,
 };
 use recurrent::recipe::{Clip, Loss, Optimizer};
 
@@ -300,7 +300,22 @@ pub fn update_part(
     finite: bool,
     rows: Option<([usize; 3], &[u32])>,
 ) -> Case {
-    let mut case = Case::new(format!("{optimizer:?}, {clip:?}, {elements} of {flat}, finite {finite}, {rows:?}"));
+    update_grouped(random, optimizer, clip, (flat, elements), [finite, false], rows, 0.003)
+}
+
+/// The same with elements of three groups or none; `second_correction` is 0 in the first steps of RAdam.
+pub fn update_grouped(
+    random: &mut Random,
+    optimizer: Optimizer,
+    clip: Clip,
+    (flat, elements): (usize, usize),
+    [finite, grouped]: [bool; 2],
+    rows: Option<([usize; 3], &[u32])>,
+    second_correction: f64,
+) -> Case {
+    let mut case = Case::new(format!(
+        "{optimizer:?}, {clip:?}, {elements} of {flat}, finite {finite}, grouped {grouped}, {second_correction}, {rows:?}"
+    ));
     let mut changes = vec![rows.is_none(); elements];
     changes.resize(flat, false);
     let rows = rows.map(|([vocabulary, width, offset], ids)| {
@@ -313,14 +328,21 @@ pub fn update_part(
     let step_params = StepParams {
         learning_rate: 0.05,
         first_correction: 0.271,
-        second_correction: 0.003,
+        second_correction,
         metrics_row: slot as f64,
         ..StepParams::default().map(|_: f64| f64::NAN)
     };
     let step_params = step_params.map(|v| f64::from(v as f32)).elements().to_vec();
     let step_params = case.real("step_params", &[StepParams::LEN], step_params);
-    let bits = random.ids(flat, 4);
+    let mut bits = random.ids(flat, 4);
     let kept: Vec<_> = (0..flat).filter(|&at| bits[at] & FROZEN != 0 || !changes[at]).collect();
+    if grouped {
+        // Runs of elements of one group, of which the first is none, and the groups' rates and decays behind them.
+        for (at, bits) in bits.iter_mut().enumerate() {
+            *bits |= (at as u32 / 5 % 4) << GROUP_SHIFT;
+        }
+        bits.extend([0.5f32, 0.0, 3.0, 0.25, 1.0, 0.125].map(f32::to_bits));
+    }
     let parameter_flags = case.ids("parameter_flags", bits);
     let row = MetricsRow { clip_scale: 0.375, updates: if finite { 1.0 } else { 0.0 }, ..UNREAD };
     let metrics = case.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], metrics_with(slot, row));
@@ -332,18 +354,25 @@ pub fn update_part(
     };
     let gradients = case.real("gradients", &[elements], drawn(elements));
     let tolerance = if finite { F32_POINTWISE } else { EXACT };
-    let mut changed = |name: &str, values: Vec<f64>| -> TensorId {
-        let kept = kept.iter().map(|&at| (at..at + 1, EXACT));
-        case.in_out(name, &[flat], values, kept.chain([(0..flat, tolerance)]).collect())
+    let mut changed = |name: &str, len: usize, values: Vec<f64>| -> TensorId {
+        let kept = (0..len / flat).flat_map(|part| kept.iter().map(move |at| part * flat + at));
+        case.in_out(name, &[len], values, kept.map(|at| (at..at + 1, EXACT)).chain([(0..len, tolerance)]).collect())
     };
-    let parameters = changed("parameters", drawn(flat).into_iter().map(|v| f64::from((v - 0.5) as f32)).collect());
+    let away = |values: Vec<f64>| values.into_iter().map(|v| f64::from((v + 5f64.copysign(v)) as f32)).collect();
+    let parameters =
+        changed("parameters", flat, drawn(flat).into_iter().map(|v| f64::from((v - 0.5) as f32)).collect());
     // A mean of squares is not negative; the first moment of Adam and the velocity may be.
     let squares = |values: Vec<f64>| values.into_iter().map(|v| f64::from((v * v) as f32)).collect();
     let moments = match optimizer {
-        Optimizer::Sgd { .. } => vec![changed("velocity", drawn(flat))],
-        Optimizer::RmsProp { .. } => vec![changed("square", squares(drawn(flat)))],
-        Optimizer::Adam { .. } => {
-            vec![changed("first", drawn(flat)), changed("second", squares(drawn(flat)))]
+        Optimizer::Sgd { .. } | Optimizer::Nesterov { .. } => vec![changed("velocity", flat, drawn(flat))],
+        Optimizer::RmsProp { .. } | Optimizer::Adagrad { .. } => vec![changed("square", flat, squares(drawn(flat)))],
+        // Of the direction's sign a rounding decides where it is near 0: none of these is.
+        Optimizer::Lion { .. } => vec![changed("first", flat, away(drawn(flat)))],
+        Optimizer::AmsGrad { .. } => {
+            vec![changed("first", flat, drawn(flat)), changed("second", 2 * flat, squares(drawn(2 * flat)))]
+        }
+        Optimizer::Adam { .. } | Optimizer::RAdam { .. } => {
+            vec![changed("first", flat, drawn(flat)), changed("second", flat, squares(drawn(flat)))]
         }
         _ => unreachable!("an optimiser that the tests do not know"),
     };
@@ -358,4 +387,17 @@ pub fn update_part(
         parameters,
         moments,
     }))
+}
+
+/// A mean drawn to `elements` parameters by this weight.
+pub fn average(random: &mut Random, elements: usize, weight: f64) -> Case {
+    let mut case = Case::new(format!("a mean of {elements} drawn by {weight}"));
+    let step_params = StepParams { average_weight: weight, ..StepParams::default().map(|_: f64| f64::NAN) };
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params.elements().to_vec());
+    let parameters = case.real("parameters", &[elements], random.reals(elements, 1.0));
+    // The first mean is the parameters, whatever was there.
+    let before = if weight == 1.0 { vec![f64::NAN; elements] } else { random.reals(elements, 1.0) };
+    let tolerance = if weight == 0.0 || weight == 1.0 { EXACT } else { F32_POINTWISE };
+    let average = case.in_out("average", &[elements], before, vec![(0..elements, tolerance)]);
+    case.with(Op::AverageParameters(AverageParameters { step_params, parameters, average }))
 }

@@ -242,6 +242,7 @@ pub fn all() -> &'static [&'static Kernel] {
             &update::REDUCE_GRADIENTS_SEGMENT,
             &update::STEP_METRICS,
             &update::UPDATE_LOSS_SCALE,
+            &update::AVERAGE_PARAMETERS,
         ];
         all.extend(optimizer::KERNELS);
         all.extend(loss::kernels());
@@ -308,6 +309,7 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::ReduceGradients(op) => update::reduce_gradients(plan, op).map(one),
         Op::StepMetrics(op) => update::step_metrics(plan, op).map(one),
         Op::Update(op) => optimizer::update(plan, op).map(one),
+        Op::AverageParameters(op) => update::average_parameters(plan, op).map(one),
         Op::UpdateLossScale(op) => update::update_loss_scale(plan, op).map(one),
     }
 }

@@ -38,7 +38,33 @@ macro_rules! optimizer {
     };
 }
 
-params!(SgdParams {
+/// The `Params` of an optimiser: what all have, and its own settings.
+macro_rules! settings {
+    ($name:ident { $($field:ident),* $(,)? }) => {
+        params!($name {
+            elements: u32,
+            slots: u32,
+            by_value: u32,
+            bound: f32,
+            width: u32,
+            table_offset: u32,
+            vocabulary: u32,
+            flat: u32,
+            $($field: f32),*
+        });
+
+        impl $name {
+            fn of(common: Common, [$($field),*]: [f32; [$(stringify!($field)),*].len()]) -> Self {
+                let Common { elements, by_value, bound, width, table_offset, vocabulary, flat, slots } = common;
+                $name { elements, slots, by_value, bound, width, table_offset, vocabulary, flat, $($field),* }
+            }
+        }
+    };
+}
+
+/// What the parameters of all optimisers begin with.
+#[derive(Clone, Copy)]
+struct Common {
     elements: u32,
     slots: u32,
     by_value: u32,
@@ -46,54 +72,36 @@ params!(SgdParams {
     width: u32,
     table_offset: u32,
     vocabulary: u32,
-    momentum: f32,
-});
+    flat: u32,
+}
+
+settings!(SgdParams { momentum });
+settings!(RmsPropParams { alpha, one_minus_alpha, epsilon });
+settings!(AdamParams { beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon, weight_decay });
+settings!(AdagradParams { epsilon });
+settings!(LionParams { beta1, one_minus_beta1, beta2, one_minus_beta2, weight_decay });
 
 static SGD: Kernel = optimizer!("sgd", SgdParams, ["velocity"]);
-
-params!(RmsPropParams {
-    elements: u32,
-    slots: u32,
-    by_value: u32,
-    bound: f32,
-    width: u32,
-    table_offset: u32,
-    vocabulary: u32,
-    alpha: f32,
-    one_minus_alpha: f32,
-    epsilon: f32,
-});
-
 static RMS_PROP: Kernel = optimizer!("rms_prop", RmsPropParams, ["square"]);
-
-params!(AdamParams {
-    elements: u32,
-    slots: u32,
-    by_value: u32,
-    bound: f32,
-    width: u32,
-    table_offset: u32,
-    vocabulary: u32,
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    epsilon: f32,
-    weight_decay: f32,
-});
-
 static ADAM: Kernel = optimizer!("adam", AdamParams, ["first", "second"]);
+static NESTEROV: Kernel = optimizer!("nesterov", SgdParams, ["velocity"]);
+static ADAGRAD: Kernel = optimizer!("adagrad", AdagradParams, ["square"]);
+static AMS_GRAD: Kernel = optimizer!("ams_grad", AdamParams, ["first", "second"]);
+static R_ADAM: Kernel = optimizer!("r_adam", AdamParams, ["first", "second"]);
+static LION: Kernel = optimizer!("lion", LionParams, ["first"]);
 
 /// Every optimiser's.
-pub(super) static KERNELS: [&Kernel; 3] = [&SGD, &RMS_PROP, &ADAM];
+pub(super) static KERNELS: [&Kernel; 8] = [&SGD, &RMS_PROP, &ADAM, &NESTEROV, &ADAGRAD, &AMS_GRAD, &R_ADAM, &LION];
 
 pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let len = tensor(plan, op.parameters)?.len();
     check_len(plan, op.step_params, &[StepParams::LEN])?;
     check_min_len(plan, op.metrics, METRICS_SLOTS, &[MetricsRow::LEN])?;
-    for flat in op.moments.iter().chain([&op.parameter_flags]) {
-        check_len(plan, *flat, &[len])?;
+    let counts = op.optimizer.record().moments;
+    for (moments, count) in op.moments.iter().zip(counts) {
+        check_len(plan, *moments, &[*count, len])?;
     }
+    check_min_len(plan, op.parameter_flags, len, &[])?;
     let elements = tensor(plan, op.gradients)?.len();
     let (width, table_offset, vocabulary) = match op.rows {
         None => offset_in_bounds("gradients", 0, [1, elements], len).map(|_| (0, 0, 0))?,
@@ -103,9 +111,12 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
             (to_u32(width)?, table_offset, to_u32(vocabulary)?)
         }
     };
-    if op.moments.len() != op.optimizer.moment_count() {
-        let (needed, given) = (op.optimizer.moment_count(), op.moments.len());
-        return Err(Error::Config(format!("{:?} keeps {needed} moments and is given {given}", op.optimizer)));
+    if op.moments.len() != counts.len() {
+        let (needed, given) = (counts.len(), op.moments.len());
+        return Err(Error::Config(format!(
+            "{:?} keeps {needed} tensors of moments and is given {given}",
+            op.optimizer
+        )));
     }
     let (by_value, bound) = match op.clip {
         Clip::Value(bound) => (1, positive(bound)),
@@ -116,45 +127,42 @@ pub(super) fn update(plan: &Plan, op: &Update) -> Result<Command> {
     let rows = op.rows.map_or(op.parameter_flags, |rows| rows.ids);
     let mut tensors = vec![op.step_params, op.metrics, op.gradients, rows, op.parameter_flags, op.parameters];
     tensors.extend(&op.moments);
+    let flat = to_u32(len)?;
+    let common = Common { elements, slots, by_value, bound, width, table_offset, vocabulary, flat };
     // 1 − α and 1 − β are taken in f64, as PyTorch does: in f32 they would lose half of their digits.
+    let pair = |beta: f64| [beta as f32, (1.0 - beta) as f32];
+    let adam = |[beta1, beta2, epsilon, weight_decay]: [f64; 4]| {
+        let ([beta1, rest1], [beta2, rest2]) = (pair(beta1), pair(beta2));
+        AdamParams::of(common, [beta1, rest1, beta2, rest2, positive(epsilon), weight_decay as f32])
+    };
     match op.optimizer {
         Optimizer::Sgd { momentum } => {
-            let momentum = momentum as f32;
-            let params = SgdParams { elements, slots, by_value, bound, width, table_offset, vocabulary, momentum };
-            dispatch(plan, &SGD, tensors, &params, workgroups, 1)
+            dispatch(plan, &SGD, tensors, &SgdParams::of(common, [momentum as f32]), workgroups, 1)
+        }
+        Optimizer::Nesterov { momentum } => {
+            dispatch(plan, &NESTEROV, tensors, &SgdParams::of(common, [momentum as f32]), workgroups, 1)
         }
         Optimizer::RmsProp { alpha, epsilon } => {
-            let params = RmsPropParams {
-                elements,
-                slots,
-                by_value,
-                bound,
-                width,
-                table_offset,
-                vocabulary,
-                alpha: alpha as f32,
-                one_minus_alpha: (1.0 - alpha) as f32,
-                epsilon: positive(epsilon),
-            };
+            let [alpha, rest] = pair(alpha);
+            let params = RmsPropParams::of(common, [alpha, rest, positive(epsilon)]);
             dispatch(plan, &RMS_PROP, tensors, &params, workgroups, 1)
         }
+        Optimizer::Adagrad { epsilon } => {
+            dispatch(plan, &ADAGRAD, tensors, &AdagradParams::of(common, [positive(epsilon)]), workgroups, 1)
+        }
         Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-            let params = AdamParams {
-                elements,
-                slots,
-                by_value,
-                bound,
-                width,
-                table_offset,
-                vocabulary,
-                beta1: beta1 as f32,
-                one_minus_beta1: (1.0 - beta1) as f32,
-                beta2: beta2 as f32,
-                one_minus_beta2: (1.0 - beta2) as f32,
-                epsilon: positive(epsilon),
-                weight_decay: weight_decay as f32,
-            };
-            dispatch(plan, &ADAM, tensors, &params, workgroups, 1)
+            dispatch(plan, &ADAM, tensors, &adam([beta1, beta2, epsilon, weight_decay]), workgroups, 1)
+        }
+        Optimizer::AmsGrad { beta1, beta2, epsilon, weight_decay } => {
+            dispatch(plan, &AMS_GRAD, tensors, &adam([beta1, beta2, epsilon, weight_decay]), workgroups, 1)
+        }
+        Optimizer::RAdam { beta1, beta2, epsilon, weight_decay } => {
+            dispatch(plan, &R_ADAM, tensors, &adam([beta1, beta2, epsilon, weight_decay]), workgroups, 1)
+        }
+        Optimizer::Lion { beta1, beta2, weight_decay } => {
+            let ([beta1, rest1], [beta2, rest2]) = (pair(beta1), pair(beta2));
+            let params = LionParams::of(common, [beta1, rest1, beta2, rest2, weight_decay as f32]);
+            dispatch(plan, &LION, tensors, &params, workgroups, 1)
         }
     }
 }

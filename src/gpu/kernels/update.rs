@@ -1,5 +1,5 @@
-//! `reduce_gradients.wgsl`, `step_metrics.wgsl` and `update_loss_scale.wgsl`: from slices of the gradient to what an
-//! optimiser needs to know.
+//! `reduce_gradients.wgsl`, `step_metrics.wgsl`, `update_loss_scale.wgsl` and `average_parameters.wgsl`: from slices of
+//! the gradient to what an optimiser needs to know, and what follows its step.
 //!
 //! The contract: each is one dispatch over the flat buffers, however many parameters the network has.
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::error::Result;
 use crate::plan::{
-    LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Plan, ReduceGradients, StepMetrics, StepParams, UpdateLossScale,
+    AverageParameters, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, Plan, ReduceGradients, StepMetrics,
+    StepParams, UpdateLossScale,
 };
 use crate::recipe::Clip;
 
@@ -187,6 +188,23 @@ pub(super) fn update_loss_scale(plan: &Plan, op: &UpdateLossScale) -> Result<Com
         most: UpdateLossScale::MAX_SCALE,
     };
     dispatch(plan, &UPDATE_LOSS_SCALE, vec![op.step_params, op.metrics, op.loss_scale], &params, 1, 1)
+}
+
+params!(AverageParametersParams { elements: u32 });
+
+pub(super) static AVERAGE_PARAMETERS: Kernel = Kernel::new::<AverageParametersParams>(
+    "average_parameters",
+    &[shader!("average_parameters.wgsl"), shader!("records.wgsl"), shader!("math.wgsl")],
+    &[read("step_params").record(StepParams::RECORD), read("parameters"), write("average")],
+);
+
+pub(super) fn average_parameters(plan: &Plan, op: &AverageParameters) -> Result<Command> {
+    let AverageParameters { step_params, parameters, average } = *op;
+    let len = tensor(plan, average)?.len();
+    check_len(plan, step_params, &[StepParams::LEN])?;
+    check_len(plan, parameters, &[len])?;
+    let params = AverageParametersParams { elements: to_u32(len)? };
+    dispatch(plan, &AVERAGE_PARAMETERS, vec![step_params, parameters, average], &params, tile_count(len, 256), 1)
 }
 
 /// A positive number as an f32 that is neither 0 nor infinite: by an ε of 0 the optimisers would divide 0 by 0.

@@ -2,12 +2,12 @@
 
 use super::layer::{Done, Link, Part, Segment, Site};
 use super::loss::RowLoss;
-use super::{Builder, ForwardTensors, LossTensors, MOMENTS, TrainingTensors};
+use super::{AVERAGE, Builder, ForwardTensors, LossTensors, MOMENTS, TrainingTensors};
 use crate::error::Result;
 use crate::model::modules;
 use crate::plan::{
-    CopyView, DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId, Update,
-    UpdateLossScale, UpdatedTable, View, ZeroTensor,
+    AverageParameters, CopyView, DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId,
+    Update, UpdateLossScale, UpdatedTable, View, ZeroTensor, flags_len,
 };
 use crate::recipe::Recipe;
 
@@ -31,7 +31,7 @@ impl Builder<'_> {
         let slices = self.real("gradient_slices", &[cut, flat], Lifetime::Scratch)?;
         let gradients = self.real("gradients", &[flat], Lifetime::Shared)?;
         let parameter_flags =
-            self.plan.tensor("parameter_flags", &[self.layout.buffer_len()], DType::U32, Lifetime::Shared)?;
+            self.plan.tensor("parameter_flags", &[flags_len(recipe, self.layout)], DType::U32, Lifetime::Shared)?;
         let tables = self.updated_tables()?;
         let reductions = self.reductions((slices, gradients), &tables, (parameter_flags, step_params))?;
         if recipe.trace {
@@ -114,9 +114,14 @@ impl Builder<'_> {
         let partials = reductions.first().map(|reduction| (reduction.partials, recipe.clip));
         self.measure(losses, partials)?;
         let mut moments = Vec::new();
-        for name in MOMENTS.iter().take(recipe.optimizer.moment_count()) {
-            moments.push(self.real(name, &[self.layout.buffer_len()], Lifetime::Shared)?);
+        let flat = self.layout.buffer_len();
+        for (name, count) in MOMENTS.iter().zip(recipe.optimizer.record().moments) {
+            moments.push(self.real(name, &[count * flat], Lifetime::Shared)?);
         }
+        let average = match recipe.average {
+            Some(_) => Some(self.real(AVERAGE, &[flat], Lifetime::Shared)?),
+            None => None,
+        };
         let (keys, loss_scale, segment, trace) = (self.keys, self.loss_scale, self.segment, self.trace);
         let rows_by_token = self.rows_by_token;
         let moments_by_place = [moments.first().copied(), moments.get(1).copied()];
@@ -124,6 +129,7 @@ impl Builder<'_> {
             gradients,
             parameter_flags,
             moments: moments_by_place,
+            average,
             rows_by_token,
             segment,
             keys,
@@ -146,6 +152,10 @@ impl Builder<'_> {
             self.push(Op::Update(Update { gradients, rows: Some(rows), ..update.clone() }));
         }
         self.push(Op::Update(update));
+        if let Some(average) = average {
+            let parameters = self.parameters;
+            self.push(Op::AverageParameters(AverageParameters { step_params, parameters, average }));
+        }
         if let Some(loss_scale) = loss_scale {
             self.push(Op::UpdateLossScale(UpdateLossScale { loss_scale, step_params, metrics }));
         }

@@ -1,6 +1,7 @@
 //! The gradient of what the network reads: of its numbers, and of the state before the first step.
 //!
-//! The contract: to the layers it is the gradient of a layer below them, and it is made where a recipe asks for it alone.
+//! The contract: to the layers it is the gradient of a layer below them, and it is made where a recipe asks for it
+//! alone.
 
 use super::layer::{Link, Segment, Tape};
 use super::{Builder, ReadGradients};

@@ -24,7 +24,7 @@ mod tensors;
 
 use super::{
     CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, Purpose, Target, TensorId, View,
-    WindowForm,
+    WindowForm, flags_len,
 };
 use crate::error::Result;
 use crate::model::{Config, Layer, Layout, StateShape};
@@ -338,14 +338,23 @@ pub(super) fn shared(
     let mut shared = |name: &str, shape: &[usize], dtype| plan.tensor(name, shape, dtype, Lifetime::Shared);
     let dtype = if recipe.is_some() { DType::F32 } else { storage_dtype(target) };
     let parameters = shared(parameters_of(dtype), &[layout.buffer_len()], dtype)?;
-    let mut all =
-        SharedTensors { parameters, moments: [None; 2], metrics: None, parameter_flags: None, loss_scale: None };
+    let mut all = SharedTensors {
+        parameters,
+        moments: [None; 2],
+        average: None,
+        metrics: None,
+        parameter_flags: None,
+        loss_scale: None,
+    };
     if let Some(recipe) = recipe {
-        for (slot, name) in all.moments.iter_mut().zip(MOMENTS).take(recipe.optimizer.moment_count()) {
-            *slot = Some(shared(name, &[layout.buffer_len()], DType::F32)?);
+        for ((slot, name), count) in all.moments.iter_mut().zip(MOMENTS).zip(recipe.optimizer.record().moments) {
+            *slot = Some(shared(name, &[count * layout.buffer_len()], DType::F32)?);
+        }
+        if recipe.average.is_some() {
+            all.average = Some(shared(AVERAGE, &[layout.buffer_len()], DType::F32)?);
         }
         all.metrics = Some(shared("metrics", &metrics_shape(config), DType::F32)?);
-        all.parameter_flags = Some(shared("parameter_flags", &[layout.buffer_len()], DType::U32)?);
+        all.parameter_flags = Some(shared("parameter_flags", &[flags_len(recipe, layout)], DType::U32)?);
         if storage_dtype(target) == DType::F16 {
             all.loss_scale = Some(shared("loss_scale", &[LossScale::LEN], DType::F32)?);
         }
@@ -356,6 +365,8 @@ pub(super) fn shared(
 
 /// The optimiser's moments, by name.
 const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
+/// The mean of the parameters, by name.
+const AVERAGE: &str = "averaged_parameters";
 
 /// What the forward pass leaves for the passes after it.
 struct ForwardTensors {

@@ -2,7 +2,7 @@
 //! that occur.
 //!
 //! The contract: where a step updates the rows that occur alone, no tensor and no operation of the plan grows with a
-//! table, but for parameters, moments and flags.
+//! table, but for parameters, moments, flags and, where it is asked for, the mean of the parameters.
 
 use super::layer::{Segment, Site};
 use super::{Builder, TokenTensors, UpdatedTable};

@@ -94,10 +94,13 @@ pub struct TrainingTensors {
     /// `[flat]`, or as much of it as lies before the tables that are updated by rows: the gradient before clipping.
     pub gradients: TensorId,
     /// `[flat]`: what each element is left out of, as [`parameter_flags`](crate::plan::parameter_flags) says; as long
-    /// as nobody writes it, nothing is frozen and everything decays.
+    /// as nobody writes it, nothing is frozen and everything decays. Behind them the settings of the recipe's groups, as
+    /// [`grouped_flags`](crate::plan::grouped_flags) has them.
     pub parameter_flags: TensorId,
-    /// `[flat]` each: the optimiser's moments.
+    /// `[flat]` each, or `[2·flat]` of two side by side: the optimiser's moments.
     pub moments: [Option<TensorId>; 2],
+    /// `[flat]`: the mean of the parameters, where the recipe has one.
+    pub average: Option<TensorId>,
     /// What it is told of the tokens, where the network reads some.
     pub rows_by_token: Option<TokenTensors>,
     /// How many steps a part of these rows has, but for the last: T, unless gradients are checkpointed.
@@ -127,11 +130,13 @@ pub struct ReadGradients {
 pub(crate) struct SharedTensors {
     /// `[flat]`.
     pub parameters: TensorId,
-    /// `[flat]` each.
+    /// `[flat]` each, or `[2·flat]` of two side by side.
     pub moments: [Option<TensorId>; 2],
+    /// `[flat]`, where the recipe has a mean of the parameters.
+    pub average: Option<TensorId>,
     /// Tables of `[METRICS_SLOTS]` of [`MetricsRow`](crate::plan::MetricsRow), as [`LossTensors`] has them.
     pub metrics: Option<TensorId>,
-    /// `[flat]`.
+    /// `[flat]`, and behind them the settings of the groups.
     pub parameter_flags: Option<TensorId>,
     /// `[3]`, in half precision.
     pub loss_scale: Option<TensorId>,

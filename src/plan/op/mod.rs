@@ -24,7 +24,9 @@ pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, TableGradient, TableRows, Transpose, WeightGradient};
 pub use recurrence::{BackwardRecurrence, Hold, Projection, Recurrence};
 pub use state::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
-pub use update::{GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale};
+pub use update::{
+    AverageParameters, GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale,
+};
 
 use super::walk::Walk;
 use super::{Plan, TensorId, View};
@@ -92,6 +94,8 @@ pub enum Op {
     StepMetrics(StepMetrics),
     /// The optimiser's step.
     Update(Update),
+    /// The mean of the parameters over the steps.
+    AverageParameters(AverageParameters),
     /// How the gradient is scaled from the next step on.
     UpdateLossScale(UpdateLossScale),
 }
@@ -159,6 +163,7 @@ impl Op {
             Op::ReduceGradients(op) => op,
             Op::StepMetrics(op) => op,
             Op::Update(op) => op,
+            Op::AverageParameters(op) => op,
             Op::UpdateLossScale(op) => op,
         }
     }

@@ -230,11 +230,13 @@ pub struct Update {
     pub gradients: TensorId,
     /// Of which rows this is the gradient, if of some.
     pub rows: Option<TableRows>,
-    /// `[flat]`: [`FROZEN`](crate::plan::FROZEN) and [`NOT_DECAYED`](crate::plan::NOT_DECAYED) elements.
+    /// `[flat]`: [`FROZEN`](crate::plan::FROZEN) and [`NOT_DECAYED`](crate::plan::NOT_DECAYED) elements and the numbers
+    /// of groups; behind them the settings of these.
     pub parameter_flags: TensorId,
     /// `[flat]`, read and written.
     pub parameters: TensorId,
-    /// `[flat]`, read and written, as many as the optimiser keeps.
+    /// `[flat]` each or, of two that lie one behind the other, `[2·flat]`; read and written, as many as the optimiser
+    /// keeps.
     pub moments: Vec<TensorId>,
 }
 
@@ -252,7 +254,9 @@ impl Operation for Update {
             Operand::read((plan, self.step_params)),
             Operand::read((self.metrics, columns(plan, self.metrics))),
         ];
-        let moments = self.moments.iter().map(|moment| Operand::update((*moment, len)));
+        let counts = self.optimizer.record().moments;
+        let moments =
+            self.moments.iter().zip(counts).map(|(moment, count)| Operand::update((*moment, *count as u64 * len)));
         operands.into_iter().chain(moments).chain(self.rows.map(|rows| rows.operand(plan))).collect()
     }
 
@@ -263,6 +267,39 @@ impl Operation for Update {
     fn note(&self) -> String {
         let rows = if self.rows.is_some() { ", by rows" } else { "" };
         format!(", {:?}{rows}", self.optimizer)
+    }
+}
+
+/// `average = average + w·(parameters − average)`, w being the step's [`average_weight`](crate::plan::StepParams); nothing
+/// changes where that is 0.
+///
+/// By itself and not in the update: that binds as many buffers as WebGPU's default limits allow, and of a table that is
+/// updated by rows all rows have a part in the mean.
+#[derive(Clone, Debug)]
+pub struct AverageParameters {
+    /// [`StepParams`](crate::plan::StepParams).
+    pub step_params: TensorId,
+    /// `[flat]`.
+    pub parameters: TensorId,
+    /// `[flat]`, read and written.
+    pub average: TensorId,
+}
+
+impl Operation for AverageParameters {
+    fn name(&self) -> String {
+        "average parameters".to_owned()
+    }
+
+    fn operands(&self, plan: &Plan) -> Vec<Operand> {
+        vec![
+            Operand::update((plan, self.average)),
+            Operand::read((plan, self.parameters)),
+            Operand::read((plan, self.step_params)),
+        ]
+    }
+
+    fn flops(&self, plan: &Plan) -> u64 {
+        3 * plan.get(self.average).len() as u64
     }
 }
 

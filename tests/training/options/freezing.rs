@@ -20,10 +20,20 @@ whole::on_both!(
 );
 
 /// The optimisers, each with all the decay it has.
-fn optimizers() -> [Recipe; 4] {
+fn optimizers() -> [Recipe; 9] {
     let recipe = Recipe::new(Loss::CrossEntropy).with_decay_scope(DecayScope::All);
-    [Optimizer::sgd(0.0), Optimizer::sgd(0.9), Optimizer::rms_prop(), Optimizer::adam_w(0.1)]
-        .map(|optimizer| recipe.clone().with_optimizer(optimizer, 0.01))
+    let optimizers = [
+        Optimizer::sgd(0.0),
+        Optimizer::sgd(0.9),
+        Optimizer::rms_prop(),
+        Optimizer::adam_w(0.1),
+        Optimizer::nesterov(0.9),
+        Optimizer::adagrad(),
+        Optimizer::ams_grad(0.1),
+        Optimizer::r_adam(0.1),
+        Optimizer::lion(0.1),
+    ];
+    optimizers.map(|optimizer| recipe.clone().with_optimizer(optimizer, 0.01))
 }
 
 /// Whether a parameter and its moments moved between two checkpoints.

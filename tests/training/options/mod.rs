@@ -1,10 +1,13 @@
-//! What a training can be told beside its recipe: steps over several windows, frozen parameters, what decays, when to
-//! stop.
+//! What a training can be told beside its recipe: steps over several windows, frozen parameters, groups of them, what
+//! decays, rates, means of the parameters, when to stop.
 //!
 //! Where a step in parts is compared with a whole one a named tolerance holds; what must not change is held to the bit.
 
 mod accumulating;
+mod averages;
 mod freezing;
+mod groups;
+mod rates;
 mod stopping;
 
 use recurrent::{

@@ -1,0 +1,435 @@
+//! The optimisers' steps over the flat buffers, and the mean of the parameters over the steps.
+//!
+//! The contract: a rule is a few plain lines of one element, the same as in its shader; what is frozen keeps its bits.
+
+use std::ops::Range;
+
+use super::update::{ELEMENTS_PER_TASK, metrics_row};
+use super::{real::Real, tensors::Tensors, threads, vectorized::vectorized};
+use crate::plan::{
+    AverageParameters, FROZEN, GROUP_SETTINGS, GROUP_SHIFT, MetricsRow, NOT_DECAYED, StepParams, TableRows, Update,
+};
+use crate::recipe::{Clip, Optimizer};
+
+pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
+    let step = StepParams::of(memory.real(op.step_params));
+    let metrics = MetricsRow::of(&memory.real(op.metrics)[metrics_row(&step)]);
+    if metrics.updates.is_zero() {
+        return;
+    }
+    let (scale, bound) = match op.clip {
+        Clip::Value(bound) => (T::one(), T::from_f64(bound)),
+        _ => (metrics.clip_scale, T::infinity()),
+    };
+    // Both for every kind of clipping: a choice between them would keep the loops around it from becoming vectors.
+    let clipped = move |g: T| (g * scale).max(-bound).min(bound);
+    let mut parameters = memory.take(op.parameters);
+    // Of no optimiser more than two.
+    let mut moments: [Vec<T>; 2] =
+        std::array::from_fn(|at| op.moments.get(at).map(|id| memory.take(*id)).unwrap_or_default());
+    let constant = T::from_f64;
+    let general = constant(op.optimizer.weight_decay().unwrap_or(0.0));
+    let (parameter_flags, group_settings) = memory.ids(op.parameter_flags).split_at(parameters.len());
+    let settings = Settings { rate: step.learning_rate, decay: general, group_settings };
+    let read = Read { gradients: memory.real(op.gradients), parameter_flags, settings };
+    let spans = Spans::new(op, memory);
+    let adam = |beta1: f64, beta2: f64| {
+        ([beta1, 1.0 - beta1].map(constant), [beta2, 1.0 - beta2].map(constant), step.first_correction)
+    };
+    match (op.optimizer, &mut moments) {
+        (Optimizer::Sgd { momentum }, [velocity, _]) => {
+            let momentum = constant(momentum);
+            each(&spans, &mut parameters, read, velocity, move |p, g, at, v| {
+                *v = momentum * *v + clipped(g);
+                *p = *p - at.rate * *v;
+            });
+        }
+        (Optimizer::Nesterov { momentum }, [velocity, _]) => {
+            let momentum = constant(momentum);
+            each(&spans, &mut parameters, read, velocity, move |p, g, at, v| {
+                let g = clipped(g);
+                *v = momentum * *v + g;
+                *p = *p - at.rate * (g + momentum * *v);
+            });
+        }
+        (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
+            let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
+            each(&spans, &mut parameters, read, square, move |p, g, at, v| {
+                let g = clipped(g);
+                *v = alpha * *v + rest * g * g;
+                *p = *p - at.rate * g / (v.sqrt() + epsilon);
+            });
+        }
+        (Optimizer::Adagrad { epsilon }, [square, _]) => {
+            let epsilon = constant(epsilon);
+            each(&spans, &mut parameters, read, square, move |p, g, at, v| {
+                let g = clipped(g);
+                *v += g * g;
+                *p = *p - at.rate * g / (v.sqrt() + epsilon);
+            });
+        }
+        (Optimizer::Lion { beta1, beta2, .. }, [first, _]) => {
+            let ([beta1, rest1], [beta2, rest2], _) = adam(beta1, beta2);
+            each(&spans, &mut parameters, read, first, move |p, g, at, m| {
+                let g = clipped(g);
+                let mixed = beta1 * *m + rest1 * g;
+                let direction = if mixed.is_zero() { mixed } else { mixed.signum() };
+                *m = beta2 * *m + rest2 * g;
+                *p = at.kept() * *p - at.rate * direction;
+            });
+        }
+        (Optimizer::Adam { beta1, beta2, epsilon, .. }, [first, second]) => {
+            let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
+            let (epsilon, root) = (constant(epsilon), step.second_correction.sqrt());
+            each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, at, m, v| {
+                let g = clipped(g);
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *p = at.kept() * *p - at.rate / correction * *m / (v.sqrt() / root + epsilon);
+            });
+        }
+        (Optimizer::RAdam { beta1, beta2, epsilon, .. }, [first, second]) => {
+            let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
+            let (epsilon, rectified) = (constant(epsilon), step.second_correction);
+            each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, at, m, v| {
+                let g = clipped(g);
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                let step = at.rate / correction * *m;
+                let step = if rectified.is_zero() { step } else { step * rectified / (v.sqrt() + epsilon) };
+                *p = at.kept() * *p - step;
+            });
+        }
+        (Optimizer::AmsGrad { beta1, beta2, epsilon, .. }, [first, second]) => {
+            let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
+            let (epsilon, root) = (constant(epsilon), step.second_correction.sqrt());
+            let (second, largest) = second.split_at_mut(parameters.len());
+            each_of_three(&spans, &mut parameters, read, (first, second, largest), move |p, g, at, m, v, w| {
+                let g = clipped(g);
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *w = w.max(*v);
+                *p = at.kept() * *p - at.rate / correction * *m / (w.sqrt() / root + epsilon);
+            });
+        }
+    }
+    memory.put(op.parameters, parameters);
+    for (id, values) in op.moments.iter().zip(moments) {
+        memory.put(*id, values);
+    }
+}
+
+pub(super) fn average_parameters<T: Real>(op: &AverageParameters, memory: &mut Tensors<'_, T>) {
+    let weight = StepParams::of(memory.real(op.step_params)).average_weight;
+    if weight.is_zero() {
+        return;
+    }
+    let mut average = memory.take(op.average);
+    let parameters = memory.real(op.parameters).chunks(ELEMENTS_PER_TASK);
+    threads::for_each(average.chunks_mut(ELEMENTS_PER_TASK).zip(parameters), |(average, parameters)| {
+        vectorized!(|| for (mean, p) in average.iter_mut().zip(parameters) {
+            *mean = if weight.is_one() { *p } else { *mean + weight * (*p - *mean) };
+        });
+    });
+    memory.put(op.average, average);
+}
+
+/// The learning rate and the weight decay of all elements, and those of the groups.
+#[derive(Clone, Copy)]
+struct Settings<'a, T> {
+    /// η of those that are of no group.
+    rate: T,
+    /// λ of those.
+    decay: T,
+    /// [`GROUP_SETTINGS`] of each group, as they stand behind the flags.
+    group_settings: &'a [u32],
+}
+
+/// Those of one element.
+#[derive(Clone, Copy)]
+struct Setting<T> {
+    rate: T,
+    /// max(1 − η·λ, 0).
+    decayed: T,
+    bits: u32,
+}
+
+impl<T: Real> Setting<T> {
+    /// What weight decay leaves of the parameter.
+    #[inline(always)]
+    fn kept(self) -> T {
+        if self.bits & NOT_DECAYED == 0 { self.decayed } else { T::one() }
+    }
+}
+
+impl<T: Real> Settings<'_, T> {
+    /// Of the elements with these flags, which are of one group.
+    fn of(&self, bits: u32) -> Setting<T> {
+        let number = (bits >> GROUP_SHIFT) as usize;
+        let own = number.checked_sub(1).map(|at| &self.group_settings[at * GROUP_SETTINGS..][..GROUP_SETTINGS]);
+        let (rate, decay) = match own {
+            Some([rate, decay]) => {
+                let [rate, decay] = [rate, decay].map(|bits| T::from_f64(f64::from(f32::from_bits(*bits))));
+                (self.rate * rate, decay)
+            }
+            _ => (self.rate, self.decay),
+        };
+        Setting { rate, decayed: (T::one() - rate * decay).max(T::zero()), bits }
+    }
+
+    /// How many of these flags are of the first one's group.
+    fn run(&self, flags: &[u32]) -> usize {
+        if self.group_settings.is_empty() {
+            return flags.len();
+        }
+        flags.iter().take_while(|bits| *bits >> GROUP_SHIFT == flags[0] >> GROUP_SHIFT).count()
+    }
+}
+
+/// What an update reads of every element.
+#[derive(Clone, Copy)]
+struct Read<'a, T> {
+    /// As far as there is one.
+    gradients: &'a [T],
+    /// `[flat]`.
+    parameter_flags: &'a [u32],
+    settings: Settings<'a, T>,
+}
+
+/// A part of the flat buffers that a thread updates: all of it, or rows of a table.
+struct Span<'a> {
+    range: Range<usize>,
+    /// Where its gradient begins.
+    gradient: usize,
+    /// Which rows of the table are meant, the first of which begins the range, and how wide they are.
+    rows: Option<(&'a [u32], usize)>,
+}
+
+/// The parts of an update, ascending.
+#[derive(Clone)]
+struct Spans<'a> {
+    /// Elements of the gradient that no part was made of yet.
+    left: Range<usize>,
+    /// Which rows the gradient is of, if of some, where their table starts, and how wide they are.
+    rows: Option<(&'a [u32], usize, usize)>,
+}
+
+impl<'a> Spans<'a> {
+    fn new<T: Real>(op: &Update, memory: &'a Tensors<'_, T>) -> Self {
+        let Some(TableRows { ids, vocabulary, offset, width }) = op.rows else {
+            return Spans { left: 0..memory.real(op.gradients).len(), rows: None };
+        };
+        let ids = memory.ids(ids);
+        let ids = &ids[..ids.iter().take_while(|id| (**id as usize) < vocabulary).count()];
+        Spans { left: 0..ids.len() * width, rows: Some((ids, offset, width)) }
+    }
+
+    /// Elements of a part.
+    fn each(&self) -> usize {
+        self.rows.map_or(ELEMENTS_PER_TASK, |(_, _, width)| (ELEMENTS_PER_TASK / width).max(1) * width)
+    }
+}
+
+impl<'a> Iterator for Spans<'a> {
+    type Item = Span<'a>;
+
+    fn next(&mut self) -> Option<Span<'a>> {
+        let part = self.left.start..self.left.end.min(self.left.start + self.each());
+        if part.is_empty() {
+            return None;
+        }
+        self.left.start = part.end;
+        Some(match self.rows {
+            None => Span { range: part.clone(), gradient: part.start, rows: None },
+            Some((ids, offset, width)) => {
+                let ids = &ids[part.start / width..part.end / width];
+                let [first, last] = [ids[0], ids[ids.len() - 1]].map(|id| offset + id as usize * width);
+                Span { range: first..last + width, gradient: part.start, rows: Some((ids, width)) }
+            }
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let parts = self.left.len().div_ceil(self.each());
+        (parts, Some(parts))
+    }
+}
+
+impl ExactSizeIterator for Spans<'_> {}
+
+impl Span<'_> {
+    /// Calls `work` with each part of the span that lies side by side and is of one group: where it begins in the span
+    /// and in the gradient, its flags and its settings.
+    #[inline(always)]
+    fn for_each<T: Real>(
+        &self,
+        settings: &Settings<'_, T>,
+        parameter_flags: &[u32],
+        mut work: impl FnMut(usize, usize, &[u32], Setting<T>),
+    ) {
+        let flags = &parameter_flags[self.range.clone()];
+        let mut side_by_side = |at: usize, gradient: usize, flags: &[u32]| {
+            let mut begin = 0;
+            while begin < flags.len() {
+                let run = &flags[begin..][..settings.run(&flags[begin..])];
+                work(at + begin, gradient + begin, run, settings.of(run[0]));
+                begin += run.len();
+            }
+        };
+        match self.rows {
+            None => side_by_side(0, self.gradient, flags),
+            Some((ids, width)) => {
+                for (number, id) in ids.iter().enumerate() {
+                    let at = (id - ids[0]) as usize * width;
+                    side_by_side(at, self.gradient + number * width, &flags[at..][..width]);
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a flat buffer, ascending.
+struct Parts<'a, 's, T> {
+    spans: Spans<'s>,
+    /// What is left of it.
+    flat: &'a mut [T],
+    /// Elements before that.
+    before: usize,
+}
+
+impl<'a, T> Iterator for Parts<'a, '_, T> {
+    type Item = &'a mut [T];
+
+    fn next(&mut self) -> Option<&'a mut [T]> {
+        let Span { range, .. } = self.spans.next()?;
+        let (_, rest) = std::mem::take(&mut self.flat).split_at_mut(range.start - self.before);
+        let (part, rest) = rest.split_at_mut(range.len());
+        (self.flat, self.before) = (rest, range.end);
+        Some(part)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl<T> ExactSizeIterator for Parts<'_, '_, T> {}
+
+fn parts<'a, 's, T>(spans: &Spans<'s>, flat: &'a mut [T]) -> Parts<'a, 's, T> {
+    Parts { spans: spans.clone(), flat, before: 0 }
+}
+
+/// `rule` at every element of the parts of parameters, gradients and one moment that is not frozen.
+fn each<T: Real>(
+    spans: &Spans<'_>,
+    p: &mut [T],
+    Read { gradients, parameter_flags, settings }: Read<'_, T>,
+    m: &mut [T],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut T) + Copy + Sync,
+) {
+    let tasks = spans.clone().zip(parts(spans, p).zip(parts(spans, m)));
+    threads::for_each(tasks, |(span, (p, m))| {
+        vectorized!(|| span.for_each(&settings, parameter_flags, |at, gradient, flags, setting| {
+            let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
+            task(&mut p[at..][..len], g, (flags, setting), &mut m[at..][..len], rule);
+        }));
+    });
+}
+
+/// A task of [`each`]. As parameters of a function, the slices are known not to overlap.
+#[inline(always)]
+fn task<T: Real>(
+    p: &mut [T],
+    g: &[T],
+    (flags, setting): (&[u32], Setting<T>),
+    m: &mut [T],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut T),
+) {
+    for (((p, g), bits), m) in p.iter_mut().zip(g).zip(flags).zip(m) {
+        // A choice between two results and not a branch around one: that becomes vector instructions.
+        let (mut new_p, mut new_m) = (*p, *m);
+        rule(&mut new_p, *g, Setting { bits: *bits, ..setting }, &mut new_m);
+        let frozen = bits & FROZEN != 0;
+        *p = if frozen { *p } else { new_p };
+        *m = if frozen { *m } else { new_m };
+    }
+}
+
+/// [`each`] with two moments.
+fn each_of_two<T: Real>(
+    spans: &Spans<'_>,
+    p: &mut [T],
+    Read { gradients, parameter_flags, settings }: Read<'_, T>,
+    (m, v): (&mut [T], &mut [T]),
+    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T) + Copy + Sync,
+) {
+    let moments = parts(spans, m).zip(parts(spans, v));
+    let tasks = spans.clone().zip(parts(spans, p).zip(moments));
+    threads::for_each(tasks, |(span, (p, (m, v)))| {
+        vectorized!(|| span.for_each(&settings, parameter_flags, |at, gradient, flags, setting| {
+            let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
+            let [m, v] = [&mut *m, &mut *v].map(|moment| &mut moment[at..][..len]);
+            task_of_two(&mut p[at..][..len], g, (flags, setting), m, v, rule);
+        }));
+    });
+}
+
+/// A task of [`each_of_two`], as [`task`] is one of [`each`].
+#[inline(always)]
+fn task_of_two<T: Real>(
+    p: &mut [T],
+    g: &[T],
+    (flags, setting): (&[u32], Setting<T>),
+    m: &mut [T],
+    v: &mut [T],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T),
+) {
+    for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(flags).zip(m.iter_mut().zip(v)) {
+        let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
+        rule(&mut new_p, *g, Setting { bits: *bits, ..setting }, &mut new_m, &mut new_v);
+        let frozen = bits & FROZEN != 0;
+        *p = if frozen { *p } else { new_p };
+        *m = if frozen { *m } else { new_m };
+        *v = if frozen { *v } else { new_v };
+    }
+}
+
+/// [`each`] with three moments.
+fn each_of_three<T: Real>(
+    spans: &Spans<'_>,
+    p: &mut [T],
+    Read { gradients, parameter_flags, settings }: Read<'_, T>,
+    (m, v, w): (&mut [T], &mut [T], &mut [T]),
+    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T, &mut T) + Copy + Sync,
+) {
+    let moments = parts(spans, m).zip(parts(spans, v)).zip(parts(spans, w));
+    let tasks = spans.clone().zip(parts(spans, p).zip(moments));
+    threads::for_each(tasks, |(span, (p, ((m, v), w)))| {
+        vectorized!(|| span.for_each(&settings, parameter_flags, |at, gradient, flags, setting| {
+            let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
+            let moments = [&mut *m, &mut *v, &mut *w].map(|moment| &mut moment[at..][..len]);
+            task_of_three(&mut p[at..][..len], g, (flags, setting), moments, rule);
+        }));
+    });
+}
+
+/// A task of [`each_of_three`], as [`task`] is one of [`each`].
+#[inline(always)]
+fn task_of_three<T: Real>(
+    p: &mut [T],
+    g: &[T],
+    (flags, setting): (&[u32], Setting<T>),
+    [m, v, w]: [&mut [T]; 3],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T, &mut T),
+) {
+    let moments = m.iter_mut().zip(v).zip(w);
+    for (((p, g), bits), ((m, v), w)) in p.iter_mut().zip(g).zip(flags).zip(moments) {
+        let (mut new_p, mut new_m, mut new_v, mut new_w) = (*p, *m, *v, *w);
+        rule(&mut new_p, *g, Setting { bits: *bits, ..setting }, &mut new_m, &mut new_v, &mut new_w);
+        let frozen = bits & FROZEN != 0;
+        *p = if frozen { *p } else { new_p };
+        *m = if frozen { *m } else { new_m };
+        *v = if frozen { *v } else { new_v };
+        *w = if frozen { *w } else { new_w };
+    }
+}
