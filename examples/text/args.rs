@@ -82,7 +82,7 @@ pub struct TrainArgs {
     /// Stop after this many consecutive validations without improvement [default: 5]
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<usize>,
-    /// [default: 0.003]
+    /// The full rate; another one may be given to a training that goes on [default: 0.003]
     #[arg(long, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// What the learning rate is multiplied by after an epoch; 1 keeps it [default: 0.9, of words
@@ -142,7 +142,8 @@ pub struct TrainArgs {
     /// Where the plot of the losses is drawn [default: out/text.svg]
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Go on where the training of this checkpoint stopped; other options must agree with it
+    /// Go on where the training of this checkpoint stopped; other options must agree with it, but for --data, --epochs,
+    /// --patience and --learning-rate
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 }

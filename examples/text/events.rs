@@ -21,6 +21,10 @@ pub enum Event<'a> {
         name: &'a str,
         gpu: bool,
     },
+    LearningRate {
+        before: f64,
+        now: f64,
+    },
     Train {
         step: u64,
         epoch: u64,

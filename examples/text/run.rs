@@ -15,7 +15,7 @@ use recurrent_examples::{device, files, report::Report, sibling_path::sibling_pa
 
 use crate::{
     args::{CHECKPOINT, Common, PLOT, Split, TrainArgs},
-    events::{thousands, unknown},
+    events::{Event, thousands, unknown},
     ngram::Ngram,
     notes::{self, Notes},
     plot,
@@ -70,7 +70,14 @@ impl Run {
         let lock = Checkpoint::lock(&path)?;
         let device = device::open(&common.device, report)?;
         let trainer = if args.resume.is_some() {
-            Trainer::resume(&device, &checkpoint)?
+            let mut trainer = Trainer::resume(&device, &checkpoint)?;
+            let (before, now) = (trainer.learning_rate(), notes.settings.rate());
+            if before != now {
+                trainer.set_learning_rate(now)?;
+                report.event(&Event::LearningRate { before, now })?;
+                report.line(&format!("the learning rate is {now} from here on; so far it was {before}"))?;
+            }
+            trainer
         } else {
             Trainer::new(&device, &checkpoint.model, notes.settings.recipe(windows.len() as u64))?
         };

@@ -27,6 +27,9 @@ pub struct Settings {
     pub epochs: u64,
     pub patience: usize,
     learning_rate: f64,
+    /// What a run that went on was told in place of it; the one it began with says which training it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed_learning_rate: Option<f64>,
     learning_rate_decay: f64,
     learning_rate_decay_after: u64,
     optimizer: OptimizerName,
@@ -56,6 +59,7 @@ impl Default for Settings {
             epochs: 18,
             patience: 5,
             learning_rate: 3e-3,
+            changed_learning_rate: None,
             learning_rate_decay: 0.9,
             learning_rate_decay_after: 8,
             optimizer: OptimizerName::Adam,
@@ -99,13 +103,15 @@ impl Settings {
         if args.words { Settings::of_words() } else { Settings::default() }.with(args)
     }
 
-    /// Those of a run that goes on; it may be longer, and its text may have moved.
+    /// Those of a run that goes on; it may be longer and at another rate, and its text may have moved.
     pub fn resumed(self, args: &TrainArgs) -> Result<Self> {
         ensure!(
             !args.words || self.vocabulary.is_some(),
             "--words contradicts the checkpoint, whose network is of characters: leave it out to resume"
         );
-        let asked = self.clone().with(args)?;
+        let rate = args.learning_rate.filter(|rate| *rate != self.rate());
+        let asked = self.clone().with(&TrainArgs { learning_rate: None, ..args.clone() })?;
+        let asked = Settings { changed_learning_rate: rate.or(self.changed_learning_rate), ..asked };
         let had = self.lasting_as_long_as(&asked);
         let (asked_fields, had_fields) = (serde_json::to_value(&asked)?, serde_json::to_value(&had)?);
         for (field, had) in had_fields.as_object().into_iter().flatten() {
@@ -118,14 +124,20 @@ impl Settings {
         Ok(asked)
     }
 
-    /// Whether they are those of one training, which may have become longer.
+    /// The full learning rate from here on.
+    pub fn rate(&self) -> f64 {
+        self.changed_learning_rate.unwrap_or(self.learning_rate)
+    }
+
+    /// Whether they are those of one training, which may have become longer, or another rate.
     pub fn is_of(&self, other: &Settings) -> bool {
         self.clone().lasting_as_long_as(other) == *other
     }
 
     /// These, but with what a training may change that goes on.
     fn lasting_as_long_as(self, other: &Settings) -> Self {
-        Settings { data: other.data.clone(), epochs: other.epochs, patience: other.patience, ..self }
+        let Settings { epochs, patience, changed_learning_rate, .. } = *other;
+        Settings { data: other.data.clone(), epochs, patience, changed_learning_rate, ..self }
     }
 
     /// These, except where an option says otherwise.
@@ -139,6 +151,7 @@ impl Settings {
             epochs: args.epochs.unwrap_or(self.epochs),
             patience: args.patience.unwrap_or(self.patience),
             learning_rate: args.learning_rate.unwrap_or(self.learning_rate),
+            changed_learning_rate: self.changed_learning_rate,
             learning_rate_decay: args.learning_rate_decay.unwrap_or(self.learning_rate_decay),
             learning_rate_decay_after: args.learning_rate_decay_after.unwrap_or(self.learning_rate_decay_after),
             optimizer: args.optimizer.unwrap_or(self.optimizer),

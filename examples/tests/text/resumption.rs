@@ -31,6 +31,32 @@ fn a_resumed_run_ends_in_the_same_bytes() {
 }
 
 #[test]
+fn a_resumed_run_takes_another_rate_and_says_so() {
+    let room = Room::new();
+    succeed(room.train(&["--epochs", "1", "--checkpoint", "net.safetensors"]));
+    let rate =
+        |checkpoint: &str| Checkpoint::load(room.path(checkpoint)).unwrap().training.unwrap().recipe.learning_rate;
+    assert_eq!(rate("net.training.safetensors"), 0.01);
+    let resume = |epochs, more: &[&str]| {
+        let args = ["--resume", "net.safetensors", "--epochs", epochs];
+        succeed(room.command(&[&args[..], more].concat()))
+    };
+    let said = resume("2", &["--learning-rate", "0.001"]);
+    assert!(said.contains("the learning rate is 0.001 from here on; so far it was 0.01"), "{said}");
+    assert_eq!(rate("net.training.safetensors"), 0.001);
+    // It stays so, and is said no more.
+    let said = resume("3", &[]);
+    assert!(!said.contains("learning rate"), "{said}");
+    assert_eq!(rate("net.training.safetensors"), 0.001);
+    let said = resume("4", &["--json", "--learning-rate", "0.002"]);
+    assert!(said.contains(r#"{"event":"learning_rate","before":0.001,"now":0.002}"#), "{said}");
+    fail(
+        room.command(&["--resume", "net.safetensors", "--epochs", "5", "--learning-rate", "0"]),
+        &["learning rate is 0"],
+    );
+}
+
+#[test]
 fn a_resumed_run_drops_out_what_it_would_have() {
     let room = Room::new();
     let dropout = ["--dropout", "0.3", "--dropout-inputs", "0.1", "--dropout-hidden", "0.2"];
