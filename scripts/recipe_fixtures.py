@@ -91,6 +91,10 @@ GROUPS = [
     {"parameters": ["weight"], "rate": 2.0},
     {"parameters": ["weight_hh*"], "rate": 0.5, "weight_decay": 0.25},
 ]
+CLIPS = [
+    {"parameters": ["weight_hh*", "bias"], "clip": {"norm": 0.05}},
+    {"parameters": ["weight"], "rate": 0.5, "clip": {"value": 0.03}},
+]
 FREEZES = [{"parameters": ["weight_ih_l0", "bias"], "frozen": True}]
 
 # The name, the optimiser, the rate, the norm that is clipped to, groups, schedule, warm-up, average.
@@ -106,6 +110,8 @@ CASES = [
     ("r_adam_groups", "r_adam", 0.02, None, GROUPS, "constant", 0, None),
     ("rms_prop_groups", "rms_prop", 0.005, 0.5, GROUPS, "constant", 0, None),
     ("sgd_frozen", "sgd", 0.05, 0.2, FREEZES, "constant", 0, None),
+    ("sgd_clips", "sgd", 0.05, 0.1, CLIPS, "constant", 0, None),
+    ("r_adam_clips", "r_adam", 0.02, None, CLIPS, "constant", 0, None),
     ("adam_one_cycle", "adam", 0.05, None, [], "one_cycle", 0, None),
     ("nesterov_warm_up", "nesterov", 0.1, None, [], "exponential", 20, None),
     ("adam_ema", "adam", 0.02, None, [], "constant", 0, {"exponential": {"decay": 0.95}}),
@@ -212,9 +218,24 @@ def groups_of(parameters, groups, rate, decay):
                     "params": taken,
                     "lr": rate * group.get("rate", 1.0),
                     "weight_decay": group.get("weight_decay", decay),
+                    "clip": group.get("clip"),
                 }
             )
-    return made + [{"params": list(rest.values())}]
+    return made + [{"params": list(rest.values()), "clip": None}]
+
+
+def clip_gradients(groups, clip):
+    """Each group with a clip of its own by itself, and the others together."""
+    rest = []
+    for group in groups:
+        own = group["clip"]
+        if own is None:
+            rest += group["params"]
+        elif "norm" in own:
+            nn.utils.clip_grad_norm_(group["params"], own["norm"])
+        else:
+            nn.utils.clip_grad_value_(group["params"], own["value"])
+    return nn.utils.clip_grad_norm_(rest, clip) if clip else None
 
 
 class Network(nn.Module):
@@ -244,7 +265,6 @@ def train(case, start, batches):
     optimizer = make(groups_of(network.named(), groups_here, rate, decay), rate, decay)
     schedules = {key: (crate, torchs) for key, crate, torchs in SCHEDULES}
     scheduler = warmed(schedules[schedule][1], optimizer, warm_up)
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     mean = None
     if average:
         decays = average.get("exponential", {}).get("decay")
@@ -254,9 +274,8 @@ def train(case, start, batches):
         x, y = batches[(step - 1) % len(batches)]
         network.zero_grad()
         nn.functional.mse_loss(network(x), y).backward()
-        if clip:
-            norm = nn.utils.clip_grad_norm_(trained, clip)
-            assert step > 1 or norm > clip, f"{name}: nothing is clipped, {norm}"
+        norm = clip_gradients(optimizer.param_groups, clip)
+        assert norm is None or step > 1 or norm > clip, f"{name}: nothing is clipped, {norm}"
         optimizer.step()
         if step < STEPS:
             scheduler.step()

@@ -4,7 +4,8 @@
 //
 // in      slices           [S, flat]
 // in      step_params      StepParams: accumulate
-// in      parameter_flags  bit 1 where an element is frozen; that of element i at first_flag + i
+// in      parameter_flags  bit 1 where an element is frozen, bit 4 where it counts as 0 in m and the sum; those of element
+//                          i at first_flag + i
 // in      loss_scale       LossScale: u is its inverse, read where has_loss_scale is 1; else u is 1
 // in-out  gradients        [flat]: read where something is added to it, assigned always
 // out     partials         [blocks] of NormPartial, from first_block on
@@ -19,6 +20,7 @@ struct Params {
     has_loss_scale: u32,
     first_flag: u32,
     first_block: u32,
+    clips_apart: u32,
     zero: u32,
     first_workgroup: u32,
 }
@@ -34,6 +36,7 @@ struct Params {
 const THREADS: u32 = 256u;
 const BLOCK: u32 = 2048u;
 const FROZEN: u32 = 1u;
+const CLIPPED_APART: u32 = 4u;
 
 @compute @workgroup_size(256)
 fn main(
@@ -62,12 +65,13 @@ fn main(
             before = gradients[i];
         }
         var g = combined(i, before, unscaled);
-        if (parameter_flags[params.first_flag + i] & FROZEN) != 0u {
+        let bits = parameter_flags[params.first_flag + i];
+        if (bits & FROZEN) != 0u {
             g = 0.0;
         }
         gradients[i] = g;
         let finite = is_finite_bits(g);
-        largest = max(largest, select(0.0, abs(g), finite));
+        largest = max(largest, select(0.0, abs(g), finite && (bits & CLIPPED_APART) == 0u));
         broken = select(1.0, broken, finite);
     }
     let m = reduce_max(lid, largest);
@@ -78,6 +82,9 @@ fn main(
         for (var i = first; i < end; i += THREADS) {
             // What this thread has just written.
             let g = gradients[i];
+            if params.clips_apart != 0u && (parameter_flags[params.first_flag + i] & CLIPPED_APART) != 0u {
+                continue;
+            }
             let scaled = ratio(select(0.0, g, is_finite_bits(g)), m);
             sum = fma(scaled, scaled, sum);
         }

@@ -6,8 +6,8 @@
 // in      gradients        [N]: of the first elements of the flat buffers, or of rows of a table
 // in      rows             [N / width], read where width is not 0: which row of the table, from table_offset on, each
 //                          row of the gradient is of; from vocabulary on none
-// in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay, from bit 8 on the
-//                          number of its group, 0 for none; behind them two settings of each group, the bits of an
+// in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay, bit 4 where its
+//                          gradient is clipped already, from bit 8 on the number of its group, 0 for none; behind them two settings of each group, the bits of an
 //                          f32: the factor on η, and λ in place of the optimiser's
 // in-out  parameters       θ [flat]
 // in-out  moments          those of the optimiser [flat], from binding 7 on, declared in its file
@@ -25,6 +25,7 @@
 
 const NOT_DECAYED: u32 = 2u;
 const FROZEN: u32 = 1u;
+const CLIPPED_APART: u32 = 4u;
 const GROUP_SHIFT: u32 = 8u;
 const GROUP_SETTINGS: u32 = 2u;
 
@@ -38,8 +39,11 @@ fn may_update(i: u32) -> bool {
     return metrics[slot()].updates != 0.0 && (parameter_flags[i] & FROZEN) == 0u;
 }
 
-/// An element of the gradient, held within ±bound where by_value is 1, else scaled.
-fn clipped(g: f32) -> f32 {
+/// The gradient of element i, held within ±bound where by_value is 1, else scaled.
+fn clipped(i: u32, g: f32) -> f32 {
+    if (parameter_flags[i] & CLIPPED_APART) != 0u {
+        return g;
+    }
     if params.by_value != 0u {
         return clamp(g, -params.bound, params.bound);
     }
@@ -88,6 +92,6 @@ fn main(
         i = params.table_offset + row * params.width + at % params.width;
     }
     if may_update(i) {
-        update(i, clipped(gradients[at]));
+        update(i, clipped(i, gradients[at]));
     }
 }

@@ -124,7 +124,9 @@ fn a_step_of_training_allocates_nothing_after_the_first() {
                 let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 1e-3).with_clip(clip);
                 let recipe = if optimizer.moment_count() == 3 {
                     // With all there is to an update.
-                    recipe.with_group(Group::new("*").with_rate(0.5)).with_averaged_weights(Average::ema(0.9))
+                    recipe
+                        .with_group(Group::new("*").with_rate(0.5).with_clip(Clip::Norm(1.0)))
+                        .with_averaged_weights(Average::ema(0.9))
                 } else {
                     recipe
                 };

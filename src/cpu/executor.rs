@@ -10,7 +10,8 @@
 //! tensors is a panic.
 
 use super::{
-    activation, bands, dropout, gather, gradient, gradient_norms, join, loss, matmul, normalize, optimizer, pool,
+    activation, bands, dropout, gather, gradient, gradient_norms, group, join, loss, matmul, normalize, optimizer,
+    pool,
     real::Real,
     recurrence, state,
     tensors::{Buffer, Pack, Tensors},
@@ -281,6 +282,8 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::InitialStateGradient(op) => state::initial_state_gradient(op, memory),
         Op::Sum(op) => update::sum(op, memory),
         Op::ReduceGradients(op) => update::reduce_gradients(op, memory),
+        Op::GroupNorm(op) => group::group_norm(op, memory),
+        Op::ScaleGroup(op) => group::scale_group(op, memory),
         Op::StepMetrics(op) => update::step_metrics(op, memory),
         Op::Update(op) => optimizer::update(op, memory),
         Op::AverageParameters(op) => optimizer::average_parameters(op, memory),

@@ -13,6 +13,7 @@ mod executor;
 mod gather;
 mod gradient;
 mod gradient_norms;
+mod group;
 mod join;
 mod loss;
 mod matmul;

@@ -7,7 +7,8 @@ use std::ops::Range;
 use super::update::{ELEMENTS_PER_TASK, metrics_row};
 use super::{real::Real, tensors::Tensors, threads, vectorized::vectorized};
 use crate::plan::{
-    AverageParameters, FROZEN, GROUP_SETTINGS, GROUP_SHIFT, MetricsRow, NOT_DECAYED, StepParams, TableRows, Update,
+    AverageParameters, CLIPPED_APART, FROZEN, GROUP_SETTINGS, GROUP_SHIFT, MetricsRow, NOT_DECAYED, StepParams,
+    TableRows, Update,
 };
 use crate::recipe::{Clip, Optimizer};
 
@@ -21,8 +22,6 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
         Clip::Value(bound) => (T::one(), T::from_f64(bound)),
         _ => (metrics.clip_scale, T::infinity()),
     };
-    // Both for every kind of clipping: a choice between them would keep the loops around it from becoming vectors.
-    let clipped = move |g: T| (g * scale).max(-bound).min(bound);
     let mut parameters = memory.take(op.parameters);
     // Of no optimiser more than two.
     let mut moments: [Vec<T>; 2] =
@@ -30,7 +29,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
     let constant = T::from_f64;
     let general = constant(op.optimizer.weight_decay().unwrap_or(0.0));
     let (parameter_flags, group_settings) = memory.ids(op.parameter_flags).split_at(parameters.len());
-    let settings = Settings { rate: step.learning_rate, decay: general, group_settings };
+    let settings = Settings { rate: step.learning_rate, decay: general, scale, bound, group_settings };
     let read = Read { gradients: memory.real(op.gradients), parameter_flags, settings };
     let spans = Spans::new(op, memory);
     let adam = |beta1: f64, beta2: f64| {
@@ -40,14 +39,14 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
         (Optimizer::Sgd { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
             each(&spans, &mut parameters, read, velocity, move |p, g, at, v| {
-                *v = momentum * *v + clipped(g);
+                *v = momentum * *v + at.clipped(g);
                 *p = *p - at.rate * *v;
             });
         }
         (Optimizer::Nesterov { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
             each(&spans, &mut parameters, read, velocity, move |p, g, at, v| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 *v = momentum * *v + g;
                 *p = *p - at.rate * (g + momentum * *v);
             });
@@ -55,7 +54,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
         (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
             let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
             each(&spans, &mut parameters, read, square, move |p, g, at, v| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 *v = alpha * *v + rest * g * g;
                 *p = *p - at.rate * g / (v.sqrt() + epsilon);
             });
@@ -63,7 +62,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
         (Optimizer::Adagrad { epsilon }, [square, _]) => {
             let epsilon = constant(epsilon);
             each(&spans, &mut parameters, read, square, move |p, g, at, v| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 *v += g * g;
                 *p = *p - at.rate * g / (v.sqrt() + epsilon);
             });
@@ -71,7 +70,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
         (Optimizer::Lion { beta1, beta2, .. }, [first, _]) => {
             let ([beta1, rest1], [beta2, rest2], _) = adam(beta1, beta2);
             each(&spans, &mut parameters, read, first, move |p, g, at, m| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 let mixed = beta1 * *m + rest1 * g;
                 let direction = if mixed.is_zero() { mixed } else { mixed.signum() };
                 *m = beta2 * *m + rest2 * g;
@@ -82,7 +81,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
             let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
             let (epsilon, root) = (constant(epsilon), step.second_correction.sqrt());
             each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, at, m, v| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
                 *p = at.kept() * *p - at.rate / correction * *m / (v.sqrt() / root + epsilon);
@@ -92,7 +91,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
             let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
             let (epsilon, rectified) = (constant(epsilon), step.second_correction);
             each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, at, m, v| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
                 let step = at.rate / correction * *m;
@@ -105,7 +104,7 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
             let (epsilon, root) = (constant(epsilon), step.second_correction.sqrt());
             let (second, largest) = second.split_at_mut(parameters.len());
             each_of_three(&spans, &mut parameters, read, (first, second, largest), move |p, g, at, m, v, w| {
-                let g = clipped(g);
+                let g = at.clipped(g);
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
                 *w = w.max(*v);
@@ -141,6 +140,9 @@ struct Settings<'a, T> {
     rate: T,
     /// λ of those.
     decay: T,
+    /// What a gradient is multiplied by, and then held within ±.
+    scale: T,
+    bound: T,
     /// [`GROUP_SETTINGS`] of each group, as they stand behind the flags.
     group_settings: &'a [u32],
 }
@@ -151,10 +153,19 @@ struct Setting<T> {
     rate: T,
     /// max(1 − η·λ, 0).
     decayed: T,
+    scale: T,
+    bound: T,
     bits: u32,
 }
 
 impl<T: Real> Setting<T> {
+    /// Scaled and held within a bound for every kind of clipping: a choice between them would keep the loops around it
+    /// from becoming vectors.
+    #[inline(always)]
+    fn clipped(self, g: T) -> T {
+        (g * self.scale).max(-self.bound).min(self.bound)
+    }
+
     /// What weight decay leaves of the parameter.
     #[inline(always)]
     fn kept(self) -> T {
@@ -174,7 +185,9 @@ impl<T: Real> Settings<'_, T> {
             }
             _ => (self.rate, self.decay),
         };
-        Setting { rate, decayed: (T::one() - rate * decay).max(T::zero()), bits }
+        let is_apart = bits & CLIPPED_APART != 0;
+        let (scale, bound) = if is_apart { (T::one(), T::infinity()) } else { (self.scale, self.bound) };
+        Setting { rate, decayed: (T::one() - rate * decay).max(T::zero()), scale, bound, bits }
     }
 
     /// How many of these flags are of the first one's group.

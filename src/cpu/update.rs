@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{real::Real, sums::compensated, tensors::Tensors, threads, vectorized::vectorized};
 use crate::plan::{
-    FROZEN, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, ReduceGradients, StepMetrics, StepParams, Sum,
-    UpdateLossScale,
+    CLIPPED_APART, FROZEN, LossScale, METRICS_SLOTS, MetricsRow, NormPartial, ReduceGradients, StepMetrics, StepParams,
+    Sum, UpdateLossScale,
 };
 use crate::recipe::Clip;
 
@@ -56,7 +56,15 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
             for (g, bits) in block.iter_mut().zip(&parameter_flags[op.first_flag + range.start..]) {
                 *g = if bits & FROZEN != 0 { T::zero() } else { *g };
             }
-            partial.copy_from_slice(&partial_norm(block).elements());
+            let norm = if op.clips_apart {
+                let counts = |at: usize| parameter_flags[op.first_flag + range.start + at] & CLIPPED_APART == 0;
+                let rest = partial_norm_of(block, counts);
+                // Whether they are finite all of them say.
+                NormPartial { is_finite: partial_norm_of(block, |_| true).is_finite, ..rest }
+            } else {
+                partial_norm(block)
+            };
+            partial.copy_from_slice(&norm.elements());
         });
     };
     let mut excesses = excess.chunks_mut(ELEMENTS_PER_TASK);
@@ -109,6 +117,17 @@ fn partial_norm<T: Real>(block: &[T]) -> NormPartial<T> {
     }
     let sum: f64 = sums.iter().map(|sum| sum.as_f64()).sum();
     NormPartial { largest: max, squares: T::from_f64(sum), is_finite }
+}
+
+/// The same of those elements of a block that count.
+pub(super) fn partial_norm_of<T: Real>(block: &[T], counts: impl Fn(usize) -> bool) -> NormPartial<T> {
+    let counted = || block.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, g)| *g);
+    let finite = || counted().filter(|g| g.is_finite());
+    let largest = finite().fold(T::zero(), |max, g| max.max(g.abs()));
+    let is_finite = if counted().all(|g| g.is_finite()) { T::one() } else { T::zero() };
+    let ratio = |g: T| if largest.is_zero() { 0.0 } else { (g / largest).as_f64() };
+    let squares = T::from_f64(finite().map(|g| ratio(g) * ratio(g)).sum());
+    NormPartial { largest, squares, is_finite }
 }
 
 pub(super) fn step_metrics<T: Real>(op: &StepMetrics, memory: &mut Tensors<'_, T>) {

@@ -16,6 +16,10 @@ pub const FROZEN: u32 = 1;
 /// The bit of the tensor `parameter_flags` that spares an element the weight decay.
 pub const NOT_DECAYED: u32 = 2;
 
+/// The bit of the tensor `parameter_flags` that leaves an element's gradient out of the norm and of the recipe's
+/// clipping, as its group clips it by itself.
+pub const CLIPPED_APART: u32 = 4;
+
 /// Where the number of an element's group begins in its flags: 0 for none, or from 1 on.
 pub const GROUP_SHIFT: u32 = 8;
 
@@ -37,7 +41,9 @@ pub fn flags_len(recipe: &Recipe, layout: &Layout) -> usize {
 pub fn grouped_flags(recipe: &Recipe, layout: &Layout, frozen: &[String]) -> Result<Vec<u32>> {
     let mut flags = parameter_flags(recipe.decay_scope, layout, frozen)?;
     for (parameter, number) in layout.parameters().iter().zip(numbers(&recipe.groups, layout)?) {
-        flags[parameter.range()].iter_mut().for_each(|bits| *bits |= number << GROUP_SHIFT);
+        let group = number.checked_sub(1).map(|at| &recipe.groups[at as usize]);
+        let apart = if group.is_some_and(|group| group.clip.is_some()) { CLIPPED_APART } else { 0 };
+        flags[parameter.range()].iter_mut().for_each(|bits| *bits |= number << GROUP_SHIFT | apart);
     }
     for group in &recipe.groups {
         let decay = group.weight_decay.or(recipe.optimizer.weight_decay()).unwrap_or(0.0);

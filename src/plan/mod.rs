@@ -36,7 +36,9 @@ pub use builder::{
 };
 pub use cost::Cost;
 pub use cut::Cut;
-pub use flags::{FROZEN, GROUP_SETTINGS, GROUP_SHIFT, NOT_DECAYED, flags_len, grouped_flags, parameter_flags};
+pub use flags::{
+    CLIPPED_APART, FROZEN, GROUP_SETTINGS, GROUP_SHIFT, NOT_DECAYED, flags_len, grouped_flags, parameter_flags,
+};
 pub use op::*;
 pub use record::{LossScale, MetricsRow, NormPartial, Record, StepParams};
 pub(crate) use table::PlanTable;

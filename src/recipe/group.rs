@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, Recipe, at_most};
+use super::{Clip, Optimizer, Recipe, at_most};
 use crate::error::{Error, Result};
 use crate::model::Layout;
 
@@ -36,6 +36,10 @@ pub struct Group {
     /// decay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
+    /// What is done to their gradient in place of what the recipe does to that of the others: a norm is then that of
+    /// these alone, and they have no part in the norm of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
     /// Whether they are frozen from the first step on, until somebody
     /// [unfreezes](crate::Trainer::unfreeze) them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -51,7 +55,7 @@ impl Group {
     /// The parameters of this name or, with a `*` behind it, of names that begin so; nothing about them is other than
     /// of the rest yet.
     pub fn new(parameters: impl Into<String>) -> Self {
-        Group { parameters: vec![parameters.into()], rate: 1.0, weight_decay: None, frozen: false }
+        Group { parameters: vec![parameters.into()], rate: 1.0, weight_decay: None, clip: None, frozen: false }
     }
 
     /// The same with more parameters.
@@ -68,6 +72,12 @@ impl Group {
     /// The same with a weight decay in place of the optimiser's.
     pub fn with_weight_decay(self, weight_decay: f64) -> Self {
         Group { weight_decay: Some(weight_decay), ..self }
+    }
+
+    /// The same with clipping by itself. The metrics tell of the gradient of the others, and a
+    /// [trace](crate::Trainer::trace_async) of these parameters' gradient as it was clipped.
+    pub fn with_clip(self, clip: Clip) -> Self {
+        Group { clip: Some(clip), ..self }
     }
 
     /// The same, frozen from the first step on.
@@ -103,6 +113,7 @@ pub(super) fn check(groups: &[Group], optimizer: Optimizer, learning_rate: f64) 
         at_most(&format!("the rate of {name}"), group.rate, Group::MAX_RATE)?;
         let rate = group.rate * learning_rate;
         at_most(&format!("the learning rate of {name}"), rate, Recipe::MAX_RATE)?;
+        group.clip.map_or(Ok(()), |clip| clip.check(&format!("the clipping bound of {name}")))?;
         match (group.weight_decay, optimizer.weight_decay()) {
             (Some(decay), None) if decay != 0.0 => {
                 return Err(Error::Config(format!(

@@ -54,6 +54,16 @@ pub enum Clip {
     Normalize(f64),
 }
 
+impl Clip {
+    fn check(self, what: &str) -> Result<()> {
+        match self {
+            Clip::None => Ok(()),
+            Clip::Norm(v) | Clip::Value(v) => positive(what, v),
+            Clip::Normalize(v) => at_most(what, v, MAX_NORM),
+        }
+    }
+}
+
 /// In how many bits a GPU stores what is large. The choice of a device,
 /// [`Device::with_precision`](crate::Device::with_precision).
 ///
@@ -401,11 +411,7 @@ impl Recipe {
         if self.gradient_checkpointing == GradientCheckpointing::Steps(0) {
             return Err(Error::Config("gradients are checkpointed every 0 steps, expected at least 1".to_owned()));
         }
-        match self.clip {
-            Clip::None => {}
-            Clip::Norm(v) | Clip::Value(v) => positive("the clipping bound", v)?,
-            Clip::Normalize(v) => at_most("the clipping bound", v, MAX_NORM)?,
-        }
+        self.clip.check("the clipping bound")?;
         self.optimizer.check(self.learning_rate)?;
         group::check(&self.groups, self.optimizer, self.learning_rate)?;
         self.average.map_or(Ok(()), Average::check)?;

@@ -40,7 +40,7 @@ pub struct Metrics {
     /// The mean loss over the positions that count: nats for cross-entropy. Where the network has heads, that of its
     /// own read-out and of each head, times its weight, added up.
     pub loss: f64,
-    /// The global norm of the gradient before clipping.
+    /// The global norm of the gradient before clipping, of all that no [`Group`](crate::Group) clips by itself.
     pub grad_norm: f64,
     /// The factor that clipping put on the gradient: below 1 where its norm was clipped. With
     /// [`Clip::Value`](crate::Clip::Value), the factor on the largest element.

@@ -84,6 +84,8 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
         let recipe = Recipe::new(Loss::CrossEntropy).with_optimizer(optimizer, 0.1);
         let recipe =
             recipe.with_group(Group::new("embedding*").with_rate(0.5)).with_averaged_weights(Average::ema(0.9));
+        let recipe = recipe.with_group(Group::new("lstm.bias*").with_clip(Clip::Norm(1.0)));
+        let recipe = recipe.with_group(Group::new("column*").with_clip(Clip::Value(1.0)));
         let lazy = recipe.clone().with_embedding_update(EmbeddingUpdate::Lazy);
         for recipe in [&recipe, &lazy] {
             for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {

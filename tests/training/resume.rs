@@ -68,7 +68,7 @@ fn cases() -> Vec<Case> {
             recipe(Optimizer::lion(0.1), 0.002)
                 .with_schedule(LearningRateSchedule::one_cycle(40))
                 .with_group(Group::new("weight_ih*").with_rate(0.5).with_weight_decay(1.0))
-                .with_group(Group::new("bias*").with_weight_decay(0.0)),
+                .with_group(Group::new("bias*").with_weight_decay(0.0).with_clip(Clip::Norm(0.01))),
         ),
         case("dropout", lstm(), adam.clone().with_dropout(dropout)),
         case("list", list, adam.clone().with_dropout(dropout)),

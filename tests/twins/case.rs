@@ -151,6 +151,13 @@ impl Case {
         }
     }
 
+    /// Changes the ids of a tensor, each by its place.
+    pub fn change_ids(&mut self, name: &str, change: impl Fn(usize, u32) -> u32) {
+        let Some(tensor) = self.plan.find(name) else { return };
+        let of_it = self.ids.iter_mut().filter(|(id, _)| *id == tensor).flat_map(|(_, ids)| ids.iter_mut().enumerate());
+        of_it.for_each(|(at, id)| *id = change(at, *id));
+    }
+
     /// The same within other bounds.
     pub fn within(&self, bounds: Bounds) -> Self {
         Case { plan: self.plan.clone().within(bounds), ..self.clone() }

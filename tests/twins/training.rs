@@ -1,8 +1,9 @@
 //! Losses, the norm, and the optimisers: cases of any size.
 
 use recurrent::internals::plan::{
-    AverageParameters, FROZEN, GROUP_SHIFT, GradientSegment, LossGradient, LossScale, METRICS_SLOTS, MetricsRow,
-    NormPartial, Op, ReduceGradients, StepMetrics, StepParams, TableRows, TensorId, Update, UpdateLossScale, View,
+    AverageParameters, CLIPPED_APART, FROZEN, GROUP_SHIFT, GradientSegment, GroupNorm, LossGradient, LossScale,
+    METRICS_SLOTS, MetricsRow, NormPartial, Op, ReduceGradients, ScaleGroup, StepMetrics, StepParams, TableRows,
+    TensorId, Update, UpdateLossScale, View,
 };
 use recurrent::recipe::{Clip, Loss, Optimizer};
 
@@ -167,6 +168,7 @@ pub fn combine_apart(
         loss_scale: None,
         step_params,
         parameter_flags,
+        clips_apart: false,
         first_flag,
         gradients,
         segment: None,
@@ -341,6 +343,8 @@ pub fn update_grouped(
         for (at, bits) in bits.iter_mut().enumerate() {
             *bits |= (at as u32 / 5 % 4) << GROUP_SHIFT;
         }
+        // One of them is clipped by itself.
+        (0..flat).filter(|at| at / 5 % 4 == 1).for_each(|at| bits[at] |= CLIPPED_APART);
         bits.extend([0.5f32, 0.0, 3.0, 0.25, 1.0, 0.125].map(f32::to_bits));
     }
     let parameter_flags = case.ids("parameter_flags", bits);
@@ -400,4 +404,52 @@ pub fn average(random: &mut Random, elements: usize, weight: f64) -> Case {
     let tolerance = if weight == 0.0 || weight == 1.0 { EXACT } else { F32_POINTWISE };
     let average = case.in_out("average", &[elements], before, vec![(0..elements, tolerance)]);
     case.with(Op::AverageParameters(AverageParameters { step_params, parameters, average }))
+}
+
+/// Slices of a gradient some of whose elements are clipped apart: they have no part in the norm, but in the flag.
+pub fn combine_with_apart(random: &mut Random, flat: usize, infinite: Option<usize>) -> Case {
+    let replaced: Vec<_> = infinite.map(|at| (at, f64::INFINITY)).into_iter().collect();
+    let mut case = combine(random, flat, 2, 1.0, &replaced);
+    case.change_ids("parameter_flags", |at, bits| if at % 3 == 0 { bits | CLIPPED_APART } else { bits });
+    case.changed(|op| {
+        let Op::ReduceGradients(op) = op else { panic!("{op:?}") };
+        op.clips_apart = true;
+    })
+}
+
+/// The flags of `flat` elements in runs of groups 0 to 3, behind as many others of group 2.
+fn groups(case: &mut Case, flat: usize) -> TensorId {
+    let own = (0..flat as u32).map(|at| (at / 5 % 4) << GROUP_SHIFT);
+    case.ids("parameter_flags", std::iter::repeat_n(2 << GROUP_SHIFT, 7).chain(own).collect())
+}
+
+/// The norm of group 2 of `flat` elements, one of which may be infinite.
+pub fn group_norm(random: &mut Random, flat: usize, infinite: Option<usize>) -> Case {
+    let mut case = Case::new(format!("the norm of a group of {flat}, infinite {infinite:?}"));
+    let mut values = random.reals(flat, 1.0);
+    infinite.into_iter().for_each(|at| values[at] = f64::INFINITY);
+    let gradients = case.real("gradients", &[flat], values);
+    let parameter_flags = groups(&mut case, flat);
+    let blocks = flat.div_ceil(ReduceGradients::BLOCK);
+    let apart = (0..blocks * NormPartial::LEN).map(|at| 4 * NormPartial::LEN + at).map(|at| at..at + 1);
+    let partials = case.out("partials", &[blocks + 5, NormPartial::LEN], apart, F32_POINTWISE);
+    let (group, first_flag, first_block) = (2, 7, 4);
+    case.with(Op::GroupNorm(GroupNorm { group, gradients, parameter_flags, first_flag, partials, first_block }))
+}
+
+/// Group 2 of `flat` elements, clipped by itself.
+pub fn scale_group(random: &mut Random, flat: usize, clip: Clip, more: bool) -> Case {
+    let mut case = Case::new(format!("a group of {flat} clipped, {clip:?}, more {more}"));
+    let slot = 7;
+    let step_params = case.real("step_params", &[StepParams::LEN], step_params(slot as f64, false, more));
+    let parameter_flags = groups(&mut case, flat);
+    let row = MetricsRow { clip_scale: 0.375, ..UNREAD };
+    let metrics = (!matches!(clip, Clip::Value(_)))
+        .then(|| case.real("metrics", &[METRICS_SLOTS, MetricsRow::LEN], metrics_with(slot, row)));
+    let kept = (0..flat).filter(|at| more || at / 5 % 4 != 2).map(|at| (at..at + 1, EXACT));
+    let ranges = kept.chain([(0..flat, F32_POINTWISE)]).collect();
+    let gradients = case.in_out("gradients", &[flat], random.reals(flat, 1.0), ranges);
+    let (group, first_flag) = (2, 7);
+    let op = ScaleGroup { group, clip, gradients, parameter_flags, first_flag, step_params, metrics };
+    case.with(Op::ScaleGroup(op))
 }

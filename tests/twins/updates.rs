@@ -63,3 +63,26 @@ fn average() {
         }
     }
 }
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn groups_that_are_clipped_by_themselves() {
+    let mut random = Random::new(16);
+    for flat in [1, 255, 256, 257, 2047, 2048, 2049, 5003] {
+        training::group_norm(&mut random, flat, None).check();
+        training::combine_with_apart(&mut random, flat, None).check();
+        for clip in [Clip::Norm(1.0), Clip::Value(0.25), Clip::Normalize(1.0)] {
+            for more in [false, true] {
+                training::scale_group(&mut random, flat, clip, more).check();
+            }
+        }
+    }
+    // Element 10 is of the group and 20 is not.
+    for at in [10, 20] {
+        training::group_norm(&mut random, 300, Some(at)).check();
+    }
+    // Element 9 is clipped apart.
+    for at in [9, 10] {
+        training::combine_with_apart(&mut random, 300, Some(at)).check();
+    }
+}

@@ -7,6 +7,7 @@ mod activation;
 mod dropout;
 mod gather;
 mod gradient_norms;
+mod group;
 mod join;
 mod launch;
 mod loss;
@@ -240,6 +241,8 @@ pub fn all() -> &'static [&'static Kernel] {
             &activation::ACTIVATE_GRADIENT,
             &update::REDUCE_GRADIENTS,
             &update::REDUCE_GRADIENTS_SEGMENT,
+            &group::GROUP_NORM,
+            &group::SCALE_GROUP,
             &update::STEP_METRICS,
             &update::UPDATE_LOSS_SCALE,
             &update::AVERAGE_PARAMETERS,
@@ -307,6 +310,8 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::GatherGradient(op) => gather::gather_gradient(plan, op, cut),
         Op::Sum(op) => sum::sum(plan, op).map(one),
         Op::ReduceGradients(op) => update::reduce_gradients(plan, op).map(one),
+        Op::GroupNorm(op) => group::group_norm(plan, op).map(one),
+        Op::ScaleGroup(op) => group::scale_group(plan, op).map(one),
         Op::StepMetrics(op) => update::step_metrics(plan, op).map(one),
         Op::Update(op) => optimizer::update(plan, op).map(one),
         Op::AverageParameters(op) => update::average_parameters(plan, op).map(one),

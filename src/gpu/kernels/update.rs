@@ -24,6 +24,7 @@ params!(ReduceGradientsParams {
     has_loss_scale: u32,
     first_flag: u32,
     first_block: u32,
+    clips_apart: u32,
     zero: u32,
 });
 
@@ -126,6 +127,7 @@ pub(super) fn reduce_gradients(plan: &Plan, op: &ReduceGradients) -> Result<Comm
         has_loss_scale,
         first_flag,
         first_block,
+        clips_apart: u32::from(op.clips_apart),
         ..ReduceGradientsParams::default()
     };
     // Something must be bound where nothing is scaled.

@@ -6,10 +6,11 @@ use super::{AVERAGE, Builder, ForwardTensors, LossTensors, MOMENTS, TrainingTens
 use crate::error::Result;
 use crate::model::modules;
 use crate::plan::{
-    AverageParameters, CopyView, DType, GradientSegment, Lifetime, NormPartial, Op, Phase, ReduceGradients, TensorId,
-    Update, UpdateLossScale, UpdatedTable, View, ZeroTensor, flags_len,
+    AverageParameters, CopyView, DType, GradientSegment, GroupNorm, Lifetime, METRICS_SLOTS, MetricsRow, NormPartial,
+    Op, Phase, ReduceGradients, ScaleGroup, StepMetrics, TensorId, Update, UpdateLossScale, UpdatedTable, View,
+    ZeroTensor, flags_len,
 };
-use crate::recipe::Recipe;
+use crate::recipe::{Clip, Recipe};
 
 impl Builder<'_> {
     pub(super) fn train(
@@ -33,7 +34,7 @@ impl Builder<'_> {
         let parameter_flags =
             self.plan.tensor("parameter_flags", &[flags_len(recipe, self.layout)], DType::U32, Lifetime::Shared)?;
         let tables = self.updated_tables()?;
-        let reductions = self.reductions((slices, gradients), &tables, (parameter_flags, step_params))?;
+        let reductions = self.reductions((slices, gradients), &tables, (parameter_flags, step_params), recipe)?;
         if recipe.trace {
             let shape = [self.directions_below(self.config.layers.len()), self.steps];
             self.trace = Some(self.real("trace", &shape, Lifetime::Scratch)?);
@@ -113,6 +114,7 @@ impl Builder<'_> {
         }
         let partials = reductions.first().map(|reduction| (reduction.partials, recipe.clip));
         self.measure(losses, partials)?;
+        self.clip_groups(recipe, &reductions)?;
         let mut moments = Vec::new();
         let flat = self.layout.buffer_len();
         for (name, count) in MOMENTS.iter().zip(recipe.optimizer.record().moments) {
@@ -162,6 +164,34 @@ impl Builder<'_> {
         Ok(training)
     }
 
+    /// Clips what groups clip by themselves.
+    fn clip_groups(&mut self, recipe: &Recipe, reductions: &[ReduceGradients]) -> Result<()> {
+        for (group, clip) in (1..).zip(recipe.groups.iter().map(|group| group.clip)) {
+            let Some(clip) = clip.filter(|clip| *clip != Clip::None) else { continue };
+            let [ReduceGradients { partials, step_params, .. }, ..] = *reductions else { continue };
+            let metrics = if matches!(clip, Clip::Value(_)) {
+                None
+            } else {
+                let shape = self.plan.get(partials).shape.clone();
+                let partials = self.scratch("norm_partials_of_groups", &shape, DType::F32)?;
+                for &ReduceGradients { gradients, parameter_flags, first_flag, first_block, .. } in reductions {
+                    let op = GroupNorm { group, gradients, parameter_flags, first_flag, partials, first_block };
+                    self.push(Op::GroupNorm(op));
+                }
+                let shape = [METRICS_SLOTS, MetricsRow::LEN];
+                let metrics = self.real(&format!("metrics_of_group_{group}"), &shape, Lifetime::Scratch)?;
+                let (row_loss, partials, table) = (None, Some(partials), 0);
+                self.push(Op::StepMetrics(StepMetrics { row_loss, partials, clip, step_params, metrics, table }));
+                Some(metrics)
+            };
+            for &ReduceGradients { gradients, parameter_flags, first_flag, .. } in reductions {
+                let op = ScaleGroup { group, clip, gradients, parameter_flags, first_flag, step_params, metrics };
+                self.push(Op::ScaleGroup(op));
+            }
+        }
+        Ok(())
+    }
+
     /// How the slices of a window's gradient, and of those of tables that are updated by rows, are combined: of the
     /// first of its segments, if the window is cut into such.
     fn reductions(
@@ -169,6 +199,7 @@ impl Builder<'_> {
         (slices, gradients): (TensorId, TensorId),
         tables: &[UpdatedTable],
         (parameter_flags, step_params): (TensorId, TensorId),
+        recipe: &Recipe,
     ) -> Result<Vec<ReduceGradients>> {
         let mut parts = vec![(slices, gradients, 0, "gradients_excess".to_owned())];
         for table in tables {
@@ -193,6 +224,7 @@ impl Builder<'_> {
                 loss_scale,
                 step_params,
                 parameter_flags,
+                clips_apart: recipe.groups.iter().any(|group| group.clip.is_some()),
                 first_flag,
                 gradients,
                 segment,

@@ -6,6 +6,7 @@
 
 mod activation;
 mod dropout;
+mod group;
 mod join;
 mod loss;
 mod normalize;
@@ -17,6 +18,7 @@ mod update;
 
 pub use activation::{Activate, ActivateGradient};
 pub use dropout::{DropoutDraw, DropoutMask, MaskSlices};
+pub use group::{GroupNorm, ScaleGroup};
 pub use join::{JoinDirections, JoinGradient};
 pub use loss::{LossGradient, LossKind, Sum};
 pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
@@ -90,6 +92,10 @@ pub enum Op {
     Sum(Sum),
     /// Slices of the gradient summed, and the first stage of its norm.
     ReduceGradients(ReduceGradients),
+    /// The first stage of the norm of a group's gradient.
+    GroupNorm(GroupNorm),
+    /// A group's gradient clipped.
+    ScaleGroup(ScaleGroup),
     /// Loss, norm, clip scale and the finite flag.
     StepMetrics(StepMetrics),
     /// The optimiser's step.
@@ -161,6 +167,8 @@ impl Op {
             Op::InitialStateGradient(op) => op,
             Op::Sum(op) => op,
             Op::ReduceGradients(op) => op,
+            Op::GroupNorm(op) => op,
+            Op::ScaleGroup(op) => op,
             Op::StepMetrics(op) => op,
             Op::Update(op) => op,
             Op::AverageParameters(op) => op,

@@ -81,8 +81,10 @@ pub struct ReduceGradients {
     pub loss_scale: Option<TensorId>,
     /// [`StepParams`](crate::plan::StepParams).
     pub step_params: TensorId,
-    /// `[flat]`: [`FROZEN`](crate::plan::FROZEN) elements.
+    /// `[flat]`: [`FROZEN`](crate::plan::FROZEN) and [`CLIPPED_APART`](crate::plan::CLIPPED_APART) elements.
     pub parameter_flags: TensorId,
+    /// Whether there may be elements of the second kind, whose magnitude is not measured here.
+    pub clips_apart: bool,
     /// The flag of the first element: of rows of a table, which have the same, that of the table's first row.
     pub first_flag: usize,
     /// `[N]`, read where the step accumulates, and written.

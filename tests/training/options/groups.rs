@@ -1,8 +1,8 @@
 //! Groups of parameters: a rate and a decay of their own, and frozen from the beginning.
 
 use recurrent::{
-    Checkpoint, Config, DecayScope, Device, EmbeddingUpdate, Error, Group, InputKind, Loss, Model, Optimizer, Recipe,
-    Recurrent, Trainer,
+    Checkpoint, Clip, Config, DecayScope, Device, EmbeddingUpdate, Error, Group, InputKind, Loss, Model, Optimizer,
+    Recipe, Recurrent, Trainer,
 };
 
 use super::{batch, bytes, doubles, elman, plain, trainer, values};
@@ -15,7 +15,49 @@ whole::on_both!(
     a_groups_decay_takes_the_place_of_the_optimisers,
     a_frozen_group_stays_until_it_is_unfrozen,
     a_table_that_is_updated_by_rows_may_be_a_group,
+    a_group_is_clipped_by_itself,
 );
+
+/// With gradient descent at a rate of 1 the step is the gradient.
+fn a_group_is_clipped_by_itself(device: &Device) {
+    let config = Config::new(InputKind::Tokens(9)).embedding(5).layer(Recurrent::gru(6)).outputs(9).with_seed(5);
+    let windows: Vec<_> = (0..2).map(|seed| batch(&mut Random::new(25 + seed), &config, 5, 4)).collect();
+    let own = ["embedding.weight", "head.0.bias"];
+    for update in [EmbeddingUpdate::Exact, EmbeddingUpdate::Lazy] {
+        let step = |clip: Clip, of_group: Option<Clip>| {
+            let recipe = plain(Loss::CrossEntropy, 1.0).with_clip(clip).with_embedding_update(update);
+            let group = of_group.map(|clip| Group::new(own[0]).and(own[1]).with_clip(clip));
+            let mut trainer = trainer(device, &config, group.into_iter().fold(recipe, Recipe::with_group));
+            let before = trainer.model().unwrap();
+            trainer.step_accumulated(&windows).unwrap();
+            let after = trainer.model().unwrap();
+            let parts = [true, false].map(|in_group| -> Vec<f64> {
+                let names = before.tensors().map(|(name, ..)| name).filter(|name| own.contains(name) == in_group);
+                names
+                    .flat_map(|name| values(&before, name).into_iter().zip(values(&after, name)))
+                    .map(|(b, a)| b - a)
+                    .collect()
+            });
+            (parts, trainer.metrics().unwrap()[0].clone())
+        };
+        let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let scaled = |values: &[f64], by: f64| values.iter().map(|v| v * by).collect::<Vec<_>>();
+        let ([group, rest], _) = step(Clip::None, None);
+        let (bound, rest_bound) = (norm(&group) / 2.0, norm(&rest) / 4.0);
+        let held = group.iter().fold(0.0f64, |most, v| most.max(v.abs())) / 2.0;
+        for (clip, want) in [
+            (Clip::Norm(bound), scaled(&group, 0.5)),
+            (Clip::Normalize(2.0 * norm(&group)), scaled(&group, 2.0)),
+            (Clip::Value(held), group.iter().map(|v| v.clamp(-held, held)).collect()),
+            (Clip::None, group.clone()),
+        ] {
+            let ([got, got_rest], metrics) = step(Clip::Norm(rest_bound), Some(clip));
+            assert_close(&format!("{update:?}, {clip:?}: the group"), &got, &want, F32_STEP);
+            assert_close(&format!("{update:?}, {clip:?}: the rest"), &got_rest, &scaled(&rest, 0.25), F32_STEP);
+            assert_close("the norm of the rest", &[metrics.grad_norm], &[norm(&rest)], F32_STEP);
+        }
+    }
+}
 
 fn a_groups_rate_is_a_factor_on_its_steps(device: &Device) {
     let config = elman();
@@ -145,6 +187,8 @@ fn groups_that_cannot_be_are_refused() {
         new(steep),
         &["the weight decay of the group `bias` is 1e-1, expected at least 0 and, at a learning rate of 1e2"],
     );
+    let short = sgd().with_group(Group::new("bias").with_clip(Clip::Norm(0.0)));
+    refuses(new(short), &["the clipping bound of the group `bias` is 0, expected a number above 0"]);
     let many = (0..17).fold(sgd(), |recipe, _| recipe.with_group(Group::new("bias")));
     refuses(new(many), &["the recipe has 17 groups of parameters, expected at most 16"]);
     let all = new(sgd().with_group(Group::new("*").with_frozen())).unwrap_err();
