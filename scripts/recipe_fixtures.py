@@ -287,7 +287,8 @@ def train(case, start, batches):
             if average and mean.n_averaged > 0:
                 named = mean.module.named()
                 tensors |= {f"{name}/{step}.average.{key}": p.detach().clone() for key, p in named.items()}
-    optimizer_here = {key: value | ({"weight_decay": decay} if kind in DECAYS else {}) for key, value in written.items()}
+    more = {"weight_decay": decay} if kind in DECAYS else {}
+    optimizer_here = {key: value | more for key, value in written.items()}
     recipe = {
         "loss": "mean_squared",
         "clip": {"norm": clip} if clip else "none",

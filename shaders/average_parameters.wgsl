@@ -1,4 +1,5 @@
-// average_parameters: average = average + w·(parameters − average), element by element; nothing is written where w is 0.
+// average_parameters: average = average + w·(parameters − average), element by element; where w is 0 nothing is
+// written.
 //
 // in      step_params  StepParams: w is its average_weight
 // in      parameters   θ [elements]

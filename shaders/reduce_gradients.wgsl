@@ -4,8 +4,8 @@
 //
 // in      slices           [S, flat]
 // in      step_params      StepParams: accumulate
-// in      parameter_flags  bit 1 where an element is frozen, bit 4 where it counts as 0 in m and the sum; those of element
-//                          i at first_flag + i
+// in      parameter_flags  bit 1 where an element is frozen, bit 4 where it counts as 0 in m and the sum; those of
+//                          element i at first_flag + i
 // in      loss_scale       LossScale: u is its inverse, read where has_loss_scale is 1; else u is 1
 // in-out  gradients        [flat]: read where something is added to it, assigned always
 // out     partials         [blocks] of NormPartial, from first_block on

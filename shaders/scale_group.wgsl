@@ -1,5 +1,5 @@
-// scale_group: the gradient of the elements of one group, held within ±bound where by_value is 1, else multiplied by the
-// clip scale of the group's metrics. Nothing is written where the step has more windows to come.
+// scale_group: the gradient of the elements of one group, held within ±bound where by_value is 1, else multiplied by
+// the clip scale of the group's metrics. Nothing is written where the step has more windows to come.
 //
 // in-out  gradients        [elements]
 // in      parameter_flags  from bit 8 on the number of an element's group; that of element i at first_flag + i

@@ -7,8 +7,9 @@
 // in      rows             [N / width], read where width is not 0: which row of the table, from table_offset on, each
 //                          row of the gradient is of; from vocabulary on none
 // in      parameter_flags  [flat]: bit 1 where an element is frozen, bit 2 where it does not decay, bit 4 where its
-//                          gradient is clipped already, from bit 8 on the number of its group, 0 for none; behind them two settings of each group, the bits of an
-//                          f32: the factor on η, and λ in place of the optimiser's
+//                          gradient is clipped already, from bit 8 on the number of its group, 0 for none; behind
+//                          them two settings of each group, the bits of an f32: the factor on η, and λ in place of the
+//                          optimiser's
 // in-out  parameters       θ [flat]
 // in-out  moments          those of the optimiser [flat], from binding 7 on, declared in its file
 //

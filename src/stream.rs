@@ -42,21 +42,33 @@ pub struct StreamingPredictor {
 struct Mean {
     /// `[B, O]`; empty before the first step.
     sums: Vec<f64>,
-    steps: usize,
+    /// `[B]`: how many these are of each sequence; empty before the first.
+    steps: Vec<usize>,
 }
 
 impl Mean {
     /// From the outputs `[T, B, O]` of more steps to the mean of all, `[B, O]`.
-    fn take_in(&mut self, outputs: &mut Vec<f32>, steps: usize) {
+    fn take_in(&mut self, outputs: &mut Vec<f32>, steps: usize, batch_size: usize) {
         let row = outputs.len() / steps;
         self.sums.resize(row, 0.0);
+        self.steps.resize(batch_size, 0);
         for step in outputs.chunks_exact(row) {
             self.sums.iter_mut().zip(step).for_each(|(sum, y)| *sum += f64::from(*y));
         }
-        self.steps += steps;
-        let count = self.steps as f64;
+        self.steps.iter_mut().for_each(|count| *count += steps);
         outputs.truncate(row);
-        outputs.iter_mut().zip(&self.sums).for_each(|(y, sum)| *y = (sum / count) as f32);
+        let width = row / batch_size;
+        let rows = outputs.chunks_exact_mut(width).zip(self.sums.chunks_exact(width)).zip(&self.steps);
+        for ((y, sums), count) in rows {
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y = (sum / *count as f64) as f32);
+        }
+    }
+
+    /// Forgets the steps of a sequence.
+    fn forget(&mut self, sequence: usize) {
+        let width = self.sums.len() / self.steps.len().max(1);
+        self.sums.iter_mut().skip(sequence * width).take(width).for_each(|sum| *sum = 0.0);
+        self.steps.iter_mut().skip(sequence).take(1).for_each(|count| *count = 0);
     }
 }
 
@@ -140,7 +152,7 @@ impl StreamingPredictor {
         let span = Span { steps, batch_size: self.batch_size, inputs, columns, lengths: None, before: 0 };
         self.session.read(Purpose::Infer, span, &Start::Carry, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
-            mean.take_in(&mut self.outputs.own, steps);
+            mean.take_in(&mut self.outputs.own, steps, self.batch_size);
         }
         Ok(&self.outputs.own)
     }
@@ -168,6 +180,46 @@ impl StreamingPredictor {
     pub fn reset(&mut self) -> Result<()> {
         self.mean = self.mean.take().map(|_| Mean::default());
         self.session.set_state(&self.start)
+    }
+
+    /// Takes one sequence back to the initial state, and leaves all others where they are: a service's next client, or
+    /// the next episode in an environment. It waits for the device.
+    ///
+    /// ```
+    /// use recurrent::{Config, Device, InputKind, Model, StreamingPredictor};
+    /// let model = Model::new(Config::gru(InputKind::Dense(1), 4, 1))?;
+    /// let mut stream = StreamingPredictor::new(&Device::cpu(), &model, 2)?;
+    /// let first = stream.step(&[0.5, 0.5])?.to_vec();
+    /// stream.reset_sequence(1)?;
+    /// assert_eq!(stream.step(&[0.7, 0.5])?[1], first[1]);
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a sequence that is not there, [`Error::DeviceLost`].
+    pub async fn reset_sequence_async(&mut self, sequence: usize) -> Result<()> {
+        let Some(start) = self.start.sequence(sequence) else {
+            return Err(Error::Data(format!(
+                "sequence {sequence} is to be reset, but the stream has {}, counted from 0",
+                self.batch_size
+            )));
+        };
+        self.set_sequence_async(sequence, &start).await
+    }
+
+    /// Goes on with one sequence from another state, of one sequence; what is read out from the mean is so from here
+    /// on. It waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a state of another network or of several sequences, [`Error::Data`] for a sequence that is
+    /// not there, [`Error::DeviceLost`].
+    pub async fn set_sequence_async(&mut self, sequence: usize, state: &State) -> Result<()> {
+        state.check("state", &self.config, 1)?;
+        let mut all = self.state_async().await?;
+        all.set_sequence(sequence, state)?;
+        self.session.set_state(&all)?;
+        self.mean.iter_mut().for_each(|mean| mean.forget(sequence));
+        Ok(())
     }
 
     /// Returns the state after the last step: h of every layer, and c where the cell has one.
@@ -281,6 +333,22 @@ impl StreamingPredictor {
     /// Same as [`StreamingPredictor::sequence_with_columns_async`].
     pub fn sequence_with_columns(&mut self, steps: usize, inputs: &Inputs, columns: &[InputColumn]) -> Result<&[f32]> {
         crate::wait::block_on(self.sequence_with_columns_async(steps, inputs, columns))
+    }
+
+    /// Blocks until [`StreamingPredictor::reset_sequence_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`StreamingPredictor::reset_sequence_async`].
+    pub fn reset_sequence(&mut self, sequence: usize) -> Result<()> {
+        crate::wait::block_on(self.reset_sequence_async(sequence))
+    }
+
+    /// Blocks until [`StreamingPredictor::set_sequence_async`] is done.
+    ///
+    /// # Errors
+    /// Same as [`StreamingPredictor::set_sequence_async`].
+    pub fn set_sequence(&mut self, sequence: usize, state: &State) -> Result<()> {
+        crate::wait::block_on(self.set_sequence_async(sequence, state))
     }
 
     /// Blocks until [`StreamingPredictor::state_async`] is done.

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// A mean of the parameters over the steps, which is often the better network (Polyak & Juditsky 1992; Izmailov et al.
 /// 2018). PyTorch's `AveragedModel`.
 ///
-/// All parameters have a part in it at every step that averages, those too that are frozen, and the rows of a table that
-/// a step leaves as they are ([`EmbeddingUpdate::Lazy`](crate::EmbeddingUpdate)): so what such a step costs does grow
-/// with the table.
+/// All parameters have a part in it at every step that averages, those too that are frozen, and the rows of a table
+/// that a step leaves as they are ([`EmbeddingUpdate::Lazy`](crate::EmbeddingUpdate)): so what such a step costs does
+/// grow with the table.
 ///
 /// ```
 /// use recurrent::recipe::Average;

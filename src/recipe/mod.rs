@@ -234,8 +234,8 @@ impl Recipe {
     }
 
     /// The same with so many steps of a linear rise in front of the schedule, which begins after them: at step s of W
-    /// the rate is s / W of the schedule's first, where PyTorch's `LinearLR` in a `SequentialLR` takes s / W of the full
-    /// rate.
+    /// the rate is s / W of the schedule's first, where PyTorch's `LinearLR` in a `SequentialLR` takes s / W of the
+    /// full rate.
     ///
     /// ```
     /// use recurrent::{LearningRateSchedule, Loss, Recipe};

@@ -42,7 +42,8 @@ pub enum Optimizer {
         /// λ: θ ← max(1 − η·λ, 0)·θ before each update; 0 is plain Adam. At most 1 / η of the full learning rate.
         weight_decay: f64,
     },
-    /// Nesterov's momentum, as PyTorch's `SGD(nesterov=True)`: v ← μ·v + g, θ ← θ − η·(g + μ·v) (Sutskever et al. 2013).
+    /// Nesterov's momentum, as PyTorch's `SGD(nesterov=True)`: v ← μ·v + g, θ ← θ − η·(g + μ·v) (Sutskever et al.
+    /// 2013).
     Nesterov {
         /// μ.
         momentum: f64,
@@ -228,8 +229,8 @@ pub(super) fn check_decay(what: &str, decay: f64, rate: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::Config(format!(
-        "{what} is {decay:e}, expected at least 0 and, at a learning rate of {rate:e}, at most {:e}: more would carry a \
-        weight past zero",
+        "{what} is {decay:e}, expected at least 0 and, at a learning rate of {rate:e}, at most {:e}: more would carry \
+        a weight past zero",
         rate.recip()
     )))
 }

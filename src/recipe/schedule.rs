@@ -101,7 +101,8 @@ pub enum LearningRateSchedule {
 /// ```
 /// use recurrent::LearningRateSchedule;
 /// use recurrent::recipe::Anneal;
-/// let schedule = LearningRateSchedule::OneCycle { total: 100, rise: 0.5, start: 0.1, end: 0.0, anneal: Anneal::Linear };
+/// let (total, rise, anneal) = (100, 0.5, Anneal::Linear);
+/// let schedule = LearningRateSchedule::OneCycle { total, rise, start: 0.1, end: 0.0, anneal };
 /// assert!((schedule.factor(50) - 1.0).abs() < 1e-12 && schedule.factor(100) == 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -11,8 +11,8 @@ use crate::recipe::{matching, numbers};
 impl Trainer {
     /// Leaves parameters as they are from the next step on: no gradient, no weight decay, no update.
     ///
-    /// A name is one of [`Layout`](crate::Layout)'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is that
-    /// tensor, `weight` the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
+    /// A name is one of [`Layout`](crate::Layout)'s, or the beginning of some with a `*` behind it: `weight_ih_l0` is
+    /// that tensor, `weight` the read-out's, `weight*` all weights, `*` everything. What was frozen before stays so.
     ///
     /// The optimiser keeps the moments of what is frozen, and goes on counting steps. So what Adam never moved before
     /// its [`Trainer::unfreeze`] in a long training makes larger steps than a new training's would be: with the usual β

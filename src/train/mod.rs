@@ -345,9 +345,10 @@ impl Trainer {
         self.session.state().await
     }
 
-    /// All that an exact resumption needs: parameters, moments, their mean where one is kept, the carried state (unless a diverged step left it not
-    /// finite), the recipe, the step and what is frozen. What the application must remember, a position in its data
-    /// say, goes into the notes. Metrics that were not read yet are not part of it: read them first.
+    /// All that an exact resumption needs: parameters, moments, their mean where one is kept, the carried state (unless
+    /// a diverged step left it not finite), the recipe, the step and what is frozen. What the application must
+    /// remember, a position in its data say, goes into the notes. Metrics that were not read yet are not part of it:
+    /// read them first.
     ///
     /// # Errors
     /// Same as [`Trainer::model_async`].

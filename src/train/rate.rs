@@ -1,7 +1,7 @@
 //! The learning rate of a training that runs.
 //!
-//! The contract: a rate or a schedule that is set is the recipe's from the next step on, so that the next checkpoint has
-//! it; one that is refused changes nothing.
+//! The contract: a rate or a schedule that is set is the recipe's from the next step on, so that the next checkpoint
+//! has it; one that is refused changes nothing.
 
 use super::Trainer;
 use crate::error::Result;

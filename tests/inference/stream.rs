@@ -226,6 +226,36 @@ fn a_model_that_needs_the_end_of_a_sequence_is_refused(device: &Device) {
 }
 
 /// At every step what a predictor says of the sequence so far.
+fn one_sequence_goes_back_and_the_others_go_on(device: &Device) {
+    let mean = Config::lstm(InputKind::Dense(4), HIDDEN, 3).with_learned_initial_state(true).pool(Pool::Mean);
+    for config in configs().into_iter().chain([mean]) {
+        let all = inputs(&config, STEPS, BATCH);
+        let at = |steps: std::ops::Range<usize>| cut(&config, &all, steps, None);
+        let [mut whole, mut reset, mut fresh] = [(); 3].map(|()| open(device, &config, BATCH));
+        for t in 0..STEPS {
+            if t == 4 {
+                reset.reset_sequence(1).unwrap();
+            }
+            let width = config.outputs;
+            let of = |outputs: &[f32], b: usize| outputs[b * width..][..width].to_vec();
+            let from_start = step(&mut whole, &at(t..t + 1)).to_vec();
+            let from_reset = step(&mut reset, &at(t..t + 1)).to_vec();
+            let expected = if t < 4 { from_start.clone() } else { step(&mut fresh, &at(t..t + 1)).to_vec() };
+            assert_same("the one that went back", &of(&from_reset, 1), &of(&expected, 1));
+            assert_same("one beside it", &of(&from_reset, 0), &of(&from_start, 0));
+            assert_same("one behind it", &of(&from_reset, 2), &of(&from_start, 2));
+        }
+        // Where another sequence is.
+        let other = reset.state().unwrap().sequence(0).unwrap();
+        reset.set_sequence(2, &other).unwrap();
+        let after = reset.state().unwrap();
+        assert_eq!((after.sequence(2), after.sequence(0)), (Some(other.clone()), Some(other)));
+        whole::refuses(reset.reset_sequence(3), &["sequence 3 is to be reset", "the stream has 3"]);
+        let state = reset.state().unwrap();
+        whole::refuses(reset.set_sequence(0, &state), &["state has shape [3", "expected [1"]);
+    }
+}
+
 fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
     let config = configs()[1].clone().pool(Pool::Mean);
     let model = Model::new(config.clone()).unwrap();
@@ -249,6 +279,7 @@ fn a_mean_is_that_of_the_steps_so_far(device: &Device) {
 
 whole::on_both!(
     a_mean_is_that_of_the_steps_so_far,
+    one_sequence_goes_back_and_the_others_go_on,
     a_learned_state_is_where_a_stream_begins,
     a_model_that_needs_the_end_of_a_sequence_is_refused,
     steps_pieces_and_the_whole_say_the_same,

@@ -316,7 +316,8 @@ pub fn update_grouped(
     second_correction: f64,
 ) -> Case {
     let mut case = Case::new(format!(
-        "{optimizer:?}, {clip:?}, {elements} of {flat}, finite {finite}, grouped {grouped}, {second_correction}, {rows:?}"
+        "{optimizer:?}, {clip:?}, {elements} of {flat}, finite {finite}, grouped {grouped}, {second_correction}, \
+        {rows:?}"
     ));
     let mut changes = vec![rows.is_none(); elements];
     changes.resize(flat, false);

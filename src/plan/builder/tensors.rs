@@ -94,8 +94,8 @@ pub struct TrainingTensors {
     /// `[flat]`, or as much of it as lies before the tables that are updated by rows: the gradient before clipping.
     pub gradients: TensorId,
     /// `[flat]`: what each element is left out of, as [`parameter_flags`](crate::plan::parameter_flags) says; as long
-    /// as nobody writes it, nothing is frozen and everything decays. Behind them the settings of the recipe's groups, as
-    /// [`grouped_flags`](crate::plan::grouped_flags) has them.
+    /// as nobody writes it, nothing is frozen and everything decays. Behind them the settings of the recipe's groups,
+    /// as [`grouped_flags`](crate::plan::grouped_flags) has them.
     pub parameter_flags: TensorId,
     /// `[flat]` each, or `[2·flat]` of two side by side: the optimiser's moments.
     pub moments: [Option<TensorId>; 2],

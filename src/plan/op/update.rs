@@ -272,8 +272,8 @@ impl Operation for Update {
     }
 }
 
-/// `average = average + w·(parameters − average)`, w being the step's [`average_weight`](crate::plan::StepParams); nothing
-/// changes where that is 0.
+/// `average = average + w·(parameters − average)`, w being the step's [`average_weight`](crate::plan::StepParams);
+/// nothing changes where that is 0.
 ///
 /// By itself and not in the update: that binds as many buffers as WebGPU's default limits allow, and of a table that is
 /// updated by rows all rows have a part in the mean.

@@ -136,6 +136,12 @@ fn schedules_end_where_they_say_however_long_a_training_is() {
 #[test]
 fn a_plain_recipe_is_written_as_ever() {
     let written = serde_json::to_string(&Recipe::new(Loss::CrossEntropy)).unwrap();
-    let before = r#"{"loss":"cross_entropy","clip":{"norm":5.0},"optimizer":{"adam":{"beta1":0.9,"beta2":0.999,"epsilon":1e-8,"weight_decay":0.0}},"learning_rate":0.002,"schedule":"constant","dropout":{"outputs":0.0,"inputs":0.0,"hidden":0.0,"seed":0},"decay_scope":"weights","gradient_checkpointing":"none"}"#;
+    let before = concat!(
+        r#"{"loss":"cross_entropy","clip":{"norm":5.0},"#,
+        r#""optimizer":{"adam":{"beta1":0.9,"beta2":0.999,"epsilon":1e-8,"weight_decay":0.0}},"#,
+        r#""learning_rate":0.002,"schedule":"constant","#,
+        r#""dropout":{"outputs":0.0,"inputs":0.0,"hidden":0.0,"seed":0},"#,
+        r#""decay_scope":"weights","gradient_checkpointing":"none"}"#,
+    );
     assert_eq!(written, before);
 }
