@@ -87,6 +87,43 @@ fn a_series_is_forecast_better_than_by_a_line_and_goes_on_after_its_end() {
     refused(&mixed, "time_series.1.safetensors is of another run than");
 }
 
+/// What is forgotten by a fifth a step, and as much chance.
+fn noise(rows: usize) -> String {
+    let (mut state, mut x) = (7u64, 0.0);
+    let mut row = |_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        x = 0.8 * x + (state >> 40) as f64 / f64::from(1 << 24) - 0.5;
+        format!("{x:.5}\n")
+    };
+    let rows: String = (0..rows).map(&mut row).collect();
+    format!("level\n{rows}")
+}
+
+#[test]
+fn bands_hold_about_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("series.csv"), noise(2000)).unwrap();
+    let args = [&SMALL[..], &["--quantiles", "--epochs", "12", "--learning-rate", "0.01"]].concat();
+    let all = events(&run(folder.path(), &args));
+    let test = all.last().unwrap();
+    let [outer, inner] = test["bands"].as_array().unwrap().as_slice() else { panic!("{test}") };
+    for (band, nominal) in [(outer, 0.9), (inner, 0.5)] {
+        let [said, first, all] = ["nominal", "first", "all"].map(|name| band[name].as_f64().unwrap());
+        assert!((said - nominal).abs() < 1e-9, "{test}");
+        // Of 299 forecasts: four standard deviations.
+        assert!((first - nominal).abs() < 0.12 && (all - nominal).abs() < 0.12, "{test}");
+    }
+    let picture = fs::read_to_string(folder.path().join("out/time_series.svg")).unwrap();
+    assert!(picture.contains("where 90 %") && picture.contains("<polygon"));
+
+    // The first network says them of what comes next.
+    let all = events(&run(folder.path(), &["--predict", "series.csv"]));
+    for event in all.iter().filter(|event| event["event"] == "prediction") {
+        let [value, low, high] = [&event["value"], &event["band"][0], &event["band"][1]].map(|v| v.as_f64().unwrap());
+        assert!(low < value && value < high && high - low < 4.0, "{event}");
+    }
+}
+
 #[test]
 fn the_embedded_series_is_forecast_alike_from_one_seed() {
     let folder = tempfile::tempdir().unwrap();

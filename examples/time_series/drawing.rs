@@ -2,6 +2,8 @@
 //!
 //! The contract: what happened is ink, what the networks said is red, what they are measured against is pale.
 
+use std::ops::Range;
+
 use plotters::prelude::*;
 use recurrent::data::{Series, Split};
 use recurrent_examples::{
@@ -10,6 +12,7 @@ use recurrent_examples::{
     svg::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
 };
 
+use crate::bands::{self, Quantiles};
 use crate::errors::Errors;
 
 /// Forecasts of many steps that are drawn, at even distances.
@@ -22,17 +25,17 @@ pub fn draw(
     area: &Area,
     history: Option<&History>,
     known: &Series<f64>,
-    methods: &Methods,
+    (methods, bands): (&Methods, &[Quantiles]),
     errors: &[(&str, Errors)],
 ) -> Drawn {
     let (above, below) = area.split_vertically(400);
-    test_part(&above, known, methods)?;
+    test_part(&above, known, methods, bands)?;
     let (left, right) = below.split_horizontally(580);
     by_step(&left, errors)?;
     history.map_or(Ok(()), |history| curves::curves(&right, history))
 }
 
-fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
+fn test_part(area: &Area, known: &Series<f64>, methods: &Methods, bands: &[Quantiles]) -> Drawn {
     let origins = known.origins(Split::Test);
     let last = origins.end + known.future(origins.start).len() - 1;
     // Of a long part its end, where lines can still be told apart.
@@ -43,7 +46,10 @@ fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
     let of = |place: usize| said.get(place - origins.start);
     let ahead: Vec<(f64, f64)> =
         (first..origins.end).filter_map(|place| Some((place as f64, *of(place)?.first()?))).collect();
-    let all = || happened.iter().chain(&ahead).map(|point| point.1);
+    let outlines: Vec<Vec<(f64, f64)>> = shown(first, &origins)
+        .filter_map(|origin| bands.get(origin - origins.start).map(|band| bands::outline(band, origin)))
+        .collect();
+    let all = || happened.iter().chain(&ahead).chain(outlines.iter().flatten()).map(|point| point.1);
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
     let room = (high - low).max(1e-6) * 0.08;
     let mut chart = ChartBuilder::on(area)
@@ -54,6 +60,12 @@ fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
         .build_cartesian_2d(first as f64..last as f64, low - room..high + 2.5 * room)?;
     mesh(&mut chart, "place in the series")?;
     let series = |points: Vec<(f64, f64)>, style: ShapeStyle| LineSeries::new(points, style);
+    let drawn = chart.draw_series(outlines.iter().map(|outline| Polygon::new(outline.clone(), HELD.mix(0.18))))?;
+    if !outlines.is_empty() {
+        drawn
+            .label("where 90 % of what came should lie")
+            .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 22, y + 5)], HELD.mix(0.18).filled()));
+    }
     chart
         .draw_series(series(happened, INK.mix(0.75).stroke_width(2)))?
         .label("what happened")
@@ -62,8 +74,7 @@ fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
         .draw_series(series(ahead, TRAIN.stroke_width(2)))?
         .label("forecast one step ahead")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 22, y)], TRAIN.stroke_width(2)));
-    let every = ((origins.end - first) / SHOWN).max(1);
-    for (number, origin) in (first + every / 2..origins.end).step_by(every).enumerate() {
+    for (number, origin) in shown(first, &origins).enumerate() {
         let Some(far) = of(origin) else { continue };
         let points = far.iter().enumerate().map(|(h, value)| ((origin + h) as f64, *value)).collect();
         let drawn = chart.draw_series(series(points, HELD.stroke_width(3)))?;
@@ -75,6 +86,12 @@ fn test_part(area: &Area, known: &Series<f64>, methods: &Methods) -> Drawn {
         chart.draw_series(far.first().map(|value| Circle::new((origin as f64, *value), 4, HELD.filled())))?;
     }
     names(&mut chart, SeriesLabelPosition::UpperRight)
+}
+
+/// The places at which forecasts of many steps are drawn.
+fn shown(first: usize, origins: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    let every = ((origins.end - first) / SHOWN).max(1);
+    (first + every / 2..origins.end).step_by(every)
 }
 
 fn by_step(area: &Area, errors: &[(&str, Errors)]) -> Drawn {

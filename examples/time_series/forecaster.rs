@@ -4,14 +4,15 @@
 //! The contract: everything in it was fitted on the training part; only how much of the networks' correction is taken
 //! was found on the validation part.
 
-use anyhow::{Result, ensure};
-use recurrent::BatchShape;
+use anyhow::{Result, bail, ensure};
+use recurrent::recipe::Distribution;
 use recurrent::{
-    Device, Model, Predictor, Sequences,
+    BatchShape, Device, Loss, Model, Predictor, Sequences,
     data::{SeasonalMean, StandardScaler},
 };
 use serde::{Deserialize, Serialize};
 
+use crate::bands::{self, Quantiles};
 use crate::linear::Linear;
 
 /// Waves of a period that are told apart; what is faster in a year of days is weather.
@@ -72,11 +73,43 @@ pub struct Prepared {
     /// `[horizon]`: how much of the networks' correction is taken so many steps ahead, 0 to 1; none before all are
     /// trained.
     pub shares: Vec<f32>,
+    /// Whether the networks say quantiles, whose median is the correction.
+    #[serde(default)]
+    pub quantiles: bool,
 }
 
 impl Prepared {
+    /// How many numbers a network says of so many steps ahead.
+    pub fn outputs(&self) -> usize {
+        if self.quantiles { bands::LEVELS.len() * self.horizon } else { self.horizon }
+    }
+
+    /// What networks learn by.
+    pub fn loss(&self) -> Loss {
+        if self.quantiles { bands::loss() } else { Loss::MeanSquared }
+    }
+
+    /// Of what they say, the correction.
+    pub fn correction<'a>(&self, said: &'a [f32]) -> &'a [f32] {
+        if self.quantiles { &said[bands::MEDIAN * self.horizon..][..self.horizon] } else { said }
+    }
+
+    /// The linear forecast with every quantile of what it leaves, in the units of the data, where networks say them.
+    pub fn bands(&self, past: &[f32], said: &[f32], origin: usize) -> Result<Option<Quantiles>> {
+        if !self.quantiles {
+            return Ok(None);
+        }
+        let linear = self.linear.forecast(past);
+        let of_level = |rest: &[f32]| {
+            let values: Vec<f32> = linear.iter().zip(rest).map(|(linear, rest)| linear + rest).collect();
+            self.units.unscale(&values, origin)
+        };
+        said.chunks_exact(self.horizon).map(of_level).collect::<Result<Quantiles>>().map(Some)
+    }
+
     /// The linear forecast with the share of the networks' correction, scaled.
-    pub fn add(&self, past: &[f32], correction: &[f32]) -> Vec<f32> {
+    pub fn add(&self, past: &[f32], said: &[f32]) -> Vec<f32> {
+        let correction = self.correction(said);
         let corrected = self.linear.forecast(past).into_iter().zip(correction).zip(&self.shares);
         corrected.map(|((linear, more), share)| linear + share * more).collect()
     }
@@ -101,8 +134,9 @@ pub fn leveled(windows: &[&[f32]]) -> (Sequences, Vec<(f32, f32)>) {
     (Sequences::dense(BatchShape { steps, batch_size: windows.len() }, (0..steps).flat_map(read).collect()), levels)
 }
 
-/// What the networks, on the mean, add to the linear forecast after each window `[horizon]`.
-pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+/// What the networks, on the mean, say of what the linear forecast leaves after each window: `[horizon]`, or every
+/// quantile of that one behind the other.
+pub fn said(device: &Device, networks: &[Model], loss: &Loss, windows: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
     let mut sums: Vec<Vec<f32>> = Vec::new();
     for network in networks {
         let mut predictor = Predictor::new(device, network)?;
@@ -110,8 +144,15 @@ pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> R
         for batch in windows.chunks(BATCH) {
             let (sequences, levels) = leveled(batch);
             let outputs = predictor.run(&sequences)?.outputs;
-            for (said, (_, deviation)) in outputs.chunks_exact(network.config().outputs).zip(levels) {
-                let said = said.iter().map(|x| x * deviation / networks.len() as f32);
+            for (outputs, (_, deviation)) in outputs.chunks_exact(network.config().outputs).zip(levels) {
+                let values = match loss {
+                    Loss::Quantiles { .. } => match loss.distribution(outputs)? {
+                        Distribution::Quantiles { values, .. } => values.into_iter().map(|v| v as f32).collect(),
+                        other => bail!("quantiles are {other:?}"),
+                    },
+                    _ => outputs.to_vec(),
+                };
+                let said = values.iter().map(|x| x * deviation / networks.len() as f32);
                 match sums.get_mut(at) {
                     None => sums.push(said.collect()),
                     Some(sum) => sum.iter_mut().zip(said).for_each(|(sum, x)| *sum += x),
@@ -125,13 +166,17 @@ pub fn corrections(device: &Device, networks: &[Model], windows: &[&[f32]]) -> R
 }
 
 /// `[horizon]`: the shares of corrections that, added, leave the least squares of what the linear forecast leaves; and
-/// the mean squares that it leaves without them and with them.
-pub fn shares(corrections: &[Vec<f32>], rests: &[Vec<f32>]) -> (Vec<f32>, [f64; 2]) {
+/// the mean squares that it leaves without them and with them. Of medians all is taken: they are inside of bands.
+pub fn shares(corrections: &[&[f32]], rests: &[Vec<f32>], are_medians: bool) -> (Vec<f32>, [f64; 2]) {
     let (mut shares, mut left) = (Vec::new(), [0.0; 2]);
     for h in 0..rests.first().map_or(0, Vec::len) {
         let pairs = || corrections.iter().zip(rests).map(|(c, r)| (f64::from(c[h]), f64::from(r[h])));
         let (product, square): (f64, f64) = (pairs().map(|(c, r)| c * r).sum(), pairs().map(|(c, _)| c * c).sum());
-        let share = if square > 0.0 { (product / square).clamp(0.0, 1.0) } else { 0.0 };
+        let share = match are_medians {
+            true => 1.0,
+            false if square > 0.0 => (product / square).clamp(0.0, 1.0),
+            false => 0.0,
+        };
         left[0] += pairs().map(|(_, r)| r * r).sum::<f64>();
         left[1] += pairs().map(|(c, r)| (r - share * c).powi(2)).sum::<f64>();
         shares.push(share as f32);

@@ -7,10 +7,12 @@
 //! cargo run --release --example time_series
 //! cargo run --release --example time_series -- --data FILE.csv --column NAME --horizon 12 --window 48
 //! cargo run --release --example time_series -- --data FILE.csv --period 365           # what returns every year apart
+//! cargo run --release --example time_series -- --data FILE.csv --quantiles            # bands in which it will lie
 //! cargo run --release --example time_series -- --data FILE.csv --separator ';' --decimal-comma
 //! cargo run --release --example time_series -- --predict FILE.csv                     # what comes after its end
 //! ```
 
+mod bands;
 mod drawing;
 mod errors;
 mod forecaster;
@@ -26,7 +28,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use recurrent::{
-    Batch, InputKind, Loss, Model, Pool, Targets,
+    Batch, InputKind, Model, Pool, Targets,
     data::{Series, Split},
 };
 use recurrent_examples::{
@@ -41,6 +43,7 @@ use recurrent_examples::{
 };
 use serde_json::json;
 
+use bands::{Held, Quantiles};
 use errors::Errors;
 use forecaster::{Prepared, Units};
 use linear::Linear;
@@ -86,6 +89,9 @@ struct Cli {
     /// begin at the same phase, in the same month say, as that of --data
     #[arg(long, default_value_t = 0)]
     period: usize,
+    /// Say in which bands what comes will lie: the networks learn its quantiles, and the median is the forecast
+    #[arg(long)]
+    quantiles: bool,
     /// Networks whose mean is taken, each from a seed of its own
     #[arg(long, default_value_t = 5)]
     networks: usize,
@@ -130,7 +136,9 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     let (window, horizon, networks) = (cli.window, cli.horizon, cli.networks);
     let linear = Linear::fit(&series)?;
     let column = options.data.is_some().then_some(column);
-    let mut prepared = Prepared { column, window, horizon, networks, units, linear, shares: Vec::new() };
+    let (shares, quantiles) = (Vec::new(), cli.quantiles);
+    let mut prepared = Prepared { column, window, horizon, networks, units, linear, shares, quantiles };
+    let loss = prepared.loss();
 
     let rest = |origin: usize| -> Vec<f32> {
         let linear = prepared.linear.forecast(series.past(origin));
@@ -145,7 +153,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     let (mut first, mut seconds, mut stopped) = (None, 0.0, None);
     for member in 0..networks {
         let options = of_member(options, member);
-        let config = options.config(InputKind::Dense(1), horizon).pool(Pool::Last);
+        let config = options.config(InputKind::Dense(1), prepared.outputs()).pool(Pool::Last);
         let epoch = |number| {
             let order = shuffle::shuffled(&origins(Split::Train), shuffle::rng(options.seed, number));
             Ok(batches(&order))
@@ -153,8 +161,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         let save = |model: &Model| options.save(model, "time_series", &prepared);
         report.line(&format!("network {} of {networks}", member + 1))?;
         let model = Model::new(config)?;
-        let (best, history) =
-            fit::fit((&device, &model, Loss::MeanSquared), epoch, &held, &options, &mut report, save)?;
+        let (best, history) = fit::fit((&device, &model, loss.clone()), epoch, &held, &options, &mut report, save)?;
         seconds += history.seconds;
         stopped = history.stopped;
         first = first.or(Some(history));
@@ -167,9 +174,10 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     prepared.networks = models.len();
     let windows = |origins: &[usize]| origins.iter().map(|origin| series.past(*origin)).collect::<Vec<&[f32]>>();
     let held = origins(Split::Validation);
-    let said = forecaster::corrections(&device, &models, &windows(&held))?;
+    let said = forecaster::said(&device, &models, &loss, &windows(&held))?;
+    let corrections: Vec<&[f32]> = said.iter().map(|said| prepared.correction(said)).collect();
     let rests: Vec<Vec<f32>> = held.iter().map(|origin| rest(*origin)).collect();
-    let (shares, [without, with]) = forecaster::shares(&said, &rests);
+    let (shares, [without, with]) = forecaster::shares(&corrections, &rests, prepared.quantiles);
     prepared.shares.clone_from(&shares);
     for (member, model) in models.iter().enumerate() {
         of_member(options, member).save(model, "time_series", &prepared)?;
@@ -183,12 +191,14 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     ))?;
 
     let tested = origins(Split::Test);
-    let said = forecaster::corrections(&device, &models, &windows(&tested))?;
+    let said = forecaster::said(&device, &models, &loss, &windows(&tested))?;
+    let bands = tested.iter().zip(&said).map(|(origin, said)| prepared.bands(series.past(*origin), said, *origin));
+    let bands: Vec<Quantiles> = bands.filter_map(Result::transpose).collect::<Result<_>>()?;
     let truths: Vec<Vec<f64>> = tested.iter().map(|origin| known.future(*origin).to_vec()).collect();
     let network = tested
         .iter()
         .zip(&said)
-        .map(|(origin, correction)| prepared.units.unscale(&prepared.add(series.past(*origin), correction), *origin));
+        .map(|(origin, said)| prepared.units.unscale(&prepared.add(series.past(*origin), said), *origin));
     let network = network.collect::<Result<Vec<_>>>()?;
     let linear = tested.iter().map(|o| prepared.units.unscale(&prepared.linear.forecast(series.past(*o)), *o));
     let persistent = tested.iter().map(|origin| vec![raw[origin - 1]; horizon]).collect();
@@ -204,7 +214,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     let errors = methods.iter().map(|(name, said)| Ok((*name, Errors::new(said, &truths)?)));
     let errors: Vec<(&str, Errors)> = errors.collect::<Result<_>>()?;
     svg::write(&options.plot, (1180, 760), &format!("time series: {name}"), |area| {
-        drawing::draw(area, first.as_ref(), &known, &methods, &errors)
+        drawing::draw(area, first.as_ref(), &known, (&methods, &bands), &errors)
     })?;
     report.line(&format!(
         "\n{:<22}{:>10}{:>10}{:>14}{:>14}",
@@ -220,6 +230,16 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
             e.rmse, e.mae, e.horizon_rmse, e.horizon_mae
         ))?;
     }
+    let held = bands::held(&bands, &truths)?;
+    if prepared.quantiles {
+        report.line("")?;
+        for Held { nominal, first, all } in &held {
+            let [nominal, first, all] = [nominal, first, all].map(|share| 100.0 * share);
+            report.line(&format!(
+                "a band of {nominal:.0} % held {first:.1} % of what came one step ahead, {all:.1} % of 1–{horizon} ahead"
+            ))?;
+        }
+    }
     report.line(&format!(
         "\ntest: {} forecasts, after {seconds:.0} s of training; saved in {}, drawn in {}",
         tested.len(),
@@ -231,7 +251,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     report.event(&json!({
         "event": "test", "rmse": own.rmse, "mae": own.mae, "horizon_rmse": own.horizon_rmse,
         "horizon_mae": own.horizon_mae, "by_step": own.by_step, "baselines": baselines, "forecasts": tested.len(),
-        "seconds": seconds,
+        "bands": if prepared.quantiles { held } else { Vec::new() }, "seconds": seconds,
     }))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -284,11 +304,16 @@ fn predict(file: &Path, cli: &Cli, report: &Report) -> Result<()> {
     let device = device::open(&cli.options.device, report)?;
     let scaled = prepared.units.scale(&values)?;
     let past = &scaled[scaled.len() - prepared.window..];
-    let said = forecaster::corrections(&device, &models, &[past])?;
-    let correction = said.first().map_or(&[][..], Vec::as_slice);
-    for (ahead, value) in (1..).zip(prepared.units.unscale(&prepared.add(past, correction), values.len())?) {
-        report.event(&json!({ "event": "prediction", "ahead": ahead, "column": column, "value": value }))?;
-        report.line(&format!("{ahead:>4} ahead: {value:.3}"))?;
+    let said = forecaster::said(&device, &models, &prepared.loss(), &[past])?;
+    let said = said.first().map_or(&[][..], Vec::as_slice);
+    let bands = prepared.bands(past, said, values.len())?;
+    for (at, value) in prepared.units.unscale(&prepared.add(past, said), values.len())?.into_iter().enumerate() {
+        let (ahead, band) = (at + 1, bands.as_ref().map(|bands| [bands[0][at], bands[bands.len() - 1][at]]));
+        report.event(&json!({
+            "event": "prediction", "ahead": ahead, "column": column, "value": value, "band": band,
+        }))?;
+        let band = band.map_or(String::new(), |[low, high]| format!(", with 90 % from {low:.3} to {high:.3}"));
+        report.line(&format!("{ahead:>4} ahead: {value:.3}{band}"))?;
     }
     Ok(())
 }
