@@ -6,6 +6,7 @@
 mod beside;
 mod buckets;
 mod columns;
+mod front_padding;
 mod labels;
 mod padded;
 mod patches;

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod front_padding;
 mod padded;
 mod preparing;
 mod vocabulary;
