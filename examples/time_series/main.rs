@@ -236,7 +236,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
         for Held { nominal, first, all } in &held {
             let [nominal, first, all] = [nominal, first, all].map(|share| 100.0 * share);
             report.line(&format!(
-                "a band of {nominal:.0} % held {first:.1} % of what came one step ahead, {all:.1} % of 1–{horizon} ahead"
+                "a band of {nominal:.0} % held {first:.1} % of what came one step ahead, {all:.1} % of 1–{horizon}"
             ))?;
         }
     }
