@@ -40,6 +40,17 @@ fn each<T: Real, const P: usize>(
 ) -> T {
     let count = targets.len();
     let part = *weight / number(count as f64);
+    if let (1, None) = (P, weights) {
+        // One output a number, side by side: a loop that becomes vectors.
+        let losses = y.iter_mut().zip(targets).enumerate().map(|(at, (y, target))| {
+            let (loss, slopes) = loss([*y; P], *target, at);
+            if *gradient {
+                *y = part * slopes[0];
+            }
+            loss
+        });
+        return part * sum(losses);
+    }
     let losses = (0..count).map(|at| {
         let weight = weights.map_or(T::one(), |weights| weights[at]);
         let is_left_out = weight.is_zero();
