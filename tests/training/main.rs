@@ -18,8 +18,8 @@ mod checkpointing;
 mod columns;
 mod divergence;
 mod external;
-#[cfg(feature = "gpu")]
 mod gradients;
+#[cfg(feature = "gpu")]
 mod half;
 mod heads;
 mod initialisation;
