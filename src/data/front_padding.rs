@@ -23,10 +23,15 @@ impl Sequences {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of lengths, [`Error::Data`] for a length of 0 or of more than T, and for
-    /// inputs that are no whole number of steps.
+    /// [`Error::Shape`] for another number of lengths, [`Error::Data`] for a length of 0 or of more than T, for inputs
+    /// that are no whole number of steps, and for sequences that have lengths already.
     pub fn with_front_padding(self, lengths: Vec<usize>) -> Result<Self> {
         let Sequences { steps, batch_size, .. } = self;
+        if let Some(given) = &self.lengths {
+            return Err(Error::Data(format!(
+                "the sequences have lengths {given:?} already, so their padding is behind them; expected none"
+            )));
+        }
         if lengths.len() != batch_size {
             return Err(Error::shape("lengths", &[batch_size], &[lengths.len()]));
         }

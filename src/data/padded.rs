@@ -221,16 +221,17 @@ fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>, confi
     };
     // Where one is masked or weighed by numbers, all are.
     let width = all.iter().map(|(rows, labels)| labels.weighed(*rows)).max().unwrap_or(1);
-    let masks: Vec<_> = all.iter().map(|(rows, labels)| spread(labels.loss_mask, true, *rows, width)).collect();
-    let weights: Vec<_> = all.iter().map(|(rows, labels)| spread(labels.loss_weights, 1.0, *rows, width)).collect();
     let has_mask = all.iter().any(|(_, labels)| labels.loss_mask.is_some());
+    let loss_mask = has_mask.then(|| {
+        let masks: Vec<_> = all.iter().map(|(rows, labels)| spread(labels.loss_mask, true, *rows, width)).collect();
+        side_by_side(&borrowed(&masks), rows(steps), width)
+    });
     let has_weights = all.iter().any(|(_, labels)| labels.loss_weights.is_some());
-    HeadTargets {
-        name: read_out.name.unwrap_or_default().to_owned(),
-        targets,
-        loss_mask: has_mask.then(|| side_by_side(&borrowed(&masks), rows(steps), width)),
-        loss_weights: has_weights.then(|| side_by_side(&borrowed(&weights), rows(steps), width)),
-    }
+    let loss_weights = has_weights.then(|| {
+        let weights: Vec<_> = all.iter().map(|(rows, labels)| spread(labels.loss_weights, 1.0, *rows, width)).collect();
+        side_by_side(&borrowed(&weights), rows(steps), width)
+    });
+    HeadTargets { name: read_out.name.unwrap_or_default().to_owned(), targets, loss_mask, loss_weights }
 }
 
 fn borrowed<V>(all: &[Vec<V>]) -> Vec<&[V]> {

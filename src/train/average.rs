@@ -52,6 +52,8 @@ impl Trainer {
             }
         }
         let Some(other) = &mut self.of_average else { unreachable!("it was just made") };
+        // For what an error says.
+        other.steps = self.steps;
         other.evaluate_async(batches).await
     }
 

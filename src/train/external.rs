@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Trainer;
-use super::feed::{form_of, nothing_counts};
+use super::feed::{dividing, form_of};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::model::Rows;
@@ -137,9 +137,6 @@ impl Trainer {
         let form = form_of(batch, self.session.config());
         let prepared = self.session.prepared(&Purpose::Train(&self.recipe), form).await?;
         self.find_divisors(std::slice::from_ref(batch));
-        if self.divisors.iter().all(|divisor| *divisor == 0.0) {
-            return Err(nothing_counts(batch.valid(self.session.config())));
-        }
         if self.steps - self.read == METRICS_SLOTS as u64 {
             self.drain().await?;
         }
@@ -210,7 +207,32 @@ impl Trainer {
                 "there are gradients but no outputs; expected a forward pass before them".to_owned(),
             ));
         };
-        let (prepared, config) = (Arc::clone(&forward.plan), self.session.config().clone());
+        self.check_gradients(gradients, &forward)?;
+        let prepared = forward.plan;
+        let step_params = self.step_params(self.in_parts.done, is_last);
+        let (config, executor) = self.session.config_and_executor();
+        let heads = prepared.tensors.heads.iter().filter_map(|head| head.loss);
+        let losses = std::iter::once(prepared.loss()).chain(heads);
+        for ((read_out, to), divisor) in config.read_outs().zip(losses).zip(&self.divisors) {
+            if self.recipe.loss_of(read_out.name) == Some(&Loss::External) {
+                let (Some((loss, values)), Some(settings)) = (gradients.of(read_out.name), to.settings) else {
+                    continue;
+                };
+                executor.write_f32(prepared.id, to.targets, values)?;
+                executor.write(prepared.id, settings, std::iter::once(loss))?;
+            }
+            let step_params = StepParams { divisor: dividing(*divisor).1, ..step_params };
+            executor.write(prepared.id, to.step_params, step_params.elements().into_iter())?;
+        }
+        executor.run_part(prepared.id, Part::Rest)?;
+        self.token_rows.end_step();
+        self.last = Some(prepared);
+        Ok(())
+    }
+
+    /// Checks a caller's losses and gradients of the outputs that a forward pass left.
+    fn check_gradients(&self, gradients: &OutputGradients, forward: &Forward) -> Result<()> {
+        let (prepared, config) = (&forward.plan, self.session.config());
         for (at, (name, ..)) in gradients.heads.iter().enumerate() {
             if !config.heads.iter().any(|head| head.name == *name) {
                 let known: Vec<&str> = config.heads.iter().map(|head| head.name.as_str()).collect();
@@ -223,8 +245,7 @@ impl Trainer {
             }
         }
         let losses = std::iter::once(prepared.loss()).chain(prepared.tensors.heads.iter().filter_map(|head| head.loss));
-        let all: Vec<_> = config.read_outs().zip(losses).collect();
-        for (read_out, to) in &all {
+        for (read_out, to) in config.read_outs().zip(losses) {
             let is_external = self.recipe.loss_of(read_out.name) == Some(&Loss::External);
             let argument = read_out.argument("gradient");
             match (gradients.of(read_out.name), is_external) {
@@ -254,21 +275,6 @@ impl Trainer {
                 }
             }
         }
-        let step_params = self.step_params(self.in_parts.done, is_last);
-        let executor = &mut self.session.executor;
-        for ((read_out, to), divisor) in all.iter().zip(&self.divisors) {
-            if self.recipe.loss_of(read_out.name) == Some(&Loss::External) {
-                let (Some((loss, values)), Some(settings)) = (gradients.of(read_out.name), to.settings) else {
-                    continue;
-                };
-                executor.write_f32(prepared.id, to.targets, values)?;
-                executor.write(prepared.id, settings, std::iter::once(loss))?;
-            }
-            let step_params = StepParams { divisor: *divisor, ..step_params };
-            executor.write(prepared.id, to.step_params, step_params.elements().into_iter())?;
-        }
-        executor.run_part(prepared.id, Part::Rest)?;
-        self.last = Some(prepared);
         Ok(())
     }
 

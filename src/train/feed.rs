@@ -28,6 +28,12 @@ pub(super) fn divisors(batch: &Batch, config: &Config, recipe: &Recipe) -> impl 
         .map(|read_out| recipe.loss_of(read_out.name).map_or(0.0, |loss| batch.divisor(read_out, loss, recipe.divisor)))
 }
 
+/// What weights are multiplied by, and what the sum of losses is divided by: where there is nothing to divide by, the
+/// weights are 0 and the sum stays what it then is.
+pub(super) fn dividing(divisor: f64) -> (f64, f64) {
+    if divisor == 0.0 { (0.0, 1.0) } else { (1.0, divisor) }
+}
+
 /// Writes everything that one run on a window reads; `divisors` are what the losses of its step are divided by.
 pub(super) fn upload(
     session: &mut Session,
@@ -79,12 +85,14 @@ pub(super) fn upload(
         let Some(loss) = recipe.loss_of(read_out.name) else { unreachable!("a recipe that was checked") };
         let rows = read_out.rows.count(batch.sequences.shape());
         let numbers = executor.plan(id).get(to.loss_weights).len() / rows;
-        executor.write(id, to.loss_weights, batch.weights(read_out, loss, numbers))?;
+        let (scale, divisor) = dividing(*divisor);
+        let weights = batch.weights(read_out, loss, numbers);
+        executor.write(id, to.loss_weights, weights.map(|weight| scale * weight))?;
         if let Some(settings) = to.settings {
             let count = executor.plan(id).get(settings).len();
             executor.write(id, settings, (0..count).map(|at| loss.setting(at)))?;
         }
-        let step_params = StepParams { divisor: *divisor, ..step_params };
+        let step_params = StepParams { divisor, ..step_params };
         executor.write(id, to.step_params, step_params.elements().into_iter())?;
     }
     Ok(())
@@ -96,10 +104,17 @@ pub(super) struct TokenRows {
     /// Of a training that updates no others, the rows of tables that a step reads: of the network's inputs, and of each
     /// column. Ascending; none of what has no table.
     pub occurring: Vec<Vec<u32>>,
+    /// The same of the last step that was taken, whose gradients are on the device.
+    pub updated: Vec<Vec<u32>>,
     sorted: RowsByToken,
 }
 
 impl TokenRows {
+    /// Takes note that the step was taken.
+    pub fn end_step(&mut self) {
+        self.updated.clone_from(&self.occurring);
+    }
+
     /// Finds those of all windows of a step, but for the padding's.
     pub fn find_occurring(&mut self, config: &Config, batches: &[Batch]) {
         let tables = std::iter::once(config.embedding_of_inputs())

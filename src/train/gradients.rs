@@ -1,7 +1,7 @@
 //! Gradients for the caller: of every parameter by its name, and of what was read.
 //!
-//! The contract: they are those of the last step, before clipping; reading them waits for the device and changes
-//! nothing.
+//! The contract: they are those of the last step, before clipping but for what groups clip by themselves;
+//! reading them waits for the device and changes nothing.
 
 use super::Trainer;
 use crate::error::{Error, Result};
@@ -70,7 +70,8 @@ pub struct InputGradients {
 }
 
 impl Trainer {
-    /// Returns the gradient of the last step's loss, before clipping; zero of what is frozen.
+    /// Returns the gradient of the last step's loss, before clipping; zero of what is frozen. That of a
+    /// [group](crate::Group::with_clip) that is clipped by itself is as it was clipped.
     ///
     /// # Errors
     /// [`Error::Data`] before the first step, [`Error::DeviceLost`].
@@ -112,7 +113,7 @@ impl Trainer {
             let Some(UpdatedTable { rows, gradients }) = tokens.and_then(|tokens| tokens.updated) else { continue };
             let values = self.session.executor.read(last.id, gradients).await?;
             flat.resize(self.layout.buffer_len(), 0.0);
-            let ids = self.token_rows.occurring.get(at).map_or(&[][..], Vec::as_slice);
+            let ids = self.token_rows.updated.get(at).map_or(&[][..], Vec::as_slice);
             for (id, row) in ids.iter().zip(values.chunks_exact(rows.width)) {
                 flat[rows.offset + *id as usize * rows.width..][..rows.width].copy_from_slice(row);
             }

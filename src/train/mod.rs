@@ -279,6 +279,7 @@ impl Trainer {
             self.session.carried = Carried::Device(Arc::clone(prepared));
             self.last = Some(Arc::clone(prepared));
         }
+        self.token_rows.end_step();
         self.windows = windows;
         self.windows.clear();
         self.steps += 1;

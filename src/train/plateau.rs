@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// By how much a rate is changed at least: PyTorch's `eps`.
+const LEAST_CHANGE: f64 = 1e-8;
+
 /// Lowers the learning rate where a measured number, a validation loss say, stops getting better: PyTorch's
 /// `ReduceLROnPlateau`.
 ///
@@ -44,7 +47,8 @@ pub struct Plateau {
 
 impl Plateau {
     /// Multiplies the rate by `factor`, above 0 and below 1, where more than `patience` numbers in a row are no better
-    /// than the best. Better is less, by a ten-thousandth of the best.
+    /// than the best. Better is less, by a ten-thousandth of the best's magnitude. A change of no more than 10⁻⁸ is
+    /// not made.
     pub fn new(factor: f64, patience: u64) -> Self {
         Plateau {
             factor,
@@ -59,7 +63,8 @@ impl Plateau {
         }
     }
 
-    /// The same, where better is less by this part of the best, 0 to 1: PyTorch's `threshold` in its mode `rel`.
+    /// The same, where better is less by this part of the best's magnitude, 0 to 1: PyTorch's `threshold` in its mode
+    /// `rel`, but for numbers below 0, of which PyTorch's asks nothing.
     pub fn with_threshold(self, threshold: f64) -> Self {
         Plateau { threshold, ..self }
     }
@@ -89,13 +94,13 @@ impl Plateau {
         let is_better = match self.best {
             _ if !metric.is_finite() => false,
             None => true,
-            Some(best) if self.maximum => metric > best * (1.0 + self.threshold),
-            Some(best) => metric < best * (1.0 - self.threshold),
+            Some(best) if self.maximum => metric > best + best.abs() * self.threshold,
+            Some(best) => metric < best - best.abs() * self.threshold,
         };
         if is_better {
             (self.best, self.waited) = (Some(metric), 0);
         } else {
-            self.waited += 1;
+            self.waited = self.waited.saturating_add(1);
         }
         if self.cooling > 0 {
             self.cooling -= 1;
@@ -105,7 +110,8 @@ impl Plateau {
             return Ok(rate);
         }
         (self.cooling, self.waited) = (self.cooldown, 0);
-        Ok((rate * self.factor).max(self.least).min(rate))
+        let lowered = (rate * self.factor).max(self.least).min(rate);
+        Ok(if rate - lowered > LEAST_CHANGE { lowered } else { rate })
     }
 
     /// The best number so far; none before the first that was finite.

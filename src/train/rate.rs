@@ -5,7 +5,7 @@
 
 use super::Trainer;
 use crate::error::Result;
-use crate::recipe::{LearningRateSchedule, Recipe};
+use crate::recipe::LearningRateSchedule;
 
 impl Trainer {
     /// η, the full learning rate, which the schedule and a group's factor are of. That of a step is
@@ -30,7 +30,8 @@ impl Trainer {
     /// [`Error::Config`](crate::Error::Config) for a rate that no recipe may have: not above 0, or so high that a
     /// weight decay would carry weights past zero.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<()> {
-        self.set_recipe(self.recipe.clone().with_learning_rate(rate))
+        let before = std::mem::replace(&mut self.recipe.learning_rate, rate);
+        self.recipe.check().inspect_err(|_| self.recipe.learning_rate = before)
     }
 
     /// Trains by another schedule from the next step on, which counts steps from the beginning of the training.
@@ -38,13 +39,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a schedule that no recipe may have.
     pub fn set_schedule(&mut self, schedule: LearningRateSchedule) -> Result<()> {
-        self.set_recipe(self.recipe.clone().with_schedule(schedule))
-    }
-
-    /// Only of one that no plan and no tensor depends on.
-    fn set_recipe(&mut self, recipe: Recipe) -> Result<()> {
-        recipe.check()?;
-        self.recipe = recipe;
-        Ok(())
+        let before = std::mem::replace(&mut self.recipe.schedule, schedule);
+        self.recipe.check().inspect_err(|_| self.recipe.schedule = before)
     }
 }

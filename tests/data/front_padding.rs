@@ -66,6 +66,10 @@ fn what_cannot_be_moved_is_named() {
     assert_eq!(said(sequences(), vec![1]), "lengths has shape [1], expected [2]");
     assert_eq!(said(sequences(), vec![1, 3]), "lengths[1] is 3, expected 1 to the 2 steps of the batch");
     assert_eq!(said(sequences(), vec![0, 1]), "lengths[0] is 0, expected 1 to the 2 steps of the batch");
+    assert_eq!(
+        said(sequences().with_lengths(vec![2, 1]), vec![1, 2]),
+        "the sequences have lengths [2, 1] already, so their padding is behind them; expected none"
+    );
     let odd = sequences().with_inputs(Inputs::Tokens(vec![0; 3]));
     let expected = "expected a multiple of the 2 × 2 steps of the batch";
     assert_eq!(said(odd, vec![1, 2]), format!("inputs has 3 elements, {expected}"));

@@ -1,8 +1,8 @@
 //! The gradients that a caller can ask for: of every parameter by name, and of what was read.
 
 use recurrent::{
-    BatchShape, Clip, Config, Device, EmbeddingUpdate, InputKind, Loss, Model, Optimizer, Precision, Recipe, Recurrent,
-    Start, State, Trainer,
+    Batch, BatchShape, Clip, Config, Device, EmbeddingUpdate, InputKind, Loss, Model, Optimizer, Precision, Recipe,
+    Recurrent, Sequences, Start, State, Targets, Trainer,
 };
 
 use crate::bad_input::words;
@@ -12,7 +12,29 @@ fn trainer(device: &Device, config: &Config, recipe: Recipe) -> Trainer {
     Trainer::new(device, &Model::new(config.clone()).unwrap(), recipe).unwrap()
 }
 
-whole::on_both!(they_are_the_step_s, those_of_what_was_read_are_the_loss_s_slopes,);
+whole::on_both!(
+    they_are_the_step_s,
+    they_stay_until_the_next_step_is_taken,
+    those_of_what_was_read_are_the_loss_s_slopes,
+);
+
+/// A window that was read but not yet gone back through has other rows of a table, but no gradient.
+fn they_stay_until_the_next_step_is_taken(device: &Device) {
+    let config = Config::new(InputKind::Tokens(9)).embedding(4).layer(Recurrent::gru(5)).outputs(2);
+    let recipe = Recipe::new(Loss::External).with_embedding_update(EmbeddingUpdate::Lazy);
+    let mut trainer = trainer(device, &config, recipe);
+    let shape = BatchShape { steps: 2, batch_size: 1 };
+    let batch = |tokens: Vec<u32>| Batch::new(Sequences::tokens(shape, tokens), Targets::None);
+    trainer.step_with(&batch(vec![3, 4]), |_| (0.0, vec![0.1; 4])).unwrap();
+    let of_step = trainer.gradients().unwrap();
+    let table = of_step.get("embedding.weight").unwrap();
+    assert!(table[12..20].iter().all(|g| *g != 0.0) && table[20..].iter().all(|g| *g == 0.0), "{table:?}");
+    trainer.forward(&batch(vec![7, 1])).unwrap();
+    assert_eq!(trainer.gradients().unwrap(), of_step);
+    trainer.backward((0.0, vec![0.1; 4])).unwrap();
+    let table = trainer.gradients().unwrap();
+    assert!(table.get("embedding.weight").unwrap()[28..32].iter().all(|g| *g != 0.0), "{table:?}");
+}
 
 fn they_are_the_step_s(device: &Device) {
     let config = Config::new(InputKind::Tokens(40)).embedding(5).layer(Recurrent::lstm(6)).outputs(4);

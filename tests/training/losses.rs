@@ -36,7 +36,40 @@ whole::on_both!(
     nothing_that_is_left_out_is_looked_at,
     numbers_are_weighed_each_by_itself,
     windows_of_weighed_numbers_add_up,
+    a_read_out_that_counts_nowhere_has_no_loss,
 );
+
+/// Neither its positions nor its numbers count, or its classes weigh nothing.
+fn a_read_out_that_counts_nowhere_has_no_loss(device: &Device) {
+    let config = Config::new(InputKind::Dense(2)).layer(Recurrent::gru(5)).head("value", 2).outputs(3);
+    let own = Recipe::new(Loss::CrossEntropy);
+    let batch = whole::batch(&mut rng(47), &config, Loss::CrossEntropy, SHAPE.steps, SHAPE.batch_size);
+    let without_heads = |batch: &Batch| {
+        let mut batch = batch.clone();
+        batch.heads.clear();
+        batch
+    };
+    let values = |mask: usize| {
+        let values = HeadTargets::new("value", Targets::Values(vec![f32::NAN; 24]));
+        without_heads(&batch).with_head(values.with_loss_mask(vec![false; mask]))
+    };
+    let weightless = CrossEntropy::new().with_class_weights([0.0, 1.0]);
+    let classes = HeadTargets::new("value", Targets::Classes(vec![0; 12]));
+    let classes = without_heads(&batch).with_head(classes);
+    for (what, recipe, batch) in [
+        ("positions", own.clone().with_head("value", Loss::MeanSquared, 1.0), values(12)),
+        ("numbers", own.clone().with_head("value", Loss::MeanSquared, 1.0), values(24)),
+        ("classes", own.clone().with_head("value", weightless, 1.0).with_divisor(Divisor::Weights), classes),
+    ] {
+        let mut trainer = trainer(device, &config, recipe);
+        trainer.step(&batch).unwrap();
+        let metrics = trainer.metrics().unwrap();
+        let [own, value] = &metrics[0].heads[..] else { panic!("two read-outs") };
+        assert!(metrics[0].updated && value.loss == 0.0 && metrics[0].loss == own.loss, "{what}: {metrics:?}");
+        let evaluated = trainer.evaluate([&batch]).unwrap();
+        assert!(evaluated.is_finite() && evaluated < own.loss, "{what}: {evaluated}");
+    }
+}
 
 fn weights_and_divisors_are_those_of_the_positions(device: &Device) {
     let config = classes();

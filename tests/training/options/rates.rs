@@ -107,6 +107,20 @@ fn schedules_and_plateaus_out_of_range_are_refused() {
 }
 
 #[test]
+fn what_is_better_below_0_is_further_from_it() {
+    let mut least = Plateau::new(0.5, 0).with_threshold(0.1);
+    let mut most = Plateau::new(0.5, 0).with_threshold(0.1).with_maximum();
+    // Of log likelihoods, a tenth of the best's magnitude.
+    for (metric, rate) in [(-2.0, 1.0), (-2.3, 1.0), (-2.4, 0.5)] {
+        assert_eq!(least.observe(metric, 1.0).unwrap(), rate, "{metric}");
+    }
+    for (metric, rate) in [(-2.0, 1.0), (-1.7, 1.0), (-1.6, 0.5)] {
+        assert_eq!(most.observe(metric, 1.0).unwrap(), rate, "{metric}");
+    }
+    assert_eq!(most.observe(-9.0, 1.9e-8).unwrap(), 1.9e-8, "less than is worth while");
+}
+
+#[test]
 fn schedules_end_where_they_say_however_long_a_training_is() {
     use LearningRateSchedule::{CosineRestarts, Exponential, Linear, OneCycle, Polynomial};
     let anneal = recurrent::recipe::Anneal::Linear;
