@@ -22,7 +22,7 @@ it. Tensors, F64:
 schedules.safetensors: the rates of 300 steps. Metadata: `cases`, JSON, for each case its
 name, the schedule as this crate writes it and the steps of warm-up. Tensors <case> [300],
 F64, at a full rate of 0.3. And of the plateaus `plateaus`, JSON: for each its name and the
-settings under PyTorch's names, and eps 0; tensors <name>.metric and <name>.rate [200], the rate after
+settings under PyTorch's names; tensors <name>.metric and <name>.rate [200], the rate after
 each metric, from 0.3 on.
 
 PyTorch has no Lion. `Lion` is Algorithm 2 of Chen et al. 2023, Symbolic Discovery of
@@ -307,7 +307,7 @@ def train(case, start, batches):
 def plateau(settings, seed):
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
-    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, **settings, eps=0.0)
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, **settings)
     metrics, found = [], []
     for step in range(200):
         metric = 2.0 / (1 + step) + 0.3 * torch.rand(1, generator=generator).item() + 0.5

@@ -1,7 +1,8 @@
 // initial_state_gradient: weight[j] = Σ_b source[slot, b, j] over `count` sequences from `first` on, the slot being
-// that of j's direction; 0 unless fresh is 1; assigns, but adds where `first` is not 0.
+// that of j's direction, nothing unless fresh is 1; with has_resets Σ_b source[reset_slot, b, j] is added to it.
+// Assigns, but adds where `first` is not 0.
 //
-// in   source  [T+D, B, D·H]
+// in   source  [T+D, B, D·H], and behind it the slot of resets
 // in   fresh   [1]
 // out  slices  [S, flat]: [D·H] at weight_offset of the first slice
 //
@@ -17,6 +18,8 @@ struct Params {
     first: u32,
     count: u32,
     zero: u32,
+    has_resets: u32,
+    reset_slot: u32,
     first_workgroup: u32,
 }
 
@@ -40,9 +43,12 @@ fn main(
     if params.first > 0u {
         sum.total = slices[params.weight_offset + i];
     }
-    if fresh[0] != 0.0 {
-        for (var b = params.first; b < params.first + params.count; b += 1u) {
+    for (var b = params.first; b < params.first + params.count; b += 1u) {
+        if fresh[0] != 0.0 {
             sum = plus(sum, f32(source[(slot * params.batch + b) * params.columns + i]));
+        }
+        if params.has_resets != 0u {
+            sum = plus(sum, f32(source[(params.reset_slot * params.batch + b) * params.columns + i]));
         }
     }
     slices[params.weight_offset + i] = sum.total;

@@ -58,7 +58,10 @@ fn cell_backward(variant: u32, at: UnitIndex, dh: f32) -> Gradient {
     if is_c_held(at) && !at.is_last {
         dc_before += held_c(at) * saved[at.next];
     }
-    saved[at.now] = dc_before;
+    saved[at.now] = select(dc_before, 0.0, at.is_reset);
+    if at.is_reset {
+        saved[at.start_gradient] += dc_before;
+    }
     return Gradient(gradient, 0.0);
 }
 

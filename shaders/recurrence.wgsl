@@ -4,7 +4,8 @@
 // D directions run side by side: from step 0 in time to step T - 1, but one of them, `reverse`, the other way: the
 // second or the only one. A step counts from 0 in the order of reading. Slot t + 1 of a history [T+D, B, D·H], of a
 // single reverse direction [T+2, B, H], is the state after the step at time t; the initial state is in slot 0 or, of
-// the reverse direction, in slot T + 1.
+// the reverse direction, in slot T + 1. The state that sequences begin anew from within the window is in a slot behind
+// all others, `start`.
 //
 // Of a recurrence with a projection h is [T+D, B, D·P], P fewer than H: what is as wide as h below has P where H is
 // written. A unit is of the cell, whose second state stays as wide as it is.
@@ -28,6 +29,9 @@ override CELL_CLIP: u32 = 0u;
 /// DRAWN. Constants for the same reason.
 override ZONEOUT_H: u32 = 0u;
 override ZONEOUT_C: u32 = 0u;
+
+/// Whether sequences may begin anew within the window. A constant, so that where none can nothing is asked.
+override RESETS: u32 = 0u;
 
 /// The bits of 1: dropout_mask says it, all where it holds 0 and nothing elsewhere.
 const DRAWN: u32 = 0x3f800000u;
@@ -64,6 +68,8 @@ struct Params {
     /// Where in dropout_mask the draws of h, [T, B, D·P] with a projection, and of a second state, begin: [T, B, D·H].
     zoneout_h: u32,
     zoneout_c: u32,
+    /// The slot of the state that sequences begin anew from, where RESETS is 1.
+    start: u32,
     first_workgroup: u32,
 }
 
@@ -79,6 +85,10 @@ struct UnitIndex {
     /// H.
     hidden: u32,
     is_first: bool,
+    /// Whether the sequence begins anew here, and `before` is in the slot of the start.
+    is_reset: bool,
+    /// In a second state's history, the sum of the gradients of that start.
+    start_gradient: u32,
     /// Whether no gradient comes from further on.
     is_last: bool,
     /// Whether the sequence is that long. If not, the driver holds h; a second state is for the cell to hold.
@@ -117,16 +127,36 @@ fn gates_at(t: u32, b: u32, d: u32) -> u32 {
     return units_at(t, b, d) * GATES;
 }
 
+/// Whether a sequence begins anew at a step of direction d, which may be the one after the last: against the time it
+/// does so where, in time, another begins behind it.
+fn is_reset(step: u32, b: u32, d: u32) -> bool {
+    if RESETS == 0u {
+        return false;
+    }
+    let row = time_of(step, d) + select(1u, 2u, d == params.reverse);
+    return lengths[row * params.batch + b] != 0u;
+}
+
+/// The slot of the state before a step of sequence b.
+fn slot_before(step: u32, b: u32, d: u32) -> u32 {
+    if is_reset(step, b, d) {
+        return params.start;
+    }
+    return slot_of(step - 1u, d);
+}
+
 fn place(step: u32, b: u32, d: u32, j: u32) -> UnitIndex {
     let time = time_of(step, d);
     return UnitIndex(
         gates_at(time, b, d) + j,
         units_at(time, b, d) + j,
-        units_at(slot_of(step - 1u, d), b, d) + j,
+        units_at(slot_before(step, b, d), b, d) + j,
         units_at(slot_of(step, d), b, d) + j,
         units_at(slot_of(step + 1u, d), b, d) + j,
         params.hidden,
         step == 0u,
+        is_reset(step, b, d),
+        units_at(params.start + 1u, b, d) + j,
         step + 1u == params.steps && params.carried == 0u,
         time < lengths[b],
     );
@@ -138,11 +168,13 @@ fn place_of_h(step: u32, b: u32, d: u32, j: u32) -> UnitIndex {
     return UnitIndex(
         gates_at(time, b, d) + j,
         operands_at(time, b, d) + j,
-        operands_at(slot_of(step - 1u, d), b, d) + j,
+        operands_at(slot_before(step, b, d), b, d) + j,
         operands_at(slot_of(step, d), b, d) + j,
         operands_at(slot_of(step + 1u, d), b, d) + j,
         params.hidden,
         step == 0u,
+        is_reset(step, b, d),
+        units_at(params.start + 1u, b, d) + j,
         step + 1u == params.steps && params.carried == 0u,
         time < lengths[b],
     );

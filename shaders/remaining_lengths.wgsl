@@ -1,14 +1,16 @@
-// remaining_lengths: left[b] = max(lengths[b] - skipped, 0), how many of the steps from `skipped` on are valid;
-// assigns.
+// remaining_lengths: left[0, b] = max(lengths[0, b] - skipped, 0), how many of the steps from `skipped` on are valid,
+// and left[t, b] = lengths[skipped + t, b], whether a sequence begins anew at a step, 0 behind the last; assigns.
 //
-// in   lengths  [B]
-// out  left     [B]
+// in   lengths  [B], or with resets [T+2, B]: `len` elements
+// out  left     [B], or of fewer steps: left_len elements
 //
-// One thread a sequence.
+// One thread an element.
 
 struct Params {
     batch: u32,
     skipped: u32,
+    len: u32,
+    left_len: u32,
     first_workgroup: u32,
 }
 
@@ -23,8 +25,13 @@ fn main(
     @builtin(local_invocation_index) lid: u32,
 ) {
     let i = linear(workgroup, grid) * 256u + lid;
-    if i >= params.batch {
+    if i >= params.left_len {
         return;
     }
-    left[i] = max(lengths[i], params.skipped) - params.skipped;
+    if i < params.batch {
+        left[i] = max(lengths[i], params.skipped) - params.skipped;
+        return;
+    }
+    let at = i + params.skipped * params.batch;
+    left[i] = select(0u, lengths[min(at, params.len - 1u)], at < params.len);
 }

@@ -11,7 +11,7 @@
 //                       state's is assigned
 // in      history       [T+D, B, D·H]
 // in-out  gates         [T, B, D·G·H]: what the cell left there forwards; all is written
-// in      lengths       [B]
+// in      lengths       [B], or [T+2, B] where RESETS is 1
 // in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
 //                       so
 //
@@ -171,7 +171,14 @@ fn main(
             if i != lid {
                 above = f32(upstream[unit.now]);
             }
-            let dh = above + select(mask_at(b, d, j), 1.0, is_last) * sum_of(s, j);
+            let through_u = select(mask_at(b, d, j), 1.0, is_last) * sum_of(s, j);
+            var dh = above;
+            if !is_last && is_reset(step + 1u, b, d) {
+                let start = units_at(params.start, b, d) + j;
+                upstream[start] = Stored(f32(upstream[start]) + through_u);
+            } else {
+                dh += through_u;
+            }
             upstream[unit.now] = Stored(dh);
             let gradient = cell_backward(params.variant, unit, of_made_h(unit, dh));
             for (var g = 0u; g < GATES; g += 1u) {
@@ -181,8 +188,9 @@ fn main(
             // To where this same thread finds it at the next turn.
             let passed = past_u(unit, dh, gradient.h_before);
             if unit.is_first {
-                upstream[unit.before] = Stored(passed);
-            } else if PASSES_H || ZONEOUT_H != 0u || !unit.counts {
+                upstream[units_at(slot_of(step - 1u, d), b, d) + j] = Stored(select(passed, 0.0, unit.is_reset));
+            }
+            if unit.is_reset || (!unit.is_first && (PASSES_H || ZONEOUT_H != 0u || !unit.counts)) {
                 upstream[unit.before] = Stored(f32(upstream[unit.before]) + passed);
             }
         }
@@ -211,7 +219,7 @@ fn main(
         for (var i = lid; i < units; i += THREADS) {
             let b = first_b + i / hidden;
             let j = i % hidden;
-            let at = units_at(slot_of(0xffffffffu, d), b, d) + j;
+            let at = units_at(slot_before(0u, b, d), b, d) + j;
             upstream[at] = Stored(f32(upstream[at]) + mask_at(b, d, j) * sum_of(i / hidden, j));
         }
     }

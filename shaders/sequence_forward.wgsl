@@ -8,8 +8,9 @@
 // in      transposed    Uᵀ [H, D·G·H] at weight_offset, so that neighbouring threads read neighbouring elements
 // in      bias          b_U [D·G·H] at bias_offset, read where has_bias is 1
 // in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
-// in-out  history       [T+D, B, D·H]: the slot before `begin` is read, those of the steps written
-// in      lengths       [B]
+// in-out  history       [T+D, B, D·H], with resets the start's slot behind it: the slot before `begin` is read, those
+//                       of the steps written
+// in      lengths       [B], or [T+2, B] where RESETS is 1
 // in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
 //                       so
 //
@@ -142,7 +143,7 @@ fn main(
     for (var i = lid; i < units; i += THREADS) {
         let b = first_b + i / hidden;
         let j = i % hidden;
-        let h = f32(history[units_at(slot_of(params.begin - 1u, d), b, d) + j]);
+        let h = f32(history[units_at(slot_before(params.begin, b, d), b, d) + j]);
         shared_floats[j * SEQUENCES + i / hidden] = h * mask_at(b, d, j);
     }
     workgroupBarrier();
@@ -188,8 +189,12 @@ fn main(
             }
             let h_before = f32(history[unit.before]);
             let new_h = Stored(next_h(unit, h_before, cell_forward(params.variant, unit, x, r, h_before)));
-            shared_floats[j * SEQUENCES + s] = f32(new_h) * mask_at(first_b + s, d, j);
             history[unit.now] = new_h;
+            var next = f32(new_h);
+            if is_reset(step + 1u, first_b + s, d) {
+                next = f32(history[units_at(params.start, first_b + s, d) + j]);
+            }
+            shared_floats[j * SEQUENCES + s] = next * mask_at(first_b + s, d, j);
         }
         workgroupBarrier();
     }

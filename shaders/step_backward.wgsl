@@ -15,7 +15,7 @@
 // in      history       [T+D, B, D·H]
 // in-out  gates         [T, B, D·G·H]: the step after may be read, this one is written; what the cell left there is
 //                       read
-// in      lengths       [B]
+// in      lengths       [B], or [T+2, B] where RESETS is 1
 // in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
 //                       so
 //
@@ -182,7 +182,14 @@ fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
         return;
     }
     let now = operands_at(slot_of(params.step, d), b, d) + j;
-    var dh = f32(upstream[now]) + sum;
+    // Where the sequence begins anew after the step, what comes from there goes to the start.
+    var dh = f32(upstream[now]);
+    if is_reset(params.step + 1u, b, d) {
+        let start = operands_at(params.start, b, d) + j;
+        upstream[start] = Stored(f32(upstream[start]) + sum);
+    } else {
+        dh += sum;
+    }
     if params.carried != 0u && params.step + 1u == params.steps {
         dh += f32(upstream[operands_at(slot_of(params.step + 1u, d), b, d) + j]);
     }
@@ -198,8 +205,9 @@ fn finish(b: u32, d: u32, j: u32, sum: f32, is_second: bool) {
         }
         let passed = past_u(at, dh, around);
         if at.is_first {
-            upstream[at.before] = Stored(passed);
-        } else if PASSES_H || ZONEOUT_H != 0u || !at.counts {
+            upstream[operands_at(slot_of(params.step - 1u, d), b, d) + j] = Stored(select(passed, 0.0, at.is_reset));
+        }
+        if at.is_reset || (!at.is_first && (PASSES_H || ZONEOUT_H != 0u || !at.counts)) {
             upstream[at.before] = Stored(f32(upstream[at.before]) + passed);
         }
     }

@@ -8,9 +8,10 @@
 // in      weight        U [D·G·H, H], or W_hr [D·P, H], at weight_offset
 // in      bias          b_U [D·G·H] at bias_offset, read where has_bias is 1
 // in-out  gates         [T, B, D·G·H]: x = W·x_t + b_W; what the cell leaves there
-// in-out  history       [T+D, B, D·H]: the slot before the step is read, the slot after it written; with a projection
+// in-out  history       [T+D, B, D·H], with resets the start's slot behind it: the slot before the step is read, the
+//                       slot after it written; with a projection
 //                       [T, B, D·H] at projected_offset, written by the first dispatch, read by the second
-// in      lengths       [B]
+// in      lengths       [B], or [T+2, B] where RESETS is 1
 // in      dropout_mask  m [B, D·H], read where MASKED is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
 //                       so
 //
@@ -83,8 +84,8 @@ fn sum_length() -> u32 {
     return select(params.operand, params.hidden, PROJECTION == 2u);
 }
 
-/// This thread's part of the sums of gates first to end, over the rows of a slot.
-fn product(lid: u32, d: u32, first_b: u32, first_j: u32, operand_row: u32, first_gate: u32, end_gate: u32) {
+/// This thread's part of the sums of gates first to end: over h before the step, or what the cell has left at its time.
+fn product(lid: u32, d: u32, first_b: u32, first_j: u32, first_gate: u32, end_gate: u32) {
     let units = unit_count();
     let length = sum_length();
     let blocks = select(GATES, 1u, PROJECTION == 2u);
@@ -95,9 +96,12 @@ fn product(lid: u32, d: u32, first_b: u32, first_j: u32, operand_row: u32, first
     var columns: array<u32, MAX_UNITS>;
     for (var s = 0u; s < SEQUENCES; s += 1u) {
         let b = min(first_b + s, params.batch - 1u);
-        rows[s] = operands_at(operand_row, b, d);
         if PROJECTION == 2u {
-            rows[s] = params.projected_offset + units_at(operand_row, b, d);
+            rows[s] = params.projected_offset + units_at(time_of(params.step, d), b, d);
+        } else if first_gate == 0u {
+            rows[s] = operands_at(slot_before(params.step, b, d), b, d);
+        } else {
+            rows[s] = operands_at(time_of(params.step, d), b, d);
         }
         masks[s] = operands_at(0u, b, d);
     }
@@ -152,11 +156,11 @@ fn main(
     // The gates of this product and what its sums are over.
     let is_second = FIRST_GATES < GATES && params.product == 1u;
     if PROJECTION == 2u {
-        product(lid, d, first_b, first_j, time_of(params.step, d), 0u, 1u);
+        product(lid, d, first_b, first_j, 0u, 1u);
     } else if is_second {
-        product(lid, d, first_b, first_j, time_of(params.step, d), FIRST_GATES % GATES, GATES);
+        product(lid, d, first_b, first_j, FIRST_GATES % GATES, GATES);
     } else {
-        product(lid, d, first_b, first_j, slot_of(params.step - 1u, d), 0u, FIRST_GATES);
+        product(lid, d, first_b, first_j, 0u, FIRST_GATES);
     }
     workgroupBarrier();
 

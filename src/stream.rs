@@ -149,7 +149,7 @@ impl StreamingPredictor {
         inputs.check(&self.config, steps, self.batch_size)?;
         check_columns(columns, &self.config, steps, self.batch_size)?;
         let columns = SpanColumns { columns, first: 0, all: steps };
-        let span = Span { steps, batch_size: self.batch_size, inputs, columns, lengths: None, before: 0 };
+        let span = Span { steps, batch_size: self.batch_size, inputs, columns, lengths: None, resets: &[], before: 0 };
         self.session.read(Purpose::Infer, span, &Start::Carry, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
             mean.take_in(&mut self.outputs.own, steps, self.batch_size);

@@ -56,8 +56,36 @@ impl<'a, T: Real> Inputs<'a, T> {
         [of(0, op.operand()), of(1, op.hidden)]
     }
 
+    /// Whether a row of the batch begins anew at a step: against the time it does so where, in time, another sequence
+    /// begins behind it.
+    pub fn is_reset(&self, op: &Recurrence, at: &At, row: usize) -> bool {
+        let flags = (at.time + if at.is_reverse { 2 } else { 1 }) * op.batch;
+        op.resets.is_some() && self.lengths[flags + row] != 0
+    }
+
+    /// Whether any of some rows does.
+    pub fn is_any_reset(&self, op: &Recurrence, at: &At, mut rows: std::ops::Range<usize>) -> bool {
+        op.resets.is_some() && rows.any(|row| self.is_reset(op, at, row))
+    }
+
     pub fn counts(&self, row: usize, time: usize) -> bool {
         time < self.lengths[row] as usize
+    }
+}
+
+/// The state before a step, of the rows of a band.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a, T> {
+    /// What the step before left.
+    pub left: &'a [T],
+    /// What rows begin anew from.
+    pub start: &'a [T],
+}
+
+impl<'a, T> Before<'a, T> {
+    /// That of rows that begin anew, or of those that do not.
+    pub fn of(self, is_reset: bool) -> &'a [T] {
+        if is_reset { self.start } else { self.left }
     }
 }
 

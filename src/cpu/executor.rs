@@ -13,7 +13,7 @@ use super::{
     activation, bands, dropout, gather, gradient, gradient_norms, group, join, loss, matmul, normalize, optimizer,
     pool,
     real::Real,
-    recurrence, state,
+    recurrence, resets, state,
     tensors::{Buffer, Pack, Tensors},
     update,
 };
@@ -280,6 +280,8 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::WeightGradient(op) => gradient::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),
         Op::InitialStateGradient(op) => state::initial_state_gradient(op, memory),
+        Op::StartState(op) => resets::start_state(op, memory),
+        Op::StatesBefore(op) => resets::states_before(op, memory),
         Op::Sum(op) => update::sum(op, memory),
         Op::ReduceGradients(op) => update::reduce_gradients(op, memory),
         Op::GroupNorm(op) => group::group_norm(op, memory),

@@ -8,9 +8,9 @@ pub(super) fn gradient_norms<T: Real>(op: &GradientNorms, memory: &mut Tensors<'
     let all = memory.plan.get(op.out).shape[1];
     let (upstream, lengths) = (memory.real(op.upstream), memory.ids(op.lengths));
     let unscaled = op.loss_scale.map_or(1.0, |loss_scale| LossScale::of(memory.real(loss_scale)).inverse.as_f64());
-    let width = memory.plan.get(op.upstream).shape[2];
+    let (batch, width) = (memory.plan.get(op.upstream).shape[1], memory.plan.get(op.upstream).shape[2]);
     let hidden = width / op.directions;
-    for (t, slot) in upstream.chunks_exact(lengths.len() * width).skip(1).take(op.steps).enumerate() {
+    for (t, slot) in upstream.chunks_exact(batch * width).skip(1).take(op.steps).enumerate() {
         for direction in 0..op.directions {
             let rows = slot.chunks_exact(width).zip(lengths).filter(|(_, length)| t < **length as usize);
             // f64 has room for the square of any f32; numbers in f64 are taken as they come.

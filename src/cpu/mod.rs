@@ -24,6 +24,7 @@ mod packed;
 mod pool;
 mod real;
 mod recurrence;
+mod resets;
 mod state;
 mod steps;
 mod sums;

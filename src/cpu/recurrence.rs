@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    bands::{At, Band, Inputs, Owned},
+    bands::{At, Band, Before, Inputs, Owned},
     cells::{self, Backward, Forward},
     matrix::{Matrix, Out},
     packed::{Begin, Panels, Product},
@@ -63,22 +63,33 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Tensors<'_, T>) {
             for step in 0..op.steps {
                 let at = At::new(op, direction, step);
                 for (number, part) in products(op).into_iter().enumerate().take(op.cell.products()) {
-                    let [below, h, above] = band.h.around(at.slot);
-                    let (h_before, _) = at.ordered(&*below, &*above);
-                    let operand = if number == 0 { h_before } else { &*band.memory.at(at.time) };
-                    let mut operand = Matrix { values: &operand[direction * length..], row: width, col: 1 };
-                    if let Some(mask) = inputs.mask {
-                        let mask = &mask[band.first * width + direction * length..];
-                        for ((out, x), m) in
-                            masked.chunks_mut(length).zip(operand.values.chunks(width)).zip(mask.chunks(width))
-                        {
-                            out.iter_mut().zip(x).zip(m).for_each(|((out, x), m)| *out = *x * *m);
+                    let ([below, h, above], [start, _]) = band.h.around_and(at.slot, op.resets);
+                    let h_before = Before { left: at.ordered(&*below, &*above).0, start };
+                    let operand = if number == 0 {
+                        h_before
+                    } else {
+                        let left = &*band.memory.at(at.time);
+                        Before { left, start: left }
+                    };
+                    let mut product = Matrix { values: &operand.left[direction * length..], row: width, col: 1 };
+                    let rows = band.first..band.first + band.rows;
+                    if inputs.mask.is_some() || (number == 0 && inputs.is_any_reset(op, &at, rows)) {
+                        for (row, out) in masked.chunks_mut(length).enumerate().take(band.rows) {
+                            let x = operand.of(inputs.is_reset(op, &at, band.first + row));
+                            let x = &x[row * width + direction * length..][..length];
+                            match inputs.mask {
+                                None => out.copy_from_slice(x),
+                                Some(mask) => {
+                                    let mask = &mask[(band.first + row) * width + direction * length..];
+                                    out.iter_mut().zip(x).zip(mask).for_each(|((out, x), m)| *out = *x * *m);
+                                }
+                            }
                         }
-                        operand = Matrix::new(masked, length);
+                        product = Matrix::new(masked, length);
                     }
                     let begin = bias.map_or(Begin::Zero, |bias| Begin::Row(&bias[part.clone()]));
                     let out = Out { values: &mut sums[part.start..], row: op.rows() };
-                    T::multiply(Product { rows: band.rows, a: operand, b: u[direction][number], begin, out });
+                    T::multiply(Product { rows: band.rows, a: product, b: u[direction][number], begin, out });
                     let is_done = number + 1 == op.cell.products();
                     let kept = (&mut band.gates, &mut band.memory, band.peepholes);
                     let inputs = (&inputs, band.first);
@@ -87,7 +98,8 @@ pub(super) fn forward<T: Real>(op: &Recurrence, memory: &mut Tensors<'_, T>) {
                         continue;
                     };
                     let projected = band.projected.at(at.time);
-                    forward_step(op, inputs, &at, (&[], projected), kept, sums, is_done);
+                    let none = Before { left: &[], start: &[] };
+                    forward_step(op, inputs, &at, (none, projected), kept, sums, is_done);
                     project(op, inputs, &at, (projected, w_hr[direction]), (h_before, h), band.rows);
                 }
             }
@@ -102,7 +114,7 @@ fn project<T: Real>(
     (inputs, first): (&Inputs<'_, T>, usize),
     at: &At,
     (projected, w_hr): (&[T], Panels<'_, T>),
-    (h_before, h): (&[T], &mut [T]),
+    (h_before, h): (Before<'_, T>, &mut [T]),
     rows: usize,
 ) {
     let (length, width) = (op.operand(), op.state_width(0));
@@ -111,6 +123,7 @@ fn project<T: Real>(
     T::multiply(Product { rows, a, b: w_hr, begin: Begin::Zero, out });
     for row in 0..rows {
         let units = row * width + at.direction * length..row * width + (at.direction + 1) * length;
+        let h_before = h_before.of(inputs.is_reset(op, at, first + row));
         let (h_before, h) = (&h_before[units.clone()], &mut h[units]);
         if inputs.counts(first + row, at.time) {
             inputs.held(op, at, first + row)[0].keep(h_before, h);
@@ -125,18 +138,18 @@ fn forward_step<T: Real>(
     op: &Recurrence,
     (inputs, first): (&Inputs<'_, T>, usize),
     at: &At,
-    (h_before, h): (&[T], &mut [T]),
+    (h_before, h): (Before<'_, T>, &mut [T]),
     (gates, memory, peepholes): (&mut Steps<'_, T>, &mut Steps<'_, T>, &[T]),
     sums: &[T],
     is_done: bool,
 ) {
-    let (mut c_before, mut c, mut recurrent, mut operand): (&[T], &mut [T], &mut [T], &mut [T]) =
-        (&[], &mut [], &mut [], &mut []);
+    let mut c_before = Before { left: &[][..], start: &[] };
+    let (mut c, mut recurrent, mut operand): (&mut [T], &mut [T], &mut [T]) = (&mut [], &mut [], &mut []);
     match op.cell.saved() {
         Saved::None => {}
         Saved::State => {
-            let [below, now, above] = memory.around(at.slot);
-            (c_before, c) = (at.ordered(&*below, &*above).0, now);
+            let ([below, now, above], [start, _]) = memory.around_and(at.slot, op.resets);
+            (c_before, c) = (Before { left: at.ordered(&*below, &*above).0, start }, now);
         }
         Saved::Recurrent => recurrent = memory.at(at.time),
         Saved::Operand => operand = memory.at(at.time),
@@ -149,6 +162,8 @@ fn forward_step<T: Real>(
         let start = row * width + at.direction * hidden;
         let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
         let counts = inputs.counts(first + row, at.time);
+        let is_reset = inputs.is_reset(op, at, first + row);
+        let (h_before, c_before) = (h_before.of(is_reset), c_before.of(is_reset));
         let [held_h, held_c] = inputs.held(op, at, first + row);
         let this = Forward {
             x: &mut x[columns.clone()],
@@ -240,7 +255,7 @@ fn through_projection<T: Real>(
     at: &At,
 ) {
     let (length, width) = (op.operand(), op.state_width(0));
-    let [below, dh, above] = band.h.around(at.slot);
+    let ([below, dh, above], [start, _]) = band.h.around_and(at.slot, op.resets);
     let (dh_before, _) = at.ordered(below, above);
     let made = band.projected.at(at.time);
     for row in 0..band.rows {
@@ -248,6 +263,7 @@ fn through_projection<T: Real>(
         let counts = inputs.counts(band.first + row, at.time);
         let held = inputs.held(op, at, band.first + row)[0];
         let made = part_mut(made, units.clone());
+        let dh_before = if inputs.is_reset(op, at, band.first + row) { &mut *start } else { &mut *dh_before };
         for (j, (before, dh)) in dh_before[units.clone()].iter_mut().zip(&dh[units]).enumerate() {
             let z = if counts { held.share(j) } else { T::one() };
             if !counts || !held.is_nothing() {
@@ -282,7 +298,8 @@ fn into_operand<T: Real>(
         _ => band.gates.at(at.time),
     };
     let d = Matrix { values: &d[at.direction * rows + part.start..], row: op.directions * rows, col: 1 };
-    if let (Some(slot), None) = (to, inputs.mask) {
+    let begins = inputs.is_any_reset(op, at, band.first..band.first + band.rows);
+    if let (Some(slot), None, false) = (to, inputs.mask, begins) {
         let out = Out { values: &mut band.h.at(slot)[at.direction * hidden..], row: width };
         T::multiply(Product { rows: band.rows, a: d, b: u, begin: Begin::There, out });
         return;
@@ -297,9 +314,10 @@ fn into_operand<T: Real>(
         }
     }
     if let Some(slot) = to {
-        let dh = band.h.at(slot)[at.direction * hidden..].chunks_mut(width);
-        for (dh, row) in dh.zip(scratch.chunks_exact(hidden)) {
-            dh.iter_mut().zip(row).for_each(|(dh, d)| *dh += *d);
+        for (row, d) in scratch.chunks_exact(hidden).enumerate() {
+            let to = op.resets.filter(|_| inputs.is_reset(op, at, band.first + row)).unwrap_or(slot);
+            let dh = &mut band.h.at(to)[row * width + at.direction * hidden..];
+            dh.iter_mut().zip(d).for_each(|(dh, d)| *dh += *d);
         }
     }
 }
@@ -314,21 +332,25 @@ fn backward_step<T: Real>(
     is_first: bool,
 ) {
     let (hidden, rows, width) = (op.hidden, op.rows(), op.width());
-    let (mut h_before, mut h, mut dh, mut dh_before): (&[T], &[T], &[T], &mut [T]) = (&[], &[], &[], &mut []);
+    let (mut h, mut dh, mut dh_before, mut dh_start): (&[T], &[T], &mut [T], &mut [T]) = (&[], &[], &mut [], &mut []);
+    let mut h_before = Before { left: &[][..], start: &[] };
     // Else the gradient of what is projected is in the scratch, and h is none of the cell's business.
     if op.projection.is_none() {
         let slot = |slot: usize| &history[(slot * op.batch + band.first) * width..];
-        (h_before, h) = (slot(at.ordered(at.slot - 1, at.slot + 1).0), slot(at.slot));
-        let [below, now, above] = band.h.around(at.slot);
-        (dh, dh_before) = (now, at.ordered(below, above).0);
+        let start = op.resets.map_or(&[][..], slot);
+        (h_before, h) = (Before { left: slot(at.ordered(at.slot - 1, at.slot + 1).0), start }, slot(at.slot));
+        let ([below, now, above], [start, _]) = band.h.around_and(at.slot, op.resets);
+        (dh, dh_before, dh_start) = (now, at.ordered(below, above).0, start);
     }
-    let (mut c_before, mut c, mut dc, mut recurrent): (&[T], &mut [T], &[T], &mut [T]) = (&[], &mut [], &[], &mut []);
+    let mut c_before = Before { left: &[][..], start: &[] };
+    let (mut c, mut dc, mut recurrent, mut dc_start): (&mut [T], &[T], &mut [T], &mut [T]) =
+        (&mut [], &[], &mut [], &mut []);
     match op.cell.saved() {
         Saved::None | Saved::Operand => {}
         Saved::State => {
-            let [below, now, above] = band.memory.around(at.slot);
-            let (before, after) = at.ordered(&*below, &*above);
-            (c_before, c, dc) = (before, now, after);
+            let ([below, now, above], [start, gradient]) = band.memory.around_and(at.slot, op.resets);
+            let (left, after) = at.ordered(&*below, &*above);
+            (c_before, c, dc, dc_start) = (Before { left, start }, now, after, gradient);
         }
         Saved::Recurrent => recurrent = band.memory.at(at.time),
     }
@@ -341,6 +363,9 @@ fn backward_step<T: Real>(
         let start = row * width + at.direction * hidden;
         let (units, columns) = (start..start + hidden, at.direction * rows..(at.direction + 1) * rows);
         let counts = inputs.counts(band.first + row, at.time);
+        let is_reset = inputs.is_reset(op, at, band.first + row);
+        let (h_before, c_before) = (h_before.of(is_reset), c_before.of(is_reset));
+        let dh_before = if is_reset { &mut *dh_start } else { &mut *dh_before };
         if is_first && !counts && op.projection.is_none() {
             dh_before[units.clone()].iter_mut().zip(&dh[units.clone()]).for_each(|(before, dh)| *before += *dh);
         }
@@ -375,7 +400,7 @@ fn backward_step<T: Real>(
             dc: if at.is_last { zeros } else { part(dc, units.clone()) },
             recurrent: part_mut(recurrent, gates + columns.start..gates + columns.end),
             d_operand,
-            dh_before: part_mut(dh_before, units),
+            dh_before: part_mut(dh_before, units.clone()),
             counts,
             gate_activation: op.gate_activation,
             cell_clip: op.cell_clip,
@@ -385,6 +410,13 @@ fn backward_step<T: Real>(
         };
         if is_first {
             cells::backward(op.cell, this);
+            if is_reset {
+                // The step before hears nothing of it.
+                for (sum, dc) in part_mut(dc_start, units.clone()).iter_mut().zip(part_mut(c, units)) {
+                    *sum += *dc;
+                    *dc = T::zero();
+                }
+            }
         } else {
             cells::operand_backward(op.cell, this);
         }

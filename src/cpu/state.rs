@@ -34,9 +34,14 @@ pub(super) fn zero<T: Real>(op: &ZeroTensor, memory: &mut Tensors<'_, T>) {
 
 pub(super) fn remaining_lengths<T: Real>(op: &RemainingLengths, memory: &mut Tensors<'_, T>) {
     let mut out = memory.take_ids(op.out);
-    for (left, length) in out.iter_mut().zip(memory.ids(op.lengths)) {
+    let lengths = memory.ids(op.lengths);
+    let batch = memory.plan.get(op.lengths).shape.last().map_or(1, |batch| *batch);
+    let (left, resets) = out.split_at_mut(batch);
+    for (left, length) in left.iter_mut().zip(lengths) {
         *left = length.saturating_sub(op.skipped as u32);
     }
+    let of_all = lengths.iter().skip((1 + op.skipped) * batch).copied().chain(std::iter::repeat(0));
+    resets.iter_mut().zip(of_all).for_each(|(reset, of_all)| *reset = of_all);
     memory.put_ids(op.out, out);
 }
 
@@ -62,8 +67,10 @@ pub(super) fn initial_state_gradient<T: Real>(op: &InitialStateGradient, memory:
     let (from, fresh) = (memory.real(op.from), memory.real(op.fresh)[0]);
     for (j, out) in slices[op.weight..op.weight + width].iter_mut().enumerate() {
         let slot = op.slots[j / hidden];
-        let at = |b: usize| from[(slot * batch + b) * width + j];
-        *out = if fresh.is_zero() { T::zero() } else { sum((0..batch).map(at)) };
+        let at = |slot: usize, b: usize| from[(slot * batch + b) * width + j];
+        let first = slot..slot + usize::from(!fresh.is_zero());
+        let slots = first.chain(op.resets);
+        *out = sum((0..batch).flat_map(|b| slots.clone().map(move |slot| at(slot, b))));
     }
     memory.put(op.slices, slices);
 }

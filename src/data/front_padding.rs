@@ -24,13 +24,20 @@ impl Sequences {
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of lengths, [`Error::Data`] for a length of 0 or of more than T, for inputs
-    /// that are no whole number of steps, and for sequences that have lengths already.
+    /// that are no whole number of steps, and for sequences that have lengths or resets already.
     pub fn with_front_padding(self, lengths: Vec<usize>) -> Result<Self> {
         let Sequences { steps, batch_size, .. } = self;
         if let Some(given) = &self.lengths {
             return Err(Error::Data(format!(
                 "the sequences have lengths {given:?} already, so their padding is behind them; expected none"
             )));
+        }
+        if !self.resets.is_empty() {
+            return Err(Error::Data(
+                "the sequences have resets, which are counted from the first step; expected none before the padding is \
+                 moved"
+                    .to_owned(),
+            ));
         }
         if lengths.len() != batch_size {
             return Err(Error::shape("lengths", &[batch_size], &[lengths.len()]));

@@ -10,6 +10,7 @@ mod front_padding;
 mod labels;
 mod padded;
 mod patches;
+mod resets;
 mod scaler;
 mod seasonal;
 mod series;
@@ -145,6 +146,9 @@ pub struct Sequences {
     /// `[B]`: how many steps of each sequence are valid, from 1 to T; `None` where all are. What lies behind them is
     /// padding: it must have the form of an input, and nothing comes of it.
     pub lengths: Option<Vec<usize>>,
+    /// Before which steps of which sequences the state goes back to the network's initial state, (step, sequence) each,
+    /// ascending.
+    pub resets: Vec<(usize, usize)>,
     /// The state before the first step.
     pub start: Start,
 }
@@ -162,7 +166,8 @@ impl Sequences {
 
     /// `[T, B]` ids or `[T, B, I]` numbers to read, every step of them, from the network's initial state.
     pub fn new(BatchShape { steps, batch_size }: BatchShape, inputs: Inputs) -> Self {
-        Sequences { steps, batch_size, inputs, columns: Vec::new(), lengths: None, start: Start::Initial }
+        let (columns, resets) = (Vec::new(), Vec::new());
+        Sequences { steps, batch_size, inputs, columns, lengths: None, resets, start: Start::Initial }
     }
 
     /// Returns T and B.
@@ -263,6 +268,8 @@ pub(crate) struct Span<'a> {
     pub columns: SpanColumns<'a>,
     /// `[B]`: of the whole sequences.
     pub lengths: Option<&'a [usize]>,
+    /// Ascending: of the whole sequences.
+    pub resets: &'a [(usize, usize)],
     /// How many steps of the sequences come before these.
     pub before: usize,
 }
@@ -277,6 +284,11 @@ impl<'a> Span<'a> {
     /// What of a column's inputs, which are those of all steps, are of these.
     pub fn of_column(&self, inputs: &'a Inputs) -> InputsRef<'a> {
         inputs.borrowed().part(self.columns.all, self.columns.first, self.steps)
+    }
+
+    /// Whether sequence `b` begins anew at one of these steps, or at the one after them.
+    pub fn is_reset(&self, step: usize, b: usize) -> bool {
+        self.resets.binary_search(&(self.before + step, b)).is_ok()
     }
 
     /// How many of these steps of sequence `b` are valid.
@@ -385,7 +397,8 @@ impl Sequences {
     /// # Errors
     /// [`Error::Config`] for no steps or no sequences; [`Error::Shape`] for inputs, lengths or a given start of another
     /// length; [`Error::Data`] for inputs of the wrong kind, an id out of range, a number that is not finite, or a
-    /// sequence of no valid steps or of more than T.
+    /// sequence of no valid steps or of more than T; and for a reset at a step that its sequence does not have, or out
+    /// of order, or any where the network pools whole sequences.
     pub fn check(&self, config: &Config) -> Result<()> {
         self.shape().check()?;
         // Inputs come first: once their length is right, T·B cannot overflow.
@@ -401,6 +414,7 @@ impl Sequences {
                 )));
             }
         }
+        self.check_resets(config)?;
         match &self.start {
             Start::Given(state) => state.check("start", config, self.batch_size),
             Start::Carry => match config.read_from_end() {
@@ -418,7 +432,8 @@ impl Sequences {
     pub(crate) fn span(&self) -> Span<'_> {
         let (steps, batch_size, inputs) = (self.steps, self.batch_size, self.inputs.borrowed());
         let columns = SpanColumns { columns: &self.columns, first: 0, all: steps };
-        Span { steps, batch_size, inputs, columns, lengths: self.lengths.as_deref(), before: 0 }
+        let (lengths, resets) = (self.lengths.as_deref(), &self.resets[..]);
+        Span { steps, batch_size, inputs, columns, lengths, resets, before: 0 }
     }
 
     /// How many steps of sequence `b` are valid.

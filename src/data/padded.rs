@@ -160,6 +160,7 @@ impl Sequences {
     fn laid(inputs: &[&Inputs], steps: usize, config: &Config) -> Self {
         let lengths: Vec<usize> = inputs.iter().map(|inputs| length(inputs, config)).collect();
         Sequences {
+            resets: Vec::new(),
             steps,
             batch_size: inputs.len(),
             inputs: inputs_side_by_side(inputs, steps, config.input),

@@ -82,12 +82,14 @@ pub struct WindowForm {
     /// Whether the numbers that a position is compared with are masked or weighed each by itself, where a loss takes
     /// that.
     pub elementwise: bool,
+    /// Whether the states of sequences may go back to their start within the window.
+    pub resets: bool,
 }
 
 impl WindowForm {
     /// So many steps of so many sequences, weighed by positions.
     pub fn new(steps: usize, batch: usize) -> Self {
-        WindowForm { steps, batch, elementwise: false }
+        WindowForm { steps, batch, elementwise: false, resets: false }
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) struct CachedPlan {
     pub tensors: PlanTensors,
     /// B.
     pub batch: usize,
+    /// Whether states may go back to their start within the window.
+    pub has_resets: bool,
 }
 
 impl CachedPlan {
@@ -136,7 +138,7 @@ impl PlanCache {
             Err(Error::OutOfMemory(_)) if self.shrink(executor, 0).await? > 0 => executor.prepare(make()?.0).await,
             prepared => prepared,
         }?;
-        let plan = Arc::new(CachedPlan { id, tensors, batch: key.form.batch });
+        let plan = Arc::new(CachedPlan { id, tensors, batch: key.form.batch, has_resets: key.form.resets });
         self.bytes += bytes;
         self.made += 1;
         self.held.insert(key, CachedEntry { plan: Arc::clone(&plan), bytes, used: self.asked });

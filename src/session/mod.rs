@@ -170,7 +170,14 @@ impl Session {
             (Start::Carry, Carried::Device(from)) => executor.copy((from.id, from.tensors.state), (id, to.state))?,
             (Start::Carry, Carried::Host(held)) => executor.write_f32(id, to.state, held.values())?,
         }
-        executor.write_each_id(id, to.lengths, (0..span.batch_size).map(|b| span.length(b) as u32))?;
+        // A row of lengths and, of each step and of the one after the last, one of resets.
+        let rows = if plan.has_resets { span.steps + 2 } else { 1 };
+        let rows = (0..rows * span.batch_size).map(|at| (at / span.batch_size, at % span.batch_size));
+        let lengths = rows.map(|(row, b)| match row.checked_sub(1) {
+            None => span.length(b) as u32,
+            Some(step) => u32::from(span.is_reset(step, b)),
+        });
+        executor.write_each_id(id, to.lengths, lengths)?;
         if let Some(fresh) = to.fresh {
             executor.write(id, fresh, std::iter::once(f64::from(u8::from(*start == Start::Initial))))?;
         }

@@ -49,7 +49,8 @@ impl Session {
         start: &Start,
         out: &mut Outputs,
     ) -> Result<()> {
-        let Span { steps, batch_size, .. } = sequences;
+        let Span { steps, batch_size, resets, .. } = sequences;
+        let form = |steps| WindowForm { resets: !resets.is_empty(), ..WindowForm::new(steps, batch_size) };
         let chunk = self.chunk(&purpose, batch_size, sequences.lengths.is_some()).unwrap_or(steps);
         let (config, shape) = (&self.config, BatchShape { steps, batch_size });
         // Each chunk's are read where any has a row for each step; of the others the last are those that stay.
@@ -70,14 +71,10 @@ impl Session {
             self.carried = Carried::Nowhere;
         }
         // Both before anything is run, so that a plan which cannot be made leaves the state as it was.
-        let whole = if steps >= chunk {
-            Some(self.prepared(&purpose, WindowForm::new(chunk, batch_size)).await?)
-        } else {
-            None
-        };
+        let whole = if steps >= chunk { Some(self.prepared(&purpose, form(chunk)).await?) } else { None };
         let rest = match steps % chunk {
             0 => None,
-            rest => Some(self.prepared(&purpose, WindowForm::new(rest, batch_size)).await?),
+            rest => Some(self.prepared(&purpose, form(rest)).await?),
         };
         to.clear();
         for (number, first) in (0..steps).step_by(chunk).enumerate() {

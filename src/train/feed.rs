@@ -18,7 +18,8 @@ pub(super) fn nothing_counts(labels: usize) -> Error {
 /// The form of a window.
 pub(super) fn form_of(batch: &Batch, config: &Config) -> WindowForm {
     let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
-    WindowForm { elementwise: batch.is_elementwise(config), ..WindowForm::new(steps, size) }
+    let resets = !batch.sequences.resets.is_empty();
+    WindowForm { elementwise: batch.is_elementwise(config), resets, ..WindowForm::new(steps, size) }
 }
 
 /// What the sum of the losses of a window is divided by, for each read-out.

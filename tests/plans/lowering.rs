@@ -16,6 +16,7 @@ use recurrent::internals::plan::{
 use recurrent::recipe::{Average, Clip, Dropout, GradientCheckpointing, Group, Loss, Optimizer, Precision, Recipe};
 use recurrent::{
     Activation, Cell, Config, Directions, EmbeddingUpdate, Error, GateActivation, InputKind, Join, Pool, Recurrent,
+    Reset,
 };
 
 use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, workgroup_bytes};
@@ -46,6 +47,25 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                 let form = WindowForm { elementwise, ..WindowForm::new(7, 4) };
                 let (plan, _) = Plan::of_form(&config, purpose, form, &target).unwrap();
                 check(&format!("{purpose:?} {form:?} {target:?}"), &plan);
+            }
+        }
+    }
+    // Sequences that begin anew within the window.
+    for cell in [Cell::Lstm, Cell::Gru(Reset::AfterProduct), Cell::Gru(Reset::BeforeProduct)] {
+        for directions in [Directions::Forward, Directions::Bidirectional, Directions::Reverse] {
+            let config = Config::of_cell(cell, InputKind::Dense(2), 9, 3).with_layers(2).with_directions(directions);
+            let config = config.with_learned_initial_state(cell == Cell::Lstm);
+            let causal = [&checkpointed].into_iter().filter(|_| directions == Directions::Forward);
+            let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(Dropout::variational(0.1, 0.2));
+            let purposes =
+                causal.chain([&recipe]).map(Purpose::Train).chain([Purpose::Infer, Purpose::Evaluate(&recipe)]);
+            for purpose in purposes {
+                for (steps, target) in [(7, Target::cpu()), (7, Target::webgpu()), (200, SOFTWARE), (7, half(SOFTWARE))]
+                {
+                    let form = WindowForm { resets: true, ..WindowForm::new(steps, 4) };
+                    let (plan, _) = Plan::of_form(&config, purpose, form, &target).unwrap();
+                    check(&format!("{purpose:?} {form:?} {target:?}"), &plan);
+                }
             }
         }
     }

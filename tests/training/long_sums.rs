@@ -124,7 +124,14 @@ fn of_a_learned_starts_gradient() {
         let mut sums = Sums::new();
         let (from, fresh) = (sums.real(&[1, MANY, 1], term), sums.real(&[1], 1.0));
         let slices = sums.real(&[1, 1], f32::NAN);
-        sums.push(Op::InitialStateGradient(InitialStateGradient { from, slots: vec![0], fresh, slices, weight: 0 }));
+        sums.push(Op::InitialStateGradient(InitialStateGradient {
+            from,
+            slots: vec![0],
+            resets: None,
+            fresh,
+            slices,
+            weight: 0,
+        }));
         sums.check(cpu::Executor::<f32>::new(), slices, &[many(term)]);
     }
 }

@@ -30,6 +30,7 @@ mod long_sums;
 mod losses;
 mod options;
 mod profile;
+mod resets;
 mod resume;
 mod trace;
 

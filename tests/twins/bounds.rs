@@ -131,7 +131,7 @@ fn sums_that_are_cut_go_on_where_they_ended() {
         }
         cut(products::normalize_weight_gradient(&mut random, [4000, 37], 2), count);
         for fresh in [false, true] {
-            cut(states::start_gradient(&mut random, [3, 100, 7], &[0, 2], fresh), count);
+            cut(states::start_gradient(&mut random, [4, 100, 7], &[0, 2], (fresh, Some(3))), count);
         }
         for (directions, skipped) in [(1, 0), (2, 0), (1, 3)] {
             for kind in [PoolKind::Last, PoolKind::Mean, PoolKind::LastRow, PoolKind::FirstRow, PoolKind::Max] {
@@ -214,7 +214,7 @@ fn iterations_are_counted_as_the_adapter_makes_them() {
     let mut case = products::gather_gradient(&mut random, [2_000_000, 1, 1], 1, Gathering::PLAIN);
     case.widen("slices", sum);
     check(case);
-    let mut case = states::start_gradient(&mut random, [1, 64_000, 2], &[0], true);
+    let mut case = states::start_gradient(&mut random, [1, 64_000, 2], &[0], (true, None));
     case.widen("slices", sum);
     check(case);
     let (kind, directions) = (PoolKind::Mean, 1);

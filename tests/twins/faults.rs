@@ -11,6 +11,7 @@ use crate::common::executor::gpu;
 use crate::common::random::Random;
 use crate::products::{self, Gathering, Weighting};
 use crate::recurrences::{self, BOTH_DRAWN, Options, Sizes, Zoneout};
+use crate::resets;
 use crate::states::{self, Pooling};
 use crate::tiles::tiles;
 use crate::training::{self, Measured};
@@ -119,8 +120,14 @@ fn faults_in_masks_and_states_are_seen() {
     });
     let start = states::start(&mut random, [2, 3, 5], true);
     seen(&start, fault!(InitialState, op => op.learned.offset += 1));
-    let start_gradient = states::start_gradient(&mut random, [4, 3, 5], &[0, 3], true);
+    let start_gradient = states::start_gradient(&mut random, [5, 3, 5], &[0, 3], (true, Some(4)));
     seen(&start_gradient, fault!(InitialStateGradient, op => op.slots.reverse()));
+    seen(&start_gradient, fault!(InitialStateGradient, op => op.resets = None));
+    let begins = resets::start(&mut random, [3, 5], true);
+    seen(&begins, fault!(StartState, op => op.learned = None));
+    let before = resets::before(&mut random, [4, 3, 5], 2, false);
+    seen(&before, fault!(StatesBefore, op => op.start -= 1));
+    seen(&before, fault!(StatesBefore, op => op.directions = 1));
     let trace = states::trace(&mut random, [5, 3, 7], 2, 1.0);
     seen(&trace, fault!(GradientNorms, op => op.directions = 1));
     seen(&trace, fault!(GradientNorms, op => op.first = 0));
@@ -264,6 +271,16 @@ fn faults_in_a_recurrence_s_options_are_seen() {
                         let options = Options { zoneout, ..projected.options };
                         zoneout_faults(&mut random, Sizes { options, ..projected });
                     }
+                }
+                let carried = directions == 1 && !reverse;
+                let begin_anew = Sizes { options: Options { resets: true, carried, ..options }, ..sizes };
+                for sizes in begin_anew.either() {
+                    let forward = recurrences::forward(&mut random, sizes);
+                    let other = forward.find("other_resets");
+                    seen(&forward, fault!(Forward, op => op.lengths = other));
+                    let backward = recurrences::backward(&mut random, sizes);
+                    let other = backward.find("other_resets");
+                    seen(&backward, recurrence(move |op| op.lengths = other));
                 }
                 let longer = forward.find("longer");
                 seen(&forward, fault!(Forward, op => op.lengths = longer));

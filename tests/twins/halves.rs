@@ -15,6 +15,7 @@ use crate::common::executor::{Execute, gpu};
 use crate::common::random::Random;
 use crate::products::{self, Gathering, Weighting};
 use crate::recurrences::{self, PAIRS, Sizes};
+use crate::resets;
 use crate::states::{self, Pooling};
 use crate::tiles::tiles;
 use crate::{ACTIVATIONS, CELLS, JOINS, PRODUCT_TILES, SCHEDULES, masks, training};
@@ -94,9 +95,17 @@ fn states_in_half_precision() {
     for fresh in [false, true] {
         states::start(&mut random, [4, 7, 37], fresh).in_half(&["learned"], F16_ROUNDING).check();
         for at in [vec![0], vec![2, 0]] {
-            states::start_gradient(&mut random, [3, 5, 37], &at, fresh).in_half(&["from"], F16_ROUNDING).check();
+            states::start_gradient(&mut random, [3, 5, 37], &at, (fresh, None))
+                .in_half(&["from"], F16_ROUNDING)
+                .check();
         }
     }
+    for is_learned in [false, true] {
+        for names in choices(&[&["parameters"], &["state"]]) {
+            resets::start(&mut random, [5, 37], is_learned).in_half(&names, F16_ROUNDING).check();
+        }
+    }
+    resets::before(&mut random, [4, 3, 37], 2, false).in_half(&["history", "before"], F16_ROUNDING).check();
     for directions in [1, 2] {
         states::trace(&mut random, [5, 3, 37], directions, 1.0).in_half(&["upstream"], F16_ROUNDING).check();
     }

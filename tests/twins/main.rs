@@ -16,6 +16,7 @@ mod losses;
 mod masks;
 mod products;
 mod recurrences;
+mod resets;
 mod states;
 mod tiles;
 mod training;
@@ -221,8 +222,27 @@ fn starts() {
         for sizes in [[1, 1, 1], [2, 3, 255], [3, 1, 256], [4, 7, 257], [9, 37, 31]] {
             let last = sizes[0] - 1;
             for at in [vec![0], vec![last], vec![0, last], vec![last, 0]] {
-                states::start_gradient(&mut random, sizes, &at, fresh).check();
+                states::start_gradient(&mut random, sizes, &at, (fresh, None)).check();
             }
+            // Behind the others.
+            let [slots, batch, hidden] = sizes;
+            states::start_gradient(&mut random, [slots + 2, batch, hidden], &[0], (fresh, Some(slots + 1))).check();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn starts_of_sequences_within_a_window() {
+    let mut random = Random::new(31);
+    for is_learned in [false, true] {
+        for sizes in [[1, 1], [3, 85], [2, 128], [5, 37], [257, 1]] {
+            resets::start(&mut random, sizes, is_learned).check();
+        }
+    }
+    for sizes in [[1, 1, 1], [2, 3, 5], [7, 1, 37], [5, 4, 16], [300, 1, 1]] {
+        for (directions, reverse) in [(1, false), (2, false), (1, true)] {
+            resets::before(&mut random, sizes, directions, reverse).check();
         }
     }
 }

@@ -82,11 +82,21 @@ pub fn start(random: &mut Random, [states, batch, width]: [usize; 3], fresh: boo
     case.with(Op::InitialState(InitialState { learned, fresh, state }))
 }
 
-/// The sums over the batch of each direction's slot; zeros unless fresh.
-pub fn start_gradient(random: &mut Random, [slots, batch, hidden]: [usize; 3], at: &[usize], fresh: bool) -> Case {
-    let mut case = Case::new(format!("start gradient, slots {at:?} of {slots}, B {batch}, H {hidden}, fresh {fresh}"));
+/// The sums over the batch of each direction's slot, nothing unless fresh, and of that of resets, where there are any.
+pub fn start_gradient(
+    random: &mut Random,
+    [slots, batch, hidden]: [usize; 3],
+    at: &[usize],
+    (fresh, resets): (bool, Option<usize>),
+) -> Case {
+    let mut case = Case::new(format!(
+        "start gradient, slots {at:?} and {resets:?} of {slots}, B {batch}, H {hidden}, fresh {fresh}"
+    ));
     let width = at.len() * hidden;
     let mut from = vec![f64::NAN; slots * batch * width];
+    if let Some(slot) = resets {
+        from[slot * batch * width..][..batch * width].copy_from_slice(&random.reals(batch * width, 1.0));
+    }
     for (direction, slot) in at.iter().enumerate().filter(|_| fresh) {
         for b in 0..batch {
             let start = (slot * batch + b) * width + direction * hidden;
@@ -97,7 +107,8 @@ pub fn start_gradient(random: &mut Random, [slots, batch, hidden]: [usize; 3], a
     let fresh = case.real("fresh", &[1], vec![f64::from(u8::from(fresh))]);
     // Of two slices the first alone.
     let slices = case.out("slices", &[2, 5 + width + 3], std::iter::once(5..5 + width), F32_SUM);
-    case.with(Op::InitialStateGradient(InitialStateGradient { from, slots: at.to_vec(), fresh, slices, weight: 5 }))
+    let slots = at.to_vec();
+    case.with(Op::InitialStateGradient(InitialStateGradient { from, slots, resets, fresh, slices, weight: 5 }))
 }
 
 /// What a pooling is of.

@@ -39,7 +39,7 @@ pub(super) static GRADIENT_NORMS: Kernel = Kernel::new::<Params>(
 );
 
 pub(super) fn gradient_norms(plan: &Plan, op: &GradientNorms, cut: Cut) -> Result<Vec<Command>> {
-    let batch = tensor(plan, op.lengths)?.len();
+    let batch = tensor(plan, op.lengths)?.shape.last().copied().unwrap_or(1);
     let width = tensor(plan, op.upstream)?.shape.last().copied().unwrap_or(0);
     check_min_len(plan, op.upstream, op.steps.saturating_add(op.directions), &[batch, width])?;
     let [rows, all] = matrix(plan, op.out)?;

@@ -17,6 +17,7 @@ mod normalize;
 mod optimizer;
 mod pool;
 mod recurrence;
+mod resets;
 mod state;
 mod sum;
 mod transpose;
@@ -229,6 +230,8 @@ pub fn all() -> &'static [&'static Kernel] {
             &join::JOIN_GRADIENT,
             &state::INITIAL_STATE,
             &state::INITIAL_STATE_GRADIENT,
+            &resets::START_STATE,
+            &resets::STATES_BEFORE,
             &gradient_norms::GRADIENT_NORMS,
             &pool::POOL,
             &pool::POOL_GRADIENT,
@@ -305,6 +308,8 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::Pool(op) => pool::pool(plan, op, cut),
         Op::PoolGradient(op) => pool::pool_gradient(plan, op).map(one),
         Op::InitialStateGradient(op) => state::initial_state_gradient(plan, op, cut),
+        Op::StartState(op) => resets::start_state(plan, op).map(one),
+        Op::StatesBefore(op) => resets::states_before(plan, op).map(one),
         Op::LossGradient(op) => loss::loss(plan, op).map(one),
         Op::WeightGradient(op) => matmul::weight_gradient(plan, op, cut),
         Op::GatherGradient(op) => gather::gather_gradient(plan, op, cut),

@@ -37,6 +37,7 @@ params!(Params {
     end: u32,
     zoneout_h: u32,
     zoneout_c: u32,
+    start: u32,
 });
 
 /// The kernels of one cell.
@@ -93,11 +94,11 @@ macro_rules! driver {
 pub(super) const THREADS: &str = "THREADS";
 pub(super) const FLOATS: &str = "FLOATS";
 /// The constants of a driver.
-const CONSTANTS: [&str; 9] =
-    [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP", "ZONEOUT_H", "ZONEOUT_C"];
+const CONSTANTS: [&str; 10] =
+    [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP", "ZONEOUT_H", "ZONEOUT_C", RESETS];
 /// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop, and so
 /// would one that says which product it is.
-const FORWARD_CONSTANTS: [&str; 11] = [
+const FORWARD_CONSTANTS: [&str; 12] = [
     THREADS,
     "SEQUENCES",
     "UNITS",
@@ -109,9 +110,10 @@ const FORWARD_CONSTANTS: [&str; 11] = [
     "CELL_CLIP",
     "ZONEOUT_H",
     "ZONEOUT_C",
+    RESETS,
 ];
 /// Those of a step backwards.
-const BACKWARD_CONSTANTS: [&str; 10] = [
+const BACKWARD_CONSTANTS: [&str; 11] = [
     THREADS,
     "SEQUENCES",
     "UNITS",
@@ -122,8 +124,10 @@ const BACKWARD_CONSTANTS: [&str; 10] = [
     "CELL_CLIP",
     "ZONEOUT_H",
     "ZONEOUT_C",
+    RESETS,
 ];
 const PROJECTION: &str = "PROJECTION";
+const RESETS: &str = "RESETS";
 
 /// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
 /// always.
@@ -212,8 +216,20 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
     let (gates, width) = (op.directions.saturating_mul(op.rows()), op.width());
     let (slots, h_width) = (op.slots(), op.state_width(0));
     check_min_len(plan, op.gates, op.steps, &[op.batch, gates])?;
+    // With the start's, and of a second state that of its gradient.
+    let slots = op.resets.map_or(slots, |start| slots.max(start.saturating_add(1)));
+    let of_second = slots.saturating_add(usize::from(op.resets.is_some()));
     check_min_len(plan, op.history, slots, &[op.batch, h_width])?;
-    check_len(plan, op.lengths, &[op.batch])?;
+    match op.resets {
+        None => check_len(plan, op.lengths, &[op.batch])?,
+        Some(start) if start > op.slots() => check_min_len(plan, op.lengths, op.steps + 2, &[op.batch])?,
+        Some(start) => {
+            let slots = op.slots();
+            return Err(Error::Config(format!(
+                "a start lies in slot {start}, expected it behind the {slots} of steps"
+            )));
+        }
+    }
     op.dropout_mask.map_or(Ok(()), |mask| check_min_len(plan, mask, op.batch, &[h_width]))?;
     let masks = bound_masks(op);
     if op.masks().any(|other| other != masks) {
@@ -230,7 +246,7 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
     let projected_offset = op.projection.map_or(Ok(0), |projection| check_projection(plan, op, &projection))?;
     match (op.cell.saved(), op.saved) {
         (Saved::None, None) => {}
-        (Saved::State, Some(c)) => check_min_len(plan, c, slots, &[op.batch, width])?,
+        (Saved::State, Some(c)) => check_min_len(plan, c, of_second, &[op.batch, width])?,
         (Saved::Recurrent, Some(u)) => check_min_len(plan, u, op.steps, &[op.batch, gates])?,
         (Saved::Operand, Some(s)) => check_min_len(plan, s, op.steps, &[op.batch, width])?,
         (saved, given) => {
@@ -258,6 +274,7 @@ fn check(plan: &Plan, op: &Recurrence) -> Result<Params> {
         has_mask: u32::from(op.dropout_mask.is_some()),
         zoneout_h,
         zoneout_c,
+        start: to_u32(op.resets.unwrap_or(0))?,
         ..Params::default()
     })
 }
@@ -316,7 +333,7 @@ fn projection_weight(plan: &Plan, op: &Recurrence) -> Result<Option<(TensorId, u
 }
 
 /// The constants of a dispatch one way, and its workgroups where it makes sums of so many units.
-fn tiled(op: &Recurrence, way: Way, made: usize) -> Result<([u32; 9], u64)> {
+fn tiled(op: &Recurrence, way: Way, made: usize) -> Result<([u32; 10], u64)> {
     let Tile { threads, sequences, units, split } = op.tile;
     let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
     if !known || split == 0 || threads == 0 || threads % split != 0 {
@@ -335,7 +352,8 @@ fn tiled(op: &Recurrence, way: Way, made: usize) -> Result<([u32; 9], u64)> {
         Hold::Drawn(_) => 1f32.to_bits(),
         Hold::Share(rate) => (rate as f32).to_bits(),
     });
-    Ok(([threads, sequences, units, split, floats, gate, clip, zoneout_h, zoneout_c], workgroups))
+    let resets = u32::from(op.resets.is_some());
+    Ok(([threads, sequences, units, split, floats, gate, clip, zoneout_h, zoneout_c, resets], workgroups))
 }
 
 pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
@@ -398,6 +416,7 @@ pub(super) fn backward(
     let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
     let params = check(plan, op)?;
     let slots = op.slots().saturating_add(usize::from(carried));
+    let slots = op.resets.map_or(slots, |start| slots.max(start.saturating_add(1)));
     check_min_len(plan, upstream, slots, &[op.batch, op.state_width(0)])?;
     if let (Saved::State, Some(c)) = (op.cell.saved(), op.saved) {
         check_min_len(plan, c, slots, &[op.batch, op.width()])?;

@@ -29,7 +29,7 @@ pub(super) static ACCUMULATE: Kernel = Kernel::new::<AccumulateParams>(
     &[read("y").of("Y"), write("x").of("X")],
 );
 
-params!(RemainingLengthsParams { batch: u32, skipped: u32 });
+params!(RemainingLengthsParams { batch: u32, skipped: u32, len: u32, left_len: u32 });
 
 pub(super) static REMAINING_LENGTHS: Kernel = Kernel::new::<RemainingLengthsParams>(
     "remaining_lengths",
@@ -55,6 +55,8 @@ params!(InitialStateGradientParams {
     first: u32,
     count: u32,
     zero: u32,
+    has_resets: u32,
+    reset_slot: u32,
 });
 
 pub(super) static INITIAL_STATE_GRADIENT: Kernel = Kernel::new::<InitialStateGradientParams>(
@@ -92,10 +94,18 @@ pub(super) fn accumulate(plan: &Plan, Accumulate { x, y }: &Accumulate) -> Resul
 }
 
 pub(super) fn remaining_lengths(plan: &Plan, op: &RemainingLengths) -> Result<Command> {
-    let batch = tensor(plan, op.lengths)?.len();
-    check_len(plan, op.out, &[batch])?;
-    let params = RemainingLengthsParams { batch: to_u32(batch)?, skipped: to_u32(op.skipped)? };
-    dispatch(plan, &REMAINING_LENGTHS, vec![op.lengths, op.out], &params, tile_count(batch, 256), 1)
+    let lengths = tensor(plan, op.lengths)?;
+    let (batch, left) = (lengths.shape.last().copied().unwrap_or(1), tensor(plan, op.out)?);
+    if left.shape.len() != lengths.shape.len() || left.shape.last() != Some(&batch) {
+        return Err(Error::shape(&left.name, &lengths.shape, &[left.len()]));
+    }
+    let params = RemainingLengthsParams {
+        batch: to_u32(batch)?,
+        skipped: to_u32(op.skipped)?,
+        len: to_u32(lengths.len())?,
+        left_len: to_u32(left.len())?,
+    };
+    dispatch(plan, &REMAINING_LENGTHS, vec![op.lengths, op.out], &params, tile_count(left.len(), 256), 1)
 }
 
 pub(super) fn initial_state(plan: &Plan, op: &InitialState) -> Result<Command> {
@@ -123,7 +133,7 @@ pub(super) fn initial_state_gradient(plan: &Plan, op: &InitialStateGradient, cut
             return Err(Error::Config(format!("an initial state has {given} slots, expected 1 or 2, one a direction")));
         }
     };
-    offset_in_bounds("a slot", first.max(second), [1, 1], slots)?;
+    offset_in_bounds("a slot", first.max(second).max(op.resets.unwrap_or(0)), [1, 1], slots)?;
     check_len(plan, op.fresh, &[1])?;
     let params = InitialStateGradientParams {
         batch: to_u32(batch)?,
@@ -131,6 +141,8 @@ pub(super) fn initial_state_gradient(plan: &Plan, op: &InitialStateGradient, cut
         columns: to_u32(columns)?,
         first_slot: to_u32(first)?,
         second_slot: to_u32(second)?,
+        has_resets: u32::from(op.resets.is_some()),
+        reset_slot: to_u32(op.resets.unwrap_or(0))?,
         weight_offset: offset_in_bounds("weight", op.weight, [1, columns], matrix(plan, op.slices)?[1])?,
         ..InitialStateGradientParams::default()
     };

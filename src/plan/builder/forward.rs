@@ -22,7 +22,7 @@ impl Builder<'_> {
     pub(super) fn forward(&mut self, purpose: Purpose<'_>) -> Result<ForwardTensors> {
         let state_len = self.state_shape.width().saturating_mul(self.batch);
         let state = self.real("state", &[state_len], Lifetime::Scratch)?;
-        let lengths = self.id("lengths", &[self.batch])?;
+        let lengths = self.id("lengths", &self.lengths_shape(self.steps))?;
         self.lengths = lengths;
         let inputs = match self.config.input {
             InputKind::Tokens(_) => self.id("tokens", &[self.steps, self.batch])?,
@@ -71,7 +71,7 @@ impl Builder<'_> {
             _ => None,
         };
         let left = if chunk < self.steps {
-            Some(self.plan.tensor("lengths_left", &[self.batch], DType::U32, Lifetime::Transient)?)
+            Some(self.plan.tensor("lengths_left", &self.lengths_shape(chunk), DType::U32, Lifetime::Transient)?)
         } else {
             None
         };
@@ -120,6 +120,11 @@ impl Builder<'_> {
             self.read_top(observed, read, outputs)?;
         }
         Ok(ForwardTensors { inputs, lengths, state, outputs, shared, pool, states, layers: done, base, tail: above })
+    }
+
+    /// Of lengths or, with resets, of these and of where sequences begin anew in so many steps.
+    fn lengths_shape(&self, steps: usize) -> Vec<usize> {
+        if self.resets { vec![steps.saturating_add(2), self.batch] } else { vec![self.batch] }
     }
 
     /// Where the read-outs are, the network's own and the heads', or the rows of the layer that is observed.

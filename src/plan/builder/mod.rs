@@ -18,6 +18,7 @@ mod norm;
 mod pool;
 mod read_out;
 mod recurrent;
+mod resets;
 mod residual;
 mod tables;
 mod tensors;
@@ -55,10 +56,12 @@ struct Builder<'a> {
     rows: usize,
     /// Whether the numbers that a position is compared with are weighed each by itself.
     elementwise: bool,
+    /// Whether sequences may begin anew within the window.
+    resets: bool,
     /// Which states the network has.
     state_shape: StateShape,
     is_training: bool,
-    /// `[B]`: how many steps of each sequence are valid.
+    /// `[B]`, or with resets `[T+2, B]`: how many steps of each sequence are valid, and which begin anew at each.
     lengths: TensorId,
     /// θ, as the optimiser keeps them.
     parameters: TensorId,
@@ -93,7 +96,7 @@ pub(super) fn build(
     form: WindowForm,
     target: &Target,
 ) -> Result<(Plan, PlanTensors)> {
-    let WindowForm { steps, batch, elementwise } = form;
+    let WindowForm { steps, batch, elementwise, resets } = form;
     let mut plan = Plan::empty().within(target.bounds);
     let storage_dtype = storage_dtype(target);
     let (training, rows) = match purpose {
@@ -137,6 +140,7 @@ pub(super) fn build(
         segment,
         rows: steps.saturating_mul(batch),
         elementwise,
+        resets,
         state_shape: StateShape::new(config),
         is_training,
         lengths: parameters,

@@ -4,6 +4,7 @@
 //! the state the next starts from.
 
 use super::Builder;
+use super::dropout::masks;
 use super::layer::{Below, Link, OpenLayer, Part, Segment, Site, Tape};
 use crate::error::Result;
 use crate::model::{Directions, Layer, Recurrent, Saved};
@@ -56,7 +57,11 @@ impl RecurrentLayer {
         let (reverse, storage_dtype) = (spec.directions == Directions::Reverse, builder.storage_dtype);
         let slots = steps.saturating_add(if reverse { 2 } else { directions });
         // One more for the gradient that one segment carries to the segment before it.
-        let of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
+        let mut of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
+        // Behind that one the start, and its gradient.
+        let resets = builder.resets.then_some(slots.saturating_add(1));
+        let slots = resets.map_or(slots, |start| start.saturating_add(1));
+        of_cells = resets.map_or(of_cells, |start| start.saturating_add(2));
         let (own, history) = if training { (layer, layer) } else { builder.alike(layer) };
         let (gates, width, h_width) = (spec.gates(), spec.directions.count() * hidden, spec.state_width(0));
         let gates = builder.scratch(&format!("gates_l{own}"), &[steps, batch, gates], storage_dtype)?;
@@ -136,6 +141,7 @@ impl RecurrentLayer {
             hidden,
             projection,
             lengths,
+            resets,
             weight,
             weight_transposed,
             bias,
@@ -195,6 +201,8 @@ impl OpenLayer for RecurrentLayer {
                 let to = slot(*kind, *tensor, recurrence.slot(direction, None));
                 builder.push(Op::Copy(CopyView { from: *state, to }));
             }
+            let learned = builder.parameter(&format!("{}{}", self.prefix, ["h_0", "c_0"][*kind]));
+            builder.start_of(&recurrence, (*kind, *tensor), (learned, self.number));
         }
 
         let [weight, bias] = ["weight_ih", "bias_ih"].map(|name| parameter(&self.prefix, name, self.number));
@@ -249,6 +257,9 @@ impl Tape for RecurrentTape {
         let carried = !is_last;
         if carried {
             self.carry(builder, upstream, false)?;
+        }
+        if is_last {
+            builder.no_start_gradients(recurrence, upstream);
         }
         let work = work_of(recurrence, Way::Backward);
         let tile = match recurrence.schedule {
@@ -311,6 +322,9 @@ impl RecurrentTape {
     }
 
     fn upstream_slots(&self, builder: &Builder<'_>) -> usize {
+        if let Some(start) = self.recurrence.resets {
+            return start.saturating_add(1);
+        }
         let more = self.recurrence.slots() - self.recurrence.steps + usize::from(builder.segment < builder.steps);
         builder.segment.saturating_add(more)
     }
@@ -355,8 +369,13 @@ impl RecurrentTape {
         let second = op.saved.filter(|_| op.cell.saved() == Saved::Operand);
         let mut operands = vec![(op.history, op.slots() - op.steps, 0..op.cell.first_gates() * hidden)];
         operands.extend(second.map(|operand| (operand, 0, op.cell.first_gates() * hidden..rows)));
-        for (mut operand, more, part) in operands {
+        for (mut operand, mut more, part) in operands {
             let is_history = operand == op.history;
+            // Whether a step's lies at its own time, and not that of the step before it.
+            let mut is_by_time = !is_history;
+            if let (Some(start), true) = (op.resets, is_history) {
+                (operand, more, is_by_time) = (builder.states_before(op, start)?, 0, true);
+            }
             if let Some(draw) = builder.draw(Site::Hidden(self.layer)) {
                 let name = if is_history { "masked_history" } else { "masked_operand" };
                 let masked = builder.scratch(name, &[builder.segment + more, batch, width], builder.storage_dtype)?;
@@ -368,7 +387,7 @@ impl RecurrentTape {
             }
             for direction in 0..op.directions {
                 // From the slot before that of the first step in time; of the reverse direction that is the later one.
-                let first = if is_history && op.is_reverse(direction) { 2 * batch } else { 0 };
+                let first = if !is_by_time && op.is_reverse(direction) { 2 * batch } else { 0 };
                 let x = View::new(operand, first * width, op.steps * batch, width).columns(direction * length, length);
                 let d = View::new(op.recurrent_gradient(), 0, op.steps * batch, op.directions * rows);
                 let d = d.columns(direction * rows + part.start, part.len());
@@ -424,9 +443,10 @@ impl RecurrentTape {
             let slots: Vec<usize> = (0..op.directions).map(|direction| op.slot(direction, step)).collect();
             builder.start_gradient(self.layer, kind, (from, op.state_width(kind)), &slots);
             let learned = builder.offset(&format!("{}{name}", self.prefix));
+            let resets = op.resets.map(|start| start + kind);
             if let (Some(fresh), Some(offset)) = (builder.fresh, learned) {
                 let weight = offset + self.number * op.state_width(kind);
-                let op = InitialStateGradient { from, slots, fresh, slices, weight };
+                let op = InitialStateGradient { from, slots, resets, fresh, slices, weight };
                 builder.push(Op::InitialStateGradient(op));
             }
         }
@@ -446,43 +466,6 @@ impl Builder<'_> {
         let alike: Vec<usize> = (0..=layer).filter(|at| sizes(*at) == sizes(layer)).collect();
         (alike[0], alike[(alike.len() - 1) % 2])
     }
-}
-
-/// The mask of the hidden state's dropout, and what zoneout keeps over so many steps, of a training in one tensor: the
-/// mask, then the draws of h, then those of c.
-fn masks(
-    builder: &mut Builder<'_>,
-    layer: usize,
-    spec: &Recurrent,
-    (steps, draws): (usize, [Option<DropoutDraw>; 2]),
-) -> Result<(Option<TensorId>, [Hold; 2])> {
-    let (batch, hidden) = (builder.batch, builder.draw(Site::Hidden(layer)));
-    let width = |kind: usize| spec.state_width(kind);
-    let of_hidden = if hidden.is_some() { batch.saturating_mul(width(0)) } else { 0 };
-    let rows = steps.saturating_mul(batch);
-    let drawn = draws.iter().enumerate().filter(|(_, draw)| draw.is_some());
-    let len = drawn.fold(of_hidden, |len, (kind, _)| len.saturating_add(rows.saturating_mul(width(kind))));
-    let mut zoneout = match builder.is_training {
-        true => [Hold::None; 2],
-        false => spec.zoneout.rates().map(|rate| if rate > 0.0 { Hold::Share(rate) } else { Hold::None }),
-    };
-    if len == 0 {
-        return Ok((None, zoneout));
-    }
-    let name = if len == of_hidden { "hidden_mask" } else { "masks" };
-    // Rows of h and of c are as wide as each other unless h is projected.
-    let shape = if spec.projection.is_some() { vec![len] } else { vec![len / width(0), width(0)] };
-    let masks = builder.real(&format!("{name}_l{layer}"), &shape, Lifetime::Transient)?;
-    if let Some(draw) = hidden {
-        let out = View::new(masks, 0, batch, width(0));
-        builder.push(Op::Dropout(DropoutMask { input: None, out, draw, first: 0, period: batch }));
-    }
-    let mut first = of_hidden;
-    for (kind, hold) in zoneout.iter_mut().enumerate().filter(|(kind, _)| draws[*kind].is_some()) {
-        *hold = Hold::Drawn(View::new(masks, first, rows, width(kind)));
-        first += rows * width(kind);
-    }
-    Ok((hidden.map(|_| masks), zoneout))
 }
 
 fn work(spec: &Recurrent, batch: usize, way: Way) -> Work {

@@ -13,6 +13,7 @@ mod normalize;
 mod pool;
 mod product;
 mod recurrence;
+mod resets;
 mod state;
 mod update;
 
@@ -25,6 +26,7 @@ pub use normalize::{Normalize, NormalizeGradient, NormalizeWeightGradient};
 pub use pool::{Pool, PoolGradient, PoolKind};
 pub use product::{Gather, GatherGradient, MatMul, TableGradient, TableRows, Transpose, WeightGradient};
 pub use recurrence::{BackwardRecurrence, Hold, Projection, Recurrence};
+pub use resets::{StartState, StatesBefore};
 pub use state::{Accumulate, CopyView, InitialState, InitialStateGradient, RemainingLengths, ZeroTensor};
 pub use update::{
     AverageParameters, GradientNorms, GradientSegment, ReduceGradients, StepMetrics, Update, UpdateLossScale,
@@ -52,6 +54,10 @@ pub enum Op {
     InitialState(InitialState),
     /// The lengths of what is left of sequences.
     RemainingLengths(RemainingLengths),
+    /// The state that sequences go back to within a window.
+    StartState(StartState),
+    /// The states that the steps of a window have read.
+    StatesBefore(StatesBefore),
     /// Dropout.
     Dropout(DropoutMask),
     /// Columns of W by token id.
@@ -165,6 +171,8 @@ impl Op {
             Op::WeightGradient(op) => op,
             Op::GatherGradient(op) => op,
             Op::InitialStateGradient(op) => op,
+            Op::StartState(op) => op,
+            Op::StatesBefore(op) => op,
             Op::Sum(op) => op,
             Op::ReduceGradients(op) => op,
             Op::GroupNorm(op) => op,

@@ -51,8 +51,13 @@ pub struct Recurrence {
     pub hidden: usize,
     /// Where h is projected: as an LSTM's or a CIFG's may be.
     pub projection: Option<Projection>,
-    /// `[B]`: how many steps of each sequence are valid; 0 or more.
+    /// `[B]`: how many steps of each sequence are valid; 0 or more. With resets `[T+2, B]`: of each step and of the one
+    /// after the last, too, which sequences begin anew there, 0 or 1.
     pub lengths: TensorId,
+    /// Where sequences may begin anew within the window, the slot, behind all others, in which the state lies that they
+    /// begin from: of the history and, of a second state, of `saved`. Backwards its gradient is added to what is there:
+    /// of h in that slot of the gradient of h, of a second state in the slot behind that one.
+    pub resets: Option<usize>,
     /// U `[D·G·H, H]`. Here and below the H of h, of what U is multiplied by, is P where h is projected.
     pub weight: View,
     /// Uᵀ `[H, D·G·H]`, if the schedule is [`RecurrenceMode::WholeSequence`]; only forwards.

@@ -96,13 +96,16 @@ impl Operation for InitialState {
     }
 }
 
-/// `weight[sl] = Σ_b` of the initial state's gradient, of one state of one layer, into the first slice; 0 unless fresh.
+/// `weight[sl] = Σ_b` of the initial state's gradient, of one state of one layer, into the first slice; 0 unless fresh,
+/// but for what comes of resets.
 #[derive(Clone, Debug)]
 pub struct InitialStateGradient {
     /// `[T+D, B, D·H]`.
     pub from: TensorId,
     /// In which slot of it each direction's gradient lies.
     pub slots: Vec<usize>,
+    /// And in which that of all directions, of resets, where there may be any.
+    pub resets: Option<usize>,
     /// `[1]`: 0 or 1.
     pub fresh: TensorId,
     /// `[S, flat]`, written at `weight` of the first slice.
@@ -125,7 +128,7 @@ impl Operation for InitialStateGradient {
     }
 
     fn flops(&self, plan: &Plan) -> u64 {
-        self.batch(plan) as u64 * columns(plan, self.from)
+        (1 + u64::from(self.resets.is_some())) * self.batch(plan) as u64 * columns(plan, self.from)
     }
 
     fn walk(&self, plan: &Plan) -> Walk {
@@ -144,16 +147,17 @@ impl InitialStateGradient {
     }
 }
 
-/// `out[b] = max(lengths[b] − skipped, 0)`: how many of the steps from `skipped` on are valid.
+/// `out[b] = max(lengths[b] − skipped, 0)`: how many of the steps from `skipped` on are valid; and of a recurrence with
+/// resets the rows of the steps from there on, 0 behind the last.
 ///
 /// A recurrence knows nothing of the steps before its own, so all parts of a long sequence are the same dispatches.
 #[derive(Clone, Debug)]
 pub struct RemainingLengths {
-    /// `[B]`.
+    /// `[B]`, or with resets `[T+2, B]`.
     pub lengths: TensorId,
     /// How many steps of the sequences were done.
     pub skipped: usize,
-    /// `[B]`, written.
+    /// `[B]`, or of as many steps as a part has, written.
     pub out: TensorId,
 }
 

@@ -15,7 +15,7 @@ pub struct GradientNorms {
     pub directions: usize,
     /// T.
     pub steps: usize,
-    /// `[B]`: how many of these steps each sequence has.
+    /// `[B]`, or with resets `[T+2, B]`: how many of these steps each sequence has.
     pub lengths: TensorId,
     /// [`LossScale`](crate::plan::LossScale), by whose factor the gradient is divided, if it was scaled.
     pub loss_scale: Option<TensorId>,
@@ -49,7 +49,7 @@ impl Operation for GradientNorms {
     }
 
     fn walk(&self, plan: &Plan) -> Walk {
-        let slot = plan.get(self.lengths).len() * columns(plan, self.upstream).max(1) as usize;
+        let slot = (columns(plan, self.lengths) * columns(plan, self.upstream).max(1)) as usize;
         Walk { per_round: 2, ..Walk::sum(slot.div_ceil(self.directions.max(1)), 256, 5 * REDUCE) }
     }
 
@@ -65,7 +65,7 @@ impl GradientNorms {
 
     /// Of the gradient at all steps.
     fn elements(&self, plan: &Plan) -> u64 {
-        self.steps as u64 * plan.get(self.lengths).len() as u64 * columns(plan, self.upstream)
+        self.steps as u64 * columns(plan, self.lengths) * columns(plan, self.upstream)
     }
 }
 

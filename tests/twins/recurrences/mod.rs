@@ -102,8 +102,24 @@ impl Sizes {
     /// The shape of a history.
     fn history(&self, kind: usize) -> [usize; 3] {
         let Options { directions, reverse, spare, carried, .. } = self.options;
-        let slots = self.steps + if reverse { 2 } else { directions } + usize::from(carried) + spare;
-        [slots, self.batch, self.slot(kind) / self.batch]
+        let of_steps = self.steps + if reverse { 2 } else { directions };
+        let slots = match self.start_slot() {
+            None => of_steps + usize::from(carried),
+            Some(start) => start + 1 + kind,
+        };
+        [slots + spare, self.batch, self.slot(kind) / self.batch]
+    }
+
+    /// The slot of the state that sequences begin anew from, where they do: behind one that may be for what is carried.
+    fn start_slot(&self) -> Option<usize> {
+        let Options { directions, reverse, resets, .. } = self.options;
+        resets.then(|| self.steps + if reverse { 2 } else { directions } + 1)
+    }
+
+    /// Where that state lies, and behind it its gradient.
+    fn starts(&self, kind: usize) -> [Option<Range<usize>>; 2] {
+        let slot = |slot: usize| slot * self.slot(kind)..(slot + 1) * self.slot(kind);
+        [self.start_slot().map(slot), self.start_slot().map(|start| slot(start + 1))]
     }
 
     /// Where the gradient of a last state lies that comes from further on.
@@ -133,6 +149,18 @@ impl Sizes {
         lengths.map(|length| length.saturating_sub(self.options.skipped as u32)).collect()
     }
 
+    /// Which sequences begin anew before each step and, where steps go on, before the one after the last.
+    fn resets(&self, random: &mut Random, lengths: &[u32]) -> Vec<u32> {
+        if !self.options.resets {
+            return Vec::new();
+        }
+        let last = self.steps + usize::from(self.options.carried);
+        let drawn = random.ids((self.steps + 1) * self.batch, 3);
+        let is_valid = |time: usize, b: usize| time < lengths[b] as usize || time == self.steps;
+        let is_there = |at: usize| at / self.batch < last && is_valid(at / self.batch, at % self.batch);
+        drawn.into_iter().enumerate().map(|(at, drawn)| u32::from(drawn == 0 && is_there(at))).collect()
+    }
+
     /// What the next tensors of both directions of a recurrence are: U, b_U, lengths and mask.
     fn common(&self, random: &mut Random, case: &mut Case, tensors: &Tensors) -> Recurrence {
         let Sizes { steps, batch, hidden, cell, schedule, tile, options } = *self;
@@ -154,9 +182,11 @@ impl Sizes {
         let has_c = matches!(cell, Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm);
         let (mask, zoneout) = self.masks(random, case, forward, has_c);
         let lengths = self.lengths(random);
-        // For a fault to be planted.
-        case.ids("longer", lengths.iter().map(|length| length + 1).collect());
-        let lengths = case.ids("lengths", lengths);
+        let resets = self.resets(random, &lengths);
+        // For faults to be planted.
+        case.ids("longer", lengths.iter().map(|length| length + 1).chain(resets.iter().copied()).collect());
+        case.ids("other_resets", lengths.iter().copied().chain(resets.iter().map(|reset| 1 - reset)).collect());
+        let lengths = case.ids("lengths", [lengths, resets].concat());
         Recurrence {
             cell,
             gate_activation: options.gate,
@@ -169,6 +199,7 @@ impl Sizes {
             hidden,
             projection,
             lengths,
+            resets: self.start_slot(),
             weight,
             weight_transposed,
             bias,
@@ -255,7 +286,7 @@ fn drawn_in(random: &mut Random, len: usize, ranges: &[Range<usize>]) -> Vec<f64
 /// The initial states of a kind drawn, to be kept as they are, and slots 1 to T to be written.
 fn from_initial(case: &mut Case, kind: usize, random: &mut Random, sizes: &Sizes, tolerance: Tolerance) -> TensorId {
     let mut shape = sizes.history(kind).to_vec();
-    let initial = sizes.initial(kind);
+    let initial = [sizes.initial(kind), Vec::from_iter(sizes.starts(kind)[0].clone())].concat();
     let mut slots = drawn_in(random, shape.iter().product(), &initial);
     let mut assigned: Vec<_> = initial.into_iter().map(|range| (range, EXACT)).collect();
     assigned.push((sizes.inner(kind), tolerance));
@@ -311,12 +342,13 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     // Gradients from above are in ±1, and the initial state's is a sum of such.
     let tolerance = Tolerance { least: 1.0, ..F32_RECURRENCE };
     let shape = sizes.history(0);
-    let read: Vec<_> = std::iter::once(inner.clone()).chain(sizes.later(0)).collect();
+    let [start, _] = sizes.starts(0);
+    let read: Vec<_> = std::iter::once(inner.clone()).chain(sizes.later(0)).chain(start.clone()).collect();
     let slots: usize = shape.iter().product();
     let mut above = drawn_in(random, slots, &read);
     let mut assigned = vec![(inner.clone(), F32_RECURRENCE)];
     assigned.extend(sizes.later(0).map(|range| (range, EXACT)));
-    assigned.extend(sizes.initial(0).into_iter().map(|range| (range, tolerance)));
+    assigned.extend(sizes.initial(0).into_iter().chain(start).map(|range| (range, tolerance)));
     // What of it goes to W_hr, as of a longer window.
     let own = sizes.options.project && sizes.draws_h();
     if own {
@@ -341,11 +373,12 @@ pub fn backward(random: &mut Random, sizes: Sizes) -> Case {
     let saved = match sizes.cell {
         Cell::Lstm | Cell::Cifg | Cell::PeepholeLstm => {
             let shape = sizes.history(1);
-            let (initial, inner) = (sizes.initial(1), sizes.inner(1));
-            let read: Vec<_> = initial.iter().cloned().chain([inner.clone()]).chain(sizes.later(1)).collect();
-            let c = drawn_in(random, shape.iter().product(), &read);
-            let mut kept: Vec<_> = initial.into_iter().chain(sizes.later(1)).map(|range| (range, EXACT)).collect();
-            kept.push((inner, F32_RECURRENCE));
+            let (initial, inner, [start, gradient]) = (sizes.initial(1), sizes.inner(1), sizes.starts(1));
+            let kept: Vec<_> = initial.into_iter().chain(sizes.later(1)).chain(start).collect();
+            let written: Vec<_> = std::iter::once(inner).chain(gradient).collect();
+            let c = drawn_in(random, shape.iter().product(), &[kept.clone(), written.clone()].concat());
+            let kept = kept.into_iter().map(|range| (range, EXACT));
+            let kept = kept.chain(written.into_iter().map(|range| (range, tolerance))).collect();
             Some(case.in_out("cells", &shape, c, kept))
         }
         Cell::Gru(Reset::AfterProduct) => {
@@ -380,7 +413,8 @@ fn history_backwards(random: &mut Random, sizes: &Sizes) -> Vec<f64> {
         }
         // h_0 to h_(T-1).
         Cell::Gru(_) => {
-            let mut slots = drawn_in(random, len, &[sizes.initial(0), vec![inner]].concat());
+            let start = Vec::from_iter(sizes.starts(0)[0].clone());
+            let mut slots = drawn_in(random, len, &[sizes.initial(0), vec![inner], start].concat());
             let last = |at: usize| match at % sizes.width() / sizes.hidden {
                 0 if !sizes.options.reverse => at / slot == steps,
                 _ => at / slot == 1,

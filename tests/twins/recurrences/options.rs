@@ -40,6 +40,8 @@ pub struct Options {
     pub spare: usize,
     /// Backwards, whether the gradient of the last state comes from further on; one slot is for that.
     pub carried: bool,
+    /// Whether sequences begin anew among the steps.
+    pub resets: bool,
 }
 
 impl Options {
@@ -58,12 +60,13 @@ impl Options {
         skipped: 0,
         spare: 0,
         carried: false,
+        resets: false,
     };
 }
 
-/// The first seven: such that every two of the other options meet in every combination. Then reverse layers, gates and
-/// zoneout, which `recurrence_with_every_option` crosses with the rest.
-pub const PAIRS: [Options; 17] = [
+/// The first seven: such that every two of the other options meet in every combination. Then reverse layers, gates,
+/// zoneout and resets, which `recurrence_with_every_option` crosses with the rest.
+pub const PAIRS: [Options; 22] = [
     Options::PLAIN,
     Options { directions: 2, unequal: true, bias: false, mask: true, to_start: true, ..Options::PLAIN },
     Options { unequal: true, bias: false, to_start: true, skipped: 3, spare: 2, carried: true, ..Options::PLAIN },
@@ -89,6 +92,11 @@ pub const PAIRS: [Options; 17] = [
     Options { mask: true, to_start: true, clip: Some(0.5), zoneout: BOTH_DRAWN, ..Options::PLAIN },
     Options { directions: 2, unequal: true, zoneout: Zoneout::Share([0.3, 0.6]), ..Options::PLAIN },
     Options { reverse: true, mask: true, clip: Some(0.5), zoneout: Zoneout::Share([0.1, 0.7]), ..Options::PLAIN },
+    Options { resets: true, to_start: true, ..Options::PLAIN },
+    Options { resets: true, directions: 2, unequal: true, mask: true, to_start: true, spare: 1, ..Options::PLAIN },
+    Options { resets: true, reverse: true, bias: false, spare: 2, clip: Some(0.4), ..Options::PLAIN },
+    Options { resets: true, unequal: true, skipped: 2, to_start: true, carried: true, spare: 1, ..Options::PLAIN },
+    Options { resets: true, mask: true, carried: true, zoneout: BOTH_DRAWN, ..Options::PLAIN },
 ];
 
 pub const BOTH_DRAWN: Zoneout = Zoneout::Drawn([true, true]);
