@@ -42,6 +42,7 @@
 //! biases and [initial state](Config::with_learned_initial_state), and whether there is a label at every step or, above
 //! a [pool](Config::pool), for each sequence. [`Recipe`] says how it is trained, [`Dropout`] and clipping included.
 //! Sequences of unequal length come as [`Sequences`] with lengths, from [`Batch::pad`] or from [`data::Buckets`].
+//! [`Fit`] trains whole epochs and keeps the network of the best evaluation, [`Trainer`] takes steps.
 //! [`StreamingPredictor`] runs a causal network step by step, [`Predictor`] any network over whole sequences;
 //! [`Model::import`] and [`Model::from_keras`] bring weights from elsewhere.
 //!
@@ -70,7 +71,7 @@
 //! | How does my data get in? | [`guide::data`] |
 //! | How good is a trained network? | [`guide::metrics`] |
 //! | How do long sequences, unequal lengths and large batches fit? | [`guide::long_sequences`] |
-//! | Which optimisers, rates, groups and averages are there? | [`guide::training`] |
+//! | How is a whole training run? Which optimisers, rates, groups and averages are there? | [`guide::training`] |
 //! | Which GPU is taken, and why? | [`guide::devices`] |
 //! | Does it get smaller in half precision? | [`guide::half_precision`] |
 //! | How do weights travel from and to PyTorch and Keras? | [`guide::pytorch_and_keras`] |
@@ -92,6 +93,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 mod executor;
+pub mod fit;
 pub mod formats;
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -111,6 +113,7 @@ pub use checkpoint::Checkpoint;
 pub use data::{Batch, HeadTargets, InputColumn, Inputs, Sequences, Start, Targets};
 pub use device::Device;
 pub use error::{Divergence, Error, Largest, NotFinite, Result};
+pub use fit::Fit;
 pub use model::{
     Activation, BatchShape, Cell, Column, Config, Dense, Directions, DropoutLayer, Embedding, GateActivation, Head,
     Init, InputKind, Join, Layer, LayerNorm, Layout, Model, Pool, Recurrent, Reset, State, Zoneout,

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::tensors::Tensors;
 use super::{
-    AVERAGE, Checked, Checkpoint, FORMAT, Fault, Header, KEY, LISTS, OLDEST_FORMAT, Progress, Training, check_frozen,
-    check_loss_scale, moments_prefix, short::ShortConfig, strict, text,
+    AVERAGE, BEST, Checked, Checkpoint, FORMAT, Fault, Header, KEY, LISTS, OLDEST_FORMAT, Progress, Training,
+    check_frozen, check_loss_scale, moments_prefix, short::ShortConfig, strict, text,
 };
 use crate::allocate::zeros;
 use crate::model::{Config, Layout, Model, State, StateShape};
@@ -33,10 +33,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
     let parameters = flat("")?;
     let training = match header.training {
         None => None,
-        Some(Progress { recipe, steps, frozen, loss_scale }) => {
+        Some(Progress { recipe, steps, frozen, loss_scale, best }) => {
             let moments =
                 (0..recipe.optimizer.moment_count()).map(|k| flat(&moments_prefix(k))).collect::<Result<_, _>>()?;
             let average = recipe.average.map(|_| flat(AVERAGE)).transpose()?;
+            let best = best.then(|| flat(BEST)).transpose()?;
             // Of the shapes that were checked above.
             let state = match saved_state(&file, header.format, &header.config) {
                 None => None,
@@ -51,7 +52,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
                     Some(State::of(&header.config, batch_size, values))
                 }
             };
-            Some(Training { recipe, steps, frozen, moments, average, state, loss_scale })
+            Some(Training { recipe, steps, frozen, moments, average, state, loss_scale, best })
         }
     };
     let model = Model::from_flat(header.config, layout, parameters);
@@ -117,8 +118,10 @@ fn saved_state(file: &Tensors<'_>, format: u64, config: &Config) -> Option<Saved
 fn check_tensors(file: &Tensors<'_>, header: &Header, layout: &Layout) -> Checked<()> {
     let moments = header.training.as_ref().map_or(0, |t| t.recipe.optimizer.moment_count());
     let has_average = header.training.as_ref().is_some_and(|t| t.recipe.average.is_some());
-    let average = has_average.then(|| AVERAGE.to_owned());
-    let prefixes = std::iter::once(String::new()).chain((0..moments).map(moments_prefix)).chain(average);
+    let has_best = header.training.as_ref().is_some_and(|t| t.best);
+    let more = [(has_average, AVERAGE), (has_best, BEST)].into_iter().filter(|(has, _)| *has);
+    let more = more.map(|(_, prefix)| prefix.to_owned());
+    let prefixes = std::iter::once(String::new()).chain((0..moments).map(moments_prefix)).chain(more);
     let mut expected: BTreeMap<String, Vec<usize>> = prefixes
         .flat_map(|prefix| layout.parameters().iter().map(move |p| (format!("{prefix}{}", p.name), p.shape.clone())))
         .collect();

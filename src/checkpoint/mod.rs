@@ -9,10 +9,12 @@
 //! | `weight_ih_l0` … `bias` | as in [`Layout`] | the parameters, under PyTorch's names |
 //! | `moments.0.<parameter>`, `moments.1.<parameter>` | as the parameter | what the optimiser remembers |
 //! | `average.<parameter>` | as the parameter | their mean, where the recipe has one |
+//! | `best.<parameter>` | as the parameter | those of the best evaluation, where they are kept |
 //! | `state.h.<layer>`, `state.c.<layer>` | `[B, D·H]` | of each layer, what the next window carries on from |
 //!
 //! The metadata has one key, `recurrent`: JSON with the `format` (a number), the `config`, `training` (recipe, steps
-//! done, names of what is frozen and, in half precision, `loss_scale`; or null) and the application's `notes`.
+//! done, names of what is frozen, `best` where those parameters are kept and, in half precision, `loss_scale`; or null)
+//! and the application's `notes`.
 //!
 //! A header (names, shapes and metadata) of more than 16 MiB is refused before it is looked at, and one of objects or
 //! arrays of more than 131,072 entries. A file of another format is an error that says which, and what to do.
@@ -156,6 +158,9 @@ pub struct Training {
     pub state: Option<State>,
     /// The loss scale, of a training in half precision.
     pub loss_scale: Option<LossScaling>,
+    /// The parameters of the best evaluation so far, flat in the same way, where they are kept, as
+    /// [`Fit`](crate::Fit) does: no trainer reads them.
+    pub best: Option<Vec<f32>>,
 }
 
 impl Training {
@@ -169,6 +174,7 @@ impl Training {
             average: None,
             state: None,
             loss_scale: None,
+            best: None,
         }
     }
 }
@@ -221,6 +227,8 @@ impl From<SavedLossScaling> for LossScaling {
 
 /// What the names of the averaged parameters begin with.
 const AVERAGE: &str = "average.";
+/// What the names of the parameters of the best evaluation begin with.
+const BEST: &str = "best.";
 
 /// The JSON under the metadata's key.
 #[derive(Serialize, Deserialize)]
@@ -240,6 +248,8 @@ struct Progress {
     frozen: Vec<String>,
     #[serde(default, alias = "scaling", skip_serializing_if = "Option::is_none")]
     loss_scale: Option<LossScaling>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    best: bool,
 }
 
 impl From<Model> for Checkpoint {
@@ -339,6 +349,9 @@ fn encode<'a>(
         if let Some(average) = &training.average {
             tensors.extend(named_tensors(layout, average, |p| Some(format!("{AVERAGE}{}", p.name))));
         }
+        if let Some(best) = &training.best {
+            tensors.extend(named_tensors(layout, best, |p| Some(format!("{BEST}{}", p.name))));
+        }
         if let Some(state) = &training.state {
             let parts = state.parts().map(|(name, shape, values)| Tensor { name, shape: shape.to_vec(), values });
             tensors.extend(parts);
@@ -346,7 +359,7 @@ fn encode<'a>(
     }
     let progress = |t: &Training| {
         let Training { steps, loss_scale, .. } = *t;
-        Progress { recipe: t.recipe.clone(), steps, frozen: t.frozen.clone(), loss_scale }
+        Progress { recipe: t.recipe.clone(), steps, frozen: t.frozen.clone(), loss_scale, best: t.best.is_some() }
     };
     let header =
         Header { format: FORMAT, config: config.clone(), training: training.map(progress), notes: notes.clone() };
@@ -380,6 +393,10 @@ impl Training {
             (None, Some(_)) => {
                 return Err("a mean of the parameters is given, but the recipe asks for none".to_owned());
             }
+        }
+        if let Some(best) = self.best.as_ref().filter(|best| best.len() != layout.buffer_len()) {
+            let (given, expected) = (best.len(), layout.buffer_len());
+            return Err(format!("the best parameters have {given} elements, expected {expected}"));
         }
         match &self.state {
             Some(state) => state.check("the carried state", config, state.batch_size()).map_err(text),

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub(super) const BYTES: u64 = 4;
 
 /// The count of an executor's submissions, on the device and on the host.
-pub(super) struct Progress {
+pub(super) struct WorkDone {
     /// `[1]`: how many were done.
     done: wgpu::Buffer,
     pipeline: wgpu::ComputePipeline,
@@ -23,7 +23,7 @@ pub(super) struct Progress {
     is_uncertain: bool,
 }
 
-impl Progress {
+impl WorkDone {
     /// A count of none.
     pub async fn new(gpu: &Gpu) -> Result<Self> {
         let mark = kernels::mark();
@@ -46,7 +46,7 @@ impl Progress {
             layout: &compiled.layout,
             entries: &entries,
         });
-        Ok(Progress { done, pipeline: compiled.pipeline, group, submitted: 0, is_uncertain: false })
+        Ok(WorkDone { done, pipeline: compiled.pipeline, group, submitted: 0, is_uncertain: false })
     }
 
     /// Ends the last pass of a submission, which has to be submitted.

@@ -74,13 +74,17 @@ impl EarlyStopping {
     /// # Errors
     /// Same as [`Trainer::model_async`]; the evaluation is not taken note of then.
     pub async fn observe_async(&mut self, loss: f64, trainer: &mut Trainer) -> Result<bool> {
-        if self.improves(loss) {
-            let model = trainer.model_async().await?;
-            (self.best, self.since_best) = (Some((loss, model)), 0);
-        } else {
-            self.since_best += 1;
-        }
+        let model = if self.improves(loss) { Some(trainer.model_async().await?) } else { None };
+        self.note(loss, model);
         Ok(self.should_continue())
+    }
+
+    /// Takes note of an evaluation, and of the model that it was of where it [improves](EarlyStopping::improves).
+    pub(crate) fn note(&mut self, loss: f64, model: Option<Model>) {
+        match model {
+            Some(model) => (self.best, self.since_best) = (Some((loss, model)), 0),
+            None => self.since_best += 1,
+        }
     }
 
     /// Blocks until [`EarlyStopping::observe_async`] is done.
@@ -112,7 +116,8 @@ impl EarlyStopping {
         self.since_best < self.patience.max(1)
     }
 
-    fn improves(&self, loss: f64) -> bool {
+    /// Whether a loss is the best so far.
+    pub(crate) fn improves(&self, loss: f64) -> bool {
         loss.is_finite() && self.best.as_ref().is_none_or(|(best, _)| loss < *best)
     }
 }

@@ -370,7 +370,7 @@ impl Trainer {
         let loss_scale = self.read_loss_scale().await?;
         let loss_scale = loss_scale.map(|LossScale { factor, finite_steps, .. }| LossScaling { factor, finite_steps });
         let (recipe, steps, frozen) = (self.recipe.clone(), self.steps, self.frozen.clone());
-        let training = Training { recipe, steps, frozen, moments, average, state, loss_scale };
+        let training = Training { recipe, steps, frozen, moments, average, state, loss_scale, best: None };
         Ok(Checkpoint { model, training: Some(training), notes: Default::default() })
     }
 

@@ -119,7 +119,12 @@ impl Plateau {
         self.best
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether better is more.
+    pub(crate) fn is_maximum(&self) -> bool {
+        self.maximum
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
         let Plateau { factor, threshold, least, .. } = *self;
         if !(factor > 0.0 && factor < 1.0) {
             return Err(Error::Config(format!("the plateau's factor is {factor}, expected above 0 and below 1")));

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use quote::ToTokens;
-use syn::{Attribute, Fields, ImplItem, Item, Type, UseTree, Visibility};
+use syn::{Attribute, Fields, ImplItem, Item, TraitItem, Type, UseTree, Visibility};
 
 use super::{Source, sources};
 
@@ -65,6 +65,7 @@ fn reachable(
             Item::Struct(item) if is_public(&item.vis) => drop(found.insert(item.ident.to_string())),
             Item::Enum(item) if is_public(&item.vis) => drop(found.insert(item.ident.to_string())),
             Item::Type(item) if is_public(&item.vis) => drop(found.insert(item.ident.to_string())),
+            Item::Trait(item) if is_public(&item.vis) => drop(found.insert(item.ident.to_string())),
             Item::Fn(item) if is_public(&item.vis) => drop(found.insert(item.sig.ident.to_string())),
             _ => {}
         }
@@ -143,6 +144,15 @@ fn items(file: &syn::File, known: &BTreeSet<String>, lines: &mut BTreeSet<String
             }
             Item::Type(item) if is_public(&item.vis) && known.contains(&item.ident.to_string()) => {
                 lines.insert(format!("type {}{} = {}", item.ident, text(&item.generics), text(&item.ty)));
+            }
+            Item::Trait(item) if is_public(&item.vis) && known.contains(&item.ident.to_string()) => {
+                let name = item.ident.to_string();
+                lines.insert(format!("trait {name}{}", text(&item.generics)));
+                for member in &item.items {
+                    if let TraitItem::Fn(f) = member {
+                        lines.insert(format!("{name}::{}", text(&f.sig).replacen("fn ", "", 1)));
+                    }
+                }
             }
             Item::Fn(item) if is_public(&item.vis) && known.contains(&item.sig.ident.to_string()) => {
                 lines.insert(text(&item.sig));
@@ -235,6 +245,7 @@ fn every_public_type_and_function_has_an_example() {
         for item in source.parsed().items {
             let (name, visibility, attributes) = match item {
                 Item::Struct(item) => (item.ident, item.vis, item.attrs),
+                Item::Trait(item) => (item.ident, item.vis, item.attrs),
                 Item::Enum(item) => (item.ident, item.vis, item.attrs),
                 Item::Fn(item) => (item.sig.ident, item.vis, item.attrs),
                 _ => continue,

@@ -18,6 +18,7 @@ mod checkpointing;
 mod columns;
 mod divergence;
 mod external;
+mod fit;
 mod gradients;
 #[cfg(feature = "gpu")]
 mod half;

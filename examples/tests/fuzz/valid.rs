@@ -23,6 +23,7 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
     (training.steps, training.frozen) = (17, vec!["bias".to_owned()]);
     (training.moments, training.state) =
         (vec![model.values().to_vec()], Some(State::new(&config(), 1, vec![0.5; 2]).unwrap()));
+    training.best = Some(model.values().to_vec());
     let mut resumable = Checkpoint::from(model);
     resumable.training = Some(training);
     let notes = BTreeMap::from([("alphabet".to_owned(), "\n\"é".to_owned())]);

@@ -17,7 +17,7 @@ use std::task::Poll;
 use half::f16;
 
 use super::context::Gpu;
-use super::progress::{self, Progress};
+use super::progress::{self, WorkDone};
 use super::wait::{Caught, map, scoped};
 use crate::error::{Error, Result};
 use crate::plan::{DType, Lifetime, Part, Plan, PlanId, PlanTable, TensorId};
@@ -30,7 +30,7 @@ pub struct Executor {
     /// Buffers that all plans know by name.
     shared: Vec<(String, BufferSlice)>,
     /// How many submissions were done; there from the first plan on.
-    progress: Option<Progress>,
+    progress: Option<WorkDone>,
     /// Where tensors are copied to be read by the host.
     staging: Option<wgpu::Buffer>,
     /// Error scopes whose outcome is not known yet; only a browser has any.
@@ -170,7 +170,7 @@ impl Executor {
     fn run_and_copy(
         &mut self,
         (id, part): (PlanId, Part),
-        copy: impl FnOnce(&Prepared, Option<&Progress>, &mut wgpu::CommandEncoder),
+        copy: impl FnOnce(&Prepared, Option<&WorkDone>, &mut wgpu::CommandEncoder),
     ) -> Result<()> {
         self.gpu.alive()?;
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
@@ -311,7 +311,7 @@ impl Executor {
 
     /// After an error of what was submitted, of which the caller hears.
     fn told(&mut self) {
-        self.progress.iter_mut().for_each(Progress::mark_uncertain);
+        self.progress.iter_mut().for_each(WorkDone::mark_uncertain);
     }
 
     /// The outcome of error scopes now, if it is known; else it is kept for the next call that waits.

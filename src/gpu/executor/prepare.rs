@@ -9,7 +9,7 @@ use super::{BufferSlice, Executor, Prepared};
 use crate::error::{Error, Result};
 use crate::gpu::context::{ALIGNMENT, Gpu, Pipeline};
 use crate::gpu::kernels::{self, Command, Dispatch};
-use crate::gpu::progress::Progress;
+use crate::gpu::progress::WorkDone;
 use crate::gpu::slots::Slots;
 use crate::gpu::wait::scoped;
 use crate::plan::{DType, Lifetime, Plan, PlanId, Tensor, TensorId, View};
@@ -43,7 +43,7 @@ impl Executor {
         let commands = kernels::lower(&plan)?;
         let gpu = self.gpu.clone();
         if self.progress.is_none() {
-            self.progress = Some(Progress::new(&gpu).await?);
+            self.progress = Some(WorkDone::new(&gpu).await?);
         }
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {

@@ -4,7 +4,7 @@
 
 use super::BufferSlice;
 use crate::gpu::context::Gpu;
-use crate::gpu::progress::Progress;
+use crate::gpu::progress::WorkDone;
 
 /// A command with everything it needs at hand.
 pub(super) enum Encoded {
@@ -17,8 +17,8 @@ pub(super) enum Encoded {
 pub(super) fn submit(
     gpu: &Gpu,
     commands: &[Encoded],
-    mut progress: Option<&mut Progress>,
-    copy: impl FnOnce(Option<&Progress>, &mut wgpu::CommandEncoder),
+    mut progress: Option<&mut WorkDone>,
+    copy: impl FnOnce(Option<&WorkDone>, &mut wgpu::CommandEncoder),
 ) {
     let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     #[cfg(test)]
@@ -36,7 +36,7 @@ pub(super) fn submit(
 }
 
 /// Copies stand between passes, dispatches inside them, the count in the last.
-pub(super) fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded], mut progress: Option<&mut Progress>) {
+pub(super) fn record(encoder: &mut wgpu::CommandEncoder, commands: &[Encoded], mut progress: Option<&mut WorkDone>) {
     let mut rest = commands;
     while let Some(first) = rest.first() {
         match first {

@@ -72,7 +72,8 @@ fn training(checkpoint: &mut Checkpoint) -> &mut Training {
 /// Every number as its bits: `==` would take −0 for 0.
 fn bits(checkpoint: &Checkpoint) -> Vec<u32> {
     let training = checkpoint.training.iter();
-    let more = training.flat_map(|t| t.moments.iter().flatten().chain(t.state.iter().flat_map(|s| s.values())));
+    let more =
+        training.flat_map(|t| t.moments.iter().chain(&t.best).flatten().chain(t.state.iter().flat_map(|s| s.values())));
     checkpoint.model.values().iter().chain(more).map(|v| v.to_bits()).collect()
 }
 
@@ -124,6 +125,19 @@ fn a_training_without_a_window_yet_has_no_state() {
     let mut fresh = checkpoint();
     training(&mut fresh).state = None;
     assert_same(&Checkpoint::from_bytes(&fresh.to_bytes().unwrap()).unwrap(), &fresh);
+}
+
+#[test]
+fn the_best_parameters_are_kept_beside_the_last() {
+    let mut with = checkpoint();
+    let best = flat(with.model.layout(), 0.3);
+    training(&mut with).best = Some(best);
+    let bytes = with.to_bytes().unwrap();
+    assert_same(&Checkpoint::from_bytes(&bytes).unwrap(), &with);
+    assert!(apart(&bytes).0.contains("\"best.weight_hh_l0\""));
+    assert!(!apart(&checkpoint().to_bytes().unwrap()).0.contains("best"));
+    training(&mut with).best = Some(vec![0.0; 3]);
+    assert_says(&with.to_bytes().unwrap_err(), &["the best parameters have 3 elements, expected"]);
 }
 
 #[test]
