@@ -89,8 +89,8 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
         let order = shuffle::shuffled(kept, shuffle::rng(options.seed, number));
         batches::batches(&bent, &order, options.batch_size, &config)
     };
-    let save = |model: &Model| options.save(model, "handwriting", &());
-    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    let notes = Some(options::notes("handwriting", &())?);
+    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, notes)?;
     if let Some(code) = history.stopped {
         return Ok(fit::interrupted(code, options));
     }

@@ -174,8 +174,8 @@ fn train(patch: Patch, options: &Options, mut report: Report) -> Result<ExitCode
         batches::batches(&shifted, &(0..shifted.len()).collect::<Vec<_>>(), options.batch_size, &config)
     };
     let prepared = Prepared { cut, labels: known };
-    let save = |model: &Model| options.save(model, "image_patches", &prepared);
-    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    let notes = Some(options::notes("image_patches", &prepared)?);
+    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, notes)?;
     if let Some(code) = history.stopped {
         return Ok(fit::interrupted(code, options));
     }

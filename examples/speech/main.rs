@@ -110,8 +110,8 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
         let covered = kept.iter().map(|&at| example(at, cover(&heard[at], &mut rng))).collect();
         Ok(Buckets::new(covered, options.batch_size, &config, options.seed)?.epoch(number).collect())
     };
-    let save = |model: &Model| options.save(model, "speech", &scaler);
-    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, save)?;
+    let notes = Some(options::notes("speech", &scaler)?);
+    let (best, history) = fit::fit((&device, &model, Loss::CrossEntropy), epoch, &held, options, &mut report, notes)?;
     if let Some(code) = history.stopped {
         return Ok(fit::interrupted(code, options));
     }

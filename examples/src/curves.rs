@@ -4,8 +4,10 @@
 
 use plotters::prelude::*;
 
+use recurrent::fit::Epoch;
+
 use crate::{
-    fit::{Epoch, History},
+    fit::History,
     svg::{Area, Drawn, FONT, GRID, HELD, INK, TRAIN},
 };
 
@@ -14,7 +16,7 @@ pub fn curves(area: &Area, history: &History) -> Drawn {
     let points = |of: fn(&Epoch) -> f64| -> Vec<(f64, f64)> {
         history.epochs.iter().enumerate().map(|(at, epoch)| (at as f64 + 1.0, of(epoch))).collect()
     };
-    let (train, held) = (points(|epoch| epoch.train), points(|epoch| epoch.held));
+    let (train, held) = (points(|epoch| epoch.train_loss), points(|epoch| epoch.held_loss.unwrap_or(f64::NAN)));
     // A quarter of the height is the names'.
     let highest = train.iter().chain(&held).fold(0.0, |high: f64, point| high.max(point.1));
     let mut chart = ChartBuilder::on(area)
@@ -38,7 +40,13 @@ pub fn curves(area: &Area, history: &History) -> Drawn {
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(2)));
     }
-    chart.draw_series(held.get(history.best).map(|&point| Circle::new(point, 4, HELD.filled())))?;
+    chart.draw_series(
+        history
+            .best
+            .checked_sub(1)
+            .and_then(|at| held.get(at as usize))
+            .map(|&point| Circle::new(point, 4, HELD.filled())),
+    )?;
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)

@@ -3,6 +3,7 @@
 //! The contract: the same options mean the same everywhere; a checkpoint of another program is refused by name.
 
 use std::{
+    collections::BTreeMap,
     iter,
     path::{Path, PathBuf},
 };
@@ -101,15 +102,14 @@ impl Options {
         files::prepare(self.data.as_deref(), &checkpoints, &[&self.plot])
     }
 
-    /// Keeps a trained network with what its data was prepared by.
+    /// Keeps a trained network with its [`notes`].
     pub fn save(&self, model: &Model, program: &str, prepared: &impl Serialize) -> Result<()> {
         let mut checkpoint = Checkpoint::from(model.clone());
-        checkpoint.notes.insert("program".to_owned(), program.to_owned());
-        checkpoint.notes.insert("prepared".to_owned(), serde_json::to_string(prepared)?);
+        checkpoint.notes = notes(program, prepared)?;
         Ok(checkpoint.save(&self.checkpoint)?)
     }
 
-    /// Loads what [`Options::save`] kept; a checkpoint of another program is an error.
+    /// Loads a network with its [`notes`]; a checkpoint of another program is an error.
     pub fn load<P: DeserializeOwned>(&self, program: &str) -> Result<(Model, P)> {
         let checkpoint = Checkpoint::load(&self.checkpoint)
             .with_context(|| format!("train first: `{program}` without an option that reads it writes it"))?;
@@ -123,6 +123,12 @@ impl Options {
             .with_context(|| format!("checkpoint {} was not written by `{program}`", self.checkpoint.display()))?;
         Ok((checkpoint.model, prepared))
     }
+}
+
+/// Returns what is kept beside a network: the program that trained it, and what its data was prepared by.
+pub fn notes(program: &str, prepared: &impl Serialize) -> Result<BTreeMap<String, String>> {
+    let (program, prepared) = (program.to_owned(), serde_json::to_string(prepared)?);
+    Ok(BTreeMap::from([("program".to_owned(), program), ("prepared".to_owned(), prepared)]))
 }
 
 /// Parses the command line, with an example's defaults by option; ends the process on a mistake, as clap does.

@@ -69,6 +69,11 @@ impl Report {
         self.bar.set_message(message);
     }
 
+    /// Returns the bar, for what moves it by itself.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
     /// Takes the bar away.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();

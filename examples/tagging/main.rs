@@ -22,7 +22,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use recurrent::{Directions, Model, metrics::ConfusionMatrix};
+use recurrent::{Directions, metrics::ConfusionMatrix};
 use recurrent_examples::{
     classes, device, files,
     fit::{self, History},
@@ -157,8 +157,8 @@ fn train(
     let (mut taggers, mut histories) = (Vec::new(), Vec::new());
     for (at, plan) in networks.iter().enumerate() {
         // The first is the tagger, the others are what it is compared with.
-        let save = |model: &Model| if at == 0 { options.save(model, "tagging", &prepared) } else { Ok(()) };
-        let (model, history) = tagger::learn(&device, &lesson, plan, &mut report, save)?;
+        let notes = (at == 0).then(|| options::notes("tagging", &prepared)).transpose()?;
+        let (model, history) = tagger::learn(&device, &lesson, plan, &mut report, notes)?;
         if let Some(code) = history.stopped {
             return Ok(fit::interrupted(code, options));
         }

@@ -2,6 +2,8 @@
 //!
 //! The contract: what is said of a sentence is a tag for each of its words, in the order in which the sentences came.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use recurrent::{
     Batch, Device, Directions, Loss, Model, Predictor,
@@ -76,7 +78,7 @@ pub fn learn(
     lesson: &Lesson,
     Plan { name, lexicon, directions, options }: &Plan,
     report: &mut Report,
-    save: impl Fn(&Model) -> Result<()>,
+    notes: Option<BTreeMap<String, String>>,
 ) -> Result<(Model, History)> {
     let Lesson { kept, held, word_dropout } = *lesson;
     let config = lexicon.config(options, *directions);
@@ -93,7 +95,7 @@ pub fn learn(
         batches(examples.collect(), number)
     };
     let held = batches(held.pairs().map(|(words, classes)| lexicon.example(words, classes)).collect(), 0)?;
-    fit::fit((device, &model, Loss::CrossEntropy), epoch, &held, options, report, save)
+    fit::fit((device, &model, Loss::CrossEntropy), epoch, &held, options, report, notes)
 }
 
 /// The likeliest tag of every word, with its probability.

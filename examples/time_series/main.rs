@@ -158,10 +158,10 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
             let order = shuffle::shuffled(&origins(Split::Train), shuffle::rng(options.seed, number));
             Ok(batches(&order))
         };
-        let save = |model: &Model| options.save(model, "time_series", &prepared);
+        let notes = Some(options::notes("time_series", &prepared)?);
         report.line(&format!("network {} of {networks}", member + 1))?;
         let model = Model::new(config)?;
-        let (best, history) = fit::fit((&device, &model, loss.clone()), epoch, &held, &options, &mut report, save)?;
+        let (best, history) = fit::fit((&device, &model, loss.clone()), epoch, &held, &options, &mut report, notes)?;
         seconds += history.seconds;
         stopped = history.stopped;
         first = first.or(Some(history));
