@@ -92,7 +92,7 @@ impl<'a, E: From<Error>> Fit<'a, E> {
     /// let (device, model) = (Device::cpu(), Model::new(Config::gru(InputKind::Tokens(5), 8, 5))?);
     /// let fit: Fit<'_, Failure> = Fit::with_errors(&device, &model, Recipe::new(Loss::CrossEntropy));
     /// let fit = fit.on_epoch(|epoch, _| {
-    ///     std::fs::write("/tmp/epoch", epoch.number.to_string())?; // an io::Error
+    ///     std::fs::write("epoch.txt", epoch.number.to_string())?; // an io::Error
     ///     Ok(ControlFlow::Continue(()))
     /// });
     /// # drop(fit);
