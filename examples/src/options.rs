@@ -26,6 +26,9 @@ const PREDICTING: &[&str] = &[
     "comment",
     "no_header",
     "header",
+    "midi",
+    "length",
+    "temperature",
     "device",
     "json",
 ];

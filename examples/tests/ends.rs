@@ -55,7 +55,7 @@ mod signals {
 
     #[test]
     fn the_first_epoch_is_kept_as_far_as_it_came() {
-        for name in ["handwriting", "speech", "image_patches", "time_series", "tagging"] {
+        for name in ["handwriting", "speech", "image_patches", "time_series", "tagging", "music"] {
             for (signal, code) in SIGNALS {
                 let folder = tempfile::tempdir().unwrap();
                 let long = ["--device", "cpu", "--json", "--hidden", "8", "--batch-size", "1", "--epochs", "1000"];
@@ -146,6 +146,7 @@ fn a_reader_that_leaves_ends_every_example_quietly() {
         ("image_patches", &short),
         ("time_series", &short),
         ("tagging", &short),
+        ("music", &short),
         ("gradients", &["--device", "cpu", "--updates", "1", "--steps", "8"]),
         ("longterm", &["--device", "cpu", "--lags", "5", "--updates", "1"]),
         ("step_time", &["--device", "cpu", "--seconds", "0", "elman:2,3,4,5,6"]),

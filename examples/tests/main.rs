@@ -11,6 +11,7 @@ mod handwriting;
 mod image_patches;
 mod kneser_ney;
 mod longterm;
+mod music;
 mod speech;
 mod step_time;
 mod support;

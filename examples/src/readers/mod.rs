@@ -5,6 +5,7 @@
 
 pub mod hint;
 pub mod idx;
+pub mod midi;
 pub mod records;
 pub mod sound;
 pub mod strokes;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use recurrent::data::read_text;
 use recurrent::formats::Names;
 use recurrent::{Checkpoint, Model};
-use recurrent_examples::readers::{idx, sound, strokes, table::Dialect, tagged};
+use recurrent_examples::readers::{idx, midi, sound, strokes, table::Dialect, tagged};
 
 /// Inputs of each reader where no time is given: a few seconds.
 const INPUTS: u64 = 3000;
@@ -160,6 +160,19 @@ fn tables() {
         };
         // Each is tried, whichever took it.
         [&plain, &other, &bare].map(read).contains(&true)
+    });
+}
+
+#[test]
+fn music() {
+    fuzz_file("midi", &valid::music(), |path| match midi::read(path) {
+        Ok(piece) => {
+            assert!(
+                piece.steps.first().is_some_and(|step| *step != 0) && piece.steps.iter().all(|step| step >> 88 == 0)
+            );
+            true
+        }
+        Err(_) => false,
     });
 }
 

@@ -10,6 +10,18 @@ use recurrent::formats::Names;
 use recurrent::recipe::Optimizer;
 use recurrent::{Activation, Checkpoint, Config, Dense, InputKind, Loss, Model, Recipe, Recurrent, State};
 
+/// Two tracks with a name, a tempo, a message of another program's, percussion and a status that runs on.
+pub fn music() -> Vec<Vec<u8>> {
+    let first = b"\0\xff\x03\x01a\0\xff\x51\x03\x07\xa1\x20\0\x90\x3c\x40\0\x40\x40\x30\x3c\0\x30\x40\0\0\xff\x2f\0";
+    let second = b"\0\xf0\x02\x01\xf7\0\xc0\x05\x60\x99\x3c\x40\0\x91\x45\x40\x81\x10\x81\x45\x40\0\xff\x2f\0";
+    let track = |bytes: &[u8]| [b"MTrk", &(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
+    let header = |format: u8, tracks: u8| [b"MThd\0\0\0\x06\0", &[format, 0, tracks, 0, 96][..]].concat();
+    vec![
+        [header(0, 1), track(first)].concat(),
+        [header(1, 2), track(first), b"XXXX\0\0\0\x02ab".to_vec(), track(second)].concat(),
+    ]
+}
+
 /// I = 3, H = 2, O = 2.
 pub fn config() -> Config {
     Config::gru(InputKind::Dense(3), 2, 2)
