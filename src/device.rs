@@ -5,6 +5,7 @@
 
 use crate::cpu;
 use crate::error::{Error, Result};
+pub use crate::executor::DeviceSlice;
 use crate::executor::Executor;
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu, Select};

@@ -7,11 +7,13 @@ use std::ops::Range;
 
 use crate::clock::Timed;
 use crate::cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 #[cfg(feature = "gpu")]
 pub(crate) use crate::gpu::executor::Readback;
+#[cfg(feature = "gpu")]
+pub use crate::gpu::slice::DeviceSlice;
 use crate::plan::{Part, Plan, PlanId, TensorId};
 
 /// Either executor.
@@ -109,6 +111,36 @@ impl Executor {
         }
     }
 
+    /// Checks that numbers of the application's can be copied.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "there are none without a GPU"))]
+    pub fn check_slice(&mut self, from: &DeviceSlice) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Err(on_cpu()),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.check_slice(from),
+        }
+    }
+
+    /// Copies numbers of the application's to a tensor before the plan's next run.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "there are none without a GPU"))]
+    pub fn write_slice(&mut self, plan: PlanId, tensor: TensorId, from: &DeviceSlice) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Err(on_cpu()),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.write_slice(plan, tensor, from),
+        }
+    }
+
+    /// Copies part of a tensor to as many numbers of the application's.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "there are none without a GPU"))]
+    pub fn read_slice(&mut self, plan: PlanId, tensor: TensorId, range: Range<usize>, to: &DeviceSlice) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Err(on_cpu()),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.read_slice(plan, tensor, range, to),
+        }
+    }
+
     /// [`Executor::run`], each operation timed; it waits for the device.
     pub async fn run_timed(&mut self, plan: PlanId) -> Result<Timed> {
         match self {
@@ -203,6 +235,48 @@ impl Executor {
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.idle().await,
         }
+    }
+}
+
+fn on_cpu() -> Error {
+    Error::Data("numbers lie in a buffer on a GPU, but the network runs on the CPU".to_owned())
+}
+
+/// Numbers of the application's on a GPU, of which there are none without the feature `gpu`.
+///
+/// ```
+/// use recurrent::device::DeviceSlice;
+/// fn bytes(slice: &DeviceSlice) -> usize {
+///     slice.len() * 4
+/// }
+/// # let _ = bytes;
+/// ```
+#[cfg(not(feature = "gpu"))]
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceSlice(std::convert::Infallible);
+
+#[cfg(not(feature = "gpu"))]
+impl DeviceSlice {
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        match self.0 {}
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn part(&self, _range: Range<usize>) -> Self {
+        match self.0 {}
+    }
+
+    pub(crate) fn check_readable(&self, _argument: &str) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn check_writable(&self, _argument: &str, _expected: usize) -> Result<()> {
+        match self.0 {}
     }
 }
 

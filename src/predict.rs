@@ -3,7 +3,7 @@
 //! The contract: what a sequence yields does not depend on the others of its batch, nor on padding behind it.
 
 use crate::data::{Sequences, Start};
-use crate::device::Device;
+use crate::device::{Device, DeviceSlice};
 use crate::error::{Error, Result};
 use crate::model::{Config, Model, Rows, State};
 use crate::plan::Purpose;
@@ -127,6 +127,17 @@ impl Predictor {
         Ok(Prediction { outputs, state, heads })
     }
 
+    /// Runs the model and leaves the outputs of its own read-out, `[R, O]`, in numbers on the device; what is behind
+    /// the end of a sequence may be anything. It does not wait for the device.
+    ///
+    /// # Errors
+    /// Same as [`Predictor::run_async`]; [`Error::Shape`] for another number of numbers, [`Error::Data`] for a buffer
+    /// that cannot be written to or a network on the CPU.
+    pub async fn run_into_async(&mut self, sequences: &Sequences, outputs: &DeviceSlice) -> Result<()> {
+        self.check(sequences)?;
+        self.session.read_into(sequences.span(), &sequences.start, outputs).await
+    }
+
     /// Runs the layers up to one, numbered from 0, and returns its rows: of a recurrent layer the hidden states of all
     /// steps `[T, B, D·H]`, zeros behind the end of a sequence; of a pool, or a layer above one, `[B, ·]`. So a network
     /// is an encoder, and what a layer knows can be probed.
@@ -153,8 +164,9 @@ impl Predictor {
     }
 
     /// Checks sequences that are to be read.
-    fn check(&self, sequences: &Sequences) -> Result<()> {
+    fn check(&mut self, sequences: &Sequences) -> Result<()> {
         sequences.check(self.config())?;
+        self.session.check_lent(sequences.inputs.borrowed(), &sequences.columns)?;
         if sequences.start == Start::Carry {
             return Err(Error::Data(
                 "the sequences carry on from a window before, but a predictor keeps none: give it the state".to_owned(),
@@ -202,6 +214,14 @@ impl Predictor {
     /// Same as [`Predictor::run_async`].
     pub fn run(&mut self, sequences: &Sequences) -> Result<Prediction> {
         crate::wait::block_on(self.run_async(sequences))
+    }
+
+    /// [`Predictor::run_into_async`], which does not wait.
+    ///
+    /// # Errors
+    /// Same as [`Predictor::run_into_async`].
+    pub fn run_into(&mut self, sequences: &Sequences, outputs: &DeviceSlice) -> Result<()> {
+        crate::wait::block_on(self.run_into_async(sequences, outputs))
     }
 
     /// Blocks until [`Predictor::hidden_async`] is done.

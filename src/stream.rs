@@ -4,7 +4,7 @@
 //! at all and starts no thread; with many sequences, sharing the work among threads allocates.
 
 use crate::data::{InputColumn, Inputs, InputsRef, Span, SpanColumns, Start, check_columns};
-use crate::device::Device;
+use crate::device::{Device, DeviceSlice};
 use crate::error::{Error, Result};
 use crate::model::{Config, Directions, Layer, Model, Pool, State, check_size};
 use crate::plan::Purpose;
@@ -144,12 +144,41 @@ impl StreamingPredictor {
         self.run(steps, inputs.borrowed(), columns).await
     }
 
+    /// Reads `steps` steps at once and leaves the outputs in numbers on the device, `[T, B, O]`, or `[B, O]` where the
+    /// model is read out once; the inputs may lie there, too ([`Inputs::OnDevice`]). It does not wait for the device.
+    ///
+    /// # Errors
+    /// Same as [`StreamingPredictor::sequence_async`]; [`Error::Shape`] for another number of numbers, [`Error::Data`]
+    /// for a buffer that cannot be written to or a network on the CPU, [`Error::Config`] for a model that is read out
+    /// from the mean, which the host takes.
+    pub async fn sequence_into_async(&mut self, steps: usize, inputs: &Inputs, outputs: &DeviceSlice) -> Result<()> {
+        if self.mean.is_some() {
+            return Err(Error::Config(
+                "the outputs are those of a mean, which the host takes; expected a model without a pool, or with one \
+                 of the last step"
+                    .to_owned(),
+            ));
+        }
+        let inputs = inputs.borrowed();
+        check(&self.config, steps, self.batch_size, (inputs, &[]))?;
+        self.session.check_lent(inputs, &[])?;
+        let span = span(steps, self.batch_size, (inputs, &[]));
+        self.session.read_into(span, &Start::Carry, outputs).await
+    }
+
+    /// Leaves the state after the last step in numbers on the device, laid out as [`State::values`]. It does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of numbers, [`Error::Data`] for a buffer that cannot be written to or a
+    /// network on the CPU, [`Error::DeviceLost`].
+    pub fn state_into(&mut self, state: &DeviceSlice) -> Result<()> {
+        self.session.state_into(state)
+    }
+
     async fn run(&mut self, steps: usize, inputs: InputsRef<'_>, columns: &[InputColumn]) -> Result<&[f32]> {
-        check_size("steps (T)", steps)?;
-        inputs.check(&self.config, steps, self.batch_size)?;
-        check_columns(columns, &self.config, steps, self.batch_size)?;
-        let columns = SpanColumns { columns, first: 0, all: steps };
-        let span = Span { steps, batch_size: self.batch_size, inputs, columns, lengths: None, resets: &[], before: 0 };
+        check(&self.config, steps, self.batch_size, (inputs, columns))?;
+        self.session.check_lent(inputs, columns)?;
+        let span = span(steps, self.batch_size, (inputs, columns));
         self.session.read(Purpose::Infer, span, &Start::Carry, &mut self.outputs).await?;
         if let Some(mean) = &mut self.mean {
             mean.take_in(&mut self.outputs.own, steps, self.batch_size);
@@ -256,6 +285,24 @@ impl StreamingPredictor {
     }
 }
 
+/// Checks that a network can read so many steps.
+fn check(
+    config: &Config,
+    steps: usize,
+    batch_size: usize,
+    (inputs, columns): (InputsRef<'_>, &[InputColumn]),
+) -> Result<()> {
+    check_size("steps (T)", steps)?;
+    inputs.check(config, steps, batch_size)?;
+    check_columns(columns, config, steps, batch_size)
+}
+
+/// All of them.
+fn span<'a>(steps: usize, batch_size: usize, (inputs, columns): (InputsRef<'a>, &'a [InputColumn])) -> Span<'a> {
+    let columns = SpanColumns { columns, first: 0, all: steps };
+    Span { steps, batch_size, inputs, columns, lengths: None, resets: &[], before: 0 }
+}
+
 /// Checks that a network knows its outputs step by step.
 fn check_streamable(config: &Config) -> Result<()> {
     for (at, layer) in config.layers.iter().enumerate() {
@@ -325,6 +372,14 @@ impl StreamingPredictor {
     /// Same as [`StreamingPredictor::sequence_async`].
     pub fn sequence(&mut self, steps: usize, inputs: &Inputs) -> Result<&[f32]> {
         crate::wait::block_on(self.sequence_async(steps, inputs))
+    }
+
+    /// [`StreamingPredictor::sequence_into_async`], which does not wait.
+    ///
+    /// # Errors
+    /// Same as [`StreamingPredictor::sequence_into_async`].
+    pub fn sequence_into(&mut self, steps: usize, inputs: &Inputs, outputs: &DeviceSlice) -> Result<()> {
+        crate::wait::block_on(self.sequence_into_async(steps, inputs, outputs))
     }
 
     /// Blocks until [`StreamingPredictor::sequence_with_columns_async`] is done.

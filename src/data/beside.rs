@@ -3,6 +3,7 @@
 //! The contract: what is behind the end of a sequence is zero.
 
 use super::Inputs;
+use crate::error::Error;
 use crate::model::InputKind;
 
 /// Inputs side by side, padded to `steps`.
@@ -24,4 +25,11 @@ pub(super) fn side_by_side<V: Copy + Default>(sequences: &[&[V]], steps: usize, 
         }
     }
     laid
+}
+
+/// What is laid out here is laid out by the host.
+pub(super) fn on_device(argument: &str) -> Error {
+    Error::Data(format!(
+        "{argument} lies on the device, where nothing is padded or moved; expected it in the host's memory"
+    ))
 }

@@ -44,7 +44,7 @@ impl Sequences {
     /// The largest number that is read, where it is large.
     pub(super) fn largest(&self, config: &Config) -> Option<Largest> {
         let of = |argument: &dyn fmt::Display, inputs: &Inputs, input: InputKind| match inputs {
-            Inputs::Tokens(_) => None,
+            Inputs::Tokens(_) | Inputs::OnDevice(_) => None,
             Inputs::Dense(x) => Largest::of(argument, x, &[self.steps, self.batch_size, input.size()]),
         };
         let columns = config.columns.iter().filter_map(|column| {
@@ -94,7 +94,8 @@ pub(super) fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Column> {
 pub(super) fn check_column(column: &Column, inputs: &Inputs, steps: usize, batch_size: usize) -> Result<()> {
     let argument = Argument(&column.name);
     match (inputs.borrowed(), column.input) {
-        (InputsRef::Tokens(_), InputKind::Dense(_)) | (InputsRef::Dense(_), InputKind::Tokens(_)) => {
+        (InputsRef::Tokens(_), InputKind::Dense(_))
+        | (InputsRef::Dense(_) | InputsRef::OnDevice(..), InputKind::Tokens(_)) => {
             let reads = if matches!(column.input, InputKind::Tokens(_)) { "tokens" } else { "numbers" };
             let has = if reads == "tokens" { "numbers" } else { "tokens" };
             Err(wrong_kind(&format!("column `{}` reads {reads}", column.name), &format!("its inputs are {has}")))

@@ -3,6 +3,7 @@
 //! The contract: what was valid is moved to the first steps, in its order, and what was padding behind it; nothing else
 //! changes.
 
+use super::beside::on_device;
 use super::{Batch, HeadTargets, InputColumn, Inputs, Sequences, Targets};
 use crate::error::{Error, Result};
 use crate::model::{Config, ReadOut, Rows};
@@ -101,6 +102,7 @@ fn moved_labels(head: HeadTargets, read_out: ReadOut<'_>, by: (usize, &[usize]))
     let targets = match targets {
         Targets::Classes(ids) => Targets::Classes(moved(&ids, &argument, by)?),
         Targets::Values(values) => Targets::Values(moved(&values, &argument, by)?),
+        Targets::OnDevice(_) => return Err(on_device(&argument)),
         Targets::None => Targets::None,
     };
     let loss_mask = loss_mask.map(|mask| moved(&mask, &read_out.argument("mask").to_string(), by)).transpose()?;
@@ -113,6 +115,7 @@ fn moved_inputs(inputs: &Inputs, argument: &str, by: (usize, &[usize])) -> Resul
     Ok(match inputs {
         Inputs::Tokens(ids) => Inputs::Tokens(moved(ids, argument, by)?),
         Inputs::Dense(x) => Inputs::Dense(moved(x, argument, by)?),
+        Inputs::OnDevice(_) => return Err(on_device(argument)),
     })
 }
 

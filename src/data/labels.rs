@@ -279,6 +279,10 @@ impl Batch {
                     }
                 }
             }
+            (Targets::OnDevice(values), TargetKind::Values) if *loss != Loss::External => {
+                check_labels(argument, shape, read_out, Some(numbers), values.len())?;
+                values.check_readable(&argument.to_string())?;
+            }
             (given, _) => {
                 let loss_name = read_out.argument("loss");
                 let needs = match loss.targets() {

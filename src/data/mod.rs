@@ -35,6 +35,7 @@ use std::fmt::Display;
 
 use num_traits::Float;
 
+use crate::device::DeviceSlice;
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, InputKind, State};
 
@@ -53,6 +54,8 @@ pub enum Inputs {
     Tokens(Vec<u32>),
     /// `[T, B, I]`: real numbers.
     Dense(Vec<f32>),
+    /// `[T, B, I]`: real numbers that lie on the GPU. Nobody looks at them: all have to be finite, padding too.
+    OnDevice(DeviceSlice),
 }
 
 /// What the read-out is compared with; R is T·B where every step is read out, else B: one label a sequence. What does
@@ -72,6 +75,8 @@ pub enum Targets {
     Classes(Vec<u32>),
     /// `[R, N]`: real numbers. N is O, unless several outputs describe one number ([`Loss`](crate::Loss)).
     Values(Vec<f32>),
+    /// `[R, N]`: real numbers that lie on the GPU already, at which nobody looks.
+    OnDevice(DeviceSlice),
     /// Nothing: the caller has a loss of his own, [`Loss::External`](crate::Loss::External).
     None,
 }
@@ -82,6 +87,7 @@ impl Targets {
         match self {
             Targets::Classes(_) => "classes",
             Targets::Values(_) => "real numbers",
+            Targets::OnDevice(_) => "real numbers on the device",
             Targets::None => "none",
         }
     }
@@ -196,6 +202,8 @@ impl Sequences {
 pub(crate) enum InputsRef<'a> {
     Tokens(&'a [u32]),
     Dense(&'a [f32]),
+    /// Some of these numbers.
+    OnDevice(&'a DeviceSlice, usize, usize),
 }
 
 impl Inputs {
@@ -203,6 +211,7 @@ impl Inputs {
         match self {
             Inputs::Tokens(ids) => InputsRef::Tokens(ids),
             Inputs::Dense(x) => InputsRef::Dense(x),
+            Inputs::OnDevice(x) => InputsRef::OnDevice(x, 0, x.len()),
         }
     }
 }
@@ -214,6 +223,10 @@ impl<'a> InputsRef<'a> {
         match self {
             InputsRef::Tokens(ids) => InputsRef::Tokens(&ids[range(ids.len())]),
             InputsRef::Dense(x) => InputsRef::Dense(&x[range(x.len())]),
+            InputsRef::OnDevice(x, start, len) => {
+                let range = range(len);
+                InputsRef::OnDevice(x, start + range.start, range.len())
+            }
         }
     }
 
@@ -223,7 +236,7 @@ impl<'a> InputsRef<'a> {
             (InputsRef::Tokens(_), InputKind::Dense(_)) => {
                 Err(wrong_kind("model reads dense inputs", "the inputs are tokens"))
             }
-            (InputsRef::Dense(_), InputKind::Tokens(_)) => {
+            (InputsRef::Dense(_) | InputsRef::OnDevice(..), InputKind::Tokens(_)) => {
                 Err(wrong_kind("model reads tokens", "the inputs are dense"))
             }
             (inputs, input) => inputs.check_as("inputs", input, steps, batch_size),
@@ -240,6 +253,10 @@ impl<'a> InputsRef<'a> {
             InputsRef::Dense(values) => {
                 check_len(argument, &[steps, batch_size, input.size()], values.len())?;
                 check_finite(argument, values)
+            }
+            InputsRef::OnDevice(slice, _, len) => {
+                check_len(argument, &[steps, batch_size, input.size()], len)?;
+                slice.check_readable(&argument.to_string())
             }
         }
     }

@@ -3,7 +3,7 @@
 //! The contract: what is padded here passes [`Batch::check`] with the loss that its targets are for; padding is id 0 or
 //! 0.0, of inputs and targets alike, and the lengths say where it begins.
 
-use super::beside::{inputs_side_by_side, side_by_side};
+use super::beside::{inputs_side_by_side, on_device, side_by_side};
 use super::columns::{self, InputColumn};
 use super::labels::{HeadTargets, Labels, check_labels, check_names, check_weighing};
 use super::{Batch, Inputs, Sequences, Start, Targets, check_finite, check_ids, id_out_of_range, wrong_kind};
@@ -212,7 +212,7 @@ fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>, confi
                 values.push(&reals[..]);
                 numbers = reals.len() / rows;
             }
-            Targets::None => {}
+            Targets::OnDevice(_) | Targets::None => {}
         }
     }
     let targets = match (classes.is_empty(), values.is_empty()) {
@@ -253,6 +253,7 @@ pub(super) fn length(inputs: &Inputs, config: &Config) -> usize {
     match inputs {
         Inputs::Tokens(ids) => ids.len(),
         Inputs::Dense(x) => x.len() / config.input.size(),
+        Inputs::OnDevice(x) => x.len() / config.input.size(),
     }
 }
 
@@ -343,6 +344,7 @@ fn check_inputs(argument: &str, inputs: &Inputs, config: &Config) -> Result<usiz
         (Inputs::Dense(_), _) => {
             return Err(wrong_kind("network reads tokens", &format!("{argument} has dense inputs")));
         }
+        (Inputs::OnDevice(_), _) => return Err(on_device(argument)),
     };
     if given == 0 {
         return Err(Error::Data(format!("{argument} is empty, expected at least 1 step")));

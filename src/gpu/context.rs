@@ -186,11 +186,14 @@ impl Gpu {
         }
     }
 
-    pub(super) fn device(&self) -> &wgpu::Device {
+    /// The device, to make buffers on that networks read and write:
+    /// [`DeviceSlice`](crate::device::DeviceSlice).
+    pub fn device(&self) -> &wgpu::Device {
         &self.inner.device
     }
 
-    pub(super) fn queue(&self) -> &wgpu::Queue {
+    /// The queue that all work of the networks on this device is submitted to.
+    pub fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
     }
 

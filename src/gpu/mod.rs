@@ -7,6 +7,7 @@ mod context;
 pub(crate) mod executor;
 pub(crate) mod kernels;
 mod progress;
+pub(crate) mod slice;
 mod slots;
 mod wait;
 

@@ -14,8 +14,8 @@ pub use cache::PlanCacheStats;
 pub(crate) use cache::{CachedPlan, Kind};
 pub(crate) use read::Outputs;
 
-use crate::data::{InputsRef, Span, Start, of_network};
-use crate::device::Device;
+use crate::data::{InputColumn, InputsRef, Span, Start, of_network};
+use crate::device::{Device, DeviceSlice};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::model::{Config, Layout, Model, State};
@@ -153,6 +153,17 @@ impl Session {
         self.plans.get(&mut self.executor, key, make).await
     }
 
+    /// Checks that what of sequences that were checked lies on the device can be read there.
+    pub fn check_lent(&mut self, inputs: InputsRef<'_>, columns: &[InputColumn]) -> Result<()> {
+        let columns = columns.iter().map(|column| column.inputs.borrowed());
+        for inputs in std::iter::once(inputs).chain(columns) {
+            if let InputsRef::OnDevice(slice, ..) = inputs {
+                self.executor.check_slice(slice)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes all that a network is to read in the next run of a plan: the state it starts from, inputs and lengths.
     pub fn feed(&mut self, plan: &CachedPlan, span: &Span<'_>, start: &Start, carried: &Carried) -> Result<()> {
         check_start(start, plan.batch, carried.batch_size())?;
@@ -201,6 +212,20 @@ impl Session {
         }
     }
 
+    /// Leaves the state of the last run in numbers of the application's, as [`State::values`] are in.
+    pub fn state_into(&mut self, to: &DeviceSlice) -> Result<()> {
+        match self.carried.clone() {
+            Carried::Device(plan) => {
+                let len = self.executor.plan(plan.id).get(plan.tensors.state).len();
+                to.check_writable("state", len)?;
+                self.executor.read_slice(plan.id, plan.tensors.state, 0..len, to)
+            }
+            Carried::Nowhere | Carried::Host(_) => Err(Error::Data(
+                "there is no state on the device yet, expected a run before it is asked for".to_owned(),
+            )),
+        }
+    }
+
     /// Goes on from another state of as many sequences as the last run left.
     pub fn set_state(&mut self, state: &State) -> Result<()> {
         match &self.carried {
@@ -222,6 +247,7 @@ fn write_inputs(
 ) -> Result<()> {
     match inputs {
         InputsRef::Tokens(tokens) => executor.write_ids(id, to, tokens),
+        InputsRef::OnDevice(x, start, len) => executor.write_slice(id, to, &x.part(start..start + len)),
         InputsRef::Dense(x) if span.lengths.is_none() => executor.write_f32(id, to, x),
         // Padding is multiplied with W before it is left out, and finite numbers may be too large for that.
         InputsRef::Dense(x) => {

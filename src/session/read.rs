@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Carried, Session};
 use crate::data::{Span, Start};
+use crate::device::DeviceSlice;
 use crate::error::Result;
 use crate::executor::Readback;
 use crate::model::{BatchShape, Layer, Pool, Rows};
@@ -26,6 +27,12 @@ pub(crate) struct Outputs {
     pub heads: Vec<Vec<f32>>,
     /// Chunk by chunk what all of them made of it, where there are heads.
     chunks: Vec<f32>,
+}
+
+/// Where what is read out goes.
+enum To<'a> {
+    Host(&'a mut Outputs),
+    Device(&'a DeviceSlice),
 }
 
 impl Session {
@@ -49,6 +56,19 @@ impl Session {
         start: &Start,
         out: &mut Outputs,
     ) -> Result<()> {
+        self.read_to(purpose, sequences, start, To::Host(out)).await
+    }
+
+    /// The same, of which the network's own read-out is left in numbers of the application's; it does not wait.
+    pub async fn read_into(&mut self, sequences: Span<'_>, start: &Start, out: &DeviceSlice) -> Result<()> {
+        let Span { steps, batch_size, .. } = sequences;
+        let read_out = self.config.read_out();
+        let expected = read_out.rows.count(BatchShape { steps, batch_size }) * read_out.outputs;
+        out.check_writable(&read_out.argument("outputs").to_string(), expected)?;
+        self.read_to(Purpose::Infer, sequences, start, To::Device(out)).await
+    }
+
+    async fn read_to(&mut self, purpose: Purpose<'_>, sequences: Span<'_>, start: &Start, out: To<'_>) -> Result<()> {
         let Span { steps, batch_size, resets, .. } = sequences;
         let form = |steps| WindowForm { resets: !resets.is_empty(), ..WindowForm::new(steps, batch_size) };
         let chunk = self.chunk(&purpose, batch_size, sequences.lengths.is_some()).unwrap_or(steps);
@@ -65,6 +85,11 @@ impl Session {
             }
         };
         let mut readback = Readback::new(expected);
+        let mut none = Outputs::default();
+        let (out, slice) = match out {
+            To::Host(out) => (out, None),
+            To::Device(slice) => (&mut none, Some(slice)),
+        };
         let to = if has_heads { &mut out.chunks } else { &mut out.own };
         if *start != Start::Carry {
             // Nobody will want it again.
@@ -84,7 +109,14 @@ impl Session {
             let fed = self.feed(plan, &part, if first == 0 { start } else { &Start::Carry }, &carried);
             self.carried = carried;
             fed?;
-            if every_step || first + chunk >= steps {
+            if let Some(slice) = slice {
+                self.executor.run(plan.id)?;
+                let read_out = self.config.read_out();
+                let row = batch_size * read_out.outputs;
+                let (from, count) =
+                    if read_out.rows == Rows::Steps { (first * row, part.steps * row) } else { (0, row) };
+                self.executor.read_slice(plan.id, plan.tensors.outputs, 0..count, &slice.part(from..from + count))?;
+            } else if every_step || first + chunk >= steps {
                 self.executor.run_and_read((plan.id, plan.tensors.outputs), &mut readback, to).await?;
             } else {
                 self.executor.run(plan.id)?;
@@ -95,7 +127,7 @@ impl Session {
             }
         }
         self.executor.finish(&mut readback, to).await?;
-        if has_heads {
+        if has_heads && slice.is_none() {
             let begin = if every_step { 0 } else { (steps - 1) / chunk * chunk };
             self.take_apart(sequences, (begin, chunk), out);
         }

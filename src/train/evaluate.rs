@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::Trainer;
-use super::feed::{divisors, form_of, nothing_counts, upload};
+use super::feed::{check, divisors, form_of, nothing_counts, upload};
 use super::metrics::{HeadMetrics, table_row, tables};
 use crate::data::Batch;
 use crate::error::{Error, Largest, Result};
@@ -82,7 +82,7 @@ impl Trainer {
         let (mut largest, mut labels) = (None, 0);
         for batch in batches {
             let batch = batch.borrow();
-            batch.check(self.session.config(), &self.recipe)?;
+            check(&mut self.session, batch, &self.recipe)?;
             let form = form_of(batch, self.session.config());
             let prepared = self.session.prepared(&Purpose::Evaluate(&self.recipe), form).await?;
             let is_other = waiting.plan.as_ref().is_some_and(|plan| plan.id != prepared.id);

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use super::Trainer;
-use super::feed::{dividing, form_of};
+use super::feed::{check, dividing, form_of};
 use crate::data::Batch;
+use crate::device::DeviceSlice;
 use crate::error::{Error, Result};
 use crate::model::Rows;
 use crate::plan::{METRICS_SLOTS, Part, Purpose, StepParams, View};
@@ -58,6 +59,8 @@ pub struct OutputGradients {
     /// ∂loss/∂outputs, `[R, O]`; empty where the loss of the network's own read-out is not the caller's. What lies
     /// behind the end of a sequence is not looked at.
     pub outputs: Vec<f32>,
+    /// The same gradient on the device, in the place of `outputs`.
+    pub on_device: Option<DeviceSlice>,
     /// Name, loss and gradient of each head whose loss is the caller's. The recipe's weight of the head is put on both.
     pub heads: Vec<(String, f64, Vec<f32>)>,
 }
@@ -65,7 +68,29 @@ pub struct OutputGradients {
 impl OutputGradients {
     /// The loss of the network's own read-out, and its gradient.
     pub fn new(loss: f64, outputs: Vec<f32>) -> Self {
-        OutputGradients { loss, outputs, heads: Vec::new() }
+        OutputGradients { loss, outputs, on_device: None, heads: Vec::new() }
+    }
+
+    /// The loss of the network's own read-out, and its gradient on the device: nobody looks at it, and what lies behind
+    /// the end of a sequence is finite.
+    ///
+    /// ```
+    /// use recurrent::{Batch, OutputGradients, Trainer, device::DeviceSlice, wgpu};
+    /// /// One step by a loss that the application's own shader computes.
+    /// fn step(
+    ///     trainer: &mut Trainer,
+    ///     batch: &Batch,
+    ///     [outputs, gradient]: [&wgpu::Buffer; 2],
+    ///     shade: impl FnOnce(),
+    /// ) -> recurrent::Result<()> {
+    ///     trainer.forward_into(batch, &DeviceSlice::new(outputs))?;
+    ///     shade(); // submits what makes of one buffer the other
+    ///     trainer.backward(OutputGradients::on_device(0.0, DeviceSlice::new(gradient)))
+    /// }
+    /// # let _ = step::<fn()>;
+    /// ```
+    pub fn on_device(loss: f64, outputs: DeviceSlice) -> Self {
+        OutputGradients { loss, on_device: Some(outputs), ..Self::default() }
     }
 
     /// The same, and those of a head.
@@ -126,13 +151,37 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] where no loss of the recipe is the caller's, else as [`Trainer::step_async`].
     pub async fn forward_async(&mut self, batch: &Batch) -> Result<Outputs> {
+        let forward = self.go_forward(batch).await?;
+        let outputs = self.outputs(batch, &forward).await?;
+        self.in_parts.forward = Some(forward);
+        Ok(outputs)
+    }
+
+    /// [`Trainer::forward_async`], which leaves the outputs of the network's own read-out in numbers on the device,
+    /// `[R, O]`; what is behind the end of a sequence may be anything. It does not wait.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::forward_async`]; [`Error::Shape`] for another number of numbers, [`Error::Data`] for a buffer
+    /// that cannot be written to or a network on the CPU.
+    pub async fn forward_into_async(&mut self, batch: &Batch, outputs: &DeviceSlice) -> Result<()> {
+        let read_out = self.session.config().read_out();
+        let len = read_out.rows.count(batch.sequences.shape()) * read_out.outputs;
+        outputs.check_writable(&read_out.argument("outputs").to_string(), len)?;
+        let forward = self.go_forward(batch).await?;
+        let (id, tensor) = (forward.plan.id, forward.plan.tensors.outputs);
+        self.session.executor.read_slice(id, tensor, 0..len, outputs)?;
+        self.in_parts.forward = Some(forward);
+        Ok(())
+    }
+
+    async fn go_forward(&mut self, batch: &Batch) -> Result<Forward> {
         if !self.recipe.is_external() {
             return Err(Error::Config(
                 "no loss of the recipe is the caller's; expected Loss::External, or Trainer::step".to_owned(),
             ));
         }
         self.in_parts.forward = None;
-        batch.check(self.session.config(), &self.recipe)?;
+        check(&mut self.session, batch, &self.recipe)?;
         check_start(&batch.sequences.start, batch.sequences.batch_size, self.session.carried.batch_size())?;
         let form = form_of(batch, self.session.config());
         let prepared = self.session.prepared(&Purpose::Train(&self.recipe), form).await?;
@@ -147,10 +196,7 @@ impl Trainer {
         self.load(self.in_parts.done, batch, &prepared, step_params)?;
         self.session.executor.run_part(prepared.id, Part::Forward)?;
         self.session.carried = Carried::Device(Arc::clone(&prepared));
-        let forward = Forward { plan: prepared, lengths: batch.sequences.lengths.clone() };
-        let outputs = self.outputs(batch, &forward).await?;
-        self.in_parts.forward = Some(forward);
-        Ok(outputs)
+        Ok(Forward { plan: prepared, lengths: batch.sequences.lengths.clone() })
     }
 
     /// Ends a step with the gradient of the outputs that [`Trainer::forward_async`] returned: from there to every
@@ -208,6 +254,9 @@ impl Trainer {
             ));
         };
         self.check_gradients(gradients, &forward)?;
+        if let Some(slice) = &gradients.on_device {
+            self.session.executor.check_slice(slice)?;
+        }
         let prepared = forward.plan;
         let step_params = self.step_params(self.in_parts.done, is_last);
         let (config, executor) = self.session.config_and_executor();
@@ -218,7 +267,10 @@ impl Trainer {
                 let (Some((loss, values)), Some(settings)) = (gradients.of(read_out.name), to.settings) else {
                     continue;
                 };
-                executor.write_f32(prepared.id, to.targets, values)?;
+                match gradients.on_device.as_ref().filter(|_| read_out.name.is_none()) {
+                    Some(slice) => executor.write_slice(prepared.id, to.targets, slice)?,
+                    None => executor.write_f32(prepared.id, to.targets, values)?,
+                }
                 executor.write(prepared.id, settings, std::iter::once(loss))?;
             }
             let step_params = StepParams { divisor: dividing(*divisor).1, ..step_params };
@@ -250,7 +302,7 @@ impl Trainer {
             let argument = read_out.argument("gradient");
             match (gradients.of(read_out.name), is_external) {
                 (None, false) => {}
-                (Some((_, [])), false) if read_out.name.is_none() => {}
+                (Some((_, [])), false) if read_out.name.is_none() && gradients.on_device.is_none() => {}
                 (Some(_), false) => {
                     return Err(Error::Data(format!(
                         "there is the {argument}, but the recipe has a loss of it; expected none, or Loss::External"
@@ -260,6 +312,21 @@ impl Trainer {
                 (Some((loss, values)), true) => {
                     let plan = self.session.executor.plan(prepared.id);
                     let shape = &plan.get(to.targets).shape;
+                    if !(loss as f32).is_finite() {
+                        let of = read_out.argument("loss");
+                        return Err(Error::Data(format!("{of} is {loss}, expected a finite number")));
+                    }
+                    if let Some(slice) = gradients.on_device.as_ref().filter(|_| read_out.name.is_none()) {
+                        let argument = argument.to_string();
+                        if !values.is_empty() {
+                            return Err(Error::Data(format!("the {argument} is there twice, expected it once")));
+                        }
+                        if slice.len() != shape.iter().product::<usize>() {
+                            return Err(Error::shape(&argument, shape, &[slice.len()]));
+                        }
+                        slice.check_readable(&argument)?;
+                        continue;
+                    }
                     if values.len() != shape.iter().product::<usize>() {
                         return Err(Error::shape(&argument.to_string(), shape, &[values.len()]));
                     }
@@ -267,10 +334,6 @@ impl Trainer {
                     let wrong = values.iter().enumerate().find(|(at, value)| !value.is_finite() && valid(*at));
                     if let Some((at, value)) = wrong {
                         return Err(Error::Data(format!("{argument}[{at}] is {value}, expected a finite number")));
-                    }
-                    if !(loss as f32).is_finite() {
-                        let of = read_out.argument("loss");
-                        return Err(Error::Data(format!("{of} is {loss}, expected a finite number")));
                     }
                 }
             }

@@ -22,6 +22,19 @@ pub(super) fn form_of(batch: &Batch, config: &Config) -> WindowForm {
     WindowForm { elementwise: batch.is_elementwise(config), resets, ..WindowForm::new(steps, size) }
 }
 
+/// Checks a batch of a training or an evaluation, before anything is written.
+pub(super) fn check(session: &mut Session, batch: &Batch, recipe: &Recipe) -> Result<()> {
+    batch.check(session.config(), recipe)?;
+    session.check_lent(batch.sequences.inputs.borrowed(), &batch.sequences.columns)?;
+    let targets = std::iter::once(&batch.targets).chain(batch.heads.iter().map(|head| &head.targets));
+    for targets in targets {
+        if let Targets::OnDevice(slice) = targets {
+            session.executor.check_slice(slice)?;
+        }
+    }
+    Ok(())
+}
+
 /// What the sum of the losses of a window is divided by, for each read-out.
 pub(super) fn divisors(batch: &Batch, config: &Config, recipe: &Recipe) -> impl Iterator<Item = f64> {
     config
@@ -79,6 +92,7 @@ pub(super) fn upload(
         match batch.labels(read_out).map(|labels| labels.targets) {
             Some(Targets::Classes(classes)) => executor.write_ids(id, to.targets, classes)?,
             Some(Targets::Values(values)) => executor.write_f32(id, to.targets, values)?,
+            Some(Targets::OnDevice(values)) => executor.write_slice(id, to.targets, values)?,
             // A loss of the caller's, whose gradient comes later.
             Some(Targets::None) => {}
             None => unreachable!("a batch that was checked"),

@@ -4,6 +4,7 @@
 //! reading them waits for the device and changes nothing.
 
 use super::Trainer;
+use crate::device::DeviceSlice;
 use crate::error::{Error, Result};
 use crate::model::{Layout, State};
 use crate::plan::UpdatedTable;
@@ -79,6 +80,29 @@ impl Trainer {
         let Some(last) = self.last.clone() else { return Err(no_step()) };
         let values = self.flat_gradients(&last).await?;
         Ok(Gradients { layout: self.layout.clone(), values })
+    }
+
+    /// Leaves the gradient of the last step's loss in numbers on the device, that of [`Trainer::gradients_async`]:
+    /// [`Layout::buffer_len`] numbers, each parameter in its [range](crate::model::Parameter::range), and what is
+    /// between them 0. It does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Data`] before the first step, for a buffer that cannot be written to and for a network on the CPU,
+    /// [`Error::Config`] where tables are updated by the rows that occur, [`Error::Shape`] for another number of
+    /// numbers, [`Error::DeviceLost`].
+    pub fn gradients_into(&mut self, gradients: &DeviceSlice) -> Result<()> {
+        let Some(last) = self.last.clone() else { return Err(no_step()) };
+        if self.recipe.is_lazy() {
+            return Err(Error::Config(
+                "the gradients of tables are those of the rows that occur (EmbeddingUpdate::Lazy), which only \
+                 Trainer::gradients puts together; expected EmbeddingUpdate::Exact"
+                    .to_owned(),
+            ));
+        }
+        let Some(training) = last.tensors.training else { unreachable!("a window that trained") };
+        let len = self.layout.buffer_len();
+        gradients.check_writable("gradients", len)?;
+        self.session.executor.read_slice(last.id, training.gradients, 0..len, gradients)
     }
 
     /// Returns the gradient of the loss of the last window, of a step of several by its own part of it, in what it

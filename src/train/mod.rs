@@ -242,7 +242,7 @@ impl Trainer {
         self.windows.clear();
         for (at, batch) in batches.iter().enumerate() {
             let (start, size) = (&batch.sequences.start, batch.sequences.batch_size);
-            let checked = batch.check(self.session.config(), &self.recipe);
+            let checked = feed::check(&mut self.session, batch, &self.recipe);
             checked
                 .and_then(|()| check_start(start, size, held))
                 .map_err(|error| if batches.len() == 1 { error } else { error.inside(&format!("batches[{at}]")) })?;

@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use super::{Gradients, HeadMetrics, InputGradients, Metrics, OutputGradients, Outputs, Profile, Trace, Trainer};
 use crate::checkpoint::Checkpoint;
 use crate::data::Batch;
-use crate::device::Device;
+use crate::device::{Device, DeviceSlice};
 use crate::error::Result;
 use crate::model::{BatchShape, Model, State};
 use crate::recipe::Recipe;
@@ -52,6 +52,14 @@ impl Trainer {
     /// Same as [`Trainer::forward_async`].
     pub fn forward(&mut self, batch: &Batch) -> Result<Outputs> {
         block_on(self.forward_async(batch))
+    }
+
+    /// [`Trainer::forward_into_async`], which does not wait.
+    ///
+    /// # Errors
+    /// Same as [`Trainer::forward_into_async`].
+    pub fn forward_into(&mut self, batch: &Batch, outputs: &DeviceSlice) -> Result<()> {
+        block_on(self.forward_into_async(batch, outputs))
     }
 
     /// [`Trainer::backward_async`], which does not wait.

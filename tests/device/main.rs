@@ -14,6 +14,7 @@
 mod common;
 
 mod memory;
+mod slices;
 mod threads;
 
 use std::pin::pin;

@@ -6,6 +6,7 @@
 
 mod prepare;
 mod readback;
+mod slices;
 mod submit;
 mod timed;
 
@@ -45,6 +46,8 @@ struct Prepared {
     inputs: Vec<u8>,
     changed: bool,
     input_buffer: wgpu::Buffer,
+    /// What is to be copied from buffers of the application's before the next run.
+    copied: Vec<Encoded>,
     encoded: Vec<Encoded>,
     /// Where each submission ends.
     submissions: Vec<usize>,
@@ -139,6 +142,9 @@ impl Executor {
             let bytes = &mut prepared.inputs[range];
             bytes.chunks_exact_mut(N).zip(values).for_each(|(bytes, value)| bytes.copy_from_slice(&value));
             prepared.changed = true;
+            // What was to be copied there, by a call that failed since, is not wanted any more.
+            let offset = place.offset;
+            prepared.copied.retain(|copy| !matches!(copy, Encoded::Copy { to, .. } if to.offset == offset));
             return Ok(());
         }
         self.gpu.alive()?;
@@ -177,6 +183,10 @@ impl Executor {
         let ((), caught) = scoped(gpu.device(), "running a plan", || {
             if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
                 gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
+            }
+            if !prepared.copied.is_empty() {
+                submit(gpu, &prepared.copied, progress.as_mut(), |_, _| ());
+                prepared.copied.clear();
             }
             let of_part = prepared.plan.submissions_of(part, &prepared.submissions);
             let (before, ends) = (&prepared.submissions[..of_part.start], &prepared.submissions[of_part]);

@@ -66,7 +66,16 @@ impl Executor {
         let submissions = plan.submissions();
         // Only now, as what could not be made must not be found by the next plan.
         self.shared.extend(shared);
-        Ok(self.plans.insert(Prepared { plan, places, inputs, changed: true, input_buffer, encoded, submissions }))
+        Ok(self.plans.insert(Prepared {
+            plan,
+            places,
+            inputs,
+            changed: true,
+            input_buffer,
+            copied: Vec::new(),
+            encoded,
+            submissions,
+        }))
     }
 
     /// Blocks until [`Executor::prepare_async`] is done.
