@@ -89,6 +89,7 @@ mod allocate;
 pub mod checkpoint;
 mod clock;
 mod cpu;
+pub mod ctc;
 pub mod data;
 pub mod device;
 pub mod error;

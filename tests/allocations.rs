@@ -18,8 +18,8 @@ use common::lists::lazy_if_it_can_be;
 use common::whole::{self, rng};
 use recurrent::recipe::Average;
 use recurrent::{
-    Cell, Clip, Config, Device, Dropout, Group, InputKind, Inputs, Loss, Model, Optimizer, Pool, Recipe, Recurrent,
-    Reset, StreamingPredictor, Trainer,
+    Batch, BatchShape, Cell, Clip, Config, Device, Dropout, Group, InputKind, Inputs, Loss, Model, Optimizer, Pool,
+    Recipe, Recurrent, Reset, Sequences, StreamingPredictor, Targets, Trainer,
 };
 
 const BATCH: usize = 3;
@@ -144,5 +144,25 @@ fn a_step_of_training_allocates_nothing_after_the_first() {
                 trainer.metrics().unwrap();
             }
         }
+    }
+}
+
+/// Whatever the labels are, as long as there is room for them in the plan of the first.
+#[test]
+fn a_step_on_label_sequences_allocates_nothing_after_the_first() {
+    let config = Config::gru(InputKind::Tokens(5), 16, 5);
+    let shape = BatchShape { steps: 6, batch_size: BATCH };
+    let batch = |labels: [&[u32]; BATCH]| {
+        let targets = Targets::Sequences(labels.map(<[u32]>::to_vec).to_vec());
+        Batch::new(Sequences::tokens(shape, vec![3; 6 * BATCH]), targets).with_lengths(vec![6, 3, 5])
+    };
+    let batches = [batch([&[1, 2, 2], &[4], &[]]), batch([&[4, 3, 2, 1, 4, 3], &[], &[1, 1]]), batch([&[], &[], &[2]])];
+    for loss in [Loss::ctc(), Loss::Ctc { blank: 0, zero_infeasible: true }] {
+        let mut trainer =
+            Trainer::new(&Device::cpu(), &Model::new(config.clone()).unwrap(), Recipe::new(loss)).unwrap();
+        let mut round = || batches.iter().for_each(|batch| now(trainer.step_async(batch)).unwrap());
+        assert!(allocations(&mut round) > 0, "the first steps make room");
+        assert_eq!(allocations(|| (0..20).for_each(|_| round())), 0);
+        trainer.metrics().unwrap();
     }
 }

@@ -10,7 +10,7 @@
 //! tensors is a panic.
 
 use super::{
-    activation, bands, dropout, gather, gradient, gradient_norms, group, join, loss, matmul, normalize, optimizer,
+    activation, bands, ctc, dropout, gather, gradient, gradient_norms, group, join, loss, matmul, normalize, optimizer,
     pool,
     real::Real,
     recurrence, resets, state,
@@ -247,6 +247,8 @@ fn scratch(plan: &Plan) -> usize {
         Op::Forward(op) | Op::Backward(BackwardRecurrence { recurrence: op, .. }) => bands::scratch(op),
         Op::Dropout(op) => dropout::scratch(op),
         Op::GatherGradient(op) => op.d.cols,
+        Op::CtcStates(op) => ctc::states_scratch(op, plan),
+        Op::CtcGradient(op) => ctc::gradient_scratch(op, plan),
         _ => 0,
     };
     plan.stages().iter().map(|stage| of(&stage.op)).max().unwrap_or(0)
@@ -277,6 +279,9 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
         Op::Pool(op) => pool::pool(op, memory),
         Op::PoolGradient(op) => pool::pool_gradient(op, memory),
         Op::LossGradient(op) => loss::loss_gradient(op, memory),
+        Op::LogSums(op) => ctc::log_sums(op, memory),
+        Op::CtcStates(op) => ctc::ctc_states(op, memory),
+        Op::CtcGradient(op) => ctc::ctc_gradient(op, memory),
         Op::WeightGradient(op) => gradient::weight_gradient(op, memory),
         Op::GatherGradient(op) => gather::gather_gradient(op, memory),
         Op::InitialStateGradient(op) => state::initial_state_gradient(op, memory),

@@ -8,6 +8,7 @@
 mod activation;
 mod bands;
 mod cells;
+mod ctc;
 mod dropout;
 mod executor;
 mod gather;

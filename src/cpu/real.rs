@@ -27,6 +27,8 @@ pub trait Real: Float + Default + Debug + Display + AddAssign + Sum + Send + Syn
 pub trait Kernels: Sized {
     /// eˣ of every element, none of which is positive.
     fn exp_slice(values: &mut [Self]);
+    /// ln of every element, each from 1 to 4.
+    fn ln_slice(values: &mut [Self]);
     /// tanh of every element.
     fn tanh_slice(values: &mut [Self]);
     /// 1 / (1 + e⁻ˣ) of every element.
@@ -52,6 +54,10 @@ impl Real for f64 {
 impl Kernels for f64 {
     fn exp_slice(values: &mut [Self]) {
         values.iter_mut().for_each(|v| *v = v.exp());
+    }
+
+    fn ln_slice(values: &mut [Self]) {
+        values.iter_mut().for_each(|v| *v = v.ln());
     }
 
     fn tanh_slice(values: &mut [Self]) {
@@ -92,6 +98,10 @@ impl Real for f32 {
 impl Kernels for f32 {
     fn exp_slice(values: &mut [Self]) {
         vector::exp_of_negative(values);
+    }
+
+    fn ln_slice(values: &mut [Self]) {
+        vector::ln_of_few(values);
     }
 
     fn tanh_slice(values: &mut [Self]) {

@@ -99,3 +99,17 @@ pub(super) fn sum_of_slice<T: Real>(values: &[T]) -> T {
     });
     T::from_f64(sums.iter().sum())
 }
+
+/// Returns the largest number, NaN not being one.
+pub(super) fn largest<T: Real>(values: &[T]) -> T {
+    // Many maxima side by side: they become vectors.
+    let mut largest = [T::neg_infinity(); 32];
+    vectorized!(|| {
+        for part in values.chunks(largest.len()) {
+            for (largest, value) in largest.iter_mut().zip(part) {
+                *largest = if *value > *largest { *value } else { *largest };
+            }
+        }
+    });
+    largest.into_iter().fold(T::neg_infinity(), T::max)
+}

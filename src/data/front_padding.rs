@@ -103,7 +103,8 @@ fn moved_labels(head: HeadTargets, read_out: ReadOut<'_>, by: (usize, &[usize]))
         Targets::Classes(ids) => Targets::Classes(moved(&ids, &argument, by)?),
         Targets::Values(values) => Targets::Values(moved(&values, &argument, by)?),
         Targets::OnDevice(_) => return Err(on_device(&argument)),
-        Targets::None => Targets::None,
+        // They are of all steps together, and so are mask and weights.
+        Targets::Sequences(_) | Targets::None => return Ok(HeadTargets { name, targets, loss_mask, loss_weights }),
     };
     let loss_mask = loss_mask.map(|mask| moved(&mask, &read_out.argument("mask").to_string(), by)).transpose()?;
     let loss_weights =

@@ -26,7 +26,7 @@ use crate::recipe::{Divisor, Loss, Recipe, TargetKind};
 pub struct HeadTargets {
     /// The head's.
     pub name: String,
-    /// `[R]` class ids or `[R, N]` numbers, R being T·B of a head below a pool, else B.
+    /// `[R]` class ids or `[R, N]` numbers, R being T·B of a head below a pool, else B; or `[B]` sequences of labels.
     pub targets: Targets,
     /// `[R]`: which positions count in its loss, or `[R, N]`: which of their numbers; `None`: all that are not padding.
     pub loss_mask: Option<Vec<bool>>,
@@ -107,6 +107,7 @@ impl Batch {
     /// How many positions of any read-out are no padding, whatever the mask says.
     pub(crate) fn valid(&self, config: &Config) -> usize {
         let of_one = |read_out: ReadOut<'_>| {
+            let read_out = self.positions(read_out);
             let labels = read_out.rows.count(self.sequences.shape());
             (0..labels).filter(|&r| self.is_valid(read_out, r)).count()
         };
@@ -131,6 +132,7 @@ impl Batch {
 
     /// `[R]`: whether anything of each position of a read-out counts.
     fn counting<'a>(&'a self, read_out: ReadOut<'a>) -> impl Iterator<Item = bool> + 'a {
+        let read_out = self.positions(read_out);
         let (labels, rows) = (self.labels(read_out), read_out.rows.count(self.sequences.shape()));
         let numbers = labels.map_or(1, |labels| labels.weighed(rows));
         let is_left = move |r| {
@@ -170,7 +172,7 @@ impl Batch {
 
     /// Whether the numbers of a position are masked or weighed each by itself, of any read-out.
     pub(crate) fn is_elementwise(&self, config: &Config) -> bool {
-        config.read_outs().any(|read_out| {
+        config.read_outs().map(|read_out| self.positions(read_out)).any(|read_out| {
             let rows = read_out.rows.count(self.sequences.shape());
             self.labels(read_out).is_some_and(|labels| labels.weighed(rows) > 1)
         })
@@ -183,11 +185,14 @@ impl Batch {
         loss: &'a Loss,
         numbers: usize,
     ) -> impl ExactSizeIterator<Item = f64> + 'a {
+        let read_out = self.positions(read_out);
         let (labels, rows) = (self.labels(read_out), read_out.rows.count(self.sequences.shape()));
         (0..rows * numbers).map(move |at| {
             let (r, n) = (at / numbers, at % numbers);
             match labels {
-                Some(labels) if self.is_valid(read_out, r) && !labels.is_ignored(loss, r) => {
+                Some(labels)
+                    if self.is_valid(read_out, r) && !labels.is_ignored(loss, r) && self.can_say(labels.targets, r) =>
+                {
                     labels.weight(rows, numbers, (r, n))
                 }
                 _ => 0.0,
@@ -201,6 +206,7 @@ impl Batch {
         if *loss == Loss::External {
             return 1.0;
         }
+        let read_out = self.positions(read_out);
         let (rows, size) = (read_out.rows.count(self.sequences.shape()), self.sequences.batch_size);
         let numbers = labels.weighed(rows);
         let of_row = |r: usize, what: fn(f64) -> f64| {
@@ -222,12 +228,15 @@ impl Batch {
     }
 
     /// Whether label `r` is not padding.
-    fn is_valid(&self, read_out: ReadOut<'_>, r: usize) -> bool {
+    pub(super) fn is_valid(&self, read_out: ReadOut<'_>, r: usize) -> bool {
         let size = self.sequences.batch_size;
         read_out.rows == Rows::Sequences || r / size < self.sequences.length(r % size)
     }
 
     fn check_labels(&self, labels: Labels<'_>, read_out: ReadOut<'_>, loss: &Loss) -> Result<()> {
+        if let (Targets::Sequences(sequences), Loss::Ctc { blank, zero_infeasible }) = (labels.targets, loss) {
+            return self.check_sequences(labels, sequences, read_out, (*blank, *zero_infeasible));
+        }
         let (argument, shape) = (read_out.argument("targets"), self.sequences.shape());
         let rows = read_out.rows.count(shape);
         let numbers = loss.numbers(read_out.outputs)?;
@@ -289,6 +298,7 @@ impl Batch {
                     _ if *loss == Loss::External => "no targets: it is the caller's own",
                     TargetKind::Classes => "classes as targets",
                     TargetKind::Values => "real numbers as targets",
+                    TargetKind::Sequences => "sequences of labels as targets",
                 };
                 return Err(wrong_kind(
                     &format!("{loss_name} needs {needs}"),

@@ -7,6 +7,7 @@ mod beside;
 mod buckets;
 mod columns;
 mod front_padding;
+mod label_sequences;
 mod labels;
 mod padded;
 mod patches;
@@ -14,6 +15,7 @@ mod resets;
 mod scaler;
 mod seasonal;
 mod series;
+mod span;
 mod text;
 mod vocabulary;
 mod windows;
@@ -21,12 +23,14 @@ mod windows;
 pub use buckets::Buckets;
 pub use columns::InputColumn;
 pub(crate) use columns::{check_columns, of_network};
+pub(crate) use label_sequences::room_of;
 pub use labels::HeadTargets;
 pub use padded::Example;
 pub use patches::patches;
 pub use scaler::StandardScaler;
 pub use seasonal::SeasonalMean;
 pub use series::{Series, Split};
+pub(crate) use span::{Span, SpanColumns};
 pub use text::{Alphabet, read_text};
 pub use vocabulary::Vocabulary;
 pub use windows::{HeldOutWindows, Windows};
@@ -77,6 +81,9 @@ pub enum Targets {
     Values(Vec<f32>),
     /// `[R, N]`: real numbers that lie on the GPU already, at which nobody looks.
     OnDevice(DeviceSlice),
+    /// `[B]` lists of class ids, of any length each, also none: what is said by all steps of a sequence together
+    /// ([`Loss::Ctc`](crate::Loss::Ctc)).
+    Sequences(Vec<Vec<u32>>),
     /// Nothing: the caller has a loss of his own, [`Loss::External`](crate::Loss::External).
     None,
 }
@@ -88,6 +95,7 @@ impl Targets {
             Targets::Classes(_) => "classes",
             Targets::Values(_) => "real numbers",
             Targets::OnDevice(_) => "real numbers on the device",
+            Targets::Sequences(_) => "sequences of labels",
             Targets::None => "none",
         }
     }
@@ -96,6 +104,12 @@ impl Targets {
 impl From<Vec<u32>> for Targets {
     fn from(classes: Vec<u32>) -> Self {
         Targets::Classes(classes)
+    }
+}
+
+impl From<Vec<Vec<u32>>> for Targets {
+    fn from(sequences: Vec<Vec<u32>>) -> Self {
+        Targets::Sequences(sequences)
     }
 }
 
@@ -262,59 +276,6 @@ impl<'a> InputsRef<'a> {
     }
 }
 
-/// The columns of sequences, of which a span is a part.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SpanColumns<'a> {
-    pub columns: &'a [InputColumn],
-    /// The first step.
-    pub first: usize,
-    /// The steps that there are.
-    pub all: usize,
-}
-
-/// Some steps of B sequences, one after the other: what one run of a plan reads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span<'a> {
-    /// How many steps these are.
-    pub steps: usize,
-    /// B.
-    pub batch_size: usize,
-    /// `[T, B]` or `[T, B, I]`: those of these steps.
-    pub inputs: InputsRef<'a>,
-    /// Those of all steps, of which these begin at `first` and `all` are there.
-    pub columns: SpanColumns<'a>,
-    /// `[B]`: of the whole sequences.
-    pub lengths: Option<&'a [usize]>,
-    /// Ascending: of the whole sequences.
-    pub resets: &'a [(usize, usize)],
-    /// How many steps of the sequences come before these.
-    pub before: usize,
-}
-
-impl<'a> Span<'a> {
-    /// `steps` of these steps, from `first` on.
-    pub fn part(self, first: usize, steps: usize) -> Self {
-        let columns = SpanColumns { first: self.columns.first + first, ..self.columns };
-        Span { steps, inputs: self.inputs.part(self.steps, first, steps), columns, before: self.before + first, ..self }
-    }
-
-    /// What of a column's inputs, which are those of all steps, are of these.
-    pub fn of_column(&self, inputs: &'a Inputs) -> InputsRef<'a> {
-        inputs.borrowed().part(self.columns.all, self.columns.first, self.steps)
-    }
-
-    /// Whether sequence `b` begins anew at one of these steps, or at the one after them.
-    pub fn is_reset(&self, step: usize, b: usize) -> bool {
-        self.resets.binary_search(&(self.before + step, b)).is_ok()
-    }
-
-    /// How many of these steps of sequence `b` are valid.
-    pub fn length(&self, b: usize) -> usize {
-        let length = self.lengths.and_then(|lengths| lengths.get(b)).copied();
-        length.map_or(self.steps, |length| length.saturating_sub(self.before).min(self.steps))
-    }
-}
-
 /// One window of T steps over B sequences, with what is expected of it.
 ///
 /// ```
@@ -334,6 +295,7 @@ pub struct Batch {
     /// What is expected.
     pub targets: Targets,
     /// `[R]`: which positions count in the loss, or `[R, N]`: which of their numbers; `None`: all that are not padding.
+    /// Of targets that are sequences of labels R is B.
     pub loss_mask: Option<Vec<bool>>,
     /// `[R]` or `[R, N]`: how much each of them counts, at least 0; `None`: all alike.
     pub loss_weights: Option<Vec<f32>>,

@@ -28,7 +28,8 @@ pub struct Example {
     pub inputs: Inputs,
     /// What is read beside it, of each of the network's columns.
     pub columns: Vec<InputColumn>,
-    /// `[T]` ids or `[T, N]` numbers where every step is read out, else one id or `[N]` numbers.
+    /// `[T]` ids or `[T, N]` numbers where every step is read out, else one id or `[N]` numbers; or one sequence of
+    /// labels.
     pub targets: Targets,
     /// Which of these positions count in the loss, or which of their numbers; `None`: all.
     pub loss_mask: Option<Vec<bool>>,
@@ -199,12 +200,15 @@ impl Batch {
 
 /// The labels of a read-out side by side, padded to `steps`, and mask and weights where any has them.
 fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>, config: &Config) -> HeadTargets {
+    // As check_examples says, all are of one kind.
+    let first = examples.iter().find_map(|example| example.labels(read_out));
+    let read_out = first.map_or(read_out, |labels| labels.targets.positions(read_out));
     let rows = |steps: usize| read_out.rows.count(BatchShape { steps, batch_size: 1 });
     let all: Vec<(usize, Labels<'_>)> = examples
         .iter()
         .filter_map(|example| Some((rows(length(&example.inputs, config)), example.labels(read_out)?)))
         .collect();
-    let (mut classes, mut values, mut numbers) = (Vec::new(), Vec::new(), 1);
+    let (mut classes, mut values, mut sequences, mut numbers) = (Vec::new(), Vec::new(), Vec::new(), 1);
     for (rows, labels) in &all {
         match labels.targets {
             Targets::Classes(ids) => classes.push(&ids[..]),
@@ -212,10 +216,12 @@ fn laid_labels(examples: &[&Example], steps: usize, read_out: ReadOut<'_>, confi
                 values.push(&reals[..]);
                 numbers = reals.len() / rows;
             }
+            Targets::Sequences(labels) => sequences.extend(labels.iter().cloned()),
             Targets::OnDevice(_) | Targets::None => {}
         }
     }
     let targets = match (classes.is_empty(), values.is_empty()) {
+        (true, true) if !sequences.is_empty() => Targets::Sequences(sequences),
         (true, true) => Targets::None,
         (_, true) => Targets::Classes(side_by_side(&classes, rows(steps), 1)),
         _ => Targets::Values(side_by_side(&values, rows(steps), numbers)),
@@ -271,6 +277,7 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
             let (Some(labels), Some(first)) = (example.labels(read_out), examples[0].labels(read_out)) else {
                 continue;
             };
+            let read_out = labels.targets.positions(read_out);
             let name = format!("examples[{b}].{}", read_out.argument("targets"));
             let rows = read_out.rows.count(shape);
             let of_example = |what| format!("examples[{b}].{}", read_out.argument(what));
@@ -307,6 +314,19 @@ pub(super) fn check_examples(examples: &[&Example], config: &Config) -> Result<u
                     let wrong = |(at, value): &(usize, &f32)| !value.is_finite() && counts(*at);
                     if let Some((at, value)) = reals.iter().enumerate().find(wrong) {
                         return Err(Error::Data(format!("{name}[{at}] is {value}, expected a finite number")));
+                    }
+                }
+                (Targets::Sequences(sequences), Targets::Sequences(_)) => {
+                    if sequences.len() != 1 {
+                        return Err(Error::shape(&name, &[1], &[sequences.len()]));
+                    }
+                    check_weighing(labels, (rows, None), of_example)?;
+                    let ids = sequences[0].iter().enumerate();
+                    let wrong = |(_, id): &(usize, &u32)| **id as usize >= read_out.outputs;
+                    if labels.weight(rows, 1, (0, 0)) > 0.0
+                        && let Some((at, id)) = ids.into_iter().find(wrong)
+                    {
+                        return Err(id_out_of_range(*id, read_out.outputs, "outputs", &format!("{name}[0][{at}]")));
                     }
                 }
                 (Targets::None, Targets::None) => check_weighing(labels, (rows, None), of_example)?,

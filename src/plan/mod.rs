@@ -84,12 +84,14 @@ pub struct WindowForm {
     pub elementwise: bool,
     /// Whether the states of sequences may go back to their start within the window.
     pub resets: bool,
+    /// L: for how many labels of a sequence there is room, where a loss is of label sequences.
+    pub labels: usize,
 }
 
 impl WindowForm {
-    /// So many steps of so many sequences, weighed by positions.
+    /// So many steps of so many sequences, weighed by positions, with room for no label.
     pub fn new(steps: usize, batch: usize) -> Self {
-        WindowForm { steps, batch, elementwise: false, resets: false }
+        WindowForm { steps, batch, elementwise: false, resets: false, labels: 0 }
     }
 }
 

@@ -210,7 +210,12 @@ impl Loss {
                 means: above(*floor, &mut part(0)),
                 shapes: above(*floor, &mut part(1)),
             },
-            Loss::MeanSquared | Loss::MeanAbsolute | Loss::Huber { .. } | Loss::LogCosh | Loss::External => {
+            Loss::MeanSquared
+            | Loss::MeanAbsolute
+            | Loss::Huber { .. }
+            | Loss::LogCosh
+            | Loss::Ctc { .. }
+            | Loss::External => {
                 return Err(Error::Config(format!(
                     "the loss ({}) does not say how what it is of is distributed; expected one of a distribution, as \
                      Loss::gaussian()",

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// What the sum of the losses of all positions is divided by, so that it is a mean.
 ///
 /// A position that does not count, as it is padding or a mask or a weight of 0 leaves it out, is in none of them. Where
-/// the numbers of a position are masked or weighed each by itself, each is that part of the position.
+/// the numbers of a position are masked or weighed each by itself, each is that part of the position. The positions of
+/// [`Loss::Ctc`](crate::Loss::Ctc) are sequences, so that `Positions` and `Sequences` are the same there.
 ///
 /// ```
 /// use recurrent::recipe::{CrossEntropy, Divisor};

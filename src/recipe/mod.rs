@@ -31,7 +31,7 @@ pub use schedule::{Anneal, LearningRateSchedule};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Layout};
+use crate::model::{Config, Layout, ReadOut, Rows};
 
 /// What is done to the gradient before the update.
 ///
@@ -345,9 +345,11 @@ impl Recipe {
         self.check_heads(config)?;
         for read_out in config.read_outs() {
             let Some(loss) = self.loss_of(read_out.name) else { continue };
-            loss.check(read_out.outputs).map_err(|error| match read_out.name {
-                None => error,
-                Some(name) => error.inside(&format!("head `{name}`")),
+            loss.check(read_out.outputs).and_then(|()| check_rows(loss, read_out)).map_err(|error| {
+                match read_out.name {
+                    None => error,
+                    Some(name) => error.inside(&format!("head `{name}`")),
+                }
             })?;
         }
         Ok(())
@@ -416,6 +418,18 @@ impl Recipe {
         group::check(&self.groups, self.optimizer, self.learning_rate)?;
         self.average.map_or(Ok(()), Average::check)?;
         self.schedule.check()
+    }
+}
+
+/// Checks that a read-out has the rows that a loss is of.
+fn check_rows(loss: &Loss, read_out: ReadOut<'_>) -> Result<()> {
+    match (loss.targets(), read_out.rows) {
+        (TargetKind::Sequences, Rows::Sequences) => Err(Error::Config(
+            "the loss (ctc) is of the outputs of all steps, but there is a pool below the read-out; expected a network \
+             or a head that is read out at every step"
+                .to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) fn nothing_counts(labels: usize) -> Error {
 pub(super) fn form_of(batch: &Batch, config: &Config) -> WindowForm {
     let (steps, size) = (batch.sequences.steps, batch.sequences.batch_size);
     let resets = !batch.sequences.resets.is_empty();
-    WindowForm { elementwise: batch.is_elementwise(config), resets, ..WindowForm::new(steps, size) }
+    let (elementwise, labels) = (batch.is_elementwise(config), batch.room_for_labels(config));
+    WindowForm { elementwise, resets, labels, ..WindowForm::new(steps, size) }
 }
 
 /// Checks a batch of a training or an evaluation, before anything is written.
@@ -89,17 +90,24 @@ pub(super) fn upload(
     }
     let losses = std::iter::once(plan.loss()).chain(plan.tensors.heads.iter().filter_map(|head| head.loss));
     for ((read_out, to), divisor) in config.read_outs().zip(losses).zip(divisors) {
-        match batch.labels(read_out).map(|labels| labels.targets) {
+        let labels = batch.labels(read_out);
+        match labels.map(|labels| labels.targets) {
             Some(Targets::Classes(classes)) => executor.write_ids(id, to.targets, classes)?,
             Some(Targets::Values(values)) => executor.write_f32(id, to.targets, values)?,
             Some(Targets::OnDevice(values)) => executor.write_slice(id, to.targets, values)?,
+            Some(Targets::Sequences(_)) => {
+                let len = executor.plan(id).get(to.targets).len();
+                let room = (len / batch.sequences.batch_size - 1) / 2;
+                labels.into_iter().for_each(|labels| batch.write_sequences(labels, room, &mut rows.sequences));
+                executor.write_ids(id, to.targets, &rows.sequences)?;
+            }
             // A loss of the caller's, whose gradient comes later.
             Some(Targets::None) => {}
             None => unreachable!("a batch that was checked"),
         }
         let Some(loss) = recipe.loss_of(read_out.name) else { unreachable!("a recipe that was checked") };
-        let rows = read_out.rows.count(batch.sequences.shape());
-        let numbers = executor.plan(id).get(to.loss_weights).len() / rows;
+        let positions = batch.positions(read_out).rows.count(batch.sequences.shape());
+        let numbers = executor.plan(id).get(to.loss_weights).len() / positions;
         let (scale, divisor) = dividing(*divisor);
         let weights = batch.weights(read_out, loss, numbers);
         executor.write(id, to.loss_weights, weights.map(|weight| scale * weight))?;
@@ -113,7 +121,7 @@ pub(super) fn upload(
     Ok(())
 }
 
-/// What a training is told of tokens. Kept from step to step for its memory.
+/// What a training is told of tokens, and of labels. Kept from step to step for its memory.
 #[derive(Debug, Default)]
 pub(super) struct TokenRows {
     /// Of a training that updates no others, the rows of tables that a step reads: of the network's inputs, and of each
@@ -122,6 +130,8 @@ pub(super) struct TokenRows {
     /// The same of the last step that was taken, whose gradients are on the device.
     pub updated: Vec<Vec<u32>>,
     sorted: RowsByToken,
+    /// What the device is told of targets that are sequences of labels.
+    sequences: Vec<u32>,
 }
 
 impl TokenRows {

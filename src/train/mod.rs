@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, LossScaling, Training};
 use crate::clock::Timed;
-use crate::data::Batch;
+use crate::data::{Batch, room_of};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{BatchShape, Config, Layout, Model, State};
@@ -182,13 +182,16 @@ impl Trainer {
     }
 
     /// Makes the plan of windows of this shape ready, so that the first of them does not wait
-    /// for kernels to compile.
+    /// for kernels to compile. Where targets are sequences of labels it is that of windows of which none has more than
+    /// 32; the next is one of up to 64, and so on.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::OutOfMemory`] and what else a failing GPU returns.
     pub async fn prepare_async(&mut self, shape: BatchShape) -> Result<()> {
         let BatchShape { steps, batch_size } = shape;
-        self.session.prepared(&Purpose::Train(&self.recipe), WindowForm::new(steps, batch_size)).await.map(drop)
+        let labels = room_of(&self.recipe, self.session.config());
+        let form = WindowForm { labels, ..WindowForm::new(steps, batch_size) };
+        self.session.prepared(&Purpose::Train(&self.recipe), form).await.map(drop)
     }
 
     /// One step of training on one window. It does not wait for the device, except for the first window of each size,

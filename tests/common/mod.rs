@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "every test program uses a part")]
 
 pub mod compare;
+pub mod ctc;
 pub mod executor;
 pub mod fixture;
 pub mod heads;

@@ -10,6 +10,7 @@
 mod common;
 
 mod comparator;
+mod ctc;
 mod errors;
 mod finite_differences;
 mod inputs;

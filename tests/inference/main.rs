@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ctc;
 mod heads;
 mod metrics;
 mod predict;

@@ -9,7 +9,7 @@ use crate::common::network::{Network, Window, evaluation, for_heads, random_para
 use crate::common::random::Random;
 use recurrent::internals::cpu;
 use recurrent::internals::plan::{
-    BackwardRecurrence, Bounds, Op, Plan, Purpose, RecurrenceMode, StepParams, Target, Work,
+    BackwardRecurrence, Bounds, Op, Plan, Purpose, RecurrenceMode, StepParams, Target, WindowForm, Work,
 };
 use recurrent::{
     Activation, Cell, Clip, Config, Directions, Dropout, Error, GradientCheckpointing, InputKind, Layout, Loss,
@@ -129,6 +129,26 @@ fn every_dispatch_of_a_plan_of_any_size_keeps_to_the_bounds() {
         }
     }
     assert!(plans > 3000 && cut > 3000, "{plans} plans, {cut} cut operations, {refused} refused");
+}
+
+#[test]
+fn every_dispatch_of_a_loss_of_label_sequences_keeps_to_the_bounds() {
+    let mut cut = 0;
+    for [steps, batch, outputs, labels] in
+        [[1, 1, 2, 0], [400, 16, 30, 64], [10_000, 2, 100, 1024], [200_000, 1, 5, 32], [30, 4096, 4, 16]]
+    {
+        let config = Config::gru(InputKind::Dense(2), 3, outputs);
+        for purpose in [evaluation(Loss::ctc()), training(Recipe::new(Loss::ctc()))] {
+            for target in [LARGE, SOFTWARE, HALF, WEAK] {
+                let form = WindowForm { labels, ..WindowForm::new(steps, batch) };
+                let (plan, _) = Plan::of_form(&config, purpose, form, &target).unwrap();
+                let states = plan.stages().iter().find(|stage| matches!(stage.op, Op::CtcStates(_))).unwrap();
+                cut += usize::from(states.op.dispatches(&plan) > 1);
+                check(&format!("T={steps} B={batch} O={outputs} L={labels} {purpose:?} {target:?}"), &plan);
+            }
+        }
+    }
+    assert!(cut > 10, "{cut}");
 }
 
 #[test]

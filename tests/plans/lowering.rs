@@ -40,11 +40,12 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
     let (plan, _) = Plan::new(&long, Purpose::Train(&checkpointed), 70, 3, &Target::webgpu()).unwrap();
     check("a window in segments", &plan);
     // Every loss, its numbers weighed and not.
-    for (loss, outputs) in losses::all(3).into_iter().chain([(Loss::External, 3)]) {
+    for (loss, outputs) in losses::all(3).into_iter().chain([(Loss::External, 3), (Loss::ctc(), 3)]) {
         let config = Config::gru(InputKind::Dense(2), 5, outputs);
         for (purpose, elementwise) in [(evaluation(loss.clone()), false), (training(Recipe::new(loss.clone())), true)] {
             for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
-                let form = WindowForm { elementwise, ..WindowForm::new(7, 4) };
+                let labels = if loss == Loss::ctc() { 5 } else { 0 };
+                let form = WindowForm { elementwise, labels, ..WindowForm::new(7, 4) };
                 let (plan, _) = Plan::of_form(&config, purpose, form, &target).unwrap();
                 check(&format!("{purpose:?} {form:?} {target:?}"), &plan);
             }

@@ -16,6 +16,7 @@ mod bad_input;
 mod bad_lists;
 mod checkpointing;
 mod columns;
+mod ctc;
 mod divergence;
 mod external;
 mod fit;

@@ -10,6 +10,7 @@ mod common;
 
 mod bounds;
 mod case;
+mod ctc;
 mod faults;
 mod halves;
 mod losses;

@@ -7,7 +7,7 @@
 use super::{Row, number};
 use crate::cpu::{
     real::Real,
-    sums::{sum, sum_of_slice},
+    sums::{largest, sum, sum_of_slice},
     vectorized::vectorized,
 };
 
@@ -91,18 +91,4 @@ fn exponentials<T: Real>(y: &mut [T], max: T) -> T {
         T::exp_slice(y);
     });
     sum_of_slice(y)
-}
-
-/// Returns the largest number, NaN not being one.
-fn largest<T: Real>(values: &[T]) -> T {
-    // Many maxima side by side: they become vectors.
-    let mut largest = [T::neg_infinity(); 32];
-    vectorized!(|| {
-        for part in values.chunks(largest.len()) {
-            for (largest, value) in largest.iter_mut().zip(part) {
-                *largest = if *value > *largest { *value } else { *largest };
-            }
-        }
-    });
-    largest.into_iter().fold(T::neg_infinity(), T::max)
 }

@@ -6,7 +6,7 @@ use super::{
     Binding, Command, Kernel,
     launch::{check_len, contiguous_offset, dispatch, params, read, shader, to_u32, with_constants, write},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{LossGradient, LossKind, LossScale, Plan, StepParams};
 use crate::recipe::{TargetKind, losses};
 
@@ -65,10 +65,12 @@ macro_rules! kernels {
             [$(&$element,)* $(&$row),*].into_iter()
         }
 
-        fn kernel(loss: LossKind) -> &'static Kernel {
+        /// `None` of one that has operations of its own.
+        fn kernel(loss: LossKind) -> Option<&'static Kernel> {
             match loss {
-                $(LossKind::$of_element => &$element,)*
-                $(LossKind::$of_row => &$row,)*
+                $(LossKind::$of_element => Some(&$element),)*
+                $(LossKind::$of_row => Some(&$row),)*
+                LossKind::Ctc => None,
             }
         }
     };
@@ -76,10 +78,13 @@ macro_rules! kernels {
 losses!(kernels);
 
 pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
+    let Some(kernel) = kernel(op.loss) else {
+        return Err(Error::Config(format!("the loss {:?} has no kernel; expected operations of its own", op.loss)));
+    };
     let (rows, columns) = (op.outputs.rows, op.outputs.cols);
     let (numbers, weighs_numbers) = (op.numbers(plan), op.is_elementwise(plan));
     match op.loss.record().targets {
-        TargetKind::Classes => check_len(plan, op.targets, &[rows])?,
+        TargetKind::Classes | TargetKind::Sequences => check_len(plan, op.targets, &[rows])?,
         TargetKind::Values => check_len(plan, op.targets, &[rows, numbers])?,
     }
     check_len(plan, op.loss_weights, &[rows, if weighs_numbers { numbers } else { 1 }])?;
@@ -100,6 +105,6 @@ pub(super) fn loss(plan: &Plan, op: &LossGradient) -> Result<Command> {
     let [loss_scale, settings] = [op.loss_scale, op.settings].map(|tensor| tensor.unwrap_or(op.step_params));
     let (outputs, weights) = (op.outputs.tensor, op.loss_weights);
     let tensors = vec![outputs, op.targets, weights, op.step_params, loss_scale, settings, op.row_loss];
-    let command = dispatch(plan, kernel(op.loss), tensors, &params, rows as u64, 1)?;
+    let command = dispatch(plan, kernel, tensors, &params, rows as u64, 1)?;
     Ok(with_constants(command, &[to_u32(op.threads())?]))
 }

@@ -4,6 +4,7 @@
 //! against its WGSL, and every lowered plan against the plan's own count of dispatches.
 
 mod activation;
+mod ctc;
 mod dropout;
 mod gather;
 mod gradient_norms;
@@ -242,6 +243,9 @@ pub fn all() -> &'static [&'static Kernel] {
             &normalize::NORMALIZE_WEIGHT_GRADIENT,
             &activation::ACTIVATE,
             &activation::ACTIVATE_GRADIENT,
+            &ctc::LOG_SUMS,
+            &ctc::CTC_STATES,
+            &ctc::CTC_GRADIENT,
             &update::REDUCE_GRADIENTS,
             &update::REDUCE_GRADIENTS_SEGMENT,
             &group::GROUP_NORM,
@@ -311,6 +315,9 @@ fn operation(plan: &Plan, op: &Op, cut: Cut) -> Result<Vec<Command>> {
         Op::StartState(op) => resets::start_state(plan, op).map(one),
         Op::StatesBefore(op) => resets::states_before(plan, op).map(one),
         Op::LossGradient(op) => loss::loss(plan, op).map(one),
+        Op::LogSums(op) => ctc::log_sums(plan, op).map(one),
+        Op::CtcStates(op) => ctc::ctc_states(plan, op, cut),
+        Op::CtcGradient(op) => ctc::ctc_gradient(plan, op).map(one),
         Op::WeightGradient(op) => matmul::weight_gradient(plan, op, cut),
         Op::GatherGradient(op) => gather::gather_gradient(plan, op, cut),
         Op::Sum(op) => sum::sum(plan, op).map(one),

@@ -14,7 +14,7 @@ use crate::recipe::{Clip, Loss, Recipe, TargetKind};
 pub(super) struct RowLoss {
     pub inputs: LossTensors,
     /// `[R]`.
-    row_loss: TensorId,
+    pub row_loss: TensorId,
 }
 
 impl Builder<'_> {
@@ -24,20 +24,33 @@ impl Builder<'_> {
         // own.
         let lifetime = if gradient { Lifetime::Shared } else { Lifetime::Scratch };
         let metrics = self.real("metrics", &metrics_shape(self.config), lifetime)?;
-        let mut losses = vec![self.loss("", &recipe.loss, forward.outputs, metrics, gradient)?];
+        let lengths = forward.lengths;
+        let mut losses = vec![self.loss("", &recipe.loss, (forward.outputs, lengths), metrics, gradient)?];
         for head in &forward.shared.heads {
             let Some(loss) = recipe.head(&head.name) else { unreachable!("a recipe that was checked") };
-            losses.push(self.loss(&format!(".{}", head.name), &loss.loss, head.outputs, metrics, gradient)?);
+            let name = format!(".{}", head.name);
+            losses.push(self.loss(&name, &loss.loss, (head.outputs, lengths), metrics, gradient)?);
         }
         Ok(losses)
     }
 
     /// A loss, the names of whose tensors end so.
-    fn loss(&mut self, suffix: &str, loss: &Loss, outputs: View, metrics: TensorId, gradient: bool) -> Result<RowLoss> {
+    fn loss(
+        &mut self,
+        suffix: &str,
+        loss: &Loss,
+        (outputs, lengths): (View, TensorId),
+        metrics: TensorId,
+        gradient: bool,
+    ) -> Result<RowLoss> {
+        if let Loss::Ctc { blank, .. } = loss {
+            return self.ctc(suffix, *blank as usize, (outputs, lengths), metrics, gradient);
+        }
         let name = |what: &str| format!("{what}{suffix}");
         let (kind, rows) = (loss.kind(), outputs.rows);
         let mut weights = vec![rows];
         let targets = match loss.targets() {
+            TargetKind::Sequences => unreachable!("a loss with operations of its own"),
             TargetKind::Classes => self.id(&name("targets"), &[rows])?,
             TargetKind::Values => {
                 let numbers = loss.numbers(outputs.cols)?;

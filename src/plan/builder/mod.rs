@@ -6,6 +6,7 @@
 
 mod backward;
 mod columns;
+mod ctc;
 mod dense;
 mod dropout;
 mod embedding;
@@ -58,6 +59,8 @@ struct Builder<'a> {
     elementwise: bool,
     /// Whether sequences may begin anew within the window.
     resets: bool,
+    /// L: for how many labels of a sequence there is room.
+    labels: usize,
     /// Which states the network has.
     state_shape: StateShape,
     is_training: bool,
@@ -96,7 +99,7 @@ pub(super) fn build(
     form: WindowForm,
     target: &Target,
 ) -> Result<(Plan, PlanTensors)> {
-    let WindowForm { steps, batch, elementwise, resets } = form;
+    let WindowForm { steps, batch, elementwise, resets, labels } = form;
     let mut plan = Plan::empty().within(target.bounds);
     let storage_dtype = storage_dtype(target);
     let (training, rows) = match purpose {
@@ -141,6 +144,7 @@ pub(super) fn build(
         rows: steps.saturating_mul(batch),
         elementwise,
         resets,
+        labels,
         state_shape: StateShape::new(config),
         is_training,
         lengths: parameters,

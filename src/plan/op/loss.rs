@@ -40,7 +40,7 @@ impl LossGradient {
     /// N: how many numbers a position is compared with; 1 of a class.
     pub(crate) fn numbers(&self, plan: &Plan) -> usize {
         match self.loss.record().targets {
-            TargetKind::Classes => 1,
+            TargetKind::Classes | TargetKind::Sequences => 1,
             TargetKind::Values => plan.get(self.targets).len() / self.outputs.rows,
         }
     }

@@ -5,6 +5,7 @@
 //! Unless a line says otherwise an operation assigns its outputs: it never adds to what was there.
 
 mod activation;
+mod ctc;
 mod dropout;
 mod group;
 mod join;
@@ -18,6 +19,7 @@ mod state;
 mod update;
 
 pub use activation::{Activate, ActivateGradient};
+pub use ctc::{Ctc, CtcGradient, CtcStates, LogSums};
 pub use dropout::{DropoutDraw, DropoutMask, MaskSlices};
 pub use group::{GroupNorm, ScaleGroup};
 pub use join::{JoinDirections, JoinGradient};
@@ -88,6 +90,12 @@ pub enum Op {
     PoolGradient(PoolGradient),
     /// Loss and the gradient of the outputs.
     LossGradient(LossGradient),
+    /// The normalisers of the outputs.
+    LogSums(LogSums),
+    /// The recursions over the states of label sequences.
+    CtcStates(CtcStates),
+    /// The gradient of the outputs from these.
+    CtcGradient(CtcGradient),
     /// Gradients of a weight matrix and its bias.
     WeightGradient(WeightGradient),
     /// Gradients of W and its bias where the inputs are tokens.
@@ -168,6 +176,9 @@ impl Op {
             Op::Pool(op) => op,
             Op::PoolGradient(op) => op,
             Op::LossGradient(op) => op,
+            Op::LogSums(op) => op,
+            Op::CtcStates(op) => op,
+            Op::CtcGradient(op) => op,
             Op::WeightGradient(op) => op,
             Op::GatherGradient(op) => op,
             Op::InitialStateGradient(op) => op,

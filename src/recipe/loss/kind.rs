@@ -16,6 +16,8 @@ pub enum TargetKind {
     Classes,
     /// Real numbers for each position: one for each output, unless several outputs describe one number.
     Values,
+    /// A sequence of class ids, of any length, for each sequence of the batch.
+    Sequences,
 }
 
 /// A function of a position's outputs and targets. How a [`Loss`](crate::Loss) sets it is in a list of numbers, its
@@ -52,6 +54,8 @@ pub enum LossKind {
     Poisson,
     /// Of a negative binomial one. Settings: the floor of its mean and of its shape.
     NegativeBinomial,
+    /// −ln of the probability of a sequence of labels, by operations of its own.
+    Ctc,
     /// None: the gradient is the target. Settings: the loss.
     External,
 }
@@ -125,6 +129,7 @@ impl LossKind {
             GaussianMixture => LossRecord { elementwise: false, ..values("gaussian mixture", [14, 10]) },
             Poisson => values("poisson", [15, 2]),
             NegativeBinomial => values("negative binomial", [40, 40]),
+            Ctc => LossRecord { targets: TargetKind::Sequences, ..classes("ctc", [0, 0]) },
             External => LossRecord { elementwise: false, ..values("external", [0, 1]) },
         }
     }

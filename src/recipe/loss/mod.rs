@@ -98,6 +98,24 @@ pub enum Loss {
         /// What μ and r are at least.
         floor: f64,
     },
+    /// −ln of the probability that the outputs of all steps say a sequence of labels, connectionist temporal
+    /// classification (Graves et al. 2006), in nats, against a list of class ids a sequence of the batch: outputs are
+    /// logits at every step, one of them a blank. A path has an output a step, and says what is left of it once equal
+    /// outputs side by side are made one and blanks are left out; the probability is that of all paths which say the
+    /// labels. So it is known what is said, and learned when.
+    ///
+    /// Its positions are the sequences of the batch: masks and weights are `[B]`, and a
+    /// [`Divisor`](crate::recipe::Divisor) counts sequences. PyTorch's mean divides the loss of each by its number of
+    /// labels before that, as weights of 1 / labels do here.
+    Ctc {
+        /// The output that says no label.
+        #[serde(default)]
+        blank: u32,
+        /// Whether a sequence with more labels than its steps can say has a loss of exactly 0 and no gradient, and
+        /// counts in the divisor; else it is an error.
+        #[serde(default)]
+        zero_infeasible: bool,
+    },
     /// Whatever the caller computes: he reads the outputs and gives the gradient, by
     /// [`Trainer::step_with`](crate::Trainer::step_with).
     External,
@@ -164,6 +182,11 @@ impl Loss {
         Loss::NegativeBinomial { floor: FLOOR }
     }
 
+    /// Of sequences of labels, output 0 being the blank; labels that are too many for their steps are an error.
+    pub fn ctc() -> Self {
+        Loss::Ctc { blank: 0, zero_infeasible: false }
+    }
+
     /// Returns what it compares the outputs with.
     pub fn targets(&self) -> TargetKind {
         self.kind().record().targets
@@ -216,6 +239,7 @@ impl Loss {
             Loss::GaussianMixture { .. } => LossKind::GaussianMixture,
             Loss::Poisson => LossKind::Poisson,
             Loss::NegativeBinomial { .. } => LossKind::NegativeBinomial,
+            Loss::Ctc { .. } => LossKind::Ctc,
             Loss::External => LossKind::External,
         }
     }
@@ -228,7 +252,12 @@ impl Loss {
             Loss::BinaryCrossEntropy { .. } => outputs,
             Loss::Quantiles { levels, .. } => 1 + levels.len(),
             Loss::GaussianMixture { .. } => 2,
-            Loss::CrossEntropy | Loss::MeanSquared | Loss::MeanAbsolute | Loss::LogCosh | Loss::Poisson => 0,
+            Loss::CrossEntropy
+            | Loss::MeanSquared
+            | Loss::MeanAbsolute
+            | Loss::LogCosh
+            | Loss::Poisson
+            | Loss::Ctc { .. } => 0,
             _ => 1,
         }
     }
@@ -251,7 +280,12 @@ impl Loss {
             | Loss::GaussianMixture { floor: setting, .. }
             | Loss::NegativeBinomial { floor: setting } => *setting,
             // It has none.
-            Loss::CrossEntropy | Loss::MeanSquared | Loss::MeanAbsolute | Loss::LogCosh | Loss::Poisson => f64::NAN,
+            Loss::CrossEntropy
+            | Loss::MeanSquared
+            | Loss::MeanAbsolute
+            | Loss::LogCosh
+            | Loss::Poisson
+            | Loss::Ctc { .. } => f64::NAN,
             Loss::External => 0.0,
         }
     }
@@ -282,6 +316,13 @@ impl Loss {
             | Loss::Laplace { floor }
             | Loss::StudentT { floor }
             | Loss::NegativeBinomial { floor } => at_most("the floor of a scale", *floor, MAX_SETTING)?,
+            Loss::Ctc { blank, .. } => {
+                if *blank as usize >= outputs {
+                    return Err(Error::Config(format!(
+                        "the blank of the loss (ctc) is output {blank}, but there are {outputs}, counted from 0"
+                    )));
+                }
+            }
             Loss::CrossEntropy
             | Loss::MeanSquared
             | Loss::MeanAbsolute
