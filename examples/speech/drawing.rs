@@ -1,16 +1,18 @@
-//! The picture of a run, with spectrograms of words and what was heard.
+//! The picture of a run, with spectrograms of words, or of strings of them, and what was heard.
 //!
 //! The contract: time goes to the right and pitch upwards; what was heard wrongly says which recording it is.
 
 use plotters::prelude::*;
 use recurrent::metrics::ConfusionMatrix;
 use recurrent_examples::{
+    confusion_plot::RIGHT,
+    curves,
     fit::History,
     gallery::{Judged, gallery},
-    svg::{Area, Drawn, FONT, INK},
+    svg::{Area, Drawn, FONT, HELD, INK},
 };
 
-use crate::frames::BANDS;
+use crate::{frames::BANDS, strings::Heard};
 
 /// Words in a row, and rows.
 const SHOWN: (usize, usize) = (9, 2);
@@ -27,6 +29,39 @@ pub fn draw(area: &Area, history: &History, confusion: &ConfusionMatrix, judged:
         cell.draw_text(&text, &(FONT, 13).into_font().color(colour), (6, 2))?;
         spectrogram(cell, frames)
     })
+}
+
+/// Strings that are drawn, and the pixels that the losses have above them.
+const STRINGS: usize = 5;
+const LOSSES: i32 = 220;
+/// The pixels beside and above a spectrogram, and below it for letters.
+const SIDE: f32 = 6.0;
+const LETTERS: i32 = 22;
+
+/// Strings with their letters where they were said, those that were heard wrongly first.
+pub fn draw_strings(area: &Area, history: &History, heard: &[Heard]) -> Drawn {
+    let (above, below) = area.split_vertically(LOSSES);
+    curves::curves(&above, history)?;
+    let (wrong, right): (Vec<_>, Vec<_>) = heard.iter().partition(|one| !one.is_right());
+    let most = STRINGS / 2;
+    let shown = wrong.into_iter().take(most).chain(right);
+    for (cell, one) in below.split_evenly((STRINGS, 1)).iter().zip(shown) {
+        let (colour, text) = match one.is_right() {
+            true => (&RIGHT, one.truth.clone()),
+            false => (&HELD, format!("{}: heard as {}", one.truth, one.beam)),
+        };
+        cell.draw_text(&text, &(FONT, 15).into_font().color(colour), (SIDE as i32, 2))?;
+        let (width, height) = cell.dim_in_pixel();
+        let (spectra, names) = cell.split_vertically(height as i32 - LETTERS);
+        spectrogram(&spectra, &one.frames)?;
+        let wide = (width as f32 - 2.0 * SIDE) * BANDS as f32 / one.frames.len() as f32;
+        for (letter, span) in one.truth.chars().zip(&one.spans) {
+            let [from, to] = [span.start, span.end].map(|frame| (SIDE + frame as f32 * wide) as i32);
+            names.draw(&Rectangle::new([(from, 0), (to.max(from + 2) - 2, 3)], colour.filled()))?;
+            names.draw_text(&letter.to_string(), &(FONT, 14).into_font().color(&INK), (from, 4))?;
+        }
+    }
+    Ok(())
 }
 
 /// Time to the right, pitch upwards, the darker the louder; runs of one shade are one rectangle.

@@ -16,7 +16,7 @@ const FRAME: usize = 200;
 const HOP: usize = 80;
 const TRANSFORM: usize = 256;
 /// Frames of a word at most: 1.2 s; what comes later is silence in all words but a few.
-const MOST: usize = 120;
+pub const MOST: usize = 120;
 /// What counts as silence.
 const FLOOR: f32 = 1e-6;
 
@@ -54,9 +54,9 @@ impl Frames {
     }
 
     /// `[T, 40]`: ln of the energy in every band, less its mean over the word, so that it does not matter how loud it
-    /// is.
-    pub fn of(&self, samples: &[f32]) -> Result<Vec<f32>> {
-        let count = (samples.len().saturating_sub(FRAME) / HOP + 1).min(MOST);
+    /// is. Of `most` frames at most.
+    pub fn of(&self, samples: &[f32], most: usize) -> Result<Vec<f32>> {
+        let count = (samples.len().saturating_sub(FRAME) / HOP + 1).min(most);
         let (mut buffer, mut spectrum) = (self.transform.make_input_vec(), self.transform.make_output_vec());
         let mut frames = Vec::with_capacity(count * BANDS);
         for frame in 0..count {

@@ -1,4 +1,5 @@
-//! The spoken word: a network hears a digit as a sequence of spectra and says which it was.
+//! The spoken word: a network hears a digit as a sequence of spectra and says which it was, or a string of digits and
+//! says their letters.
 //!
 //! The contract: the test part is the official one, of which nothing is learned, neither weights nor scale; what is
 //! wrong with a recording is said with its file and the sample.
@@ -7,10 +8,13 @@
 //! cargo run --release --example speech
 //! cargo run --release --example speech -- --data FOLDER          # {digit}_{speaker}_{index}.wav
 //! cargo run --release --example speech -- --predict FILE.wav
+//! cargo run --release --example speech -- --ctc                  # strings of digits as letters
 //! ```
 
 mod drawing;
 mod frames;
+mod letters;
+mod strings;
 mod synthetic;
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
@@ -32,7 +36,7 @@ use recurrent_examples::{
 };
 use serde_json::json;
 
-use frames::{BANDS, Frames};
+use frames::{BANDS, Frames, MOST};
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("checkpoint", "out/speech.safetensors"),
@@ -47,6 +51,20 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("dropout", "0.3"),
 ];
 
+/// Of a training on strings.
+const OF_STRINGS: &[(&str, &str)] = &[
+    ("checkpoint", "out/speech_strings.safetensors"),
+    ("plot", "out/speech_strings.svg"),
+    ("cell", "gru"),
+    ("layers", "2"),
+    ("hidden", "96"),
+    ("epochs", "60"),
+    ("patience", "15"),
+    ("batch_size", "16"),
+    ("learning_rate", "0.004"),
+    ("dropout", "0.2"),
+];
+
 /// Of this many recordings to learn one is held out to tell when to stop.
 const HELD: usize = 10;
 /// How many bands, and frames, are covered at a time while a word is learned, at most (Park et al. 2019).
@@ -54,30 +72,51 @@ const COVERED: usize = 8;
 
 /// Hears spoken digits, one of ten words.
 ///
-/// Without --data it learns words that it speaks itself.
+/// Without --data it learns words that it speaks itself. With --ctc it hears strings of two to six digits, and says
+/// their letters without having been told where they are.
 #[derive(Parser)]
 #[command(name = "speech", max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     options: Options,
+    /// Hear strings of digits, and say their letters
+    #[arg(long)]
+    ctc: bool,
 }
 
 fn main() -> ExitCode {
     program::main(|| {
-        let Cli { options } = options::parse(DEFAULTS);
+        let hears_strings = std::env::args().any(|argument| argument == "--ctc");
+        let Cli { options, ctc } = options::parse(if hears_strings { OF_STRINGS } else { DEFAULTS });
         let report = Report::new(options.json);
-        match &options.predict {
-            Some(file) => predict(file, &options, &report).map(|()| ExitCode::SUCCESS),
-            None => train(&options, report),
+        match (&options.predict, ctc) {
+            (Some(file), true) => strings::predict(file, &options, &report).map(|()| ExitCode::SUCCESS),
+            (Some(file), false) => predict(file, &options, &report).map(|()| ExitCode::SUCCESS),
+            (None, true) => strings::train(&options, report),
+            (None, false) => train(&options, report),
         }
     })
 }
 
+/// The recordings, and what was done to how many of them.
+fn read(options: &Options) -> Result<(Parts, BTreeMap<String, usize>)> {
+    match &options.data {
+        Some(folder) => sound::read_folder(folder),
+        None => Ok((synthetic::parts(options.seed), BTreeMap::new())),
+    }
+}
+
+/// Says what was done to recordings.
+fn tell_changes(changed: &BTreeMap<String, usize>, report: &Report) -> Result<()> {
+    for (change, count) in changed {
+        report.event(&json!({ "event": "converted", "recordings": count, "change": change }))?;
+        report.line(&format!("{count} of them were {change}"))?;
+    }
+    Ok(())
+}
+
 fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
-    let (Parts { train, test }, changed) = match &options.data {
-        Some(folder) => sound::read_folder(folder)?,
-        None => (synthetic::parts(options.seed), BTreeMap::new()),
-    };
+    let (Parts { train, test }, changed) = read(options)?;
     options.prepare(&[])?;
     let device = device::open(&options.device, &report)?;
     let config = options.config(InputKind::Dense(BANDS), 10).with_directions(Directions::Bidirectional);
@@ -85,14 +124,11 @@ fn train(options: &Options, mut report: Report) -> Result<ExitCode> {
     let model = Model::new(config.clone())?;
     let name = options.name("words of a machine");
     report.line(&format!("{name}: {} recordings to learn, {} to test", train.len(), test.len()))?;
-    for (change, count) in &changed {
-        report.event(&json!({ "event": "converted", "recordings": count, "change": change }))?;
-        report.line(&format!("{count} of them were {change}"))?;
-    }
+    tell_changes(&changed, &report)?;
 
     let frames = Frames::new();
     let hear = |recordings: &[Recording]| -> Result<Vec<Vec<f32>>> {
-        recordings.iter().map(|recording| frames.of(&recording.samples)).collect()
+        recordings.iter().map(|recording| frames.of(&recording.samples, MOST)).collect()
     };
     let (mut heard, mut tested) = (hear(&train)?, hear(&test)?);
     let order = shuffle::shuffled(&(0..train.len()).collect::<Vec<_>>(), shuffle::rng(options.seed, u64::MAX));
@@ -146,7 +182,7 @@ fn predict(file: &Path, options: &Options, report: &Report) -> Result<()> {
     let (model, scaler): (_, StandardScaler) = options.load("speech")?;
     ensure!(scaler.features() == BANDS, "the checkpoint's note scales {} bands, expected {BANDS}", scaler.features());
     let (samples, changes) = sound::read(file)?;
-    let frames = Frames::new().of(&samples)?;
+    let frames = Frames::new().of(&samples, MOST)?;
     let frames = scaler.apply(&frames).context("the checkpoint's note cannot be right")?;
     let device = device::open(&options.device, report)?;
     for change in &changes {

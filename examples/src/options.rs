@@ -20,6 +20,7 @@ const PREDICTING: &[&str] = &[
     "predict",
     "tag",
     "checkpoint",
+    "ctc",
     "column",
     "separator",
     "decimal_comma",

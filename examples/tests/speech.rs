@@ -88,6 +88,35 @@ fn recordings_are_learned_and_then_heard_in_any_sample_format() {
     }
 }
 
+/// Tones joined to strings: few of them and a small network, so that no more is asked than that it runs.
+#[test]
+fn strings_are_heard_as_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    tones(&folder.path().join("words"));
+    let short = ["--ctc", "--data", "words", "--hidden", "24", "--epochs", "3", "--batch-size", "8"];
+    let all = events(&run(folder.path(), &short));
+    let losses: Vec<f64> =
+        all.iter().filter(|event| event["event"] == "validation").map(|e| e["loss"].as_f64().unwrap()).collect();
+    assert!(losses.len() == 3 && losses[2] < losses[0], "{losses:?}");
+    let test = all.last().unwrap();
+    // Fifty recordings to test, each in one string of each of two passes.
+    assert_eq!((test["event"].as_str(), test["words"].as_u64()), (Some("test"), Some(100)));
+    assert!(test["strings"].as_u64().unwrap() >= 100 / 6, "{test}");
+    for rate in ["word_error_rate", "greedy_word_error_rate"] {
+        assert!((0.0..=2.0).contains(&test[rate].as_f64().unwrap()), "{test}");
+    }
+    let picture = fs::read_to_string(folder.path().join("out/speech_strings.svg")).unwrap();
+    assert!(picture.contains("loss by epoch"));
+    tone(&folder.path().join("one.wav"), SPEC, 4, 7);
+    let prediction = last(&run(folder.path(), &["--ctc", "--predict", "one.wav"]));
+    assert_eq!(prediction["event"].as_str(), Some("prediction"), "{prediction}");
+    assert!(prediction["text"].is_string() && prediction["greedy"].is_string());
+    // A network of words is none of strings.
+    let file = ["--predict", "one.wav", "--checkpoint", "out/speech_strings.safetensors"];
+    refused(&run(folder.path(), &file), "it was written by `speech --ctc`");
+    refused(&run(folder.path(), &["--ctc", "--predict", "one.wav", "--checkpoint", "none"]), "train first");
+}
+
 #[test]
 fn every_format_of_one_sound_is_the_same_sound() {
     let read = |file: &str| sound::read(&Path::new(FIXTURES).join(file).with_extension("wav")).unwrap().0;
