@@ -8,6 +8,7 @@ use recurrent::{
     Recurrent, Sequences, Targets, Trainer, ctc, metrics::ErrorRate,
 };
 
+use crate::common::compare::{F32_NETWORK, assert_close};
 use crate::common::random::Random;
 use crate::common::whole::{self, refuses};
 
@@ -201,6 +202,20 @@ fn a_sequence_is_learned(device: &Device) {
         assert_eq!(spans.len(), target.len());
     }
     assert!(wrong.iter().all(|rate| rate.value().unwrap() < 0.05), "{wrong:?}");
+}
+
+/// Labels that come again further on are told to a GPU in an order of their own.
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_gpu_makes_the_gradients_of_the_cpu() {
+    let labels = vec![vec![2, 1, 2, 1, 2], vec![3, 1, 3], vec![], vec![1]];
+    let [cpu, gpu] = [Device::cpu(), whole::gpu()].map(|device| {
+        let mut trainer = trainer(&device, Recipe::new(Loss::ctc()));
+        trainer.step(&batch(labels.clone())).unwrap();
+        let gradients = trainer.gradients().unwrap();
+        gradients.iter().flat_map(|(_, g)| g.iter().map(|g| f64::from(*g)).collect::<Vec<_>>()).collect::<Vec<f64>>()
+    });
+    assert_close("gradients", &gpu, &cpu, F32_NETWORK);
 }
 
 #[test]
