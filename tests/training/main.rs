@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod anything;
 mod bad_input;
 mod bad_lists;
 mod checkpointing;

@@ -145,7 +145,29 @@ whole::on_both!(
     they_are_as_pieces_from_a_given_state,
     a_long_window_is_read_in_chunks_and_by_a_stream,
     windows_without_them_are_as_ever,
+    a_loss_of_label_sequences_is_of_all_steps,
 );
+
+/// States begin anew, but the labels are those of the whole sequence.
+fn a_loss_of_label_sequences_is_of_all_steps(device: &Device) {
+    let config = Config::gru(InputKind::Dense(2), 5, 4);
+    let model = Model::new(config.clone()).unwrap();
+    let batch = whole::batch(&mut rng(75), &config, Loss::CrossEntropy, SHAPE.steps, SHAPE.batch_size);
+    let labels = vec![vec![1, 2, 2], vec![3], vec![], vec![2, 1]];
+    let batch = batch.with_targets(Targets::Sequences(labels)).with_lengths(LENGTHS.to_vec());
+    let [mut own, mut cpu] = [device, &Device::cpu()]
+        .map(|device| Trainer::new(device, &model, Recipe::new(Loss::ctc()).with_clip(Clip::None)).unwrap());
+    let without = own.evaluate([&batch]).unwrap() as f32;
+    let batch = batch.with_resets(RESETS);
+    let [made, expected] = [&mut own, &mut cpu].map(|trainer| {
+        let evaluated = trainer.evaluate([&batch]).unwrap() as f32;
+        trainer.step(&batch).unwrap();
+        let metrics = trainer.metrics().unwrap();
+        [evaluated, metrics[0].loss as f32, metrics[0].grad_norm as f32]
+    });
+    assert_close("loss and norm", &made, &expected, OTHER_ROWS);
+    assert!((made[0] - without).abs() > 1e-4, "{made:?} with resets, {without} without");
+}
 
 fn they_are_as_pieces_forwards(device: &Device) {
     for config in configs() {

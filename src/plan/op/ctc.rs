@@ -4,7 +4,7 @@
 //! The contract: the three run one after the other in the place of [`LossGradient`](super::LossGradient), of which they
 //! have weights, divisor and loss scale.
 
-use super::{Operand, Operation};
+use super::{Operand, Operation, columns};
 use crate::plan::walk::{REDUCE, Walk};
 use crate::plan::{Plan, TensorId, View};
 
@@ -78,7 +78,7 @@ impl Ctc {
 
     /// B.
     pub(crate) fn batch(&self, plan: &Plan) -> usize {
-        plan.get(self.lengths).len().max(1)
+        columns(plan, self.lengths).max(1) as usize
     }
 
     /// T.
