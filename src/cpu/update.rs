@@ -28,10 +28,17 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
     let mut gradients = memory.take(op.gradients);
     let mut partials = memory.take(op.partials);
     let mut excess = op.segment.map(|segment| memory.take(segment.excess)).unwrap_or_default();
-    let slices = memory.real(op.slices);
     let adds = op.segment.is_some_and(|segment| segment.adds);
     let starts = !adds && StepParams::of(memory.real(op.step_params)).accumulate.is_zero();
     let flat = gradients.len();
+    // One slice that nothing is added to is the gradient: the two change places, which moves no number.
+    let is_whole = starts && op.segment.is_none() && op.loss_scale.is_none();
+    let is_whole = is_whole && memory.real(op.slices).len() == flat;
+    if is_whole {
+        let slice = memory.take(op.slices);
+        memory.put(op.slices, std::mem::replace(&mut gradients, slice));
+    }
+    let slices = if is_whole { &[][..] } else { memory.real(op.slices) };
     let unscaled = op.loss_scale.map_or(T::one(), |loss_scale| LossScale::of(memory.real(loss_scale)).inverse);
     let parameter_flags = memory.ids(op.parameter_flags);
     let block = |first: usize, block: &mut [T], excess: &mut [T], partial: &mut [T]| {
@@ -40,7 +47,7 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
             if !adds {
                 excess.fill(T::zero());
             }
-            if starts {
+            if starts && !is_whole {
                 block.fill(T::zero());
             }
             for slice in slices.chunks_exact(flat) {
@@ -53,8 +60,12 @@ pub(super) fn reduce_gradients<T: Real>(op: &ReduceGradients, memory: &mut Tenso
                     }
                 }
             }
-            for (g, bits) in block.iter_mut().zip(&parameter_flags[op.first_flag + range.start..]) {
-                *g = if bits & FROZEN != 0 { T::zero() } else { *g };
+            let flags = &parameter_flags[op.first_flag + range.start..][..block.len()];
+            // Not written where nothing is frozen.
+            if flags.iter().fold(0, |all, bits| all | bits) & FROZEN != 0 {
+                for (g, bits) in block.iter_mut().zip(flags) {
+                    *g = if bits & FROZEN != 0 { T::zero() } else { *g };
+                }
             }
             let norm = if op.clips_apart {
                 let counts = |at: usize| parameter_flags[op.first_flag + range.start + at] & CLIPPED_APART == 0;
