@@ -14,7 +14,7 @@ use recurrent_examples::{
 /// Steps that are shown, at most.
 const SHOWN: usize = 128;
 /// Below this probability nothing is drawn.
-const LEAST: f64 = 0.02;
+const LEAST: f64 = 0.05;
 
 /// Draws all of it; `scores` are nats an eighth note, the network's last.
 pub fn draw(
@@ -68,10 +68,19 @@ fn roll(area: &Area, title: &str, rows: &[f64], keys: &std::ops::Range<usize>, c
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .draw()?;
-    let cells = rows.chunks_exact(KEYS).take(SHOWN).enumerate().flat_map(|(step, row)| {
-        row.iter().enumerate().filter(|(_, p)| **p >= LEAST).map(move |(key, p)| (step as f64, key as f64, *p))
-    });
-    chart.draw_series(cells.map(|(x, y, p)| Rectangle::new([(x, y), (x + 1.0, y + 1.0)], colour.mix(p).filled())))?;
+    let rows: Vec<&[f64]> = rows.chunks_exact(KEYS).take(SHOWN).collect();
+    for key in keys.clone() {
+        // Equal steps are one bar.
+        let mut step = 0;
+        for bar in rows.chunk_by(|a, b| a[key] == b[key]) {
+            let (p, from) = (bar[0][key], step);
+            step += bar.len();
+            if p >= LEAST {
+                let corners = [(from as f64, key as f64), (step as f64, key as f64 + 1.0)];
+                chart.draw_series([Rectangle::new(corners, colour.mix(p).filled())])?;
+            }
+        }
+    }
     Ok(())
 }
 

@@ -129,7 +129,8 @@ impl<'a, E: From<Error>> Fit<'a, E> {
         Fit { patience: Some(evaluations), ..self }
     }
 
-    /// The same with the best network so far in a file, written as soon as there is a better one.
+    /// The same with the best network so far in a file, written as soon as there is a better one, and when a training
+    /// is resumed.
     pub fn with_best(self, path: impl AsRef<Path>) -> Self {
         Fit { best: Some(path.as_ref().to_owned()), ..self }
     }

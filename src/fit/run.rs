@@ -45,7 +45,8 @@ impl<E: From<Error>> Fit<'_, E> {
     /// Trains: `batches` gives those of each epoch, counted from 0 as [`Buckets::epoch`](crate::data::Buckets::epoch)
     /// counts, always the same for the same epoch; `held` are those of the evaluation after each.
     ///
-    /// The batches of an epoch are taken one by one, so an iterator that makes them needs room for one.
+    /// The batches of an epoch are taken one by one, so an iterator that makes them needs room for one. The future is
+    /// not `Send`, as what callbacks hold need not be.
     ///
     /// # Errors
     /// [`Error::Config`] for settings that make no sense; [`Error::Data`] for an epoch without a batch, for no held-out

@@ -33,7 +33,13 @@ fn an_interrupted_fit_is_the_one_that_was_not(device: &Device) {
         let stopped = stopped.unwrap();
         assert!(matches!(stopped.ended, Ended::Stopped));
         assert!(stopped.best == Model::load(&best).unwrap());
-        let mut got = run(fit(device, &model, &path).with_best(&best)).unwrap();
+        let steps = Cell::new(0);
+        let going = fit(device, &model, &path).with_best(&best).on_step(|_, _| {
+            steps.set(steps.get() + 1);
+            go_on()
+        });
+        let mut got = run(going).unwrap();
+        assert_eq!(steps.get(), 120 - stop, "after step {stop}");
         same(&mut got, &mut want, &format!("after step {stop}"));
         assert!(got.best == Model::load(&best).unwrap(), "after step {stop}");
         assert!(fs::read(&path).unwrap() == fs::read(&whole).unwrap(), "after step {stop}: the files differ");
