@@ -1,6 +1,6 @@
 """Writes Bach's chorales as MIDI files into a folder, for `cargo run --example music -- --data FOLDER`.
 
-Needs music21 (`pip install music21==10.5.0`), whose corpus has them: the music is in the public domain; what its
+Needs music21 (`pip install music21==10.5.1`), whose corpus has them: the music is in the public domain; what its
 encodings may be used for the corpus' own licence says, so none of them is part of this repository.
 
     python scripts/chorales.py FOLDER
