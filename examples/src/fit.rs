@@ -100,7 +100,6 @@ fn flow() -> ControlFlow<()> {
 /// Says that a signal ended the training, with the best network saved but neither tested nor drawn; returns the exit
 /// code.
 pub fn interrupted(code: u8, options: &Options) -> ExitCode {
-    let file = options.checkpoint.display();
-    program::aside(format_args!("interrupted; the best network so far is saved in {file}, not tested and not drawn"));
+    program::interrupted(&options.checkpoint);
     ExitCode::from(code)
 }

@@ -115,18 +115,22 @@ impl Options {
 
     /// Loads a network with its [`notes`]; a checkpoint of another program is an error.
     pub fn load<P: DeserializeOwned>(&self, program: &str) -> Result<(Model, P)> {
-        let checkpoint = Checkpoint::load(&self.checkpoint)
-            .with_context(|| format!("train first: `{program}` without an option that reads it writes it"))?;
-        let read = || {
-            let by = checkpoint.notes.get("program").context("it names no program")?;
-            ensure!(by == program, "it was written by `{by}`");
-            let prepared = checkpoint.notes.get("prepared").context("it has no note `prepared`")?;
-            Ok(serde_json::from_str(prepared)?)
-        };
-        let prepared = read()
-            .with_context(|| format!("checkpoint {} was not written by `{program}`", self.checkpoint.display()))?;
-        Ok((checkpoint.model, prepared))
+        load(&self.checkpoint, program)
     }
+}
+
+/// Loads a network with its [`notes`]; a checkpoint of another program is an error.
+pub fn load<P: DeserializeOwned>(path: &Path, program: &str) -> Result<(Model, P)> {
+    let checkpoint = Checkpoint::load(path)
+        .with_context(|| format!("train first: `{program}` without an option that reads it writes it"))?;
+    let read = || {
+        let by = checkpoint.notes.get("program").context("it names no program")?;
+        ensure!(by == program, "it was written by `{by}`");
+        let prepared = checkpoint.notes.get("prepared").context("it has no note `prepared`")?;
+        Ok(serde_json::from_str(prepared)?)
+    };
+    let prepared = read().with_context(|| format!("checkpoint {} was not written by `{program}`", path.display()))?;
+    Ok((checkpoint.model, prepared))
 }
 
 /// Returns what is kept beside a network: the program that trained it, and what its data was prepared by.

@@ -5,6 +5,7 @@
 use std::{
     fmt::Display,
     io::{self, Write},
+    path::Path,
     process::{ExitCode, Termination},
 };
 
@@ -29,6 +30,12 @@ pub fn main<T: Termination>(run: impl FnOnce() -> Result<T>) -> ExitCode {
 pub fn aside(what: impl Display) {
     // Nobody is left to be told where this fails.
     let _ = writeln!(io::stderr(), "{what}");
+}
+
+/// Says that a signal ended a training, with the best network saved but neither tested nor drawn.
+pub fn interrupted(checkpoint: &Path) {
+    let file = checkpoint.display();
+    aside(format_args!("interrupted; the best network so far is saved in {file}, not tested and not drawn"));
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

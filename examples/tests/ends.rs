@@ -55,10 +55,13 @@ mod signals {
 
     #[test]
     fn the_first_epoch_is_kept_as_far_as_it_came() {
-        for name in ["handwriting", "speech", "image_patches", "time_series", "tagging", "music"] {
+        let epochs = ["--hidden", "8", "--batch-size", "1", "--epochs", "1000"];
+        let names = ["handwriting", "speech", "image_patches", "time_series", "tagging", "music"];
+        let steps = ["--hidden", "8", "--steps", "1000000000"];
+        for (name, long) in names.map(|name| (name, &epochs[..])).into_iter().chain([("cartpole", &steps[..])]) {
             for (signal, code) in SIGNALS {
                 let folder = tempfile::tempdir().unwrap();
-                let long = ["--device", "cpu", "--json", "--hidden", "8", "--batch-size", "1", "--epochs", "1000"];
+                let long = [&["--device", "cpu", "--json"][..], long].concat();
                 let mut child = command(name, folder.path(), &long).spawn().unwrap();
                 wait(&mut child, TERM);
                 send(signal, &child);
@@ -147,6 +150,7 @@ fn a_reader_that_leaves_ends_every_example_quietly() {
         ("time_series", &short),
         ("tagging", &short),
         ("music", &short),
+        ("cartpole", &["--device", "cpu", "--hidden", "4", "--steps", "500", "--episodes", "2"]),
         ("gradients", &["--device", "cpu", "--updates", "1", "--steps", "8"]),
         ("longterm", &["--device", "cpu", "--lags", "5", "--updates", "1"]),
         ("step_time", &["--device", "cpu", "--seconds", "0", "elman:2,3,4,5,6"]),

@@ -4,6 +4,7 @@
 //! or with one message, and never with a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "failing is how a test speaks")]
 
+mod cartpole;
 #[cfg(unix)]
 mod ends;
 mod gradients;
