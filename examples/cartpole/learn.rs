@@ -67,6 +67,11 @@ impl Settings {
         self.environments * self.window
     }
 
+    /// Environments of a part.
+    fn in_part(&self) -> usize {
+        self.environments.div_ceil(PARTS)
+    }
+
     /// The network: two logits, and the reward still to come from the same units.
     pub fn config(&self) -> Config {
         let layer = match self.cell {
@@ -86,7 +91,8 @@ impl Settings {
     ) -> Result<Learned> {
         let since = Instant::now();
         let model = Model::new(self.config())?;
-        let total = self.updates.saturating_mul((PASSES * PARTS.min(self.environments)) as u64);
+        let parts = self.environments.div_ceil(self.in_part());
+        let total = self.updates.saturating_mul((PASSES * parts) as u64);
         let recipe = Recipe::new(Loss::External)
             .with_head(VALUE, Loss::External, VALUES)
             .with_optimizer(Optimizer::adam(), self.learning_rate)
@@ -101,7 +107,7 @@ impl Settings {
         let (mut best, mut reward) = (model.clone(), point.greedy);
         let (mut points, mut has_diverged, mut update, mut model) = (vec![point], false, 0, model);
         tell(update, &point, Some(&best))?;
-        while update < self.updates && !has_diverged && signals::stopped().is_none() {
+        while update < self.updates && signals::stopped().is_none() {
             let mut player = Player::new(device, &model, has_memory, self.environments)?;
             player.set_state(&remembered)?;
             let Some(rollout) = environments.play(&mut player, self.window)? else {
@@ -111,11 +117,12 @@ impl Settings {
             remembered = player.state()?;
             order.shuffle(&mut order_rng);
             has_diverged = !self.update(&mut trainer, &rollout, &order, has_memory)?;
+            model = trainer.model()?;
+            has_diverged |= !model.values().iter().all(|value| value.is_finite());
             if has_diverged {
                 break;
             }
             update += 1;
-            model = trainer.model()?;
             let is_evaluated = update % INTERVAL == 0 || update == self.updates || signals::stopped().is_some();
             let ended = rollout.rewards.len();
             let drawn = (ended > 0).then(|| rollout.rewards.iter().sum::<usize>() as f64 / ended as f64);
@@ -141,7 +148,7 @@ impl Settings {
 
     /// Goes over a rollout, in parts of environments by `order`; false where the network has diverged.
     fn update(&self, trainer: &mut Trainer, rollout: &Rollout, order: &[usize], has_memory: bool) -> Result<bool> {
-        let parts = order.chunks(order.len().div_ceil(PARTS));
+        let parts = order.chunks(self.in_part());
         let parts: Vec<(Batch, Vec<usize>)> =
             parts.map(|part| self.part(trainer.config(), rollout, part, has_memory)).collect::<Result<_>>()?;
         for _ in 0..PASSES {
