@@ -81,13 +81,13 @@ impl OutputGradients {
     ///     trainer: &mut Trainer,
     ///     batch: &Batch,
     ///     [outputs, gradient]: [&wgpu::Buffer; 2],
-    ///     shade: impl FnOnce(),
+    ///     shade: fn(),
     /// ) -> recurrent::Result<()> {
     ///     trainer.forward_into(batch, &DeviceSlice::new(outputs))?;
     ///     shade(); // submits what makes of one buffer the other
     ///     trainer.backward(OutputGradients::on_device(0.0, DeviceSlice::new(gradient)))
     /// }
-    /// # let _ = step::<fn()>;
+    /// # let _ = step;
     /// ```
     pub fn on_device(loss: f64, outputs: DeviceSlice) -> Self {
         OutputGradients { loss, on_device: Some(outputs), ..Self::default() }
