@@ -121,7 +121,17 @@ impl Executor {
         }
     }
 
-    /// Copies numbers of the application's to a tensor before the plan's next run.
+    /// Checks that numbers of the application's can be written.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "there are none without a GPU"))]
+    pub fn check_room(&mut self, to: &DeviceSlice) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Err(on_cpu()),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.check_room(to),
+        }
+    }
+
+    /// Copies numbers of the application's to an input before the plan's next run.
     #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "there are none without a GPU"))]
     pub fn write_slice(&mut self, plan: PlanId, tensor: TensorId, from: &DeviceSlice) -> Result<()> {
         match self {

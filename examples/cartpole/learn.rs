@@ -157,8 +157,9 @@ impl Settings {
                     return Ok(true);
                 }
                 let gradients = ppo::loss(&trainer.forward(batch)?, rollout, rows);
-                let losses = gradients.heads.iter().map(|head| head.1).chain([gradients.loss]);
-                if !losses.sum::<f64>().is_finite() {
+                let mut losses = gradients.heads.iter().map(|head| head.1).chain([gradients.loss]);
+                // As the trainer keeps them.
+                if !losses.all(|loss| (loss as f32).is_finite()) {
                     return Ok(false);
                 }
                 trainer.backward(gradients)?;

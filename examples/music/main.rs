@@ -194,7 +194,7 @@ fn train(cli: &Cli, mut report: Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same piece so many keys higher; lower by as many octaves as it takes where the keys do not reach.
+/// The same piece so many keys higher; as it is where the keys do not reach.
 fn moved(steps: &[u128], by: i32) -> Vec<u128> {
     let all = steps.iter().fold(0, |all, step| all | step);
     let (low, high) = (all.trailing_zeros() as i32, 127 - all.leading_zeros() as i32);

@@ -50,7 +50,7 @@ fn one_seed_is_one_run() {
     let first = points("3");
     assert_eq!(first, points("3"));
     assert_ne!(first, points("4"));
-    // Both policies begin as one network does, which remembers or does not.
+    // At the beginning, and after every second of 20 updates.
     let of = |policy: &str| first.iter().filter(|event| event["policy"] == policy).count();
     assert_eq!((of("recurrent"), of("memoryless")), (11, 11), "{first:?}");
 }

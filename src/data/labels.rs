@@ -228,7 +228,7 @@ impl Batch {
     }
 
     /// Whether label `r` is not padding.
-    pub(super) fn is_valid(&self, read_out: ReadOut<'_>, r: usize) -> bool {
+    fn is_valid(&self, read_out: ReadOut<'_>, r: usize) -> bool {
         let size = self.sequences.batch_size;
         read_out.rows == Rows::Sequences || r / size < self.sequences.length(r % size)
     }

@@ -45,7 +45,7 @@ impl<'a> Span<'a> {
         inputs.borrowed().part(self.columns.all, self.columns.first, self.steps)
     }
 
-    /// Whether sequence `b` begins anew at one of these steps, or at the one after them.
+    /// Whether sequence `b` begins anew at a step of these, which may be the one after the last.
     pub fn is_reset(&self, step: usize, b: usize) -> bool {
         self.resets.binary_search(&(self.before + step, b)).is_ok()
     }

@@ -184,7 +184,8 @@ impl<'a, E: From<Error>> Fit<'a, E> {
     }
 
     /// The same, calling this after every step; [`ControlFlow::Break`] ends the training with that step. What the
-    /// epoch has learned by then is evaluated, and is the best network if it is better.
+    /// epoch has learned by then is evaluated, and is the best network if it is better. Losses that it reads by
+    /// [`Trainer::metrics`](Trainer::metrics_async) are missing from the epoch's mean: [`Step::loss`] has it so far.
     pub fn on_step(self, call: impl FnMut(&Step, &mut Trainer) -> Result<ControlFlow<()>, E> + 'a) -> Self {
         Fit { on_step: Some(Box::new(call)), ..self }
     }

@@ -38,7 +38,7 @@ pub struct DeviceSlice {
 }
 
 /// Bytes of a number.
-const NUMBER: u64 = 4;
+pub(super) const NUMBER: u64 = 4;
 
 impl DeviceSlice {
     /// All whole numbers of a buffer.
@@ -50,7 +50,7 @@ impl DeviceSlice {
     /// Some of the numbers.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a range that ends behind the last of them.
+    /// [`Error::Data`] for a range that ends behind the last of them, or before it begins.
     ///
     /// ```
     /// use recurrent::device::DeviceSlice;

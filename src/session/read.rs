@@ -65,6 +65,7 @@ impl Session {
         let read_out = self.config.read_out();
         let expected = read_out.rows.count(BatchShape { steps, batch_size }) * read_out.outputs;
         out.check_writable(&read_out.argument("outputs").to_string(), expected)?;
+        self.executor.check_room(out)?;
         self.read_to(Purpose::Infer, sequences, start, To::Device(out)).await
     }
 
@@ -115,7 +116,11 @@ impl Session {
                 let row = batch_size * read_out.outputs;
                 let (from, count) =
                     if read_out.rows == Rows::Steps { (first * row, part.steps * row) } else { (0, row) };
-                self.executor.read_slice(plan.id, plan.tensors.outputs, 0..count, &slice.part(from..from + count))?;
+                // Of a pool the last chunk's are those that stay.
+                if read_out.rows == Rows::Steps || first + chunk >= steps {
+                    let to = slice.part(from..from + count);
+                    self.executor.read_slice(plan.id, plan.tensors.outputs, 0..count, &to)?;
+                }
             } else if every_step || first + chunk >= steps {
                 self.executor.run_and_read((plan.id, plan.tensors.outputs), &mut readback, to).await?;
             } else {

@@ -75,17 +75,17 @@ impl OutputGradients {
     /// the end of a sequence is finite.
     ///
     /// ```
-    /// use recurrent::{Batch, OutputGradients, Trainer, device::DeviceSlice, wgpu};
+    /// use recurrent::{Batch, OutputGradients, Trainer, device::DeviceSlice};
     /// /// One step by a loss that the application's own shader computes.
     /// fn step(
     ///     trainer: &mut Trainer,
     ///     batch: &Batch,
-    ///     [outputs, gradient]: [&wgpu::Buffer; 2],
+    ///     (outputs, gradient): (&DeviceSlice, DeviceSlice),
     ///     shade: fn(),
     /// ) -> recurrent::Result<()> {
-    ///     trainer.forward_into(batch, &DeviceSlice::new(outputs))?;
+    ///     trainer.forward_into(batch, outputs)?;
     ///     shade(); // submits what makes of one buffer the other
-    ///     trainer.backward(OutputGradients::on_device(0.0, DeviceSlice::new(gradient)))
+    ///     trainer.backward(OutputGradients::on_device(0.0, gradient))
     /// }
     /// # let _ = step;
     /// ```
@@ -151,7 +151,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] where no loss of the recipe is the caller's, else as [`Trainer::step_async`].
     pub async fn forward_async(&mut self, batch: &Batch) -> Result<Outputs> {
-        let forward = self.go_forward(batch).await?;
+        let forward = self.go_forward(batch, None).await?;
         let outputs = self.outputs(batch, &forward).await?;
         self.in_parts.forward = Some(forward);
         Ok(outputs)
@@ -164,17 +164,15 @@ impl Trainer {
     /// Same as [`Trainer::forward_async`]; [`Error::Shape`] for another number of numbers, [`Error::Data`] for a buffer
     /// that cannot be written to or a network on the CPU.
     pub async fn forward_into_async(&mut self, batch: &Batch, outputs: &DeviceSlice) -> Result<()> {
-        let read_out = self.session.config().read_out();
-        let len = read_out.rows.count(batch.sequences.shape()) * read_out.outputs;
-        outputs.check_writable(&read_out.argument("outputs").to_string(), len)?;
-        let forward = self.go_forward(batch).await?;
+        let forward = self.go_forward(batch, Some(outputs)).await?;
         let (id, tensor) = (forward.plan.id, forward.plan.tensors.outputs);
-        self.session.executor.read_slice(id, tensor, 0..len, outputs)?;
+        self.session.executor.read_slice(id, tensor, 0..outputs.len(), outputs)?;
         self.in_parts.forward = Some(forward);
         Ok(())
     }
 
-    async fn go_forward(&mut self, batch: &Batch) -> Result<Forward> {
+    /// The forward pass, whose outputs are to be left there, if that is said.
+    async fn go_forward(&mut self, batch: &Batch, outputs: Option<&DeviceSlice>) -> Result<Forward> {
         if !self.recipe.is_external() {
             return Err(Error::Config(
                 "no loss of the recipe is the caller's; expected Loss::External, or Trainer::step".to_owned(),
@@ -182,6 +180,12 @@ impl Trainer {
         }
         self.in_parts.forward = None;
         check(&mut self.session, batch, &self.recipe)?;
+        if let Some(outputs) = outputs {
+            let read_out = self.session.config().read_out();
+            let len = read_out.rows.count(batch.sequences.shape()) * read_out.outputs;
+            outputs.check_writable(&read_out.argument("outputs").to_string(), len)?;
+            self.session.executor.check_room(outputs)?;
+        }
         check_start(&batch.sequences.start, batch.sequences.batch_size, self.session.carried.batch_size())?;
         let form = form_of(batch, self.session.config());
         let prepared = self.session.prepared(&Purpose::Train(&self.recipe), form).await?;

@@ -134,8 +134,13 @@ fn a_training_reads_them() {
         let whole = batch.clone().with_head(head(Targets::Values(values.clone())));
         let lent = Batch::new(lent(&own, &batch.sequences), Targets::OnDevice(own.numbers(y)));
         let lent = lent.with_head(head(Targets::OnDevice(own.numbers(&values))));
-        assert_eq!(of_host.evaluate([&whole]).ok(), of_device.evaluate([&lent]).ok());
-        if step == 2 {
+        let fresh = |batch: &Batch| batch.clone().with_start(Start::Initial);
+        assert_eq!(of_host.evaluate([fresh(&whole)]).unwrap(), of_device.evaluate([fresh(&lent)]).unwrap());
+        if step == 1 {
+            // A step that is timed, too.
+            of_host.profile(&whole).unwrap();
+            of_device.profile(&lent).unwrap();
+        } else if step == 2 {
             of_host.step_accumulated(&[whole.clone(), whole.clone()]).unwrap();
             of_device.step_accumulated(&[lent.clone(), lent]).unwrap();
         } else {
@@ -243,6 +248,21 @@ fn mistakes_are_said_and_change_nothing() {
     own.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
     assert!(words(trainer.step(&batch(DeviceSlice::new(&mapped)))).contains("mapped"));
     assert!(bytes(&mut trainer) == before, "a mistake changed something");
+    // What cannot be written is said before anything runs.
+    let mut stream = StreamingPredictor::new(&device, &model, 2).unwrap();
+    stream.step(&[0.1; 4]).unwrap();
+    let state = stream.state().unwrap();
+    let gone = own.buffer(6, ALL);
+    gone.destroy();
+    let inputs = Inputs::Dense(vec![0.1; 4]);
+    assert!(words(stream.sequence_into(1, &inputs, &DeviceSlice::new(&gone))).contains("destroyed"));
+    assert_eq!(stream.state().unwrap(), state);
+    let mut own_loss = Trainer::new(&Device::cpu(), &model, sgd(Loss::External)).unwrap();
+    let before = bytes(&mut own_loss);
+    let window = Batch::new(Sequences::dense(shape(2, 2), vec![0.1; 8]), Targets::None);
+    let room = own.room(12);
+    assert!(words(own_loss.forward_into(&window, &room.1)).contains("the network runs on the CPU"));
+    assert!(bytes(&mut own_loss) == before, "a mistake moved the state");
 
     // On the CPU there is nothing to read them by.
     let mut cpu = Trainer::new(&Device::cpu(), &model, sgd(Loss::MeanSquared)).unwrap();

@@ -295,7 +295,7 @@ fn plans_have_room_for_few_numbers_of_labels() {
     }
 }
 
-/// The recipe of a checkpoint has it, with what is left as it is left out or not.
+/// The recipe of a checkpoint has it; what a file leaves out is the default.
 #[test]
 fn a_recipe_is_written_and_read() {
     let recipe = Recipe::new(Loss::Ctc { blank: 3, zero_infeasible: true });

@@ -47,10 +47,24 @@ struct Prepared {
     changed: bool,
     input_buffer: wgpu::Buffer,
     /// What is to be copied from buffers of the application's before the next run.
-    copied: Vec<Encoded>,
+    copied: Vec<(TensorId, Encoded)>,
     encoded: Vec<Encoded>,
     /// Where each submission ends.
     submissions: Vec<usize>,
+}
+
+impl Prepared {
+    /// Brings what a run reads to the device: what the host has written since the last, and behind it what lies in
+    /// buffers of the application's.
+    fn upload(&mut self, gpu: &Gpu, progress: Option<&mut WorkDone>) {
+        if std::mem::take(&mut self.changed) && !self.inputs.is_empty() {
+            gpu.queue().write_buffer(&self.input_buffer, 0, &self.inputs);
+        }
+        if !self.copied.is_empty() {
+            let copies: Vec<Encoded> = self.copied.drain(..).map(|(_, copy)| copy).collect();
+            submit(gpu, &copies, progress, |_, _| ());
+        }
+    }
 }
 
 /// A part of a buffer, in bytes.
@@ -143,8 +157,7 @@ impl Executor {
             bytes.chunks_exact_mut(N).zip(values).for_each(|(bytes, value)| bytes.copy_from_slice(&value));
             prepared.changed = true;
             // What was to be copied there, by a call that failed since, is not wanted any more.
-            let offset = place.offset;
-            prepared.copied.retain(|copy| !matches!(copy, Encoded::Copy { to, .. } if to.offset == offset));
+            prepared.copied.retain(|(to, _)| *to != tensor);
             return Ok(());
         }
         self.gpu.alive()?;
@@ -181,13 +194,7 @@ impl Executor {
         self.gpu.alive()?;
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let ((), caught) = scoped(gpu.device(), "running a plan", || {
-            if std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty() {
-                gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
-            }
-            if !prepared.copied.is_empty() {
-                submit(gpu, &prepared.copied, progress.as_mut(), |_, _| ());
-                prepared.copied.clear();
-            }
+            prepared.upload(gpu, progress.as_mut());
             let of_part = prepared.plan.submissions_of(part, &prepared.submissions);
             let (before, ends) = (&prepared.submissions[..of_part.start], &prepared.submissions[of_part]);
             let (mut first, mut copy) = (before.last().copied().unwrap_or_default(), Some(copy));

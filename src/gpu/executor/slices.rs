@@ -7,12 +7,11 @@ use std::ops::Range;
 
 use super::{BufferSlice, Encoded, Executor};
 use crate::error::Result;
-use crate::gpu::slice::DeviceSlice;
+use crate::gpu::slice::{DeviceSlice, NUMBER};
 use crate::gpu::wait::scoped;
 use crate::plan::{PlanId, TensorId};
 
 const DOING: &str = "copying from a buffer of the application's";
-const NUMBER: u64 = 4;
 
 impl Executor {
     /// Checks that numbers can be copied at all, by the first of them: of a buffer that is another device's, mapped or
@@ -42,7 +41,22 @@ impl Executor {
         self.settle(caught)
     }
 
-    /// Copies numbers to an input, or another tensor of f32, with the next run.
+    /// The same of numbers that are to be written: the first of them becomes 0.
+    ///
+    /// # Errors
+    /// Same as [`Executor::run`].
+    pub(crate) fn check_room(&mut self, to: &DeviceSlice) -> Result<()> {
+        self.gpu.alive()?;
+        let (gpu, (buffer, offset, size)) = (&self.gpu, to.bytes());
+        let ((), caught) = scoped(gpu.device(), "writing to a buffer of the application's", || {
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.clear_buffer(buffer, offset, Some(size.min(NUMBER)));
+            gpu.queue().submit([encoder.finish()]);
+        });
+        self.settle(caught)
+    }
+
+    /// Copies numbers to an input with the next run.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) where the length is another one.
@@ -54,7 +68,8 @@ impl Executor {
         let to = prepared.places[tensor.0].clone();
         let (buffer, offset, size) = from.bytes();
         let from = BufferSlice { buffer: buffer.clone(), offset, size };
-        prepared.copied.push(Encoded::Copy { from, to: BufferSlice { size, ..to } });
+        prepared.copied.retain(|(to, _)| *to != tensor);
+        prepared.copied.push((tensor, Encoded::Copy { from, to: BufferSlice { size, ..to } }));
         Ok(())
     }
 
@@ -71,7 +86,7 @@ impl Executor {
     ) -> Result<()> {
         let place = &self.plans[plan].places[tensor.0];
         let (buffer, offset, size) = to.bytes();
-        let from = BufferSlice { offset: place.offset + range.start as u64 * 4, size, ..place.clone() };
+        let from = BufferSlice { offset: place.offset + range.start as u64 * NUMBER, size, ..place.clone() };
         let to = BufferSlice { buffer: buffer.clone(), offset, size };
         self.submit(&[Encoded::Copy { from, to }], "copying to a buffer of the application's")
     }

@@ -32,7 +32,8 @@ impl Executor {
     async fn by_timestamps(&mut self, id: PlanId) -> Result<Timed> {
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let device = gpu.device();
-        let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
+        let ((), caught) = scoped(device, DOING, || prepared.upload(gpu, progress.as_mut()));
+        caught.wait().await?;
         let operations = operations(prepared)?;
         let bytes = 2 * operations.len() as u64 * TIMESTAMP;
         let (staging, caught) = scoped(device, DOING, || {
@@ -48,9 +49,6 @@ impl Executor {
             let resolved = buffer("timestamps", wgpu::BufferUsages::QUERY_RESOLVE.union(wgpu::BufferUsages::COPY_SRC));
             let staging =
                 buffer("timestamps read back", wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST));
-            if upload {
-                gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
-            }
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let most = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
             for (number, operations) in operations.chunks(most).enumerate() {
@@ -87,11 +85,8 @@ impl Executor {
     async fn by_submissions(&mut self, id: PlanId) -> Result<Timed> {
         let (gpu, prepared, progress) = (&self.gpu, &mut self.plans[id], &mut self.progress);
         let device = gpu.device();
-        let upload = std::mem::take(&mut prepared.changed) && !prepared.inputs.is_empty();
         let (staging, caught) = scoped(device, DOING, || {
-            if upload {
-                gpu.queue().write_buffer(&prepared.input_buffer, 0, &prepared.inputs);
-            }
+            prepared.upload(gpu, progress.as_mut());
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("waited for"),
                 size: 4,

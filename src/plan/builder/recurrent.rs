@@ -57,11 +57,10 @@ impl RecurrentLayer {
         let (reverse, storage_dtype) = (spec.directions == Directions::Reverse, builder.storage_dtype);
         let slots = steps.saturating_add(if reverse { 2 } else { directions });
         // One more for the gradient that one segment carries to the segment before it.
-        let mut of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
-        // Behind that one the start, and its gradient.
+        let of_cells = slots.saturating_add(usize::from(training && steps < builder.steps));
+        // Behind that one the start and, of cells, its gradient.
         let resets = builder.resets.then_some(slots.saturating_add(1));
-        let slots = resets.map_or(slots, |start| start.saturating_add(1));
-        of_cells = resets.map_or(of_cells, |start| start.saturating_add(2));
+        let [slots, of_cells] = resets.map_or([slots, of_cells], |start| [1, 2].map(|more| start.saturating_add(more)));
         let (own, history) = if training { (layer, layer) } else { builder.alike(layer) };
         let (gates, width, h_width) = (spec.gates(), spec.directions.count() * hidden, spec.state_width(0));
         let gates = builder.scratch(&format!("gates_l{own}"), &[steps, batch, gates], storage_dtype)?;
