@@ -38,6 +38,9 @@ pub mod performance {}
 #[doc = include_str!("../docs/pytorch_and_keras.md")]
 pub mod pytorch_and_keras {}
 
+#[doc = include_str!("../docs/real_time.md")]
+pub mod real_time {}
+
 #[doc = include_str!("../docs/training.md")]
 pub mod training {}
 

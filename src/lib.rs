@@ -77,6 +77,7 @@
 //! | How do weights travel from and to PyTorch and Keras? | [`guide::pytorch_and_keras`] |
 //! | What can go wrong? | [`guide::errors`] |
 //! | How fast is it, and where does the time go? | [`guide::performance`] |
+//! | How does it run in an audio callback? | [`guide::real_time`] |
 //! | How does it work inside? | [`guide::how_it_works`] |
 //! | What can it not do? | [`guide::limits`] |
 //! | What do T, B, `[T, B, ·]` and "logits" mean here? | [`guide::vocabulary`] |
@@ -103,6 +104,7 @@ pub mod metrics;
 pub mod model;
 mod plan;
 pub mod predict;
+pub mod realtime;
 pub mod recipe;
 mod session;
 pub mod stream;
@@ -120,6 +122,7 @@ pub use model::{
     Init, InputKind, Join, Layer, LayerNorm, Layout, Model, Pool, Recurrent, Reset, State, Zoneout,
 };
 pub use predict::{Prediction, Predictor};
+pub use realtime::RealTimePredictor;
 pub use recipe::{
     Clip, DecayScope, Dropout, EmbeddingUpdate, GradientCheckpointing, Group, HeadLoss, LearningRateSchedule, Loss,
     Optimizer, Precision, Recipe,

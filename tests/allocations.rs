@@ -19,7 +19,7 @@ use common::whole::{self, rng};
 use recurrent::recipe::Average;
 use recurrent::{
     Batch, BatchShape, Cell, Clip, Config, Device, Dropout, Group, InputKind, Inputs, Loss, Model, Optimizer, Pool,
-    Recipe, Recurrent, Reset, Sequences, StreamingPredictor, Targets, Trainer,
+    RealTimePredictor, Recipe, Recurrent, Reset, Sequences, StreamingPredictor, Targets, Trainer,
 };
 
 const BATCH: usize = 3;
@@ -105,6 +105,36 @@ fn a_step_of_a_stream_allocates_nothing_after_the_first() {
             }
         });
         assert_eq!(blocking, 0, "the forms that wait, {config:?}");
+    }
+}
+
+/// Of all that a compiled network can be asked in a callback, refusals included, and from its first step on.
+#[test]
+fn a_step_in_real_time_allocates_nothing() {
+    for config in configs().into_iter().filter(|config| config.heads.is_empty()) {
+        let model = Model::new(config.clone()).unwrap();
+        let mut predictor = RealTimePredictor::new(&model).unwrap();
+        let (state, mut y) = (predictor.state().unwrap(), vec![0.0; 40 * config.outputs]);
+        let x = whole::batch(&mut rng(7), &config, Loss::MeanSquared, 40, 1).sequences.inputs;
+        let outputs = config.outputs;
+        let allocated = allocations(|| {
+            match &x {
+                Inputs::Tokens(ids) => {
+                    ids.iter().for_each(|id| predictor.step_token(*id, &mut y[..outputs]).unwrap());
+                    assert!(predictor.step_token(1 << 20, &mut y[..outputs]).is_err());
+                }
+                Inputs::Dense(x) => {
+                    predictor.step(&x[..4], &mut y[..outputs]).unwrap();
+                    predictor.block(x, &mut y).unwrap();
+                    assert!(predictor.step(&x[..3], &mut y[..outputs]).is_err());
+                    assert!(predictor.block(&[f32::NAN; 160], &mut y).is_err());
+                }
+                _ => panic!("another kind"),
+            }
+            predictor.reset();
+            predictor.set_state(&state).unwrap();
+        });
+        assert_eq!(allocated, 0, "{config:?}");
     }
 }
 

@@ -70,7 +70,7 @@ fn line(network: &str, phase: &str, [cpu, gpu, cpu_first, gpu_first]: [String; 4
 fn cost(subject: &Subject, phase: Phase, seconds: f64, open: &dyn Fn() -> Result<Device>) -> Result<Cost> {
     let start = Instant::now();
     let mut step = subject.on(&open()?, phase)?;
-    step()?;
+    step.0()?;
     let first = milliseconds(start);
     // Few, as a software adapter takes seconds for a step, and the first was a warm-up.
     let step = median(Repeats { warm_up: 1, fewest: 3, seconds }, step)?;

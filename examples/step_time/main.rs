@@ -130,11 +130,13 @@ fn run(args: &Args) -> Result<()> {
         let command: Vec<String> = std::env::args().skip(1).collect();
         writeln!(out, "{}", report::head(&device, &command, floor))?;
     }
-    let stream = args.stream.then_some(Phase::Stream);
     for work in &works {
+        let stream = args.stream.then_some(Phase::Stream);
+        // Of one sequence on the CPU, which is read without a plan.
+        let block = stream.filter(|_| work.batch == 1 && !device.is_gpu()).map(|_| Phase::Block);
         let subject = Subject::new(work)?;
         let forward = (!work.is_of_layers()).then_some(Phase::Forward);
-        for phase in forward.into_iter().chain([Phase::Train]).chain(stream) {
+        for phase in forward.into_iter().chain([Phase::Train]).chain(stream).chain(block) {
             let time = median(Repeats { warm_up: WARM_UP, fewest: 5, seconds }, subject.on(&device, phase)?)?;
             let row = Row::new(work, phase, &device, time, floor)?;
             writeln!(out, "{}", if args.table { row.markdown() } else { serde_json::to_string(&row)? })?;

@@ -13,6 +13,7 @@ mod image_patches;
 mod kneser_ney;
 mod longterm;
 mod music;
+mod real_time;
 mod speech;
 mod step_time;
 mod support;

@@ -119,17 +119,34 @@ fn the_floor_is_the_longer_of_products_and_traffic() {
 
 #[test]
 fn a_row_keeps_the_keys_that_other_programs_read() {
-    let (work, time) = (work("elman:2,3,4,5,6"), Median { ms: 0.5, repeats: 7 });
+    let (work, time) = (work("elman:2,3,4,5,6"), Median { ms: 0.5, least: 0.25, repeats: 7 });
     let row = |floor| Row::new(&work, Phase::Forward, &Device::cpu(), time, floor).unwrap();
     let sizes = r#"{"peer":"recurrent-cpu","cell":"elman","B":2,"T":3,"I":4,"H":5,"V":6"#;
     let known = format!(r#"{sizes},"phase":"forward","ms":0.5,"repeats":7,"gflops":0.0018"#);
-    assert_eq!(serde_json::to_string(&row(None)).unwrap(), format!("{known}}}"));
+    assert_eq!(serde_json::to_string(&row(None)).unwrap(), format!(r#"{known},"least_ms":0.25}}"#));
     assert_eq!(row(None).markdown(), "| elman B2 T3 I4 H5 V6 | forward | 0.5000 | 0.0018 |");
     // 900 FLOP and 1164 bytes, of which there are a thousand million in a second: the bytes take longer.
     let floor = Some(Floor { gflops: 1.0, size: 256, bandwidth: 1.0 });
-    let with_floor = format!(r#"{known},"floor_ms":0.001164,"times_floor":429.6}}"#);
+    let with_floor = format!(r#"{known},"floor_ms":0.001164,"times_floor":429.6,"least_ms":0.25}}"#);
     assert_eq!(serde_json::to_string(&row(floor)).unwrap(), with_floor);
     assert_eq!(row(floor).markdown(), "| elman B2 T3 I4 H5 V6 | forward | 0.5000 | 0.0018 | 430 |");
+}
+
+/// Of one sequence on the CPU a step is timed without a plan, and so are T in a call.
+#[test]
+fn one_sequence_is_timed_by_the_step_and_by_the_block() {
+    let phases = |work: &str| -> Vec<(String, f64, f64)> {
+        let rows = lines(&["--device", "cpu", "--seconds", "0", "--stream", work], None);
+        let rows = rows.iter().map(|row| serde_json::from_str::<Value>(row).unwrap());
+        let number = |row: &Value, key: &str| row[key].as_f64().unwrap();
+        rows.map(|row| (row["phase"].as_str().unwrap().to_owned(), number(&row, "ms"), number(&row, "least_ms")))
+            .collect()
+    };
+    let one = phases("gru:1,16,3,8,2");
+    assert!(one.iter().map(|row| row.0.as_str()).eq(["forward", "train", "stream", "block"]), "{one:?}");
+    assert!(one.iter().all(|(_, ms, least)| 0.0 < *least && least <= ms), "{one:?}");
+    assert!(phases("gru:2,16,3,8,2").iter().map(|row| row.0.as_str()).eq(["forward", "train", "stream"]));
+    assert_eq!(report::short(0.000_063_1), "0.0000631");
 }
 
 #[test]

@@ -25,6 +25,13 @@ fn apply<T: Real>(activation: Activation, values: &mut [T]) {
     }
 }
 
+/// Those of the functions that are no vectors of a product.
+pub(super) fn apply_without_vectors(activation: Activation, values: &mut [f32]) {
+    if matches!(activation, Activation::Gelu | Activation::Softplus) {
+        apply(activation, values);
+    }
+}
+
 /// Φ(x), by way of f64: erfc loses no digits below 0.
 fn normal<T: Real>(x: T) -> T {
     T::from_f64(0.5 * libm::erfc(-x.as_f64() * std::f64::consts::FRAC_1_SQRT_2))

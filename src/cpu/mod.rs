@@ -24,6 +24,7 @@ mod optimizer;
 mod packed;
 mod pool;
 mod real;
+pub(crate) mod realtime;
 mod recurrence;
 mod resets;
 mod state;

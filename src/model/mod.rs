@@ -11,6 +11,7 @@ mod config;
 mod head;
 mod init;
 mod input;
+pub(crate) mod int8;
 mod layers;
 mod modules;
 mod parameters;
@@ -154,6 +155,30 @@ impl Model {
         }
         self.values[parameter.range()].copy_from_slice(values);
         Ok(())
+    }
+
+    /// Returns the same network with every matrix rounded to eight bits: each row to the nearest of 255 multiples of
+    /// its largest magnitude over 127. It is what
+    /// [`RealTimePredictor::with_int8_weights`](crate::RealTimePredictor::with_int8_weights) computes with, in f32:
+    /// measure it to know what eight bits cost.
+    ///
+    /// ```
+    /// use recurrent::{Config, InputKind, Model};
+    /// let model = Model::new(Config::gru(InputKind::Dense(3), 8, 1))?;
+    /// let rounded = model.rounded_to_int8();
+    /// let (exact, rounded) = (model.parameter("weight_hh_l0").unwrap(), rounded.parameter("weight_hh_l0").unwrap());
+    /// assert!(exact.iter().zip(rounded).all(|(w, r)| (w - r).abs() <= 0.5 / 127.0));
+    /// # Ok::<(), recurrent::Error>(())
+    /// ```
+    pub fn rounded_to_int8(&self) -> Self {
+        let mut rounded = self.clone();
+        for parameter in self.layout.parameters() {
+            // An initial state has a row for each layer, and is no matrix.
+            if let ([_, columns], false) = (&parameter.shape[..], parameter.name.ends_with("_0")) {
+                rounded.values[parameter.range()].chunks_exact_mut(*columns).for_each(int8::round);
+            }
+        }
+        rounded
     }
 
     /// All parameters in order: name, shape, values.

@@ -10,4 +10,5 @@ mod ctc;
 mod heads;
 mod metrics;
 mod predict;
+mod realtime;
 mod stream;

@@ -2,12 +2,14 @@
 //!
 //! The contract: a repeat is what a caller waits for, the upload of the inputs and the reading of the results included.
 
+use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use recurrent::{
-    Batch, BatchShape, Device, InputKind, Model, Profile, Recipe, Sequences, StreamingPredictor, Targets, Trainer,
+    Batch, BatchShape, Device, InputKind, Inputs, Model, Profile, RealTimePredictor, Recipe, Sequences,
+    StreamingPredictor, Targets, Trainer,
 };
 
 use super::work::{Phase, Work};
@@ -29,11 +31,20 @@ pub struct Repeats {
     pub seconds: f64,
 }
 
+/// A call of this is what is timed.
+pub type Repeat<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+
+/// FLOP of the steps of one sequence that are timed at once, and how many steps these are at most.
+const FLOP: f64 = 1e7;
+const STEPS: f64 = 1000.0;
+
 /// A median, and of how many repeats.
 #[derive(Clone, Copy)]
 pub struct Median {
     /// Milliseconds.
     pub ms: f64,
+    /// Those of the fastest.
+    pub least: f64,
     /// How many there were.
     pub repeats: usize,
 }
@@ -45,6 +56,9 @@ pub struct Subject {
     steps: usize,
     batch: usize,
     window: Batch,
+    outputs: usize,
+    /// Of one step of a stream.
+    flop: f64,
     /// `[B, I]`: of the first step; of tokens none.
     first: Vec<f32>,
 }
@@ -73,11 +87,41 @@ impl Subject {
         };
         let y = (0..labels).map(|_| rng.random_range(0..classes as u32)).collect();
         let window = Batch::new(sequences, Targets::Classes(y));
-        Ok(Subject { model, recipe: work.recipe(), steps, batch, window, first })
+        let (outputs, flop) = (work.config.outputs, work.flop(Phase::Stream));
+        Ok(Subject { model, recipe: work.recipe(), steps, batch, window, outputs, flop, first })
     }
 
-    /// Returns what a phase repeats on a device; a call of it returns when its result is there.
-    pub fn on(&self, device: &Device, phase: Phase) -> Result<Box<dyn FnMut() -> Result<()> + '_>> {
+    /// Returns what a phase repeats on a device; a call of it returns when its result is there, and is so many times
+    /// the phase: what takes less than the clock does is timed many times at once.
+    pub fn on(&self, device: &Device, phase: Phase) -> Result<(Repeat<'_>, usize)> {
+        if device.is_gpu() || self.batch > 1 || !matches!(phase, Phase::Stream | Phase::Block) {
+            return Ok((self.on_plans(device, phase)?, 1));
+        }
+        let mut predictor = RealTimePredictor::new(&self.model)?;
+        let Inputs::Dense(x) = &self.window.sequences.inputs else { bail!("a stream reads numbers") };
+        let mut y = vec![0.0; self.steps * self.outputs];
+        if phase == Phase::Block {
+            let repeat = move || {
+                predictor.block(x, &mut y)?;
+                black_box(&mut y);
+                Ok(())
+            };
+            return Ok((Box::new(repeat), 1));
+        }
+        let (features, outputs) = (x.len() / self.steps, self.outputs);
+        let steps = (FLOP / self.flop).clamp(1.0, STEPS) as usize;
+        let repeat = move || {
+            for x in x.chunks_exact(features).cycle().take(steps) {
+                predictor.step(x, &mut y[..outputs])?;
+                black_box(&mut y);
+            }
+            Ok(())
+        };
+        Ok((Box::new(repeat), steps))
+    }
+
+    /// The same where a plan is run.
+    fn on_plans(&self, device: &Device, phase: Phase) -> Result<Repeat<'_>> {
         if phase == Phase::Train {
             let mut trainer = Trainer::new(device, &self.model, self.recipe.clone())?;
             return Ok(Box::new(move || {
@@ -105,7 +149,7 @@ impl Subject {
 }
 
 /// Repeats and takes the median.
-pub fn median(repeats: Repeats, mut repeat: impl FnMut() -> Result<()>) -> Result<Median> {
+pub fn median(repeats: Repeats, (mut repeat, times_a_call): (Repeat<'_>, usize)) -> Result<Median> {
     for _ in 0..repeats.warm_up {
         repeat()?;
     }
@@ -119,7 +163,8 @@ pub fn median(repeats: Repeats, mut repeat: impl FnMut() -> Result<()>) -> Resul
     times.sort_by(f64::total_cmp);
     let middle = times.len() / 2;
     let ms = if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 };
-    Ok(Median { ms, repeats: times.len() })
+    let [ms, least] = [ms, times[0]].map(|ms| ms / times_a_call as f64);
+    Ok(Median { ms, least, repeats: times.len() })
 }
 
 /// Returns the milliseconds since then.

@@ -36,6 +36,8 @@ pub struct Row {
     floor_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     times_floor: Option<f64>,
+    /// That of the fastest repeat.
+    least_ms: f64,
 }
 
 impl Row {
@@ -52,11 +54,12 @@ impl Row {
             hidden: work.hidden,
             classes: work.classes,
             phase: phase.name(),
-            ms: (time.ms * 1e4).round() / 1e4,
+            ms: digits::<6>(time.ms),
             repeats: time.repeats,
-            gflops: four_digits(flop / time.ms / 1e6),
-            floor_ms: floor.map(four_digits),
-            times_floor: floor.map(|floor| four_digits(time.ms / floor)),
+            gflops: digits::<4>(flop / time.ms / 1e6),
+            floor_ms: floor.map(digits::<4>),
+            times_floor: floor.map(|floor| digits::<4>(time.ms / floor)),
+            least_ms: digits::<6>(time.least),
         })
     }
 
@@ -127,11 +130,16 @@ pub fn short(number: f64) -> String {
         n if n >= 100.0 => format!("{n:.0}"),
         n if n >= 10.0 => format!("{n:.1}"),
         n if n >= 1.0 => format!("{n:.2}"),
-        n => format!("{n:.4}"),
+        n if n >= 0.01 || n <= 0.0 => format!("{n:.4}"),
+        n => {
+            let decimals = (2.0 - n.log10().floor()) as usize;
+            format!("{n:.decimals$}")
+        }
     }
 }
 
-/// For programs: what is left of a number after rounding to four digits.
-fn four_digits(number: f64) -> f64 {
-    format!("{number:.3e}").parse().unwrap_or(number)
+/// For programs: what is left of a number after rounding to N digits.
+fn digits<const N: usize>(number: f64) -> f64 {
+    let after_the_first = N - 1;
+    format!("{number:.after_the_first$e}").parse().unwrap_or(number)
 }

@@ -29,6 +29,8 @@ pub enum Phase {
     Train,
     /// One step of every sequence, the state carried.
     Stream,
+    /// T steps of one sequence in one call that reads them one after the other, the state carried.
+    Block,
 }
 
 impl Phase {
@@ -38,6 +40,7 @@ impl Phase {
             Phase::Forward => "forward",
             Phase::Train => "train",
             Phase::Stream => "stream",
+            Phase::Block => "block",
         }
     }
 }
