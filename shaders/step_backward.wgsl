@@ -1,5 +1,5 @@
-// step_backward: one step of a recurrence's back-propagation, every direction over the whole batch; the cell and
-// recurrence.wgsl are appended.
+// step_backward: one step of a recurrence's back-propagation, every direction over the whole batch; the cell,
+// recurrence.wgsl and what makes the sums are appended: step_backward_threads.wgsl or step_backward_lanes.wgsl.
 //
 //   dh_t = upstream_t + m ⊙ Uᵀ·(gradient of r one step later), from beyond the last step what is carried; it takes
 //   upstream_t's place; cell_backward(dh_t) assigns the step's gates, the gradient of x, and returns that of r. Of a
@@ -19,9 +19,7 @@
 // in      dropout_mask  m [B, D·H], read where has_mask is 1; what zoneout drew, read where ZONEOUT_H or ZONEOUT_C says
 //                       so
 //
-// One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units; neighbouring threads read neighbouring
-// elements of a row of U. SPLIT threads share a sum. Each makes the sums of all the sequences and of UNITS units in
-// registers: UNITS weights and SEQUENCES gradients make UNITS·SEQUENCES products.
+// One workgroup a tile of SEQUENCES sequences and THREADS / SPLIT · UNITS units.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
@@ -40,84 +38,18 @@ override FLOATS: u32 = 4096u;
 /// With a projection 1 is the dispatch of dh_t and 2 that of the cell; otherwise 0.
 override PROJECTION: u32 = 0u;
 
-/// Part q of the sum of sequence s and unit j of the tile at (q·SEQUENCES + s)·units + j.
-var<workgroup> sums: array<f32, FLOATS>;
-
-/// The sums of a thread: of its unit u and sequence s at u·SEQUENCES + s.
-var<private> acc: array<f32, MAX_UNITS * MAX_SEQUENCES>;
-
-/// Adds the products of element k. The gradients of sequence s start at rows[s], the weights of unit u at columns[u].
-fn add_products(k: u32, rows: array<u32, MAX_SEQUENCES>, columns: array<u32, MAX_UNITS>) {
-    var dr: array<f32, MAX_SEQUENCES>;
-    for (var s = 0u; s < SEQUENCES; s += 1u) {
-        if PROJECTION == 2u {
-            dr[s] = f32(upstream[rows[s] + k]);
-        } else {
-            dr[s] = recurrent_gradient(rows[s] + k);
-        }
-    }
-    for (var u = 0u; u < UNITS; u += 1u) {
-        let w = f32(weight[columns[u] + k * unit_count()]);
-        for (var s = 0u; s < SEQUENCES; s += 1u) {
-            acc[u * SEQUENCES + s] = fma(dr[s], w, acc[u * SEQUENCES + s]);
-        }
-    }
-}
-
 /// Of how many units this dispatch makes sums: those of h, or through W_hr the cell's.
 fn unit_count() -> u32 {
     return select(params.operand, params.hidden, PROJECTION == 2u);
-}
-
-/// This thread's part of the sums over elements begin to end of a step's gradients.
-fn product(lid: u32, d: u32, first_b: u32, first_j: u32, time: u32, begin: u32, end: u32) {
-    let units = unit_count();
-    let height = select(GATES * params.hidden, params.operand, PROJECTION == 2u);
-    let width = THREADS / SPLIT;
-    // What lies beyond the last sequence or unit is summed as the last and left alone.
-    var rows: array<u32, MAX_SEQUENCES>;
-    var columns: array<u32, MAX_UNITS>;
-    for (var s = 0u; s < SEQUENCES; s += 1u) {
-        let b = min(first_b + s, params.batch - 1u);
-        rows[s] = gates_at(time, b, d);
-        if PROJECTION == 2u {
-            rows[s] = operands_at(slot_of(params.step, d), b, d);
-            if ZONEOUT_H != 0u {
-                rows[s] = params.projected_offset + operands_at(time, b, d);
-            }
-        }
-    }
-    for (var u = 0u; u < UNITS; u += 1u) {
-        let j = min(first_j + lid % width + u * width, units - 1u);
-        columns[u] = params.weight_offset + d * height * units + j;
-    }
-    var k = begin + lid / width;
-    // So many loads on their way at a time.
-    for (; k + (DEPTH - 1u) * SPLIT < end; k += DEPTH * SPLIT) {
-        for (var i = 0u; i < DEPTH; i += 1u) {
-            add_products(k + i * SPLIT, rows, columns);
-        }
-    }
-    for (; k < end; k += SPLIT) {
-        add_products(k, rows, columns);
-    }
-    for (var u = 0u; u < UNITS; u += 1u) {
-        for (var s = 0u; s < SEQUENCES; s += 1u) {
-            sums[sum_at(lid / width, s, lid % width + u * width)] = acc[u * SEQUENCES + s];
-        }
-    }
-}
-
-fn sum_at(part: u32, s: u32, local_j: u32) -> u32 {
-    return (part * SEQUENCES + s) * (THREADS / SPLIT * UNITS) + local_j;
 }
 
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lid: u32,
+    @builtin(local_invocation_index) index: u32,
 ) {
+    let lid = thread(index);
     let hidden = params.hidden;
     let units = THREADS / SPLIT * UNITS;
     let tiles_b = (params.batch + SEQUENCES - 1u) / SEQUENCES;
@@ -149,7 +81,7 @@ fn main(
     if is_summed {
         product(lid, d, first_b, first_j, time_of(of_step, d), begin, end);
     }
-    workgroupBarrier();
+    sums_are_made();
 
     for (var i = lid; i < SEQUENCES * units; i += THREADS) {
         let b = first_b + i / units;
@@ -157,10 +89,7 @@ fn main(
         if b < params.batch && j < unit_count() {
             var sum = 0.0;
             if is_summed {
-                for (var part = 0u; part < SPLIT; part += 1u) {
-                    sum += sums[sum_at(part, i / units, i % units)];
-                }
-                sum *= mask_at(b, d, j);
+                sum = sum_of(i / units, i % units) * mask_at(b, d, j);
             }
             finish(b, d, j, sum, is_second);
         }

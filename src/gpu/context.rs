@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{self, Adapter, Select};
-use super::kernels::{self, Access, Dispatch};
+use super::kernels::{self, Access, Dispatch, Kernel};
 use super::wait::{Probe, scoped};
 use crate::error::{Error, Result};
-use crate::plan::{Bounds, Target};
+use crate::plan::{Bounds, Target, Tile};
 
 /// A GPU to run on. Cheap to clone; clones share the device and its compiled kernels.
 ///
@@ -44,6 +44,10 @@ struct Inner {
 /// adapter meets.
 pub(super) const ALIGNMENT: u64 = 256;
 
+/// What is asked for wherever there is it; nothing needs it.
+const WANTED: wgpu::Features =
+    wgpu::Features::SHADER_F16.union(wgpu::Features::TIMESTAMP_QUERY).union(wgpu::Features::SUBGROUP);
+
 /// A kernel's name, which of its aliases are f16, and its constants.
 type PipelineKey = (&'static str, Vec<&'static str>, Vec<u32>);
 
@@ -72,7 +76,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("recurrent"),
             required_limits: limits.or_worse_values_from(&offered),
-            required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY),
+            required_features: adapter.features() & WANTED,
             ..Default::default()
         };
         let (device, queue) =
@@ -140,6 +144,7 @@ impl Gpu {
             parallel: true,
             workgroup_bytes: adapter.workgroup_bytes,
             software: adapter.is_software,
+            lanes: adapter.is_software && self.has_lanes(),
             workgroups: if adapter.is_software { threads() } else { hardware.workgroups },
             has_f16: self.has_f16(),
             bounds,
@@ -161,6 +166,25 @@ impl Gpu {
 
     fn has_f16(&self) -> bool {
         self.inner.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Returns an error if the kernel is one of lanes that the device has not.
+    pub(super) fn check_lanes(&self, kernel: &Kernel) -> Result<()> {
+        if !kernel.lanes || self.has_lanes() {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            device: format!("{} ({})", self.adapter().name, self.adapter().backend),
+            what: kernel.name,
+            missing: "subgroups that always have eight lanes (wgpu's SUBGROUP)",
+        })
+    }
+
+    /// Whether every subgroup has as many lanes as the kernels of lanes are written for.
+    fn has_lanes(&self) -> bool {
+        let info = self.inner.device.adapter_info();
+        self.inner.device.features().contains(wgpu::Features::SUBGROUP)
+            && [info.subgroup_min_size, info.subgroup_max_size] == [Tile::LANES; 2]
     }
 
     /// Lets the submission after `before` others end after `kept` commands, as where the system stops the next.

@@ -19,6 +19,8 @@ pub struct Target {
     pub workgroup_bytes: u32,
     /// Whether it is a GPU that a CPU computes: few threads, to which every load is dear.
     pub software: bool,
+    /// Whether it is one whose subgroups have eight lanes, always, and that has the functions of these.
+    pub lanes: bool,
     /// How many workgroups keep all of it busy.
     pub workgroups: usize,
     /// Whether it has 16-bit floats: wgpu's `SHADER_F16`.
@@ -37,6 +39,7 @@ impl Target {
             parallel: false,
             workgroup_bytes: 0,
             software: true,
+            lanes: false,
             workgroups: 1,
             has_f16: false,
             precision: Precision::F32,
@@ -51,6 +54,7 @@ impl Target {
             parallel: true,
             workgroup_bytes: 16 << 10,
             software: false,
+            lanes: false,
             workgroups: 128,
             has_f16: false,
             precision: Precision::F32,

@@ -25,6 +25,9 @@ pub struct Tile {
     pub units: u32,
     /// Threads that share a sum.
     pub split: u32,
+    /// Whether the threads are the lanes of one subgroup, which hand each other what they have loaded. Then there are
+    /// [`Tile::LANES`], 8 to 32 sequences by eights, and up to [`Tile::COLUMNS`] sums of each to a lane.
+    pub lanes: bool,
 }
 
 /// Forwards or backwards.
@@ -53,6 +56,9 @@ pub(super) struct Work {
 /// Below this many steps a whole sequence is not worth the dispatch that transposes U.
 const WHOLE_SEQUENCE_STEPS: usize = 4;
 
+/// Of fewer sequences the lanes of a subgroup would load more than they are worth.
+const FEWEST_OF_LANES: usize = 5;
+
 /// Workgroup memory is given in units, so that tiles of nearly the same size are one pipeline.
 const FLOATS_A_UNIT: usize = 1024;
 
@@ -61,6 +67,12 @@ impl Tile {
     pub const MAX_SEQUENCES: u32 = 8;
     /// The most units of a thread.
     pub const MAX_UNITS: u32 = 4;
+    /// The lanes of a subgroup.
+    pub const LANES: u32 = 8;
+    /// The most sequences of lanes.
+    pub const MAX_ROWS: u32 = 32;
+    /// The most sums of a sequence that a lane makes.
+    pub const COLUMNS: usize = 4;
 
     /// The numbers of workgroup memory that it needs of G gates and H units: every thread's part of the sums and, for a
     /// whole sequence, what they are over.
@@ -74,6 +86,7 @@ impl Tile {
             (RecurrenceMode::WholeSequence, Way::Backward) => {
                 sequences.saturating_mul(hidden).saturating_mul(gates + split)
             }
+            (RecurrenceMode::PerStep, _) if self.lanes => 0,
             (RecurrenceMode::PerStep, Way::Forward) => threads * sequences * units * gates + split,
             (RecurrenceMode::PerStep, Way::Backward) => threads * sequences * units,
         };
@@ -119,7 +132,7 @@ impl Tile {
                 (256, 1, 256 / work.lanes(1).clamp(32, 256))
             };
             let splits = [8, 4, 2, 1].into_iter().filter(move |s| *s <= split);
-            splits.map(move |split| Tile { threads, sequences, units, split })
+            splits.map(move |split| Tile { threads, sequences, units, split, lanes: false })
         });
         tiles.find(fits)
     }
@@ -131,6 +144,10 @@ impl Tile {
     /// times as fast as with 16 and eight, forward passes up to 1.6 times (a GRU of B 64 and H 256 loses 0.15).
     pub(super) fn steps(target: &Target, work: &Work) -> Tile {
         let at_most = |most: usize| work.batch.min(most).next_power_of_two() as u32;
+        if target.lanes && work.batch >= FEWEST_OF_LANES {
+            let sequences = work.batch.next_multiple_of(8).min(Tile::MAX_ROWS as usize) as u32;
+            return Tile { threads: Tile::LANES, sequences, units: work.units(), split: 1, lanes: true };
+        }
         if target.software {
             let units = work.units();
             let threads = work.lanes(units).min(32);
@@ -139,10 +156,10 @@ impl Tile {
             let fits = |split: &u32| (work.sum().div_ceil(*split as usize) * each) as u64 <= target.bounds.iterations;
             let mut splits = [1, 2, 4, 8, 16].into_iter().filter(|split| *split <= threads);
             let split = splits.clone().find(fits).or(splits.next_back()).unwrap_or(1);
-            return Tile { threads, sequences: at_most(8), units, split };
+            return Tile { threads, sequences: at_most(8), units, split, lanes: false };
         }
         let threads = if work.way == Way::Forward { 128 } else { 256 };
-        Tile { threads, sequences: at_most(4), units: 1, split: 32 }
+        Tile { threads, sequences: at_most(4), units: 1, split: 32, lanes: false }
     }
 }
 
@@ -176,13 +193,19 @@ pub enum ProductTile {
     Small,
     /// 64×64.
     Large,
+    /// 32×32, by the lanes of one subgroup: of operands whose rows are vectors of four.
+    Lanes,
 }
 
 impl ProductTile {
+    /// Sums of more terms carry what rounding takes from them. Up to here they are as exact as those of other programs,
+    /// and no slower.
+    pub const LONG: usize = 4096;
+
     /// Its rows, and its columns.
     pub fn side(self) -> usize {
         match self {
-            ProductTile::Small => 32,
+            ProductTile::Small | ProductTile::Lanes => 32,
             ProductTile::Large => 64,
         }
     }

@@ -3,9 +3,9 @@
 //! The contract: no GPU is needed, and the comparison itself is shown to fail on planted faults.
 
 use naga::valid::Capabilities;
-use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use naga::{AddressSpace, Literal, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner, VectorSize};
 use recurrent::internals::gpu::kernels::{Access, Binding, ENTRY, Field, Kernel, MAX_PARAMS_BYTES, all};
-use recurrent::internals::plan::{FROZEN, NOT_DECAYED, Record, ReduceGradients, Tile};
+use recurrent::internals::plan::{FROZEN, NOT_DECAYED, ProductTile, Record, ReduceGradients, Tile};
 use recurrent::{Activation, Cell, Reset};
 
 /// WebGPU's default limits, which every adapter has.
@@ -22,6 +22,9 @@ pub(super) const CELLS: [Cell; 7] = [
     Cell::Cifg,
     Cell::PeepholeLstm,
 ];
+
+const DRIVERS: [&str; 6] =
+    ["step_forward", "step_backward", "lanes_forward", "lanes_backward", "sequence_forward", "sequence_backward"];
 
 fn parse(kernel: &Kernel) -> Result<Module, String> {
     parse_and_set(kernel, &[]).map(|(module, _)| module)
@@ -42,6 +45,7 @@ pub(super) fn parse_variant(
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
     let flags = naga::valid::ValidationFlags::all();
     let capabilities = if f16_aliases.is_empty() { Capabilities::empty() } else { Capabilities::SHADER_FLOAT16 };
+    let capabilities = capabilities | if kernel.lanes { Capabilities::SUBGROUP } else { Capabilities::empty() };
     let info = naga::valid::Validator::new(flags, capabilities)
         .validate(&module)
         .map_err(|e| format!("{}: {}", kernel.name, e.emit_to_string(&source)))?;
@@ -172,7 +176,8 @@ fn compare_elements(kernel: &Kernel, f16_aliases: &[&str]) -> Result<(), String>
         };
         let want = if binding.alias.is_some_and(|alias| f16_aliases.contains(&alias)) { 2 } else { 4 };
         match module.types[base].inner {
-            TypeInner::Scalar(scalar) if u32::from(scalar.width) == want => {}
+            TypeInner::Scalar(scalar) | TypeInner::Vector { size: VectorSize::Quad, scalar }
+                if u32::from(scalar.width) == want => {}
             ref other => return Err(format!("{}: `{name}` of {other:?}, expected {want} bytes", kernel.name)),
         }
     }
@@ -305,19 +310,26 @@ fn constants_that_rust_shares_have_its_values() {
     }
     assert_eq!(constant(named("adam"), "NOT_DECAYED"), NOT_DECAYED as usize);
     for cell in CELLS {
-        for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
+        for driver in DRIVERS {
             let kernel = named(&format!("{driver}_{}", cell.name()));
             assert_eq!(constant(kernel, "MAX_SEQUENCES"), Tile::MAX_SEQUENCES as usize);
             assert_eq!(constant(kernel, "MAX_UNITS"), Tile::MAX_UNITS as usize);
         }
     }
+    for driver in ["lanes_forward", "lanes_backward"] {
+        let kernel = named(&format!("{driver}_lstm"));
+        assert_eq!(constant(kernel, "LANES"), Tile::LANES as usize);
+        assert_eq!(constant(kernel, "MAX_ROWS"), Tile::MAX_ROWS as usize);
+    }
+    assert_eq!(constant(named("matmul_lanes"), "SIDE"), ProductTile::Lanes.side());
+    assert_eq!(named("matmul_lanes").workgroup, [Tile::LANES, 1, 1]);
     // What is over h_(t-1), by the plan's own count of products.
     let (after, before) = (named("step_forward_gru"), named("step_forward_gru_before"));
     assert!(after.source.iter().any(|piece| piece.contains("const FIRST_GATES: u32 = GATES;")));
     assert!(!before.source.iter().any(|piece| piece.contains("const FIRST_GATES: u32 = GATES;")));
     assert_eq!(constant(before, "FIRST_GATES"), 2, "r and z");
     for cell in CELLS {
-        for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
+        for driver in DRIVERS {
             assert_eq!(constant(named(&format!("{driver}_{}", cell.name())), "GATES"), cell.gates());
         }
     }
@@ -327,7 +339,7 @@ fn constants_that_rust_shares_have_its_values() {
 fn the_guide_s_cell_is_one_that_every_driver_takes() {
     let guide = include_str!("../../CONTRIBUTING.md");
     let block = guide.split("```wgsl").nth(1).unwrap().split("```").next().unwrap();
-    for driver in ["step_forward", "step_backward", "sequence_forward", "sequence_backward"] {
+    for driver in DRIVERS {
         // One that keeps nothing, as the guide's does.
         let elman = **all().iter().find(|k| k.name == format!("{driver}_elman")).unwrap();
         let mut source = elman.source.to_vec();

@@ -8,7 +8,7 @@ use recurrent::internals::gpu::kernels::all;
 
 /// What a counter may be raised by, beside numbers: constants of a pipeline and what is made of them, none of which is
 /// 0 (`a recurrence has no tile` is the error where one would be).
-const STEPS: [&str; 8] = ["THREADS", "SPLIT", "UNITS", "DEPTH", "CHUNK", "GROUPS", "TILE", "width"];
+const STEPS: [&str; 9] = ["THREADS", "SPLIT", "UNITS", "DEPTH", "CHUNK", "GROUPS", "LANES", "TILE", "width"];
 
 /// Returns how many loops there are; the error is the first that might not end.
 fn count_loops(wgsl: &str) -> Result<usize, String> {

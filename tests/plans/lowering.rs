@@ -24,6 +24,9 @@ use super::border::{CELLS, MAX_INVOCATIONS, MAX_WORKGROUP_BYTES, parse_variant, 
 /// A software adapter of default limits.
 const SOFTWARE: Target = Target { software: true, workgroups: 2, ..Target::webgpu() };
 
+/// One whose subgroups have eight lanes.
+const LANES: Target = Target { lanes: true, ..SOFTWARE };
+
 /// The target in half precision.
 fn half(target: Target) -> Target {
     Target { has_f16: true, precision: Precision::F16, ..target }
@@ -148,7 +151,8 @@ pub fn for_every_plan(mut check: impl FnMut(&str, &Plan)) {
                     let config = if hidden == 33 { with_heads(with_dense(config)) } else { config };
                     for purpose in purposes.iter().map(|purpose| for_heads(*purpose, &config)) {
                         for (steps, batch) in [(1, 1), (3, 2), (4, 1), (16, 33), (50, 32), (130, 1)] {
-                            for target in [Target::cpu(), Target::webgpu(), SOFTWARE, half(Target::webgpu())] {
+                            let software = if steps == 16 { LANES } else { SOFTWARE };
+                            for target in [Target::cpu(), Target::webgpu(), software, half(Target::webgpu())] {
                                 let (plan, _) = Plan::new(&config, purpose, steps, batch, &target).unwrap();
                                 check(&format!("{config:?} {purpose:?} T={steps} B={batch} {target:?}"), &plan);
                             }

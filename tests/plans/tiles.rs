@@ -89,3 +89,22 @@ fn a_product_takes_large_tiles_where_they_are_full_and_enough() {
         assert_eq!(of_inputs(hidden, 256, &Target::webgpu()), expected, "H {hidden}");
     }
 }
+
+#[test]
+fn lanes_are_taken_where_there_are_sequences_and_vectors_of_four() {
+    let lanes = Target { lanes: true, ..SOFTWARE };
+    let tile = |sequences, units| Tile { threads: 8, sequences, units, split: 1, lanes: true };
+    let lstm = Config::lstm(InputKind::Dense(4), 64, 3);
+    for (batch, sequences) in [(5, 8), (8, 8), (9, 16), (17, 24), (32, 32), (33, 32), (1000, 32)] {
+        let found = tiles(&lstm, batch, &lanes);
+        assert_eq!(found, (RecurrenceMode::PerStep, [tile(sequences, 1), tile(sequences, 4)]), "B {batch}");
+    }
+    assert!(tiles(&lstm, 4, &lanes).1.iter().all(|tile| !tile.lanes), "of four sequences");
+    assert_eq!(tiles(&Config::elman(InputKind::Dense(4), 64, 3), 8, &lanes).1, [tile(8, 4); 2]);
+    for (hidden, expected) in [(64, ProductTile::Lanes), (4, ProductTile::Lanes), (66, ProductTile::Large)] {
+        assert_eq!(of_inputs(hidden, 8, &lanes), expected, "H {hidden}");
+    }
+    // Nowhere else.
+    assert!(tiles(&lstm, 32, &SOFTWARE).1.iter().all(|tile| !tile.lanes));
+    assert_ne!(of_inputs(64, 8, &Target::webgpu()), ProductTile::Lanes);
+}

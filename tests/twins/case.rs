@@ -25,6 +25,8 @@ pub struct Case {
     ids: Vec<(TensorId, Vec<u32>)>,
     outputs: Vec<Output>,
     op: Option<Op>,
+    /// What lies before a matrix in its tensor, and behind it.
+    margins: (usize, usize),
 }
 
 #[derive(Clone)]
@@ -39,7 +41,13 @@ struct Output {
 impl Case {
     /// A case with no tensors; `name` is what a failure says.
     pub fn new(name: String) -> Self {
-        Case { name, plan: Plan::empty(), reals: Vec::new(), ids: Vec::new(), outputs: Vec::new(), op: None }
+        let (reals, ids, outputs) = Default::default();
+        Case { name, plan: Plan::empty(), reals, ids, outputs, op: None, margins: (5, 67) }
+    }
+
+    /// The same with matrices that begin at a vector of four.
+    pub fn of_fours(self) -> Self {
+        Case { margins: (8, 67), ..self }
     }
 
     /// A tensor of numbers, to be read.
@@ -59,7 +67,7 @@ impl Case {
     /// A matrix, to be read, inside a larger tensor.
     pub fn matrix(&mut self, name: &str, rows: usize, cols: usize, values: Vec<f64>) -> View {
         assert_eq!(values.len(), rows * cols);
-        let (before, after) = MARGINS;
+        let (before, after) = self.margins;
         let mut all = vec![f64::NAN; before + values.len() + after];
         all[before..before + values.len()].copy_from_slice(&values);
         View::new(self.real(name, &[all.len()], all), before, rows, cols)
@@ -79,7 +87,7 @@ impl Case {
 
     /// A matrix, to be written, inside a larger tensor.
     pub fn out_matrix(&mut self, name: &str, rows: usize, cols: usize, tolerance: Tolerance) -> View {
-        let (before, after) = MARGINS;
+        let (before, after) = self.margins;
         let len = rows * cols;
         let tensor = self.out(name, &[before + len + after], std::iter::once(before..before + len), tolerance);
         View::new(tensor, before, rows, cols)
@@ -229,6 +237,3 @@ impl Case {
         self.outputs.iter().map(|output| executor.read(id, output.tensor)).collect()
     }
 }
-
-/// Elements before and after a matrix inside its tensor.
-const MARGINS: (usize, usize) = (5, 67);

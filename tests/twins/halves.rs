@@ -137,7 +137,7 @@ fn states_in_half_precision() {
 }
 
 /// What a recurrence keeps in f16.
-const OF_RECURRENCE: [&str; 9] =
+pub const OF_RECURRENCE: [&str; 9] =
     ["weight", "weight_transposed", "projection", "bias", "gates", "history", "upstream", "recurrent", "operand"];
 
 #[test]

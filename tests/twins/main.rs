@@ -13,6 +13,7 @@ mod case;
 mod ctc;
 mod faults;
 mod halves;
+mod lanes;
 mod losses;
 mod masks;
 mod products;

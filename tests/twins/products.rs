@@ -19,7 +19,8 @@ pub fn matmul(
     with_bias: bool,
     tile: ProductTile,
 ) -> Case {
-    let mut case = Case::new(format!("matmul {m}×{k}·{k}×{n}, turned {ta} {tb}, bias {with_bias}, {tile:?}"));
+    let case = Case::new(format!("matmul {m}×{k}·{k}×{n}, turned {ta} {tb}, bias {with_bias}, {tile:?}"));
+    let mut case = if tile == ProductTile::Lanes { case.of_fours() } else { case };
     let (a_rows, a_cols) = if ta { (k, m) } else { (m, k) };
     let (b_rows, b_cols) = if tb { (n, k) } else { (k, n) };
     let a = case.matrix("a", a_rows, a_cols, random.reals(m * k, 1.0));
@@ -203,12 +204,19 @@ struct Slices {
 
 impl Slices {
     fn new(count: usize, weight: usize, bias: usize) -> Self {
-        let at_bias = 3 + weight + 2;
-        let flat = at_bias + bias + 7;
+        Slices::apart(count, weight, bias, [3, 2, 7])
+    }
+
+    /// With so many elements before the weight, between the two, and behind the bias.
+    fn apart(count: usize, weight: usize, bias: usize, [before, between, behind]: [usize; 3]) -> Self {
+        let at_bias = before + weight + between;
+        let flat = at_bias + bias + behind;
         let assigned = (0..count)
-            .flat_map(|s| [3..3 + weight, at_bias..at_bias + bias].map(|r| s * flat + r.start..s * flat + r.end))
+            .flat_map(|s| {
+                [before..before + weight, at_bias..at_bias + bias].map(|r| s * flat + r.start..s * flat + r.end)
+            })
             .filter(|range| !range.is_empty());
-        Slices { weight: 3, bias: at_bias, flat, assigned: assigned.collect() }
+        Slices { weight: before, bias: at_bias, flat, assigned: assigned.collect() }
     }
 }
 
@@ -236,10 +244,12 @@ fn strided(case: &mut Case, name: &str, values: &[f64], cols: usize, apart: usiz
 
 /// `[rows, m]ᵀ·[rows, n]` in `count` slices.
 pub fn weight_gradient(random: &mut Random, rows: usize, [m, n]: [usize; 2], count: usize, options: Weighting) -> Case {
-    let mut case = Case::new(format!("weight gradient {m}×{n} from {rows} rows in {count} slices, {options:?}"));
+    let case = Case::new(format!("weight gradient {m}×{n} from {rows} rows in {count} slices, {options:?}"));
+    let mut case = if options.tile == ProductTile::Lanes { case.of_fours() } else { case };
     let d = strided(&mut case, "d", &random.reals(rows * m, 1.0), m, options.apart[0]);
     let x = strided(&mut case, "x", &random.reals(rows * n, 1.0), n, options.apart[1]);
-    let at = Slices::new(count, m * n, if options.bias { m } else { 0 });
+    let apart = if options.tile == ProductTile::Lanes { [4, 8, 4] } else { [3, 2, 7] };
+    let at = Slices::apart(count, m * n, if options.bias { m } else { 0 }, apart);
     let slices = case.out("slices", &[count, at.flat], at.assigned, F32_SUM);
     let bias = options.bias.then_some(at.bias);
     case.with(Op::WeightGradient(WeightGradient { d, x, slices, weight: at.weight, bias, tile: options.tile }))

@@ -12,21 +12,21 @@ use crate::{CELLS, GRU, GRU_BEFORE, RELU, SCHEDULES, TANH, case};
 
 /// Tiles of a recurrence by steps: those of hardware and of software, and one of no use where everything is uneven.
 const STEP_TILES: [Tile; 6] = [
-    Tile { threads: 128, sequences: 4, units: 1, split: 32 },
-    Tile { threads: 128, sequences: 1, units: 1, split: 32 },
-    Tile { threads: 256, sequences: 4, units: 1, split: 32 },
-    Tile { threads: 32, sequences: 8, units: 4, split: 1 },
-    Tile { threads: 32, sequences: 1, units: 4, split: 1 },
-    Tile { threads: 24, sequences: 2, units: 3, split: 3 },
+    Tile { threads: 128, sequences: 4, units: 1, split: 32, lanes: false },
+    Tile { threads: 128, sequences: 1, units: 1, split: 32, lanes: false },
+    Tile { threads: 256, sequences: 4, units: 1, split: 32, lanes: false },
+    Tile { threads: 32, sequences: 8, units: 4, split: 1, lanes: false },
+    Tile { threads: 32, sequences: 1, units: 4, split: 1, lanes: false },
+    Tile { threads: 24, sequences: 2, units: 3, split: 3, lanes: false },
 ];
 /// Tiles of whole sequences.
 const WHOLE_TILES: [Tile; 6] = [
-    Tile { threads: 256, sequences: 1, units: 1, split: 1 },
-    Tile { threads: 256, sequences: 2, units: 1, split: 8 },
-    Tile { threads: 64, sequences: 4, units: 1, split: 1 },
-    Tile { threads: 16, sequences: 8, units: 4, split: 1 },
-    Tile { threads: 8, sequences: 1, units: 4, split: 1 },
-    Tile { threads: 24, sequences: 3, units: 2, split: 3 },
+    Tile { threads: 256, sequences: 1, units: 1, split: 1, lanes: false },
+    Tile { threads: 256, sequences: 2, units: 1, split: 8, lanes: false },
+    Tile { threads: 64, sequences: 4, units: 1, split: 1, lanes: false },
+    Tile { threads: 16, sequences: 8, units: 4, split: 1, lanes: false },
+    Tile { threads: 8, sequences: 1, units: 4, split: 1, lanes: false },
+    Tile { threads: 24, sequences: 3, units: 2, split: 3, lanes: false },
 ];
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
@@ -99,8 +99,16 @@ fn a_workgroup_larger_than_the_adapter_s_is_an_error() {
     let schedule = RecurrenceMode::PerStep;
     for (cell, tile, named) in [
         // 128 KiB, and 512 threads.
-        (Cell::Lstm, Tile { threads: 256, sequences: 8, units: 4, split: 1 }, "max_compute_workgroup_storage_size"),
-        (TANH, Tile { threads: 512, sequences: 1, units: 1, split: 1 }, "max_compute_invocations_per_workgroup"),
+        (
+            Cell::Lstm,
+            Tile { threads: 256, sequences: 8, units: 4, split: 1, lanes: false },
+            "max_compute_workgroup_storage_size",
+        ),
+        (
+            TANH,
+            Tile { threads: 512, sequences: 1, units: 1, split: 1, lanes: false },
+            "max_compute_invocations_per_workgroup",
+        ),
     ] {
         let sizes = Sizes { steps: 1, batch: 1, hidden: 2, cell, schedule, tile, options: Options::PLAIN };
         let refused = recurrences::forward(&mut Random::new(9), sizes).prepared().unwrap_err();

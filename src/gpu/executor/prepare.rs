@@ -48,6 +48,7 @@ impl Executor {
         for command in &commands {
             if let Command::Dispatch(dispatch) = command {
                 dispatch.check_workgroup(gpu.adapter().workgroup_bytes, gpu.adapter().invocations)?;
+                gpu.check_lanes(dispatch.kernel)?;
             }
         }
         let slots = Slots::new(&commands, gpu.device().limits().max_buffer_size)?;

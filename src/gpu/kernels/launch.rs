@@ -18,11 +18,11 @@ pub(super) use shader;
 /// The `Params` struct of a shader in Rust, with a table of its fields. The last of these, which says at which
 /// workgroup a dispatch starts, is no field in Rust: `launch::dispatch` puts it there.
 macro_rules! params {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ident),* $(,)? }) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident { $($field:ident: $ty:ident),* $(,)? }) => {
         $(#[$doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Default, bytemuck::NoUninit)]
-        struct $name { $($field: $ty),* }
+        $vis struct $name { $($vis $field: $ty),* }
 
         impl $crate::gpu::kernels::Parameters for $name {
             const SIZE: usize = size_of::<$name>() + size_of::<u32>();

@@ -15,6 +15,7 @@ pub(super) static MARK: Kernel = Kernel {
     constants: &[],
     params: &[first_workgroup(0)],
     params_size: 4,
+    lanes: false,
 };
 
 /// Its dispatch, whose tensor is the executor's count.

@@ -10,7 +10,7 @@ use super::{
         to_u32, with_constants, write,
     },
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Cut, MatMul, Plan, ProductTile, TensorId, View, WeightGradient};
 
 params!(Params {
@@ -43,15 +43,20 @@ pub(super) static MATMUL: Kernel = Kernel::new::<Params>(
 .workgroup([64, 1, 1])
 .constants(&["SQUARES", "LONG", "RESUMES"]);
 
+pub(super) static MATMUL_LANES: Kernel = Kernel::new::<Params>(
+    "matmul_lanes",
+    &[shader!("matmul_lanes.wgsl"), shader!("lanes.wgsl"), shader!("math.wgsl")],
+    MATMUL.bindings,
+)
+.workgroup([8, 1, 1])
+.lanes()
+.constants(&["RESUMES"]);
+
 /// The sizes of op(view) and its strides from row to row and from column to column.
 fn transposed(view: &View, transpose: bool) -> Result<([usize; 2], [u32; 2])> {
     let stride = to_u32(view.cols)?;
     Ok(if transpose { ([view.cols, view.rows], [1, stride]) } else { ([view.rows, view.cols], [stride, 1]) })
 }
-
-/// Sums of more terms carry what rounding takes from them. Up to here they are as exact as those of other programs, and
-/// no slower.
-const LONG: usize = 4096;
 
 /// The dispatches of a product [M, N] in tiles, one after another along K.
 fn tiled(
@@ -65,17 +70,33 @@ fn tiled(
     let side = tile.side();
     let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
     let squares = to_u32(side / ProductTile::Small.side())?;
-    let is_long = k.div_ceil(slices) > LONG;
+    let is_long = k.div_ceil(slices) > ProductTile::LONG;
     let part = |(skip, count): (usize, usize)| {
         let params = Params { skip: to_u32(skip)?, count: to_u32(count)?, ..*params };
         let workgroups = tile_count(m, side) * tile_count(n, side);
-        let command = dispatch(plan, &MATMUL, tensors.clone(), &params, workgroups, slices)?;
-        Ok(with_constants(command, &[squares, u32::from(is_long), u32::from(skip > 0)]))
+        let resumes = u32::from(skip > 0);
+        let (kernel, constants): (_, &[u32]) = match tile {
+            ProductTile::Lanes => (&MATMUL_LANES, &[resumes]),
+            ProductTile::Small | ProductTile::Large => (&MATMUL, &[squares, u32::from(is_long), resumes]),
+        };
+        Ok(with_constants(dispatch(plan, kernel, tensors.clone(), &params, workgroups, slices)?, constants))
     };
     parts(cut, k.div_ceil(slices)).map(part).collect()
 }
 
+/// Checks that a tile can make what it is to make.
+fn check(tile: ProductTile, suits_lanes: impl FnOnce() -> bool) -> Result<()> {
+    if tile != ProductTile::Lanes || suits_lanes() {
+        return Ok(());
+    }
+    Err(Error::Config(
+        "a product is to be made by lanes, expected rows of vectors of four and no long sum (ProductTile::Lanes)"
+            .to_owned(),
+    ))
+}
+
 pub(super) fn matmul(plan: &Plan, op: &MatMul, cut: Cut) -> Result<Vec<Command>> {
+    check(op.tile, || op.suits_lanes())?;
     let ([m, k], [a_row, a_col]) = transposed(&op.a, op.transpose_a)?;
     let ([_, n], [b_row, b_col]) = transposed(&op.b, op.transpose_b)?;
     let b_shape = if op.transpose_b { [n, k] } else { [k, n] };
@@ -105,6 +126,7 @@ pub(super) fn matmul(plan: &Plan, op: &MatMul, cut: Cut) -> Result<Vec<Command>>
 }
 
 pub(super) fn weight_gradient(plan: &Plan, op: &WeightGradient, cut: Cut) -> Result<Vec<Command>> {
+    check(op.tile, || op.suits_lanes(plan))?;
     let (m, n, rows) = (op.d.cols, op.x.cols, op.d.rows);
     let [slices, flat] = matrix(plan, op.slices)?;
     let params = Params {

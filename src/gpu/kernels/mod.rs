@@ -5,6 +5,7 @@
 
 mod activation;
 mod ctc;
+mod drivers;
 mod dropout;
 mod gather;
 mod gradient_norms;
@@ -55,6 +56,8 @@ pub struct Kernel {
     pub params: &'static [Field],
     /// Bytes of the parameters.
     pub params_size: usize,
+    /// Whether its workgroup is one subgroup, of [`Tile::LANES`](crate::plan::Tile::LANES) lanes.
+    pub lanes: bool,
 }
 
 /// The entry point of every shader.
@@ -81,7 +84,13 @@ impl Kernel {
             constants: &[],
             params: P::FIELDS,
             params_size: P::SIZE,
+            lanes: false,
         }
+    }
+
+    /// The same of lanes.
+    const fn lanes(self) -> Self {
+        Kernel { lanes: true, ..self }
     }
 
     /// The same with other threads.
@@ -165,7 +174,7 @@ impl Dispatch {
     /// Bytes of memory that a workgroup shares, where a tile decides; any other kernel keeps to WebGPU's default
     /// limits.
     pub fn workgroup_bytes(&self) -> u64 {
-        self.constant(recurrence::FLOATS).map_or(0, |floats| 4 * u64::from(floats))
+        self.constant(drivers::FLOATS).map_or(0, |floats| 4 * u64::from(floats))
     }
 
     /// Checks that workgroups of a device may share so many bytes and have so many threads. wgpu lets one of too much
@@ -174,7 +183,7 @@ impl Dispatch {
     /// # Errors
     /// [`Error::Limit`].
     pub fn check_workgroup(&self, bytes: u32, threads: u32) -> Result<()> {
-        let asked = [self.workgroup_bytes(), self.constant(recurrence::THREADS).map_or(0, u64::from)];
+        let asked = [self.workgroup_bytes(), self.constant(drivers::THREADS).map_or(0, u64::from)];
         let limits = [
             ("bytes", "the adapter's max_compute_workgroup_storage_size", bytes),
             ("threads", "the adapter's max_compute_invocations_per_workgroup", threads),
@@ -219,6 +228,7 @@ pub fn all() -> &'static [&'static Kernel] {
     static ALL: LazyLock<Vec<&Kernel>> = LazyLock::new(|| {
         let mut all = vec![
             &matmul::MATMUL,
+            &matmul::MATMUL_LANES,
             &transpose::TRANSPOSE,
             &gather::GATHER,
             &gather::GATHER_GRADIENT,
@@ -256,7 +266,7 @@ pub fn all() -> &'static [&'static Kernel] {
         ];
         all.extend(optimizer::KERNELS);
         all.extend(loss::kernels());
-        all.extend(recurrence::kernels());
+        all.extend(drivers::kernels());
         all
     });
     &ALL

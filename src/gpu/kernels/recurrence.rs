@@ -1,203 +1,18 @@
-//! The drivers of a recurrence, `step_*.wgsl` and `sequence_*.wgsl`, each compiled with every cell.
+//! From a recurrence to the dispatches of its drivers, `step_*.wgsl` and `sequence_*.wgsl`.
 //!
-//! The contract: a driver knows of a cell only its numbers of gates and its pointwise functions, so another cell is
-//! another WGSL file and another line in the table of cells.
+//! The contract: a recurrence whose tensors and tile do not fit together is an error, and nothing here knows a cell but
+//! by its record.
 
 use super::{
-    Binding, Command, Kernel,
-    launch::{
-        check_len, check_min_len, contiguous_offset, dispatch, params, parts, read, shader, tile_count, to_u32,
-        with_constants, write,
-    },
+    Command, Kernel,
+    drivers::{Drivers, Params, drivers},
+    launch::{check_len, check_min_len, contiguous_offset, dispatch, parts, tile_count, to_u32, with_constants},
 };
 use crate::error::{Error, Result};
-use crate::model::{Cell, Record, Saved, cells, table};
+use crate::model::Saved;
 use crate::plan::{
     BackwardRecurrence, Cut, Hold, Plan, Projection, Recurrence, RecurrenceMode, TensorId, Tile, View, Way,
 };
-
-params!(Params {
-    step: u32,
-    product: u32,
-    steps: u32,
-    batch: u32,
-    hidden: u32,
-    operand: u32,
-    directions: u32,
-    reverse: u32,
-    variant: u32,
-    weight_offset: u32,
-    projected_offset: u32,
-    bias_offset: u32,
-    has_bias: u32,
-    has_mask: u32,
-    to_start: u32,
-    carried: u32,
-    begin: u32,
-    end: u32,
-    zoneout_h: u32,
-    zoneout_c: u32,
-    start: u32,
-});
-
-/// The kernels of one cell.
-struct Drivers {
-    step_forward: Kernel,
-    step_backward: Kernel,
-    sequence_forward: Kernel,
-    sequence_backward: Kernel,
-}
-
-/// A driver's buffers, the last being what a cell keeps, nothing, or a second state, or something else; of a cell with
-/// peepholes these.
-const fn bindings(record: &Record, all: &'static [[Binding; 8]; 2]) -> &'static [Binding] {
-    match record.saved {
-        Saved::None => all[0].split_at(6).0,
-        Saved::State if record.peepholes => &all[1],
-        Saved::State => all[1].split_at(7).0,
-        Saved::Recurrent | Saved::Operand => all[0].split_at(7).0,
-    }
-}
-
-/// A driver's buffers with what a cell keeps behind them, that being anything but a second state, or one; and then
-/// peepholes.
-const fn with_saved([a, b, c, d, e, f]: [Binding; 6]) -> [[Binding; 8]; 2] {
-    [[a, b, c, d, e, f, SAVED, PEEPHOLES], [a, b, c, d, e, f, STATE, PEEPHOLES]]
-}
-
-/// A driver's WGSL in pieces; the last is there for a cell of one product.
-const fn source(record: &Record, all: &'static [&'static str; 5]) -> &'static [&'static str] {
-    if record.first_gates == record.gates { all } else { all.split_at(4).0 }
-}
-
-macro_rules! driver {
-    ($driver:literal, $cell:ident, $constants:expr, $bindings:expr) => {
-        Kernel::new::<Params>(
-            concat!($driver, "_", stringify!($cell)),
-            source(
-                &cells::$cell::RECORD,
-                &[
-                    shader!(concat!($driver, ".wgsl")),
-                    shader!(concat!(stringify!($cell), ".wgsl")),
-                    shader!("recurrence.wgsl"),
-                    shader!("math.wgsl"),
-                    shader!("one_product.wgsl"),
-                ],
-            ),
-            bindings(&cells::$cell::RECORD, $bindings),
-        )
-        .constants($constants)
-    };
-}
-
-/// The constant that says how many threads a driver's workgroup has, and the one that says how many f32 these share.
-pub(super) const THREADS: &str = "THREADS";
-pub(super) const FLOATS: &str = "FLOATS";
-/// The constants of a driver.
-const CONSTANTS: [&str; 10] =
-    [THREADS, "SEQUENCES", "UNITS", "SPLIT", FLOATS, "GATE_ACTIVATION", "CELL_CLIP", "ZONEOUT_H", "ZONEOUT_C", RESETS];
-/// Those of a step forwards: a parameter that says whether there is a mask would stand in its innermost loop, and so
-/// would one that says which product it is.
-const FORWARD_CONSTANTS: [&str; 12] = [
-    THREADS,
-    "SEQUENCES",
-    "UNITS",
-    "SPLIT",
-    FLOATS,
-    "MASKED",
-    PROJECTION,
-    "GATE_ACTIVATION",
-    "CELL_CLIP",
-    "ZONEOUT_H",
-    "ZONEOUT_C",
-    RESETS,
-];
-/// Those of a step backwards.
-const BACKWARD_CONSTANTS: [&str; 11] = [
-    THREADS,
-    "SEQUENCES",
-    "UNITS",
-    "SPLIT",
-    FLOATS,
-    PROJECTION,
-    "GATE_ACTIVATION",
-    "CELL_CLIP",
-    "ZONEOUT_H",
-    "ZONEOUT_C",
-    RESETS,
-];
-const PROJECTION: &str = "PROJECTION";
-const RESETS: &str = "RESETS";
-
-/// The elements of U, the gates, h, its gradient, and what a cell keeps but for a second state, which has 32 bits
-/// always.
-const STORED: &str = "Stored";
-const LENGTHS: Binding = read("lengths");
-const DROPOUT: Binding = read("dropout_mask");
-const SAVED: Binding = write("saved").of(STORED);
-const STATE: Binding = write("saved");
-const PEEPHOLES: Binding = write("peepholes");
-
-const BACKWARD_BINDINGS: [Binding; 6] = [
-    read("weight").of(STORED),
-    write("upstream").of(STORED),
-    read("history").of(STORED),
-    write("gates").of(STORED),
-    LENGTHS,
-    DROPOUT,
-];
-
-const fn forward_bindings(weight: &'static str) -> [Binding; 6] {
-    let (gates, history) = (write("gates").of(STORED), write("history").of(STORED));
-    [read(weight).of(STORED), read("bias").of(STORED), gates, history, LENGTHS, DROPOUT]
-}
-
-macro_rules! drivers {
-    ($($cell:ident: $pattern:pat,)*) => {
-        fn drivers(cell: Cell) -> &'static Drivers {
-            match cell { $($pattern => &$cell::DRIVERS,)* }
-        }
-
-        /// Every cell's drivers.
-        pub(super) fn kernels() -> impl Iterator<Item = &'static Kernel> {
-            [$(&$cell::DRIVERS,)*].into_iter().flat_map(|d: &'static Drivers| {
-                [&d.step_forward, &d.step_backward, &d.sequence_forward, &d.sequence_backward]
-            })
-        }
-
-        $(mod $cell {
-            use super::*;
-
-            pub(super) static DRIVERS: Drivers = Drivers {
-                step_forward: driver!(
-                    "step_forward",
-                    $cell,
-                    &FORWARD_CONSTANTS,
-                    &with_saved(forward_bindings("weight"))
-                ),
-                step_backward: driver!(
-                    "step_backward",
-                    $cell,
-                    &BACKWARD_CONSTANTS,
-                    &with_saved(BACKWARD_BINDINGS)
-                ),
-                sequence_forward: driver!(
-                    "sequence_forward",
-                    $cell,
-                    &CONSTANTS,
-                    &with_saved(forward_bindings("transposed"))
-                ),
-                sequence_backward: driver!(
-                    "sequence_backward",
-                    $cell,
-                    &CONSTANTS,
-                    &with_saved(BACKWARD_BINDINGS)
-                ),
-            };
-        })*
-    };
-}
-table!(drivers);
 
 /// The step before the first: where the gradient of the initial state is summed.
 const INITIAL_STATE: u32 = u32::MAX;
@@ -334,9 +149,20 @@ fn projection_weight(plan: &Plan, op: &Recurrence) -> Result<Option<(TensorId, u
 
 /// The constants of a dispatch one way, and its workgroups where it makes sums of so many units.
 fn tiled(op: &Recurrence, way: Way, made: usize) -> Result<([u32; 10], u64)> {
-    let Tile { threads, sequences, units, split } = op.tile;
+    let Tile { threads, sequences, units, split, lanes } = op.tile;
     let known = (1..=Tile::MAX_SEQUENCES).contains(&sequences) && (1..=Tile::MAX_UNITS).contains(&units);
-    if !known || split == 0 || threads == 0 || threads % split != 0 {
+    let columns = units as usize * if way == Way::Forward { op.cell.gates() } else { 1 };
+    let known = match (lanes, op.schedule) {
+        (false, _) => known && split > 0 && threads > 0 && threads % split == 0,
+        (true, RecurrenceMode::PerStep) => {
+            (threads, split) == (Tile::LANES, 1)
+                && (1..=Tile::MAX_ROWS).contains(&sequences)
+                && sequences.is_multiple_of(Tile::LANES)
+                && (1..=Tile::COLUMNS).contains(&columns)
+        }
+        (true, RecurrenceMode::WholeSequence) => false,
+    };
+    if !known {
         return Err(Error::Config(format!("a recurrence has no tile {:?}", op.tile)));
     }
     let floats = to_u32(op.tile.floats(op.schedule, way, op.cell.gates(), op.hidden))?;
@@ -356,8 +182,14 @@ fn tiled(op: &Recurrence, way: Way, made: usize) -> Result<([u32; 10], u64)> {
     Ok(([threads, sequences, units, split, floats, gate, clip, zoneout_h, zoneout_c, resets], workgroups))
 }
 
+/// The kernel of one step, by who makes its sums.
+fn by_tile(tile: Tile, threads: &'static Kernel, lanes: &'static Kernel) -> &'static Kernel {
+    if tile.lanes { lanes } else { threads }
+}
+
 pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Command>> {
     let params = check(plan, op)?;
+    let drivers: &'static Drivers = drivers(op.cell);
     let rows = op.directions * op.rows();
     let bias_offset = op.bias.map_or(Ok(0), |bias| contiguous_offset(plan, "bias", &bias, [1, rows]))?;
     let params = Params { bias_offset, has_bias: u32::from(op.bias.is_some()), ..params };
@@ -381,7 +213,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
                 let (tile, of_cell) = constants.split_at(5);
                 let constants = [tile, &[masked, projection], of_cell].concat();
                 let params = Params { step, product, weight_offset, ..params };
-                let kernel = &drivers(op.cell).step_forward;
+                let kernel = by_tile(op.tile, &drivers.step_forward, &drivers.lanes_forward);
                 let command = dispatch(plan, kernel, tensors(weight), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
@@ -397,7 +229,7 @@ pub(super) fn forward(plan: &Plan, op: &Recurrence, cut: Cut) -> Result<Vec<Comm
             let weight_offset = contiguous_offset(plan, "weight_transposed", &transposed, [op.hidden, rows])?;
             let params = Params { weight_offset, ..params };
             let (constants, workgroups) = tiled(op, Way::Forward, op.hidden)?;
-            let kernel = &drivers(op.cell).sequence_forward;
+            let kernel = &drivers.sequence_forward;
             let run = |(first, count): (usize, usize)| {
                 let params = Params { begin: to_u32(first)?, end: to_u32(first + count)?, ..params };
                 let command = dispatch(plan, kernel, tensors(transposed.tensor), &params, workgroups, 1)?;
@@ -415,6 +247,7 @@ pub(super) fn backward(
 ) -> Result<Vec<Command>> {
     let (upstream, to_start, carried) = (*upstream, *to_start, *carried);
     let params = check(plan, op)?;
+    let drivers: &'static Drivers = drivers(op.cell);
     let slots = op.slots().saturating_add(usize::from(carried));
     let slots = op.resets.map_or(slots, |start| slots.max(start.saturating_add(1)));
     check_min_len(plan, upstream, slots, &[op.batch, op.state_width(0)])?;
@@ -465,7 +298,7 @@ pub(super) fn backward(
                 let (tile, of_cell) = constants.split_at(5);
                 let constants = [tile, &[projection], of_cell].concat();
                 let params = Params { step, product, weight_offset, has_mask, ..params };
-                let kernel = &drivers(op.cell).step_backward;
+                let kernel = by_tile(op.tile, &drivers.step_backward, &drivers.lanes_backward);
                 let command = dispatch(plan, kernel, tensors(weight), &params, workgroups, 1)?;
                 Ok(with_constants(command, &constants))
             };
@@ -474,7 +307,7 @@ pub(super) fn backward(
         }
         RecurrenceMode::WholeSequence => {
             let (constants, workgroups) = tiled(op, Way::Backward, op.hidden)?;
-            let kernel = &drivers(op.cell).sequence_backward;
+            let kernel = &drivers.sequence_backward;
             let run = |(first, count): (usize, usize)| {
                 let to_start = u32::from(to_start && first == 0);
                 let params = Params { to_start, begin: to_u32(first)?, end: to_u32(first + count)?, ..params };

@@ -25,8 +25,8 @@ mod tables;
 mod tensors;
 
 use super::{
-    CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, Purpose, Target, TensorId, View,
-    WindowForm, flags_len,
+    CopyView, DType, DropoutDraw, Lifetime, LossScale, MatMul, Op, Phase, Plan, ProductTile, Purpose, Target, TensorId,
+    View, WindowForm, flags_len,
 };
 use crate::error::Result;
 use crate::model::{Config, Layer, Layout, StateShape};
@@ -207,7 +207,12 @@ impl<'a> Builder<'a> {
         Ok(all)
     }
 
-    fn push(&mut self, op: Op) {
+    fn push(&mut self, mut op: Op) {
+        match &mut op {
+            Op::MatMul(op) if self.target.lanes && op.suits_lanes() => op.tile = ProductTile::Lanes,
+            Op::WeightGradient(op) if self.target.lanes && op.suits_lanes(&self.plan) => op.tile = ProductTile::Lanes,
+            _ => {}
+        }
         self.plan.push(self.phase, op);
     }
 

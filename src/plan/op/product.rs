@@ -52,6 +52,12 @@ impl MatMul {
     fn sum(&self) -> usize {
         if self.transpose_a { self.a.rows } else { self.a.cols }
     }
+
+    /// Whether [`ProductTile::Lanes`] can make it.
+    pub(crate) fn suits_lanes(&self) -> bool {
+        let views = [self.a, self.b, self.out].into_iter().chain(self.bias);
+        self.sum() <= ProductTile::LONG && views.into_iter().all(|view| is_of_fours(&view))
+    }
 }
 
 impl Operation for MatMul {
@@ -97,6 +103,20 @@ pub struct WeightGradient {
     pub bias: Option<usize>,
     /// What a workgroup makes of a slice.
     pub tile: ProductTile,
+}
+
+impl WeightGradient {
+    /// Whether [`ProductTile::Lanes`] can make it.
+    pub(crate) fn suits_lanes(&self, plan: &Plan) -> bool {
+        let places = [self.weight, self.bias.unwrap_or(0), plan.get(self.slices).shape[1..].iter().product()];
+        let is_short = slice(plan, self.slices, self.d.rows) <= ProductTile::LONG;
+        is_short && is_of_fours(&self.d) && is_of_fours(&self.x) && places.iter().all(|at| at % 4 == 0)
+    }
+}
+
+/// Whether the rows of a matrix are vectors of four, each at its place among the vectors of the tensor.
+fn is_of_fours(view: &View) -> bool {
+    !view.is_empty() && [view.offset, view.cols, view.stride].iter().all(|n| n % 4 == 0)
 }
 
 impl Operation for WeightGradient {
