@@ -13,6 +13,7 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,7 @@ use common::whole::{self, assert_same, bytes, rng};
 use recurrent::gpu::Gpu;
 use recurrent::internals::cpu::Executor as OnCpu;
 use recurrent::internals::gpu::Executor as OnGpu;
+use recurrent::internals::gpu::kernels::{Command, lower};
 use recurrent::internals::plan::{CopyView, DType, Lifetime, Phase, Plan, PlanId, Purpose};
 use recurrent::{
     BatchShape, Cell, Config, Device, Directions, Dropout, Error, InputKind, Loss, Model, Pool, Predictor, Recipe,
@@ -144,6 +146,42 @@ fn ten_thousand_sizes_fit_a_bounded_heap_on_a_gpu() {
     assert!(most < 3 * LIMIT as usize + BESIDE, "{most} bytes");
     // Pipelines are the device's and not a plan's: one for each kernel and tile.
     assert!(pipelines.iter().all(|count| *count < 50), "{pipelines:?}");
+}
+
+/// On a device of its own, whose shaders and pipelines are counted.
+#[test]
+#[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
+fn a_plan_compiles_what_it_uses_and_each_kernel_once() {
+    let _alone = alone();
+    let (own, queue) = whole::open(|_| ());
+    let gpu = Gpu::from_wgpu(own.clone(), queue).unwrap();
+    let target = gpu.target();
+    let counted = || {
+        let hal = own.get_internal_counters().hal;
+        [hal.shader_modules.read(), hal.compute_pipelines.read()].map(|count| usize::try_from(count).unwrap())
+    };
+    let before = counted();
+    let mut executor = OnGpu::new(gpu);
+    let config = Config::lstm(InputKind::Dense(8), 16, 4).with_layers(2);
+    let recipe = Recipe::new(Loss::CrossEntropy).with_dropout(Dropout::between_layers(0.5));
+    let (train, evaluate) = (Purpose::Train(&recipe), Purpose::Evaluate(&recipe));
+    // The executor's own.
+    let mark = ("mark", Vec::new());
+    let (mut shaders, mut pipelines) = (BTreeSet::from([mark.clone()]), BTreeSet::from([(mark, Vec::new())]));
+    let mut shared = false;
+    for (purpose, steps, batch) in [(train, 3, 6), (train, 3, 6), (evaluate, 3, 6), (Purpose::Infer, 50, 1)] {
+        let (plan, _) = Plan::new(&config, purpose, steps, batch, &target).unwrap();
+        for command in lower(&plan).unwrap() {
+            let Command::Dispatch(dispatch) = command else { continue };
+            let shader = (dispatch.kernel.name, dispatch.f16_aliases);
+            let is_known = !shaders.insert(shader.clone());
+            shared |= pipelines.insert((shader, dispatch.constants)) && is_known;
+        }
+        executor.prepare(plan).unwrap();
+        let made = counted();
+        assert_eq!([made[0] - before[0], made[1] - before[1]], [shaders.len(), pipelines.len()], "{purpose:?}");
+    }
+    assert!(shared, "no shader has two pipelines");
 }
 
 fn any_length_has_the_same_few_plans(device: &Device) {

@@ -1,12 +1,12 @@
 //! A wgpu device and queue, ours or the application's, with the pipelines made on it so far.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::adapter::{self, Adapter, Select};
-use super::kernels::{self, Access, Dispatch, Kernel};
-use super::wait::{Probe, scoped};
+use super::kernels::{self, Kernel};
+use super::pipelines::Pipelines;
+use super::wait::{Probe, lock};
 use crate::error::{Error, Result};
 use crate::plan::{Bounds, Target, Tile};
 
@@ -30,7 +30,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     adapter: Adapter,
-    pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
+    pipelines: Pipelines,
     /// Why the device was lost, once that is known.
     lost: Arc<Mutex<Option<String>>>,
     /// By which a device of the application's own is asked whether it is lost, as wgpu tells only its callback.
@@ -47,16 +47,6 @@ pub(super) const ALIGNMENT: u64 = 256;
 /// What is asked for wherever there is it; nothing needs it.
 const WANTED: wgpu::Features =
     wgpu::Features::SHADER_F16.union(wgpu::Features::TIMESTAMP_QUERY).union(wgpu::Features::SUBGROUP);
-
-/// A kernel's name, which of its aliases are f16, and its constants.
-type PipelineKey = (&'static str, Vec<&'static str>, Vec<u32>);
-
-/// A kernel compiled for this device.
-#[derive(Clone)]
-pub(super) struct Pipeline {
-    pub pipeline: wgpu::ComputePipeline,
-    pub layout: wgpu::BindGroupLayout,
-}
 
 impl Gpu {
     /// Opens the adapter that `select` asks for, with all the memory it offers, and 16-bit floats and
@@ -119,7 +109,7 @@ impl Gpu {
             device,
             queue,
             adapter,
-            pipelines: Mutex::default(),
+            pipelines: Pipelines::default(),
             lost: Arc::default(),
             probe,
             #[cfg(test)]
@@ -242,16 +232,9 @@ impl Gpu {
         lock(&self.inner.lost).get_or_insert_with(|| reason.to_owned());
     }
 
-    /// The kernel's pipeline for a dispatch, compiled at its first use on this device.
-    pub(super) async fn pipeline(&self, dispatch: &Dispatch) -> Result<Pipeline> {
-        let key = (dispatch.kernel.name, dispatch.f16_aliases.clone(), dispatch.constants.clone());
-        if let Some(known) = lock(&self.inner.pipelines).get(&key) {
-            return Ok(known.clone());
-        }
-        let (pipeline, caught) = scoped(self.device(), "compiling a kernel", || compile(self.device(), dispatch));
-        caught.wait().await?;
-        lock(&self.inner.pipelines).insert(key, pipeline.clone());
-        Ok(pipeline)
+    /// What is compiled for this device.
+    pub(super) fn pipelines(&self) -> &Pipelines {
+        &self.inner.pipelines
     }
 }
 
@@ -259,11 +242,6 @@ impl fmt::Debug for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gpu").field("adapter", &self.inner.adapter).finish_non_exhaustive()
     }
-}
-
-/// A lock that a panic elsewhere does not close: what it guards is whole after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks that every kernel runs on a device with these limits.
@@ -316,62 +294,4 @@ fn check_limits(limits: &wgpu::Limits) -> Result<()> {
 /// How many threads a software adapter has.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// A shader without what wgpu adds to end loops that never would: a counter in every loop, which keeps a driver's
-/// compiler from unrolling the innermost ones. On an NVIDIA H200 a recurrence takes 4 to 6 times as long with it.
-#[expect(unsafe_code, reason = "wgpu has no safe way to say that all loops end")]
-fn module(device: &wgpu::Device, name: &str, wgsl: String) -> wgpu::ShaderModule {
-    let mut checks = wgpu::ShaderRuntimeChecks::checked();
-    checks.force_loop_bounding = false;
-    let source = wgpu::ShaderSource::Wgsl(wgsl.into());
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(name), source };
-    // SAFETY: what is left to the caller is that no loop runs for ever, as a compiler may take for granted then. The
-    // source is always one of `shaders/`, never a user's, and every loop there is counted: a `for` that an unsigned
-    // counter takes to its bound, by a step that is above 0 (tests/plans/loops.rs). Every other check stays, those of
-    // indices first, as ids come from outside.
-    unsafe { device.create_shader_module_trusted(descriptor, checks) }
-}
-
-fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Pipeline {
-    let kernel = dispatch.kernel;
-    let values = dispatch.constants.iter().map(|c| f64::from(*c));
-    let constants: Vec<_> = kernel.constants.iter().copied().zip(values).collect();
-    let module = module(device, kernel.name, kernel.wgsl(&dispatch.f16_aliases));
-    let uniform = wgpu::BufferBindingType::Uniform;
-    let storage = kernel
-        .bindings
-        .iter()
-        .map(|binding| (wgpu::BufferBindingType::Storage { read_only: binding.access == Access::Read }, false, None));
-    let size = wgpu::BufferSize::new(kernel.params_size as u64);
-    let entries: Vec<_> = std::iter::once((uniform, true, size))
-        .chain(storage)
-        .zip(0..)
-        .map(|((ty, has_dynamic_offset, min_binding_size), binding)| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size },
-            count: None,
-        })
-        .collect();
-    let layout = device
-        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(kernel.name),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(kernel.name),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some(kernels::ENTRY),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            // What a kernel reads of workgroup memory without having written it reaches no result.
-            zero_initialize_workgroup_memory: false,
-            constants: &constants,
-        },
-        cache: None,
-    });
-    Pipeline { pipeline, layout }
 }

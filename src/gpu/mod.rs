@@ -6,6 +6,7 @@ mod adapter;
 mod context;
 pub(crate) mod executor;
 pub(crate) mod kernels;
+mod pipelines;
 mod progress;
 pub(crate) mod slice;
 mod slots;

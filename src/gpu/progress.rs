@@ -27,7 +27,8 @@ impl WorkDone {
     /// A count of none.
     pub async fn new(gpu: &Gpu) -> Result<Self> {
         let mark = kernels::mark();
-        let compiled = gpu.pipeline(&mark).await?;
+        gpu.pipelines().compile(gpu.device(), std::iter::once(&mark)).await?;
+        let compiled = gpu.pipelines().get(&mark)?;
         let buffer = |label, usage| {
             let usage = usage | wgpu::BufferUsages::COPY_SRC;
             gpu.device().create_buffer(&wgpu::BufferDescriptor {

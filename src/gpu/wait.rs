@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, Result};
@@ -15,6 +15,11 @@ use crate::error::{Error, Result};
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[cfg(target_arch = "wasm32")]
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// A lock that a panic elsewhere does not close: what it guards is whole after every statement.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What the error scopes around some work caught; known at once on a native device, later in a browser.
 pub(super) struct Caught {
@@ -98,7 +103,7 @@ impl Probe {
         if cfg!(target_arch = "wasm32") {
             return false;
         }
-        let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffer = lock(&self.0);
         let refused = Arc::new(AtomicBool::new(false));
         let signal = Arc::clone(&refused);
         let (is_lost, _) = scoped(device, "asking whether the device is there", || {
@@ -120,7 +125,7 @@ pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64
     // A lost device refuses the call itself, too; the outcome says as much as the refusal.
     let ((), _) = scoped(device, "mapping a buffer", || {
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-            let mut mapping = signal.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut mapping = lock(&signal);
             mapping.outcome = Some(outcome.is_ok());
             if let Some(waker) = mapping.waker.take() {
                 waker.wake();
@@ -139,7 +144,7 @@ pub(super) async fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, bytes: u64
             .map_err(|error| Error::gpu("starting a thread that waits", error))?;
     }
     let mapped = poll_fn(|context| {
-        let mut mapping = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mapping = lock(&shared);
         match mapping.outcome {
             Some(outcome) => Poll::Ready(outcome),
             None => {
@@ -160,7 +165,7 @@ fn drive(device: &wgpu::Device, shared: &Mutex<Mapping>) {
     let poll = std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::wait_indefinitely()));
     let polled = std::panic::catch_unwind(poll);
     if !matches!(polled, Ok(Ok(_))) {
-        let mut mapping = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mapping = lock(shared);
         mapping.outcome.get_or_insert(false);
         if let Some(waker) = mapping.waker.take() {
             waker.wake();

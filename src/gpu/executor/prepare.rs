@@ -2,13 +2,14 @@
 //!
 //! The contract: all of it is made or nothing is kept, and two plans that name one shared tensor have one buffer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use super::submit::Encoded;
 use super::{BufferSlice, Executor, Prepared};
 use crate::error::{Error, Result};
-use crate::gpu::context::{ALIGNMENT, Gpu, Pipeline};
+use crate::gpu::context::{ALIGNMENT, Gpu};
 use crate::gpu::kernels::{self, Command, Dispatch};
+use crate::gpu::pipelines::Pipeline;
 use crate::gpu::progress::WorkDone;
 use crate::gpu::slots::Slots;
 use crate::gpu::wait::scoped;
@@ -54,10 +55,17 @@ impl Executor {
         let slots = Slots::new(&commands, gpu.device().limits().max_buffer_size)?;
         let (allocated, caught) = scoped(gpu.device(), "allocating a plan's tensors", || self.allocate(&plan));
         let Allocated { places, shared, input_buffer, input_bytes } = caught.wait().await.and(allocated)?;
+        let dispatches = || {
+            commands.iter().filter_map(|command| match command {
+                Command::Dispatch(dispatch) => Some(dispatch),
+                Command::Copy { .. } | Command::Zero { .. } => None,
+            })
+        };
+        gpu.pipelines().compile(gpu.device(), dispatches()).await?;
         let mut pipelines = HashMap::new();
-        for command in &commands {
-            if let Command::Dispatch(dispatch) = command {
-                pipelines.insert(key(dispatch), gpu.pipeline(dispatch).await?);
+        for dispatch in dispatches() {
+            if let Entry::Vacant(place) = pipelines.entry(key(dispatch)) {
+                place.insert(gpu.pipelines().get(dispatch)?);
             }
         }
         let (encoded, caught) =
