@@ -15,7 +15,7 @@ use super::{
     real::Real,
     recurrence, resets, state,
     tensors::{Buffer, Pack, Tensors},
-    update,
+    threads, update,
 };
 use crate::allocate::zeros;
 use crate::clock::{Stopwatch, Timed, TimingSource};
@@ -46,6 +46,8 @@ struct Prepared {
     slots: Vec<usize>,
     /// How many intermediate results its operations have at a time.
     scratch: usize,
+    /// Whether there is enough that threads can share.
+    is_shared: bool,
 }
 
 impl<T: Real> Executor<T> {
@@ -73,7 +75,8 @@ impl<T: Real> Executor<T> {
             self.release(&made);
             return Err(error);
         }
-        Ok(self.plans.insert(Prepared { plan, slots, scratch }))
+        let is_shared = sharable(&plan) >= WORTH_SHARING;
+        Ok(self.plans.insert(Prepared { plan, slots, scratch, is_shared }))
     }
 
     /// Which buffer a tensor is; one that is made for it is named in `made`.
@@ -217,27 +220,51 @@ impl<T: Real> Executor<T> {
     /// Runs a part of a plan.
     pub(crate) fn run_part(&mut self, id: PlanId, part: Part) {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
-        let Prepared { plan, slots, .. } = &plans[id];
+        let Prepared { plan, slots, is_shared, .. } = &plans[id];
         let mut memory = Tensors { plan, buffers, slots, scratch, totals, packs };
-        for stage in plan.part(part) {
-            run(&stage.op, &mut memory);
-        }
+        let mut all = || plan.part(part).iter().for_each(|stage| run(&stage.op, &mut memory));
+        if *is_shared { threads::on_the_pool(all) } else { all() }
     }
 
     /// [`Executor::run`], each operation timed.
     pub(crate) fn run_timed(&mut self, id: PlanId) -> Result<Timed> {
         let Executor { plans, buffers, scratch, totals, packs, .. } = self;
-        let Prepared { plan, slots, .. } = &plans[id];
+        let Prepared { plan, slots, is_shared, .. } = &plans[id];
         let mut memory = Tensors { plan, buffers, slots, scratch, totals, packs };
         let mut each = Vec::with_capacity(plan.stages().len());
+        let mut result = Ok(());
+        let mut timed = || {
+            for stage in plan.stages() {
+                let stopwatch = Stopwatch::start()?;
+                run(&stage.op, &mut memory);
+                each.push(stopwatch.elapsed());
+            }
+            Ok(())
+        };
         let all = Stopwatch::start()?;
-        for stage in plan.stages() {
-            let stopwatch = Stopwatch::start()?;
-            run(&stage.op, &mut memory);
-            each.push(stopwatch.elapsed());
+        if *is_shared {
+            threads::on_the_pool(|| result = timed())
+        } else {
+            result = timed()
         }
+        result?;
         Ok(Timed { clock: TimingSource::Host, each, total: all.elapsed() })
     }
+}
+
+/// Floating-point operations and bytes of a plan that are worth waking threads for: as many as one does in a tenth of a
+/// millisecond or two.
+const WORTH_SHARING: u64 = 1 << 24;
+
+/// Returns the floating-point operations and bytes of a plan that threads can share: the steps of one sequence they
+/// cannot.
+fn sharable(plan: &Plan) -> u64 {
+    let is_sharable = |op: &Op| match op {
+        Op::Forward(op) | Op::Backward(BackwardRecurrence { recurrence: op, .. }) => op.batch > 1,
+        _ => true,
+    };
+    let costs = plan.stages().iter().filter(|stage| is_sharable(&stage.op)).map(|stage| stage.op.cost(plan));
+    costs.map(|cost| cost.flops + cost.bytes).sum()
 }
 
 /// How many intermediate results a plan's operations have at a time, where that grows with the batch; for what grows

@@ -1,7 +1,8 @@
 //! Sharing work among threads: the only place that talks to rayon.
 //!
-//! The contract: a single task never asks for a thread, and where the system refuses to make any, the calling thread
-//! does all of the work. Threads decide who computes an element, never the order in which its sum is made.
+//! The contract: work is shared inside of [`on_the_pool`] alone; a single task never asks for a thread, and where the
+//! system refuses to make any, the calling thread does all of the work. Threads decide who computes an element, never
+//! the order in which its sum is made.
 
 use std::error::Error as _;
 use std::sync::OnceLock;
@@ -32,9 +33,19 @@ fn build_pool() -> bool {
     }
 }
 
-/// Returns into how many shares to divide that many tasks: at most one per thread.
+/// Does `work` on a thread of the pool, where parts of it may be shared with the others: these are awake then from one
+/// part to the next, and only the caller is woken, at the end.
+pub(super) fn on_the_pool(work: impl FnOnce() + Send) {
+    if rayon::current_thread_index().is_some() || count() == 1 {
+        return work();
+    }
+    rayon::scope(|_| work());
+}
+
+/// Returns into how many shares to divide that many tasks: at most one per thread, and one where the caller is not on
+/// the pool.
 pub(super) fn shares(tasks: usize) -> usize {
-    if tasks <= 1 { 1 } else { tasks.min(count()) }
+    if tasks <= 1 || rayon::current_thread_index().is_none() { 1 } else { tasks.min(count()) }
 }
 
 /// Calls `work` with each part, in parallel if there is more than one.
