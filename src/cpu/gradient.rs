@@ -15,9 +15,12 @@ use crate::plan::WeightGradient;
 /// Rows that are summed in the element type before the result is added to f64 totals. Eight runs keep the error within
 /// the contract's bound; as many rows of a panel fit the first-level cache, and adding to the totals costs little.
 const BLOCK_ROWS: usize = 8 * MAX_RUN;
-/// The largest tile of the result that is computed at a time; what it reads repeatedly fits a second-level cache.
-const TILE_ROWS: usize = 256;
+/// The largest tile of the result that has totals at a time, and of whose columns each block of rows of b is packed
+/// once. What is read repeatedly, they and a strip, fits a second-level cache.
+const TILE_ROWS: usize = 1024;
 const TILE_COLUMNS: usize = 512;
+/// The rows of a tile that are computed at a time.
+const STRIP: usize = 192;
 
 pub(super) fn weight_gradient<T: Real>(op: &WeightGradient, memory: &mut Tensors<'_, T>) {
     let mut tensor = memory.take(op.slices);
@@ -55,11 +58,12 @@ pub(super) fn transposed_product<T: Real>(
     }
     let share = m.div_ceil(threads::shares(m * n * k / PRODUCTS_PER_TASK));
     // About equally tall, as a tile of few rows takes all of b as well.
-    let tallest = share.div_ceil(share.div_ceil(TILE_ROWS));
-    let (tile_rows, tile_columns, block_rows) = (tallest, n.min(TILE_COLUMNS), k.min(BLOCK_ROWS));
-    let products = tile_rows * tile_columns;
-    let sizes = [block_rows * tile_rows, Panels::<T>::len((block_rows, tile_columns)), products];
-    let (scratch_len, totals_len, shares) = (sizes.iter().sum(), products + tile_rows, m.div_ceil(share));
+    let tall = share.div_ceil(share.div_ceil(TILE_ROWS));
+    let (columns, block_rows) = (n.min(TILE_COLUMNS), k.min(BLOCK_ROWS));
+    let strip = tall.min(STRIP);
+    let sizes =
+        [TransposedProduct::<T>::room(block_rows, strip), Panels::<T>::len((block_rows, columns)), strip * columns];
+    let (scratch_len, totals_len, shares) = (sizes.iter().sum(), tall * (columns + 1), m.div_ceil(share));
     scratch.resize(shares * scratch_len, T::zero());
     totals.resize(shares * totals_len, 0.0);
     let rooms = scratch.chunks_exact_mut(scratch_len).zip(totals.chunks_exact_mut(totals_len));
@@ -67,11 +71,11 @@ pub(super) fn transposed_product<T: Real>(
     let parts = out.values.chunks_mut(share * stride).zip(rooms).enumerate();
     let parts = parts.map(|(number, part)| (number * share, part, sums.next().unwrap_or_default()));
     threads::for_each(parts, |(first, (values, (scratch, totals)), sums)| {
-        let mut room = Room::new(scratch, sizes, totals);
-        let mut sums = sums.chunks_mut(tile_rows);
-        for (tile, values) in values.chunks_mut(tile_rows * stride).enumerate() {
-            let (a, m) = (a.from(0, first + tile * tile_rows), values.len().div_ceil(stride));
-            // Only with the first tile of columns, whose product leaves the rows of `a` in the cache.
+        let mut room = Room::new(scratch, sizes, totals, tall);
+        let mut sums = sums.chunks_mut(tall);
+        for (tile, values) in values.chunks_mut(tall * stride).enumerate() {
+            let (a, m) = (a.from(0, first + tile * tall), values.len().div_ceil(stride));
+            // Only with the first tile of columns, for whose product the rows of `a` are in the cache then.
             let mut sums = sums.next();
             for column in (0..n).step_by(TILE_COLUMNS) {
                 let out = Out { values: &mut values[column..], row: stride };
@@ -92,11 +96,11 @@ struct Room<'a, T> {
 }
 
 impl<'a, T> Room<'a, T> {
-    fn new(scratch: &'a mut [T], [stripes, panels, products]: [usize; 3], totals: &'a mut [f64]) -> Self {
+    fn new(scratch: &'a mut [T], [stripes, panels, products]: [usize; 3], totals: &'a mut [f64], tall: usize) -> Self {
         let (stripes, scratch) = scratch.split_at_mut(stripes);
         let (panels, scratch) = scratch.split_at_mut(panels);
-        let (product_totals, sum_totals) = totals.split_at_mut(products);
-        Room { stripes, panels, products: scratch, product_totals, sum_totals }
+        let (sum_totals, product_totals) = totals.split_at_mut(tall);
+        Room { stripes, panels, products: &mut scratch[..products], product_totals, sum_totals }
     }
 }
 
@@ -109,29 +113,29 @@ fn tile_product<T: Real>(
     sums: Option<&mut [T]>,
     room: &mut Room<'_, T>,
 ) {
-    let totals = &mut room.product_totals[..m * n];
     let mut sums = sums.map(|sums| ColumnSums::new(sums, &mut *room.sum_totals));
-    let is_one_block = k <= BLOCK_ROWS;
+    let (strip, stride, is_one_block) = (m.min(STRIP), out.row, k <= BLOCK_ROWS);
     for first in (0..k).step_by(BLOCK_ROWS) {
         let (a, b, rows) = (a.from(first, 0), b.from(first, 0), BLOCK_ROWS.min(k - first));
-        let (panels, stripes) = (&mut room.panels[..Panels::<T>::len((rows, n))], &mut room.stripes[..rows * m]);
-        Panels::pack((rows, n), b, panels);
-        let b = Panels::new((rows, n), panels);
-        let to = if is_one_block {
-            Out { values: &mut *out.values, row: out.row }
-        } else {
-            Out { values: &mut room.products[..m * n], row: n }
-        };
-        T::multiply_transposed(TransposedProduct { m, a, b, out: to, stripes });
         if let Some(sums) = &mut sums {
             sums.add_rows(a, rows);
         }
-        if first + rows < k {
-            accumulate(totals, &room.products[..m * n], first > 0);
-        } else if !is_one_block {
-            let sums = totals.chunks_exact(n).zip(room.products.chunks_exact(n));
-            for (out, (totals, last)) in out.values.chunks_mut(out.row).zip(sums) {
-                finish(out, totals, last);
+        let panels = &mut room.panels[..Panels::<T>::len((rows, n))];
+        Panels::pack((rows, n), b, panels);
+        let b = Panels::new((rows, n), panels);
+        let totals = room.product_totals.chunks_mut(strip * n);
+        for ((number, values), totals) in out.values.chunks_mut(strip * stride).enumerate().zip(totals) {
+            let (a, m) = (a.from(0, number * strip), strip.min(m - number * strip));
+            let (stripes, products) = (&mut *room.stripes, &mut room.products[..m * n]);
+            let to = if is_one_block { Out { values, row: stride } } else { Out { values: products, row: n } };
+            T::multiply_transposed(TransposedProduct { m, a, b, out: to, stripes });
+            if first + rows < k {
+                accumulate(&mut totals[..m * n], &room.products[..m * n], first > 0);
+            } else if !is_one_block {
+                let sums = totals.chunks_exact(n).zip(room.products.chunks_exact(n));
+                for (out, (totals, last)) in values.chunks_mut(stride).zip(sums).take(m) {
+                    finish(&mut out[..n], totals, last);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use super::gradient::transposed_product;
 use super::matrix::{Matrix, Out, PRODUCTS_PER_TASK};
-use super::packed::{Begin, Panels, Product};
+use super::packed::{Begin, Panels, Product, TALLEST};
 use super::real::Real;
 use super::tensors::Tensors;
 use super::threads;
@@ -39,12 +39,15 @@ pub(super) fn matmul<T: Real>(op: &MatMul, memory: &mut Tensors<'_, T>) {
 const ROWS_AT_A_TIME: usize = 96;
 /// So many numbers do.
 const NUMBERS_AT_A_TIME: usize = 1 << 16;
+/// So many numbers of `b` come from a cache as fast as they are multiplied by a block of rows, whose part of `out` is
+/// written from end to end then.
+const NEAR: usize = 1 << 20;
 
 /// `out = a·b + bias`, the rows of `out` shared by the threads.
 fn packed_product<T: Real>(rows: usize, a: Matrix<'_, T>, b: Panels<'_, T>, bias: Option<&[T]>, out: Out<'_, T>) {
     let begin = bias.map_or(Begin::Zero, Begin::Row);
     let stride = out.row;
-    let at_a_time = ROWS_AT_A_TIME.max(NUMBERS_AT_A_TIME / b.k.max(1));
+    let at_a_time = if b.k * b.n <= NEAR { TALLEST } else { ROWS_AT_A_TIME.max(NUMBERS_AT_A_TIME / b.k.max(1)) };
     let part = |first: usize, values: &mut [T]| {
         for (part, values) in values.chunks_mut(at_a_time * stride).enumerate() {
             let a = a.from(first + part * at_a_time, 0);

@@ -29,6 +29,7 @@ mod recurrence;
 mod resets;
 mod state;
 mod steps;
+mod stripes;
 mod sums;
 mod tensors;
 mod threads;

@@ -8,6 +8,8 @@ use pulp::{Simd, WithSimd};
 
 use super::matrix::{Matrix, Out};
 use super::real::{MAX_RUN, Real};
+use super::stripes;
+use super::vectorized::vectorized;
 
 /// `[K, N]` as ⌈N / W⌉ panels `[K, W]`, the last with columns to spare. W is [`super::real::Kernels::panel`].
 #[derive(Clone, Copy)]
@@ -45,8 +47,15 @@ pub struct TransposedProduct<'a, T> {
     pub a: Matrix<'a, T>,
     pub b: Panels<'a, T>,
     pub out: Out<'a, T>,
-    /// Room of `K·M` for packing a.
+    /// Room for packing a, [`TransposedProduct::room`] of it.
     pub stripes: &'a mut [T],
+}
+
+impl<T> TransposedProduct<'_, T> {
+    /// Returns how many numbers a `[K, M]` is when packed.
+    pub fn room(k: usize, m: usize) -> usize {
+        stripes::room(k, m)
+    }
 }
 
 impl<'a, T: Real> Panels<'a, T> {
@@ -85,25 +94,24 @@ impl<'a, T: Real> Panels<'a, T> {
     }
 }
 
-/// Rows of a matrix that are packed at a time, so that neither what is read nor what is written leaves the first-level
-/// cache half used.
+/// Rows of a matrix with contiguous columns that are packed at a time, so that neither what is read nor what is written
+/// leaves the first-level cache half used.
 const PACKED_ROWS: usize = 16;
 
 fn pack<T: Real, const WIDTH: usize>((k, n): (usize, usize), b: Matrix<'_, T>, room: &mut [T]) {
     let panels = room.as_chunks_mut::<WIDTH>().0;
     if b.col == 1 {
-        for first in (0..k).step_by(PACKED_ROWS) {
-            for (p, panel) in panels.chunks_exact_mut(k).enumerate() {
-                let columns = p * WIDTH..n.min((p + 1) * WIDTH);
-                for (row, out) in (first..).zip(&mut panel[first..k.min(first + PACKED_ROWS)]) {
-                    let row = &b.values[row * b.row..][columns.clone()];
-                    match row.first_chunk() {
-                        Some(row) => *out = *row,
-                        None => out[..row.len()].copy_from_slice(row),
-                    }
+        // Row by row, as the memory is read ahead so.
+        vectorized!(|| {
+            for row in 0..k {
+                let (whole, rest) = b.values[row * b.row..][..n].as_chunks();
+                let mut rows = panels[row..].iter_mut().step_by(k);
+                whole.iter().zip(&mut rows).for_each(|(values, out)| *out = *values);
+                if let (Some(out), false) = (rows.next(), rest.is_empty()) {
+                    out[..rest.len()].copy_from_slice(rest);
                 }
             }
-        }
+        });
         return;
     }
     debug_assert_eq!(b.row, 1, "neither rows nor columns are contiguous");
@@ -160,7 +168,7 @@ pub(super) const fn width(lanes: usize) -> usize {
 }
 
 /// The most rows of a block: so many sums fill 32 registers and leave room for a row of a panel and an element of `a`.
-const TALLEST: usize = 12;
+pub(super) const TALLEST: usize = 12;
 
 /// Returns the largest number of rows that a block can have with these registers, and how many each block gets so that
 /// all are about equally tall.
@@ -178,46 +186,23 @@ impl WithSimd for Product<'_, f32> {
     }
 }
 
-/// Packs `a` into stripes first: `[K, ROWS]`, the columns that one block reads.
+/// Packs `a` into stripes first.
 impl WithSimd for TransposedProduct<'_, f32> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        macro_rules! stripe {
-            ($a:expr, $stripe:expr, $rows:expr, $($number:literal)*) => {
-                match $rows {
-                    $($number => pack_stripe::<$number>($a, $stripe),)*
-                    rows => unreachable!("no stripe of {rows} columns"),
-                }
-            };
-        }
         let TransposedProduct { m, a, b, out, stripes } = self;
         let (_, height) = heights::<S>(m);
-        for first in (0..b.k).step_by(PACKED_ROWS) {
-            for (stripe, column) in stripes.chunks_mut(b.k * height).zip((0..m).step_by(height)) {
-                let (height, rows) = (height.min(m - column), PACKED_ROWS.min(b.k - first));
-                let stripe = &mut stripe[first * height..][..rows * height];
-                stripe!(a.from(first, column), stripe, height, 1 2 3 4 5 6 7 8 9 10 11 12);
-            }
-        }
-        let a = Matrix::new(stripes, b.k);
+        let a = stripes::pack((b.k, m), a, height, stripes);
         Product { rows: m, a, b, begin: Begin::InRuns, out }.by_blocks::<S, true>(simd);
-    }
-}
-
-fn pack_stripe<const ROWS: usize>(a: Matrix<'_, f32>, stripe: &mut [f32]) {
-    for (out, row) in stripe.as_chunks_mut::<ROWS>().0.iter_mut().zip(a.values.chunks(a.row)) {
-        if let Some(row) = row.first_chunk() {
-            *out = *row;
-        }
     }
 }
 
 /// A product with the widest vectors that the machine has: a block of rows by one or several panels is summed in
 /// registers.
 impl Product<'_, f32> {
-    /// With STRIPES, `a` is packed in stripes: row r of the product begins at element r·K.
+    /// With STRIPES, `a` is as [`stripes::pack`] returns it.
     #[inline(always)]
     fn by_blocks<S: Simd, const STRIPES: bool>(self, simd: S) {
         let Product { rows, a, b, begin, out } = self;
@@ -456,7 +441,8 @@ mod tests {
             let mut panels = vec![f32::NAN; Panels::<f32>::len((k, n))];
             Panels::pack((k, n), Matrix::new(&b, n), &mut panels);
             for multiply in [f32::multiply_transposed, plain_transposed] {
-                let (mut values, mut room) = (vec![f32::NAN; m * out_row], vec![f32::NAN; k * m]);
+                let (mut values, mut room) =
+                    (vec![f32::NAN; m * out_row], vec![f32::NAN; TransposedProduct::<f32>::room(k, m)]);
                 let out = Out { values: &mut values, row: out_row };
                 let (a, b_panels) = (Matrix::new(&a, a_row), Panels::new((k, n), &panels));
                 multiply(TransposedProduct { m, a, b: b_panels, out, stripes: &mut room });

@@ -45,9 +45,17 @@ impl<'a, T: Real> ColumnSums<'a, T> {
 
     /// Adds the first `rows` rows of a matrix.
     pub fn add_rows(&mut self, matrix: Matrix<'_, T>, rows: usize) {
-        vectorized!(|| {
-            matrix.values.chunks(matrix.row).take(rows).for_each(|row| self.add(row.iter().copied()));
-        });
+        let mut rows = matrix.values.chunks(matrix.row).take(rows);
+        while rows.len() > 0 {
+            if self.run_rows == MAX_RUN {
+                accumulate(self.totals, self.run, self.has_totals);
+                self.run.fill(T::zero());
+                (self.run_rows, self.has_totals) = (0, true);
+            }
+            let left = MAX_RUN - self.run_rows;
+            self.run_rows += left.min(rows.len());
+            add_each(self.run, rows.by_ref().take(left));
+        }
     }
 
     /// Completes and returns the sums; [`ColumnSums::clear`] has to come before the next row.
@@ -58,6 +66,29 @@ impl<'a, T: Real> ColumnSums<'a, T> {
         }
         self.run
     }
+}
+
+/// Adds rows one after another.
+fn add_each<'r, T: Real>(sums: &mut [T], mut rows: impl Iterator<Item = &'r [T]>) {
+    vectorized!(|| {
+        // Four at a time, so that the sums are read and written less often.
+        while let Some(first) = rows.next() {
+            let others = [rows.next(), rows.next(), rows.next()];
+            let first = &first[..sums.len()];
+            if let [Some(second), Some(third), Some(fourth)] = others {
+                let (second, third, fourth) = (&second[..sums.len()], &third[..sums.len()], &fourth[..sums.len()]);
+                for j in 0..sums.len() {
+                    sums[j] = sums[j] + first[j] + second[j] + third[j] + fourth[j];
+                }
+                continue;
+            }
+            for row in std::iter::once(first).chain(others.into_iter().flatten()) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += *value;
+                }
+            }
+        }
+    });
 }
 
 /// Computes `totals += sums`, or `totals = sums`.
