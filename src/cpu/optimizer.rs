@@ -38,78 +38,134 @@ pub(super) fn update<T: Real>(op: &Update, memory: &mut Tensors<'_, T>) {
     match (op.optimizer, &mut moments) {
         (Optimizer::Sgd { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
-            each(&spans, &mut parameters, read, velocity, move |p, g, at, v| {
-                *v = momentum * *v + at.clipped(g);
-                *p = *p - at.rate * *v;
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [velocity],
+                #[inline(always)]
+                move |p, g, at, [v]| {
+                    *v = momentum * *v + at.clipped(g);
+                    *p = *p - at.rate * *v;
+                },
+            );
         }
         (Optimizer::Nesterov { momentum }, [velocity, _]) => {
             let momentum = constant(momentum);
-            each(&spans, &mut parameters, read, velocity, move |p, g, at, v| {
-                let g = at.clipped(g);
-                *v = momentum * *v + g;
-                *p = *p - at.rate * (g + momentum * *v);
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [velocity],
+                #[inline(always)]
+                move |p, g, at, [v]| {
+                    let g = at.clipped(g);
+                    *v = momentum * *v + g;
+                    *p = *p - at.rate * (g + momentum * *v);
+                },
+            );
         }
         (Optimizer::RmsProp { alpha, epsilon }, [square, _]) => {
             let (alpha, rest, epsilon) = (constant(alpha), constant(1.0 - alpha), constant(epsilon));
-            each(&spans, &mut parameters, read, square, move |p, g, at, v| {
-                let g = at.clipped(g);
-                *v = alpha * *v + rest * g * g;
-                *p = *p - at.rate * g / (v.sqrt() + epsilon);
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [square],
+                #[inline(always)]
+                move |p, g, at, [v]| {
+                    let g = at.clipped(g);
+                    *v = alpha * *v + rest * g * g;
+                    *p = *p - at.rate * g / (v.sqrt() + epsilon);
+                },
+            );
         }
         (Optimizer::Adagrad { epsilon }, [square, _]) => {
             let epsilon = constant(epsilon);
-            each(&spans, &mut parameters, read, square, move |p, g, at, v| {
-                let g = at.clipped(g);
-                *v += g * g;
-                *p = *p - at.rate * g / (v.sqrt() + epsilon);
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [square],
+                #[inline(always)]
+                move |p, g, at, [v]| {
+                    let g = at.clipped(g);
+                    *v += g * g;
+                    *p = *p - at.rate * g / (v.sqrt() + epsilon);
+                },
+            );
         }
         (Optimizer::Lion { beta1, beta2, .. }, [first, _]) => {
             let ([beta1, rest1], [beta2, rest2], _) = adam(beta1, beta2);
-            each(&spans, &mut parameters, read, first, move |p, g, at, m| {
-                let g = at.clipped(g);
-                let mixed = beta1 * *m + rest1 * g;
-                let direction = if mixed.is_zero() { mixed } else { mixed.signum() };
-                *m = beta2 * *m + rest2 * g;
-                *p = at.kept() * *p - at.rate * direction;
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [first],
+                #[inline(always)]
+                move |p, g, at, [m]| {
+                    let g = at.clipped(g);
+                    let mixed = beta1 * *m + rest1 * g;
+                    let direction = if mixed.is_zero() { mixed } else { mixed.signum() };
+                    *m = beta2 * *m + rest2 * g;
+                    *p = at.kept() * *p - at.rate * direction;
+                },
+            );
         }
         (Optimizer::Adam { beta1, beta2, epsilon, .. }, [first, second]) => {
             let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
             let (epsilon, root) = (constant(epsilon), step.second_correction.sqrt());
-            each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, at, m, v| {
-                let g = at.clipped(g);
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                *p = at.kept() * *p - at.rate / correction * *m / (v.sqrt() / root + epsilon);
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [first, second],
+                #[inline(always)]
+                move |p, g, at, [m, v]| {
+                    let g = at.clipped(g);
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
+                    *p = at.kept() * *p - at.rate / correction * *m / (v.sqrt() / root + epsilon);
+                },
+            );
         }
         (Optimizer::RAdam { beta1, beta2, epsilon, .. }, [first, second]) => {
             let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
             let (epsilon, rectified) = (constant(epsilon), step.second_correction);
-            each_of_two(&spans, &mut parameters, read, (first, second), move |p, g, at, m, v| {
-                let g = at.clipped(g);
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                let step = at.rate / correction * *m;
-                let step = if rectified.is_zero() { step } else { step * rectified / (v.sqrt() + epsilon) };
-                *p = at.kept() * *p - step;
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [first, second],
+                #[inline(always)]
+                move |p, g, at, [m, v]| {
+                    let g = at.clipped(g);
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
+                    let step = at.rate / correction * *m;
+                    let step = if rectified.is_zero() { step } else { step * rectified / (v.sqrt() + epsilon) };
+                    *p = at.kept() * *p - step;
+                },
+            );
         }
         (Optimizer::AmsGrad { beta1, beta2, epsilon, .. }, [first, second]) => {
             let ([beta1, rest1], [beta2, rest2], correction) = adam(beta1, beta2);
             let (epsilon, root) = (constant(epsilon), step.second_correction.sqrt());
             let (second, largest) = second.split_at_mut(parameters.len());
-            each_of_three(&spans, &mut parameters, read, (first, second, largest), move |p, g, at, m, v, w| {
-                let g = at.clipped(g);
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                *w = w.max(*v);
-                *p = at.kept() * *p - at.rate / correction * *m / (w.sqrt() / root + epsilon);
-            });
+            each(
+                &spans,
+                &mut parameters,
+                read,
+                [first, second, largest],
+                #[inline(always)]
+                move |p, g, at, [m, v, w]| {
+                    let g = at.clipped(g);
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
+                    *w = w.max(*v);
+                    *p = at.kept() * *p - at.rate / correction * *m / (w.sqrt() / root + epsilon);
+                },
+            );
         }
     }
     memory.put(op.parameters, parameters);
@@ -281,21 +337,20 @@ impl Span<'_> {
         mut work: impl FnMut(usize, usize, &[u32], Setting<T>),
     ) {
         let flags = &parameter_flags[self.range.clone()];
-        let mut side_by_side = |at: usize, gradient: usize, flags: &[u32]| {
+        let all = self.rows.is_none().then_some((0, self.gradient, flags));
+        let rows = self.rows.into_iter().flat_map(|(ids, width)| {
+            ids.iter().enumerate().map(move |(number, id)| {
+                let at = (id - ids[0]) as usize * width;
+                (at, self.gradient + number * width, &flags[at..][..width])
+            })
+        });
+        // One loop for both, and no closure: a function that is called twice is compiled for any machine.
+        for (at, gradient, flags) in all.into_iter().chain(rows) {
             let mut begin = 0;
             while begin < flags.len() {
                 let run = &flags[begin..][..settings.run(&flags[begin..])];
                 work(at + begin, gradient + begin, run, settings.of(run[0]));
                 begin += run.len();
-            }
-        };
-        match self.rows {
-            None => side_by_side(0, self.gradient, flags),
-            Some((ids, width)) => {
-                for (number, id) in ids.iter().enumerate() {
-                    let at = (id - ids[0]) as usize * width;
-                    side_by_side(at, self.gradient + number * width, &flags[at..][..width]);
-                }
             }
         }
     }
@@ -332,117 +387,84 @@ fn parts<'a, 's, T>(spans: &Spans<'s>, flat: &'a mut [T]) -> Parts<'a, 's, T> {
     Parts { spans: spans.clone(), flat, before: 0 }
 }
 
-/// `rule` at every element of the parts of parameters, gradients and one moment that is not frozen.
-fn each<T: Real>(
+/// `rule` at every element of the parts of parameters, gradients and moments that is not frozen.
+fn each<T: Real, const N: usize>(
     spans: &Spans<'_>,
     p: &mut [T],
     Read { gradients, parameter_flags, settings }: Read<'_, T>,
-    m: &mut [T],
-    rule: impl Fn(&mut T, T, Setting<T>, &mut T) + Copy + Sync,
+    moments: [&mut [T]; N],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut [T; N]) + Copy + Sync,
 ) {
-    let tasks = spans.clone().zip(parts(spans, p).zip(parts(spans, m)));
-    threads::for_each(tasks, |(span, (p, m))| {
-        vectorized!(|| span.for_each(&settings, parameter_flags, |at, gradient, flags, setting| {
-            let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
-            task(&mut p[at..][..len], g, (flags, setting), &mut m[at..][..len], rule);
-        }));
+    let mut moments = moments.map(|moment| parts(spans, moment));
+    let tasks = spans.clone().zip(parts(spans, p));
+    let tasks = tasks.map(|(span, p)| (span, p, moments.each_mut().map(|parts| parts.next().unwrap_or_default())));
+    threads::for_each(tasks, |(span, p, mut moments)| {
+        vectorized!(|| span.for_each(
+            &settings,
+            parameter_flags,
+            #[inline(always)]
+            |at, gradient, flags, setting| {
+                let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
+                let moments = moments.each_mut().map(|moment| &mut moment[at..][..len]);
+                task(&mut p[at..][..len], g, (flags, setting), moments, rule);
+            }
+        ));
     });
 }
 
-/// A task of [`each`]. As parameters of a function, the slices are known not to overlap.
+/// Elements that are updated side by side. As arrays, they are known not to overlap, and become vectors.
+const LANES: usize = 32;
+
+/// A task of [`each`].
 #[inline(always)]
-fn task<T: Real>(
+fn task<T: Real, const N: usize>(
     p: &mut [T],
     g: &[T],
     (flags, setting): (&[u32], Setting<T>),
-    m: &mut [T],
-    rule: impl Fn(&mut T, T, Setting<T>, &mut T),
+    mut moments: [&mut [T]; N],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut [T; N]) + Copy,
 ) {
-    for (((p, g), bits), m) in p.iter_mut().zip(g).zip(flags).zip(m) {
+    let whole = p.len() / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        let moments = moments.each_mut().map(|moment| &mut moment[at..]);
+        side_by_side::<T, N, LANES>(&mut p[at..], &g[at..], (&flags[at..], setting), moments, rule);
+    }
+    for at in whole..p.len() {
+        let moments = moments.each_mut().map(|moment| &mut moment[at..]);
+        side_by_side::<T, N, 1>(&mut p[at..], &g[at..], (&flags[at..], setting), moments, rule);
+    }
+}
+
+/// The first elements of a [`task`].
+#[inline(always)]
+fn side_by_side<T: Real, const N: usize, const LANES: usize>(
+    p: &mut [T],
+    g: &[T],
+    (flags, setting): (&[u32], Setting<T>),
+    moments: [&mut [T]; N],
+    rule: impl Fn(&mut T, T, Setting<T>, &mut [T; N]),
+) {
+    let mut of_p: [T; LANES] = first(p);
+    let mut of_moments: [[T; LANES]; N] = std::array::from_fn(|number| first(moments[number]));
+    let (g, flags): ([T; LANES], [u32; LANES]) = (first(g), first(flags));
+    for j in 0..LANES {
         // A choice between two results and not a branch around one: that becomes vector instructions.
-        let (mut new_p, mut new_m) = (*p, *m);
-        rule(&mut new_p, *g, Setting { bits: *bits, ..setting }, &mut new_m);
-        let frozen = bits & FROZEN != 0;
-        *p = if frozen { *p } else { new_p };
-        *m = if frozen { *m } else { new_m };
+        let (mut new_p, mut new) = (of_p[j], std::array::from_fn(|number| of_moments[number][j]));
+        rule(&mut new_p, g[j], Setting { bits: flags[j], ..setting }, &mut new);
+        let frozen = flags[j] & FROZEN != 0;
+        of_p[j] = if frozen { of_p[j] } else { new_p };
+        for (of_moment, new) in of_moments.iter_mut().zip(new) {
+            of_moment[j] = if frozen { of_moment[j] } else { new };
+        }
+    }
+    p[..LANES].copy_from_slice(&of_p);
+    for (moment, new) in moments.into_iter().zip(of_moments) {
+        moment[..LANES].copy_from_slice(&new);
     }
 }
 
-/// [`each`] with two moments.
-fn each_of_two<T: Real>(
-    spans: &Spans<'_>,
-    p: &mut [T],
-    Read { gradients, parameter_flags, settings }: Read<'_, T>,
-    (m, v): (&mut [T], &mut [T]),
-    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T) + Copy + Sync,
-) {
-    let moments = parts(spans, m).zip(parts(spans, v));
-    let tasks = spans.clone().zip(parts(spans, p).zip(moments));
-    threads::for_each(tasks, |(span, (p, (m, v)))| {
-        vectorized!(|| span.for_each(&settings, parameter_flags, |at, gradient, flags, setting| {
-            let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
-            let [m, v] = [&mut *m, &mut *v].map(|moment| &mut moment[at..][..len]);
-            task_of_two(&mut p[at..][..len], g, (flags, setting), m, v, rule);
-        }));
-    });
-}
-
-/// A task of [`each_of_two`], as [`task`] is one of [`each`].
 #[inline(always)]
-fn task_of_two<T: Real>(
-    p: &mut [T],
-    g: &[T],
-    (flags, setting): (&[u32], Setting<T>),
-    m: &mut [T],
-    v: &mut [T],
-    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T),
-) {
-    for (((p, g), bits), (m, v)) in p.iter_mut().zip(g).zip(flags).zip(m.iter_mut().zip(v)) {
-        let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
-        rule(&mut new_p, *g, Setting { bits: *bits, ..setting }, &mut new_m, &mut new_v);
-        let frozen = bits & FROZEN != 0;
-        *p = if frozen { *p } else { new_p };
-        *m = if frozen { *m } else { new_m };
-        *v = if frozen { *v } else { new_v };
-    }
-}
-
-/// [`each`] with three moments.
-fn each_of_three<T: Real>(
-    spans: &Spans<'_>,
-    p: &mut [T],
-    Read { gradients, parameter_flags, settings }: Read<'_, T>,
-    (m, v, w): (&mut [T], &mut [T], &mut [T]),
-    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T, &mut T) + Copy + Sync,
-) {
-    let moments = parts(spans, m).zip(parts(spans, v)).zip(parts(spans, w));
-    let tasks = spans.clone().zip(parts(spans, p).zip(moments));
-    threads::for_each(tasks, |(span, (p, ((m, v), w)))| {
-        vectorized!(|| span.for_each(&settings, parameter_flags, |at, gradient, flags, setting| {
-            let (len, g) = (flags.len(), &gradients[gradient..][..flags.len()]);
-            let moments = [&mut *m, &mut *v, &mut *w].map(|moment| &mut moment[at..][..len]);
-            task_of_three(&mut p[at..][..len], g, (flags, setting), moments, rule);
-        }));
-    });
-}
-
-/// A task of [`each_of_three`], as [`task`] is one of [`each`].
-#[inline(always)]
-fn task_of_three<T: Real>(
-    p: &mut [T],
-    g: &[T],
-    (flags, setting): (&[u32], Setting<T>),
-    [m, v, w]: [&mut [T]; 3],
-    rule: impl Fn(&mut T, T, Setting<T>, &mut T, &mut T, &mut T),
-) {
-    let moments = m.iter_mut().zip(v).zip(w);
-    for (((p, g), bits), ((m, v), w)) in p.iter_mut().zip(g).zip(flags).zip(moments) {
-        let (mut new_p, mut new_m, mut new_v, mut new_w) = (*p, *m, *v, *w);
-        rule(&mut new_p, *g, Setting { bits: *bits, ..setting }, &mut new_m, &mut new_v, &mut new_w);
-        let frozen = bits & FROZEN != 0;
-        *p = if frozen { *p } else { new_p };
-        *m = if frozen { *m } else { new_m };
-        *v = if frozen { *v } else { new_v };
-        *w = if frozen { *w } else { new_w };
-    }
+fn first<T: Copy, const LANES: usize>(values: &[T]) -> [T; LANES] {
+    let values = &values[..LANES];
+    std::array::from_fn(|j| values[j])
 }
