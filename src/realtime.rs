@@ -132,7 +132,7 @@ impl RealTimePredictor {
     /// Goes on from another state, of one sequence. In real time, but for a state that is refused.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Data`](crate::Error::Data) for a state of another network or
+    /// [`Error::Shape`] and [`Error::Data`] for a state of another network or
     /// of several sequences, and for a number that is not finite.
     pub fn set_state(&mut self, state: &State) -> Result<()> {
         state.check("state", &self.config, 1)?;
@@ -143,7 +143,7 @@ impl RealTimePredictor {
     /// Returns the state after the last step. It allocates.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) where it is no longer finite.
+    /// [`Error::Data`] where it is no longer finite.
     pub fn state(&self) -> Result<State> {
         State::new(&self.config, 1, self.network.state(&self.voice))
     }

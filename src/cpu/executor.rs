@@ -232,7 +232,7 @@ impl<T: Real> Executor<T> {
         let Prepared { plan, slots, is_shared, .. } = &plans[id];
         let mut memory = Tensors { plan, buffers, slots, scratch, totals, packs };
         let mut each = Vec::with_capacity(plan.stages().len());
-        let mut result = Ok(());
+        let mut result: Result<()> = Ok(());
         let mut timed = || {
             for stage in plan.stages() {
                 let stopwatch = Stopwatch::start()?;

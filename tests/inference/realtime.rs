@@ -6,8 +6,8 @@ use crate::common::whole::{assert_close, assert_same, reals, rng};
 use recurrent::model::Activation;
 use recurrent::realtime::Refused;
 use recurrent::{
-    Cell, Config, Device, Directions, Error, InputKind, Inputs, Layer, Model, Pool, RealTimePredictor, Recurrent,
-    Reset, StreamingPredictor,
+    Cell, Config, Device, Directions, Error, InputKind, Layer, Model, Pool, RealTimePredictor, Recurrent, Reset,
+    StreamingPredictor,
 };
 
 const STEPS: usize = 9;
