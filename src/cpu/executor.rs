@@ -256,11 +256,12 @@ impl<T: Real> Executor<T> {
 /// millisecond or two.
 const WORTH_SHARING: u64 = 1 << 24;
 
-/// Returns the floating-point operations and bytes of a plan that threads can share: the steps of one sequence they
-/// cannot.
+/// Returns the floating-point operations and bytes of a plan that threads can share: the steps of one sequence and the
+/// products of one row they cannot.
 fn sharable(plan: &Plan) -> u64 {
     let is_sharable = |op: &Op| match op {
         Op::Forward(op) | Op::Backward(BackwardRecurrence { recurrence: op, .. }) => op.batch > 1,
+        Op::MatMul(op) => op.out.rows > 1,
         _ => true,
     };
     let costs = plan.stages().iter().filter(|stage| is_sharable(&stage.op)).map(|stage| stage.op.cost(plan));
@@ -328,7 +329,17 @@ fn run<T: Real>(op: &Op, memory: &mut Tensors<'_, T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{MatMul, Phase, ProductTile, View};
+    use crate::model::{Config, InputKind};
+    use crate::plan::{MatMul, Phase, ProductTile, Purpose, Target, View};
+
+    #[test]
+    fn a_stream_of_one_sequence_wakes_no_thread_however_large_it_is() {
+        let config = Config::lstm(InputKind::Dense(1500), 1500, 1500);
+        for (batch, is_shared) in [(1, false), (64, true)] {
+            let (plan, _) = Plan::new(&config, Purpose::Infer, 1, batch, &Target::cpu()).expect("a network");
+            assert_eq!(sharable(&plan) >= WORTH_SHARING, is_shared, "{batch} sequences");
+        }
+    }
 
     #[test]
     fn a_matrix_that_was_written_again_is_packed_again() {

@@ -1,5 +1,5 @@
-//! A matrix whose columns are the rows of a product, packed into stripes: `[K, ROWS]`, the columns that one block of the
-//! product reads.
+//! A matrix whose columns are the rows of a product, packed into stripes: `[K, ROWS]`, the columns that one block of
+//! the product reads.
 //!
 //! The contract: stripes hold the matrix's numbers as they are, one stripe behind the other.
 
