@@ -10,6 +10,7 @@
 //! cargo run --release --example step_time -- --advise
 //! cargo run --release --example step_time -- --profile lstm:16,64,64,128,64
 //! cargo run --release --example step_time -- --device cpu words:20,35 words-tied:20,35 classes:32,200
+//! cargo run --release --example step_time -- --device cpu --scaling scaling.svg
 //! ```
 //!
 //! # What is counted
@@ -37,6 +38,7 @@
 mod advise;
 
 use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
@@ -48,6 +50,7 @@ use recurrent_examples::{
         clock::{Repeats, Subject, WARM_UP, median},
         floor::Floor,
         report::{self, Row},
+        scaling,
         work::{self, Phase, Work},
     },
 };
@@ -89,12 +92,16 @@ struct Args {
     /// has them. FLOP and bytes are here each operation's, computed from its plan
     #[arg(long, conflicts_with_all = ["advise", "floor", "stream", "table"])]
     profile: bool,
+    /// Draws to this file how the time grows with T, B, H and the number of layers, each on its own, beside the growth
+    /// of the work, and prints the figures as a table; takes a minute or two
+    #[arg(long, value_name = "SVG", conflicts_with_all = ["advise", "floor", "profile", "stream", "table", "work"])]
+    scaling: Option<PathBuf>,
     /// What is timed: CELL:B,T,I,H,V, where CELL is elman, lstm or gru, or NAME:B,T, of which a training step is timed:
     /// words (embedding 10,000 × 256, LSTM 512, LSTM 256, a read-out of 10,000), words-tied (its read-out tied to the
     /// embedding), classes (embedding 10,000 × 128, GRU 128 in both directions, maximum, a read-out of 5) or
     /// classes-lazy (the same, of whose embedding a step updates the rows that occur); NAME:B,T,TOKENS has so many
     /// tokens in place of 10,000; may be left out with --table, --advise and --profile
-    #[arg(required_unless_present_any = ["table", "advise", "profile"])]
+    #[arg(required_unless_present_any = ["table", "advise", "profile", "scaling"])]
     work: Vec<String>,
 }
 
@@ -118,6 +125,9 @@ fn run(args: &Args) -> Result<()> {
     let device = Device::parse(&args.device)?;
     let mut out = stdout().lock();
     program::aside(format_args!("device: {}", device.name()));
+    if let Some(path) = &args.scaling {
+        return scale(path, &device, seconds);
+    }
     if args.profile {
         for work in &works {
             let profile = Subject::new(work)?.profile(&device)?;
@@ -143,4 +153,17 @@ fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Measures and draws how the time grows with each size.
+fn scale(path: &Path, device: &Device, seconds: f64) -> Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "| grows | size | forward, ms | × line | train, ms | × line |\n|---|---|---|---|---|---|")?;
+    let mut panels = Vec::new();
+    for axis in scaling::axes()? {
+        let points = scaling::measure(&axis, device, seconds)?;
+        write!(out, "{}", scaling::markdown(&format!("{} ({})", axis.name, axis.rest), &points))?;
+        panels.push((axis.name, axis.rest, points));
+    }
+    scaling::draw(path, &format!("LSTM on {}", device.name()), &panels)
 }

@@ -9,6 +9,7 @@ use recurrent_examples::timing::{
     clock::Median,
     floor::Floor,
     report::{self, Row},
+    scaling::{self, Point},
     verdict::{Cost, verdict},
     work::{Phase, Work},
 };
@@ -47,6 +48,33 @@ fn the_products_are_counted() {
         let forward = f64::from(forward);
         assert_eq!(PHASES.map(|phase| work.flop(phase)), [forward, 3.0 * forward, forward / 3.0], "{cell}");
     }
+}
+
+#[test]
+fn more_layers_are_more_products() {
+    // The second reads as many numbers as it has units.
+    let two = work(&format!("lstm:{SIZES}")).with_layers(2);
+    assert_eq!(two.flop(Phase::Forward), f64::from(12 * (4 * 45 + 4 * 50 + 30)));
+}
+
+#[test]
+fn a_picture_names_the_sizes_that_depart_from_the_work() {
+    let point = |(size, flop, ms): &(usize, f64, f64)| Point { size: *size, flop: [*flop; 2], ms: [*ms, *flop] };
+    let points: Vec<Point> =
+        [(1, 1.0, 4.0), (2, 2.0, 4.0), (4, 4.0, 5.0), (8, 8.0, 8.0), (16, 16.0, 32.0)].iter().map(point).collect();
+    let [forward, train] = [0, 1].map(|phase| scaling::departure(&points, phase));
+    assert_eq!(forward, "up to 2 at most 4.0 × the line, from 16 on 2.0 ×");
+    assert_eq!(train, "everywhere within 1.5 × the line");
+    let table = scaling::markdown("H", &points);
+    assert_eq!(table.lines().next(), Some("| H | 1 | 4.00 | 4.00 | 1.00 | 1.00 |"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scaling.svg");
+    let panels: Vec<_> = ["T", "B", "H", "L"].map(|name| (name, "the rest", points.clone())).into();
+    scaling::draw(&path, "made up", &panels).unwrap();
+    let picture = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(picture.matches(&forward).count(), 4);
+    let nowhere = folder.path().join("no such folder").join("scaling.svg");
+    assert!(scaling::draw(&nowhere, "made up", &panels).unwrap_err().to_string().contains("scaling.svg"));
 }
 
 #[test]

@@ -5,5 +5,6 @@
 pub mod clock;
 pub mod floor;
 pub mod report;
+pub mod scaling;
 pub mod verdict;
 pub mod work;

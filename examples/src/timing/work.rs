@@ -116,6 +116,12 @@ impl Work {
         Ok(work)
     }
 
+    /// Returns the same work with so many recurrent layers, each as wide as the first.
+    pub fn with_layers(self, layers: usize) -> Self {
+        let more = layers.saturating_sub(1) * self.gates() * self.hidden * 2 * self.hidden;
+        Work { config: self.config.clone().with_layers(layers), every_step: self.every_step + more, ..self }
+    }
+
     /// Returns the network of several layers that has that name, its B and T not said yet.
     fn of_layers(name: &str, tokens: usize) -> Option<Self> {
         let input = InputKind::Tokens(tokens);
