@@ -209,7 +209,7 @@ pub fn run_child(test: &str, task: &str, environment: &[(&str, Option<&str>)]) {
 }
 
 /// A device and a queue of the test's own on the adapter of [`gpu`], with wgpu's default limits but for what `change`
-/// does to them.
+/// does to them, and of features those of subgroups alone, where the adapter has them: sums are made by these.
 #[cfg(feature = "gpu")]
 pub fn open(change: impl FnOnce(&mut wgpu::Limits)) -> (wgpu::Device, wgpu::Queue) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env());
@@ -219,6 +219,7 @@ pub fn open(change: impl FnOnce(&mut wgpu::Limits)) -> (wgpu::Device, wgpu::Queu
     let adapter = adapter.expect("the adapter of the crate's own device");
     let mut required_limits = wgpu::Limits::default();
     change(&mut required_limits);
-    let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+    let required_features = adapter.features() & wgpu::Features::SUBGROUP;
+    let descriptor = wgpu::DeviceDescriptor { required_limits, required_features, ..Default::default() };
     pollster::block_on(adapter.request_device(&descriptor)).expect("a device")
 }

@@ -215,7 +215,7 @@ fn a_bad_batch_is_refused_and_trains_nothing(device: &Device) {
 #[test]
 #[cfg_attr(no_adapter, ignore = "RECURRENT_ADAPTER=none")]
 fn a_device_without_timestamps_is_timed_by_submissions() {
-    // Opened without any feature.
+    // Opened without timestamps.
     let (device, queue) = whole::open(|_| ());
     let device = Device::from_gpu(Gpu::from_wgpu(device, queue).unwrap());
     let config = small();
