@@ -90,9 +90,9 @@ impl Gpu {
 
     /// Runs on the application's own device and queue, in half precision if the device was opened with wgpu's
     /// `SHADER_F16`, and with the sums of [`Gpu::new_async`], which on llvmpipe take a third of the time, if it was
-    /// opened with `SUBGROUP` where the adapter has it. Its callbacks for errors and for device loss stay the application's; errors of this crate's work
-    /// are caught apart and returned. wgpu tells only that callback of a loss, so here every call asks the device
-    /// whether it is still there.
+    /// opened with `SUBGROUP` where the adapter has it. Its callbacks for errors and for device loss stay the
+    /// application's; errors of this crate's work are caught apart and returned. wgpu tells only that callback of a
+    /// loss, so here every call asks the device whether it is still there.
     ///
     /// # Errors
     /// [`Error::Limit`] for a device that was opened with smaller limits than the kernels need: WebGPU's default limits
