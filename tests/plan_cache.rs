@@ -169,7 +169,10 @@ fn a_plan_compiles_what_it_uses_and_each_kernel_once() {
     let mark = ("mark", Vec::new());
     let (mut shaders, mut pipelines) = (BTreeSet::from([mark.clone()]), BTreeSet::from([(mark, Vec::new())]));
     let mut shared = false;
-    for (purpose, steps, batch) in [(train, 3, 6), (train, 3, 6), (evaluate, 3, 6), (Purpose::Infer, 50, 1)] {
+    let infer = Purpose::Infer;
+    // Of one sequence and of three the tiles differ, and neither is shared among lanes.
+    let windows = [(train, 3, 6), (train, 3, 6), (evaluate, 3, 6), (infer, 50, 1), (infer, 50, 3)];
+    for (purpose, steps, batch) in windows {
         let (plan, _) = Plan::new(&config, purpose, steps, batch, &target).unwrap();
         for command in lower(&plan).unwrap() {
             let Command::Dispatch(dispatch) = command else { continue };
