@@ -34,9 +34,9 @@ counted="# Instructions a sample of $program, blocks of $block, by scripts/count
 counted=${counted/"$program"/real_time}
 for cell in elman lstm gru; do
     for hidden in 8 24 40 64; do
-        few=$(instructions $cell $hidden 100)
-        many=$(instructions $cell $hidden 1100)
-        counted+=$'\n'"$cell $hidden $(((many - few) / (1000 * block)))"
+        few=$(instructions $cell $hidden 20)
+        many=$(instructions $cell $hidden 120)
+        counted+=$'\n'"$cell $hidden $(((many - few) / (100 * block)))"
     done
 done
 if [ "${1:-}" = --update ]; then
