@@ -1,6 +1,6 @@
 //! A compiled network and its voices: what is done with a row, one stage after the other.
 //!
-//! The contract: a step of a voice allocates nothing, and does nothing that depends on what is read but the products.
+//! The contract: a step of a voice allocates nothing, and what it does depends on the network and not on what is read.
 
 use pulp::{Arch, Simd, WithSimd};
 

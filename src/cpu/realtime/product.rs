@@ -135,6 +135,9 @@ impl Product {
         let of_columns = |columns: usize| if is_int8 { columns.min(1) } else { columns };
         let vectors = columns.map(|(_, columns, gates)| of_columns(columns) * gates.len());
         let vectors = sums.len() + vectors.iter().sum::<usize>() + 3 * usize::from(peepholes.is_some());
+        let scales = columns.map(|(matrix, columns, _)| -> Vec<f32> {
+            if is_int8 && columns > 0 { matrix.chunks_exact(columns).map(int8::scale).collect() } else { Vec::new() }
+        });
         let mut weights = Aligned::zeros(groups * vectors * lanes);
         let mut room = weights.get_mut().chunks_exact_mut(lanes);
         let mut bytes = Vec::new();
@@ -154,25 +157,26 @@ impl Product {
                     put(group, &|unit| bias(0, sum.x, unit) + bias(1, sum.h, unit));
                 }
             }
-            for (matrix, columns, gates) in columns {
-                let row = |gate: usize, unit: usize| &matrix[(gate * units + unit) * columns..][..columns];
-                if is_int8 && columns > 0 {
-                    for (group, gate) in block.clone().flat_map(|group| gates.iter().map(move |gate| (group, *gate))) {
-                        put(group, &|unit| int8::scale(row(gate, unit)));
-                    }
+            for ((matrix, columns, gates), scales) in columns.iter().zip(&scales) {
+                let row = |gate: usize, unit: usize| gate * units + unit;
+                let rows = || block.clone().flat_map(|group| gates.iter().map(move |gate| (group, *gate)));
+                if is_int8 && *columns > 0 {
+                    rows().for_each(|(group, gate)| put(group, &|unit| scales[row(gate, unit)]));
                 }
-                for column in 0..columns {
-                    for (group, gate) in block.clone().flat_map(|group| gates.iter().map(move |gate| (group, *gate))) {
+                for column in 0..*columns {
+                    let of = |row: usize| matrix[row * columns + column];
+                    for (group, gate) in rows() {
                         if !is_int8 {
-                            put(group, &|unit| row(gate, unit)[column]);
+                            put(group, &|unit| of(row(gate, unit)));
                             continue;
                         }
                         bytes.extend((group * lanes..(group + 1) * lanes).map(|unit| {
-                            if unit >= units {
-                                return 0;
+                            if unit < units {
+                                let row = row(gate, unit);
+                                int8::nearest(of(row), scales[row])
+                            } else {
+                                0
                             }
-                            let row = row(gate, unit);
-                            int8::nearest(row[column], int8::scale(row))
                         }));
                     }
                 }

@@ -60,6 +60,9 @@ pub(super) struct Units<V> {
     pub peepholes: [V; 3],
 }
 
+/// h and c.
+pub(super) type Two<S> = [<S as Simd>::f32s; 2];
+
 /// The function of a layer's units: from A sums a unit to h, and to c or what a second product needs.
 pub(super) trait Unit {
     /// Whether it has a second state, or hands one number a unit on to its second product.
@@ -68,12 +71,7 @@ pub(super) trait Unit {
     const PEEPHOLES: bool = false;
 
     /// Returns h and c.
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2];
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S>;
 }
 
 /// A sum of x and h, and a function around it: an Elman cell, a dense layer, a projection.
@@ -83,12 +81,7 @@ impl Unit for Plain {
     const HAS_C: bool = false;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let made = match settings.activation {
             Activation::Tanh => tanh(simd, sums[0]),
             Activation::Sigmoid => sigmoid(simd, sums[0]),
@@ -110,12 +103,7 @@ impl Unit for Lstm {
     const HAS_C: bool = true;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let (i, f) = (gate(simd, settings, sums[0]), gate(simd, settings, sums[1]));
         let (g, o) = (tanh(simd, sums[2]), gate(simd, settings, sums[3]));
         let c = simd.mul_add_e_f32s(f, units.c, simd.mul_f32s(i, g));
@@ -131,12 +119,7 @@ impl Unit for PeepholeLstm {
     const PEEPHOLES: bool = true;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let [w_i, w_f, w_o] = units.peepholes;
         let i = gate(simd, settings, simd.mul_add_e_f32s(w_i, units.c, sums[0]));
         let f = gate(simd, settings, simd.mul_add_e_f32s(w_f, units.c, sums[1]));
@@ -154,12 +137,7 @@ impl Unit for Cifg {
     const HAS_C: bool = true;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let f = gate(simd, settings, sums[0]);
         let (g, o) = (tanh(simd, sums[1]), gate(simd, settings, sums[2]));
         let c = simd.mul_add_e_f32s(f, simd.sub_f32s(units.c, g), g);
@@ -174,12 +152,7 @@ impl Unit for Gru {
     const HAS_C: bool = false;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let (r, z) = (gate(simd, settings, sums[1]), gate(simd, settings, sums[2]));
         let n = tanh(simd, simd.mul_add_e_f32s(r, sums[0], sums[3]));
         let h = simd.mul_add_e_f32s(z, simd.sub_f32s(units.before, n), n);
@@ -194,12 +167,7 @@ impl Unit for ResetGates {
     const HAS_C: bool = true;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let (r, z) = (gate(simd, settings, sums[0]), gate(simd, settings, sums[1]));
         [simd.mul_f32s(r, units.before), z]
     }
@@ -212,12 +180,7 @@ impl Unit for Candidate {
     const HAS_C: bool = true;
 
     #[inline(always)]
-    fn of<S: Simd, const A: usize>(
-        simd: S,
-        settings: &Settings,
-        sums: [S::f32s; A],
-        units: Units<S::f32s>,
-    ) -> [S::f32s; 2] {
+    fn of<S: Simd, const A: usize>(simd: S, settings: &Settings, sums: [S::f32s; A], units: Units<S::f32s>) -> Two<S> {
         let n = tanh(simd, sums[0]);
         let h = simd.mul_add_e_f32s(units.c, simd.sub_f32s(units.before, n), n);
         [hold(simd, settings.held[0], units.before, h), units.c]
